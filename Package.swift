@@ -1,0 +1,16 @@
+// swift-tools-version:6.1
+import PackageDescription
+
+let package = Package(
+    name: "keel",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+    ],
+    targets: [
+        // ground
+        .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
+        .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

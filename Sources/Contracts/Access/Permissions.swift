@@ -1,0 +1,54 @@
+/// What can be done, as `thing.verb`.
+public enum Action: String, Sendable, CaseIterable {
+    case resourcesRead = "resources.read"
+    case resourcesApply = "resources.apply"
+    case datasetsRead = "datasets.read"
+    case datasetsIngest = "datasets.ingest"
+    case eventsPush = "events.push"
+    case featuresRead = "features.read"
+    case trackingRead = "tracking.read"
+    case trackingWrite = "tracking.write"
+    case registryRead = "registry.read"
+    case registryWrite = "registry.write"
+    case pipelinesRead = "pipelines.read"
+    case pipelinesRun = "pipelines.run"
+    case releasesRead = "releases.read"
+    /// Create a release that passed its gate, promote, roll back.
+    case releasesDeploy = "releases.deploy"
+    /// Release a model whose gate refused it.
+    case releasesForce = "releases.force"
+    case predict = "predictions.create"
+    case predictionsRead = "predictions.read"
+    case labelsWrite = "labels.write"
+    case monitorsRead = "monitors.read"
+    case ledgerRead = "ledger.read"
+    case serverRead = "server.read"
+    case tokensManage = "tokens.manage"
+}
+
+/// The one table of who may do what. `docs/access.md` is generated from it, and a test walks every route through it.
+public enum Permissions {
+    private static let read: Set<Action> = [
+        .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead, .serverRead,
+    ]
+
+    public static func actions(of persona: Persona) -> Set<Action> {
+        switch persona {
+        case .owner: Set(Action.allCases)
+        case .dataScientist: read.union([.datasetsIngest, .trackingWrite, .registryWrite, .pipelinesRun, .predict, .predictionsRead])
+        case .mlEngineer:
+            read.union([
+                .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
+                .predictionsRead, .labelsWrite, .ledgerRead,
+            ])
+        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .tokensManage])
+        case .riskOfficer: read.union([.predictionsRead, .ledgerRead])
+        case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
+        case .system:
+            read.union([
+                .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predictionsRead, .ledgerRead, .resourcesApply, .datasetsIngest,
+                .predict,
+            ])
+        }
+    }
+}

@@ -1,0 +1,102 @@
+/// An error in the user's words: what is wrong, where, and what to do about it.
+///
+/// Domain code throws only this. It knows no transport; each door maps `code` to its own protocol once.
+public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
+    /// A stable reason that programs may match on.
+    public enum Code: String, Sendable, CaseIterable {
+        case invalidArgument = "invalid_argument"
+        case notFound = "not_found"
+        case alreadyExists = "already_exists"
+        case permissionDenied = "permission_denied"
+        case unauthenticated
+        /// The state of the thing does not allow this now (deleted, immutable, wrong revision).
+        case failedPrecondition = "failed_precondition"
+        /// A contract (schema, signature, expectation) is broken by data.
+        case contractViolation = "contract_violation"
+        /// A limit (queue, body, deadline) is reached; trying later may succeed.
+        case unavailable
+        case deadlineExceeded = "deadline_exceeded"
+        case payloadTooLarge = "payload_too_large"
+        case unsupportedMediaType = "unsupported_media_type"
+        /// A native engine is not installed or not loadable; the hint names the install step.
+        case engineMissing = "engine_missing"
+        /// Stored bytes are not what they were (truncated model, altered ledger).
+        case corrupted
+        case cancelled
+        /// An operating error of Keel or its machine: disk full, a bug. The message is safe to show.
+        case `internal`
+    }
+
+    public let code: Code
+    /// What is wrong, in the user's words. Never holds a secret.
+    public let message: String
+    /// What to do about it.
+    public let hint: String?
+    /// Where: a field (`spec.features[2].window`), a file and line, a row.
+    public let path: String?
+
+    public init(_ code: Code, _ message: String, hint: String? = nil, path: String? = nil) {
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.path = path
+    }
+
+    /// The same error, placed: `prefix` goes before the path that is there.
+    public func at(_ prefix: String) -> KeelError {
+        let joined: String
+        switch path {
+        case .none: joined = prefix
+        case .some(let inner) where inner.hasPrefix("["): joined = prefix + inner
+        case .some(let inner): joined = prefix.isEmpty ? inner : prefix + "." + inner
+        }
+        return KeelError(code, message, hint: hint, path: joined)
+    }
+
+    public var description: String {
+        var text = path.map { "\($0): \(message)" } ?? message
+        if let hint { text += " (\(hint))" }
+        return text
+    }
+
+    public static func invalid(_ message: String, hint: String? = nil, path: String? = nil) -> KeelError {
+        KeelError(.invalidArgument, message, hint: hint, path: path)
+    }
+
+    public static func notFound(_ message: String, hint: String? = nil) -> KeelError {
+        KeelError(.notFound, message, hint: hint)
+    }
+
+    /// Any error as a `KeelError`; one that is none becomes `internal` with its description.
+    public static func wrapping(_ error: any Error) -> KeelError {
+        if let error = error as? KeelError { return error }
+        if error is CancellationError { return KeelError(.cancelled, "the operation was cancelled") }
+        return KeelError(.internal, "\(error)")
+    }
+}
+
+/// The nearest of `candidates` to a misspelt `word`, or nil when none is near.
+public func nearest(_ word: String, in candidates: some Sequence<String>) -> String? {
+    var best: (distance: Int, word: String)?
+    for candidate in candidates {
+        let distance = editDistance(Array(word.utf8.prefix(64)), Array(candidate.utf8.prefix(64)))
+        if distance <= max(2, candidate.utf8.count / 3), distance < (best?.distance ?? .max) {
+            best = (distance, candidate)
+        }
+    }
+    return best?.word
+}
+
+private func editDistance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+    var row = Array(0...b.count)
+    for i in 0..<a.count {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for j in 0..<b.count {
+            let above = row[j + 1]
+            row[j + 1] = a[i] == b[j] ? diagonal : 1 + min(diagonal, above, row[j])
+            diagonal = above
+        }
+    }
+    return row[b.count]
+}

@@ -1,0 +1,258 @@
+/// Texts or byte strings, one after another in one buffer.
+public struct TextBuffer: Sendable, Hashable {
+    /// `count + 1` positions in `bytes`.
+    public private(set) var offsets: [Int]
+    public private(set) var bytes: [UInt8]
+
+    public init() { (offsets, bytes) = ([0], []) }
+
+    public var count: Int { offsets.count - 1 }
+
+    public mutating func append(_ text: String) {
+        bytes.append(contentsOf: text.utf8)
+        offsets.append(bytes.count)
+    }
+    public mutating func append(_ part: some Collection<UInt8>) {
+        bytes.append(contentsOf: part)
+        offsets.append(bytes.count)
+    }
+
+    public func bytes(_ i: Int) -> ArraySlice<UInt8> { bytes[offsets[i]..<offsets[i + 1]] }
+    public subscript(i: Int) -> String { String(decoding: bytes(i), as: UTF8.self) }
+}
+
+/// A typed, contiguous buffer of values with a validity bitmap.
+///
+/// A row without a value has an arbitrary one in the buffer (zero or empty) and a clear bit.
+public struct Column: Sendable, Hashable {
+    public indirect enum Buffer: Sendable, Hashable {
+        case bool([Bool])
+        /// `int32` and `date` (days since 1970).
+        case int32([Int32])
+        /// `int64` and `timestamp` (µs since 1970).
+        case int64([Int64])
+        case float32([Float])
+        case float64([Double])
+        /// `string` and `bytes`.
+        case text(TextBuffer)
+        /// `list` and `tensor`: row i holds `values[offsets[i]..<offsets[i + 1]]`.
+        case list(offsets: [Int], values: Column)
+
+        public var count: Int {
+            switch self {
+            case .bool(let v): v.count
+            case .int32(let v): v.count
+            case .int64(let v): v.count
+            case .float32(let v): v.count
+            case .float64(let v): v.count
+            case .text(let v): v.count
+            case .list(let offsets, _): offsets.count - 1
+            }
+        }
+    }
+
+    public let type: DataType
+    public private(set) var buffer: Buffer
+    /// Nil when every row has a value.
+    public private(set) var validity: Bitmap?
+
+    public var count: Int { buffer.count }
+    public var nullCount: Int { validity.map { $0.count - $0.setCount } ?? 0 }
+
+    /// - Precondition: the buffer's case fits the type and the bitmap has as many rows.
+    public init(_ type: DataType, _ buffer: Buffer, validity: Bitmap? = nil) {
+        precondition(Column.fits(type, buffer), "a \(type) column cannot hold this buffer")
+        precondition(validity.map { $0.count == buffer.count } ?? true, "validity has \(validity?.count ?? 0) rows, the buffer \(buffer.count)")
+        self.type = type
+        self.buffer = buffer
+        self.validity = validity.flatMap { $0.setCount == $0.count ? nil : $0 }
+    }
+
+    /// An empty column to append to.
+    public init(_ type: DataType) {
+        self.type = type
+        validity = nil
+        switch type {
+        case .bool: buffer = .bool([])
+        case .int32, .date: buffer = .int32([])
+        case .int64, .timestamp: buffer = .int64([])
+        case .float32: buffer = .float32([])
+        case .float64: buffer = .float64([])
+        case .string, .bytes: buffer = .text(TextBuffer())
+        case .list(let element), .tensor(let element, _): buffer = .list(offsets: [0], values: Column(element))
+        }
+    }
+
+    /// Builds a column from values; a value that does not fit the type is an error that names the row.
+    public init(_ type: DataType, values: some Sequence<Value>) throws(KeelError) {
+        self.init(type)
+        for value in values { try append(value) }
+    }
+
+    public func isValid(_ i: Int) -> Bool { validity.map { $0[i] } ?? true }
+
+    public subscript(i: Int) -> Value {
+        guard isValid(i) else { return .null }
+        switch buffer {
+        case .bool(let v): return .bool(v[i])
+        case .int32(let v): return type == .date ? .date(v[i]) : .int(Int64(v[i]))
+        case .int64(let v): return type == .timestamp ? .timestamp(Timestamp(microseconds: v[i])) : .int(v[i])
+        case .float32(let v): return .double(Double(v[i]))
+        case .float64(let v): return .double(v[i])
+        case .text(let v): return type == .bytes ? .bytes(Array(v.bytes(i))) : .string(v[i])
+        case .list(let offsets, let values): return .list((offsets[i]..<offsets[i + 1]).map { values[$0] })
+        }
+    }
+
+    /// Appends one value; integers widen to floats, nothing narrows.
+    public mutating func append(_ value: Value) throws(KeelError) {
+        if value.isNull {
+            appendNull()
+            return
+        }
+        let row = count
+        let fitted: Bool
+        switch (buffer, value) {
+        case (.bool(var v), .bool(let x)):
+            buffer = .bool([])
+            v.append(x)
+            buffer = .bool(v)
+            fitted = true
+        case (.int32(var v), .int(let x)) where type == .int32:
+            guard let narrow = Int32(exactly: x) else { throw .invalid("\(x) does not fit in int32", path: "[\(row)]") }
+            buffer = .bool([])
+            v.append(narrow)
+            buffer = .int32(v)
+            fitted = true
+        case (.int32(var v), .date(let x)) where type == .date:
+            buffer = .bool([])
+            v.append(x)
+            buffer = .int32(v)
+            fitted = true
+        case (.int64(var v), .int(let x)) where type == .int64:
+            buffer = .bool([])
+            v.append(x)
+            buffer = .int64(v)
+            fitted = true
+        case (.int64(var v), .timestamp(let x)) where type == .timestamp:
+            buffer = .bool([])
+            v.append(x.microseconds)
+            buffer = .int64(v)
+            fitted = true
+        case (.float32(var v), _) where value.number != nil:
+            buffer = .bool([])
+            v.append(Float(value.number ?? 0))
+            buffer = .float32(v)
+            fitted = true
+        case (.float64(var v), _) where value.number != nil:
+            buffer = .bool([])
+            v.append(value.number ?? 0)
+            buffer = .float64(v)
+            fitted = true
+        case (.text(var v), .string(let x)) where type == .string:
+            buffer = .bool([])
+            v.append(x)
+            buffer = .text(v)
+            fitted = true
+        case (.text(var v), .bytes(let x)) where type == .bytes:
+            buffer = .bool([])
+            v.append(x)
+            buffer = .text(v)
+            fitted = true
+        case (.list(var offsets, var values), .list(let x)):
+            for item in x { try values.append(item) }
+            offsets.append(values.count)
+            buffer = .list(offsets: offsets, values: values)
+            fitted = true
+        default: fitted = false
+        }
+        guard fitted else { throw .invalid("\(value) is not a \(type)", path: "[\(row)]") }
+        validity?.append(true)
+    }
+
+    public mutating func appendNull() {
+        if validity == nil { validity = Bitmap(repeating: true, count: count) }
+        switch buffer {
+        case .bool(var v):
+            v.append(false)
+            buffer = .bool(v)
+        case .int32(var v):
+            buffer = .bool([])
+            v.append(0)
+            buffer = .int32(v)
+        case .int64(var v):
+            buffer = .bool([])
+            v.append(0)
+            buffer = .int64(v)
+        case .float32(var v):
+            buffer = .bool([])
+            v.append(.nan)
+            buffer = .float32(v)
+        case .float64(var v):
+            buffer = .bool([])
+            v.append(.nan)
+            buffer = .float64(v)
+        case .text(var v):
+            buffer = .bool([])
+            v.append([])
+            buffer = .text(v)
+        case .list(var offsets, let values):
+            offsets.append(values.count)
+            buffer = .list(offsets: offsets, values: values)
+        }
+        validity?.append(false)
+    }
+
+    /// The rows at `rows`, in that order.
+    public func taking(_ rows: [Int]) -> Column {
+        func pick<T>(_ v: [T]) -> [T] { rows.map { v[$0] } }
+        let taken: Buffer
+        switch buffer {
+        case .bool(let v): taken = .bool(pick(v))
+        case .int32(let v): taken = .int32(pick(v))
+        case .int64(let v): taken = .int64(pick(v))
+        case .float32(let v): taken = .float32(pick(v))
+        case .float64(let v): taken = .float64(pick(v))
+        case .text(let v):
+            var out = TextBuffer()
+            for row in rows { out.append(v.bytes(row)) }
+            taken = .text(out)
+        case .list(let offsets, let values):
+            var (starts, picked) = ([0], [Int]())
+            for row in rows {
+                picked.append(contentsOf: offsets[row]..<offsets[row + 1])
+                starts.append(picked.count)
+            }
+            taken = .list(offsets: starts, values: values.taking(picked))
+        }
+        guard let validity else { return Column(type, taken) }
+        var bits = Bitmap()
+        for row in rows { bits.append(validity[row]) }
+        return Column(type, taken, validity: bits)
+    }
+
+    /// Numbers as float64 with NaN for null; booleans are 0 and 1, instants µs. Nil for texts and lists.
+    public func doubles() -> [Double]? {
+        var out: [Double]
+        switch buffer {
+        case .bool(let v): out = v.map { $0 ? 1 : 0 }
+        case .int32(let v): out = v.map(Double.init)
+        case .int64(let v): out = v.map(Double.init)
+        case .float32(let v): out = v.map(Double.init)
+        case .float64(let v): out = v
+        case .text, .list: return nil
+        }
+        if let validity { for i in out.indices where !validity[i] { out[i] = .nan } }
+        return out
+    }
+
+    private static func fits(_ type: DataType, _ buffer: Buffer) -> Bool {
+        switch (type, buffer) {
+        case (.bool, .bool), (.int32, .int32), (.date, .int32), (.int64, .int64), (.timestamp, .int64), (.float32, .float32),
+            (.float64, .float64), (.string, .text), (.bytes, .text):
+            true
+        case (.list(let element), .list(_, let values)), (.tensor(let element, _), .list(_, let values)): values.type == element
+        default: false
+        }
+    }
+}

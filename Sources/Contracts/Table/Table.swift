@@ -1,0 +1,70 @@
+/// Columns of equal length with their names: how data moves inside Keel.
+public struct Table: Sendable, Hashable {
+    public private(set) var names: [String]
+    public private(set) var columns: [Column]
+    public private(set) var rowCount: Int
+
+    /// - Throws: `invalidArgument` when names repeat or lengths differ.
+    public init(_ pairs: [(name: String, column: Column)]) throws(KeelError) {
+        names = pairs.map(\.name)
+        columns = pairs.map(\.column)
+        rowCount = columns.first?.count ?? 0
+        guard Set(names).count == names.count else { throw .invalid("a table has two columns of one name: \(names.joined(separator: ", "))") }
+        for (name, column) in pairs where column.count != rowCount {
+            throw .invalid("column '\(name)' has \(column.count) rows, the table \(rowCount)")
+        }
+    }
+
+    /// A table without rows, of these columns.
+    public init(emptyOf fields: [Field]) {
+        names = fields.map(\.name)
+        columns = fields.map { Column($0.type) }
+        rowCount = 0
+    }
+
+    public func index(of name: String) -> Int? { names.firstIndex(of: name) }
+    public subscript(name: String) -> Column? { index(of: name).map { columns[$0] } }
+
+    /// The column, or an error that names the nearest one.
+    public func column(_ name: String) throws(KeelError) -> Column {
+        if let column = self[name] { return column }
+        throw .invalid("there is no column '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "columns: \(names.joined(separator: ", "))")
+    }
+
+    public func row(_ i: Int) -> [Value] { columns.map { $0[i] } }
+
+    /// Appends one row in column order; on an error the table is as before.
+    public mutating func append(row: [Value]) throws(KeelError) {
+        guard row.count == columns.count else { throw .invalid("a row of \(row.count) values for \(columns.count) columns") }
+        let before = columns
+        for i in columns.indices {
+            do throws(KeelError) { try columns[i].append(row[i]) } catch {
+                columns = before
+                throw error.at(names[i])
+            }
+        }
+        rowCount += 1
+    }
+
+    public func selecting(_ wanted: [String]) throws(KeelError) -> Table {
+        var pairs: [(name: String, column: Column)] = []
+        for name in wanted { pairs.append((name, try column(name))) }
+        var out = try Table(pairs)
+        out.rowCount = rowCount
+        return out
+    }
+
+    public func taking(rows: [Int]) -> Table {
+        var out = self
+        out.columns = columns.map { $0.taking(rows) }
+        out.rowCount = rows.count
+        return out
+    }
+
+    /// The table with one more column, or one replaced.
+    public func with(_ name: String, _ column: Column) throws(KeelError) -> Table {
+        var pairs = Array(zip(names, columns)).map { (name: $0.0, column: $0.1) }
+        if let i = index(of: name) { pairs[i].column = column } else { pairs.append((name, column)) }
+        return try Table(pairs)
+    }
+}

@@ -11,6 +11,9 @@ let package = Package(
         // ground
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
+        // storage
+        .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
+        .testTarget(name: "StorageTests", dependencies: ["Storage"]),
     ],
     swiftLanguageModes: [.v6]
 )

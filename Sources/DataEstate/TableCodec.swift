@@ -115,11 +115,11 @@ struct TableJoiner {
         let type = columns[0].type
         let buffer: Column.Buffer
         switch type {
-        case .bool: buffer = .bool(columns.flatMap { if case .bool(let v) = $0.buffer { v } else { [] } })
-        case .int32, .date: buffer = .int32(columns.flatMap { if case .int32(let v) = $0.buffer { v } else { [] } })
-        case .int64, .timestamp: buffer = .int64(columns.flatMap { if case .int64(let v) = $0.buffer { v } else { [] } })
-        case .float32: buffer = .float32(columns.flatMap { if case .float32(let v) = $0.buffer { v } else { [] } })
-        case .float64: buffer = .float64(columns.flatMap { if case .float64(let v) = $0.buffer { v } else { [] } })
+        case .bool: buffer = .bool(columns.reduce(into: []) { if case .bool(let v) = $1.buffer { $0 += v } })
+        case .int32, .date: buffer = .int32(columns.reduce(into: []) { if case .int32(let v) = $1.buffer { $0 += v } })
+        case .int64, .timestamp: buffer = .int64(columns.reduce(into: []) { if case .int64(let v) = $1.buffer { $0 += v } })
+        case .float32: buffer = .float32(columns.reduce(into: []) { if case .float32(let v) = $1.buffer { $0 += v } })
+        case .float64: buffer = .float64(columns.reduce(into: []) { if case .float64(let v) = $1.buffer { $0 += v } })
         default:
             var (offsets, bytes) = ([0], [UInt8]())
             for column in columns {

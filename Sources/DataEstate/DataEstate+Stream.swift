@@ -116,7 +116,7 @@ extension DataEstate {
     /// Makes the rows pushed since the last seal a new snapshot and frees their part of the log; nil when there are none.
     ///
     /// The snapshot notes how far in the log it reaches, so a crash at any point neither loses nor doubles a row.
-    public func seal(dataset: String, grant: Grant) async throws -> DatasetSnapshot? {
+    public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
         return try await entry.stream.turn.run { [self] in
@@ -124,24 +124,18 @@ extension DataEstate {
             let end = SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
             guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
             let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
-            return try await commit(draft, entry.stream, grant)
+            try await commit(draft, entry.stream, grant)
+            return draft.snapshot
         }
     }
 
-    private func seal(_ entry: Entry, previous: DatasetSnapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws -> SnapshotStore.Draft {
+    private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws -> SnapshotStore.Draft {
         let (spec, stream) = (entry.spec, entry.stream)
         let number = (previous?.number ?? 0) + 1
-        let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, dataset: spec.name, number: number)
+        let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, spec: spec, number: number)
         do {
             var joiner = TableJoiner()
-            var profile = Profile(of: Table(emptyOf: spec.schema.fields))
-            func flush() throws {
-                guard joiner.rowCount > 0 else { return }
-                let table = try joiner.take()
-                // Rows of an older contract are kept as they are; the profile is of this one's columns.
-                if table.names == spec.schema.names { profile.add(table) }
-                try writer.append(table)
-            }
+            func flush() throws { if joiner.rowCount > 0 { try writer.append(try joiner.take()) } }
             try stream.rows.replay(from: from.stream) { record, next in
                 guard next <= to.stream else { return }
                 let table = try TableCodec.decode(record)
@@ -157,11 +151,7 @@ extension DataEstate {
                 try writer.quarantine(row)
             }
             try writer.finish()
-            let merged = try previous.map { try Profile(json: $0.profile).merged(with: profile) } ?? profile
-            return SnapshotStore.Draft(
-                dataset: spec.name, number: number, rowsAdded: writer.rows, filtered: 0, quarantined: writer.quarantined,
-                quarantineFile: writer.quarantineFile, source: "stream", contract: DataEstate.contract(spec.schema.fields.map { ($0.name, $0.type) }),
-                profile: merged.json, files: writer.files, streamEnd: to.stream, rejectedEnd: to.rejected, previous: previous)
+            return try writer.draft(after: previous, source: "stream", filtered: 0, sealed: to, at: clock.now())
         } catch {
             writer.discard()
             throw error

@@ -19,13 +19,14 @@ public final class DataEstate: Sendable {
     let lake: String
     let streams: String
     let duckdb: DuckDB
+    let clock: any Clock
     private let entries = Mutex<[String: Entry]>([:])
 
     /// - Parameters:
     ///   - lake: the folder of Parquet files; this room's lie below `datasets`.
     ///   - streams: the folder of the datasets' logs.
-    public init(database: Database, lake: String, streams: String, duckdb: DuckDB) throws {
-        (self.database, self.lake, self.streams, self.duckdb) = (database, lake, streams, duckdb)
+    public init(database: Database, lake: String, streams: String, duckdb: DuckDB, clock: any Clock = SystemClock()) throws {
+        (self.database, self.lake, self.streams, self.duckdb, self.clock) = (database, lake, streams, duckdb, clock)
         try FileManager.default.createDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)", withIntermediateDirectories: true)
         try FileManager.default.createDirectory(atPath: streams, withIntermediateDirectories: true)
     }
@@ -95,20 +96,21 @@ public final class DataEstate: Sendable {
             let (draft, reasons, warnings) = try await Blocking.run { [self] in
                 try read(entry, file: file, format: format, from: from, until: until, previous: previous, sealed: sealed, progress: progress)
             }
-            let snapshot = try await commit(draft, entry.stream, grant)
+            try await commit(draft, entry.stream, grant)
             return IngestReport(
-                snapshot: snapshot, rows: draft.rowsAdded, filtered: draft.filtered, quarantined: draft.quarantined, reasons: reasons, warnings: warnings)
+                snapshot: draft.snapshot, rows: draft.added.reduce(0) { $0 + $1.rows }, filtered: draft.filtered,
+                quarantined: draft.snapshot.quarantinedCount, reasons: reasons, warnings: warnings)
         }
     }
 
     private func read(
-        _ entry: Entry, file: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?, previous: DatasetSnapshot?,
+        _ entry: Entry, file: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?, previous: Snapshot?,
         sealed: SnapshotStore.Sealed, progress: @escaping @Sendable (IngestProgress) -> Void
     ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
         let (spec, stream) = (entry.spec, entry.stream)
         let connection = try duckdb.connect()
         let number = (previous?.number ?? 0) + 1
-        let writer = try SnapshotWriter(connection, lake: lake, dataset: spec.name, number: number)
+        let writer = try SnapshotWriter(connection, lake: lake, spec: spec, number: number)
         let source = (file as NSString).lastPathComponent
         let job = Ingest(
             spec, source: source, from: from, until: until, writer: writer,
@@ -120,11 +122,7 @@ public final class DataEstate: Sendable {
             }, progress: progress)
         do {
             let warnings = try job.run(file: file, format: format, connection: try duckdb.connect())
-            let profile = try previous.map { try Profile(json: $0.profile).merged(with: job.profile) } ?? job.profile
-            let draft = SnapshotStore.Draft(
-                dataset: spec.name, number: number, rowsAdded: writer.rows, filtered: job.filtered, quarantined: writer.quarantined,
-                quarantineFile: writer.quarantineFile, source: source, contract: DataEstate.contract(spec.schema.fields.map { ($0.name, $0.type) }),
-                profile: profile.json, files: writer.files, streamEnd: sealed.stream, rejectedEnd: sealed.rejected, previous: previous)
+            let draft = try writer.draft(after: previous, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
             return (draft, job.reasons, warnings)
         } catch {
             writer.discard()
@@ -135,20 +133,16 @@ public final class DataEstate: Sendable {
     }
 
     /// Makes the draft a snapshot; its files are durable by now.
-    func commit(_ draft: SnapshotStore.Draft, _ stream: DatasetStream, _ grant: Grant) async throws -> DatasetSnapshot {
-        let snapshot: DatasetSnapshot
+    func commit(_ draft: SnapshotStore.Draft, _ stream: DatasetStream, _ grant: Grant) async throws {
         do {
-            snapshot = try await database.write { try SnapshotStore.insert(draft, $0, grant) }
+            try await database.write { try SnapshotStore.insert(draft, $0, grant) }
         } catch {
-            for path in draft.files.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) { try? FileManager.default.removeItem(atPath: "\(lake)/\(path)") }
+            for path in draft.added.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) { try? FileManager.default.removeItem(atPath: "\(lake)/\(path)") }
             stream.keys.withLock { $0.forget() }
             throw error
         }
-        try await refresh(draft.dataset, stream)
-        return snapshot
+        try await refresh(draft.snapshot.dataset, stream)
     }
-
-    static func contract(_ columns: [(String, DataType)]) -> JSON { .object(columns.map { JSON.Member($0.0, .string($0.1.description)) }) }
 
     // MARK: Keys
 
@@ -156,7 +150,7 @@ public final class DataEstate: Sendable {
     private func refresh(_ dataset: String, _ stream: DatasetStream) async throws {
         let (files, sealed) = try await database.read { db in (try SnapshotStore.files(dataset, upTo: .max, db), try SnapshotStore.sealed(dataset, db)) }
         try stream.keys.withLock { keys in
-            keys.files = files.map { "\(lake)/\($0.path)" }
+            keys.files = files.map { "\(lake)/\($0.file.path)" }
             keys.sealed = sealed
             // Under this lock no one loads keys from the segments that go.
             try stream.rows.removeSegments(before: sealed.stream)

@@ -13,7 +13,6 @@ final class Ingest: RowSink {
     private var counts: [String: (count: Int, firstLine: Int)] = [:]
     private var nullCounts: [Int]
     private(set) var filtered = 0
-    private(set) var profile: Profile
 
     /// - Parameter uniqueKeys: of each row, whether its key is new; it then knows it.
     init(
@@ -23,7 +22,6 @@ final class Ingest: RowSink {
         (self.spec, self.source, self.writer, self.uniqueKeys, self.progress) = (spec, source, writer, uniqueKeys, progress)
         pipeline = RowPipeline(spec, from: from, until: until)
         nullCounts = Array(repeating: 0, count: spec.schema.fields.count)
-        profile = Profile(of: Table(emptyOf: spec.schema.fields))
     }
 
     var reasons: [IngestReport.Reason] {
@@ -63,7 +61,6 @@ final class Ingest: RowSink {
         for issue in outcome.issues { try reject(issue) }
         if !spec.key.isEmpty { try dropDuplicates(&outcome) }
         for (i, column) in outcome.table.columns.enumerated() { nullCounts[i] += column.nullCount }
-        profile.add(outcome.table)
         do { try writer.append(outcome.table) } catch { throw KeelError.wrapping(error) }
     }
 

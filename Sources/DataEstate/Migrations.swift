@@ -10,7 +10,7 @@ public enum DataEstateMigrations {
                 CREATE TABLE data_snapshots (
                     dataset TEXT NOT NULL, number BIGINT NOT NULL, created_at BIGINT NOT NULL, rows_total BIGINT NOT NULL, rows_added BIGINT NOT NULL,
                     filtered BIGINT NOT NULL, quarantined BIGINT NOT NULL, quarantine_file TEXT, source TEXT NOT NULL, digest TEXT NOT NULL,
-                    contract TEXT NOT NULL, profile TEXT NOT NULL, stream_end BIGINT NOT NULL, rejected_end BIGINT NOT NULL,
+                    contract TEXT NOT NULL, profile TEXT NOT NULL, first_event BIGINT, last_event BIGINT, stream_end BIGINT NOT NULL, rejected_end BIGINT NOT NULL,
                     PRIMARY KEY (dataset, number))
                 """,
                 // A snapshot is all files that were added in it or before.

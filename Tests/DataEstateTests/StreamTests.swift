@@ -20,7 +20,7 @@ import Testing
         #expect(tail == 2)
         #expect(try reopened.push("trips", body([row(2), row(5)])).accepted.rowCount == 1)
         let snapshot = try #require(try await reopened.data.seal(dataset: "trips", grant: try Estate.may(.datasetsIngest)))
-        #expect((snapshot.rows, snapshot.quarantined) == (3, 4))
+        #expect((snapshot.rowCount, snapshot.quarantinedCount) == (3, 4))
         #expect(try await reopened.data.seal(dataset: "trips", grant: try Estate.may(.datasetsIngest)) == nil)
         let table = try await reopened.read("trips")
         #expect(table["id"]?.doubles() == [1, 2, 5])

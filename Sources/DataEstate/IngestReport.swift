@@ -1,44 +1,5 @@
 import Contracts
 
-/// One Parquet file of a snapshot.
-public struct SnapshotFile: Sendable, Hashable {
-    /// Below the lake's folder.
-    public let path: String
-    public let rows: Int
-    public let bytes: Int
-    public let digest: Digest
-}
-
-/// One immutable version of a dataset. It holds the rows of the one before and those it added.
-public struct DatasetSnapshot: Sendable, Hashable {
-    public let dataset: String
-    /// 1, 2, 3 …
-    public let number: Int
-    public let createdAt: Timestamp
-    public let rows: Int
-    public let rowsAdded: Int
-    /// Rows that `where` or the time bounds left out of what was added.
-    public let filtered: Int
-    /// Rows that broke the contract.
-    public let quarantined: Int
-    /// The file they came from, or `stream`.
-    public let source: String
-    /// Over the previous snapshot's digest and the added files: equal digests are equal data.
-    public let digest: Digest
-    /// The contract's columns at the time, as `{name: type}`.
-    public let contract: JSON
-    /// What the columns look like, over all rows.
-    public let profile: JSON
-
-    public var json: JSON {
-        [
-            "dataset": .string(dataset), "number": .int(Int64(number)), "created_at": .string(createdAt.description), "rows": .int(Int64(rows)),
-            "rows_added": .int(Int64(rowsAdded)), "filtered": .int(Int64(filtered)), "quarantined": .int(Int64(quarantined)),
-            "source": .string(source), "digest": .string(digest.description),
-        ]
-    }
-}
-
 /// A row that broke the contract, as it was kept.
 public struct QuarantinedRow: Sendable, Hashable {
     /// The file, or `stream`.
@@ -78,7 +39,7 @@ public struct IngestReport: Sendable {
         public let count: Int
         public let firstLine: Int
     }
-    public let snapshot: DatasetSnapshot
+    public let snapshot: Snapshot
     public let rows: Int
     public let filtered: Int
     public let quarantined: Int

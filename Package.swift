@@ -21,12 +21,29 @@ let package = Package(
     targets: [
         // ground
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
+        // engines
+        .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "CGradientBoosting", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting"]),
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
         // composition
         .target(name: "Platform", dependencies: ["Contracts", "Storage", .product(name: "Hummingbird", package: "hummingbird")]),
+        // command line
+        .target(
+            name: "KeelClient",
+            dependencies: [
+                "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .executableTarget(
+            name: "flights-replay",
+            dependencies: ["Contracts", "Engines", "KeelClient", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Examples/flights/Replay"),
         // tests
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
+        .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
     ],
     swiftLanguageModes: [.v6]

@@ -7,13 +7,15 @@ import Hummingbird
 /// Decides who asks, for the hot doors and for every route alike: token, or the local owner on loopback.
 public struct RequestGate: Sendable {
     private let tokens: TokenService
+    private let audit: AccessAudit
     /// Whether a caller without a token is the local owner: only when the server listens on loopback.
     private let trustsLoopback: Bool
     private let hosts: Set<String>
 
     /// - Parameter hosts: names that the `Host` header may carry, besides the loopback names.
-    public init(tokens: TokenService, trustsLoopback: Bool, hosts: Set<String>) {
+    public init(tokens: TokenService, audit: AccessAudit, trustsLoopback: Bool, hosts: Set<String>) {
         self.tokens = tokens
+        self.audit = audit
         self.trustsLoopback = trustsLoopback
         self.hosts = hosts.union(["localhost", "127.0.0.1", "[::1]"])
     }
@@ -46,15 +48,15 @@ public struct RequestGate: Sendable {
         do throws(KeelError) {
             return try Grant.check(caller, may: action, on: subject)
         } catch {
-            let tokens = tokens
-            Task { await tokens.recordDenial(caller, action: action, subject: subject) }
+            let audit = audit
+            Task { try await audit.recordDenial(caller, action: action, subject: subject) }
             throw error
         }
     }
 
     func access(_ caller: Caller) -> RequestAccess {
-        let tokens = tokens
-        return RequestAccess(caller: caller) { await tokens.recordDenial($0, action: $1, subject: $2) }
+        let audit = audit
+        return RequestAccess(caller: caller) { try await audit.recordDenial($0, action: $1, subject: $2) }
     }
 
     /// Lower-case host without its port.

@@ -23,9 +23,17 @@ let package = Package(
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
+        // domain
+        .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
         // composition
         .target(name: "Platform", dependencies: ["Contracts", "Storage", .product(name: "Hummingbird", package: "hummingbird")]),
+        // doors
+        .target(name: "MLflowAPI", dependencies: ["Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird")]),
         // tests
+        .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
+        .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
+        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
     ],

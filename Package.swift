@@ -28,8 +28,22 @@ let package = Package(
         .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting"]),
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
+        // domain: rooms never import each other
+        .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
         // composition
-        .target(name: "Platform", dependencies: ["Contracts", "Storage", .product(name: "Hummingbird", package: "hummingbird")]),
+        .target(
+            name: "Platform",
+            dependencies: [
+                "Contracts", "Engines", "Storage", "Governance", "Tracking", "Registry",
+                .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"), "Yams",
+            ]),
+        // doors
+        .target(
+            name: "MLflowAPI",
+            dependencies: ["Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird")]),
         // command line
         .target(
             name: "KeelClient",
@@ -45,6 +59,10 @@ let package = Package(
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
         .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
+        .testTarget(name: "GovernanceTests", dependencies: ["Governance"]),
+        .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
+        .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
+        .testTarget(name: "ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]
 )

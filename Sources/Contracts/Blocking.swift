@@ -1,0 +1,12 @@
+import Dispatch
+
+/// Runs work that blocks (native engines, file I/O, processes) away from Swift's cooperative threads, of which there are only as many as cores.
+public enum Blocking {
+    private static let queue = DispatchQueue(label: "keel.blocking", attributes: .concurrent)
+
+    public static func run<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            queue.async { continuation.resume(with: Result { try body() }) }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+import Contracts
+import Foundation
+import GRDB
+import Synchronization
+
+/// The metadata store: SQLite in WAL mode with many readers and one writer.
+///
+/// Writes are group-committed: the transactions that wait while one commit is on its way to the disk share the next, each inside a
+/// savepoint of its own, so one that fails undoes only itself. `write` returns after the commit is durable.
+public final class Database: Sendable {
+    private let pool: DatabasePool
+    private let clock: any Clock
+    private let queue = Mutex<[Job]>([])
+    private let observers = Mutex<[UUID: AsyncStream<Int64>.Continuation]>([:])
+    private static let batchLimit = 512
+
+    private struct Job: Sendable {
+        /// Runs inside a savepoint; the result waits for the commit.
+        let body: @Sendable (GRDB.Database, Ledger.Head) throws -> @Sendable () -> Void
+        let fail: @Sendable (any Error) -> Void
+    }
+
+    /// Opens or makes the database file. The folder must exist.
+    public init(path: String, clock: any Clock = SystemClock()) throws {
+        self.clock = clock
+        var configuration = Configuration()
+        configuration.foreignKeysEnabled = true
+        configuration.maximumReaderCount = 4
+        configuration.busyMode = .timeout(10)
+        configuration.prepareDatabase { db in
+            // WAL's default NORMAL may lose the last commits on power loss; a write that returned must be on the disk.
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+            try db.execute(sql: "PRAGMA cache_size = -8000")
+            // LIKE is case-sensitive in standard SQL and on PostgreSQL; searches rely on it.
+            try db.execute(sql: "PRAGMA case_sensitive_like = ON")
+        }
+        do {
+            pool = try DatabasePool(path: path, configuration: configuration)
+        } catch {
+            throw KeelError(.corrupted, "cannot open the database: \(error)", hint: "is \(path) a Keel database, and readable and writable?")
+        }
+    }
+
+    /// Runs `body` in a transaction. When it throws, nothing of it is kept.
+    public func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+        let clock = clock
+        return try await withCheckedThrowingContinuation { continuation in
+            let job = Job(
+                body: { db, head in
+                    let result = try body(Transaction(db: db, clock: clock, head: head))
+                    return { continuation.resume(returning: result) }
+                },
+                fail: { continuation.resume(throwing: Database.translate($0)) })
+            let first = queue.withLock { jobs in
+                jobs.append(job)
+                return jobs.count == 1
+            }
+            // Whoever finds the queue empty starts a drain; those after it ride along.
+            if first { pool.asyncWriteWithoutTransaction { [self] db in drain(db) } }
+        }
+    }
+
+    /// Runs `body` on a snapshot; it never waits for a writer.
+    public func read<T: Sendable>(_ body: @escaping @Sendable (Reader) throws -> T) async throws -> T {
+        do {
+            return try await pool.read { db in try body(Reader(db: db)) }
+        } catch { throw Database.translate(error) }
+    }
+
+    /// The number of the last ledger event after each commit that added one; only the newest is kept for a slow listener.
+    public func ledgerHeads() -> AsyncStream<Int64> {
+        let id = UUID()
+        return AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
+            observers.withLock { $0[id] = continuation }
+            continuation.onTermination = { [weak self] _ in self?.observers.withLock { $0[id] = nil } }
+        }
+    }
+
+    /// Waits for the writes under way and folds the write-ahead log into the file.
+    public func close() async throws {
+        _ = try await write { _ in }
+        try await pool.writeWithoutTransaction { db in _ = try db.checkpoint(.truncate) }
+    }
+
+    private func drain(_ db: GRDB.Database) {
+        let jobs = queue.withLock { Array($0.prefix(Database.batchLimit)) }
+        var finished: [@Sendable () -> Void] = []
+        var failures: [Int: any Error] = [:]
+        let head = Ledger.Head()
+        do {
+            try db.execute(sql: "BEGIN IMMEDIATE")
+            for (i, job) in jobs.enumerated() {
+                do {
+                    try db.execute(sql: "SAVEPOINT job")
+                    finished.append(try job.body(db, head))
+                    try db.execute(sql: "RELEASE job")
+                } catch {
+                    failures[i] = error
+                    // A full disk or a broken file ends the whole transaction, not only the savepoint.
+                    guard db.isInsideTransaction else { throw error }
+                    try db.execute(sql: "ROLLBACK TO job; RELEASE job")
+                }
+            }
+            try db.execute(sql: "COMMIT")
+        } catch {
+            if db.isInsideTransaction { try? db.rollback() }
+            for i in jobs.indices where failures[i] == nil { failures[i] = error }
+            finished = []
+        }
+        let more = queue.withLock { queue in
+            queue.removeFirst(jobs.count)
+            return !queue.isEmpty
+        }
+        for resume in finished { resume() }
+        for (i, error) in failures { jobs[i].fail(error) }
+        if let seq = head.seq, !finished.isEmpty {
+            for observer in observers.withLock({ Array($0.values) }) { observer.yield(seq) }
+        }
+        if more { pool.asyncWriteWithoutTransaction { [self] db in drain(db) } }
+    }
+
+    static func translate(_ error: any Error) -> any Error {
+        guard let error = error as? DatabaseError else { return error }
+        switch error.resultCode {
+        case .SQLITE_FULL:
+            return KeelError(.unavailable, "the disk is full: nothing of this change was kept", hint: "free space on the disk that holds the home folder")
+        case .SQLITE_CONSTRAINT: return KeelError(.alreadyExists, "a row like this exists already: \(error.message ?? "")")
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB: return KeelError(.corrupted, "the database is damaged: \(error.message ?? "")")
+        case .SQLITE_IOERR: return KeelError(.unavailable, "the disk refused a read or write: \(error.message ?? "")")
+        default: return KeelError(.internal, "SQL failed: \(error.message ?? "\(error.resultCode)")")
+        }
+    }
+}
+
+extension Database {
+    /// Applies every migration that is not yet applied, all in one transaction, after a backup of the file beside it.
+    public func migrate(_ migrations: [Migration], backupFolder: String) async throws {
+        try await pool.write { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE IF NOT EXISTS keel_migrations (
+                        room TEXT NOT NULL, version INTEGER NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (room, version))
+                    """)
+        }
+        let applied: Set<String> = try await pool.read { db in
+            Set(try GRDB.Row.fetchAll(db, sql: "SELECT room, version FROM keel_migrations").map { "\($0[0] as String)/\($0[1] as Int)" })
+        }
+        let pending = migrations.filter { !applied.contains("\($0.room)/\($0.version)") }
+        guard !pending.isEmpty else { return }
+        if !applied.isEmpty {
+            try FileManager.default.createDirectory(atPath: backupFolder, withIntermediateDirectories: true)
+            let target = try DatabaseQueue(path: "\(backupFolder)/keel-\(clock.now().milliseconds).sqlite")
+            try pool.backup(to: target)
+            try target.close()
+        }
+        let now = clock.now().microseconds
+        do {
+            try await pool.write { db in
+                for migration in pending {
+                    for statement in migration.statements { try db.execute(sql: statement) }
+                    try db.execute(
+                        sql: "INSERT INTO keel_migrations (room, version, applied_at) VALUES (?, ?, ?)",
+                        arguments: [migration.room, migration.version, now])
+                }
+            }
+        } catch { throw KeelError(.internal, "a migration failed, nothing was changed: \(error)") }
+    }
+}
+
+/// One step of a room's tables. Steps of a room are numbered 1, 2, 3 … and never edited once released.
+public struct Migration: Sendable {
+    public let room: String
+    public let version: Int
+    public let statements: [String]
+
+    public init(room: String, version: Int, _ statements: [String]) {
+        self.room = room
+        self.version = version
+        self.statements = statements
+    }
+}

@@ -1,0 +1,149 @@
+import Contracts
+import GRDB
+
+/// One change of state, as it was recorded in the transaction that made it.
+public struct LedgerEvent: Sendable, Hashable {
+    /// 1, 2, 3 … without gaps.
+    public let seq: Int64
+    public let at: Timestamp
+    public let caller: String
+    public let persona: String
+    public let workspace: String
+    public let requestID: String
+    /// What happened, as `thing.happened`: `release.promoted`.
+    public let kind: String
+    /// To what, as `Kind/name`.
+    public let subject: String
+    public let data: JSON
+    /// SHA-256 over the previous hash and every field of this event, in hexadecimal.
+    public let hash: String
+
+    public var json: JSON {
+        [
+            "seq": .int(seq), "at": .string(at.description), "caller": .string(caller), "persona": .string(persona),
+            "workspace": .string(workspace), "request_id": .string(requestID), "kind": .string(kind), "subject": .string(subject), "data": data,
+            "hash": .string(hash),
+        ]
+    }
+}
+
+/// The append-only, hash-chained record of every change. Audit, lineage, triggers and "what was in production at T" read it.
+public enum Ledger {
+    public static let migrations = [
+        Migration(
+            room: "ledger", version: 1,
+            [
+                """
+                CREATE TABLE ledger (
+                    seq BIGINT PRIMARY KEY, at BIGINT NOT NULL, caller TEXT NOT NULL, persona TEXT NOT NULL, workspace TEXT NOT NULL,
+                    request_id TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, data TEXT NOT NULL, hash TEXT NOT NULL)
+                """,
+                "CREATE INDEX ledger_subject ON ledger (subject, seq)",
+                "CREATE INDEX ledger_kind ON ledger (kind, seq)",
+                // The last event is noted apart, so that cutting the end off is found too.
+                "CREATE TABLE ledger_head (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
+                "INSERT INTO ledger_head (id, seq, hash) VALUES (1, 0, '')",
+            ])
+    ]
+
+    /// The newest event number of the commit under way; the database announces it afterwards.
+    final class Head { var seq: Int64? }
+
+    /// Where a chain is broken.
+    public struct Break: Sendable, Hashable {
+        public let seq: Int64
+        public let problem: String
+    }
+
+    /// The result of `verify`: how many events were read and the first break, if any.
+    public struct Verification: Sendable, Hashable {
+        public let events: Int64
+        public let head: String
+        public let broken: Break?
+    }
+
+    static func hash(previous: String, _ seq: Int64, _ at: Int64, _ fields: [String]) -> String {
+        var hasher = Digest.Hasher()
+        hasher.update("\(previous)\n\(seq)\n\(at)\n")
+        // Lengths before texts, so that no two different events have the same bytes.
+        for field in fields { hasher.update("\(field.utf8.count):\(field)\n") }
+        return hasher.finish().hex
+    }
+}
+
+extension Transaction {
+    /// Appends an event to the ledger, in this transaction.
+    @discardableResult
+    public func record(_ kind: String, on subject: String, _ data: JSON = .object([]), by caller: Caller) throws -> Int64 {
+        guard let last = try row("SELECT seq, hash FROM ledger_head WHERE id = 1") else {
+            throw KeelError(.corrupted, "the ledger has no head")
+        }
+        let (seq, at, text) = (last.int("seq") + 1, now.microseconds, data.text)
+        let fields = [caller.name, caller.persona.rawValue, caller.workspace, caller.requestID, kind, subject, text]
+        let hash = Ledger.hash(previous: last.text("hash"), seq, at, fields)
+        try execute(
+            """
+            INSERT INTO ledger (seq, at, caller, persona, workspace, request_id, kind, subject, data, hash)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """, [.int(seq), .int(at)] + fields.map(Value.string) + [.string(hash)])
+        try execute("UPDATE ledger_head SET seq = ?, hash = ? WHERE id = 1", [.int(seq), .string(hash)])
+        head.seq = seq
+        return seq
+    }
+
+    @discardableResult
+    public func record(_ kind: String, on subject: String, _ data: JSON = .object([]), by grant: Grant) throws -> Int64 {
+        try record(kind, on: subject, data, by: grant.caller)
+    }
+}
+
+extension Querying {
+    /// Events after `seq`, oldest first; with filters when given (a kind ending in `.` is a prefix).
+    public func ledgerEvents(after seq: Int64 = 0, kind: String? = nil, subject: String? = nil, limit: Int = 1000) throws -> [LedgerEvent] {
+        var (clauses, parameters) = (["seq > ?"], [Value.int(seq)])
+        if let kind {
+            clauses.append(kind.hasSuffix(".") ? "kind >= ? AND kind < ?" : "kind = ?")
+            parameters.append(.string(kind))
+            if kind.hasSuffix(".") { parameters.append(.string(String(kind.dropLast()) + "/")) }
+        }
+        if let subject {
+            clauses.append("subject = ?")
+            parameters.append(.string(subject))
+        }
+        parameters.append(.int(Int64(limit)))
+        return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY seq LIMIT ?", parameters).map(event)
+    }
+
+    /// The number of the newest event; 0 when there is none.
+    public func ledgerHead() throws -> Int64 { try row("SELECT seq FROM ledger_head WHERE id = 1")?.int("seq") ?? 0 }
+
+    /// Reads the whole chain and finds the first event that was altered, removed, inserted or moved.
+    public func verifyLedger() throws -> Ledger.Verification {
+        var (previous, count) = ("", Int64(0))
+        var broken: Ledger.Break?
+        try forEach("SELECT * FROM ledger ORDER BY seq", []) { row in
+            guard broken == nil else { return }
+            let seq = row.int("seq")
+            guard seq == count + 1 else {
+                broken = Ledger.Break(seq: count + 1, problem: seq - count == 2 ? "event \(count + 1) was removed" : "events \(count + 1) to \(seq - 1) were removed")
+                return
+            }
+            let fields = ["caller", "persona", "workspace", "request_id", "kind", "subject", "data"].map(row.text)
+            guard Ledger.hash(previous: previous, seq, row.int("at"), fields) == row.text("hash") else {
+                broken = Ledger.Break(seq: seq, problem: "event \(seq) (\(row.text("kind")) on \(row.text("subject"))) was altered or moved")
+                return
+            }
+            (previous, count) = (row.text("hash"), seq)
+        }
+        if broken == nil, let head = try row("SELECT seq, hash FROM ledger_head WHERE id = 1"), head.int("seq") != count || head.text("hash") != previous {
+            broken = Ledger.Break(seq: count + 1, problem: "the ledger should end with event \(head.int("seq")), it ends with \(count)")
+        }
+        return Ledger.Verification(events: count, head: previous, broken: broken)
+    }
+
+    private func event(_ row: SQLRow) throws -> LedgerEvent {
+        LedgerEvent(
+            seq: row.int("seq"), at: row.time("at"), caller: row.text("caller"), persona: row.text("persona"), workspace: row.text("workspace"),
+            requestID: row.text("request_id"), kind: row.text("kind"), subject: row.text("subject"), data: try row.json("data"), hash: row.text("hash"))
+    }
+}

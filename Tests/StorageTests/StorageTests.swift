@@ -1,0 +1,126 @@
+import Contracts
+import Foundation
+import Storage
+import Testing
+
+func temporaryFolder() throws -> String {
+    let path = NSTemporaryDirectory() + "keel-test-" + Identifier.hex32()
+    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    return path
+}
+
+private let owner = Caller(name: "test", persona: .owner)
+
+private func openDatabase(_ folder: String) async throws -> Storage.Database {
+    let database = try Storage.Database(path: folder + "/keel.sqlite")
+    try await database.migrate(Ledger.migrations + [Migration(room: "test", version: 1, ["CREATE TABLE things (id BIGINT PRIMARY KEY, name TEXT NOT NULL)"])], backupFolder: folder + "/backups")
+    return database
+}
+
+@Suite("Database and ledger")
+struct DatabaseTests {
+    @Test("a transaction that fails leaves nothing, and those that share its commit are kept")
+    func groupCommit() async throws {
+        let database = try await openDatabase(temporaryFolder())
+        let outcomes = await withTaskGroup(of: Bool.self) { group in
+            for i in 0..<400 {
+                group.addTask {
+                    do {
+                        try await database.write { tx in
+                            try tx.execute("INSERT INTO things (id, name) VALUES (?, ?)", [.int(Int64(i)), "x"])
+                            try tx.record("thing.made", on: "Thing/\(i)", by: owner)
+                            if i % 10 == 3 { throw KeelError.invalid("no") }
+                        }
+                        return true
+                    } catch { return false }
+                }
+            }
+            return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+        }
+        #expect(outcomes == 360)
+        let (things, check) = try await database.read { (try $0.row("SELECT count(*) AS n FROM things")?.int("n"), try $0.verifyLedger()) }
+        #expect(things == 360)
+        #expect(check.events == 360 && check.broken == nil)
+    }
+
+    @Test(
+        "an altered, removed, moved or cut-off event is found and named",
+        arguments: [
+            ("UPDATE ledger SET data = '{\"x\":2}' WHERE seq = 5", 5), ("DELETE FROM ledger WHERE seq = 4", 4), ("DELETE FROM ledger WHERE seq = 10", 10),
+            ("UPDATE ledger SET at = at + 1 WHERE seq = 1", 1),
+            ("UPDATE ledger SET seq = CASE seq WHEN 6 THEN -7 ELSE -6 END WHERE seq IN (6, 7); ", 6),
+        ] as [(String, Int64)])
+    func tampering(sql: String, seq: Int64) async throws {
+        let database = try await openDatabase(temporaryFolder())
+        try await database.write { tx in for i in 1...10 { try tx.record("thing.made", on: "Thing/\(i)", ["x": .int(Int64(i))], by: owner) } }
+        try await database.write { tx in
+            try tx.execute(sql)
+            try tx.execute("UPDATE ledger SET seq = -seq WHERE seq < 0")
+        }
+        #expect(try await database.read { try $0.verifyLedger() }.broken?.seq == seq)
+    }
+
+    @Test("migrations apply once, all or none, after a backup")
+    func migrations() async throws {
+        let folder = try temporaryFolder()
+        let database = try await openDatabase(folder)
+        try await database.write { _ = try $0.execute("INSERT INTO things (id, name) VALUES (1, 'a')") }
+        let bad = [Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT", "NOT SQL"])]
+        await #expect(throws: KeelError.self) { try await database.migrate(bad, backupFolder: folder + "/backups") }
+        try await database.write { _ = try $0.execute("INSERT INTO things (id, name) VALUES (2, 'b')") }
+        try await database.migrate([Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT"])], backupFolder: folder + "/backups")
+        #expect(try await database.read { try $0.row("SELECT size FROM things WHERE id = 2")?["size"] } == .null)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/backups").contains { $0.hasSuffix(".sqlite") })
+    }
+}
+
+@Suite("Objects and logs")
+struct FileTests {
+    @Test("keys that would leave the folder are refused", arguments: ["../x", "a/../../x", "/etc/passwd", "", "a//b", "tmp/x", "a/\0"])
+    func hostileKeys(key: String) async throws {
+        let store = try FolderObjectStore(root: temporaryFolder())
+        await #expect(throws: KeelError.self) { _ = try await store.info(key: key) }
+    }
+
+    @Test("content is named by its digest, and altered content is refused")
+    func content() async throws {
+        let store = try FolderObjectStore(root: temporaryFolder())
+        let digest = try await store.put(Array("hello".utf8))
+        #expect(try await store.get(digest) == Array("hello".utf8))
+        try Data("hellO".utf8).write(to: URL(fileURLWithPath: store.root + "/" + FolderObjectStore.key(digest)))
+        await #expect(throws: KeelError.self) { try await store.get(digest) }
+    }
+
+    @Test("a log cut at any byte keeps every whole record before the cut, and can go on")
+    func tornLog() throws {
+        for _ in 0..<40 {
+            let folder = try temporaryFolder()
+            let records = (0..<Int.random(in: 1...60)).map { _ in (0..<Int.random(in: 0...40)).map { _ in UInt8.random(in: 0...255) } }
+            do {
+                let log = try DurableLog(folder: folder, segmentBytesMax: 300)
+                for record in records { try log.append([record]) }
+            }
+            let last = try #require(try FileManager.default.contentsOfDirectory(atPath: folder).sorted().last)
+            let path = folder + "/" + last
+            let size = try #require(FileManager.default.contents(atPath: path)?.count)
+            truncate(path, off_t(Int.random(in: 0...size)))
+            let log = try DurableLog(folder: folder, segmentBytesMax: 300)
+            try log.append([[1, 2, 3]])
+            var read: [[UInt8]] = []
+            try log.replay { record, _ in read.append(Array(record)) }
+            #expect(read.last == [1, 2, 3])
+            #expect(Array(records.prefix(read.count - 1)) == Array(read.dropLast()))
+        }
+    }
+
+    @Test("a log can be read from any offset it has given")
+    func offsets() throws {
+        let log = try DurableLog(folder: temporaryFolder(), segmentBytesMax: 100)
+        let offsets = try (0..<50).map { try log.append([[UInt8($0)]]) }
+        for (i, offset) in offsets.enumerated() {
+            var read: [UInt8] = []
+            try log.replay(from: offset) { record, _ in read.append(record[0]) }
+            #expect(read == (i + 1..<50).map(UInt8.init))
+        }
+    }
+}

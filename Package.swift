@@ -14,6 +14,9 @@ let package = Package(
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
+        // domain
+        .target(name: "Pipelines", dependencies: ["Contracts", "Storage"]),
+        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -36,7 +36,7 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
 }
 
 /// One family of routes: each names its method, its path and what the caller must be allowed to do, and turns a request into an answer.
-struct MLflowRoutes: Sendable {
+struct MLflowRoutes {
     typealias Handler = @Sendable (MLflowRequest, Grant) async throws -> JSON
 
     let group: RouterGroup<KeelContext>

@@ -23,21 +23,20 @@ final class PushGate: Sendable {
         }
     }
 
-    func push<T: Sendable>(_ dataset: String, _ body: () throws(KeelError) -> T) throws(KeelError) -> T {
-        let result: Result<T, KeelError> = lane(dataset).isRebuilding.withLock { isRebuilding in
-            guard !isRebuilding else {
-                return .failure(KeelError(.unavailable, "the features of '\(dataset)' are being rebuilt", hint: "push again in a second; nothing was kept"))
-            }
-            do throws(KeelError) { return .success(try body()) } catch { return .failure(error) }
+    /// Runs one push when it is its turn. The time under the lock is that of appending to a log and folding rows into memory.
+    func push(_ dataset: String, _ body: () -> Result<PushResult, KeelError>) -> Result<PushResult, KeelError> {
+        lane(dataset).isRebuilding.withLock { isRebuilding in
+            isRebuilding
+                ? .failure(KeelError(.unavailable, "the features of '\(dataset)' are being rebuilt", hint: "push again in a second; nothing was kept"))
+                : body()
         }
-        return try result.get()
     }
 
     func rebuild(_ dataset: String, _ body: () async throws -> Void) async throws {
         let lane = lane(dataset)
-        while !(lane.isRebuilding.withLock { busy in
+        while lane.isRebuilding.withLock({ busy in
             defer { busy = true }
-            return !busy
+            return busy
         }) { try await Task.sleep(for: .milliseconds(20)) }
         defer { lane.isRebuilding.withLock { $0 = false } }
         try await body()
@@ -47,14 +46,16 @@ final class PushGate: Sendable {
 extension Platform {
     /// Accepts events: durable in the dataset's stream first, then in the features.
     public func push(_ dataset: String, _ body: [UInt8], _ grant: Grant) throws(KeelError) -> PushResult {
-        try pushes.push(dataset) { () throws(KeelError) in
-            let pushed: Result<PushResult, KeelError> = body.withUnsafeBufferPointer { bytes in
-                do throws(KeelError) { return .success(try data.push(dataset: dataset, json: bytes, grant: grant)) } catch { return .failure(error) }
+        let pushed = pushes.push(dataset) {
+            body.withUnsafeBufferPointer { bytes in
+                do throws(KeelError) {
+                    let result = try data.push(dataset: dataset, json: bytes, grant: grant)
+                    if result.accepted.rowCount > 0 { try features.apply(dataset: dataset, rows: result.accepted) }
+                    return .success(result)
+                } catch { return .failure(error) }
             }
-            let result = try pushed.get()
-            if result.accepted.rowCount > 0 { try features.apply(dataset: dataset, rows: result.accepted) }
-            return result
         }
+        return try pushed.get()
     }
 
     /// Fills the online features of a dataset from its newest snapshot and the stream behind it.

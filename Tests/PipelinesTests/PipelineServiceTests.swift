@@ -93,6 +93,7 @@ struct PipelineServiceTests {
             ])
         ])
         let run = try await service.go()
+        #expect(run.error == nil)
         #expect(run.state == .succeeded && run.steps.count == 1002 && run.steps.allSatisfy { $0.state == .succeeded })
         #expect(kind.total == 1002)
         let again = try await service.go()

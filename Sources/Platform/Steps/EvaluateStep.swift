@@ -1,5 +1,6 @@
 import Contracts
 import Engines
+import FeatureStore
 import Foundation
 import Pipelines
 import Registry
@@ -57,15 +58,16 @@ struct EvaluateStep: StepKind {
         guard let digest = spec.model["bundle"]?.string.flatMap(Digest.init(hex:)) else {
             throw KeelError.invalid("is not a model", hint: "reference an output such as $train.candidate", path: "with.model")
         }
-        let bundle = try await ModelBundle.load(digest, from: objects)
-        var baseline: ModelBundle?
+        let model = try await LoadedModel.load(digest, from: objects)
+        var baseline: LoadedModel?
         if let uri = spec.baseline, let version = try await resolve(uri) {
-            baseline = try await RegisterStep.bundle(of: version, from: objects)
+            guard let digest = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
+            baseline = try await LoadedModel.load(digest, from: objects)
         }
         let (analytics, lake, old) = (analytics, lake, baseline)
         return try await Blocking.run {
             let rows = try Self.read(spec.data, lake, try analytics.connect())
-            var out = try Self.score(bundle, rows, spec, slices: true)
+            var out = try Self.score(model, rows, spec, slices: true)
             out["rows"] = .int(Int64(rows.rowCount))
             if let old { out["baseline"] = try Self.score(old, rows, spec, slices: false) }
             context.log("auc \(out["auc"]?.number ?? .nan), baseline \(out["baseline"]?["auc"]?.number.map { "\($0)" } ?? "none")")
@@ -80,10 +82,10 @@ struct EvaluateStep: StepKind {
         return try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
     }
 
-    private static func score(_ bundle: ModelBundle, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
+    private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
         guard let labels = try rows.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
-        let matrix = try OnlinePlanMatrix.matrix(rows, inputs: bundle.signature.inputs)
-        let scores = try LoadedModel(bundle).predict(matrix, rows: rows.rowCount)
+        let matrix = try OnlinePlan.matrix(rows, inputs: model.bundle.signature.inputs)
+        let scores = try model.predict(matrix, rows: rows.rowCount)
         let metrics = try BinaryMetrics(scores: scores, labels: labels)
         var out: JSON = [:]
         let values: [(String, Double?)] = [

@@ -93,7 +93,7 @@ struct TrainingSetStep: StepKind {
             snapshots.append(JSON.Member(dataset, .int(Int64(snapshot.number))))
         }
         let request = TrainingSetRequest(
-            labels: spec.labels, label: spec.label, at: spec.at, service: spec.service, from: spec.from, until: spec.until, known: spec.known, keep: spec.keep)
+            labels: spec.labels, label: spec.label, at: spec.at, service: spec.service, from: spec.from, until: spec.until, knownAt: spec.known, keep: spec.keep)
         let (paths, features, analytics, lake) = (files, features, analytics, lake)
         let outputs = try await Blocking.run {
             let connection = try analytics.connect()

@@ -132,17 +132,17 @@ public struct PipelineSpec: Sendable, Hashable {
             if !found.contains(reference.root) { found.append(reference.root) }
         }
         step.dependencies = found
-        try refuseLostReferences(step, kind, at: path, names: parameters.union(positions.keys))
+        try refuseLostReferences(step, kind, at: path, isName: { parameters.contains($0) || positions[$0] != nil })
         do throws(KeelError) { try kind.validate(step.with) } catch { throw error.at(path + ".with") }
         return step
     }
 
     /// In program text `$trees` is the program's own variable; where nothing sets it, the writer meant a reference.
-    private func refuseLostReferences(_ step: Step, _ kind: any StepKind, at path: String, names: Set<String>) throws(KeelError) {
+    private func refuseLostReferences(_ step: Step, _ kind: any StepKind, at path: String, isName: (String) -> Bool) throws(KeelError) {
         let set = Set(step.with["env"]?.members?.map(\.key) ?? [])
         for field in kind.literalFields.sorted() {
             for case .reference(let reference) in Reference.pieces(step.with[field]?.string ?? "")
-            where names.contains(reference.root) && !set.contains(reference.root) {
+            where isName(reference.root) && !set.contains(reference.root) {
                 throw .invalid(
                     "$\(reference.root) is not replaced in program text", hint: "add  env: { \(reference.root): \(reference) }", path: "\(path).with.\(field)")
             }

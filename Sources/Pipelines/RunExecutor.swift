@@ -17,6 +17,8 @@ struct RunExecutor: Sendable {
 
     func execute() async throws {
         let failure = await runSteps()
+        // Only here, when no step is about to make its folder inside it.
+        rmdir("\(workFolder)/\(run.id)")
         if live.isStopping {
             live.close()
             return
@@ -151,12 +153,11 @@ struct RunExecutor: Sendable {
 
     private func attempts(_ step: PipelineSpec.Step, _ kind: any StepKind, _ with: JSON) async throws -> JSON {
         let folder = "\(workFolder)/\(run.id)/\(step.name)"
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        // rmdir(2) removes only what is empty: a step that left files keeps its folder.
-        defer {
-            rmdir(folder)
-            rmdir("\(workFolder)/\(run.id)")
+        do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
+            throw KeelError(.unavailable, "no working directory can be made for the step: \(error.localizedDescription)", hint: "is there space on the disk?", path: folder)
         }
+        // rmdir(2) removes only what is empty: a step that left files keeps its folder.
+        defer { rmdir(folder) }
         let log = StepLog(path: folder + "/log.txt")
         defer { log.close() }
         var attempt = 0

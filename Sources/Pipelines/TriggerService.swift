@@ -54,6 +54,7 @@ public actor TriggerService {
     public func advance() async throws -> [TriggerAction] {
         try await alone {
             var done: [TriggerAction] = []
+            var pending: [LedgerEvent] = []
             let since = engine.memory.values.map(\.seenSeq).min() ?? .max
             for kind in [TriggerEngine.alertKind, TriggerEngine.snapshotKind] where !engine.triggers.isEmpty {
                 var after = since
@@ -65,9 +66,7 @@ public actor TriggerService {
                     after = last.seq
                 }
             }
-            let events = pending.sorted { $0.seq < $1.seq }
-            pending = []
-            for event in events {
+            for event in pending.sorted(by: { $0.seq < $1.seq }) {
                 let before = engine
                 done += try await carryOut(
                     engine.observe(seq: event.seq, kind: event.kind, subject: event.subject, data: event.data, at: event.at), before: before)
@@ -77,7 +76,6 @@ public actor TriggerService {
             return done
         }
     }
-    private var pending: [LedgerEvent] = []
 
     /// Follows the ledger and the clock until the task is cancelled; an operating error goes to `report` and is tried again.
     public func follow(report: @escaping @Sendable (KeelError) -> Void) async {
@@ -95,7 +93,10 @@ public actor TriggerService {
     }
 
     private func attempt(_ report: @Sendable (KeelError) -> Void) async {
-        do { try await advance() } catch { report(.wrapping(error)) }
+        do { try await advance() } catch {
+            let error = KeelError.wrapping(error)
+            if error.code != .cancelled { report(error) }
+        }
     }
 
     private func alone<T>(_ body: () async throws -> T) async throws -> T {

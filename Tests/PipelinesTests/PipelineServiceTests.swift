@@ -93,6 +93,7 @@ struct PipelineServiceTests {
             ])
         ])
         let run = try await service.go()
+        #expect(run.error == nil)
         #expect(run.state == .succeeded && run.steps.count == 1002 && run.steps.allSatisfy { $0.state == .succeeded })
         #expect(kind.total == 1002)
         let again = try await service.go()
@@ -143,7 +144,7 @@ struct PipelineServiceTests {
         let service = service(try await openDatabase(folder), [kind, invalid], folder)
         try service.configure([
             spec(["steps": [["name": "lucky", "uses": "test", "retries": 3]]], name: "lucky"),
-            spec(["steps": [["name": "unlucky", "uses": "test", "retries": 2]]], name: "unlucky"),
+            spec(["steps": [["name": "unlucky", "uses": "test", "with": ["x": 1], "retries": 2]]], name: "unlucky"),
             spec(["steps": [["name": "invalid", "uses": "invalid", "retries": 5]]], name: "invalid"),
         ])
         let lucky = try await service.go("lucky")
@@ -171,7 +172,9 @@ struct PipelineServiceTests {
         let folder = try temporaryFolder()
         let database = try await openDatabase(folder)
         let snapshot = Mutex("s1")
-        let kind = TestKind(fingerprint: { ["snapshot": .string(snapshot.withLock { $0 })] }) { context in ["model": .string("m\(context.with["trees"]?.text ?? "")")] }
+        let kind = TestKind(
+            "test", { context in ["model": .string("m\(context.with["trees"]?.text ?? "")")] },
+            fingerprint: { ["snapshot": .string(snapshot.withLock { $0 })] })
         let service = service(database, [kind], folder)
         let json: JSON = [
             "parameters": ["trees": 150],

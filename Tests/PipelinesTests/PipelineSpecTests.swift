@@ -49,7 +49,7 @@ struct PipelineSpecTests {
             (["parameters": ["trees": 1], "steps": [["name": "a", "uses": "test", "with": ["n": ["$tree"]]]]], "spec.steps[0].with.n[0]", "did you mean '$trees'?"),
             (["steps": [["name": "train", "uses": "test"], ["name": "b", "uses": "test", "needs": ["trian"]]]], "spec.steps[1].needs[0]", "did you mean 'train'?"),
             (["steps": [["name": "a", "uses": "test"], ["name": "a", "uses": "test"]]], "spec.steps[1].name", "the first is steps[0]"),
-            (["steps": [["name": "a", "uses": "test", "retry": 3]]], "spec.steps[0].retry", "did you mean 'retries'?"),
+            (["steps": [["name": "a", "uses": "test", "retrys": 3]]], "spec.steps[0].retrys", "did you mean 'retries'?"),
             (["steps": [["name": "a", "uses": "test"]], "parametres": [:]], "spec.parametres", "did you mean 'parameters'?"),
             (["steps": [["name": "a", "uses": "test", "with": ["bad": 1]]]], "spec.steps[0].with.bad", ""),
             (["parameters": ["now": 1], "steps": [["name": "a", "uses": "test"]]], "spec.parameters.now", ""),

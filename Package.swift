@@ -33,7 +33,7 @@ let package = Package(
         // tests
         .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
-        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
+        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
     ],

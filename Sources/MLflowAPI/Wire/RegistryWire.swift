@@ -6,7 +6,7 @@ enum RegistryWire {
     static func model(_ model: RegisteredModel) -> JSON {
         object([
             ("name", .string(model.name)), ("creation_timestamp", .int(model.createdAt.milliseconds)),
-            ("last_updated_timestamp", .int(model.updatedAt.milliseconds)), ("description", model.description.isEmpty ? nil : .string(model.description)),
+            ("last_updated_timestamp", .int(model.updatedAt.milliseconds)), ("description", model.description.isEmpty ? JSON?.none : .string(model.description)),
             ("latest_versions", list(model.latest.map(version))), ("tags", list(model.tags.map(tag))),
             ("aliases", list(model.aliases.map { ["alias": .string($0.alias), "version": .string(String($0.version))] })),
         ])

@@ -24,7 +24,7 @@ enum TrackingWire {
             (
                 "outputs",
                 run.modelOutputs.isEmpty
-                    ? nil : object([("model_outputs", list(run.modelOutputs.map { ["model_id": .string($0.modelID), "step": .int($0.step)] }))])
+                    ? JSON?.none : object([("model_outputs", list(run.modelOutputs.map { ["model_id": .string($0.modelID), "step": .int($0.step)] }))])
             ),
         ])
     }
@@ -66,7 +66,7 @@ enum TrackingWire {
 
     static func artifact(_ artifact: Artifact) -> JSON {
         object([
-            ("path", .string(artifact.path)), ("is_dir", .bool(artifact.isFolder)), ("file_size", artifact.isFolder ? nil : .int(artifact.bytes)),
+            ("path", .string(artifact.path)), ("is_dir", .bool(artifact.isFolder)), ("file_size", artifact.isFolder ? JSON?.none : .int(artifact.bytes)),
         ])
     }
 
@@ -120,4 +120,4 @@ enum TrackingWire {
 func object(_ fields: [(String, JSON?)]) -> JSON { .object(fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }) }
 
 /// Nil for an empty list: MLflow omits it.
-func list(_ items: [JSON]) -> JSON? { items.isEmpty ? nil : .array(items) }
+func list(_ items: [JSON]) -> JSON? { items.isEmpty ? JSON?.none : .array(items) }

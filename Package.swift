@@ -21,21 +21,57 @@ let package = Package(
     targets: [
         // ground
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
+        // engines
+        .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "CGradientBoosting", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting"]),
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
-        // domain
+        // domain: rooms never import each other
+        .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
         .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
         .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
         // composition
-        .target(name: "Platform", dependencies: ["Contracts", "Storage", .product(name: "Hummingbird", package: "hummingbird")]),
+        .target(
+            name: "Platform",
+            dependencies: [
+                "Contracts", "Engines", "Storage", "Governance", "Tracking", "Registry",
+                .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"), "Yams",
+            ]),
         // doors
-        .target(name: "MLflowAPI", dependencies: ["Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird")]),
+        .target(
+            name: "MLflowAPI",
+            dependencies: [
+                "Contracts", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]),
+        // command line
+        .target(
+            name: "KeelClient",
+            dependencies: [
+                "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .executableTarget(
+            name: "flights-replay",
+            dependencies: ["Contracts", "Engines", "KeelClient", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            path: "Examples/flights/Replay"),
         // tests
-        .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
-        .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
-        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
+        .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
+        .testTarget(name: "GovernanceTests", dependencies: ["Governance"]),
+        .testTarget(name: "TrackingTests", dependencies: ["Tracking", "Contracts", "Storage"]),
+        .testTarget(name: "RegistryTests", dependencies: ["Registry", "Contracts", "Storage"]),
+        .testTarget(
+            name: "MLflowAPITests",
+            dependencies: [
+                "MLflowAPI", "Contracts", "Storage", "Platform", "Tracking", "Registry", .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        .testTarget(name: "ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -43,7 +43,10 @@ let package = Package(
         // doors
         .target(
             name: "MLflowAPI",
-            dependencies: ["Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird")]),
+            dependencies: [
+                "Contracts", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ]),
         // command line
         .target(
             name: "KeelClient",
@@ -60,8 +63,14 @@ let package = Package(
         .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
         .testTarget(name: "GovernanceTests", dependencies: ["Governance"]),
-        .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
-        .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
+        .testTarget(name: "TrackingTests", dependencies: ["Tracking", "Contracts", "Storage"]),
+        .testTarget(name: "RegistryTests", dependencies: ["Registry", "Contracts", "Storage"]),
+        .testTarget(
+            name: "MLflowAPITests",
+            dependencies: [
+                "MLflowAPI", "Contracts", "Storage", "Platform", "Tracking", "Registry", .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
         .testTarget(name: "ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -59,10 +59,15 @@ struct RegistryTests {
         let f = try await Fixture()
         for _ in 1...3 { _ = try await f.registry.createVersion(model: "delay", source: "s", creatingModel: true, f.write) }
         #expect(try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, expecting: .unset, f.write) == nil)
-        await #expect(throws: KeelError.self) { try await f.registry.setAlias(model: "delay", alias: "champion", version: 2, expecting: .unset, f.write) }
+        await #expect(throws: KeelError.self) {
+            try await f.registry.setAlias(model: "delay", alias: "champion", version: 2, expecting: .unset, f.write)
+        }
         let winners = await withTaskGroup(of: Bool.self) { group in
             for version in [2, 3] {
-                group.addTask { (try? await f.registry.setAlias(model: "delay", alias: "champion", version: version, expecting: .version(1), f.write)) != nil }
+                group.addTask {
+                    (try? await f.registry.setAlias(model: "delay", alias: "champion", version: version, expecting: .version(1), f.write))
+                        != nil
+                }
             }
             return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
         }
@@ -78,7 +83,10 @@ struct RegistryTests {
     func guards() async throws {
         let f = try await Fixture()
         for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s", creatingModel: true, f.write) }
-        for attempt in [{ try await f.registry.deleteVersion(model: "delay", version: 1, f.write) }, { try await f.registry.deleteModel(name: "delay", f.write) }] {
+        for attempt in [
+            { try await f.registry.deleteVersion(model: "delay", version: 1, f.write) },
+            { try await f.registry.deleteModel(name: "delay", f.write) },
+        ] {
             do {
                 try await attempt()
                 Issue.record("deleted")
@@ -119,11 +127,17 @@ struct RegistryTests {
     @Test("searching: filters, prompts apart, order and pages")
     func search() async throws {
         let f = try await Fixture()
-        for name in ["a", "b", "c"] { for i in 1...3 { _ = try await f.registry.createVersion(model: name, source: "s\(i)", runID: "r\(i)", creatingModel: true, f.write) } }
+        for name in ["a", "b", "c"] {
+            for i in 1...3 {
+                _ = try await f.registry.createVersion(model: name, source: "s\(i)", runID: "r\(i)", creatingModel: true, f.write)
+            }
+        }
         _ = try await f.registry.createModel(name: "p", tags: [ModelTag("mlflow.prompt.is_prompt", "true")], f.write)
         let models = try await f.registry.searchModels(RegistrySearch(filter: "tags.`mlflow.prompt.is_prompt` != 'true'"), f.read)
         #expect(models.items.map(\.name) == ["a", "b", "c"])
-        #expect(try await f.registry.searchModels(RegistrySearch(filter: "name IN ('b', 'p')", orderBy: ["name DESC"]), f.read).items.map(\.name) == ["p", "b"])
+        #expect(
+            try await f.registry.searchModels(RegistrySearch(filter: "name IN ('b', 'p')", orderBy: ["name DESC"]), f.read).items.map(
+                \.name) == ["p", "b"])
         var search = RegistrySearch(filter: "version_number >= 2 AND name != 'b'", orderBy: ["version_number DESC", "name"], pageSize: 3)
         let first = try await f.registry.searchVersions(search, f.read)
         search.pageToken = first.nextToken

@@ -8,11 +8,15 @@ struct SearchTests {
     @Test(
         "a filter that is wrong says what is wrong",
         arguments: [
-            ("metrics.auc > 'a'", "Expected numeric value type for metric"), ("params.x = 3", "Expected a quoted string value for parameter"),
-            ("metric.auc LIKE 'a'", "Invalid comparator 'LIKE'"), ("foo.bar = 'x'", "Invalid entity type 'foo'"), ("colour = 'red'", "Invalid attribute key 'colour'"),
+            ("metrics.auc > 'a'", "Expected numeric value type for metric"),
+            ("params.x = 3", "Expected a quoted string value for parameter"),
+            ("metric.auc LIKE 'a'", "Invalid comparator 'LIKE'"), ("foo.bar = 'x'", "Invalid entity type 'foo'"),
+            ("colour = 'red'", "Invalid attribute key 'colour'"),
             ("metrics.a > 1 OR metrics.b > 2", "Invalid clause(s) in filter string: 'OR"), ("tags.a = 'x", "a quote is not closed"),
-            ("metrics.a IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params"), ("status IN ('A')", "Only [\"run_id\"] attributes support"),
-            ("run_id IN ()", "expected a non-empty list of string values"), ("dataset.colour = 'x'", "Invalid dataset key"), ("tags.a", "Invalid clause(s)"),
+            ("metrics.a IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params"),
+            ("status IN ('A')", "Only [\"run_id\"] attributes support"),
+            ("run_id IN ()", "expected a non-empty list of string values"), ("dataset.colour = 'x'", "Invalid dataset key"),
+            ("tags.a", "Invalid clause(s)"),
             ("start_time > '3'", "Expected numeric value type for numeric attribute: start_time"), ("tags.a = b", "either not quoted"),
         ])
     func wrong(filter: String, words: String) async throws {
@@ -31,7 +35,8 @@ struct SearchTests {
         let f = try await Fixture()
         var random = SplitMix(seed: 7)
         let pieces = [
-            "metrics", ".", "auc", "`a b`", "\"k\"", "'v'", "'", "\"", "`", " AND ", " or ", "=", "!=", ">", "<=", "==", "LIKE", " ILIKE ", " IN ", "NOT", "(", ")", ",",
+            "metrics", ".", "auc", "`a b`", "\"k\"", "'v'", "'", "\"", "`", " AND ", " or ", "=", "!=", ">", "<=", "==", "LIKE", " ILIKE ",
+            " IN ", "NOT", "(", ")", ",",
             "1", "-2.5", "1e", "1e999", "NaN", "IS", " NULL", "tags", "params.x", "\u{0}", "é", "😀", ";", "--", "%", "run_id", "start_time",
         ]
         for _ in 0..<3000 {
@@ -54,8 +59,12 @@ struct SearchTests {
                 metrics.append(Metric(key, [Double.nan, -1, 0, 0.5, 2].randomElement(using: &random) ?? 0, at: at(1)))
             }
             var (params, tags): ([KeyValue], [KeyValue]) = ([], [])
-            for key in ["p", "q r"] where Bool.random(using: &random) { params.append(KeyValue(key, ["x", "X", "xy", "50%", "a\\b", ""].randomElement(using: &random) ?? "")) }
-            if Bool.random(using: &random) { tags.append(KeyValue("t", ["x", "X", "long " + String(repeating: "z", count: 300)].randomElement(using: &random) ?? "")) }
+            for key in ["p", "q r"] where Bool.random(using: &random) {
+                params.append(KeyValue(key, ["x", "X", "xy", "50%", "a\\b", ""].randomElement(using: &random) ?? ""))
+            }
+            if Bool.random(using: &random) {
+                tags.append(KeyValue("t", ["x", "X", "long " + String(repeating: "z", count: 300)].randomElement(using: &random) ?? ""))
+            }
             try await f.tracking.logBatch(runID: run.id, metrics: metrics, params: params, tags: tags, f.write)
             runs.append(try await f.tracking.run(id: run.id, f.read))
         }
@@ -71,7 +80,8 @@ struct SearchTests {
                 found += page.items.map(\.id)
                 search.pageToken = page.nextToken
             } while search.pageToken != nil
-            let expected = runs.filter { run in clauses.allSatisfy { $0.holds(run) } }.sorted { OracleOrder.precedes($0, $1, orders) }.map(\.id)
+            let expected = runs.filter { run in clauses.allSatisfy { $0.holds(run) } }.sorted { OracleOrder.precedes($0, $1, orders) }.map(
+                \.id)
             #expect(found == expected, "\(search.filter ?? "") order by \(search.orderBy)")
         }
     }
@@ -81,7 +91,9 @@ struct SearchTests {
         let f = try await Fixture()
         for _ in 0..<5 { _ = try await f.tracking.createRun(experimentID: "0", f.write) }
         let token = try #require(try await f.tracking.searchRuns(RunSearch(experimentIDs: ["0"], pageSize: 2), f.read).nextToken)
-        for (filter, bad) in [("tags.a = 'x'", token), ("", "zz"), ("", String(token.dropLast(2))), ("", String(repeating: "7", count: 100_000))] {
+        for (filter, bad) in [
+            ("tags.a = 'x'", token), ("", "zz"), ("", String(token.dropLast(2))), ("", String(repeating: "7", count: 100_000)),
+        ] {
             await #expect(throws: KeelError.self) {
                 _ = try await f.tracking.searchRuns(RunSearch(experimentIDs: ["0"], filter: filter, pageSize: 2, pageToken: bad), f.read)
             }
@@ -91,11 +103,14 @@ struct SearchTests {
     @Test("searches are answered by indexes, without a sort for the standard order")
     func plans() async throws {
         let f = try await Fixture()
-        func plan(_ search: RunSearch) async throws -> String { try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n") }
+        func plan(_ search: RunSearch) async throws -> String {
+            try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+        }
         let standard = try await plan(RunSearch(experimentIDs: ["0"]))
         #expect(standard.contains("USING INDEX tracking_runs_started") && !standard.contains("TEMP B-TREE"), "\(standard)")
         for (filter, index) in [
-            ("params.lr = '0.1'", "tracking_params_value"), ("tags.team = 'ops'", "tracking_tags_value"), ("metrics.auc = 0.5", "tracking_latest_value"),
+            ("params.lr = '0.1'", "tracking_params_value"), ("tags.team = 'ops'", "tracking_tags_value"),
+            ("metrics.auc = 0.5", "tracking_latest_value"),
             ("metrics.auc > 0.5", "tracking_latest"), ("tags.team LIKE 'o%'", "tracking_tags"),
         ] {
             let text = try await plan(RunSearch(experimentIDs: ["0"], filter: filter))
@@ -127,25 +142,34 @@ struct OracleClause: Sendable {
     static func random(_ random: inout SplitMix) -> OracleClause {
         switch Int.random(in: 0..<6, using: &random) {
         case 0, 1:
-            let (key, sign, number) = (["a", "b"].randomElement(using: &random)!, [">", ">=", "<", "<=", "=", "!="].randomElement(using: &random)!, [-1, 0, 0.5, 2].randomElement(using: &random)!)
+            let (key, sign, number) = (
+                ["a", "b"].randomElement(using: &random)!, [">", ">=", "<", "<=", "=", "!="].randomElement(using: &random)!,
+                [-1, 0, 0.5, 2].randomElement(using: &random)!
+            )
             return OracleClause(text: "metrics.\(key) \(sign) \(number)") { run in
                 guard let value = run.metrics.first(where: { $0.key == key })?.value else { return false }
                 return compare(value, number, sign)
             }
         case 2:
-            let (key, sign, text) = (["p", "q r"].randomElement(using: &random)!, ["=", "!=", "LIKE", "ILIKE"].randomElement(using: &random)!, ["x", "X%", "%", "50%", "a\\b", "_"].randomElement(using: &random)!)
+            let (key, sign, text) = (
+                ["p", "q r"].randomElement(using: &random)!, ["=", "!=", "LIKE", "ILIKE"].randomElement(using: &random)!,
+                ["x", "X%", "%", "50%", "a\\b", "_"].randomElement(using: &random)!
+            )
             return OracleClause(text: "params.`\(key)` \(sign) '\(text)'") { run in
                 run.params.first { $0.key == key }.map { match($0.value, text, sign) } ?? false
             }
         case 3:
-            let text = ["x", "long " + String(repeating: "z", count: 300), "long " + String(repeating: "z", count: 299)].randomElement(using: &random)!
+            let text = ["x", "long " + String(repeating: "z", count: 300), "long " + String(repeating: "z", count: 299)].randomElement(
+                using: &random)!
             return OracleClause(text: "tag.t = '\(text)'") { run in run.tags.contains { $0.key == "t" && $0.value == text } }
         case 4:
             let isNull = Bool.random(using: &random)
             return OracleClause(text: "tags.t IS \(isNull ? "" : "not ")NULL") { run in run.tags.contains { $0.key == "t" } != isNull }
         default:
             let (sign, number) = ([">", "<", "=", "!="].randomElement(using: &random)!, Int64.random(in: 0...20, using: &random))
-            return OracleClause(text: "attributes.start_time \(sign) \(number)") { compare(Double($0.startedAt.milliseconds), Double(number), sign) }
+            return OracleClause(text: "attributes.start_time \(sign) \(number)") {
+                compare(Double($0.startedAt.milliseconds), Double(number), sign)
+            }
         }
     }
 

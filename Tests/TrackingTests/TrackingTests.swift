@@ -49,10 +49,12 @@ struct TrackingTests {
         try await f.tracking.logParam(runID: run.id, KeyValue("trees", "150"), f.write)
         do {
             try await f.tracking.logBatch(
-                runID: run.id, metrics: [Metric("auc", 0.8, at: at(1))], params: [KeyValue("depth", "6"), KeyValue("trees", "200")], f.write)
+                runID: run.id, metrics: [Metric("auc", 0.8, at: at(1))], params: [KeyValue("depth", "6"), KeyValue("trees", "200")], f.write
+            )
             Issue.record("a param was changed")
         } catch let error as KeelError {
-            #expect(error.message.hasPrefix("Changing param values is not allowed. Param with key='trees' was already logged with value='150'"))
+            #expect(
+                error.message.hasPrefix("Changing param values is not allowed. Param with key='trees' was already logged with value='150'"))
         }
         let after = try await f.tracking.run(id: run.id, f.read)
         #expect(after.params == [KeyValue("trees", "150")] && after.metrics.isEmpty)
@@ -61,7 +63,9 @@ struct TrackingTests {
     @Test("the latest value is that of the greatest step, then time, then value, in whatever order values arrive")
     func latest() async throws {
         let f = try await Fixture()
-        let points = [(0.5, 1, 10), (0.9, 3, 5), (0.7, 2, 99), (0.95, 3, 5), (0.1, 3, 4)].map { Metric("auc", $0.0, at: at(Int64($0.2)), step: Int64($0.1)) }
+        let points = [(0.5, 1, 10), (0.9, 3, 5), (0.7, 2, 99), (0.95, 3, 5), (0.1, 3, 4)].map {
+            Metric("auc", $0.0, at: at(Int64($0.2)), step: Int64($0.1))
+        }
         for _ in 0..<8 {
             let run = try await f.tracking.createRun(experimentID: "0", f.write)
             for point in points.shuffled() { try await f.tracking.logMetric(runID: run.id, point, f.write) }
@@ -77,7 +81,8 @@ struct TrackingTests {
         let f = try await Fixture()
         let run = try await f.tracking.createRun(experimentID: "0", f.write)
         try await f.tracking.logBatch(
-            runID: run.id, metrics: [Metric("n", .nan, at: at(1)), Metric("p", .infinity, at: at(1)), Metric("m", -.infinity, at: at(1))], f.write)
+            runID: run.id, metrics: [Metric("n", .nan, at: at(1)), Metric("p", .infinity, at: at(1)), Metric("m", -.infinity, at: at(1))],
+            f.write)
         let metrics = try await f.tracking.run(id: run.id, f.read).metrics
         #expect(metrics.map(\.key) == ["m", "n", "p"])
         #expect(metrics[0].value == -.greatestFiniteMagnitude && metrics[1].value.isNaN && metrics[2].value == .greatestFiniteMagnitude)
@@ -86,8 +91,10 @@ struct TrackingTests {
     @Test(
         "keys and values over the limits are refused in MLflow's words",
         arguments: [
-            ("../x", "v", "Names may be treated as files"), ("a//b", "v", "Names may be treated as files"), ("a\u{1F600}", "v", "Names may only contain alphanumerics"),
-            ("", "v", "Missing value for required parameter"), (String(repeating: "k", count: 251), "v", "exceeds the maximum length of 250"),
+            ("../x", "v", "Names may be treated as files"), ("a//b", "v", "Names may be treated as files"),
+            ("a\u{1F600}", "v", "Names may only contain alphanumerics"),
+            ("", "v", "Missing value for required parameter"),
+            (String(repeating: "k", count: 251), "v", "exceeds the maximum length of 250"),
             ("k", String(repeating: "v", count: 6001), "exceeds the maximum length of 6000"),
         ])
     func limits(key: String, value: String, words: String) async throws {
@@ -107,8 +114,11 @@ struct TrackingTests {
             for writer in 0..<16 {
                 group.addTask {
                     for batch in 0..<10 {
-                        let metrics = (0..<10).map { Metric("m\($0)", Double(writer), at: at(Int64(writer)), step: Int64(batch * 16 + writer)) }
-                        try await f.tracking.logBatch(runID: run.id, metrics: metrics, params: [KeyValue("p\(writer).\(batch)", "x")], f.write)
+                        let metrics = (0..<10).map {
+                            Metric("m\($0)", Double(writer), at: at(Int64(writer)), step: Int64(batch * 16 + writer))
+                        }
+                        try await f.tracking.logBatch(
+                            runID: run.id, metrics: metrics, params: [KeyValue("p\(writer).\(batch)", "x")], f.write)
                     }
                 }
             }
@@ -121,7 +131,8 @@ struct TrackingTests {
         #expect(event.data["digest"]?.string?.count == 64)
     }
 
-    @Test("artifacts stream in and out, and hostile paths are refused", arguments: ["../../keel.sqlite", "1/../../x", "", "a\\..\\b", "a//b"])
+    @Test(
+        "artifacts stream in and out, and hostile paths are refused", arguments: ["../../keel.sqlite", "1/../../x", "", "a\\..\\b", "a//b"])
     func artifacts(hostile: String) async throws {
         let f = try await Fixture()
         let run = try await f.tracking.createRun(experimentID: "0", f.write)

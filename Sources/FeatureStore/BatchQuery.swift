@@ -130,7 +130,7 @@ private struct Frames {
         for (index, _) in use.features {
             let feature = view.features[index]
             switch feature.source {
-            case .latest(let argument):
+            case .latest(let argument, _):
                 ever = true
                 columns += ", max(seq) OVER ever AS w\(index)"
                 let fresh = view.ttl.map { "CASE WHEN j\(index).at >= w.t - \($0.microseconds) THEN j\(index).a\(argument) END" }

@@ -22,7 +22,8 @@ struct DatasetView: Sendable {
     }
     enum Source: Sendable {
         case windowed(Aggregate, series: Int)
-        case latest(argument: Int)
+        /// `position` among the view's latest features.
+        case latest(argument: Int, position: Int)
     }
     struct Feature: Sendable {
         let name: String
@@ -114,6 +115,7 @@ struct DatasetView: Sendable {
         var texts: [String] = []
         var series: [Series] = []
         var features: [Feature] = []
+        var latestCount = 0
 
         mutating func add(_ spec: FeatureSpec, at place: String) throws(KeelError) {
             guard !features.contains(where: { $0.name == spec.name }) else {
@@ -126,7 +128,8 @@ struct DatasetView: Sendable {
             case .latest(let text):
                 let index = try argument(text, at: place)
                 guard arguments[index].type != .bytes else { throw .invalid("a feature cannot be bytes", path: "\(place).of") }
-                features.append(Feature(name: spec.name, type: arguments[index].type, source: .latest(argument: index)))
+                features.append(Feature(name: spec.name, type: arguments[index].type, source: .latest(argument: index, position: latestCount)))
+                latestCount += 1
             case .windowed(let aggregate, let text, let length):
                 let window = try placed("\(place).window") { () throws(KeelError) in try Window(length) }
                 if let ttl, ttl < length {

@@ -49,7 +49,7 @@ public struct FeatureCatalog: Sendable {
     }
 
     public var serviceNames: [String] { services.keys.sorted() }
-    public var viewNames: [String] { (views.keys + requestViews.keys).sorted() }
+    public var viewNames: [String] { (Array(views.keys) + Array(requestViews.keys)).sorted() }
 
     /// What a request to the service has to carry: entity keys, the columns that request expressions use, and the time column if the service names one.
     public func requestFields(_ service: String) throws(KeelError) -> [Field] { try resolved(service).requestFields }

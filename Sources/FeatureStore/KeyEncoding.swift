@@ -13,10 +13,10 @@ enum KeyEncoding {
     @inline(__always) static func append(_ column: Column, _ row: Int, to bytes: inout [UInt8]) -> Bool {
         guard column.isValid(row) else { return false }
         switch column.buffer {
-        case .text(let v): append(v.bytes(row), to: &bytes)
-        case .int32(let v): append(Int64(v[row]), to: &bytes)
-        case .int64(let v): append(v[row], to: &bytes)
-        case .bool(let v): append(v[row] ? 1 : 0, to: &bytes)
+        case .text(let v): appendText(v.bytes(row), to: &bytes)
+        case .int32(let v): appendWord(Int64(v[row]), to: &bytes)
+        case .int64(let v): appendWord(v[row], to: &bytes)
+        case .bool(let v): appendWord(v[row] ? 1 : 0, to: &bytes)
         default: return false
         }
         return true
@@ -25,22 +25,22 @@ enum KeyEncoding {
     /// Appends the key part; false when it is null or cannot be a key.
     @inline(__always) static func append(_ value: Value, to bytes: inout [UInt8]) -> Bool {
         switch value {
-        case .string(var v): v.withUTF8 { append($0, to: &bytes) }
-        case .int(let v): append(v, to: &bytes)
-        case .bool(let v): append(v ? 1 : 0, to: &bytes)
-        case .date(let v): append(Int64(v), to: &bytes)
-        case .timestamp(let v): append(v.microseconds, to: &bytes)
+        case .string(var v): v.withUTF8 { appendText($0, to: &bytes) }
+        case .int(let v): appendWord(v, to: &bytes)
+        case .bool(let v): appendWord(v ? 1 : 0, to: &bytes)
+        case .date(let v): appendWord(Int64(v), to: &bytes)
+        case .timestamp(let v): appendWord(v.microseconds, to: &bytes)
         default: return false
         }
         return true
     }
 
-    @inline(__always) private static func append(_ text: some Collection<UInt8>, to bytes: inout [UInt8]) {
-        append(Int64(text.count), to: &bytes)
+    @inline(__always) private static func appendText(_ text: some Collection<UInt8>, to bytes: inout [UInt8]) {
+        appendWord(Int64(text.count), to: &bytes)
         bytes.append(contentsOf: text)
     }
 
-    @inline(__always) private static func append(_ value: Int64, to bytes: inout [UInt8]) {
+    @inline(__always) private static func appendWord(_ value: Int64, to bytes: inout [UInt8]) {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 

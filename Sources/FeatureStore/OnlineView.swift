@@ -11,7 +11,7 @@ import Synchronization
 /// ttl has no horizon: such keys stay.
 final class OnlineView: Sendable {
     private final class Shard: Sendable {
-        let state = Mutex<[UInt64: KeyState]>([:])
+        let state = Mutex(KeyTable())
     }
 
     let view: DatasetView
@@ -40,7 +40,7 @@ final class OnlineView: Sendable {
             layouts.append(PartialLayout(series.argument.map { WordKind(view.arguments[$0].type) } ?? .bool, Set(needs)))
         }
         self.layouts = layouts
-        latestArguments = view.features.compactMap { if case .latest(let argument) = $0.source { argument } else { nil } }
+        latestArguments = view.features.compactMap { if case .latest(let argument, _) = $0.source { argument } else { nil } }
         let reach = view.series.map { $0.window.length.microseconds + (SeriesState.slack + 1) * $0.window.hop }.max() ?? 0
         horizon = view.hasLatest && view.ttl == nil ? nil : max(reach, view.ttl?.microseconds ?? 0)
         recentReach = 2 * (view.series.map(\.window.hop).max() ?? 0)
@@ -48,10 +48,10 @@ final class OnlineView: Sendable {
 
     /// Reads answered from less than a window covers, because they asked for a time too far before the newest event of their key.
     var inexactReads: Int { inexact.load(ordering: .relaxed) }
-    var keyCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.values.reduce(0) { $0 + $1.chainLength } } } }
+    var keyCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.count } } }
 
     func reset() {
-        for shard in shards { shard.state.withLock { $0.removeAll() } }
+        for shard in shards { shard.state.withLock { $0 = KeyTable() } }
         newest.store(.min, ordering: .relaxed)
         sinceSweep.store(0, ordering: .relaxed)
     }
@@ -72,19 +72,8 @@ final class OnlineView: Sendable {
             last = max(last, at)
             let hash = KeyEncoding.hash(key)
             shards[Int(hash >> 60)].state.withLock { table in
-                let state = KeyState.find(key, hash, in: &table, orMake: view)
-                if !layouts.isEmpty { state.recent.add(at: at, created: created, mask: mask, values: words, reach: recentReach) }
-                state.newest = max(state.newest, at)
-                for i in view.series.indices {
-                    let series = view.series[i]
-                    if let argument = series.argument {
-                        guard mask >> UInt64(argument) & 1 == 1 else { continue }
-                        state.series[i].add(layouts[i], series.window, at: at, created: created, word: words[argument])
-                    } else {
-                        state.series[i].add(layouts[i], series.window, at: at, created: created, word: 0)
-                    }
-                }
-                if !latest.isEmpty { state.rows.add(at: at, created: created, values: latest) }
+                let i = table.find(key, hash) ?? table.make(key, hash, view)
+                table.states[i].add(view, layouts, at: at, created: created, mask: mask, words: words, latest: latest, reach: recentReach)
             }
         }
         if last > .min { newest.max(min(last, now), ordering: .relaxed) }
@@ -99,7 +88,7 @@ final class OnlineView: Sendable {
         for round in (before / OnlineView.sweepEvery)..<(after / OnlineView.sweepEvery) {
             let oldest = newest.load(ordering: .relaxed).subtractingReportingOverflow(horizon)
             guard !oldest.overflow else { return }
-            shards[round % shards.count].state.withLock { table in KeyState.expire(before: oldest.partialValue, in: &table) }
+            shards[round % shards.count].state.withLock { $0.expire(before: oldest.partialValue) }
         }
     }
 
@@ -110,98 +99,19 @@ final class OnlineView: Sendable {
         for (index, slot) in features { slots[slot] = view.features[index].absent }
         guard let key else { return }
         let hash = KeyEncoding.hash(key)
-        // The values leave the lock in an array of their own: a slot is written once it is known that none is torn.
         let exact = withUnsafeTemporaryAllocation(of: UInt64.self, capacity: PartialLayout.strideMax) { scratch in
-            guard let out = scratch.baseAddress else { return true }
-            return slots.withUnsafeMutableBufferPointer { slots in
-                shards[Int(hash >> 60)].state.withLock { table in
-                    guard let state = KeyState.find(key, hash, in: table) else { return true }
-                    return read(state, asOf: t, features, scratch: out, into: slots)
+            guard let base = scratch.baseAddress else { return true }
+            return slots.withUnsafeMutableBufferPointer { buffer in
+                // Both point into memory of this call, which the closure uses before it returns: nothing of it stays in the shard.
+                nonisolated(unsafe) let out = base
+                nonisolated(unsafe) let slots = buffer
+                return shards[Int(hash >> 60)].state.withLock { table in
+                    guard let i = table.find(key, hash) else { return true }
+                    return table.states[i].read(view, layouts, asOf: t, features, scratch: out, into: slots)
                 }
             }
         }
         if !exact { inexact.add(1, ordering: .relaxed) }
-    }
-
-    private func read(
-        _ state: KeyState, asOf t: Int64, _ features: [(index: Int, slot: Int)], scratch out: PartialLayout.Words,
-        into slots: UnsafeMutableBufferPointer<Value>
-    ) -> Bool {
-        var exact = true
-        var loaded = -1
-        var distinct = 0
-        var latest: [Value]?
-        var latestRead = false
-        var latestIndex = 0
-        for (index, slot) in features {
-            let feature = view.features[index]
-            switch feature.source {
-            case .windowed(let aggregate, let i):
-                if loaded != i {
-                    let result = state.series[i].read(
-                        layouts[i], view.series[i].window, argument: view.series[i].argument, asOf: t, recent: state.recent, into: out)
-                    (loaded, distinct) = (i, result.distinct)
-                    exact = exact && result.exact
-                }
-                slots[slot] = layouts[i].value(out, aggregate, distinct: distinct, as: feature.type)
-            case .latest(let argument):
-                if !latestRead {
-                    let result = state.rows.read(asOf: t, ttl: view.ttl)
-                    latest = result.values
-                    exact = exact && result.exact
-                    latestRead = true
-                }
-                latestIndex = latestArguments.firstIndex(of: argument) ?? 0
-                if let latest { slots[slot] = latest[latestIndex] }
-            }
-        }
-        return exact
-    }
-}
-
-/// The state of one key. Only touched under its shard's lock.
-final class KeyState {
-    private let key: [UInt8]
-    /// Another key of the same hash.
-    private var next: KeyState?
-    var newest = Int64.min
-    var series: [SeriesState]
-    var recent: RecentEvents
-    var rows = LatestRows()
-
-    private init(_ key: [UInt8], _ view: DatasetView, next: KeyState?) {
-        self.key = key
-        self.next = next
-        series = Array(repeating: SeriesState(), count: view.series.count)
-        recent = RecentEvents(arguments: view.arguments.count)
-    }
-
-    var chainLength: Int { 1 + (next?.chainLength ?? 0) }
-
-    static func find(_ key: [UInt8], _ hash: UInt64, in table: [UInt64: KeyState]) -> KeyState? {
-        var state = table[hash]
-        while let found = state, found.key != key { state = found.next }
-        return state
-    }
-
-    static func find(_ key: [UInt8], _ hash: UInt64, in table: inout [UInt64: KeyState], orMake view: DatasetView) -> KeyState {
-        if let found = find(key, hash, in: table) { return found }
-        let made = KeyState(key, view, next: table[hash])
-        table[hash] = made
-        return made
-    }
-
-    /// Drops the keys whose newest event is before `oldest`; keys of one hash go together.
-    static func expire(before oldest: Int64, in table: inout [UInt64: KeyState]) {
-        for (hash, first) in table {
-            var newest = first.newest
-            var state = first.next
-            while let other = state {
-                newest = max(newest, other.newest)
-                state = other.next
-            }
-            if newest < oldest { table[hash] = nil }
-        }
     }
 }
 

@@ -6,6 +6,12 @@ public struct TextBuffer: Sendable, Hashable {
 
     public init() { (offsets, bytes) = ([0], []) }
 
+    /// - Precondition: `offsets` starts with 0, never falls, and ends with the number of bytes.
+    public init(offsets: [Int], bytes: [UInt8]) {
+        precondition(offsets.first == 0 && offsets.last == bytes.count, "the offsets must span the bytes")
+        (self.offsets, self.bytes) = (offsets, bytes)
+    }
+
     public var count: Int { offsets.count - 1 }
 
     public mutating func append(_ text: String) {

@@ -148,3 +148,16 @@ extension Engine {
         }
     }
 }
+
+extension EngineLocator {
+    /// Loads the engine that this locator finds and asks for its version.
+    ///
+    /// - Throws: `engineMissing` with what was tried and the install step.
+    public func version(of engine: Engine) throws(KeelError) -> String {
+        switch engine {
+        case .duckdb: try DuckDBLibrary(locator: self).version
+        case .onnxruntime: try ONNXRuntimeLibrary(locator: self).version
+        case .xgboost: try XGBoostLibrary(locator: self).version
+        }
+    }
+}

@@ -1,0 +1,45 @@
+import Contracts
+import Engines
+import Foundation
+import Testing
+
+@Suite struct EngineLocatorTests {
+    @Test func theEnvironmentComesFirstAndAlone() {
+        let locator = EngineLocator(environment: ["KEEL_DUCKDB_LIB": "/opt/mine.so"], workingDirectory: "/tmp", executable: "/usr/bin/keel")
+        #expect(locator.candidates(for: .duckdb) == ["/opt/mine.so"])
+        #expect(locator.candidates(for: .xgboost).first == "libxgboost.so")
+    }
+
+    @Test func theProjectIsFoundFromAFolderInsideIt() throws {
+        let project = FileManager.default.temporaryDirectory.appendingPathComponent("keel-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: project) }
+        let library = project.appendingPathComponent(".keel/native/duckdb/libduckdb.so").path
+        try FileManager.default.createDirectory(atPath: project.path + "/.keel/native/duckdb", withIntermediateDirectories: true)
+        try Data().write(to: URL(fileURLWithPath: library))
+        let inside = EngineLocator(environment: [:], workingDirectory: project.path + "/Sources/Engines", executable: "/usr/bin/keel", usesSystemPath: false)
+        #expect(inside.candidates(for: .duckdb) == [library])
+        let beside = EngineLocator(environment: [:], workingDirectory: "/", executable: project.path + "/.build/debug/keel", usesSystemPath: false)
+        #expect(beside.candidates(for: .duckdb) == [library])
+        let damaged = #expect(throws: KeelError.self) { try inside.version(of: .duckdb) }
+        #expect(damaged?.code == .engineMissing)
+        #expect(damaged?.message.contains(library) == true)
+    }
+
+    @Test(arguments: Engine.allCases) func aMissingEngineNamesTheInstallStep(engine: Engine) {
+        let nowhere = EngineLocator(environment: [:], workingDirectory: "/", executable: "/usr/bin/keel", usesSystemPath: false)
+        let missing = #expect(throws: KeelError.self) { try nowhere.version(of: engine) }
+        #expect(missing?.code == .engineMissing)
+        #expect(missing?.hint?.contains("scripts/bootstrap") == true)
+        let wrong = EngineLocator(environment: [engine.environmentVariable: "/nonexistent.so"], workingDirectory: "/", executable: "/usr/bin/keel")
+        #expect(throws: KeelError.self) { try wrong.version(of: engine) }
+    }
+
+    @Test func theDoctorReportsEveryEngine() {
+        let reports = EngineReport.all()
+        #expect(reports.map(\.name) == ["DuckDB", "ONNX Runtime", "XGBoost"])
+        for report in reports {
+            #expect((report.version == nil) == (report.path == nil))
+            #expect((report.version == nil) == (report.mend != nil))
+        }
+    }
+}

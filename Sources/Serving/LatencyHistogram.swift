@@ -1,7 +1,7 @@
 import Atomics
 
 /// Counts of durations in logarithmic buckets, eight to each doubling (9 % wide), from 1 µs to 17 s. Any number of threads may add; no lock.
-final class LatencyHistogram: Sendable {
+package final class LatencyHistogram: Sendable {
     private static let perDoubling = 8
     private static let doublings = 24
     private let buckets: [ManagedAtomic<Int>] = (0..<perDoubling * doublings).map { _ in ManagedAtomic(0) }
@@ -11,7 +11,7 @@ final class LatencyHistogram: Sendable {
     var counts: [Int] { buckets.map { $0.load(ordering: .relaxed) } }
 
     /// The bucket of a duration: the doubling from the highest bit, the eighth from the three bits behind it.
-    static func bucket(_ nanoseconds: Int) -> Int {
+    package static func bucket(_ nanoseconds: Int) -> Int {
         let units = UInt64(max(nanoseconds, 0)) >> 7  // 128 ns: the first eighth of the first doubling above 1 µs
         guard units >= 8 else { return 0 }
         let exponent = 63 - units.leadingZeroBitCount
@@ -26,7 +26,7 @@ final class LatencyHistogram: Sendable {
     }
 
     /// The duration in seconds that a share of the counted ones does not exceed; nil when none was counted.
-    static func quantile(_ q: Double, of counts: [Int]) -> Double? {
+    package static func quantile(_ q: Double, of counts: [Int]) -> Double? {
         let total = counts.reduce(0, +)
         guard total > 0 else { return nil }
         let rank = max(1, Int((q * Double(total)).rounded(.up)))

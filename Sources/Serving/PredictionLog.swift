@@ -117,11 +117,8 @@ public final class PredictionLog: Sendable {
 
     // MARK: Labels
 
-    /// Joins labels to their predictions, behind everything that is queued.
-    ///
-    /// A label of an id that is not logged is kept and joins when its prediction is. A label posted again replaces the one before.
-    /// - Throws: `invalidArgument` for a value that is not finite or an id that is empty; then none is taken.
-    public func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
+    /// Joins labels to their predictions, behind everything that is queued. See `ServingRuntime.label`.
+    func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
         try grant.require(.labelsWrite)
         for (i, label) in labels.enumerated() {
             guard label.value.isFinite else { throw KeelError.invalid("a label must be a finite number", path: "labels[\(i)].value") }

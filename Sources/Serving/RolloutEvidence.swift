@@ -1,7 +1,4 @@
 import Contracts
-#if canImport(Glibc)
-import Glibc
-#endif
 
 /// What is known of a candidate beside its incumbent.
 ///
@@ -10,8 +7,7 @@ import Glibc
 ///
 /// - `errors`, `incumbent.errors`: the share of requests that failed for the release's own fault, 0…1.
 /// - `latency.p99`, `incumbent.latency.p99`: seconds to read features and run the model, answers and shadow scores together.
-/// - `score.psi`: the population stability index of the candidate's scores against the incumbent's over ten bins that hold equally many of the
-///   incumbent's scores; shares are kept above `1 / 2n`.
+/// - `score.psi`: the population stability index of the candidate's scores against the incumbent's, over the deciles of the incumbent's.
 /// - `score.mean`, `logloss`, `auc` and `incumbent.…`: over paired requests; log loss and AUC over those with a label of 0 or 1.
 /// - `requests`, `labels`: the candidate's requests; paired requests with a label.
 public struct RolloutEvidence: Sendable {
@@ -73,7 +69,8 @@ public struct RolloutEvidence: Sendable {
         if complete.count >= minimumRequests, !complete.isEmpty {
             out["score.mean"] = complete.reduce(0) { $0 + $1.0 } / Double(complete.count)
             out["incumbent.score.mean"] = complete.reduce(0) { $0 + $1.1 } / Double(complete.count)
-            out["score.psi"] = RolloutEvidence.psi(complete.map(\.0), against: complete.map(\.1))
+            let bins = ReferenceBins(numbers: complete.map(\.1))
+            out["score.psi"] = populationStability(reference: bins.counts, current: bins.count(complete.map(\.0)))
         }
         let labelled = complete.filter { $0.2 == 0 || $0.2 == 1 }
         out["labels"] = Double(labelled.count)
@@ -86,35 +83,5 @@ public struct RolloutEvidence: Sendable {
             }
         }
         return out
-    }
-
-    /// The population stability index of two samples of one size.
-    static func psi(_ scores: [Double], against reference: [Double]) -> Double {
-        let sorted = reference.sorted()
-        let n = sorted.count
-        guard n > 0, scores.count > 0 else { return 0 }
-        var edges: [Double] = []
-        for k in 1..<10 {
-            let edge = sorted[min(n - 1, k * n / 10)]
-            if edge > edges.last ?? -.infinity { edges.append(edge) }
-        }
-        func shares(_ values: [Double]) -> [Double] {
-            var counts = [Int](repeating: 0, count: edges.count + 1)
-            for value in values { counts[edges.partitioningIndex { $0 > value }] += 1 }
-            return counts.map { max(Double($0), 0.5) / Double(values.count) }
-        }
-        return zip(shares(scores), shares(reference)).reduce(0) { $0 + ($1.0 - $1.1) * log($1.0 / $1.1) }
-    }
-}
-
-extension [Double] {
-    /// The first position whose element fulfils `isBeyond`, which no element after it may fail.
-    fileprivate func partitioningIndex(_ isBeyond: (Double) -> Bool) -> Int {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if isBeyond(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
     }
 }

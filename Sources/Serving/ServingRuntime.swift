@@ -80,12 +80,14 @@ public final class ServingRuntime: Sendable {
         let ticket = try log.admit(rows: request.rowCount, route.spec.log)
         let now = clock.now()
         let ids = given ?? self.ids.make(request.rowCount, at: now)
+        // The release that scores the request too, for comparison.
+        var other = route.candidate
         var served = stable
-        var scored: Scored
+        let scored: Scored
         do throws(KeelError) {
             if let candidate = route.candidate, route.answersByCandidate(ids[0]) {
-                served = candidate
-                scored = try answerByCandidate(candidate, or: stable, request, &served)
+                (scored, served) = try answer(by: candidate, or: stable, request)
+                other = served === candidate ? stable : nil
             } else {
                 scored = try score(stable, request)
             }
@@ -96,25 +98,20 @@ public final class ServingRuntime: Sendable {
         served.meter.add(scored.timing, rows: request.rowCount, shadow: false)
         let eventTimes = served.plan.eventTimes(request)
         let batch = scored.batch(of: served, ids, eventTimes, request, at: now, shadow: false)
-        if let candidate = route.candidate {
-            shadows.add(ShadowJob(release: served === stable ? candidate : stable, batch: batch, sharesFeatures: route.sharesFeatures, policy: route.spec.log))
-        }
+        if let other { shadows.add(ShadowJob(release: other, batch: batch, sharesFeatures: route.sharesFeatures, policy: route.spec.log)) }
         log.append(batch, ticket)
         return InferenceResult(
             ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion, scores: scored.scores,
             eventTimes: eventTimes, timing: scored.timing)
     }
 
-    private func answerByCandidate(_ candidate: ServedRelease, or stable: ServedRelease, _ request: Table, _ served: inout ServedRelease) throws(KeelError)
-        -> Scored
-    {
-        do throws(KeelError) { return try score(candidate, request) } catch {
+    private func answer(by candidate: ServedRelease, or stable: ServedRelease, _ request: Table) throws(KeelError) -> (Scored, ServedRelease) {
+        do throws(KeelError) { return (try Scored(candidate, request), candidate) } catch {
             // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
             let scored = try score(stable, request)
             candidate.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
             candidate.meter.count(error.code)
-            served = stable
-            return scored
+            return (scored, stable)
         }
     }
 
@@ -125,6 +122,16 @@ public final class ServingRuntime: Sendable {
             }
             throw error
         }
+    }
+
+    /// Joins labels to their predictions by id, behind everything that was answered before: a prediction still on its way to the log is found.
+    ///
+    /// Every logged score of the id is labelled, those in shadow too. A label of an id that is not logged is kept and joins when its prediction
+    /// is. A label posted again replaces the one before.
+    /// - Throws: `invalidArgument` for a value that is not finite or an id that is empty; then none is taken.
+    public func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
+        await shadows.flush()
+        return try await log.label(labels, grant)
     }
 
     // MARK: Deployments

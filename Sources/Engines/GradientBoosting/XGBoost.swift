@@ -43,9 +43,15 @@ public enum XGBoost {
         let library = try XGBoostLibrary.shared.get()
         let api = library.api
         withUnsafePointer(to: api) { keel_xgboost_capture_log($0) }
-        let matrix = try BoosterMatrix(library, training, featureNames: featureNames)
-        let held = try validation.map { examples throws(KeelError) in try BoosterMatrix(library, examples, featureNames: featureNames) }
+        let matrix = try BoosterMatrix(library, training)
+        let held = try validation.map { examples throws(KeelError) in try BoosterMatrix(library, examples) }
         let booster = try Booster(library, caching: [matrix, held].compactMap(\.self))
+        if let featureNames {
+            guard featureNames.count == training.matrix.columnCount else {
+                throw .invalid("\(training.matrix.columnCount) columns have \(featureNames.count) feature names")
+            }
+            try booster.setFeatureNames(featureNames)
+        }
         var all = ["nthread": "1", "verbosity": "1", "validate_parameters": "true"]
         all.merge(parameters) { _, given in given }
         for (name, value) in all.sorted(by: { $0.key < $1.key }) {

@@ -5,46 +5,20 @@ import PackageDescription
 let package = Package(
     name: "keel",
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),
-        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
-        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
-        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
-        .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // ground
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
-        // engines
-        .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
-        .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
-        .target(name: "CGradientBoosting", linkerSettings: [.linkedLibrary("dl")]),
-        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting"]),
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
-        // composition
-        .target(name: "Platform", dependencies: ["Contracts", "Storage", .product(name: "Hummingbird", package: "hummingbird")]),
-        // command line
-        .target(
-            name: "KeelClient",
-            dependencies: [
-                "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
-            ]),
-        .executableTarget(
-            name: "flights-replay",
-            dependencies: ["Contracts", "Engines", "KeelClient", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            path: "Examples/flights/Replay"),
+        // domain
+        .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Monitoring", dependencies: ["Contracts", "Storage"]),
         // tests
-        .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),
-        .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
-        .testTarget(name: "StorageTests", dependencies: ["Storage"]),
+        .testTarget(name: "GovernanceTests", dependencies: ["Governance"]),
+        .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
     ],
     swiftLanguageModes: [.v6]
 )

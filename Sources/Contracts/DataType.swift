@@ -50,6 +50,25 @@ public indirect enum DataType: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// Whether a column of this type can hold `value`: null always, integers also as floats.
+    ///
+    /// - Throws: `invalidArgument` that says what does not fit.
+    public func check(_ value: Value) throws(KeelError) {
+        let fits: Bool
+        switch (self, value) {
+        case (_, .null), (.bool, .bool), (.int64, .int), (.string, .string), (.bytes, .bytes), (.date, .date), (.timestamp, .timestamp): fits = true
+        case (.int32, .int(let x)):
+            guard Int32(exactly: x) != nil else { throw .invalid("\(x) does not fit in int32") }
+            fits = true
+        case (.float32, _), (.float64, _): fits = value.number != nil
+        case (.list(let element), .list(let items)), (.tensor(let element, _), .list(let items)):
+            for item in items { try element.check(item) }
+            fits = true
+        default: fits = false
+        }
+        guard fits else { throw .invalid("\(value) is not a \(self)") }
+    }
+
     public var isNumeric: Bool {
         switch self {
         case .int32, .int64, .float32, .float64: true

@@ -1,22 +1,26 @@
 import Contracts
 import Glibc
 
-/// Files that appear whole or not at all.
-enum DurableFile {
-    /// Lets `body` write a temporary file beside `path`, syncs it, renames it to `path` and syncs the folder. On an error nothing is left.
-    static func write<T>(to path: String, _ body: (String) throws(KeelError) -> T) throws(KeelError) -> T {
-        let temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
-        do throws(KeelError) {
-            let result = try body(temporary)
-            try sync(temporary)
-            guard rename(temporary, path) == 0 else { throw failure("cannot rename to '\(path)'") }
-            let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
-            try sync(slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".")
-            return result
-        } catch {
-            unlink(temporary)
-            throw error
-        }
+/// A file that appears whole or not at all: written under a temporary name beside its own, synced, then renamed. One that is not
+/// committed is removed.
+struct DurableFile: ~Copyable {
+    let path: String
+    /// Where to write.
+    let temporary: String
+
+    init(_ path: String) {
+        self.path = path
+        temporary = "\(path).\(getpid()).\(UInt32.random(in: 0...UInt32.max)).tmp"
+    }
+
+    deinit { unlink(temporary) }
+
+    /// Makes the file appear under its own name, also after a crash of the machine.
+    func commit() throws(KeelError) {
+        try DurableFile.sync(temporary)
+        guard rename(temporary, path) == 0 else { throw DurableFile.failure("cannot rename to '\(path)'") }
+        let slash = path.utf8.lastIndex(of: UInt8(ascii: "/"))
+        try DurableFile.sync(slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? ".")
     }
 
     private static func sync(_ path: String) throws(KeelError) {

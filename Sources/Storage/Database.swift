@@ -31,6 +31,8 @@ public final class Database: Sendable {
             // WAL's default NORMAL may lose the last commits on power loss; a write that returned must be on the disk.
             try db.execute(sql: "PRAGMA synchronous = FULL")
             try db.execute(sql: "PRAGMA cache_size = -8000")
+            // LIKE is case-sensitive in standard SQL and on PostgreSQL; searches rely on it.
+            try db.execute(sql: "PRAGMA case_sensitive_like = ON")
         }
         do {
             pool = try DatabasePool(path: path, configuration: configuration)

@@ -45,7 +45,8 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
             let expected = try XGBoostModel(bytes: bytes).predict(unseen)
             let ours = try TreeEnsemble(xgboostJSON: bytes)
             #expect(ours.outputCount == (objective == "multi:softprob" ? classes : 1))
-            #expect(try ours.predict(unseen) == expected, "\(objective), seed \(seed)")
+            let differing = zip(try ours.predict(unseen), expected).filter { $0 != $1 }
+            #expect(differing.isEmpty, "\(objective), seed \(seed): \(differing.count) differ")
         }
     }
 

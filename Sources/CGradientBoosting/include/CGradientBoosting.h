@@ -12,11 +12,11 @@ typedef struct {
   int (*register_log_callback)(void (*callback)(const char *));
   int (*matrix_create_from_mat)(const float *data, uint64_t rows, uint64_t columns, float missing, keel_xgboost_handle *matrix);
   int (*matrix_set_info)(keel_xgboost_handle matrix, const char *array_field, const char *array_interface);
-  int (*matrix_set_str_feature_info)(keel_xgboost_handle matrix, const char *field, const char **values, uint64_t count);
   int (*matrix_free)(keel_xgboost_handle matrix);
   int (*booster_create)(const keel_xgboost_handle matrices[], uint64_t count, keel_xgboost_handle *booster);
   int (*booster_free)(keel_xgboost_handle booster);
   int (*booster_set_param)(keel_xgboost_handle booster, const char *name, const char *value);
+  int (*booster_set_str_feature_info)(keel_xgboost_handle booster, const char *field, const char **values, uint64_t count);
   int (*booster_update_one_iter)(keel_xgboost_handle booster, int iteration, keel_xgboost_handle matrix);
   int (*booster_eval_one_iter)(
     keel_xgboost_handle booster, int iteration, keel_xgboost_handle matrices[], const char *names[], uint64_t count, const char **result);

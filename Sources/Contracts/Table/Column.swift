@@ -31,7 +31,7 @@ public struct TextBuffer: Sendable, Hashable {
 ///
 /// A row without a value has an arbitrary one in the buffer (zero or empty) and a clear bit.
 public struct Column: Sendable, Hashable {
-    public indirect enum Buffer: Sendable, Hashable {
+    public enum Buffer: Sendable, Hashable {
         case bool([Bool])
         /// `int32` and `date` (days since 1970).
         case int32([Int32])
@@ -42,7 +42,7 @@ public struct Column: Sendable, Hashable {
         /// `string` and `bytes`.
         case text(TextBuffer)
         /// `list` and `tensor`: row i holds `values[offsets[i]..<offsets[i + 1]]`.
-        case list(offsets: [Int], values: Column)
+        indirect case list(offsets: [Int], values: Column)
 
         public var count: Int {
             switch self {
@@ -110,96 +110,69 @@ public struct Column: Sendable, Hashable {
         }
     }
 
-    /// Appends one value; integers widen to floats, nothing narrows.
+    /// Appends one value; integers widen to floats, nothing narrows. On an error the column is as before.
     public mutating func append(_ value: Value) throws(KeelError) {
+        do throws(KeelError) { try type.check(value) } catch { throw error.at("[\(count)]") }
+        appendChecked(value)
+    }
+
+    /// Appends a value that `type.check` accepts.
+    mutating func appendChecked(_ value: Value) {
         if value.isNull {
             appendNull()
             return
         }
-        let row = count
-        let fitted: Bool
-        switch (buffer, value) {
-        case (.bool(var v), .bool(let x)):
-            buffer = .bool([])
-            v.append(x)
+        // The buffer is moved out while it grows: a second reference would make every append copy the whole column.
+        var taken = Buffer.bool([])
+        swap(&taken, &buffer)
+        switch consume taken {
+        case .bool(var v):
+            if case .bool(let x) = value { v.append(x) }
             buffer = .bool(v)
-            fitted = true
-        case (.int32(var v), .int(let x)) where type == .int32:
-            guard let narrow = Int32(exactly: x) else { throw .invalid("\(x) does not fit in int32", path: "[\(row)]") }
-            buffer = .bool([])
-            v.append(narrow)
+        case .int32(var v):
+            if case .date(let x) = value { v.append(x) } else if case .int(let x) = value { v.append(Int32(truncatingIfNeeded: x)) }
             buffer = .int32(v)
-            fitted = true
-        case (.int32(var v), .date(let x)) where type == .date:
-            buffer = .bool([])
-            v.append(x)
-            buffer = .int32(v)
-            fitted = true
-        case (.int64(var v), .int(let x)) where type == .int64:
-            buffer = .bool([])
-            v.append(x)
+        case .int64(var v):
+            if case .timestamp(let x) = value { v.append(x.microseconds) } else if case .int(let x) = value { v.append(x) }
             buffer = .int64(v)
-            fitted = true
-        case (.int64(var v), .timestamp(let x)) where type == .timestamp:
-            buffer = .bool([])
-            v.append(x.microseconds)
-            buffer = .int64(v)
-            fitted = true
-        case (.float32(var v), _) where value.number != nil:
-            buffer = .bool([])
-            v.append(Float(value.number ?? 0))
+        case .float32(var v):
+            v.append(Float(value.number ?? .nan))
             buffer = .float32(v)
-            fitted = true
-        case (.float64(var v), _) where value.number != nil:
-            buffer = .bool([])
-            v.append(value.number ?? 0)
+        case .float64(var v):
+            v.append(value.number ?? .nan)
             buffer = .float64(v)
-            fitted = true
-        case (.text(var v), .string(let x)) where type == .string:
-            buffer = .bool([])
-            v.append(x)
+        case .text(var v):
+            if case .string(let x) = value { v.append(x) } else if case .bytes(let x) = value { v.append(x) }
             buffer = .text(v)
-            fitted = true
-        case (.text(var v), .bytes(let x)) where type == .bytes:
-            buffer = .bool([])
-            v.append(x)
-            buffer = .text(v)
-            fitted = true
-        case (.list(var offsets, var values), .list(let x)):
-            for item in x { try values.append(item) }
+        case .list(var offsets, var values):
+            if case .list(let items) = value { for item in items { values.appendChecked(item) } }
             offsets.append(values.count)
             buffer = .list(offsets: offsets, values: values)
-            fitted = true
-        default: fitted = false
         }
-        guard fitted else { throw .invalid("\(value) is not a \(type)", path: "[\(row)]") }
         validity?.append(true)
     }
 
     public mutating func appendNull() {
         if validity == nil { validity = Bitmap(repeating: true, count: count) }
-        switch buffer {
+        var taken = Buffer.bool([])
+        swap(&taken, &buffer)
+        switch consume taken {
         case .bool(var v):
             v.append(false)
             buffer = .bool(v)
         case .int32(var v):
-            buffer = .bool([])
             v.append(0)
             buffer = .int32(v)
         case .int64(var v):
-            buffer = .bool([])
             v.append(0)
             buffer = .int64(v)
         case .float32(var v):
-            buffer = .bool([])
             v.append(.nan)
             buffer = .float32(v)
         case .float64(var v):
-            buffer = .bool([])
             v.append(.nan)
             buffer = .float64(v)
         case .text(var v):
-            buffer = .bool([])
             v.append([])
             buffer = .text(v)
         case .list(var offsets, let values):

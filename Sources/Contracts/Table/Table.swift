@@ -36,13 +36,10 @@ public struct Table: Sendable, Hashable {
     /// Appends one row in column order; on an error the table is as before.
     public mutating func append(row: [Value]) throws(KeelError) {
         guard row.count == columns.count else { throw .invalid("a row of \(row.count) values for \(columns.count) columns") }
-        let before = columns
         for i in columns.indices {
-            do throws(KeelError) { try columns[i].append(row[i]) } catch {
-                columns = before
-                throw error.at(names[i])
-            }
+            do throws(KeelError) { try columns[i].type.check(row[i]) } catch { throw error.at("[\(rowCount)]").at(names[i]) }
         }
+        for i in columns.indices { columns[i].appendChecked(row[i]) }
         rowCount += 1
     }
 

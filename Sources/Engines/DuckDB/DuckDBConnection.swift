@@ -13,7 +13,7 @@ import Synchronization
 public final class DuckDBConnection: @unchecked Sendable {
     private let database: DuckDB
     private let handle: keel_duckdb_handle
-    private let lock = Mutex<Void>(())
+    private let lock = NativeLock()
     private static let temporaryNumber = Atomic<UInt64>(0)
 
     var api: keel_duckdb_api { database.library.api }
@@ -33,54 +33,54 @@ public final class DuckDBConnection: @unchecked Sendable {
     /// - Throws: `invalidArgument` with DuckDB's message; `cancelled` after `interrupt`.
     @discardableResult
     public func execute(_ sql: String, _ parameters: [Value] = []) throws(KeelError) -> Int {
-        try locked { () throws(KeelError) in
-            let result = try self.run(sql, parameters, streaming: false)
-            return Int(truncatingIfNeeded: result.rowsChanged)
-        }
+        lock.lock()
+        defer { lock.unlock() }
+        return Int(truncatingIfNeeded: try run(sql, parameters, streaming: false).rowsChanged)
     }
 
     /// Runs a query and returns all its rows; `?` or `$1` stand for `parameters`.
     ///
     /// - Throws: `invalidArgument` with DuckDB's message, or when a column's type does not fit in a `Table`.
     public func query(_ sql: String, _ parameters: [Value] = []) throws(KeelError) -> Table {
-        try locked { () throws(KeelError) in
-            let result = try self.run(sql, parameters, streaming: false)
-            let builder = try TableBuilder(result)
-            while let chunk = result.nextChunk() { try builder.append(chunk) }
-            try result.checkFinished()
-            return try builder.finish()
-        }
+        lock.lock()
+        defer { lock.unlock() }
+        let result = try run(sql, parameters, streaming: false)
+        let builder = try TableBuilder(result)
+        while let chunk = result.nextChunk() { try builder.append(chunk) }
+        try result.checkFinished()
+        return try builder.finish()
     }
 
     /// Runs a query and hands its rows to `body` in tables of a few thousand rows, so that a result of any size takes little memory.
     ///
     /// - Parameter body: returns false to stop. It must not use this connection.
     public func forEachChunk(_ sql: String, _ parameters: [Value] = [], _ body: (Table) throws(KeelError) -> Bool) throws(KeelError) {
-        try locked { () throws(KeelError) in
-            let result = try self.run(sql, parameters, streaming: true)
-            while let chunk = result.nextChunk() {
-                let builder = try TableBuilder(result)
-                try builder.append(chunk)
-                guard try body(try builder.finish()) else { return }
-            }
-            try result.checkFinished()
+        lock.lock()
+        defer { lock.unlock() }
+        let result = try run(sql, parameters, streaming: true)
+        while let chunk = result.nextChunk() {
+            let builder = try TableBuilder(result)
+            try builder.append(chunk)
+            guard try body(try builder.finish()) else { return }
         }
+        try result.checkFinished()
     }
 
     /// Makes the temporary table `name` (in place of one of that name) and fills it with `table`.
     public func insert(_ table: Table, into name: String) throws(KeelError) {
-        try locked { () throws(KeelError) in try self.load(table, as: name) }
+        lock.lock()
+        defer { lock.unlock() }
+        try load(table, as: name)
     }
 
     /// Writes a table as Parquet (zstd). The file appears whole, synced, or not at all.
     public func writeParquet(_ table: Table, to path: String) throws(KeelError) {
-        try locked { () throws(KeelError) in
-            let number = DuckDBConnection.temporaryNumber.add(1, ordering: .relaxed).newValue
-            let name = "keel_parquet_\(number)"
-            try self.load(table, as: name)
-            defer { _ = try? self.run("DROP TABLE IF EXISTS temp.\(name)", [], streaming: false) }
-            try self.copy("SELECT * FROM temp.\(name)", [], to: path)
-        }
+        lock.lock()
+        defer { lock.unlock() }
+        let name = "keel_parquet_\(DuckDBConnection.temporaryNumber.add(1, ordering: .relaxed).newValue)"
+        try load(table, as: name)
+        defer { _ = try? run("DROP TABLE IF EXISTS temp.\(name)", [], streaming: false) }
+        try copy("SELECT * FROM temp.\(name)", [], to: path)
     }
 
     /// Writes the rows of a query as Parquet (zstd), in the query's order. The file appears whole, synced, or not at all.
@@ -88,22 +88,15 @@ public final class DuckDBConnection: @unchecked Sendable {
     /// - Returns: the number of rows.
     @discardableResult
     public func writeParquet(query sql: String, _ parameters: [Value] = [], to path: String) throws(KeelError) -> Int {
-        try locked { () throws(KeelError) in try self.copy(sql, parameters, to: path) }
+        lock.lock()
+        defer { lock.unlock() }
+        return try copy(sql, parameters, to: path)
     }
 
     /// Ends the statement that runs now, from any thread; it throws `cancelled`. Nothing happens when none runs.
     public func interrupt() { api.interrupt(handle) }
 
     // MARK: - under the lock
-
-    private func locked<T>(_ body: () throws(KeelError) -> T) throws(KeelError) -> T {
-        let result: Result<T, KeelError> = withoutActuallyEscaping(body) { body in
-            lock.withLock { _ in
-                do throws(KeelError) { return .success(try body()) } catch { return .failure(error) }
-            }
-        }
-        return try result.get()
-    }
 
     private func run(_ sql: String, _ parameters: [Value], streaming: Bool) throws(KeelError) -> DuckDBResult {
         guard !sql.utf8.contains(0) else { throw .invalid("SQL cannot hold a zero byte") }
@@ -150,11 +143,11 @@ public final class DuckDBConnection: @unchecked Sendable {
 
     @discardableResult
     private func copy(_ select: String, _ parameters: [Value], to path: String) throws(KeelError) -> Int {
-        try DurableFile.write(to: path) { temporary throws(KeelError) in
-            let target = temporary.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
-            let sql = "COPY (\(select)) TO '\(target)' (FORMAT parquet, COMPRESSION zstd)"
-            return Int(truncatingIfNeeded: try self.run(sql, parameters, streaming: false).rowsChanged)
-        }
+        let file = DurableFile(path)
+        let target = file.temporary.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
+        let result = try run("COPY (\(select)) TO '\(target)' (FORMAT parquet, COMPRESSION zstd)", parameters, streaming: false)
+        try file.commit()
+        return Int(truncatingIfNeeded: result.rowsChanged)
     }
 
     /// A name as an SQL identifier.

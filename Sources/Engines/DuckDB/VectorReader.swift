@@ -210,7 +210,7 @@ final class VectorReader {
             case DuckDBType.bigint: float64s.append(Double(data.load(fromByteOffset: row * 8, as: Int64.self)) / scale)
             default:
                 let wide = data.load(fromByteOffset: row * 16, as: keel_duckdb_hugeint.self)
-                float64s.append((Double(wide.upper) * 0x1p64 + Double(wide.lower)) / scale)
+                float64s.append(Double(Int128(wide.upper) << 64 | Int128(wide.lower)) / scale)
             }
         }
     }

@@ -34,7 +34,7 @@ final class BoosterMatrix {
         self.library = library
     }
 
-    convenience init(_ library: XGBoostLibrary, _ examples: XGBoost.Examples, featureNames: [String]?) throws(KeelError) {
+    convenience init(_ library: XGBoostLibrary, _ examples: XGBoost.Examples) throws(KeelError) {
         let matrix = examples.matrix
         guard matrix.rowCount > 0 else { throw .invalid("there are no rows to train or measure on") }
         guard examples.labels.count == matrix.rowCount else { throw .invalid("\(matrix.rowCount) rows have \(examples.labels.count) labels") }
@@ -44,11 +44,6 @@ final class BoosterMatrix {
             guard weights.count == matrix.rowCount else { throw .invalid("\(matrix.rowCount) rows have \(weights.count) weights") }
             try set("weight", weights)
         }
-        guard let featureNames else { return }
-        guard featureNames.count == matrix.columnCount else {
-            throw .invalid("\(matrix.columnCount) columns have \(featureNames.count) feature names")
-        }
-        try setFeatureNames(featureNames)
     }
 
     deinit { _ = library.api.matrix_free(handle) }
@@ -60,20 +55,6 @@ final class BoosterMatrix {
             return library.api.matrix_set_info(handle, field, interface)
         }
         try library.check(result) { "\(field)s: \($0)" }
-    }
-
-    private func setFeatureNames(_ names: [String]) throws(KeelError) {
-        var texts: [CChar] = []
-        var starts: [Int] = []
-        for name in names {
-            starts.append(texts.count)
-            texts += Array(name.utf8CString)
-        }
-        let result = texts.withUnsafeBufferPointer { bytes in
-            var pointers = starts.map { bytes.baseAddress?.advanced(by: $0) }
-            return library.api.matrix_set_str_feature_info(handle, "feature_name", &pointers, UInt64(names.count))
-        }
-        try library.check(result)
     }
 }
 
@@ -95,6 +76,21 @@ final class Booster {
     }
 
     deinit { _ = library.api.booster_free(handle) }
+
+    /// Names that the model keeps, one for each feature.
+    func setFeatureNames(_ names: [String]) throws(KeelError) {
+        var texts: [CChar] = []
+        var starts: [Int] = []
+        for name in names {
+            starts.append(texts.count)
+            texts += Array(name.utf8CString)
+        }
+        let result = texts.withUnsafeBufferPointer { bytes in
+            var pointers = starts.map { bytes.baseAddress?.advanced(by: $0) }
+            return library.api.booster_set_str_feature_info(handle, "feature_name", &pointers, UInt64(names.count))
+        }
+        try library.check(result)
+    }
 
     /// XGBoost's metrics after a round, read from its line `[0]\ttrain-logloss:0.61\tvalidation-logloss:0.63`.
     func evaluate(_ index: Int, training: BoosterMatrix, validation: BoosterMatrix?) throws(KeelError) -> [String: Double] {

@@ -64,7 +64,7 @@ public final class TreeEnsemble: @unchecked Sendable {
             throw TreeEnsemble.corrupted("\(document.featureCount) features have \(document.featureNames.count) names")
         }
         guard document.treeGroups.count == document.trees.count else { throw TreeEnsemble.corrupted("tree_info does not have one entry a tree") }
-        baseMargins = try TreeEnsemble.baseMargins(document.baseScores, transform, count: groupCount, logits: document.objective == "binary:logitraw")
+        baseMargins = try TreeEnsemble.baseMargins(document.baseScores, transform, count: groupCount)
         var flat: [Node] = []
         var trees: [Tree] = []
         for (index, (tree, group)) in zip(document.trees, document.treeGroups).enumerated() {
@@ -223,14 +223,13 @@ public final class TreeEnsemble: @unchecked Sendable {
     }
 
     /// XGBoost keeps the base score as a prediction; margins start from its inverse.
-    private static func baseMargins(_ scores: [Float], _ transform: Transform, count: Int, logits: Bool) throws(KeelError) -> [Float] {
+    private static func baseMargins(_ scores: [Float], _ transform: Transform, count: Int) throws(KeelError) -> [Float] {
         guard scores.count == 1 || scores.count == count else { throw corrupted("it has \(scores.count) base scores for \(count) outputs") }
         var margins: [Float] = []
         for score in scores.count == 1 ? Array(repeating: scores[0], count: count) : scores {
             let margin: Float =
                 switch transform {
                 case .logistic: -logf(1 / score - 1)
-                case .identity where logits: -logf(1 / score - 1)
                 case .exponential: logf(score)
                 default: score
                 }

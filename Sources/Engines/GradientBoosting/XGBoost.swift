@@ -1,6 +1,5 @@
 import CGradientBoosting
 import Contracts
-import Synchronization
 
 /// Training of gradient-boosted trees with XGBoost.
 public enum XGBoost {
@@ -43,9 +42,15 @@ public enum XGBoost {
         let library = try XGBoostLibrary.shared.get()
         let api = library.api
         withUnsafePointer(to: api) { keel_xgboost_capture_log($0) }
-        let matrix = try BoosterMatrix(library, training, featureNames: featureNames)
-        let held = try validation.map { examples throws(KeelError) in try BoosterMatrix(library, examples, featureNames: featureNames) }
+        let matrix = try BoosterMatrix(library, training)
+        let held = try validation.map { examples throws(KeelError) in try BoosterMatrix(library, examples) }
         let booster = try Booster(library, caching: [matrix, held].compactMap(\.self))
+        if let featureNames {
+            guard featureNames.count == training.matrix.columnCount else {
+                throw .invalid("\(training.matrix.columnCount) columns have \(featureNames.count) feature names")
+            }
+            try booster.setFeatureNames(featureNames)
+        }
         var all = ["nthread": "1", "verbosity": "1", "validate_parameters": "true"]
         all.merge(parameters) { _, given in given }
         for (name, value) in all.sorted(by: { $0.key < $1.key }) {
@@ -75,7 +80,7 @@ public enum XGBoost {
 public final class XGBoostModel: @unchecked Sendable {
     private let library: XGBoostLibrary
     private let booster: Booster
-    private let lock = Mutex<Void>(())
+    private let lock = NativeLock()
     public let featureCount: Int
     /// How many values a row gives: 1, or the number of classes.
     public let outputCount: Int
@@ -106,19 +111,19 @@ public final class XGBoostModel: @unchecked Sendable {
 
     /// The average gain of each feature's splits, the largest first; features that no split uses are not in it.
     public func gains() throws(KeelError) -> [(feature: String, gain: Double)] {
-        try locked { () throws(KeelError) in
-            var (count, dimensions): (UInt64, UInt64) = (0, 0)
-            var features: UnsafePointer<UnsafePointer<CChar>?>?
-            var shape: UnsafePointer<UInt64>?
-            var scores: UnsafePointer<Float>?
-            try library.check(
-                library.api.booster_feature_score(booster.handle, #"{"importance_type": "gain"}"#, &count, &features, &dimensions, &shape, &scores))
-            var out: [(feature: String, gain: Double)] = []
-            for i in 0..<Int(count) {
-                if let name = features?[i], let score = scores?[i] { out.append((String(cString: name), Double(score))) }
-            }
-            return out.sorted { ($1.gain, $0.feature) < ($0.gain, $1.feature) }
+        lock.lock()
+        defer { lock.unlock() }
+        var (count, dimensions): (UInt64, UInt64) = (0, 0)
+        var features: UnsafePointer<UnsafePointer<CChar>?>?
+        var shape: UnsafePointer<UInt64>?
+        var scores: UnsafePointer<Float>?
+        try library.check(
+            library.api.booster_feature_score(booster.handle, #"{"importance_type": "gain"}"#, &count, &features, &dimensions, &shape, &scores))
+        var out: [(feature: String, gain: Double)] = []
+        for i in 0..<Int(count) {
+            if let name = features?[i], let score = scores?[i] { out.append((String(cString: name), Double(score))) }
         }
+        return out.sorted { ($1.gain, $0.feature) < ($0.gain, $1.feature) }
     }
 
     private func run(_ matrix: FloatMatrix, kind: Int) throws(KeelError) -> [Float] {
@@ -126,24 +131,19 @@ public final class XGBoostModel: @unchecked Sendable {
             throw .invalid("the model takes \(featureCount) features, the rows have \(matrix.columnCount)")
         }
         guard matrix.rowCount > 0 else { return [] }
-        return try locked { () throws(KeelError) in
-            let data = try BoosterMatrix(library, matrix)
-            let config = #"{"type": \#(kind), "training": false, "iteration_begin": 0, "iteration_end": 0, "strict_shape": true}"#
-            var dimensions: UInt64 = 0
-            var shape: UnsafePointer<UInt64>?
-            var result: UnsafePointer<Float>?
-            try library.check(library.api.booster_predict(booster.handle, data.handle, config, &shape, &dimensions, &result))
-            var count = 1
-            for i in 0..<Int(dimensions) { count *= Int(shape?[i] ?? 0) }
-            return Array(UnsafeBufferPointer(start: result, count: count))
-        }
-    }
-
-    private func locked<T>(_ body: () throws(KeelError) -> T) throws(KeelError) -> T {
-        let result: Result<T, KeelError> = lock.withLock { _ in
-            do throws(KeelError) { return .success(try body()) } catch { return .failure(error) }
-        }
-        return try result.get()
+        lock.lock()
+        defer { lock.unlock() }
+        let data = try BoosterMatrix(library, matrix)
+        // XGBoost is given the bare handle, which does not keep the matrix alive.
+        defer { withExtendedLifetime(data) {} }
+        let config = #"{"type": \#(kind), "training": false, "iteration_begin": 0, "iteration_end": 0, "strict_shape": true}"#
+        var dimensions: UInt64 = 0
+        var shape: UnsafePointer<UInt64>?
+        var result: UnsafePointer<Float>?
+        try library.check(library.api.booster_predict(booster.handle, data.handle, config, &shape, &dimensions, &result))
+        var count = 1
+        for i in 0..<Int(dimensions) { count *= Int(shape?[i] ?? 0) }
+        return Array(UnsafeBufferPointer(start: result, count: count))
     }
 }
 

@@ -18,7 +18,7 @@ public struct KeelContext: RequestContext {
         do {
             return try Grant.check(access.caller, may: action, on: subject)
         } catch {
-            await access.recordDenial(access.caller, action, subject)
+            try await access.recordDenial(access.caller, action, subject)
             throw error
         }
     }
@@ -27,9 +27,9 @@ public struct KeelContext: RequestContext {
 /// The caller of one request and where denials go.
 public struct RequestAccess: Sendable {
     public let caller: Caller
-    let recordDenial: @Sendable (Caller, Action, String) async -> Void
+    let recordDenial: @Sendable (Caller, Action, String) async throws -> Void
 
-    public init(caller: Caller, recordDenial: @escaping @Sendable (Caller, Action, String) async -> Void) {
+    public init(caller: Caller, recordDenial: @escaping @Sendable (Caller, Action, String) async throws -> Void) {
         self.caller = caller
         self.recordDenial = recordDenial
     }

@@ -1,0 +1,144 @@
+import Contracts
+import Foundation
+import KeelClient
+import NIOHTTP1
+
+/// One pass over a history. Requests go out in event time: all facts up to an instant are accepted by the server before a question at that instant.
+struct ReplaySession {
+    private let history: FlightHistory
+    private let endpoints: [String]
+    /// One connection an endpoint and one for facts and labels.
+    private let askers: [KeelClient]
+    private let facts: KeelClient
+    private var pending: [String: [[UInt8]]] = [:]
+    private var labels: [JSON] = []
+    private var (questions, events, requests, rejected) = (0, 0, 0, 0)
+    private var latencies: [Double] = []
+    private var seconds = 0.0
+    private static let datasets: [FlightHistory.Kind: String] = [.weather: "weather", .departure: "departures", .arrival: "arrivals"]
+
+    init(history: FlightHistory, url: String, token: String?, endpoints: [String]) throws {
+        self.history = history
+        self.endpoints = endpoints
+        askers = try endpoints.map { _ in try KeelClient(url: url, token: token) }
+        facts = try KeelClient(url: url, token: token)
+    }
+
+    mutating func run(from start: Timestamp, until end: Timestamp) async throws {
+        let begun = Timestamp.systemNow()
+        var waited = 0.0
+        var hour = start
+        var i = 0
+        while i < history.count {
+            guard let moment = history.moments[i].time, let kind = history.kinds[i].integer.flatMap(FlightHistory.Kind.init) else { break }
+            if moment - hour > .hours(1) {
+                hour = moment
+                try await flush()
+                waited += try await waitForPipelines()
+                progress(Double(i) / Double(history.count), moment, begun, waited)
+            }
+            if kind == .question {
+                var rows: [Int] = []
+                while i < history.count, history.kinds[i].integer == kind.rawValue, history.moments[i].time == moment {
+                    rows.append(i)
+                    i += 1
+                }
+                try await pushFacts()
+                try await ask(rows)
+            } else {
+                accept(i, kind)
+                i += 1
+            }
+        }
+        try await flush()
+        seconds = (Timestamp.systemNow() - begun).seconds - waited
+        progress(1, end, begun, waited)
+        FileHandle.standardError.write(Data("\n".utf8))
+    }
+
+    private mutating func accept(_ row: Int, _ kind: FlightHistory.Kind) {
+        guard let dataset = ReplaySession.datasets[kind], let payload = history.payloads[row].text else { return }
+        pending[dataset, default: []].append(Array(payload.utf8))
+        events += 1
+        if kind == .arrival, let id = history.ids[row].text, let value = history.labels[row].number {
+            labels.append(["id": .string(id), "value": .double(value), "at": .string(history.moments[row].description)])
+        }
+    }
+
+    private mutating func pushFacts() async throws {
+        for (dataset, rows) in pending where !rows.isEmpty {
+            let body = Array("{\"rows\":[".utf8) + Array(rows.joined(separator: [UInt8(ascii: ",")])) + Array("]}".utf8)
+            let answer = try KeelClient.decode(try await facts.send(.POST, "/api/v1/datasets/\(dataset)/events", body: body))
+            rejected += answer["rejected"]?.array?.count ?? 0
+            requests += 1
+        }
+        pending.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func flush() async throws {
+        try await pushFacts()
+        guard !labels.isEmpty else { return }
+        _ = try await facts.json(.POST, "/api/v1/labels", ["labels": .array(labels)])
+        requests += 1
+        labels.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func ask(_ rows: [Int]) async throws {
+        let body = try inferBody(rows)
+        let asked = Timestamp.systemNow()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for (endpoint, client) in zip(endpoints, askers) {
+                group.addTask {
+                    let response = try await client.send(.POST, "/v2/models/\(endpoint)/infer", body: body)
+                    guard response.status == 200 else {
+                        throw KeelError(.internal, "\(endpoint) answered \(response.status): \(String(decoding: response.body.prefix(300), as: UTF8.self))")
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        latencies.append((Timestamp.systemNow() - asked).seconds * 1000)
+        questions += rows.count * endpoints.count
+        requests += endpoints.count
+    }
+
+    /// The questions of one instant as one request of the Open Inference Protocol.
+    private func inferBody(_ rows: [Int]) throws -> [UInt8] {
+        let questions = try rows.map { try JSON.parse(history.payloads[$0].text ?? "") }
+        let count = JSON.array([.int(Int64(rows.count))])
+        var inputs: [JSON] = []
+        for (name, type) in [
+            ("carrier", "BYTES"), ("tailnum", "BYTES"), ("origin", "BYTES"), ("dest", "BYTES"), ("distance", "FP64"), ("hour", "INT32"),
+            ("scheduled_departure", "BYTES"),
+        ] {
+            inputs.append(["name": .string(name), "datatype": .string(type), "shape": count, "data": .array(questions.map { $0[name] ?? .null })])
+        }
+        let ids = JSON.array(rows.map { .string(history.ids[$0].text ?? "") })
+        return JSON.of(["parameters": ["ids": ids], "inputs": .array(inputs)]).bytes
+    }
+
+    /// Waits until no pipeline runs; returns for how many seconds.
+    private func waitForPipelines() async throws -> Double {
+        let begun = Timestamp.systemNow()
+        while try await facts.json(.GET, "/api/v1/runs?state=running")["runs"]?.array?.isEmpty == false { try await Task.sleep(for: .milliseconds(50)) }
+        return (Timestamp.systemNow() - begun).seconds
+    }
+
+    private func progress(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
+        guard isatty(STDERR_FILENO) == 1 else { return }
+        let filled = Int(share * 24)
+        let rate = Double(events + questions) / max((Timestamp.systemNow() - begun).seconds - waited, 0.001)
+        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
+        FileHandle.standardError.write(Data("\r\u{1b}[2Kreplay \(bar) \(moment.description.prefix(10))  \(Int(rate)) events + predictions/s".utf8))
+    }
+
+    var summary: String {
+        let sorted = latencies.sorted()
+        func percentile(_ p: Double) -> String { sorted.isEmpty ? "-" : "\((sorted[Int(Double(sorted.count - 1) * p)] * 1000).rounded() / 1000) ms" }
+        return """
+            replayed \(events) events and \(questions) predictions in \(requests) requests and \(Int(seconds)) s: \
+            \(Int(Double(events + questions) / max(seconds, 0.001))) events + predictions/s, \(rejected) events rejected
+            latency of a question, all endpoints asked at once: p50 \(percentile(0.5)), p90 \(percentile(0.9)), p99 \(percentile(0.99))
+            """
+    }
+}

@@ -1,0 +1,32 @@
+import Storage
+
+public enum GovernanceTables {
+    /// Times are µs since 1970. The environment of a resource that lives in none is the empty text, so that it can be part of a key.
+    public static let migrations = [
+        Migration(
+            room: "governance", version: 1,
+            [
+                """
+                CREATE TABLE resources (
+                    kind TEXT NOT NULL, environment TEXT NOT NULL, name TEXT NOT NULL, revision BIGINT NOT NULL, digest TEXT NOT NULL,
+                    body TEXT NOT NULL, PRIMARY KEY (kind, name, environment))
+                """,
+                """
+                CREATE TABLE resource_revisions (
+                    kind TEXT NOT NULL, environment TEXT NOT NULL, name TEXT NOT NULL, revision BIGINT NOT NULL, digest TEXT NOT NULL,
+                    body TEXT NOT NULL, apply BIGINT NOT NULL, applied_at BIGINT NOT NULL, applied_by TEXT NOT NULL,
+                    PRIMARY KEY (kind, name, environment, revision))
+                """,
+                "CREATE INDEX resource_revisions_apply ON resource_revisions (apply)",
+                """
+                CREATE TABLE resource_applies (
+                    revision BIGINT PRIMARY KEY, ledger_seq BIGINT NOT NULL, applied_at BIGINT NOT NULL, applied_by TEXT NOT NULL)
+                """,
+                """
+                CREATE TABLE tokens (
+                    name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, persona TEXT NOT NULL, workspace TEXT NOT NULL, created_at BIGINT NOT NULL,
+                    created_by TEXT NOT NULL, expires_at BIGINT, revoked_at BIGINT)
+                """,
+            ])
+    ]
+}

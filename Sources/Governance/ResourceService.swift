@@ -1,0 +1,178 @@
+import Contracts
+import Storage
+
+/// What an apply did.
+public struct ApplyResult: Sendable, Hashable {
+    /// The number of this apply over all resources; when nothing changed, that of the last one.
+    public let revision: Int64
+    /// In the order given.
+    public let changes: [ResourceChange]
+    /// The ledger event; nil when nothing changed.
+    public let ledgerSeq: Int64?
+
+    public var json: JSON {
+        ["revision": .int(revision), "ledger_seq": ledgerSeq.map(JSON.int) ?? .null, "changes": .array(changes.map(\.json))]
+    }
+}
+
+/// Keeps what was declared: the current resources and every revision they had.
+public final class ResourceService: Sendable {
+    /// Checks a complete set of resources, the unchanged ones included, before it becomes the current one.
+    public typealias Validation = @Sendable (_ candidate: [Resource]) async throws -> Void
+
+    private let database: Database
+    /// Each try that loses the race against another apply means that the other won, so this many in a row are improbable.
+    private static let tries = 64
+    public static let resourcesMax = 10_000
+
+    public init(database: Database) { self.database = database }
+
+    // MARK: Verbs
+
+    /// What `apply` would do, without doing it; in the order given.
+    public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
+        try grant.require(.resourcesRead, .resourcesApply)
+        try ResourceService.refuseDuplicates(resources)
+        let current = try await database.read { try $0.storedResources() }
+        return ResourceService.changes(resources, to: ResourceService.byKey(current))
+    }
+
+    /// Makes the given resources current, all or none, in one transaction with one ledger event `resources.applied`.
+    ///
+    /// Resources that are not given stay as they are. `validate` sees the whole set as it would be and is called before the transaction, again
+    /// when another apply came in between; so it must have no effects. When it throws, nothing is kept. Without a change there is no new revision
+    /// and no event, but `validate` still runs.
+    /// - Throws: `invalidArgument` for a resource given twice, whatever `validate` throws, `unavailable` when other applies keep coming in between.
+    public func apply(_ resources: [Resource], by grant: Grant, validate: Validation) async throws -> ApplyResult {
+        try grant.require(.resourcesApply)
+        try ResourceService.refuseDuplicates(resources)
+        for _ in 0..<ResourceService.tries {
+            let (base, current) = try await database.read { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
+            let changes = ResourceService.changes(resources, to: current)
+            let candidate = ResourceService.merge(resources, into: current)
+            guard candidate.count <= ResourceService.resourcesMax else {
+                throw KeelError.invalid("\(candidate.count) resources are more than the \(ResourceService.resourcesMax) a server keeps")
+            }
+            try await validate(candidate)
+            guard changes.contains(where: { $0.kind != .unchanged }) else { return ApplyResult(revision: base, changes: changes, ledgerSeq: nil) }
+            if let result = try await commit(resources, changes, on: base, by: grant) { return result }
+        }
+        throw KeelError(.unavailable, "other changes kept coming in between: nothing was applied", hint: "try again")
+    }
+
+    /// Applies an earlier revision of a resource again, as a new revision.
+    /// - Throws: `notFound` when there is no such revision; else as `apply`.
+    public func restore(
+        kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant, validate: Validation
+    ) async throws -> ApplyResult {
+        try grant.require(.resourcesApply)
+        let key = ResourceKey(kind: kind, name: name, environment: environment)
+        let found = try await database.read { reader in
+            guard revision >= 1, revision < .max else { return ResourceRevision?.none }
+            return try reader.resourceRevisions(key, before: revision + 1, limit: 1).first { $0.revision == revision }
+        }
+        guard let found else {
+            throw KeelError.notFound("\(key.text) has no revision \(revision)", hint: "list its revisions to see which there are")
+        }
+        return try await apply([found.resource], by: grant, validate: validate)
+    }
+
+    // MARK: Queries
+
+    /// Every current resource, by kind, name and environment.
+    public func all(by grant: Grant) async throws -> [StoredResource] {
+        try grant.require(.resourcesRead, .resourcesApply)
+        return try await database.read { try $0.storedResources() }
+    }
+
+    /// The current resources of a kind.
+    public func get(_ kind: String, by grant: Grant) async throws -> [StoredResource] {
+        try grant.require(.resourcesRead, .resourcesApply)
+        return try await database.read { try $0.storedResources(kind: kind) }
+    }
+
+    /// One current resource. Without an environment, the one of that name when there is only one.
+    /// - Throws: `notFound`, with the nearest name; `invalidArgument` when it is in several environments and none is given.
+    public func get(_ kind: String, _ name: String, environment: String? = nil, by grant: Grant) async throws -> StoredResource {
+        try grant.require(.resourcesRead, .resourcesApply)
+        let (found, others) = try await database.read { reader in
+            let found = try reader.storedResources(kind: kind, name: name).filter { environment == nil || $0.resource.environment == environment }
+            return (found, found.isEmpty ? try reader.storedResources(kind: kind).map(\.resource.name) : [])
+        }
+        if found.count > 1 {
+            let places = found.map { $0.resource.environment ?? "none" }.joined(separator: ", ")
+            throw KeelError.invalid("\(kind)/\(name) is in several environments", hint: "name one of: \(places)")
+        }
+        guard let one = found.first else {
+            throw KeelError.notFound(
+                "there is no \(ResourceKey(kind: kind, name: name, environment: environment).text)",
+                hint: nearest(name, in: others).map { "did you mean '\($0)'?" })
+        }
+        return one
+    }
+
+    /// The revisions of a resource, newest first; `before` is the last number of the previous page.
+    public func revisions(
+        _ kind: String, _ name: String, environment: String? = nil, before: Int64 = .max, limit: Int = 100, by grant: Grant
+    ) async throws -> [ResourceRevision] {
+        try grant.require(.resourcesRead, .resourcesApply)
+        let key = ResourceKey(kind: kind, name: name, environment: environment)
+        return try await database.read { try $0.resourceRevisions(key, before: before, limit: min(max(1, limit), 1000)) }
+    }
+
+    /// The number of the last apply; 0 before the first.
+    public func lastRevision(by grant: Grant) async throws -> Int64 {
+        try grant.require(.resourcesRead, .resourcesApply)
+        return try await database.read { try $0.lastApply() }
+    }
+
+    // MARK: Arithmetic
+
+    /// Nil when another apply came in between.
+    private func commit(_ resources: [Resource], _ changes: [ResourceChange], on base: Int64, by grant: Grant) async throws -> ApplyResult? {
+        try await database.write { tx in
+            guard try tx.lastApply() == base else { return nil }
+            let revision = base + 1
+            let real = zip(resources, changes).filter { $0.1.kind != .unchanged }
+            for (resource, change) in real {
+                try tx.store(resource, revision: change.revision, digest: change.digest, apply: revision, by: grant)
+            }
+            let seq = try tx.record(
+                "resources.applied", on: "Resources/\(revision)", ["revision": .int(revision), "changes": .array(real.map(\.1.json))], by: grant)
+            try tx.store(apply: revision, ledgerSeq: seq, by: grant)
+            return ApplyResult(revision: revision, changes: changes, ledgerSeq: seq)
+        }
+    }
+
+    private static func byKey(_ stored: [StoredResource]) -> [ResourceKey: StoredResource] {
+        Dictionary(stored.map { (ResourceKey($0.resource), $0) }, uniquingKeysWith: { first, _ in first })
+    }
+
+    private static func changes(_ resources: [Resource], to current: [ResourceKey: StoredResource]) -> [ResourceChange] {
+        resources.map { resource in
+            let (before, digest) = (current[ResourceKey(resource)], resource.digest)
+            let kind: ResourceChange.Kind = before.map { $0.digest == digest ? .unchanged : .changed } ?? .new
+            return ResourceChange(
+                id: resource.id, environment: resource.environment, kind: kind,
+                differences: before.map { ResourceDifference.between($0.resource, resource) } ?? [],
+                revision: (before?.revision ?? 0) + (kind == .unchanged ? 0 : 1), digest: digest)
+        }
+    }
+
+    private static func merge(_ resources: [Resource], into current: [ResourceKey: StoredResource]) -> [Resource] {
+        var all = current.mapValues(\.resource)
+        for resource in resources { all[ResourceKey(resource)] = resource }
+        return all.sorted { ($0.key.kind, $0.key.name, $0.key.environment) < ($1.key.kind, $1.key.name, $1.key.environment) }.map(\.value)
+    }
+
+    private static func refuseDuplicates(_ resources: [Resource]) throws(KeelError) {
+        var seen: Set<ResourceKey> = []
+        for resource in resources {
+            try Identifier.check(name: resource.name)
+            let key = ResourceKey(resource)
+            guard seen.insert(key).inserted else {
+                throw .invalid("\(key.text) is declared twice", hint: "keep one of the two documents", path: resource.id)
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+import Contracts
+import Storage
+
+/// A resource as it stands, with its own revision number.
+public struct StoredResource: Sendable, Hashable {
+    public let resource: Resource
+    /// 1, 2, 3 … per resource.
+    public let revision: Int64
+    public let digest: Digest
+
+    public var json: JSON { ["revision": .int(revision), "digest": .string(digest.hex), "resource": resource.json] }
+}
+
+/// One immutable revision of a resource.
+public struct ResourceRevision: Sendable, Hashable {
+    public let resource: Resource
+    public let revision: Int64
+    public let digest: Digest
+    /// The number of the apply that made it, over all resources.
+    public let apply: Int64
+    public let at: Timestamp
+    /// The caller's name.
+    public let by: String
+
+    public var json: JSON {
+        [
+            "revision": .int(revision), "digest": .string(digest.hex), "apply": .int(apply), "at": .string(at.description), "by": .string(by),
+            "resource": resource.json,
+        ]
+    }
+}
+
+/// What tells one resource from another.
+struct ResourceKey: Hashable, Sendable {
+    let kind: String
+    let name: String
+    let environment: String
+
+    init(_ resource: Resource) { self.init(kind: resource.kind, name: resource.name, environment: resource.environment) }
+    init(kind: String, name: String, environment: String?) {
+        (self.kind, self.name, self.environment) = (kind, name, environment ?? "")
+    }
+
+    var parameters: [Value] { [.string(kind), .string(name), .string(environment)] }
+    /// For messages.
+    var text: String { environment.isEmpty ? "\(kind)/\(name)" : "\(kind)/\(name) in \(environment)" }
+}
+
+extension Querying {
+    /// The number of the last apply; 0 before the first.
+    func lastApply() throws -> Int64 { try row("SELECT max(revision) AS revision FROM resource_applies")?.int("revision") ?? 0 }
+
+    func storedResources(kind: String? = nil, name: String? = nil) throws -> [StoredResource] {
+        var (clauses, parameters): ([String], [Value]) = ([], [])
+        if let kind {
+            clauses.append("kind = ?")
+            parameters.append(.string(kind))
+        }
+        if let name {
+            clauses.append("name = ?")
+            parameters.append(.string(name))
+        }
+        let filter = clauses.isEmpty ? "" : "WHERE " + clauses.joined(separator: " AND ")
+        return try rows("SELECT body, revision, digest FROM resources \(filter) ORDER BY kind, name, environment", parameters).map { row in
+            StoredResource(resource: try resource(row), revision: row.int("revision"), digest: try digest(row))
+        }
+    }
+
+    /// Newest first.
+    func resourceRevisions(_ key: ResourceKey, before revision: Int64 = .max, limit: Int) throws -> [ResourceRevision] {
+        let sql = """
+            SELECT body, revision, digest, apply, applied_at, applied_by FROM resource_revisions
+            WHERE kind = ? AND name = ? AND environment = ? AND revision < ? ORDER BY revision DESC LIMIT ?
+            """
+        return try rows(sql, key.parameters + [.int(revision), .int(Int64(limit))]).map { row in
+            ResourceRevision(
+                resource: try resource(row), revision: row.int("revision"), digest: try digest(row), apply: row.int("apply"),
+                at: row.time("applied_at"), by: row.text("applied_by"))
+        }
+    }
+
+    private func resource(_ row: SQLRow) throws -> Resource { try Resource(json: try row.json("body")) }
+
+    private func digest(_ row: SQLRow) throws -> Digest {
+        guard let digest = Digest(hex: row.text("digest")) else { throw KeelError(.corrupted, "a stored resource has no valid digest") }
+        return digest
+    }
+}
+
+extension Transaction {
+    func store(_ resource: Resource, revision: Int64, digest: Digest, apply: Int64, by grant: Grant) throws {
+        let key = ResourceKey(resource)
+        let body = resource.json.text
+        try execute(
+            """
+            INSERT INTO resource_revisions (kind, name, environment, revision, digest, body, apply, applied_at, applied_by)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            key.parameters + [.int(revision), .string(digest.hex), .string(body), .int(apply), .timestamp(now), .string(grant.caller.name)])
+        try execute(
+            """
+            INSERT INTO resources (kind, name, environment, revision, digest, body) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (kind, name, environment) DO UPDATE SET revision = excluded.revision, digest = excluded.digest, body = excluded.body
+            """,
+            key.parameters + [.int(revision), .string(digest.hex), .string(body)])
+    }
+
+    func store(apply: Int64, ledgerSeq: Int64, by grant: Grant) throws {
+        try execute(
+            "INSERT INTO resource_applies (revision, ledger_seq, applied_at, applied_by) VALUES (?, ?, ?, ?)",
+            [.int(apply), .int(ledgerSeq), .timestamp(now), .string(grant.caller.name)])
+    }
+}

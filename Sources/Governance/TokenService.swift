@@ -1,0 +1,144 @@
+import Contracts
+import Storage
+import Synchronization
+
+/// Makes, checks and revokes tokens. Of a secret only its SHA-256 is stored: 256 random bits need no slow hash.
+///
+/// All tokens are also in memory, by digest, so that a request is authenticated without the database; the digest as the key makes the time of
+/// the look-up say nothing about any secret. One process owns the table: tokens changed behind its back are seen after `reload`.
+public final class TokenService: Sendable {
+    public static let tokensMax = 10_000
+
+    private let database: Database
+    private let clock: any Clock
+    private let known: Mutex<[Digest: Token]>
+
+    private init(database: Database, clock: any Clock, known: [Digest: Token]) {
+        (self.database, self.clock) = (database, clock)
+        self.known = Mutex(known)
+    }
+
+    /// Reads the tokens there are.
+    public static func open(database: Database, clock: any Clock = SystemClock()) async throws -> TokenService {
+        TokenService(database: database, clock: clock, known: try await database.read { try $0.tokens() })
+    }
+
+    /// Reads all tokens again, for changes that another process made.
+    public func reload() async throws {
+        let stored = try await database.read { try $0.tokens() }
+        known.withLock { known in for (digest, token) in stored where known[digest]?.revokedAt == nil { known[digest] = token } }
+    }
+
+    /// Makes a token; the ledger gets `token.created`, without the secret.
+    /// - Throws: `permissionDenied` for a persona that may do more than the caller, `invalidArgument` for the persona `system` or an end that has
+    ///   passed, `alreadyExists` for a name that is or was in use (a name in the audit trail means one token for ever).
+    public func create(name: String, persona: Persona, expires: Timestamp? = nil, by grant: Grant) async throws -> IssuedToken {
+        try grant.require(.tokensManage)
+        try Identifier.check(name: name, path: "name")
+        try TokenService.refuseEscalation(persona, by: grant.caller)
+        if let expires, expires <= clock.now() {
+            throw KeelError.invalid("the token would have expired already, at \(expires)", hint: "give an instant in the future", path: "expires")
+        }
+        let secret = TokenService.newSecret()
+        let digest = Digest(of: secret)
+        let token = try await database.write { tx in
+            if try tx.row("SELECT name FROM tokens WHERE name = ?", [.string(name)]) != nil {
+                throw KeelError(.alreadyExists, "there is or was a token '\(name)'", hint: "choose another name", path: "name")
+            }
+            if try tx.row("SELECT count(*) AS n FROM tokens WHERE revoked_at IS NULL")?.int("n") ?? 0 >= Int64(TokenService.tokensMax) {
+                throw KeelError(.unavailable, "there are \(TokenService.tokensMax) tokens already", hint: "revoke those no longer needed")
+            }
+            let token = Token(
+                name: name, persona: persona, workspace: grant.caller.workspace, createdAt: tx.now, createdBy: grant.caller.name, expiresAt: expires,
+                revokedAt: nil)
+            try tx.insert(token, digest)
+            try tx.record(
+                "token.created", on: "Token/\(name)",
+                ["persona": .string(persona.rawValue), "expires": expires.map { .string($0.description) } ?? .null], by: grant)
+            return token
+        }
+        // A revocation may have been faster than this line: it stays.
+        known.withLock { if $0[digest] == nil { $0[digest] = token } }
+        return IssuedToken(token: token, secret: secret)
+    }
+
+    /// Who the secret belongs to; nil when it is unknown, expired or revoked. Touches no database.
+    public func authenticate(_ secret: String) -> Caller? {
+        guard secret.utf8.count == TokenService.secretLength, secret.hasPrefix(TokenService.prefix) else { return nil }
+        let digest = Digest(of: secret)
+        guard let token = known.withLock({ $0[digest] }), token.revokedAt == nil else { return nil }
+        if let end = token.expiresAt, clock.now() >= end { return nil }
+        return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
+    }
+
+    /// Every token, the revoked too, by name.
+    public func list(by grant: Grant) async throws -> [Token] {
+        try grant.require(.tokensManage)
+        return try await database.read { try $0.tokens() }.values.sorted { $0.name < $1.name }
+    }
+
+    /// Refuses the token from now on; the ledger gets `token.revoked`.
+    /// - Throws: `notFound`; `failedPrecondition` when it is revoked already.
+    public func revoke(_ name: String, by grant: Grant) async throws {
+        try grant.require(.tokensManage)
+        let (digest, token) = try await database.write { tx in
+            let stored = try tx.tokens()
+            guard let (digest, token) = stored.first(where: { $0.value.name == name }) else {
+                throw KeelError.notFound(
+                    "there is no token '\(name)'", hint: nearest(name, in: stored.values.map(\.name)).map { "did you mean '\($0)'?" })
+            }
+            guard token.revokedAt == nil else { throw KeelError(.failedPrecondition, "the token '\(name)' is revoked already") }
+            try tx.execute("UPDATE tokens SET revoked_at = ? WHERE name = ?", [.timestamp(tx.now), .string(name)])
+            try tx.record("token.revoked", on: "Token/\(name)", by: grant)
+            return (
+                digest,
+                Token(
+                    name: name, persona: token.persona, workspace: token.workspace, createdAt: token.createdAt, createdBy: token.createdBy,
+                    expiresAt: token.expiresAt, revokedAt: tx.now)
+            )
+        }
+        known.withLock { $0[digest] = token }
+    }
+
+    /// Nobody makes a token that may do what they may not themselves.
+    private static func refuseEscalation(_ persona: Persona, by caller: Caller) throws(KeelError) {
+        guard persona != .system else {
+            throw .invalid("'system' is Keel itself: no token can be it", hint: "programs use the persona 'service'", path: "persona")
+        }
+        guard caller.persona != .owner else { return }
+        let excess = Permissions.actions(of: persona).subtracting(Permissions.actions(of: caller.persona))
+        guard excess.isEmpty else {
+            throw KeelError(
+                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not make a token of persona '\(persona.rawValue)'",
+                hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner", path: "persona")
+        }
+    }
+
+    // MARK: Secrets
+
+    private static let prefix = "keel_"
+    private static let secretLength = 48
+
+    private static func newSecret() -> String {
+        var random = SystemRandomNumberGenerator()
+        var bytes: [UInt8] = []
+        for _ in 0..<4 { withUnsafeBytes(of: random.next()) { bytes.append(contentsOf: $0) } }
+        return prefix + base64url(bytes)
+    }
+
+    /// RFC 4648 §5, without padding.
+    private static func base64url(_ bytes: [UInt8]) -> String {
+        let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
+        var (out, held, bits): ([UInt8], UInt32, Int) = ([], 0, 0)
+        for byte in bytes {
+            held = held << 8 | UInt32(byte)
+            bits += 8
+            while bits >= 6 {
+                bits -= 6
+                out.append(alphabet[Int(held >> UInt32(bits)) & 63])
+            }
+        }
+        if bits > 0 { out.append(alphabet[Int(held << UInt32(6 - bits)) & 63]) }
+        return String(decoding: out, as: UTF8.self)
+    }
+}

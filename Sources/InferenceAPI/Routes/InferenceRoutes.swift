@@ -1,0 +1,82 @@
+import Contracts
+import HTTPTypes
+import Hummingbird
+import Platform
+import Serving
+
+/// The parts of the Open Inference Protocol that need no speed (metadata, readiness), and MLflow's scoring protocol.
+public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingRuntime, version: String, bodyBytesMax: Int) {
+    router.get("/v2") { _, context -> Response in
+        _ = try await context.authorize(.serverRead)
+        return answer(["name": "keel", "version": .string(version), "extensions": []])
+    }
+    router.get("/v2/health/live") { _, _ in Response(status: .ok) }
+    router.get("/v2/health/ready") { _, _ in Response(status: .ok) }
+    router.get("/v2/models/:name/ready") { _, context -> Response in
+        _ = try endpoint(context, runtime)
+        return Response(status: .ok)
+    }
+    router.get("/v2/models/:name") { _, context -> Response in
+        _ = try await context.authorize(.predict)
+        let (name, fields, status) = try endpoint(context, runtime)
+        return answer([
+            "name": .string(name), "versions": .array([status.stable?.modelVersion].compactMap { $0.map(JSON.string) }), "platform": "keel",
+            "inputs": .array(fields.map { ["name": .string($0.name), "datatype": .string(datatype($0.type)), "shape": [-1]] }),
+            "outputs": [["name": "score", "datatype": "FP32", "shape": [-1]]],
+        ])
+    }
+    router.post("/endpoints/:name/invocations") { request, context -> Response in
+        try await invoke(request, context, try endpoint(context, runtime).name, runtime, bodyBytesMax)
+    }
+    router.post("/invocations") { request, context -> Response in
+        let names = runtime.status().map(\.name)
+        guard names.count == 1, let name = names.first else {
+            throw KeelError.invalid(
+                "this server has \(names.count) endpoints", hint: "post to /endpoints/NAME/invocations: \(names.sorted().joined(separator: ", "))")
+        }
+        return try await invoke(request, context, name, runtime, bodyBytesMax)
+    }
+}
+
+private func invoke(
+    _ request: Request, _ context: KeelContext, _ name: String, _ runtime: ServingRuntime, _ bodyBytesMax: Int
+) async throws -> Response {
+    _ = try await context.authorize(.predict, on: "Endpoint/\(name)")
+    let type = request.headers[.contentType]?.split(separator: ";").first.map(String.init) ?? "application/json"
+    guard type == "application/json" else {
+        throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")
+    }
+    var request = request
+    let body = Array(buffer: try await request.collectBody(upTo: bodyBytesMax))
+    let result = try runtime.infer(endpoint: name, request: try Invocation.table(parsing: body))
+    return answer([
+        "predictions": .array(result.scores.map { .double(Double($0)) }), "ids": .array(result.ids.map(JSON.string)),
+        "release": .string("\(name)/\(result.release)"),
+    ])
+}
+
+private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (name: String, fields: [Field], status: EndpointStatus) {
+    let name = try context.parameters.require("name")
+    guard let status = runtime.status().first(where: { $0.name == name }), let fields = runtime.requestFields(endpoint: name) else {
+        throw KeelError.notFound("there is no endpoint '\(name.prefix(100))' that serves", hint: nearest(name, in: runtime.status().map(\.name)).map { "did you mean '\($0)'?" })
+    }
+    return (name, fields, status)
+}
+
+private func answer(_ json: JSON) -> Response {
+    let bytes = json.bytes
+    return Response(
+        status: .ok, headers: [.contentType: "application/json", .contentLength: String(bytes.count)],
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+}
+
+private func datatype(_ type: DataType) -> String {
+    switch type {
+    case .bool: "BOOL"
+    case .int32: "INT32"
+    case .int64: "INT64"
+    case .float32: "FP32"
+    case .float64: "FP64"
+    default: "BYTES"
+    }
+}

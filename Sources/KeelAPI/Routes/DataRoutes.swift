@@ -1,0 +1,90 @@
+import Contracts
+import DataEstate
+import FeatureStore
+import Foundation
+import Hummingbird
+import Platform
+
+/// Datasets, their snapshots and streams, and features.
+func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
+    router.post("/datasets/:name/ingest") { request, context -> Response in
+        let name = try context.name()
+        let grant = try await context.authorize(.datasetsIngest, on: "Dataset/\(name)")
+        let (from, until) = (try request.instant("from"), try request.instant("until"))
+        // The name only tells the format; the bytes are spooled under a name of our own.
+        let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
+        let spooled = try await platform.spool(request.body, named: file, bytesMax: platform.configuration.bodyBytesMax)
+        return Response(
+            status: .ok, headers: [.contentType: "application/x-ndjson"],
+            body: ResponseBody { writer in
+                defer { spooled.remove() }
+                let (lines, source) = AsyncStream<JSON>.makeStream(bufferingPolicy: .bufferingNewest(64))
+                async let report = platform.ingest(name, spooled: spooled, from: from, until: until, grant: grant) { progress in
+                    source.yield(["progress": .double(progress.share), "stage": .string(progress.text)])
+                } finally: {
+                    source.finish()
+                }
+                for await line in lines { try await writer.write(ByteBuffer(bytes: line.bytes + [10])) }
+                do {
+                    try await writer.write(ByteBuffer(bytes: try await report.bytes + [10]))
+                } catch {
+                    // The status is on its way already: the last line says what went wrong.
+                    try await writer.write(ByteBuffer(bytes: ErrorBody.json(.wrapping(error)).bytes + [10]))
+                }
+                try await writer.finish(nil)
+            })
+    }
+    router.get("/datasets/:name/snapshots") { request, context -> Response in
+        let name = try context.name()
+        _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
+        let snapshots = try await platform.data.snapshots(name, limit: try request.limit(standard: 100))
+        return Response(["snapshots": .array(snapshots.map(\.summary))])
+    }
+    router.get("/datasets/:name/snapshots/:number") { _, context -> Response in
+        let name = try context.name()
+        _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
+        guard let number = Int(try context.parameters.require("number")) else { throw KeelError.invalid("a snapshot is named by its number", path: "number") }
+        return Response(try await platform.data.snapshot(name, number: number).json)
+    }
+    router.get("/datasets/:name/quarantine") { request, context -> Response in
+        let name = try context.name()
+        _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
+        let rows = try await platform.quarantine(name, snapshot: request.query("snapshot").flatMap { Int($0) }, limit: try request.limit(standard: 100))
+        return Response(["rows": .array(rows)])
+    }
+    router.post("/datasets/:name/events") { request, context -> Response in
+        let name = try context.name()
+        let grant = try await context.authorize(.eventsPush, on: "Dataset/\(name)")
+        let result = try platform.push(name, try await request.bytes(upTo: 16 << 20), grant)
+        return Response([
+            "accepted": .int(Int64(result.accepted.rowCount)),
+            "rejected": .array(result.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),
+        ])
+    }
+    router.post("/datasets/:name/seal") { _, context -> Response in
+        let name = try context.name()
+        let grant = try await context.authorize(.datasetsIngest, on: "Dataset/\(name)")
+        let snapshot = try await platform.data.seal(dataset: name, grant: grant)
+        return Response(["snapshot": snapshot.map(\.summary) ?? .null])
+    }
+    router.post("/features/verify") { request, context -> Response in
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (endpoint, sample) = (try reader.string("endpoint"), try reader.optionalInt("sample") ?? 5000)
+        try reader.finish()
+        _ = try await context.authorize(.featuresRead, on: "Endpoint/\(endpoint)")
+        let grant = try await context.authorize(.predictionsRead, on: "Endpoint/\(endpoint)")
+        return Response(try await platform.verifyFeatures(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
+    }
+    router.post("/features/:name/read") { request, context -> Response in
+        let name = try context.name()
+        _ = try await context.authorize(.featuresRead, on: "FeatureService/\(name)")
+        let reader = try FieldReader(try await request.json(), path: "")
+        let rows = try reader.required("rows")
+        try reader.finish()
+        let table = try platform.features.read(service: name, request: try platform.requestTable(rows, service: name))
+        return Response([
+            "rows": .array(
+                (0..<table.rowCount).map { i in .object(zip(table.names, table.row(i)).map { JSON.Member($0, JSON($1)) }) })
+        ])
+    }
+}

@@ -1,0 +1,79 @@
+import Contracts
+import HTTPTypes
+import Hummingbird
+import Platform
+
+extension Response {
+    /// A JSON answer.
+    init(_ json: JSON, status: HTTPResponse.Status = .ok) {
+        let bytes = json.bytes
+        self.init(
+            status: status, headers: [.contentType: "application/json", .contentLength: String(bytes.count)],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    }
+}
+
+extension Request {
+    /// The body as JSON; an empty body is an empty object.
+    func json(upTo bytesMax: Int = 16 << 20) async throws -> JSON {
+        let bytes = try await bytes(upTo: bytesMax)
+        return bytes.isEmpty ? .object([]) : try JSON.parse(bytes)
+    }
+
+    func bytes(upTo bytesMax: Int) async throws -> [UInt8] {
+        if let length = headers[.contentLength].flatMap({ Int($0) }), length > bytesMax { throw Request.tooLarge(bytesMax) }
+        var request = self
+        do {
+            return Array(buffer: try await request.collectBody(upTo: bytesMax))
+        } catch let error as HTTPError where error.status == .contentTooLarge { throw Request.tooLarge(bytesMax) }
+    }
+
+    private static func tooLarge(_ bytesMax: Int) -> KeelError {
+        KeelError(.payloadTooLarge, "the body is larger than \(bytesMax) bytes", hint: "send it in parts")
+    }
+
+    func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init) }
+
+    func instant(_ name: String) throws(KeelError) -> Timestamp? {
+        guard let text = query(name) else { return nil }
+        guard let time = Timestamp(text) else { throw .invalid("'\(text.prefix(60))' is not an instant", hint: "2013-04-01 or 2013-04-01T10:00:00Z, in UTC", path: name) }
+        return time
+    }
+
+    func limit(standard: Int, max: Int = 1000) throws(KeelError) -> Int {
+        guard let text = query("limit") else { return standard }
+        guard let limit = Int(text), (1...max).contains(limit) else { throw .invalid("must be 1 to \(max)", path: "limit") }
+        return limit
+    }
+}
+
+extension KeelContext {
+    func name(_ parameter: String = "name") throws -> String {
+        let name = try parameters.require(parameter)
+        try Identifier.check(name: name, path: parameter)
+        return name
+    }
+}
+
+/// Maps every error to its status and Keel's error body; what is not a `KeelError` is logged whole and shown as an internal one.
+public struct ErrorMiddleware: RouterMiddleware {
+    public init() {}
+
+    public func handle(
+        _ request: Request, context: KeelContext, next: (Request, KeelContext) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as HTTPError where error.status == .notFound {
+            return Response(ErrorBody.json(.notFound("there is no route \(request.method) \(request.uri.path.prefix(200))")), status: .notFound)
+        } catch {
+            let keel = KeelError.wrapping(error)
+            if keel.code == .internal || keel.code == .corrupted {
+                context.logger.error("\(request.method) \(request.uri.path): \(keel)", metadata: ["cause": "\(error)"])
+            }
+            var response = Response(ErrorBody.json(keel), status: keel.code.status)
+            if keel.code == .unavailable { response.headers[.retryAfter] = "1" }
+            return response
+        }
+    }
+}

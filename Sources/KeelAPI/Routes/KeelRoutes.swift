@@ -1,0 +1,17 @@
+import Contracts
+import Hummingbird
+import Platform
+
+/// Adds Keel's own API under `/api/v1`, and what every server is asked: `/metrics`, `/version`.
+public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
+    let api = router.group("/api/v1")
+    addGovernanceRoutes(to: api, platform)
+    addDataRoutes(to: api, platform)
+    addPipelineRoutes(to: api, platform)
+    addServingRoutes(to: api, platform)
+    router.get("/metrics") { _, context -> Response in
+        _ = try await context.authorize(.serverRead)
+        let text = try await platform.metrics()
+        return Response(status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+    }
+}

@@ -1,0 +1,166 @@
+import Contracts
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// A keep-alive HTTP/1.1 connection to a Keel server: what the command line and replays use. One request at a time.
+///
+/// Plain HTTP: a server elsewhere is reached through a tunnel or a proxy that ends TLS.
+public actor KeelClient {
+    public struct Response: Sendable {
+        public let status: Int
+        public let body: [UInt8]
+    }
+
+    private let host: String
+    private let port: Int
+    private let token: String?
+    private var channel: (any Channel)?
+
+    /// - Parameter url: `http://HOST:PORT`.
+    public init(url: String, token: String? = nil) throws(KeelError) {
+        guard url.hasPrefix("http://"), let authority = url.dropFirst(7).split(separator: "/").first else {
+            throw .invalid("'\(url)' is not the address of a server", hint: "http://HOST:PORT, in KEEL_URL or --url")
+        }
+        let parts = authority.split(separator: ":")
+        guard let name = parts.first, parts.count <= 2, let port = Int(parts.count == 2 ? parts[1] : "80"), (1...65535).contains(port) else {
+            throw .invalid("'\(url)' is not the address of a server", hint: "http://HOST:PORT, in KEEL_URL or --url")
+        }
+        (self.host, self.port, self.token) = (String(name), port, token)
+    }
+
+    /// Sends a request and returns the answer whatever its status.
+    /// - Parameter onLine: called with each line of an answer that comes as JSON lines, as it arrives; such lines are not in the body.
+    public func send(
+        _ method: HTTPMethod, _ path: String, body: [UInt8] = [], contentType: String = "application/json",
+        onLine: (@Sendable ([UInt8]) -> Void)? = nil
+    ) async throws -> Response {
+        let reused = channel != nil
+        do {
+            return try await exchange(method, path, body, contentType, onLine)
+        } catch where error is ChannelError || error is IOError {
+            channel = nil
+            // The server may have closed an idle connection; only requests that change nothing are sent twice.
+            guard reused, method == .GET else { throw unreachable() }
+            return try await exchange(method, path, body, contentType, onLine)
+        }
+    }
+
+    /// Sends JSON and returns the answer's, or throws the server's error.
+    public func json(_ method: HTTPMethod, _ path: String, _ body: JSON? = nil) async throws -> JSON {
+        try KeelClient.decode(try await send(method, path, body: body?.bytes ?? []))
+    }
+
+    public static func decode(_ response: Response) throws(KeelError) -> JSON {
+        let body = response.body.isEmpty ? JSON.object([]) : try JSON.parse(response.body)
+        guard (200..<300).contains(response.status) else {
+            let error = body["error"] ?? .null
+            throw KeelError(
+                error["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
+                error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string, path: error["path"]?.string)
+        }
+        return body
+    }
+
+    public func close() async {
+        try? await channel?.close()
+        channel = nil
+    }
+
+    private func unreachable() -> KeelError {
+        KeelError(.unavailable, "no server answers at http://\(host):\(port)", hint: "start one with 'keel serve', or set KEEL_URL")
+    }
+
+    private func exchange(
+        _ method: HTTPMethod, _ path: String, _ body: [UInt8], _ contentType: String, _ onLine: (@Sendable ([UInt8]) -> Void)?
+    ) async throws -> Response {
+        let channel = try await connected()
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
+        head.headers.add(name: "host", value: "\(host):\(port)")
+        if let token { head.headers.add(name: "authorization", value: "Bearer \(token)") }
+        if !body.isEmpty || method != .GET {
+            head.headers.add(name: "content-length", value: String(body.count))
+            head.headers.add(name: "content-type", value: contentType)
+        }
+        let promise = channel.eventLoop.makePromise(of: Response.self)
+        let buffer = body.isEmpty ? nil : channel.allocator.buffer(bytes: body)
+        let request = Exchange.Request(head: head, body: buffer, promise: promise, onLine: onLine)
+        channel.writeAndFlush(request, promise: nil)
+        return try await promise.futureResult.get()
+    }
+
+    private func connected() async throws -> any Channel {
+        if let channel, channel.isActive { return channel }
+        do {
+            let made = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHTTPClientHandlers()
+                        try channel.pipeline.syncOperations.addHandler(Exchange())
+                    }
+                }
+                .connect(host: host, port: port).get()
+            channel = made
+            return made
+        } catch { throw unreachable() }
+    }
+}
+
+/// One request, one answer, in order.
+private final class Exchange: ChannelDuplexHandler {
+    struct Request: Sendable {
+        let head: HTTPRequestHead
+        let body: ByteBuffer?
+        let promise: EventLoopPromise<KeelClient.Response>
+        let onLine: (@Sendable ([UInt8]) -> Void)?
+    }
+
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundIn = Request
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private var waiting: CircularBuffer<(EventLoopPromise<KeelClient.Response>, onLine: (@Sendable ([UInt8]) -> Void)?)> = []
+    private var status = 0
+    private var isLines = false
+    private var body: [UInt8] = []
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let request = unwrapOutboundIn(data)
+        waiting.append((request.promise, request.onLine))
+        context.write(wrapOutboundOut(.head(request.head)), promise: nil)
+        if let body = request.body { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+        context.write(wrapOutboundOut(.end(nil)), promise: promise)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            status = Int(head.status.code)
+            isLines = head.headers.first(name: "content-type")?.hasPrefix("application/x-ndjson") ?? false
+            body.removeAll(keepingCapacity: true)
+        case .body(let part):
+            body.append(contentsOf: part.readableBytesView)
+            guard isLines, let onLine = waiting.first?.onLine else { return }
+            while let end = body.firstIndex(of: 10) {
+                onLine(Array(body[..<end]))
+                body.removeSubrange(...end)
+            }
+        case .end: waiting.popFirst()?.0.succeed(KeelClient.Response(status: status, body: body))
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        fail(ChannelError.eof)
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        fail(error)
+        context.close(promise: nil)
+    }
+
+    private func fail(_ error: any Error) {
+        while let (promise, _) = waiting.popFirst() { promise.fail(error) }
+    }
+}

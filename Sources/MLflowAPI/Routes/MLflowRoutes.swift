@@ -1,0 +1,126 @@
+import Contracts
+import Hummingbird
+import NIOCore
+import Platform
+import Registry
+import Tracking
+
+/// The version of MLflow whose protocol this door speaks; clients decide by it what they may ask.
+let mlflowVersion = "3.17.2"
+
+/// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
+public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking: TrackingService, registry: RegistryService) {
+    for prefix in ["/api", "/ajax-api"] {
+        let routes = MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0/mlflow")))
+        addExperimentRoutes(routes, tracking)
+        addRunRoutes(routes, tracking)
+        addLoggedModelRoutes(routes, tracking)
+        addModelRoutes(routes, registry)
+        addVersionRoutes(routes, registry)
+        addArtifactProxyRoutes(router.group(RouterPath("\(prefix)/2.0/mlflow-artifacts")), tracking)
+        router.get(RouterPath("\(prefix)/3.0/mlflow/server-info")) { _, context in
+            await MLflowRoutes.answering {
+                _ = try await context.authorize(.trackingRead)
+                return [
+                    "store_type": "SqlStore", "workspaces_enabled": false, "trace_archival_enabled": false,
+                    "multipart_uploads_enabled": false,
+                    "multipart_downloads_enabled": false, "presigned_upload_run_id_supported": false,
+                    "presigned_upload_model_id_supported": false,
+                    "artifact_serving_enabled": true, "features_enabled": ["gateway": false],
+                ]
+            }
+        }
+    }
+    router.get("/version") { _, context in
+        _ = try await context.authorize(.serverRead)
+        return mlflowVersion
+    }
+}
+
+/// One family of routes: each names its method, its path and what the caller must be allowed to do, and turns a request into an answer.
+struct MLflowRoutes {
+    typealias Handler = @Sendable (MLflowRequest, Grant) async throws -> JSON
+
+    let group: RouterGroup<KeelContext>
+    static let bodyBytesMax = 16 * 1024 * 1024
+
+    func get(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.get, path, action, handler) }
+    func post(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.post, path, action, handler) }
+    func patch(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.patch, path, action, handler) }
+    func delete(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.delete, path, action, handler) }
+
+    private func add(_ method: HTTPRequest.Method, _ path: RouterPath, _ action: Action, _ handler: @escaping Handler) {
+        group.on(path, method: method) { request, context in
+            await MLflowRoutes.answering {
+                let grant = try await context.authorize(action)
+                return try await handler(MLflowRoutes.fields(of: request, context, method), grant)
+            }
+        }
+    }
+
+    /// The answer of `body` as JSON, or its error in MLflow's shape.
+    static func answering(_ body: () async throws -> JSON) async -> Response {
+        do { return respond(.ok, try await body()) } catch { return failure(error) }
+    }
+
+    static func failure(_ error: any Error) -> Response {
+        let error = KeelError.wrapping(error)
+        return respond(error.code.status, ErrorWire.body(error))
+    }
+
+    private static func respond(_ status: HTTPResponse.Status, _ json: JSON) -> Response {
+        var headers: HTTPFields = [.contentType: "application/json"]
+        if status == .serviceUnavailable { headers[.retryAfter] = "1" }
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: json.bytes)))
+    }
+
+    /// The body's fields, or the query's for GET (and for DELETE without a body), with the path's parameters added.
+    private static func fields(of request: Request, _ context: KeelContext, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
+        let fields: MLflowRequest
+        if method == .get {
+            fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
+        } else {
+            if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
+            let body: ByteBuffer
+            do { body = try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
+            fields =
+                try body.readableBytes == 0
+                ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
+        }
+        var json = fields.fields
+        for (key, value) in context.parameters { json[String(key)] = .string(Query.decode(value)) }
+        return MLflowRequest(fields: json, bodyBytes: fields.bodyBytes)
+    }
+
+    private static let tooLarge = KeelError(.payloadTooLarge, "the request body is larger than \(bodyBytesMax) bytes")
+}
+
+/// Queries and paths as clients write them.
+enum Query {
+    static func pairs(_ query: String) -> [(key: String, value: String)] {
+        query.split(separator: "&").map { part in
+            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            return (decode(sides[0], plusIsSpace: true), sides.count == 2 ? decode(sides[1], plusIsSpace: true) : "")
+        }
+    }
+
+    /// Percent escapes resolved; what is no escape stays as it is.
+    static func decode(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String {
+        let bytes = Array(text.utf8)
+        func nibble(_ i: Int) -> UInt8? {
+            guard i < bytes.count else { return nil }
+            return Character(UnicodeScalar(bytes[i])).hexDigitValue.map(UInt8.init)
+        }
+        var (out, i): ([UInt8], Int) = ([], 0)
+        while i < bytes.count {
+            if bytes[i] == UInt8(ascii: "%"), let high = nibble(i + 1), let low = nibble(i + 2) {
+                out.append(high << 4 | low)
+                i += 3
+            } else {
+                out.append(plusIsSpace && bytes[i] == UInt8(ascii: "+") ? 32 : bytes[i])
+                i += 1
+            }
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+}

@@ -1,0 +1,154 @@
+import Contracts
+
+/// The fields of one request, from its JSON body or its query: protobuf's JSON, so numbers may come as texts and unknown fields are passed over.
+struct MLflowRequest {
+    let fields: JSON
+    /// How large the body was.
+    var bodyBytes = 0
+
+    init(body: [UInt8]) throws(KeelError) {
+        bodyBytes = body.count
+        guard !body.isEmpty else {
+            fields = .object([])
+            return
+        }
+        let json = try JSON.parse(body)
+        guard json.members != nil else { throw .invalid("The request body must be a JSON object, not \(json.kind)") }
+        fields = json
+    }
+
+    init(fields: JSON, bodyBytes: Int = 0) { (self.fields, self.bodyBytes) = (fields, bodyBytes) }
+
+    /// A key that is repeated in a query is a list.
+    init(query: some Sequence<(key: String, value: String)>) {
+        var members: [JSON.Member] = []
+        for (key, value) in query {
+            if let i = members.firstIndex(where: { $0.key == key }) {
+                let before = members[i].value.array ?? [members[i].value]
+                members[i].value = .array(before + [.string(value)])
+            } else {
+                members.append(JSON.Member(key, .string(value)))
+            }
+        }
+        fields = .object(members)
+    }
+
+    private func field(_ name: String) -> JSON? {
+        guard let value = fields[name], !value.isNull else { return nil }
+        return value
+    }
+
+    func optionalText(_ name: String) throws(KeelError) -> String? {
+        switch field(name) {
+        case nil: return nil
+        case .string(let text): return text
+        case .int(let number): return String(number)
+        case let other?: throw wrong(name, other, "string")
+        }
+    }
+
+    func text(_ name: String) throws(KeelError) -> String {
+        guard let text = try optionalText(name), !text.isEmpty else { throw missing(name) }
+        return text
+    }
+
+    /// The run's id, under its new name or its old one.
+    func runID() throws(KeelError) -> String {
+        if let id = try optionalText("run_id"), !id.isEmpty { return id }
+        if let id = try optionalText("run_uuid"), !id.isEmpty { return id }
+        throw missing("run_id")
+    }
+
+    func optionalInt(_ name: String) throws(KeelError) -> Int64? {
+        switch field(name) {
+        case nil: return nil
+        case .string(let text):
+            guard let number = Int64(text) else { throw wrong(name, .string(text), "int") }
+            return number
+        case let other?:
+            guard let number = other.integer else { throw wrong(name, other, "int") }
+            return number
+        }
+    }
+
+    func optionalCount(_ name: String) throws(KeelError) -> Int? { try optionalInt(name).map { Int($0) } }
+
+    func optionalTime(_ name: String) throws(KeelError) -> Timestamp? {
+        guard let milliseconds = try optionalInt(name) else { return nil }
+        // Milliseconds that do not fit microseconds are no instant.
+        guard abs(milliseconds) < Int64.max / 1000 else { throw wrong(name, .int(milliseconds), "int") }
+        return Timestamp(milliseconds: milliseconds)
+    }
+
+    /// A number, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`.
+    func number(_ name: String) throws(KeelError) -> Double {
+        switch field(name) {
+        case nil: throw missing(name)
+        case .string(let text):
+            guard let number = Double(text) else { throw wrong(name, .string(text), "float") }
+            return number
+        case let other?:
+            guard let number = other.number else { throw wrong(name, other, "float") }
+            return number
+        }
+    }
+
+    func flag(_ name: String, default standard: Bool) throws(KeelError) -> Bool {
+        switch field(name) {
+        case nil: return standard
+        case .bool(let value): return value
+        case .string(let text) where text.lowercased() == "true": return true
+        case .string(let text) where text.lowercased() == "false": return false
+        case let other?: throw wrong(name, other, "bool")
+        }
+    }
+
+    func texts(_ name: String) throws(KeelError) -> [String] {
+        guard let value = field(name) else { return [] }
+        var out: [String] = []
+        for item in value.array ?? [value] {
+            switch item {
+            case .string(let text): out.append(text)
+            case .int(let number): out.append(String(number))
+            default: throw wrong(name, item, "string")
+            }
+        }
+        return out
+    }
+
+    func objects(_ name: String) throws(KeelError) -> [MLflowRequest] {
+        guard let value = field(name) else { return [] }
+        guard let items = value.array else { throw wrong(name, value, "array") }
+        var out: [MLflowRequest] = []
+        for item in items {
+            guard item.members != nil else { throw wrong(name, item, "object") }
+            out.append(MLflowRequest(fields: item))
+        }
+        return out
+    }
+
+    func object(_ name: String) throws(KeelError) -> MLflowRequest {
+        guard let value = field(name) else { throw missing(name) }
+        guard value.members != nil else { throw wrong(name, value, "object") }
+        return MLflowRequest(fields: value)
+    }
+
+    func word<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T? where T.RawValue == String {
+        guard let text = try optionalText(name) else { return nil }
+        guard let word = T(rawValue: text) else {
+            throw .invalid(
+                "Invalid value \"\(text.prefix(100))\" for parameter '\(name)' supplied: one of \(T.allCases.map(\.rawValue)) is expected")
+        }
+        return word
+    }
+
+    private func missing(_ name: String) -> KeelError {
+        .invalid("Missing value for required parameter '\(name)'. See the API docs for more information about request parameters.")
+    }
+
+    private func wrong(_ name: String, _ value: JSON, _ expected: String) -> KeelError {
+        .invalid(
+            "Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied: Value was of type '\(value.kind)', but \(expected) is expected. See the API docs for more information about request parameters."
+        )
+    }
+}

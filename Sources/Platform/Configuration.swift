@@ -1,0 +1,102 @@
+import Configuration
+import Contracts
+import Foundation
+import Yams
+
+/// What a server is told from outside: a file, the environment (`KEEL_…`), and the arguments of `keel serve`, the later winning.
+public struct KeelConfiguration: Sendable {
+    /// The folder that holds everything the server keeps.
+    public var home: String
+    public var host: String
+    public var port: Int
+    /// Names that the `Host` header may carry besides the loopback names and the listening address.
+    public var hosts: [String]
+    /// Whether callers on loopback need a token as well.
+    public var requiresToken: Bool
+    public var bodyBytesMax: Int
+    /// How many steps of pipelines run at one time.
+    public var stepsMax: Int
+    public var logLevel: String
+
+    /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
+    static let settings: [(key: String, standard: ConfigContent)] = [
+        ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
+        ("limits.body", .int(256 << 20)), ("pipelines.steps", .int(2)), ("log.level", .string("info")),
+    ]
+
+    /// - Parameter overrides: what arguments said, by setting.
+    /// - Throws: an error that names the setting and the nearest known one.
+    public static func load(file: String?, environment: [String: String], overrides: [String: String]) throws(KeelError) -> KeelConfiguration {
+        var providers: [any ConfigProvider] = [
+            InMemoryProvider(name: "arguments", values: Dictionary(uniqueKeysWithValues: overrides.map { (AbsoluteConfigKey($0.key.split(separator: ".").map(String.init)), ConfigValue(.string($0.value), isSecret: false)) })),
+            EnvironmentVariablesProvider(environmentVariables: environment).prefixKeys(with: "keel"),
+        ]
+        if let file { providers.append(InMemoryProvider(name: file, values: try values(of: file))) }
+        try checkTypes(environment, overrides)
+        let reader = ConfigReader(providers: providers)
+        let listen = reader.string(forKey: "listen", default: "127.0.0.1:7070")
+        guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (0...65535).contains(port) else {
+            throw .invalid("'\(listen)' is not HOST:PORT", path: "listen")
+        }
+        let level = reader.string(forKey: "log.level", default: "info")
+        let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
+        guard levels.contains(level) else { throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level") }
+        return KeelConfiguration(
+            home: reader.string(forKey: "home", default: ".keel"), host: String(listen[..<colon]), port: port,
+            hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
+            bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20), stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
+            logLevel: level)
+    }
+
+    /// A variable or argument that cannot be read as its setting's type must not quietly become the default.
+    private static func checkTypes(_ environment: [String: String], _ overrides: [String: String]) throws(KeelError) {
+        for (key, standard) in settings {
+            let variable = "KEEL_" + key.uppercased().replacing(".", with: "_")
+            guard let text = overrides[key] ?? environment[variable] else { continue }
+            switch standard {
+            case .int where Int(text) == nil: throw .invalid("'\(text)' is not a whole number", path: variable)
+            case .bool where !["true", "false"].contains(text): throw .invalid("'\(text)' is not true or false", path: variable)
+            default: continue
+            }
+        }
+    }
+
+    /// Where programs on this machine reach the server.
+    public var url: String { "http://\(isLoopback || host == "0.0.0.0" ? "127.0.0.1" : host):\(port)" }
+
+    /// Whether the server can only be reached from this machine.
+    public var isLoopback: Bool { host == "127.0.0.1" || host == "localhost" || host == "::1" || host == "[::1]" }
+
+    /// The settings of a YAML file, flat; one that is not known is refused.
+    private static func values(of file: String) throws(KeelError) -> [AbsoluteConfigKey: ConfigValue] {
+        guard let data = FileManager.default.contents(atPath: file), let text = String(data: data, encoding: .utf8) else {
+            throw .notFound("there is no configuration file '\(file)'")
+        }
+        let root: Node?
+        do { root = try Yams.compose(yaml: text) } catch { throw .invalid("is not valid YAML: \(error)", path: file) }
+        var out: [AbsoluteConfigKey: ConfigValue] = [:]
+        func walk(_ node: Node, _ path: [String]) throws(KeelError) {
+            if let mapping = node.mapping {
+                for (key, value) in mapping { try walk(value, path + [key.scalar?.string ?? ""]) }
+                return
+            }
+            let name = path.joined(separator: ".")
+            guard let setting = settings.first(where: { $0.key == name }) else {
+                throw .invalid(
+                    "unknown setting '\(name)'", hint: nearest(name, in: settings.map(\.key)).map { "did you mean '\($0)'?" },
+                    path: "\(file):\(node.mark?.line ?? 1)")
+            }
+            let content: ConfigContent?
+            switch setting.standard {
+            case .string: content = node.scalar.map { .string($0.string) }
+            case .int: content = node.int.map { .int($0) }
+            case .bool: content = node.bool.map { .bool($0) }
+            default: content = node.sequence.map { .stringArray($0.compactMap(\.scalar?.string)) }
+            }
+            guard let content else { throw .invalid("'\(name)' has a value of another type than \(setting.standard)", path: "\(file):\(node.mark?.line ?? 1)") }
+            out[AbsoluteConfigKey(path)] = ConfigValue(content, isSecret: false)
+        }
+        if let root { try walk(root, []) }
+        return out
+    }
+}

@@ -1,0 +1,116 @@
+import Contracts
+import Engines
+import FeatureStore
+import Foundation
+import Pipelines
+import Registry
+import Serving
+import Storage
+
+/// `evaluate`: scores a model, and the baseline when there is one, on the same rows. Outputs are flat numbers that a gate can name:
+/// `auc`, `logloss`, `brier`, `calibration` (expected error), `baseline.auc`, `slices.carrier.auc.min`.
+struct EvaluateStep: StepKind {
+    let name = "evaluate"
+    let version = 1
+    let analytics: Analytics
+    let objects: FolderObjectStore
+    let registry: RegistryService
+    let lake: String
+    /// A slice with fewer rows says more of chance than of the model.
+    static let sliceRowsMin = 200
+
+    private struct Spec {
+        var model: JSON
+        var data: JSON
+        var metrics: Set<String>
+        var slices: [String]
+        var baseline: String?
+        static let known = ["auc", "logloss", "brier", "calibration", "accuracy"]
+
+        init(_ with: JSON) throws(KeelError) {
+            let reader = try FieldReader(with, path: "with")
+            model = try reader.required("model")
+            data = try reader.required("data")
+            metrics = Set(try reader.strings("metrics") ?? Spec.known)
+            slices = try reader.strings("slices") ?? []
+            baseline = try reader.optionalString("baseline")
+            try reader.finish()
+            if let stranger = metrics.first(where: { !Spec.known.contains($0) }) {
+                throw reader.failure("metrics", "'\(stranger)' is not a metric", hint: "one of \(Spec.known.joined(separator: ", "))")
+            }
+        }
+    }
+
+    func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with) }
+
+    /// The alias of a baseline moves, so what it points to is part of what the result depends on.
+    func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
+        guard let uri = try Spec(with).baseline else { return [:] }
+        return ["baseline": .string(try await resolve(uri)?.uri ?? "none")]
+    }
+
+    private func resolve(_ uri: String) async throws -> ModelVersion? {
+        try await registry.resolve(uri, try Grant.check(.system("evaluate"), may: .registryRead, on: uri))
+    }
+
+    func run(_ context: StepContext) async throws -> JSON {
+        let spec = try Spec(context.with)
+        guard let digest = spec.model["bundle"]?.string.flatMap(Digest.init(hex:)) else {
+            throw KeelError.invalid("is not a model", hint: "reference an output such as $train.candidate", path: "with.model")
+        }
+        let model = try await LoadedModel.load(digest, from: objects)
+        var baseline: LoadedModel?
+        if let uri = spec.baseline, let version = try await resolve(uri) {
+            guard let digest = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
+            baseline = try await LoadedModel.load(digest, from: objects)
+        }
+        let (analytics, lake, old) = (analytics, lake, baseline)
+        return try await Blocking.run {
+            let rows = try Self.read(spec.data, lake, try analytics.connect())
+            var out = try Self.score(model, rows, spec, slices: true)
+            out["rows"] = .int(Int64(rows.rowCount))
+            if let old { out["baseline"] = try Self.score(old, rows, spec, slices: false) }
+            context.log("auc \(out["auc"]?.number ?? .nan), baseline \(out["baseline"]?["auc"]?.number.map { "\($0)" } ?? "none")")
+            return out
+        }
+    }
+
+    private static func read(_ data: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table {
+        guard let path = data["path"]?.string else {
+            throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
+        }
+        return try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+    }
+
+    private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
+        guard let labels = try rows.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
+        let matrix = try OnlinePlan.matrix(rows, inputs: model.bundle.signature.inputs)
+        let scores = try model.predict(matrix, rows: rows.rowCount)
+        let metrics = try BinaryMetrics(scores: scores, labels: labels)
+        var out: JSON = [:]
+        let values: [(String, Double?)] = [
+            ("auc", metrics.auc), ("logloss", metrics.logLoss), ("brier", metrics.brier), ("calibration", metrics.calibration.expectedError),
+            ("accuracy", metrics.accuracy),
+        ]
+        for (name, value) in values where spec.metrics.contains(name) { out[name] = value.map(JSON.double) ?? .null }
+        guard slices, !spec.slices.isEmpty else { return out }
+        var bySlice: JSON = [:]
+        for slice in spec.slices { bySlice[slice] = try Self.slice(try rows.column(slice), scores, labels) }
+        out["slices"] = bySlice
+        return out
+    }
+
+    private static func slice(_ column: Column, _ scores: [Float], _ labels: [Double]) throws(KeelError) -> JSON {
+        var groups: [String: [Int]] = [:]
+        for i in 0..<column.count { groups[column[i].description, default: []].append(i) }
+        var values: [JSON.Member] = []
+        var (least, most): (Double?, Double?) = (nil, nil)
+        for (name, rows) in groups.sorted(by: { $0.key < $1.key }) where rows.count >= sliceRowsMin {
+            guard let auc = try BinaryMetrics.rocAUC(scores: rows.map { scores[$0] }, labels: rows.map { labels[$0] }) else { continue }
+            values.append(JSON.Member(name, .double(auc)))
+            least = min(least ?? auc, auc)
+            most = max(most ?? auc, auc)
+        }
+        return ["auc": ["min": least.map(JSON.double) ?? .null, "max": most.map(JSON.double) ?? .null, "values": .object(values)]]
+    }
+}

@@ -1,0 +1,134 @@
+import Contracts
+import Engines
+import FeatureStore
+import Foundation
+import Pipelines
+import Serving
+import Storage
+
+/// `gradient-boosting`: XGBoost in process on a training set. Outputs two bundles: `candidate`, trained on the training rows alone, whose
+/// holdout metrics are honest; and `model`, trained on all rows when `refit` is true, otherwise the same.
+struct GradientBoostingStep: StepKind {
+    let name = "gradient-boosting"
+    let version = 1
+    let analytics: Analytics
+    let objects: FolderObjectStore
+    let lake: String
+
+    private struct Spec {
+        var data: JSON
+        var trees: Int
+        var depth: Int
+        var rate: Double
+        var refit: Bool
+        var seed: Int
+
+        init(_ with: JSON) throws(KeelError) {
+            let reader = try FieldReader(with, path: "with")
+            data = try reader.required("data")
+            trees = try reader.optionalInt("trees") ?? 100
+            depth = try reader.optionalInt("depth") ?? 6
+            rate = try reader.optionalDouble("rate") ?? 0.1
+            refit = try reader.optionalBool("refit") ?? false
+            seed = try reader.optionalInt("seed") ?? 0
+            try reader.finish()
+            guard (1...10_000).contains(trees) else { throw reader.failure("trees", "must be 1 to 10,000") }
+            guard (1...16).contains(depth) else { throw reader.failure("depth", "must be 1 to 16") }
+            guard rate > 0, rate <= 1 else { throw reader.failure("rate", "must be above 0 and at most 1") }
+        }
+    }
+
+    func validate(_ with: JSON) throws(KeelError) {
+        // References stand in for numbers until the run starts; only what is written out can be checked now.
+        guard case .object(let members) = with else { throw .invalid("must be an object", path: "with") }
+        _ = try Spec(.object(members.filter { $0.key == "data" || $0.value.string?.hasPrefix("$") != true }))
+    }
+
+    func isUsable(_ outputs: JSON) async -> Bool {
+        guard let digest = outputs["model"]?["bundle"]?.string.flatMap(Digest.init(hex:)) else { return false }
+        return (try? await objects.get(digest)) != nil
+    }
+
+    func run(_ context: StepContext) async throws -> JSON {
+        let spec = try Spec(context.with)
+        let (analytics, lake) = (analytics, lake)
+        let bundles = try await Blocking.run {
+            let connection = try analytics.connect()
+            let train = try StepData(spec.data["train"] ?? .null, spec.data, lake, connection)
+            let rounds = Double(spec.trees * (spec.refit ? 2 : 1))
+            let stop = { Task.isCancelled }
+            let candidate = try Self.fit(train, spec, stop) { context.progress(Double($0) / rounds, "tree \($0)") }
+            guard spec.refit else { return [candidate, candidate] }
+            let holdout = try StepData(spec.data["holdout"] ?? .null, spec.data, lake, connection)
+            let all = try train.appending(holdout)
+            return [candidate, try Self.fit(all, spec, stop) { context.progress(Double($0 + spec.trees) / rounds, "tree \($0) on all rows") }]
+        }
+        var out: JSON = [:]
+        for (part, fitted) in zip(["candidate", "model"], bundles) {
+            let digest = try await ModelBundle.store(
+                flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service, reference: fitted.reference, in: objects)
+            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees))]
+        }
+        return out
+    }
+
+    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: (Int) -> Void) throws(KeelError) -> Fitted {
+        let matrix = try FloatMatrix(rowCount: data.table.rowCount, columnCount: data.inputs.count, values: data.matrix)
+        let parameters = [
+            "objective": "binary:logistic", "tree_method": "hist", "max_depth": String(spec.depth), "eta": "\(spec.rate)", "seed": String(spec.seed),
+        ]
+        let bytes = try XGBoost.train(
+            XGBoost.Examples(matrix: matrix, labels: data.labels.map(Float.init)), featureNames: data.inputs.map(\.name), parameters: parameters,
+            rounds: spec.trees, progress: { progress($0.index + 1) }, shouldStop: stop)
+        let scores = try TreeEnsemble(xgboostJSON: bytes).predict(matrix)
+        return Fitted(
+            model: bytes, signature: Signature(inputs: data.inputs, outputs: [Signature.Output("score", .float32)]), service: data.service,
+            reference: try ModelReference(inputs: data.inputs, matrix: data.matrix, scores: scores), rows: data.table.rowCount)
+    }
+
+    private struct Fitted: Sendable {
+        let model: [UInt8]
+        let signature: Signature
+        let service: String?
+        let reference: ModelReference
+        let rows: Int
+    }
+}
+
+/// A part of a training set as steps need it: the matrix in the order of the model's inputs, and the labels.
+struct StepData {
+    let table: Table
+    let inputs: [Signature.Input]
+    let matrix: [Float]
+    let labels: [Double]
+    let service: String?
+
+    /// - Parameter part: `{path, …}` of one Parquet file; `set`: the outputs of the training-set step that it belongs to.
+    init(_ part: JSON, _ set: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) {
+        guard let path = part["path"]?.string, let names = set["inputs"]?.array else {
+            throw .invalid("is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
+        }
+        let table = try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        var inputs: [Signature.Input] = []
+        for name in names {
+            let field = try table.column(name["name"]?.string ?? "")
+            var input = Signature.Input(name["name"]?.string ?? "", field.type)
+            if field.type == .string { input.categories = Set((0..<field.count).compactMap { field[$0].text }).sorted() }
+            inputs.append(input)
+        }
+        try self.init(table, inputs, set["service"]?.string)
+    }
+
+    private init(_ table: Table, _ inputs: [Signature.Input], _ service: String?) throws(KeelError) {
+        (self.table, self.inputs, self.service) = (table, inputs, service)
+        matrix = try OnlinePlan.matrix(table, inputs: inputs)
+        guard let labels = try table.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
+        self.labels = labels
+    }
+
+    func appending(_ other: StepData) throws(KeelError) -> StepData {
+        var joined = table
+        for i in 0..<other.table.rowCount { try joined.append(row: other.table.row(i)) }
+        return try StepData(joined, inputs, service)
+    }
+}

@@ -1,0 +1,57 @@
+import Contracts
+import Pipelines
+import Registry
+import Serving
+import Storage
+
+/// `release`: makes an immutable release of a registered model and hands it to the endpoint's rollout. A model whose gate did not pass is
+/// refused, unless `force` is true and the caller may force.
+struct ReleaseStep: StepKind {
+    let name = "release"
+    let version = 1
+    let cachedByDefault = false
+    let releasing: Releasing
+
+    func validate(_ with: JSON) throws(KeelError) { _ = try read(with) }
+
+    func run(_ context: StepContext) async throws -> JSON {
+        let (model, endpoint, force) = try read(context.with)
+        guard let uri = model["model"]?.string ?? model.string else { throw KeelError.invalid("is not a registered model", path: "with.model") }
+        let release = try await releasing.release(uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)", by: context.caller)
+        context.log("release \(release.name) of \(uri)")
+        return ["release": .string(release.name), "digest": .string(release.digest.hex)]
+    }
+
+    private func read(_ with: JSON) throws(KeelError) -> (model: JSON, endpoint: String, force: Bool) {
+        let reader = try FieldReader(with, path: "with")
+        let out = (try reader.required("model"), try reader.string("endpoint"), reader.optional("force")?.bool ?? false)
+        try reader.finish()
+        return out
+    }
+}
+
+/// The one way from a registered model to an endpoint, for pipelines and for people.
+public struct Releasing: Sendable {
+    let registry: RegistryService
+    let deployments: DeploymentService
+
+    /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
+    public func release(_ uri: String, to endpoint: String, force: Bool, reason: String, by caller: Caller) async throws -> Release {
+        let subject = "Endpoint/\(endpoint)"
+        guard let version = try await registry.resolve(uri, try Grant.check(caller, may: .registryRead, on: uri)) else {
+            throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
+        }
+        let verdict = version.tags.first { $0.key == RegisterStep.gateTag }?.value ?? "failed: no gate was asked"
+        let passed = verdict == "passed"
+        guard passed || force else {
+            throw KeelError(.failedPrecondition, "the gate of \(version.uri) \(verdict)", hint: "force: true releases it all the same, for those who may")
+        }
+        let grant = try Grant.check(caller, may: passed ? .releasesDeploy : .releasesForce, on: subject)
+        guard let bundle = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
+        let release = try await deployments.createRelease(
+            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle,
+            gate: passed ? .passed : .forced(reason: "\(reason): \(verdict)"), grant)
+        _ = try await deployments.deploy(endpoint: endpoint, release: release.number, grant)
+        return release
+    }
+}

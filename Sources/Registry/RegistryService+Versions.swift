@@ -1,0 +1,277 @@
+import Contracts
+import Storage
+
+extension RegistryService {
+    // MARK: Versions
+
+    /// Registers a version. The model is made when there is none of this name, if `creatingModel`.
+    /// - Parameters:
+    ///   - source: where the model lies; `models:/m-…` and `models:/name/3` are resolved to where their files are.
+    ///   - runID: the run that made it; taken from the logged model when nil.
+    public func createVersion(
+        model name: String, source: String, runID: String? = nil, tags: [ModelTag] = [], description: String = "", runLink: String? = nil,
+        modelID: String? = nil, creatingModel: Bool = false, _ grant: Grant
+    ) async throws -> ModelVersion {
+        try grant.require(.registryWrite)
+        try RegistryRules.check(modelName: name)
+        for tag in tags { try RegistryRules.check(tag) }
+        guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
+        let origin = try await origin(of: source, modelID: modelID)
+        let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
+        return try await database.write { tx in
+            if creatingModel, try RegistryStore.findModel(tx, name) == nil {
+                try RegistryStore.insert(tx, model: name, description: "", tags: [])
+                try tx.record("model.created", on: "Model/\(name)", by: grant)
+            }
+            _ = try RegistryStore.model(tx, name)
+            let number = try RegistryStore.nextVersion(tx, of: name)
+            let version = ModelVersion(
+                name: name, version: number, source: source, storageLocation: origin.location, runID: run, runLink: runLink,
+                modelID: origin.modelID,
+                userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, tags: tags)
+            try RegistryStore.insert(tx, version)
+            try tx.record(
+                "model.version.created", on: "Model/\(name)",
+                ["version": .int(Int64(number)), "source": .string(source), "run": run.map(JSON.string) ?? .null], by: grant)
+            return try RegistryStore.version(tx, name, number)
+        }
+    }
+
+    private func origin(of source: String, modelID: String?) async throws -> (location: String, runID: String?, modelID: String?) {
+        let logged = source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : modelID.flatMap { $0.isEmpty ? nil : $0 }
+        if let logged, let loggedModels {
+            guard let found = try await loggedModels.loggedModel(logged) else {
+                throw KeelError.notFound(
+                    "Unable to fetch model from model URI source artifact location '\(source)'. Error: Logged model with ID '\(logged)' not found."
+                )
+            }
+            return (source.hasPrefix("models:/") ? found.artifactURI : source, found.runID, logged)
+        }
+        guard source.hasPrefix("models:/") else { return (source, nil, logged) }
+        guard let reference = ModelReference(source), let version = try await database.read({ try reference.resolve(on: $0) }) else {
+            throw KeelError.notFound("Unable to fetch model from model URI source artifact location '\(source)'.")
+        }
+        return (version.storageLocation, version.runID, version.modelID)
+    }
+
+    public func version(model name: String, version: Int, _ grant: Grant) async throws -> ModelVersion {
+        try grant.require(.registryRead)
+        return try await database.read { try RegistryStore.version($0, name, version) }
+    }
+
+    /// What `models:/delay@champion`, `models:/delay/3` or `models:/delay/latest` means now; nil when there is no such model, version or alias.
+    /// - Throws: `invalidArgument` when it is no model URI.
+    public func resolve(_ uri: String, _ grant: Grant) async throws -> ModelVersion? {
+        try grant.require(.registryRead)
+        guard let reference = ModelReference(uri) else {
+            throw KeelError.invalid(
+                "'\(uri.prefix(300))' is not a model URI", hint: "write models:/name@alias, models:/name/3 or models:/name/latest")
+        }
+        return try await database.read { try reference.resolve(on: $0) }
+    }
+
+    /// The newest version of each stage, of the given stages only.
+    public func latestVersions(model name: String, stages: [ModelStage] = [], _ grant: Grant) async throws -> [ModelVersion] {
+        try grant.require(.registryRead)
+        return try await database.read { db in
+            _ = try RegistryStore.model(db, name)
+            return try RegistryStore.latestVersions(db, name).filter { stages.isEmpty || stages.contains($0.stage) }
+        }
+    }
+
+    public func searchVersions(_ search: RegistrySearch, _ grant: Grant) async throws -> Page<ModelVersion> {
+        try grant.require(.registryRead)
+        return try await database.read { try search.versions(on: $0) }
+    }
+
+    public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
+        try await change(name, version, "model.version.updated", ["description": .string(description)], grant) { tx in
+            try tx.execute(
+                "UPDATE registry_versions SET description = ? WHERE name = ? AND version = ?",
+                [.string(description), .string(name), .int(Int64(version))])
+        }
+    }
+
+    /// Moves a version to a stage; with `archivingOthers`, those that are there go to `Archived`.
+    public func setStage(model name: String, version: Int, _ stage: ModelStage, archivingOthers: Bool = false, _ grant: Grant) async throws
+        -> ModelVersion
+    {
+        if archivingOthers, stage != .staging, stage != .production {
+            throw KeelError.invalid(
+                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are Staging, Production"
+            )
+        }
+        return try await change(name, version, "model.version.stage", ["stage": .string(stage.rawValue)], grant) { tx in
+            if archivingOthers {
+                try tx.execute(
+                    "UPDATE registry_versions SET stage = 'Archived', updated_ms = ? WHERE name = ? AND stage = ? AND version <> ?",
+                    [.int(tx.now.milliseconds), .string(name), .string(stage.rawValue), .int(Int64(version))])
+            }
+            try tx.execute(
+                "UPDATE registry_versions SET stage = ? WHERE name = ? AND version = ?",
+                [.string(stage.rawValue), .string(name), .int(Int64(version))])
+        }
+    }
+
+    /// Deletes a version and the aliases on it.
+    /// - Throws: `failedPrecondition` when something uses it.
+    public func deleteVersion(model name: String, version: Int, _ grant: Grant) async throws {
+        try grant.require(.registryWrite)
+        try await guardUse(name, version)
+        try await database.write { tx in
+            let found = try RegistryStore.version(tx, name, version)
+            try RegistryStore.delete(tx, version: version, of: name)
+            try tx.record(
+                "model.version.deleted", on: "Model/\(name)",
+                ["version": .int(Int64(version)), "aliases": .array(found.aliases.map(JSON.string))], by: grant)
+        }
+    }
+
+    public func setTag(model name: String, version: Int, _ tag: ModelTag, _ grant: Grant) async throws {
+        try RegistryRules.check(tag)
+        _ = try await change(name, version, "model.version.tagged", ["key": .string(tag.key), "value": .string(tag.value)], grant) { tx in
+            try RegistryStore.set(tx, tag, version: version, of: name)
+        }
+    }
+
+    public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
+        _ = try await change(name, version, "model.version.untagged", ["key": .string(key)], grant) { tx in
+            try tx.execute(
+                "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
+                [.string(name), .int(Int64(version)), .string(key)])
+        }
+    }
+
+    private func change(
+        _ name: String, _ version: Int, _ kind: String, _ data: JSON, _ grant: Grant,
+        _ body: @escaping @Sendable (Transaction) throws -> Void
+    ) async throws -> ModelVersion {
+        try grant.require(.registryWrite)
+        return try await database.write { tx in
+            _ = try RegistryStore.version(tx, name, version)
+            try body(tx)
+            let now = tx.now.milliseconds
+            try tx.execute(
+                "UPDATE registry_versions SET updated_ms = ? WHERE name = ? AND version = ?",
+                [.int(now), .string(name), .int(Int64(version))])
+            try RegistryStore.touch(tx, model: name)
+            try tx.record(kind, on: "Model/\(name)", .object([.init("version", .int(Int64(version)))] + (data.members ?? [])), by: grant)
+            return try RegistryStore.version(tx, name, version)
+        }
+    }
+
+    // MARK: Aliases
+
+    /// What an alias must stand at for a move to happen.
+    public enum Expectation: Sendable, Hashable {
+        case anything
+        /// The alias must not exist yet.
+        case unset
+        case version(Int)
+    }
+
+    /// Moves an alias to a version.
+    /// - Parameter expecting: refuses the move when another caller moved it meanwhile.
+    /// - Returns: the version it stood at before.
+    @discardableResult
+    public func setAlias(model name: String, alias: String, version: Int, expecting: Expectation = .anything, _ grant: Grant) async throws
+        -> Int?
+    {
+        try grant.require(.registryWrite)
+        try RegistryRules.check(alias: alias)
+        return try await database.write { tx in
+            _ = try RegistryStore.model(tx, name)
+            _ = try RegistryStore.version(tx, name, version)
+            let previous = try RegistryStore.alias(tx, name, alias)
+            let holds =
+                switch expecting {
+                case .anything: true
+                case .unset: previous == nil
+                case .version(let expected): previous == expected
+                }
+            guard holds else {
+                throw KeelError(
+                    .failedPrecondition,
+                    "alias '\(alias)' of model '\(name)' stands at \(previous.map { "version \($0)" } ?? "no version"), not where it was expected",
+                    hint: "read it again and decide anew")
+            }
+            try RegistryStore.set(tx, alias: alias, version: version, of: name)
+            try tx.record(
+                "model.alias.set", on: "Model/\(name)",
+                ["alias": .string(alias), "version": .int(Int64(version)), "previous": previous.map { .int(Int64($0)) } ?? .null], by: grant
+            )
+            return previous
+        }
+    }
+
+    /// Removing an alias that is not there is no error, as in MLflow.
+    public func deleteAlias(model name: String, alias: String, _ grant: Grant) async throws {
+        try grant.require(.registryWrite)
+        try RegistryRules.check(alias: alias)
+        try await database.write { tx in
+            _ = try RegistryStore.model(tx, name)
+            guard let previous = try RegistryStore.alias(tx, name, alias) else { return }
+            try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)])
+            try RegistryStore.touch(tx, model: name)
+            try tx.record(
+                "model.alias.removed", on: "Model/\(name)", ["alias": .string(alias), "previous": .int(Int64(previous))], by: grant)
+        }
+    }
+
+    /// - Throws: `invalidArgument` when there is no such alias, as MLflow has it.
+    public func version(model name: String, alias: String, _ grant: Grant) async throws -> ModelVersion {
+        try grant.require(.registryRead)
+        return try await database.read { db in
+            _ = try RegistryStore.model(db, name)
+            guard let version = try RegistryStore.alias(db, name, alias) else {
+                throw KeelError.invalid("Registered model alias \(alias) not found.")
+            }
+            return try RegistryStore.version(db, name, version)
+        }
+    }
+}
+
+/// `models:/name@alias`, `models:/name/3` or `models:/name/latest`, taken apart.
+public struct ModelReference: Sendable, Hashable {
+    public enum Target: Sendable, Hashable {
+        case alias(String)
+        case version(Int)
+        case latest
+    }
+    public let name: String
+    public let target: Target
+
+    public init?(_ uri: String) {
+        guard uri.hasPrefix("models:/") else { return nil }
+        let rest = uri.dropFirst("models:/".count)
+        if let at = rest.lastIndex(of: "@"), !rest.contains("/") {
+            (name, target) = (String(rest[..<at]), .alias(String(rest[rest.index(after: at)...])))
+        } else if let slash = rest.lastIndex(of: "/") {
+            let word = rest[rest.index(after: slash)...]
+            name = String(rest[..<slash])
+            if word.lowercased() == "latest" {
+                target = .latest
+            } else if let number = Int(word), number > 0 {
+                target = .version(number)
+            } else {
+                return nil
+            }
+        } else {
+            return nil
+        }
+        guard !name.isEmpty, !name.contains("/") else { return nil }
+    }
+
+    func resolve(on db: some Querying) throws -> ModelVersion? {
+        switch target {
+        case .version(let number): return try RegistryStore.findVersion(db, name, number)
+        case .alias(let alias):
+            guard let number = try RegistryStore.alias(db, name, alias) else { return nil }
+            return try RegistryStore.findVersion(db, name, number)
+        case .latest:
+            let last = try db.row("SELECT max(version) AS version FROM registry_versions WHERE name = ?", [.string(name)])?.optionalInt(
+                "version")
+            return try last.flatMap { try RegistryStore.findVersion(db, name, Int($0)) }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+import Contracts
+import Storage
+
+/// Models, their versions, and the aliases that say which version does what.
+///
+/// Every change is a ledger event on `Model/{name}`, so the history of a model with who and when is `ledger` filtered by that subject.
+public struct RegistryService: Sendable {
+    let database: Database
+    let loggedModels: (any LoggedModelLookup)?
+    let usage: (any VersionUsage)?
+
+    /// - Parameters:
+    ///   - loggedModels: resolves sources of the form `models:/m-…`.
+    ///   - usage: what may forbid the deletion of a version.
+    public init(database: Database, loggedModels: (any LoggedModelLookup)? = nil, usage: (any VersionUsage)? = nil) {
+        self.database = database
+        self.loggedModels = loggedModels
+        self.usage = usage
+    }
+
+    // MARK: Models
+
+    /// - Throws: `alreadyExists` in the words that `mlflow.register_model` depends on.
+    public func createModel(name: String, description: String = "", tags: [ModelTag] = [], _ grant: Grant) async throws -> RegisteredModel {
+        try grant.require(.registryWrite)
+        try RegistryRules.check(modelName: name)
+        for tag in tags { try RegistryRules.check(tag) }
+        return try await database.write { tx in
+            if let other = try RegistryStore.findModel(tx, name) { throw RegistryService.taken(name, by: other.tags, for: tags) }
+            try RegistryStore.insert(tx, model: name, description: description, tags: tags)
+            try tx.record("model.created", on: "Model/\(name)", by: grant)
+            return try RegistryStore.model(tx, name)
+        }
+    }
+
+    private static func taken(_ name: String, by old: [ModelTag], for new: [ModelTag]) -> KeelError {
+        func isPrompt(_ tags: [ModelTag]) -> Bool {
+            tags.contains { $0.key == "mlflow.prompt.is_prompt" && $0.value.lowercased() == "true" }
+        }
+        func word(_ tags: [ModelTag]) -> String { isPrompt(tags) ? "Prompt" : "Registered Model" }
+        if isPrompt(old) == isPrompt(new) { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
+        return KeelError(
+            .alreadyExists,
+            "Tried to create a \(word(new).lowercased()) with name '\(name)', but the name is already taken by a \(word(old).lowercased()). MLflow does not allow creating a model and a prompt with the same name."
+        )
+    }
+
+    public func model(name: String, _ grant: Grant) async throws -> RegisteredModel {
+        try grant.require(.registryRead)
+        try RegistryRules.check(modelName: name)
+        return try await database.read { try RegistryStore.model($0, name) }
+    }
+
+    public func searchModels(_ search: RegistrySearch, _ grant: Grant) async throws -> Page<RegisteredModel> {
+        try grant.require(.registryRead)
+        return try await database.read { try search.models(on: $0) }
+    }
+
+    public func updateModel(name: String, description: String, _ grant: Grant) async throws -> RegisteredModel {
+        try await change(name, "model.updated", ["description": .string(description)], grant) { tx in
+            try tx.execute("UPDATE registry_models SET description = ? WHERE name = ?", [.string(description), .string(name)])
+        }
+    }
+
+    public func renameModel(name: String, to newName: String, _ grant: Grant) async throws -> RegisteredModel {
+        try grant.require(.registryWrite)
+        try RegistryRules.check(modelName: newName, path: "new_name")
+        return try await database.write { tx in
+            _ = try RegistryStore.model(tx, name)
+            if newName != name, try RegistryStore.findModel(tx, newName) != nil {
+                throw KeelError(.alreadyExists, "Registered Model (name=\(newName)) already exists.")
+            }
+            try tx.execute(
+                "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
+                [.string(newName), .int(tx.now.milliseconds), .string(name)])
+            try tx.record("model.renamed", on: "Model/\(newName)", ["previous": .string(name)], by: grant)
+            return try RegistryStore.model(tx, newName)
+        }
+    }
+
+    /// - Throws: `failedPrecondition` when a version of it is in use.
+    public func deleteModel(name: String, _ grant: Grant) async throws {
+        try grant.require(.registryWrite)
+        let versions = try await database.read { db in
+            _ = try RegistryStore.model(db, name)
+            return try db.rows("SELECT version FROM registry_versions WHERE name = ? ORDER BY version", [.string(name)]).map {
+                Int($0.int("version"))
+            }
+        }
+        for version in versions { try await guardUse(name, version) }
+        try await database.write { tx in
+            _ = try RegistryStore.model(tx, name)
+            try RegistryStore.delete(tx, model: name)
+            try tx.record("model.deleted", on: "Model/\(name)", ["versions": .array(versions.map { .int(Int64($0)) })], by: grant)
+        }
+    }
+
+    public func setTag(model name: String, _ tag: ModelTag, _ grant: Grant) async throws {
+        try RegistryRules.check(tag)
+        _ = try await change(name, "model.tagged", ["key": .string(tag.key), "value": .string(tag.value)], grant) { tx in
+            try RegistryStore.set(tx, tag, model: name)
+        }
+    }
+
+    public func deleteTag(model name: String, key: String, _ grant: Grant) async throws {
+        _ = try await change(name, "model.untagged", ["key": .string(key)], grant) { tx in
+            try tx.execute("DELETE FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(key)])
+        }
+    }
+
+    private func change(
+        _ name: String, _ kind: String, _ data: JSON, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void
+    ) async throws -> RegisteredModel {
+        try grant.require(.registryWrite)
+        return try await database.write { tx in
+            _ = try RegistryStore.model(tx, name)
+            try body(tx)
+            try RegistryStore.touch(tx, model: name)
+            try tx.record(kind, on: "Model/\(name)", data, by: grant)
+            return try RegistryStore.model(tx, name)
+        }
+    }
+
+    func guardUse(_ name: String, _ version: Int) async throws {
+        let uses = try await usage?.uses(ofModel: name, version: version) ?? []
+        guard uses.isEmpty else {
+            throw KeelError(
+                .failedPrecondition, "version \(version) of model '\(name)' is in use by \(uses.joined(separator: ", "))",
+                hint: "release another version there first")
+        }
+    }
+}
+
+/// The rules of names, with MLflow's wording.
+enum RegistryRules {
+    static func check(modelName name: String, path: String = "name") throws(KeelError) {
+        guard name.utf8.contains(where: { $0 != 32 && $0 != 9 }) else { throw .invalid("Missing value for required parameter '\(path)'.") }
+        guard !name.utf8.contains(UInt8(ascii: "/")), !name.utf8.contains(UInt8(ascii: ":")) else {
+            throw .invalid("Invalid model name '\(name.prefix(300))'. Names cannot contain '/' or ':'.")
+        }
+        guard name != ".", name != ".." else {
+            throw .invalid(
+                "Invalid value \"\(name)\" for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(name)'"
+            )
+        }
+        guard name.unicodeScalars.count <= 256 else { throw .invalid("'\(path)' exceeds the maximum length of 256 characters") }
+    }
+
+    static func check(_ tag: ModelTag) throws(KeelError) {
+        guard !tag.key.isEmpty else { throw .invalid("Missing value for required parameter 'key'.") }
+        guard tag.key.unicodeScalars.count <= 250 else { throw .invalid("'key' exceeds the maximum length of 250 characters") }
+        guard tag.value.unicodeScalars.count <= 100_000 else { throw .invalid("'value' exceeds the maximum length of 100000 characters") }
+    }
+
+    static func check(alias: String) throws(KeelError) {
+        guard !alias.isEmpty else { throw .invalid("Registered model alias name cannot be empty.") }
+        guard alias.unicodeScalars.allSatisfy({ $0.properties.isAlphabetic || $0.properties.numericType != nil || $0 == "_" || $0 == "-" })
+        else {
+            throw .invalid(
+                "Invalid alias name: '\(alias.prefix(300))'. Names may only contain alphanumerics, underscores (_), and dashes (-).")
+        }
+        guard alias.unicodeScalars.count <= 255 else {
+            throw .invalid("'Registered model alias name' exceeds the maximum length of 255 characters")
+        }
+        guard alias.lowercased() != "latest" else { throw .invalid("'latest' alias name (case insensitive) is reserved.") }
+        let digits = alias.dropFirst()
+        if alias.lowercased().hasPrefix("v"), !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }) {
+            throw .invalid("Version alias name '\(alias)' is reserved.")
+        }
+    }
+}

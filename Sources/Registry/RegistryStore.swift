@@ -1,0 +1,164 @@
+import Contracts
+import Storage
+
+/// SQL of models, versions, tags and aliases.
+enum RegistryStore {
+    static func findModel(_ db: some Querying, _ name: String) throws -> RegisteredModel? {
+        guard let row = try db.row("SELECT * FROM registry_models WHERE name = ?", [.string(name)]) else { return nil }
+        return try withData(db, [model(row)])[0]
+    }
+
+    static func model(_ db: some Querying, _ name: String) throws -> RegisteredModel {
+        guard let found = try findModel(db, name) else { throw KeelError.notFound("Registered Model with name=\(name) not found") }
+        return found
+    }
+
+    static func findVersion(_ db: some Querying, _ name: String, _ version: Int) throws -> ModelVersion? {
+        guard let row = try db.row("SELECT * FROM registry_versions WHERE name = ? AND version = ?", [.string(name), .int(Int64(version))])
+        else { return nil }
+        return try withData(db, [Self.version(row)])[0]
+    }
+
+    static func version(_ db: some Querying, _ name: String, _ version: Int) throws -> ModelVersion {
+        guard let found = try findVersion(db, name, version) else {
+            throw KeelError.notFound("Model Version (name=\(name), version=\(version)) not found")
+        }
+        return found
+    }
+
+    static func alias(_ db: some Querying, _ name: String, _ alias: String) throws -> Int? {
+        try db.row("SELECT version FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)]).map {
+            Int($0.int("version"))
+        }
+    }
+
+    static func latestVersions(_ db: some Querying, _ name: String) throws -> [ModelVersion] {
+        let rows = try db.rows(
+            """
+            SELECT v.* FROM registry_versions v
+            JOIN (SELECT stage, max(version) AS version FROM registry_versions WHERE name = ? GROUP BY stage) n ON n.stage = v.stage AND n.version = v.version
+            WHERE v.name = ? ORDER BY v.version
+            """, [.string(name), .string(name)])
+        return try withData(db, rows.map(Self.version))
+    }
+
+    // MARK: Writing
+
+    static func insert(_ tx: Transaction, model name: String, description: String, tags: [ModelTag]) throws {
+        let now = Value.int(tx.now.milliseconds)
+        try tx.execute(
+            "INSERT INTO registry_models (name, description, last_version, created_ms, updated_ms) VALUES (?, ?, 0, ?, ?)",
+            [.string(name), .string(description), now, now])
+        for tag in tags { try set(tx, tag, model: name) }
+    }
+
+    /// Takes the next number; numbers of deleted versions are not given again.
+    static func nextVersion(_ tx: Transaction, of name: String) throws -> Int {
+        try tx.execute(
+            "UPDATE registry_models SET last_version = last_version + 1, updated_ms = ? WHERE name = ?",
+            [.int(tx.now.milliseconds), .string(name)])
+        return Int(try tx.row("SELECT last_version FROM registry_models WHERE name = ?", [.string(name)])?.int("last_version") ?? 0)
+    }
+
+    static func insert(_ tx: Transaction, _ version: ModelVersion) throws {
+        try tx.execute(
+            """
+            INSERT INTO registry_versions
+                (name, version, source, storage_location, run_id, run_link, model_id, user_id, stage, description, created_ms, updated_ms)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                .string(version.name), .int(Int64(version.version)), .string(version.source), .string(version.storageLocation),
+                version.runID.map(Value.string) ?? .null, version.runLink.map(Value.string) ?? .null,
+                version.modelID.map(Value.string) ?? .null,
+                .string(version.userID), .string(version.stage.rawValue), .string(version.description),
+                .int(version.createdAt.milliseconds),
+                .int(version.updatedAt.milliseconds),
+            ])
+        for tag in version.tags { try set(tx, tag, version: version.version, of: version.name) }
+    }
+
+    static func touch(_ tx: Transaction, model name: String) throws {
+        try tx.execute("UPDATE registry_models SET updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(name)])
+    }
+
+    static func set(_ tx: Transaction, _ tag: ModelTag, model name: String) throws {
+        try tx.execute(
+            "INSERT INTO registry_model_tags (name, key, value) VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE SET value = excluded.value",
+            [.string(name), .string(tag.key), .string(tag.value)])
+    }
+
+    static func set(_ tx: Transaction, _ tag: ModelTag, version: Int, of name: String) throws {
+        try tx.execute(
+            """
+            INSERT INTO registry_version_tags (name, version, key, value) VALUES (?, ?, ?, ?)
+            ON CONFLICT (name, version, key) DO UPDATE SET value = excluded.value
+            """, [.string(name), .int(Int64(version)), .string(tag.key), .string(tag.value)])
+    }
+
+    static func set(_ tx: Transaction, alias: String, version: Int, of name: String) throws {
+        try tx.execute(
+            "INSERT INTO registry_aliases (name, alias, version) VALUES (?, ?, ?) ON CONFLICT (name, alias) DO UPDATE SET version = excluded.version",
+            [.string(name), .string(alias), .int(Int64(version))])
+        try touch(tx, model: name)
+    }
+
+    static func delete(_ tx: Transaction, version: Int, of name: String) throws {
+        let key: [Value] = [.string(name), .int(Int64(version))]
+        try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND version = ?", key)
+        try tx.execute("DELETE FROM registry_version_tags WHERE name = ? AND version = ?", key)
+        try tx.execute("DELETE FROM registry_versions WHERE name = ? AND version = ?", key)
+        try touch(tx, model: name)
+    }
+
+    static func delete(_ tx: Transaction, model name: String) throws {
+        for table in ["registry_aliases", "registry_version_tags", "registry_versions", "registry_model_tags", "registry_models"] {
+            try tx.execute("DELETE FROM \(table) WHERE name = ?", [.string(name)])
+        }
+    }
+
+    // MARK: Rows
+
+    static func model(_ row: SQLRow) -> RegisteredModel {
+        RegisteredModel(
+            name: row.text("name"), description: row.text("description"), createdAt: Timestamp(milliseconds: row.int("created_ms")),
+            updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
+    }
+
+    static func version(_ row: SQLRow) -> ModelVersion {
+        ModelVersion(
+            name: row.text("name"), version: Int(row.int("version")), source: row.text("source"),
+            storageLocation: row.text("storage_location"),
+            runID: row.optionalText("run_id"), runLink: row.optionalText("run_link"), modelID: row.optionalText("model_id"),
+            userID: row.text("user_id"),
+            stage: ModelStage(rawValue: row.text("stage")) ?? .none, description: row.text("description"),
+            createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
+    }
+
+    static func withData(_ db: some Querying, _ models: [RegisteredModel]) throws -> [RegisteredModel] {
+        try models.map { model in
+            var model = model
+            let name = [Value.string(model.name)]
+            model.tags = try db.rows("SELECT * FROM registry_model_tags WHERE name = ? ORDER BY key", name).map {
+                ModelTag($0.text("key"), $0.text("value"))
+            }
+            model.aliases = try db.rows("SELECT * FROM registry_aliases WHERE name = ? ORDER BY alias", name)
+                .map { ModelAlias(alias: $0.text("alias"), version: Int($0.int("version"))) }
+            model.latest = try latestVersions(db, model.name)
+            return model
+        }
+    }
+
+    static func withData(_ db: some Querying, _ versions: [ModelVersion]) throws -> [ModelVersion] {
+        try versions.map { version in
+            var version = version
+            let key: [Value] = [.string(version.name), .int(Int64(version.version))]
+            version.tags = try db.rows("SELECT * FROM registry_version_tags WHERE name = ? AND version = ? ORDER BY key", key)
+                .map { ModelTag($0.text("key"), $0.text("value")) }
+            version.aliases = try db.rows("SELECT alias FROM registry_aliases WHERE name = ? AND version = ? ORDER BY alias", key).map {
+                $0.text("alias")
+            }
+            return version
+        }
+    }
+}

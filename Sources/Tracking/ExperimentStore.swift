@@ -1,0 +1,150 @@
+import Contracts
+import Storage
+
+/// SQL of experiments and their tags.
+enum ExperimentStore {
+    static func find(_ db: some Querying, id: String) throws -> Experiment {
+        let number = try number(of: id)
+        guard let row = try db.row("SELECT * FROM tracking_experiments WHERE id = ?", [.int(number)]) else {
+            throw KeelError.notFound("No Experiment with id=\(id) exists")
+        }
+        return try withTags(db, [experiment(row)])[0]
+    }
+
+    static func find(_ db: some Querying, name: String) throws -> Experiment? {
+        guard let row = try db.row("SELECT * FROM tracking_experiments WHERE name = ?", [.string(name)]) else { return nil }
+        return try withTags(db, [experiment(row)])[0]
+    }
+
+    static func insert(_ tx: Transaction, name: String, artifactLocation: String?, tags: [KeyValue]) throws -> String {
+        if let other = try find(tx, name: name) {
+            throw KeelError(
+                .alreadyExists,
+                other.lifecycle == .active
+                    ? "Experiment(name=\(name)) already exists."
+                    : "Experiment(name=\(name)) already exists in deleted state. Restore it, or choose another name.")
+        }
+        let id = (try tx.row("SELECT max(id) AS last FROM tracking_experiments")?.int("last") ?? 0) + 1
+        let location = artifactLocation.flatMap { $0.isEmpty ? nil : $0 } ?? "mlflow-artifacts:/\(id)"
+        let now = tx.now.milliseconds
+        try tx.execute(
+            "INSERT INTO tracking_experiments (id, name, artifact_location, lifecycle, created_ms, updated_ms) VALUES (?, ?, ?, 'active', ?, ?)",
+            [.int(id), .string(name), .string(location), .int(now), .int(now)])
+        for tag in tags { try set(tx, tag, on: String(id)) }
+        return String(id)
+    }
+
+    static func update(_ tx: Transaction, id: String, name: String, lifecycle: Lifecycle) throws {
+        try tx.execute(
+            "UPDATE tracking_experiments SET name = ?, lifecycle = ?, updated_ms = ? WHERE id = ?",
+            [.string(name), .string(lifecycle.rawValue), .int(tx.now.milliseconds), .int(try number(of: id))])
+    }
+
+    static func set(_ tx: Transaction, _ tag: KeyValue, on id: String) throws {
+        try tx.execute(
+            "INSERT INTO tracking_experiment_tags (experiment_id, key, value) VALUES (?, ?, ?) ON CONFLICT (experiment_id, key) DO UPDATE SET value = excluded.value",
+            [.int(try number(of: id)), .string(tag.key), .string(tag.value)])
+    }
+
+    static func removeTag(_ tx: Transaction, key: String, from id: String) throws -> Bool {
+        try tx.execute(
+            "DELETE FROM tracking_experiment_tags WHERE experiment_id = ? AND key = ?", [.int(try number(of: id)), .string(key)]) > 0
+    }
+
+    static func number(of id: String) throws -> Int64 {
+        guard let number = Int64(id), number >= 0 else {
+            throw KeelError.invalid("Invalid experiment ID '\(id.prefix(100))'. Experiment ID must be a valid integer.")
+        }
+        return number
+    }
+
+    static let grammar = SearchGrammar(
+        attributes: ["name": .text, "experiment_id": .text, "creation_time": .number, "last_update_time": .number],
+        orderable: ["name", "experiment_id", "creation_time", "last_update_time"], listable: ["experiment_id"])
+
+    static func search(_ db: some Querying, _ search: ExperimentSearch) throws -> Page<Experiment> {
+        let limit = try TrackingLimits.page(search.pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
+        var conditions = [
+            SQLFragment(
+                "e.lifecycle IN (\(SQLFragment.marks(search.view.lifecycles.count)))", search.view.lifecycles.map { .string($0.rawValue) })
+        ]
+        for clause in try grammar.parse(filter: search.filter ?? "") { conditions.append(try condition(clause)) }
+        let order = try keyset(search.orderBy)
+        let question = "experiments|\(search.view)|\(search.filter ?? "")|\(search.orderBy)"
+        if let token = search.pageToken, !token.isEmpty { conditions.append(order.after(try order.values(of: token, query: question))) }
+        let rows = try db.rows(
+            """
+            SELECT e.*, \(order.columns.sql) FROM tracking_experiments e
+            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
+            """, order.columns.parameters + conditions.flatMap(\.parameters) + order.orderBy.parameters + [.int(Int64(limit) + 1)])
+        let page = Array(rows.prefix(limit))
+        let next = rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil
+        return Page(items: try withTags(db, page.map(experiment)), nextToken: next)
+    }
+
+    private static let columns = [
+        "name": "e.name", "experiment_id": "e.id", "creation_time": "e.created_ms", "last_update_time": "e.updated_ms",
+    ]
+
+    private static func condition(_ clause: SearchClause) throws -> SQLFragment {
+        if clause.entity == .attribute {
+            guard clause.key == "experiment_id" else { return clause.condition(on: columns[clause.key] ?? "e.name") }
+            switch (clause.comparator, clause.operand) {
+            case (.equal, .text(let id)), (.notEqual, .text(let id)):
+                return SQLFragment("e.id \(clause.comparator.rawValue) ?", [.int(try number(of: id))])
+            case (.inList, .list(let ids)), (.notInList, .list(let ids)):
+                return SQLFragment(
+                    "e.id \(clause.comparator.rawValue) (\(SQLFragment.marks(ids.count)))", try ids.map { .int(try number(of: $0)) })
+            default: throw KeelError.invalid("Invalid comparator for experiment_id: \(clause.comparator.rawValue)")
+            }
+        }
+        let own = "SELECT 1 FROM tracking_experiment_tags t WHERE t.experiment_id = e.id AND t.key = ?"
+        switch clause.comparator {
+        case .isNull: return SQLFragment("NOT EXISTS (\(own))", [.string(clause.key)])
+        case .isNotNull: return SQLFragment("EXISTS (\(own))", [.string(clause.key)])
+        default:
+            let value = clause.condition(on: "t.value")
+            return SQLFragment("EXISTS (\(own) AND \(value.sql))", [.string(clause.key)] + value.parameters)
+        }
+    }
+
+    private static func keyset(_ orderBy: [String]) throws -> KeysetOrder {
+        var keys: [KeysetOrder.Key] = []
+        var ordersByID = false
+        for text in orderBy {
+            let order = try grammar.parse(order: text)
+            guard order.entity == .attribute, let column = columns[order.key] else {
+                throw KeelError.invalid("Invalid order_by entity: \(order.entity.rawValue)")
+            }
+            ordersByID = ordersByID || order.key == "experiment_id"
+            keys.append(.init(column, ascending: order.ascending))
+        }
+        if keys.isEmpty { keys.append(.init("e.updated_ms", ascending: false)) }
+        if !ordersByID { keys.append(.init("e.id", ascending: true)) }
+        return KeysetOrder(keys)
+    }
+
+    private static func experiment(_ row: SQLRow) -> Experiment {
+        Experiment(
+            id: String(row.int("id")), name: row.text("name"), artifactLocation: row.text("artifact_location"),
+            lifecycle: Lifecycle(rawValue: row.text("lifecycle")) ?? .active, createdAt: Timestamp(milliseconds: row.int("created_ms")),
+            updatedAt: Timestamp(milliseconds: row.int("updated_ms")), tags: [])
+    }
+
+    private static func withTags(_ db: some Querying, _ experiments: [Experiment]) throws -> [Experiment] {
+        var out = experiments
+        var places: [String: Int] = [:]
+        for (i, experiment) in out.enumerated() { places[experiment.id] = i }
+        for part in stride(from: 0, to: out.count, by: 500).map({ out[$0..<min($0 + 500, out.count)] }) {
+            try db.forEach(
+                "SELECT * FROM tracking_experiment_tags WHERE experiment_id IN (\(SQLFragment.marks(part.count))) ORDER BY experiment_id, key",
+                try part.map { .int(try number(of: $0.id)) }
+            ) { row in
+                if let place = places[String(row.int("experiment_id"))] {
+                    out[place].tags.append(KeyValue(row.text("key"), row.text("value")))
+                }
+            }
+        }
+        return out
+    }
+}

@@ -1,0 +1,84 @@
+import Storage
+
+public enum TrackingTables {
+    /// Times are milliseconds since 1970, as MLflow's protocol has them. A NaN metric is stored as 0 with `is_nan` set, so that
+    /// columns stay comparable on every database.
+    public static let migrations = [
+        Migration(
+            room: "tracking", version: 1,
+            [
+                """
+                CREATE TABLE tracking_experiments (
+                    id BIGINT PRIMARY KEY, name TEXT NOT NULL UNIQUE, artifact_location TEXT NOT NULL, lifecycle TEXT NOT NULL,
+                    created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL)
+                """,
+                "CREATE INDEX tracking_experiments_updated ON tracking_experiments (updated_ms DESC, id)",
+                """
+                CREATE TABLE tracking_experiment_tags (
+                    experiment_id BIGINT NOT NULL REFERENCES tracking_experiments (id), key TEXT NOT NULL, value TEXT NOT NULL,
+                    PRIMARY KEY (experiment_id, key))
+                """,
+                """
+                CREATE TABLE tracking_runs (
+                    id TEXT PRIMARY KEY, experiment_id BIGINT NOT NULL REFERENCES tracking_experiments (id), name TEXT NOT NULL, user_id TEXT NOT NULL,
+                    status TEXT NOT NULL, start_ms BIGINT NOT NULL, end_ms BIGINT, artifact_uri TEXT NOT NULL, lifecycle TEXT NOT NULL)
+                """,
+                "CREATE INDEX tracking_runs_started ON tracking_runs (experiment_id, lifecycle, start_ms DESC, id)",
+                """
+                CREATE TABLE tracking_params (
+                    run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key))
+                """,
+                // Values may be longer than an index entry can be: the index holds their beginning.
+                "CREATE INDEX tracking_params_value ON tracking_params (key, substr(value, 1, 200), run_id)",
+                """
+                CREATE TABLE tracking_tags (
+                    run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key))
+                """,
+                "CREATE INDEX tracking_tags_value ON tracking_tags (key, substr(value, 1, 200), run_id)",
+                """
+                CREATE TABLE tracking_metrics (
+                    run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, at_ms BIGINT NOT NULL, step BIGINT NOT NULL,
+                    value DOUBLE PRECISION NOT NULL, is_nan INTEGER NOT NULL, PRIMARY KEY (run_id, key, at_ms, step, value, is_nan))
+                """,
+                """
+                CREATE TABLE tracking_latest_metrics (
+                    run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, value DOUBLE PRECISION NOT NULL, is_nan INTEGER NOT NULL,
+                    at_ms BIGINT NOT NULL, step BIGINT NOT NULL, PRIMARY KEY (run_id, key))
+                """,
+                "CREATE INDEX tracking_latest_value ON tracking_latest_metrics (key, value, run_id)",
+                """
+                CREATE TABLE tracking_inputs (
+                    run_id TEXT NOT NULL REFERENCES tracking_runs (id), name TEXT NOT NULL, digest TEXT NOT NULL, context TEXT,
+                    source_type TEXT NOT NULL, source TEXT NOT NULL, schema TEXT, profile TEXT, tags TEXT NOT NULL, PRIMARY KEY (run_id, name, digest))
+                """,
+                """
+                CREATE TABLE tracking_logged_models (
+                    id TEXT PRIMARY KEY, experiment_id BIGINT NOT NULL REFERENCES tracking_experiments (id), name TEXT NOT NULL, model_type TEXT,
+                    source_run_id TEXT, status TEXT NOT NULL, artifact_uri TEXT NOT NULL, created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL,
+                    lifecycle TEXT NOT NULL)
+                """,
+                "CREATE INDEX tracking_logged_models_created ON tracking_logged_models (experiment_id, lifecycle, created_ms DESC, id)",
+                "CREATE INDEX tracking_logged_models_run ON tracking_logged_models (source_run_id)",
+                """
+                CREATE TABLE tracking_logged_model_items (
+                    model_id TEXT NOT NULL REFERENCES tracking_logged_models (id), kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
+                    PRIMARY KEY (model_id, kind, key))
+                """,
+                """
+                CREATE TABLE tracking_logged_model_metrics (
+                    model_id TEXT NOT NULL REFERENCES tracking_logged_models (id), run_id TEXT NOT NULL, key TEXT NOT NULL, dataset_name TEXT NOT NULL,
+                    dataset_digest TEXT NOT NULL, at_ms BIGINT NOT NULL, step BIGINT NOT NULL, value DOUBLE PRECISION NOT NULL, is_nan INTEGER NOT NULL,
+                    PRIMARY KEY (model_id, run_id, key, dataset_name, dataset_digest, at_ms, step))
+                """,
+                """
+                CREATE TABLE tracking_run_models (
+                    run_id TEXT NOT NULL REFERENCES tracking_runs (id), role TEXT NOT NULL, model_id TEXT NOT NULL, step BIGINT NOT NULL,
+                    PRIMARY KEY (run_id, role, model_id))
+                """,
+                """
+                INSERT INTO tracking_experiments (id, name, artifact_location, lifecycle, created_ms, updated_ms)
+                VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 0, 0)
+                """,
+            ])
+    ]
+}

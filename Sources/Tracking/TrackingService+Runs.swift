@@ -1,0 +1,224 @@
+import Contracts
+import Storage
+
+extension TrackingService {
+    // MARK: The life of a run
+
+    /// Starts a run.
+    /// - Parameters:
+    ///   - name: a readable one is made up when neither this nor the tag `mlflow.runName` is given.
+    ///   - startedAt: now when nil; kept in milliseconds.
+    public func createRun(
+        experimentID: String, name: String? = nil, userID: String? = nil, startedAt: Timestamp? = nil, tags: [KeyValue] = [], _ grant: Grant
+    ) async throws -> Run {
+        try grant.require(.trackingWrite)
+        for (i, tag) in tags.enumerated() { try check(tag, path: "tags[\(i)]") }
+        let tagged = tags.first { $0.key == runNameTag }?.value
+        let given = name.flatMap { $0.isEmpty ? nil : $0 }
+        if let given, let tagged, given != tagged {
+            throw KeelError.invalid(
+                "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='\(given)', mlflow.runName='\(tagged)')."
+            )
+        }
+        let runName = given ?? tagged ?? RunNames.random()
+        return try await database.write { tx in
+            let experiment = try ExperimentStore.find(tx, id: experimentID)
+            guard experiment.lifecycle == .active else {
+                throw KeelError.invalid("The experiment \(experimentID) must be in the 'active' state. Current state is deleted.")
+            }
+            let id = Identifier.hex32()
+            let run = Run(
+                id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running,
+                startedAt: startedAt ?? tx.now,
+                endedAt: nil, artifactURI: "\(experiment.artifactLocation)/\(id)/artifacts", lifecycle: .active)
+            try RunStore.insert(tx, run)
+            for tag in tags where tag.key != runNameTag { try RunStore.set(tx, tag, on: id) }
+            try RunStore.set(tx, KeyValue(runNameTag, runName), on: id)
+            try tx.record("run.created", on: "Run/\(id)", ["experiment": .string(experimentID), "name": .string(runName)], by: grant)
+            return try RunStore.withData(tx, [run])[0]
+        }
+    }
+
+    public func run(id: String, _ grant: Grant) async throws -> Run {
+        try grant.require(.trackingRead)
+        return try await database.read { try RunStore.withData($0, [RunStore.find($0, id: id)])[0] }
+    }
+
+    /// Changes what is given. Reaching an end (`finished`, `failed`, `killed`) is recorded with the counts and digest of what was logged.
+    public func updateRun(
+        id: String, status: RunStatus? = nil, endedAt: Timestamp? = nil, name: String? = nil, _ grant: Grant
+    ) async throws -> Run {
+        try grant.require(.trackingWrite)
+        return try await database.write { tx in
+            let run = try RunStore.findActive(tx, id: id)
+            let newName = name.flatMap { $0.isEmpty ? nil : $0 } ?? run.name
+            let newStatus = status ?? run.status
+            // A run that goes on again has no end.
+            let end = endedAt ?? (newStatus.isTerminal ? run.endedAt ?? tx.now : nil)
+            try RunStore.update(tx, id: id, name: newName, status: newStatus, endedAt: end)
+            if newName != run.name { try RunStore.set(tx, KeyValue(runNameTag, newName), on: id) }
+            if newStatus.isTerminal, !run.status.isTerminal {
+                try tx.record("run.finished", on: "Run/\(id)", try summary(tx, run, status: newStatus), by: grant)
+            } else if newStatus != run.status || newName != run.name {
+                try tx.record("run.updated", on: "Run/\(id)", ["status": .string(newStatus.rawValue), "name": .string(newName)], by: grant)
+            }
+            return try RunStore.withData(tx, [RunStore.find(tx, id: id)])[0]
+        }
+    }
+
+    /// What stands in the ledger for the many params and metrics of a run.
+    private func summary(_ tx: Transaction, _ run: Run, status: RunStatus) throws -> JSON {
+        let full = try RunStore.withData(tx, [run])[0]
+        let params = JSON.object(full.params.map { JSON.Member($0.key, .string($0.value)) })
+        let metrics = JSON.object(full.metrics.map { JSON.Member($0.key, $0.value.isNaN ? "NaN" : .double($0.value)) })
+        let points = try tx.row("SELECT count(*) AS n FROM tracking_metrics WHERE run_id = ?", [.string(run.id)])?.int("n") ?? 0
+        let logged: JSON = ["params": params, "metrics": metrics]
+        return [
+            "status": .string(status.rawValue), "experiment": .string(run.experimentID), "params": .int(Int64(full.params.count)),
+            "metrics": .int(Int64(full.metrics.count)), "metric_points": .int(points), "digest": .string(Digest(of: logged.canonical).hex),
+        ]
+    }
+
+    public func deleteRun(id: String, _ grant: Grant) async throws {
+        try await moveRun(id, from: .active, to: .deleted, "run.deleted", grant)
+    }
+    public func restoreRun(id: String, _ grant: Grant) async throws {
+        try await moveRun(id, from: .deleted, to: .active, "run.restored", grant)
+    }
+
+    private func moveRun(_ id: String, from: Lifecycle, to: Lifecycle, _ kind: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await database.write { tx in
+            let run = try RunStore.find(tx, id: id)
+            guard run.lifecycle == from else {
+                throw KeelError.invalid(
+                    "The run \(id) must be in the '\(from.rawValue)' state. Current state is \(run.lifecycle.rawValue).")
+            }
+            try RunStore.set(tx, lifecycle: to, of: id)
+            try tx.record(kind, on: "Run/\(id)", ["experiment": .string(run.experimentID)], by: grant)
+        }
+    }
+
+    // MARK: Logging
+
+    /// Logs metrics, params and tags together: all or none.
+    /// - Throws: `invalidArgument` over a limit, for a bad key, or when a param has another value already.
+    public func logBatch(
+        runID: String, metrics: [Metric] = [], params: [KeyValue] = [], tags: [KeyValue] = [], _ grant: Grant
+    ) async throws {
+        try grant.require(.trackingWrite)
+        try TrackingLimits.check(count: metrics.count, of: "metrics", atMost: TrackingLimits.metricsPerBatchMax)
+        try TrackingLimits.check(count: params.count, of: "params", atMost: TrackingLimits.paramsPerBatchMax)
+        try TrackingLimits.check(count: tags.count, of: "tags", atMost: TrackingLimits.tagsPerBatchMax)
+        for (i, metric) in metrics.enumerated() { try TrackingLimits.check(key: metric.key, path: "metrics[\(i)].name") }
+        var seen: Set<String> = []
+        for (i, param) in params.enumerated() {
+            try TrackingLimits.check(key: param.key, path: "params[\(i)].key")
+            try TrackingLimits.check(length: param.value, of: "params[\(i)].value", atMost: TrackingLimits.paramCharactersMax)
+            guard seen.insert(param.key).inserted else {
+                throw KeelError.invalid(
+                    "Duplicate parameter keys have been submitted: ['\(param.key)']. Please ensure the request contains only one param value per param key."
+                )
+            }
+        }
+        for (i, tag) in tags.enumerated() { try check(tag, path: "tags[\(i)]") }
+        try await database.write { tx in
+            _ = try RunStore.findActive(tx, id: runID)
+            for param in params { try RunStore.add(tx, param, to: runID) }
+            for metric in metrics { try RunStore.add(tx, metric, to: runID) }
+            for tag in tags { try set(tx, tag, on: runID) }
+        }
+    }
+
+    public func logMetric(runID: String, _ metric: Metric, _ grant: Grant) async throws {
+        try await logBatch(runID: runID, metrics: [metric], grant)
+    }
+    public func logParam(runID: String, _ param: KeyValue, _ grant: Grant) async throws {
+        try await logBatch(runID: runID, params: [param], grant)
+    }
+    public func setTag(runID: String, _ tag: KeyValue, _ grant: Grant) async throws { try await logBatch(runID: runID, tags: [tag], grant) }
+
+    public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await database.write { tx in
+            _ = try RunStore.findActive(tx, id: runID)
+            guard try RunStore.removeTag(tx, key: key, from: runID) else {
+                throw KeelError.notFound("No tag with name: \(key) in run with id \(runID)")
+            }
+        }
+    }
+
+    /// Notes which datasets and logged models a run read.
+    public func logInputs(runID: String, datasets: [DatasetInput] = [], models: [ModelLink] = [], _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerBatchMax)
+        for dataset in datasets {
+            try TrackingLimits.check(length: dataset.name, of: "dataset.name", atMost: 500)
+            try TrackingLimits.check(length: dataset.digest, of: "dataset.digest", atMost: 36)
+        }
+        try await database.write { tx in
+            _ = try RunStore.findActive(tx, id: runID)
+            for dataset in datasets { try RunStore.add(tx, dataset, to: runID) }
+            for model in models { try RunStore.add(tx, model, role: "input", to: runID) }
+        }
+    }
+
+    /// Notes which logged models a run made.
+    public func logOutputs(runID: String, models: [ModelLink], _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await database.write { tx in
+            _ = try RunStore.findActive(tx, id: runID)
+            for model in models { try RunStore.add(tx, model, role: "output", to: runID) }
+        }
+    }
+
+    // MARK: Reading
+
+    public func searchRuns(_ search: RunSearch, _ grant: Grant) async throws -> Page<Run> {
+        try grant.require(.trackingRead)
+        return try await database.read { try search.run(on: $0) }
+    }
+
+    /// Every value of one metric, by time, step and value.
+    public func metricHistory(
+        runID: String, key: String, pageSize: Int? = nil, pageToken: String? = nil, _ grant: Grant
+    ) async throws -> Page<Metric> {
+        try grant.require(.trackingRead)
+        let limit = try TrackingLimits.page(pageSize, default: TrackingLimits.historyPerPageMax, atMost: TrackingLimits.historyPerPageMax)
+        return try await database.read { db in
+            _ = try RunStore.find(db, id: runID)
+            return try RunStore.history(db, id: runID, key: key, limit: limit, after: pageToken)
+        }
+    }
+
+    private func check(_ tag: KeyValue, path: String) throws {
+        try TrackingLimits.check(key: tag.key, path: "\(path).key")
+        try TrackingLimits.check(length: tag.value, of: "\(path).value", atMost: TrackingLimits.tagCharactersMax)
+    }
+
+    /// The tag that names the run renames it.
+    private func set(_ tx: Transaction, _ tag: KeyValue, on id: String) throws {
+        try RunStore.set(tx, tag, on: id)
+        if tag.key == runNameTag { try tx.execute("UPDATE tracking_runs SET name = ? WHERE id = ?", [.string(tag.value), .string(id)]) }
+    }
+}
+
+private let runNameTag = "mlflow.runName"
+
+/// Names for runs that have none: `calm-harbor-417`.
+enum RunNames {
+    private static let qualities = [
+        "able", "bold", "brisk", "calm", "clear", "deft", "eager", "fair", "fleet", "keen", "light", "lively", "merry", "neat", "proud",
+        "quick", "quiet",
+        "ready", "sturdy", "swift", "tidy", "upbeat", "wise", "zesty",
+    ]
+    private static let things = [
+        "anchor", "beacon", "bow", "brig", "buoy", "clipper", "compass", "cutter", "harbor", "helm", "hull", "jetty", "keel", "lagoon",
+        "mast", "pilot",
+        "quay", "rudder", "sail", "schooner", "sextant", "sloop", "tide", "yawl",
+    ]
+
+    static func random() -> String {
+        "\(qualities[Int.random(in: 0..<qualities.count)])-\(things[Int.random(in: 0..<things.count)])-\(Int.random(in: 0...999))"
+    }
+}

@@ -1,0 +1,142 @@
+import Contracts
+import Storage
+
+/// Experiments, runs, what is logged to them, and their artifacts.
+///
+/// Each verb that changes state is one transaction. Changes of experiments, runs and logged models are ledger events; params, metrics and
+/// tags of runs are too many for that: the event `run.finished` carries their counts and digest.
+public struct TrackingService: Sendable {
+    let database: Database
+    let objects: any ObjectStore
+
+    public init(database: Database, objects: any ObjectStore) {
+        self.database = database
+        self.objects = objects
+    }
+
+    // MARK: Experiments
+
+    /// - Parameter artifactLocation: where artifacts go; Keel's own store when nil.
+    /// - Returns: the id.
+    /// - Throws: `alreadyExists` when the name is taken, also by an experiment in the bin.
+    public func createExperiment(
+        name: String, artifactLocation: String? = nil, tags: [KeyValue] = [], _ grant: Grant
+    ) async throws -> String {
+        try grant.require(.trackingWrite)
+        guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
+        try TrackingLimits.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        if artifactLocation?.hasPrefix("runs:") == true {
+            throw KeelError.invalid("Artifact location cannot be a runs:/ URI. Given: '\(artifactLocation ?? "")'")
+        }
+        for tag in tags { try check(experimentTag: tag) }
+        return try await database.write { tx in
+            let id = try ExperimentStore.insert(tx, name: name, artifactLocation: artifactLocation, tags: tags)
+            try tx.record("experiment.created", on: "Experiment/\(id)", ["name": .string(name)], by: grant)
+            return id
+        }
+    }
+
+    public func experiment(id: String, _ grant: Grant) async throws -> Experiment {
+        try grant.require(.trackingRead)
+        return try await database.read { try ExperimentStore.find($0, id: id) }
+    }
+
+    /// - Throws: `notFound` in the words that `mlflow.set_experiment` depends on.
+    public func experiment(name: String, _ grant: Grant) async throws -> Experiment {
+        try grant.require(.trackingRead)
+        guard let found = try await database.read({ try ExperimentStore.find($0, name: name) }) else {
+            throw KeelError.notFound("Could not find experiment with name '\(name)'")
+        }
+        return found
+    }
+
+    /// The id of the experiment of this name, made when there is none.
+    public func ensureExperiment(name: String, _ grant: Grant) async throws -> String {
+        try grant.require(.trackingWrite)
+        do {
+            return try await createExperiment(name: name, grant)
+        } catch let error as KeelError where error.code == .alreadyExists {
+            guard let found = try await database.read({ try ExperimentStore.find($0, name: name) }), found.lifecycle == .active else {
+                throw error
+            }
+            return found.id
+        }
+    }
+
+    public func searchExperiments(_ search: ExperimentSearch, _ grant: Grant) async throws -> Page<Experiment> {
+        try grant.require(.trackingRead)
+        return try await database.read { try ExperimentStore.search($0, search) }
+    }
+
+    /// Puts the experiment into the bin, and its runs with it.
+    public func deleteExperiment(id: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        guard id != "0" else { throw KeelError.invalid("The experiment Default cannot be deleted") }
+        try await move(id, to: .deleted, "experiment.deleted", grant)
+    }
+
+    public func restoreExperiment(id: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await move(id, to: .active, "experiment.restored", grant)
+    }
+
+    private func move(_ id: String, to lifecycle: Lifecycle, _ kind: String, _ grant: Grant) async throws {
+        try await database.write { tx in
+            let experiment = try ExperimentStore.find(tx, id: id)
+            guard experiment.lifecycle != lifecycle else {
+                throw KeelError.notFound("No \(lifecycle == .active ? "deleted" : "active") Experiment with id=\(id) exists")
+            }
+            try ExperimentStore.update(tx, id: id, name: experiment.name, lifecycle: lifecycle)
+            let runs: (Lifecycle, Lifecycle) = lifecycle == .deleted ? (.active, .deleted) : (.deleted, .active)
+            try tx.execute(
+                "UPDATE tracking_runs SET lifecycle = ? WHERE experiment_id = ? AND lifecycle = ?",
+                [.string(runs.1.rawValue), .int(try ExperimentStore.number(of: id)), .string(runs.0.rawValue)])
+            try tx.record(kind, on: "Experiment/\(id)", ["name": .string(experiment.name)], by: grant)
+        }
+    }
+
+    public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
+        try TrackingLimits.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        try await database.write { tx in
+            let experiment = try ExperimentStore.find(tx, id: id)
+            guard experiment.lifecycle == .active else { throw KeelError(.failedPrecondition, "Cannot rename a non-active experiment.") }
+            if let other = try ExperimentStore.find(tx, name: name), other.id != id {
+                throw KeelError(.alreadyExists, "Experiment(name=\(name)) already exists.")
+            }
+            try ExperimentStore.update(tx, id: id, name: name, lifecycle: .active)
+            try tx.record(
+                "experiment.updated", on: "Experiment/\(id)", ["name": .string(name), "previous": .string(experiment.name)], by: grant)
+        }
+    }
+
+    public func setExperimentTag(id: String, _ tag: KeyValue, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try check(experimentTag: tag)
+        try await database.write { tx in
+            let experiment = try ExperimentStore.find(tx, id: id)
+            guard experiment.lifecycle == .active else {
+                throw KeelError.invalid("The experiment \(id) must be in the 'active' state. Current state is deleted.")
+            }
+            try ExperimentStore.set(tx, tag, on: id)
+            try tx.record("experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
+        }
+    }
+
+    public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await database.write { tx in
+            _ = try ExperimentStore.find(tx, id: id)
+            guard try ExperimentStore.removeTag(tx, key: key, from: id) else {
+                throw KeelError.notFound("No tag with name: \(key) in experiment with id \(id)")
+            }
+            try tx.record("experiment.untagged", on: "Experiment/\(id)", ["key": .string(key)], by: grant)
+        }
+    }
+
+    private func check(experimentTag tag: KeyValue) throws {
+        try TrackingLimits.check(key: tag.key)
+        try TrackingLimits.check(length: tag.value, of: "value", atMost: TrackingLimits.experimentTagCharactersMax)
+    }
+}

@@ -1,0 +1,122 @@
+import ArgumentParser
+import Contracts
+import Foundation
+import KeelClient
+import NIOHTTP1
+import Synchronization
+
+struct Ingest: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make a new snapshot of a dataset from a file.",
+        discussion: """
+            CSV (plain, .gz or .zip), JSON lines and Parquet. Rows that break the contract go to quarantine with the reason and the line.
+            Examples:
+              keel ingest departures flights.csv.gz
+              keel ingest departures flights.csv --until 2013-04-01
+            """)
+    @Argument(help: "The dataset.") var dataset: String
+    @Argument(help: "The file.") var file: String
+    @Option(help: "Only rows whose event time is at or after this instant.") var from: String?
+    @Option(help: "Only rows whose event time is before this instant.") var until: String?
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        guard let data = FileManager.default.contents(atPath: file) else { throw KeelError.notFound("there is no file '\(file)'") }
+        var query = "file=\(escaped((file as NSString).lastPathComponent))"
+        if let from { query += "&from=\(escaped(from))" }
+        if let until { query += "&until=\(escaped(until))" }
+        let line = ProgressLine("ingest \(dataset)")
+        let result = Mutex(JSON.null)
+        let response = try await connection.client().send(
+            .POST, "/api/v1/datasets/\(escaped(dataset))/ingest?\(query)", body: Array(data), contentType: "application/octet-stream",
+            onLine: { bytes in
+                guard let json = try? JSON.parse(bytes) else { return }
+                if let share = json["progress"]?.number { line.update(share, json.cell("stage")) } else { result.withLock { $0 = json } }
+            })
+        guard response.status == 200 else {
+            _ = try KeelClient.decode(response)
+            return
+        }
+        let answer = try KeelClient.decode(KeelClient.Response(status: result.withLock { $0["error"] == nil } ? 200 : 500, body: result.withLock { $0.bytes }))
+        line.finish("\(answer.cell("rows")) rows, \(answer.cell("quarantined")) quarantined")
+        connection.show(answer) { answer in
+            Terminal.print("snapshot \(answer.cell("snapshot")) of \(dataset): \(answer.cell("rows")) rows, \(answer.cell("filtered")) filtered out, \(answer.cell("quarantined")) in quarantine")
+            for reason in answer["reasons"]?.items ?? [] {
+                Terminal.print("  \(reason.cell("count")) × \(reason.cell("reason")) (first at line \(reason.cell("line")))")
+            }
+            for warning in answer["warnings"]?.items ?? [] { Terminal.print("  warning: \(warning.string ?? "")") }
+        }
+    }
+}
+
+struct Push: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Push events (JSON lines) to a dataset's stream; features see them at once.",
+        discussion: "Example: keel push departures events.jsonl")
+    @Argument(help: "The dataset.") var dataset: String
+    @Argument(help: "A file of JSON lines; - is standard input.") var file: String
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        let data = file == "-" ? FileHandle.standardInput.readDataToEndOfFile() : FileManager.default.contents(atPath: file)
+        guard let data else { throw KeelError.notFound("there is no file '\(file)'") }
+        let lines = data.split(separator: 10).map { Array($0) }
+        let client = try connection.client()
+        let progress = ProgressLine("push \(dataset)")
+        var (accepted, rejected) = (Int64(0), [JSON]())
+        for start in stride(from: 0, to: lines.count, by: 1000) {
+            let part = lines[start..<min(start + 1000, lines.count)]
+            let body = Array("{\"rows\":[".utf8) + Array(part.joined(separator: [UInt8(ascii: ",")])) + Array("]}".utf8)
+            let answer = try KeelClient.decode(try await client.send(.POST, "/api/v1/datasets/\(escaped(dataset))/events", body: body))
+            accepted += answer["accepted"]?.integer ?? 0
+            for row in answer["rejected"]?.items ?? [] {
+                rejected.append(["line": .int(Int64(start + 1) + (row["index"]?.integer ?? 0)), "reason": row["reason"] ?? .null])
+            }
+            progress.update(Double(start + part.count) / Double(lines.count), "\(accepted) accepted")
+        }
+        progress.finish("\(accepted) accepted, \(rejected.count) in quarantine")
+        connection.show(["accepted": .int(accepted), "rejected": .array(rejected)]) { answer in
+            for row in rejected { Terminal.print("  line \(row.cell("line")): \(row.cell("reason"))") }
+        }
+    }
+}
+
+struct Features: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Read online features, and prove that they equal the offline ones.", subcommands: [Verify.self, Read.self])
+
+    struct Verify: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Replay logged online reads through the offline join and report every difference.",
+            discussion: "Example: keel features verify delay --sample 5000")
+        @Argument(help: "The endpoint whose prediction log holds the reads.") var endpoint: String
+        @Option(help: "How many logged reads, spread evenly over the log.") var sample = 5000
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            let answer = try await connection.post("/api/v1/features/verify", ["endpoint": .string(endpoint), "sample": .int(Int64(sample))])
+            connection.show(answer) { answer in
+                Terminal.print("\(answer.cell("rows")) reads, \(answer.cell("compared")) values compared, \(answer.cell("differences")) differences")
+                for row in (answer["examples"]?.items ?? []).prefix(20) {
+                    Terminal.print("  \(row.cell("id")) \(row.cell("feature")): online \(row.cell("online")), offline \(row.cell("offline"))")
+                }
+            }
+            if answer["differences"]?.integer != 0 { throw ExitCode(1) }
+        }
+    }
+
+    struct Read: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Read the features of a service now.", discussion: #"Example: keel features read delay '{"carrier":"UA","origin":"EWR", …}'"#)
+        @Argument(help: "The feature service.") var service: String
+        @Argument(help: "A JSON object of keys and request columns.") var row: String
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            let answer = try await connection.post("/api/v1/features/\(escaped(service))/read", ["rows": .array([try JSON.parse(row)])])
+            connection.show(answer) { answer in
+                Terminal.table(["feature", "value"], (answer["rows"]?[0]?.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
+            }
+        }
+    }
+}

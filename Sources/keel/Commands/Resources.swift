@@ -1,0 +1,140 @@
+import ArgumentParser
+import Contracts
+import KeelClient
+
+struct Plan: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show what apply would change.", discussion: "Example: keel plan Examples/flights/resources")
+    @Argument(help: "A folder of YAML files, or one file.") var path: String
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        let resources = try ResourceFiles.read(path)
+        let answer = try await connection.post("/api/v1/plan", ["resources": .array(resources.map(\.json))])
+        connection.show(answer) { answer in
+            printChanges(answer["changes"] ?? [])
+        }
+    }
+}
+
+struct Apply: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make the server hold what the files declare, all or nothing.", discussion: "Example: keel apply Examples/flights/resources")
+    @Argument(help: "A folder of YAML files, or one file.") var path: String
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        let resources = try ResourceFiles.read(path)
+        let answer = try await connection.post("/api/v1/apply", ["resources": .array(resources.map(\.json))])
+        connection.show(answer) { answer in
+            let count = printChanges(answer["changes"] ?? [])
+            if count > 0 {
+                Terminal.print("  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger")))")
+            }
+        }
+    }
+}
+
+/// Prints one line a change and its fields; returns how many there are.
+@discardableResult
+private func printChanges(_ changes: JSON) -> Int {
+    let rows = changes.items.filter { $0["change"]?.string != "unchanged" }
+    let width = rows.map { $0.cell("id").count }.max() ?? 0
+    for row in rows {
+        let name = row.cell("id") + String(repeating: " ", count: width - row.cell("id").count)
+        if row["change"]?.string == "new" {
+            Terminal.print("  + \(name)  new")
+        } else {
+            for field in row["differences"]?.items ?? [] {
+                Terminal.print("  ~ \(name)  \(field.cell("path"))  \((field["old"] ?? .null).text) -> \((field["new"] ?? .null).text)")
+            }
+        }
+    }
+    if rows.isEmpty { Terminal.print("  nothing to change: the server holds this already") }
+    return rows.count
+}
+
+struct Get: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "List things of one kind.",
+        discussion: """
+            Kinds: endpoints, releases, runs, snapshots, alerts, and every kind of resource (datasets, featureviews, pipelines, monitors …).
+            Examples:
+              keel get endpoints
+              keel get snapshots departures
+              keel get datasets --json
+            """)
+    @Argument(help: "What to list.") var kind: String
+    @Argument(help: "Of which one: the dataset of snapshots, the endpoint of releases, the monitor of alerts.") var name: String?
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        switch kind.lowercased() {
+        case "endpoints", "endpoint":
+            connection.show(try await connection.get("/api/v1/endpoints")) { answer in
+                Terminal.table(
+                    ["name", "env", "release", "share", "requests", "p50", "p99", "errors", "drift", "rollout"],
+                    answer["endpoints"]?.items.flatMap(endpointRows) ?? [])
+            }
+        case "releases": try await Releases.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
+        case "runs":
+            connection.show(try await connection.get("/api/v1/runs")) { answer in
+                Terminal.table(
+                    ["run", "pipeline", "state", "started", "reason"],
+                    (answer["runs"]?.items ?? []).map { [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started"), $0.cell("reason")] })
+            }
+        case "snapshots":
+            guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
+            connection.show(try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots")) { answer in
+                Terminal.table(
+                    ["snapshot", "rows", "quarantined", "from", "until", "created", "digest"],
+                    (answer["snapshots"]?.items ?? []).map {
+                        [$0.cell("number"), $0.cell("rows"), $0.cell("quarantined"), $0.cell("from"), $0.cell("until"), $0.cell("created"), String($0.cell("digest").prefix(12))]
+                    })
+            }
+        case "alerts":
+            connection.show(try await connection.get("/api/v1/ledger?kind=monitor.alert")) { answer in
+                Terminal.table(
+                    ["event time", "monitor", "kind", "release", "rows"],
+                    (answer["events"]?.items ?? []).map { event in
+                        let data = event["data"] ?? .null
+                        return [data.cell("eventTime"), event.cell("subject"), data.cell("kind"), data.cell("release"), data.cell("rows")]
+                    })
+            }
+        default:
+            connection.show(try await connection.get("/api/v1/resources/\(escaped(kind))")) { answer in
+                Terminal.table(
+                    ["name", "env", "revision", "digest"],
+                    (answer["resources"]?.items ?? []).map { [$0.cell("name"), $0.cell("environment"), $0.cell("revision"), String($0.cell("digest").prefix(12))] })
+            }
+        }
+    }
+
+    private func endpointRows(_ endpoint: JSON) -> [[String]] {
+        (endpoint["releases"]?.items ?? []).map { release in
+            [
+                endpoint.cell("name"), endpoint.cell("environment"), "\(endpoint.cell("name"))/\(release.cell("number")) \(release.cell("role"))",
+                release.cell("share"), release.cell("requests"), Terminal.duration(microseconds: release["p50_us"]?.number),
+                Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), release.cell("drift"), release.cell("step"),
+            ]
+        }
+    }
+}
+
+struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show one resource whole, with its revisions.", discussion: "Example: keel describe endpoint delay")
+    @Argument(help: "The kind.") var kind: String
+    @Argument(help: "The name.") var name: String
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        let answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
+        connection.show(answer) { answer in
+            Terminal.print((answer["resource"] ?? .null).pretty)
+            Terminal.table(
+                ["revision", "applied", "by", "digest"],
+                (answer["revisions"]?.items ?? []).map { [$0.cell("revision"), $0.cell("at"), $0.cell("by"), String($0.cell("digest").prefix(12))] })
+        }
+    }
+}

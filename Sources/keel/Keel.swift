@@ -1,0 +1,74 @@
+import ArgumentParser
+import Contracts
+import Foundation
+import KeelClient
+import NIOHTTP1
+
+@main
+struct Keel: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keel", abstract: "The backbone for machine learning in production.",
+        discussion: """
+            Examples:
+              keel serve                                   start the server at 127.0.0.1:7070, with its home in .keel
+              keel apply Examples/flights/resources        make the server hold what the files declare
+              keel ingest departures flights.csv           new snapshot of a dataset
+              keel run train-delay                         run a pipeline and watch it
+              keel get endpoints                           what serves, and how well
+            """,
+        version: KeelVersion.text,
+        subcommands: [
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self, Label.self,
+            Releases.self, Rollback.self, Promote.self, LedgerCommand.self, Tokens.self, Doctor.self,
+        ])
+
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand { try await asynchronous.run() } else { try command.run() }
+        } catch let error as KeelError {
+            Terminal.complain(error)
+            Foundation.exit(1)
+        } catch {
+            exit(withError: error)
+        }
+    }
+}
+
+/// Which server is spoken to, and how answers are printed.
+struct Connection: ParsableArguments {
+    @Option(name: .long, help: "The server's address (or KEEL_URL).")
+    var url: String = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
+
+    @Flag(name: .long, help: "Print JSON for machines instead of tables.")
+    var json = false
+
+    /// The token comes from the environment only: arguments are visible to every user of a machine.
+    func client() throws(KeelError) -> KeelClient { try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"]) }
+
+    func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }
+    func post(_ path: String, _ body: JSON) async throws -> JSON { try await client().json(.POST, path, body) }
+
+    /// Prints JSON when asked for, otherwise what `text` makes of it.
+    func show(_ answer: JSON, _ text: (JSON) -> Void) {
+        if json { Terminal.print(answer.pretty) } else { text(answer) }
+    }
+}
+
+/// A path component that is safe in a URL.
+func escaped(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? "" }
+
+extension JSON {
+    /// A scalar for a table cell.
+    func cell(_ key: String) -> String {
+        switch self[key] ?? .null {
+        case .null: "-"
+        case .string(let v): v
+        case .int(let v): String(v)
+        case .double(let v): Terminal.decimals(v, 4)
+        case .bool(let v): v ? "yes" : "no"
+        case let other: other.text
+        }
+    }
+    var items: [JSON] { array ?? [] }
+}

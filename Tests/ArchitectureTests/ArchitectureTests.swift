@@ -1,0 +1,98 @@
+import Foundation
+import Testing
+
+/// The house as DESIGN draws it: a target imports only floors below its own, and rooms of the domain never import each other.
+@Suite("Architecture")
+struct ArchitectureTests {
+    /// From the ground up.
+    static let floors: [[String]] = [
+        ["Contracts"],
+        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting"],
+        ["Engines"],
+        ["Storage"],
+        ["Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
+        ["Platform"],
+        ["MLflowAPI", "InferenceAPI", "KeelAPI"],
+        ["KeelClient"],
+        ["keel"],
+    ]
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+    struct Source { let target: String; let path: String; let text: String }
+
+    static func sources() throws -> [Source] {
+        let folder = root.appendingPathComponent("Sources").path
+        let names = try #require(FileManager.default.enumerator(atPath: folder)?.allObjects as? [String])
+        return try names.filter { $0.hasSuffix(".swift") }.map { name in
+            Source(target: String(name.prefix { $0 != "/" }), path: name, text: try String(contentsOfFile: folder + "/" + name, encoding: .utf8))
+        }
+    }
+
+    static func imports(_ text: String) -> [String] {
+        text.split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ").map(String.init)
+            guard let i = words.firstIndex(of: "import"), words[..<i].allSatisfy({ $0.hasPrefix("@") || $0 == "public" || $0 == "package" }), i + 1 < words.count else { return nil }
+            return words[words.count - 1].split(separator: ".").first.map(String.init)
+        }
+    }
+
+    @Test("every target stands on a floor, and every floor has only targets that exist")
+    func complete() throws {
+        let targets = Set(try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Sources").path))
+        #expect(targets == Set(Self.floors.joined()))
+    }
+
+    @Test("a target imports only floors below its own")
+    func floors() throws {
+        let floor = Dictionary(uniqueKeysWithValues: Self.floors.enumerated().flatMap { level, names in names.map { ($0, level) } })
+        for source in try Self.sources() {
+            let own = try #require(floor[source.target], "\(source.target) stands on no floor")
+            for name in Self.imports(source.text) {
+                guard let other = floor[name] else { continue }
+                #expect(other < own, "\(source.path) imports \(name), which is not below it")
+            }
+        }
+    }
+
+    @Test("only Storage knows GRDB, only Engines know C, only doors, Platform, the client and the command know HTTP")
+    func knowledge() throws {
+        let allowed: [(prefixes: [String], targets: Set<String>)] = [
+            (["GRDB"], ["Storage"]),
+            (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"], ["Engines"]),
+            (["Hummingbird", "NIO", "HTTPTypes"], ["Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "keel"]),
+        ]
+        for source in try Self.sources() {
+            for name in Self.imports(source.text) {
+                for rule in allowed where rule.prefixes.contains(where: { name == $0 || ($0 != "GRDB" && name.hasPrefix($0)) }) {
+                    #expect(rule.targets.contains(source.target), "\(source.path) must not import \(name)")
+                }
+            }
+        }
+    }
+
+    @Test("a door's wire format knows no server")
+    func wire() throws {
+        for source in try Self.sources() where source.path.contains("/Wire/") {
+            for name in Self.imports(source.text) {
+                #expect(!name.hasPrefix("Hummingbird") && !name.hasPrefix("NIO") && name != "Platform", "\(source.path) must not import \(name)")
+            }
+        }
+    }
+
+    @Test("no force tries, no unfinished marks, and a reason beside every unchecked Sendable")
+    func tidy() throws {
+        for source in try Self.sources() {
+            let lines = source.text.split(separator: "\n", omittingEmptySubsequences: false)
+            for (i, line) in lines.enumerated() {
+                let place = "\(source.path):\(i + 1)"
+                #expect(!line.contains("try" + "! "), "\(place): a force try")
+                #expect(!line.contains("TO" + "DO") && !line.contains("FIX" + "ME"), "\(place): an unfinished mark")
+                if line.contains("@unchecked Sendable"), !line.contains("///") {
+                    #expect(["Engines", "Storage"].contains(source.target), "\(place): unchecked Sendable outside Engines and Storage")
+                    let before = lines[max(0, i - 12)..<i].joined()
+                    #expect(before.contains("`@unchecked Sendable`"), "\(place): say why it is safe")
+                }
+            }
+        }
+    }
+}

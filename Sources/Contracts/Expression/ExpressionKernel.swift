@@ -1,5 +1,5 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// The arithmetic that both evaluators share; NaN stands for null.
@@ -138,7 +138,8 @@ enum ExpressionKernel {
     static func trim(_ text: String) -> String {
         let blanks: Set<UInt8> = [32, 9, 10, 13]
         let bytes = Array(text.utf8)
-        guard let first = bytes.firstIndex(where: { !blanks.contains($0) }), let last = bytes.lastIndex(where: { !blanks.contains($0) }) else { return "" }
+        guard let first = bytes.firstIndex(where: { !blanks.contains($0) }), let last = bytes.lastIndex(where: { !blanks.contains($0) })
+        else { return "" }
         return String(decoding: bytes[first...last], as: UTF8.self)
     }
 

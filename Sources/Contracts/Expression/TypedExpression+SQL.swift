@@ -59,7 +59,8 @@ struct ExpressionSQL {
             if type == .int { return "TRY(\(operand(a)) \(operation.rawValue) \(operand(b)))" }
             let divides = operation == .divide || operation == .remainder
             return "(\(operand(a)) \(operation.rawValue) \(divides ? "(\(finite(b)))" : operand(b)))"
-        case .shift(let time, let seconds): return "TRY(make_timestamp(epoch_us(\(sql(time))) + CAST(round(\(sql(seconds)) * 1e6) AS BIGINT)))"
+        case .shift(let time, let seconds):
+            return "TRY(make_timestamp(epoch_us(\(sql(time))) + CAST(round(\(sql(seconds)) * 1e6) AS BIGINT)))"
         case .elapsed(let a, let b): return "(TRY(epoch_us(\(sql(a))) - epoch_us(\(sql(b)))) / 1e6)"
         case .compare(let comparison, let a, let b, _): return "((\(finite(a))) \(comparison.rawValue) (\(finite(b))))"
         case .between(let x, let low, let high, _): return "((\(finite(x))) BETWEEN (\(finite(low))) AND (\(finite(high))))"
@@ -113,14 +114,15 @@ struct ExpressionSQL {
         case .date(let v): return "DATE '\(CivilDate.text(days: v))'"
         case .timestamp(let v): return "make_timestamp(\(v.microseconds)::BIGINT)"
         default:
-            let name = switch type {
-            case .bool: "BOOLEAN"
-            case .int: "BIGINT"
-            case .float: "DOUBLE"
-            case .string: "VARCHAR"
-            case .date: "DATE"
-            case .timestamp: "TIMESTAMP"
-            }
+            let name =
+                switch type {
+                case .bool: "BOOLEAN"
+                case .int: "BIGINT"
+                case .float: "DOUBLE"
+                case .string: "VARCHAR"
+                case .date: "DATE"
+                case .timestamp: "TIMESTAMP"
+                }
             return "CAST(NULL AS \(name))"
         }
     }

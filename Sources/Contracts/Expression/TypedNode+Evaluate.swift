@@ -63,7 +63,9 @@ extension TypedNode {
 
     private func truth(_ slots: (Int) -> Value) -> Bool? { if case .bool(let v) = evaluate(slots) { v } else { nil } }
 
-    private static func and(_ a: Bool?, _ b: Bool?) -> Value { a == false || b == false ? .bool(false) : a == nil || b == nil ? .null : .bool(true) }
+    private static func and(_ a: Bool?, _ b: Bool?) -> Value {
+        a == false || b == false ? .bool(false) : a == nil || b == nil ? .null : .bool(true)
+    }
 
     private static func number(_ x: Double) -> Value { x.isFinite ? .double(x) : .null }
 
@@ -115,7 +117,9 @@ extension TypedNode {
             guard let text = arguments[0].evaluate(slots).text, let part = arguments[1].evaluate(slots).text else { return .null }
             return .bool(function == .contains ? ExpressionKernel.contains(text, part) : text.utf8.starts(with: part.utf8))
         case .power:
-            guard case .double(let x) = arguments[0].evaluate(slots), case .double(let y) = arguments[1].evaluate(slots) else { return .null }
+            guard case .double(let x) = arguments[0].evaluate(slots), case .double(let y) = arguments[1].evaluate(slots) else {
+                return .null
+            }
             return number(ExpressionKernel.number(.power, x, y))
         default: return of(function, arguments[0].evaluate(slots), arguments.dropFirst())
         }

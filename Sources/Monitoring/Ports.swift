@@ -55,11 +55,21 @@ public struct ReferenceColumn: Sendable, Hashable {
             throw .invalid("the edges of '\(name)' do not ascend")
         }
         guard shares.count == exact.count + 2, shares.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
-            throw .invalid("'\(name)' has \(shares.count) shares for \(exact.count) edges", hint: "one for each bin and one for missing values")
+            throw .invalid(
+                "'\(name)' has \(shares.count) shares for \(exact.count) edges", hint: "one for each bin and one for missing values")
         }
         var edges = exact.map { Float($0) }
         for i in edges.indices.reversed().dropFirst() where edges[i] >= edges[i + 1] { edges[i] = edges[i + 1].nextDown }
         (self.name, self.edges, self.shares) = (name, edges, shares)
+    }
+
+    /// From the bins of a numeric column.
+    /// - Throws: `invalidArgument` for bins of texts: a model's inputs are numbers, a category the number of its place.
+    public init(name: String, bins: ReferenceBins) throws(KeelError) {
+        guard let edges = bins.edges else {
+            throw .invalid("the reference of '\(name)' counts texts", hint: "make it of the numbers that the model is given")
+        }
+        try self.init(name: name, edges: edges, shares: bins.shares)
     }
 }
 
@@ -68,7 +78,7 @@ public struct MonitorReference: Sendable, Hashable {
     /// In the order of the model's inputs.
     public let inputs: [ReferenceColumn]
     public let score: ReferenceColumn?
-    /// How many rows the shares were counted over.
+    /// How many rows the shares were counted over; above 0.
     public let rows: Int
     /// `auc`, `logloss`, … as `reference.auc` in conditions.
     public let metrics: [String: Double]

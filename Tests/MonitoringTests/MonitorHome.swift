@@ -68,11 +68,14 @@ struct MonitorHome {
 
     func label(_ prediction: ObservedPrediction, _ label: Double) -> ObservedLabel {
         ObservedLabel(
-            id: prediction.id, endpoint: prediction.endpoint, release: prediction.release, eventTime: prediction.eventTime, score: prediction.score,
+            id: prediction.id, endpoint: prediction.endpoint, release: prediction.release, eventTime: prediction.eventTime,
+            score: prediction.score,
             label: label, shadow: prediction.shadow)
     }
 
     func read() throws -> Grant { try Grant.check(Caller(name: "ann", persona: .dataScientist), may: .monitorsRead) }
-    func windows(_ kind: WindowMeasurement.Kind) async throws -> [WindowMeasurement] { try await service.windows("delay", kind: kind, by: read()) }
+    func windows(_ kind: WindowMeasurement.Kind) async throws -> [WindowMeasurement] {
+        try await service.windows("delay", kind: kind, by: read())
+    }
     func alerts() async throws -> [LedgerEvent] { try await database.read { try $0.ledgerEvents(kind: "monitor.alert") } }
 }

@@ -14,14 +14,19 @@ struct MonitoringServiceTests {
     @Test("each window whose rows moved raises one alert, which names every column that did")
     func driftAlert() async throws {
         let home = try await MonitorHome(
-            spec: ["endpoint": "delay", "window": "1h", "drift": ["minimumRows": 10]], inputs: [halves("a"), halves("b"), halves("c")], score: halves("score"))
+            spec: ["endpoint": "delay", "window": "1h", "drift": ["minimumRows": 10]], inputs: [halves("a"), halves("b"), halves("c")],
+            score: halves("score"))
         // In the first hour `a` is always above 0, and the score too; `b` and `c` are as trained.
-        try await home.service.observe((0..<1000).map { home.prediction(at: $0 % 3600, features: [1, $0 % 2 == 0 ? 1 : -1, $0 % 2 == 0 ? -1 : 1], score: 0.9) })
+        try await home.service.observe(
+            (0..<1000).map { home.prediction(at: $0 % 3600, features: [1, $0 % 2 == 0 ? 1 : -1, $0 % 2 == 0 ? -1 : 1], score: 0.9) })
         try await home.service.observe(
             (0..<1000).map { home.prediction(at: 3600 + $0, features: [$0 % 2 == 0 ? 1 : -1, 1, -1], score: $0 % 2 == 0 ? 0.9 : -0.1) })
         #expect(try await home.alerts().count == 1, "the first window closed once its lateness passed")
         // The third hour is as trained.
-        try await home.service.observe((0..<1000).map { home.prediction(at: 7300 + $0, features: $0 % 2 == 0 ? [1, 1, 1] : [-1, -1, -1], score: $0 % 2 == 0 ? 0.9 : -0.1) })
+        try await home.service.observe(
+            (0..<1000).map {
+                home.prediction(at: 7300 + $0, features: $0 % 2 == 0 ? [1, 1, 1] : [-1, -1, -1], score: $0 % 2 == 0 ? 0.9 : -0.1)
+            })
         try await home.service.observe([home.prediction(at: 12_000, features: [1, 1, 1])])
 
         let windows = try await home.windows(.drift)
@@ -46,7 +51,9 @@ struct MonitoringServiceTests {
         let times: [Int64] = [0, 3599, 10, 3600, 3598, 3635, 5, 1800]
         try await home.service.observe(times.map { home.prediction(at: $0, features: [1]) })
         #expect(try await home.windows(.drift).isEmpty, "the lateness of 36 s has not passed")
-        try await home.service.observe([home.prediction(at: 3636, features: [1]), home.prediction(at: 7, features: [1]), home.prediction(at: 7201, features: [1])])
+        try await home.service.observe([
+            home.prediction(at: 3636, features: [1]), home.prediction(at: 7, features: [1]), home.prediction(at: 7201, features: [1]),
+        ])
         var windows = try await home.windows(.drift)
         #expect(windows.map(\.rows) == [6] && windows.map(\.late) == [1])
         try await home.service.observe([home.prediction(at: 7, features: [1]), home.prediction(at: 20_000, features: [1])])
@@ -106,19 +113,25 @@ struct MonitoringServiceTests {
         #expect(window.release == 2 && window.rows == 200 && window.totalRows == 300 && !window.alerted)
 
         let bare = MonitoringService(database: home.database, references: FixedReference(value: nil), history: MemoryLog())
-        let spec = try MonitorSpec(resource: Resource(kind: "Monitor", name: "bare", spec: ["endpoint": "delay", "window": "1h", "drift": [:]]))
+        let spec = try MonitorSpec(
+            resource: Resource(kind: "Monitor", name: "bare", spec: ["endpoint": "delay", "window": "1h", "drift": [:]]))
         try await bare.configure([spec])
         try await bare.observe(rows + [home.prediction(at: 9000, features: [1])])
         let unmeasured = try #require(try await bare.windows("bare", by: home.read()).first)
-        #expect(unmeasured.value == nil && unmeasured.rows == 200 && unmeasured.notes.contains("release 2 has no reference to compare with"))
+        #expect(
+            unmeasured.value == nil && unmeasured.rows == 200 && unmeasured.notes.contains("release 2 has no reference to compare with"))
     }
 
-    @Test("a restart in the middle of a window measures what an uninterrupted process measures, and alerts once", arguments: [1, 250, 777, 1199, 1200])
+    @Test(
+        "a restart in the middle of a window measures what an uninterrupted process measures, and alerts once",
+        arguments: [1, 250, 777, 1199, 1200])
     func restart(at cut: Int) async throws {
         func rows(_ home: MonitorHome) -> [ObservedPrediction] {
             var random = SplitMix(state: 7)
             return (0..<1500).map { i in
-                home.prediction(at: Int64(i) * 20 - Int64(random.next() % 15), features: [Float(random.normal() + Double(i) / 700)], score: Float(random.uniform()), id: "p\(i)")
+                home.prediction(
+                    at: Int64(i) * 20 - Int64(random.next() % 15), features: [Float(random.normal() + Double(i) / 700)],
+                    score: Float(random.uniform()), id: "p\(i)")
             }
         }
         func run(_ home: MonitorHome, restartAt: Int?) async throws -> [WindowMeasurement] {
@@ -160,7 +173,9 @@ struct MonitoringServiceTests {
 
 @Suite("Monitor specs")
 struct MonitorSpecTests {
-    private func spec(_ json: JSON) throws(KeelError) -> MonitorSpec { try MonitorSpec(resource: Resource(kind: "Monitor", name: "m", spec: json)) }
+    private func spec(_ json: JSON) throws(KeelError) -> MonitorSpec {
+        try MonitorSpec(resource: Resource(kind: "Monitor", name: "m", spec: json))
+    }
 
     @Test("the example reads as written, with sensible defaults")
     func example() throws {
@@ -179,8 +194,14 @@ struct MonitorSpecTests {
             (["endpoint": "e", "window": "7d", "drift": ["treshold": 0.1]], "spec.drift.treshold"),
             (["endpoint": "e", "window": "7d", "drift": ["threshold": -1]], "spec.drift.threshold"),
             (["endpoint": "e", "window": "7 days", "drift": [:]], "spec.window"),
-            (["endpoint": "e", "window": "7d", "performance": ["label": ["within": "2d"], "alertWhen": "acu < 0.5"]], "spec.performance.alertWhen"),
-            (["endpoint": "e", "window": "7d", "performance": ["label": ["within": "2d"], "alertWhen": "auc + 1"]], "spec.performance.alertWhen"),
+            (
+                ["endpoint": "e", "window": "7d", "performance": ["label": ["within": "2d"], "alertWhen": "acu < 0.5"]],
+                "spec.performance.alertWhen"
+            ),
+            (
+                ["endpoint": "e", "window": "7d", "performance": ["label": ["within": "2d"], "alertWhen": "auc + 1"]],
+                "spec.performance.alertWhen"
+            ),
             (["endpoint": "e", "window": "1m", "performance": ["label": ["within": "2d"]]], "spec.performance.label.within"),
         ] as [(JSON, String)])
     func mistakes(json: JSON, path: String) {

@@ -63,7 +63,7 @@ extension Platform {
         guard features.sources.contains(dataset) else { return }
         try await pushes.rebuild(dataset) { [self] in
             features.reset(dataset: dataset)
-            let files = if let snapshot = try await data.snapshot(dataset) { try await data.files(of: snapshot) } else { [String]() }
+            let files = if let snapshot = try await data.snapshot(dataset) { data.files(of: snapshot) } else { [String]() }
             let time = try data.spec(dataset).schema.eventTime
             try await Blocking.run { [self] in
                 if !files.isEmpty {
@@ -168,7 +168,7 @@ extension Platform {
         var files: [String: [String]] = [:]
         for dataset in Set(try features.catalog.origins(service).compactMap(\.dataset)) {
             _ = try await data.seal(dataset: dataset, grant: seal)
-            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
         }
         let paths = files
         let report = try await Blocking.run { [self] in

@@ -215,7 +215,7 @@ struct CSVReader {
 /// Matches the columns of a file with those of the contract.
 enum FileColumns {
     static func match(_ names: [String], _ spec: DatasetSpec, file: String) throws(KeelError) -> [Int?] {
-        let expected = spec.fileColumns.map { spec.columns[$0].nameInFile }
+        let expected = spec.layout.namesInFile
         var out: [Int?] = []
         for (i, name) in names.enumerated() {
             if spec.ignored.contains(name) {

@@ -55,6 +55,7 @@ public struct DatasetSpec: Sendable {
     /// What is computed, each after what it needs: the index of the column and its checked expression.
     let computed: [(column: Int, expression: TypedExpression)]
     let typedFilter: TypedExpression?
+    let layout: FileLayout
 
     /// Decodes and checks a resource of kind `Dataset`.
     /// - Throws: `invalidArgument` with the path of the field, such as `spec.columns[3].range`.
@@ -74,6 +75,7 @@ public struct DatasetSpec: Sendable {
         for item in try reader.objects("columns") { columns.append(try DatasetSpec.column(item)) }
         guard !columns.isEmpty else { throw reader.failure("columns", "a dataset needs at least one column") }
         self.columns = columns
+        layout = FileLayout(columns, nulls: nulls)
         let all = Schema(columns.map(\.field))
         do throws(KeelError) { try all.validate() } catch { throw error.at("spec") }
         var kept: [Field] = []
@@ -92,9 +94,6 @@ public struct DatasetSpec: Sendable {
             typedFilter = nil
         }
     }
-
-    /// The columns that are in the file.
-    var fileColumns: [Int] { columns.indices.filter { columns[$0].from == nil } }
 
     private static func delimiter(_ reader: FieldReader) throws(KeelError) -> UInt8 {
         guard let text = try reader.optionalString("delimiter") else { return UInt8(ascii: ",") }

@@ -25,31 +25,58 @@ let package = Package(
         .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "CGradientBoosting", linkerSettings: [.linkedLibrary("dl")]),
-        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting"]),
+        .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
+        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"]),
         // storage
         .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
         // domain: rooms never import each other
         .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
+        .target(name: "DataEstate", dependencies: ["Contracts", "Engines", "Storage"]),
+        .target(name: "FeatureStore", dependencies: ["Contracts", "Engines", "Storage"]),
         .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
         .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Pipelines", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Serving", dependencies: ["Contracts", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics")]),
+        .target(name: "Monitoring", dependencies: ["Contracts", "Storage"]),
         // composition
         .target(
             name: "Platform",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Governance", "Tracking", "Registry",
+                "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring",
                 .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"), "Yams",
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
         // doors
         .target(
             name: "MLflowAPI",
             dependencies: ["Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird")]),
+        .target(
+            name: "InferenceAPI",
+            dependencies: [
+                "Contracts", "Serving", "Platform", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+            ]),
+        .target(
+            name: "KeelAPI",
+            dependencies: [
+                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Pipelines", "Serving", "Monitoring", "Platform",
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
+            ]),
         // command line
         .target(
             name: "KeelClient",
             dependencies: [
                 "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .executableTarget(
+            name: "keel",
+            dependencies: [
+                "Contracts", "Engines", "Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "Yams",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         .executableTarget(
             name: "flights-replay",
@@ -60,8 +87,13 @@ let package = Package(
         .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
         .testTarget(name: "GovernanceTests", dependencies: ["Governance"]),
+        .testTarget(name: "DataEstateTests", dependencies: ["DataEstate"]),
+        .testTarget(name: "FeatureStoreTests", dependencies: ["FeatureStore"]),
         .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
+        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
+        .testTarget(name: "ServingTests", dependencies: ["Serving"]),
+        .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
         .testTarget(name: "ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]

@@ -61,6 +61,9 @@ public struct KeelConfiguration: Sendable {
         }
     }
 
+    /// Where programs on this machine reach the server.
+    public var url: String { "http://\(isLoopback || host == "0.0.0.0" ? "127.0.0.1" : host):\(port)" }
+
     /// Whether the server can only be reached from this machine.
     public var isLoopback: Bool { host == "127.0.0.1" || host == "localhost" || host == "::1" || host == "[::1]" }
 

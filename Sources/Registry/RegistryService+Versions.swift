@@ -26,7 +26,8 @@ extension RegistryService {
             _ = try RegistryStore.model(tx, name)
             let number = try RegistryStore.nextVersion(tx, of: name)
             let version = ModelVersion(
-                name: name, version: number, source: source, storageLocation: origin.location, runID: run, runLink: runLink, modelID: origin.modelID,
+                name: name, version: number, source: source, storageLocation: origin.location, runID: run, runLink: runLink,
+                modelID: origin.modelID,
                 userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, tags: tags)
             try RegistryStore.insert(tx, version)
             try tx.record(
@@ -40,7 +41,9 @@ extension RegistryService {
         let logged = source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : modelID.flatMap { $0.isEmpty ? nil : $0 }
         if let logged, let loggedModels {
             guard let found = try await loggedModels.loggedModel(logged) else {
-                throw KeelError.notFound("Unable to fetch model from model URI source artifact location '\(source)'. Error: Logged model with ID '\(logged)' not found.")
+                throw KeelError.notFound(
+                    "Unable to fetch model from model URI source artifact location '\(source)'. Error: Logged model with ID '\(logged)' not found."
+                )
             }
             return (source.hasPrefix("models:/") ? found.artifactURI : source, found.runID, logged)
         }
@@ -61,7 +64,8 @@ extension RegistryService {
     public func resolve(_ uri: String, _ grant: Grant) async throws -> ModelVersion? {
         try grant.require(.registryRead)
         guard let reference = ModelReference(uri) else {
-            throw KeelError.invalid("'\(uri.prefix(300))' is not a model URI", hint: "write models:/name@alias, models:/name/3 or models:/name/latest")
+            throw KeelError.invalid(
+                "'\(uri.prefix(300))' is not a model URI", hint: "write models:/name@alias, models:/name/3 or models:/name/latest")
         }
         return try await database.read { try reference.resolve(on: $0) }
     }
@@ -83,15 +87,19 @@ extension RegistryService {
     public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
         try await change(name, version, "model.version.updated", ["description": .string(description)], grant) { tx in
             try tx.execute(
-                "UPDATE registry_versions SET description = ? WHERE name = ? AND version = ?", [.string(description), .string(name), .int(Int64(version))])
+                "UPDATE registry_versions SET description = ? WHERE name = ? AND version = ?",
+                [.string(description), .string(name), .int(Int64(version))])
         }
     }
 
     /// Moves a version to a stage; with `archivingOthers`, those that are there go to `Archived`.
-    public func setStage(model name: String, version: Int, _ stage: ModelStage, archivingOthers: Bool = false, _ grant: Grant) async throws -> ModelVersion {
+    public func setStage(model name: String, version: Int, _ stage: ModelStage, archivingOthers: Bool = false, _ grant: Grant) async throws
+        -> ModelVersion
+    {
         if archivingOthers, stage != .staging, stage != .production {
             throw KeelError.invalid(
-                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are Staging, Production")
+                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are Staging, Production"
+            )
         }
         return try await change(name, version, "model.version.stage", ["stage": .string(stage.rawValue)], grant) { tx in
             if archivingOthers {
@@ -100,7 +108,8 @@ extension RegistryService {
                     [.int(tx.now.milliseconds), .string(name), .string(stage.rawValue), .int(Int64(version))])
             }
             try tx.execute(
-                "UPDATE registry_versions SET stage = ? WHERE name = ? AND version = ?", [.string(stage.rawValue), .string(name), .int(Int64(version))])
+                "UPDATE registry_versions SET stage = ? WHERE name = ? AND version = ?",
+                [.string(stage.rawValue), .string(name), .int(Int64(version))])
         }
     }
 
@@ -128,19 +137,23 @@ extension RegistryService {
     public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
         _ = try await change(name, version, "model.version.untagged", ["key": .string(key)], grant) { tx in
             try tx.execute(
-                "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?", [.string(name), .int(Int64(version)), .string(key)])
+                "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
+                [.string(name), .int(Int64(version)), .string(key)])
         }
     }
 
     private func change(
-        _ name: String, _ version: Int, _ kind: String, _ data: JSON, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void
+        _ name: String, _ version: Int, _ kind: String, _ data: JSON, _ grant: Grant,
+        _ body: @escaping @Sendable (Transaction) throws -> Void
     ) async throws -> ModelVersion {
         try grant.require(.registryWrite)
         return try await database.write { tx in
             _ = try RegistryStore.version(tx, name, version)
             try body(tx)
             let now = tx.now.milliseconds
-            try tx.execute("UPDATE registry_versions SET updated_ms = ? WHERE name = ? AND version = ?", [.int(now), .string(name), .int(Int64(version))])
+            try tx.execute(
+                "UPDATE registry_versions SET updated_ms = ? WHERE name = ? AND version = ?",
+                [.int(now), .string(name), .int(Int64(version))])
             try RegistryStore.touch(tx, model: name)
             try tx.record(kind, on: "Model/\(name)", .object([.init("version", .int(Int64(version)))] + (data.members ?? [])), by: grant)
             return try RegistryStore.version(tx, name, version)
@@ -161,7 +174,9 @@ extension RegistryService {
     /// - Parameter expecting: refuses the move when another caller moved it meanwhile.
     /// - Returns: the version it stood at before.
     @discardableResult
-    public func setAlias(model name: String, alias: String, version: Int, expecting: Expectation = .anything, _ grant: Grant) async throws -> Int? {
+    public func setAlias(model name: String, alias: String, version: Int, expecting: Expectation = .anything, _ grant: Grant) async throws
+        -> Int?
+    {
         try grant.require(.registryWrite)
         try RegistryRules.check(alias: alias)
         return try await database.write { tx in
@@ -176,13 +191,15 @@ extension RegistryService {
                 }
             guard holds else {
                 throw KeelError(
-                    .failedPrecondition, "alias '\(alias)' of model '\(name)' stands at \(previous.map { "version \($0)" } ?? "no version"), not where it was expected",
+                    .failedPrecondition,
+                    "alias '\(alias)' of model '\(name)' stands at \(previous.map { "version \($0)" } ?? "no version"), not where it was expected",
                     hint: "read it again and decide anew")
             }
             try RegistryStore.set(tx, alias: alias, version: version, of: name)
             try tx.record(
                 "model.alias.set", on: "Model/\(name)",
-                ["alias": .string(alias), "version": .int(Int64(version)), "previous": previous.map { .int(Int64($0)) } ?? .null], by: grant)
+                ["alias": .string(alias), "version": .int(Int64(version)), "previous": previous.map { .int(Int64($0)) } ?? .null], by: grant
+            )
             return previous
         }
     }
@@ -196,7 +213,8 @@ extension RegistryService {
             guard let previous = try RegistryStore.alias(tx, name, alias) else { return }
             try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)])
             try RegistryStore.touch(tx, model: name)
-            try tx.record("model.alias.removed", on: "Model/\(name)", ["alias": .string(alias), "previous": .int(Int64(previous))], by: grant)
+            try tx.record(
+                "model.alias.removed", on: "Model/\(name)", ["alias": .string(alias), "previous": .int(Int64(previous))], by: grant)
         }
     }
 
@@ -205,7 +223,9 @@ extension RegistryService {
         try grant.require(.registryRead)
         return try await database.read { db in
             _ = try RegistryStore.model(db, name)
-            guard let version = try RegistryStore.alias(db, name, alias) else { throw KeelError.invalid("Registered model alias \(alias) not found.") }
+            guard let version = try RegistryStore.alias(db, name, alias) else {
+                throw KeelError.invalid("Registered model alias \(alias) not found.")
+            }
             return try RegistryStore.version(db, name, version)
         }
     }
@@ -249,7 +269,8 @@ public struct ModelReference: Sendable, Hashable {
             guard let number = try RegistryStore.alias(db, name, alias) else { return nil }
             return try RegistryStore.findVersion(db, name, number)
         case .latest:
-            let last = try db.row("SELECT max(version) AS version FROM registry_versions WHERE name = ?", [.string(name)])?.optionalInt("version")
+            let last = try db.row("SELECT max(version) AS version FROM registry_versions WHERE name = ?", [.string(name)])?.optionalInt(
+                "version")
             return try last.flatMap { try RegistryStore.findVersion(db, name, Int($0)) }
         }
     }

@@ -34,12 +34,15 @@ public struct RegistryService: Sendable {
     }
 
     private static func taken(_ name: String, by old: [ModelTag], for new: [ModelTag]) -> KeelError {
-        func isPrompt(_ tags: [ModelTag]) -> Bool { tags.contains { $0.key == "mlflow.prompt.is_prompt" && $0.value.lowercased() == "true" } }
+        func isPrompt(_ tags: [ModelTag]) -> Bool {
+            tags.contains { $0.key == "mlflow.prompt.is_prompt" && $0.value.lowercased() == "true" }
+        }
         func word(_ tags: [ModelTag]) -> String { isPrompt(tags) ? "Prompt" : "Registered Model" }
         if isPrompt(old) == isPrompt(new) { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
         return KeelError(
             .alreadyExists,
-            "Tried to create a \(word(new).lowercased()) with name '\(name)', but the name is already taken by a \(word(old).lowercased()). MLflow does not allow creating a model and a prompt with the same name.")
+            "Tried to create a \(word(new).lowercased()) with name '\(name)', but the name is already taken by a \(word(old).lowercased()). MLflow does not allow creating a model and a prompt with the same name."
+        )
     }
 
     public func model(name: String, _ grant: Grant) async throws -> RegisteredModel {
@@ -68,7 +71,8 @@ public struct RegistryService: Sendable {
                 throw KeelError(.alreadyExists, "Registered Model (name=\(newName)) already exists.")
             }
             try tx.execute(
-                "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?", [.string(newName), .int(tx.now.milliseconds), .string(name)])
+                "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
+                [.string(newName), .int(tx.now.milliseconds), .string(name)])
             try tx.record("model.renamed", on: "Model/\(newName)", ["previous": .string(name)], by: grant)
             return try RegistryStore.model(tx, newName)
         }
@@ -79,7 +83,9 @@ public struct RegistryService: Sendable {
         try grant.require(.registryWrite)
         let versions = try await database.read { db in
             _ = try RegistryStore.model(db, name)
-            return try db.rows("SELECT version FROM registry_versions WHERE name = ? ORDER BY version", [.string(name)]).map { Int($0.int("version")) }
+            return try db.rows("SELECT version FROM registry_versions WHERE name = ? ORDER BY version", [.string(name)]).map {
+                Int($0.int("version"))
+            }
         }
         for version in versions { try await guardUse(name, version) }
         try await database.write { tx in
@@ -134,7 +140,8 @@ enum RegistryRules {
         }
         guard name != ".", name != ".." else {
             throw .invalid(
-                "Invalid value \"\(name)\" for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(name)'")
+                "Invalid value \"\(name)\" for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(name)'"
+            )
         }
         guard name.unicodeScalars.count <= 256 else { throw .invalid("'\(path)' exceeds the maximum length of 256 characters") }
     }
@@ -147,10 +154,14 @@ enum RegistryRules {
 
     static func check(alias: String) throws(KeelError) {
         guard !alias.isEmpty else { throw .invalid("Registered model alias name cannot be empty.") }
-        guard alias.unicodeScalars.allSatisfy({ $0.properties.isAlphabetic || $0.properties.numericType != nil || $0 == "_" || $0 == "-" }) else {
-            throw .invalid("Invalid alias name: '\(alias.prefix(300))'. Names may only contain alphanumerics, underscores (_), and dashes (-).")
+        guard alias.unicodeScalars.allSatisfy({ $0.properties.isAlphabetic || $0.properties.numericType != nil || $0 == "_" || $0 == "-" })
+        else {
+            throw .invalid(
+                "Invalid alias name: '\(alias.prefix(300))'. Names may only contain alphanumerics, underscores (_), and dashes (-).")
         }
-        guard alias.unicodeScalars.count <= 255 else { throw .invalid("'Registered model alias name' exceeds the maximum length of 255 characters") }
+        guard alias.unicodeScalars.count <= 255 else {
+            throw .invalid("'Registered model alias name' exceeds the maximum length of 255 characters")
+        }
         guard alias.lowercased() != "latest" else { throw .invalid("'latest' alias name (case insensitive) is reserved.") }
         let digits = alias.dropFirst()
         if alias.lowercased().hasPrefix("v"), !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }) {

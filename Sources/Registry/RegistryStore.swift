@@ -14,7 +14,8 @@ enum RegistryStore {
     }
 
     static func findVersion(_ db: some Querying, _ name: String, _ version: Int) throws -> ModelVersion? {
-        guard let row = try db.row("SELECT * FROM registry_versions WHERE name = ? AND version = ?", [.string(name), .int(Int64(version))]) else { return nil }
+        guard let row = try db.row("SELECT * FROM registry_versions WHERE name = ? AND version = ?", [.string(name), .int(Int64(version))])
+        else { return nil }
         return try withData(db, [Self.version(row)])[0]
     }
 
@@ -26,7 +27,9 @@ enum RegistryStore {
     }
 
     static func alias(_ db: some Querying, _ name: String, _ alias: String) throws -> Int? {
-        try db.row("SELECT version FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)]).map { Int($0.int("version")) }
+        try db.row("SELECT version FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)]).map {
+            Int($0.int("version"))
+        }
     }
 
     static func latestVersions(_ db: some Querying, _ name: String) throws -> [ModelVersion] {
@@ -52,7 +55,8 @@ enum RegistryStore {
     /// Takes the next number; numbers of deleted versions are not given again.
     static func nextVersion(_ tx: Transaction, of name: String) throws -> Int {
         try tx.execute(
-            "UPDATE registry_models SET last_version = last_version + 1, updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(name)])
+            "UPDATE registry_models SET last_version = last_version + 1, updated_ms = ? WHERE name = ?",
+            [.int(tx.now.milliseconds), .string(name)])
         return Int(try tx.row("SELECT last_version FROM registry_models WHERE name = ?", [.string(name)])?.int("last_version") ?? 0)
     }
 
@@ -65,8 +69,10 @@ enum RegistryStore {
             """,
             [
                 .string(version.name), .int(Int64(version.version)), .string(version.source), .string(version.storageLocation),
-                version.runID.map(Value.string) ?? .null, version.runLink.map(Value.string) ?? .null, version.modelID.map(Value.string) ?? .null,
-                .string(version.userID), .string(version.stage.rawValue), .string(version.description), .int(version.createdAt.milliseconds),
+                version.runID.map(Value.string) ?? .null, version.runLink.map(Value.string) ?? .null,
+                version.modelID.map(Value.string) ?? .null,
+                .string(version.userID), .string(version.stage.rawValue), .string(version.description),
+                .int(version.createdAt.milliseconds),
                 .int(version.updatedAt.milliseconds),
             ])
         for tag in version.tags { try set(tx, tag, version: version.version, of: version.name) }
@@ -121,8 +127,10 @@ enum RegistryStore {
 
     static func version(_ row: SQLRow) -> ModelVersion {
         ModelVersion(
-            name: row.text("name"), version: Int(row.int("version")), source: row.text("source"), storageLocation: row.text("storage_location"),
-            runID: row.optionalText("run_id"), runLink: row.optionalText("run_link"), modelID: row.optionalText("model_id"), userID: row.text("user_id"),
+            name: row.text("name"), version: Int(row.int("version")), source: row.text("source"),
+            storageLocation: row.text("storage_location"),
+            runID: row.optionalText("run_id"), runLink: row.optionalText("run_link"), modelID: row.optionalText("model_id"),
+            userID: row.text("user_id"),
             stage: ModelStage(rawValue: row.text("stage")) ?? .none, description: row.text("description"),
             createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
@@ -131,7 +139,9 @@ enum RegistryStore {
         try models.map { model in
             var model = model
             let name = [Value.string(model.name)]
-            model.tags = try db.rows("SELECT * FROM registry_model_tags WHERE name = ? ORDER BY key", name).map { ModelTag($0.text("key"), $0.text("value")) }
+            model.tags = try db.rows("SELECT * FROM registry_model_tags WHERE name = ? ORDER BY key", name).map {
+                ModelTag($0.text("key"), $0.text("value"))
+            }
             model.aliases = try db.rows("SELECT * FROM registry_aliases WHERE name = ? ORDER BY alias", name)
                 .map { ModelAlias(alias: $0.text("alias"), version: Int($0.int("version"))) }
             model.latest = try latestVersions(db, model.name)
@@ -145,7 +155,9 @@ enum RegistryStore {
             let key: [Value] = [.string(version.name), .int(Int64(version.version))]
             version.tags = try db.rows("SELECT * FROM registry_version_tags WHERE name = ? AND version = ? ORDER BY key", key)
                 .map { ModelTag($0.text("key"), $0.text("value")) }
-            version.aliases = try db.rows("SELECT alias FROM registry_aliases WHERE name = ? AND version = ? ORDER BY alias", key).map { $0.text("alias") }
+            version.aliases = try db.rows("SELECT alias FROM registry_aliases WHERE name = ? AND version = ? ORDER BY alias", key).map {
+                $0.text("alias")
+            }
             return version
         }
     }

@@ -47,7 +47,8 @@ enum ExperimentStore {
     }
 
     static func removeTag(_ tx: Transaction, key: String, from id: String) throws -> Bool {
-        try tx.execute("DELETE FROM tracking_experiment_tags WHERE experiment_id = ? AND key = ?", [.int(try number(of: id)), .string(key)]) > 0
+        try tx.execute(
+            "DELETE FROM tracking_experiment_tags WHERE experiment_id = ? AND key = ?", [.int(try number(of: id)), .string(key)]) > 0
     }
 
     static func number(of id: String) throws -> Int64 {
@@ -81,15 +82,19 @@ enum ExperimentStore {
         return Page(items: try withTags(db, page.map(experiment)), nextToken: next)
     }
 
-    private static let columns = ["name": "e.name", "experiment_id": "e.id", "creation_time": "e.created_ms", "last_update_time": "e.updated_ms"]
+    private static let columns = [
+        "name": "e.name", "experiment_id": "e.id", "creation_time": "e.created_ms", "last_update_time": "e.updated_ms",
+    ]
 
     private static func condition(_ clause: SearchClause) throws -> SQLFragment {
         if clause.entity == .attribute {
             guard clause.key == "experiment_id" else { return clause.condition(on: columns[clause.key] ?? "e.name") }
             switch (clause.comparator, clause.operand) {
-            case (.equal, .text(let id)), (.notEqual, .text(let id)): return SQLFragment("e.id \(clause.comparator.rawValue) ?", [.int(try number(of: id))])
+            case (.equal, .text(let id)), (.notEqual, .text(let id)):
+                return SQLFragment("e.id \(clause.comparator.rawValue) ?", [.int(try number(of: id))])
             case (.inList, .list(let ids)), (.notInList, .list(let ids)):
-                return SQLFragment("e.id \(clause.comparator.rawValue) (\(SQLFragment.marks(ids.count)))", try ids.map { .int(try number(of: $0)) })
+                return SQLFragment(
+                    "e.id \(clause.comparator.rawValue) (\(SQLFragment.marks(ids.count)))", try ids.map { .int(try number(of: $0)) })
             default: throw KeelError.invalid("Invalid comparator for experiment_id: \(clause.comparator.rawValue)")
             }
         }
@@ -135,7 +140,9 @@ enum ExperimentStore {
                 "SELECT * FROM tracking_experiment_tags WHERE experiment_id IN (\(SQLFragment.marks(part.count))) ORDER BY experiment_id, key",
                 try part.map { .int(try number(of: $0.id)) }
             ) { row in
-                if let place = places[String(row.int("experiment_id"))] { out[place].tags.append(KeyValue(row.text("key"), row.text("value"))) }
+                if let place = places[String(row.int("experiment_id"))] {
+                    out[place].tags.append(KeyValue(row.text("key"), row.text("value")))
+                }
             }
         }
         return out

@@ -17,7 +17,8 @@ enum LoggedModelStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active')
             """,
             [
-                .string(model.id), .int(try ExperimentStore.number(of: model.experimentID)), .string(model.name), model.modelType.map(Value.string) ?? .null,
+                .string(model.id), .int(try ExperimentStore.number(of: model.experimentID)), .string(model.name),
+                model.modelType.map(Value.string) ?? .null,
                 model.sourceRunID.map(Value.string) ?? .null, .string(model.status.rawValue), .string(model.artifactURI),
                 .int(model.createdAt.milliseconds), .int(model.updatedAt.milliseconds),
             ])
@@ -34,7 +35,8 @@ enum LoggedModelStore {
     }
 
     static func removeTag(_ tx: Transaction, key: String, from id: String) throws -> Bool {
-        try tx.execute("DELETE FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'tag' AND key = ?", [.string(id), .string(key)]) > 0
+        try tx.execute(
+            "DELETE FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'tag' AND key = ?", [.string(id), .string(key)]) > 0
     }
 
     static func add(_ tx: Transaction, _ metric: Metric, to id: String, run: String) throws {
@@ -54,11 +56,14 @@ enum LoggedModelStore {
 
     static func set(_ tx: Transaction, status: LoggedModelStatus, of id: String) throws {
         try tx.execute(
-            "UPDATE tracking_logged_models SET status = ?, updated_ms = ? WHERE id = ?", [.string(status.rawValue), .int(tx.now.milliseconds), .string(id)])
+            "UPDATE tracking_logged_models SET status = ?, updated_ms = ? WHERE id = ?",
+            [.string(status.rawValue), .int(tx.now.milliseconds), .string(id)])
     }
 
     static func delete(_ tx: Transaction, id: String) throws {
-        try tx.execute("UPDATE tracking_logged_models SET lifecycle = 'deleted', updated_ms = ? WHERE id = ?", [.int(tx.now.milliseconds), .string(id)])
+        try tx.execute(
+            "UPDATE tracking_logged_models SET lifecycle = 'deleted', updated_ms = ? WHERE id = ?",
+            [.int(tx.now.milliseconds), .string(id)])
     }
 
     static let grammar = SearchGrammar(
@@ -71,7 +76,8 @@ enum LoggedModelStore {
 
     private static let columns = [
         "name": "m.name", "model_id": "m.id", "model_type": "m.model_type", "status": "m.status", "source_run_id": "m.source_run_id",
-        "creation_timestamp": "m.created_ms", "creation_time": "m.created_ms", "last_updated_timestamp": "m.updated_ms", "last_updated_time": "m.updated_ms",
+        "creation_timestamp": "m.created_ms", "creation_time": "m.created_ms", "last_updated_timestamp": "m.updated_ms",
+        "last_updated_time": "m.updated_ms",
     ]
 
     static func search(
@@ -129,7 +135,8 @@ enum LoggedModelStore {
 
     private static func model(_ row: SQLRow) -> LoggedModel {
         LoggedModel(
-            id: row.text("id"), experimentID: String(row.int("experiment_id")), name: row.text("name"), modelType: row.optionalText("model_type"),
+            id: row.text("id"), experimentID: String(row.int("experiment_id")), name: row.text("name"),
+            modelType: row.optionalText("model_type"),
             sourceRunID: row.optionalText("source_run_id"), status: LoggedModelStatus(rawValue: row.text("status")) ?? .pending,
             artifactURI: row.text("artifact_uri"), createdAt: Timestamp(milliseconds: row.int("created_ms")),
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
@@ -142,7 +149,8 @@ enum LoggedModelStore {
                 let item = KeyValue(row.text("key"), row.text("value"))
                 if row.text("kind") == "param" { model.params.append(item) } else { model.tags.append(item) }
             }
-            try db.forEach("SELECT * FROM tracking_logged_model_metrics WHERE model_id = ? ORDER BY key, at_ms, step", [.string(model.id)]) { row in
+            try db.forEach("SELECT * FROM tracking_logged_model_metrics WHERE model_id = ? ORDER BY key, at_ms, step", [.string(model.id)])
+            { row in
                 let stored = RunStore.metric(row)
                 func named(_ column: String) -> String? { row.text(column).isEmpty ? nil : row.text(column) }
                 let metric = Metric(

@@ -44,7 +44,8 @@ public struct Metric: Sendable, Hashable {
     public let datasetDigest: String?
 
     public init(
-        _ key: String, _ value: Double, at: Timestamp, step: Int64 = 0, modelID: String? = nil, datasetName: String? = nil, datasetDigest: String? = nil
+        _ key: String, _ value: Double, at: Timestamp, step: Int64 = 0, modelID: String? = nil, datasetName: String? = nil,
+        datasetDigest: String? = nil
     ) {
         self.key = key
         self.value = value
@@ -66,7 +67,10 @@ public struct DatasetInput: Sendable, Hashable {
     public let profile: String?
     public let tags: [KeyValue]
 
-    public init(name: String, digest: String, sourceType: String, source: String, schema: String? = nil, profile: String? = nil, tags: [KeyValue] = []) {
+    public init(
+        name: String, digest: String, sourceType: String, source: String, schema: String? = nil, profile: String? = nil,
+        tags: [KeyValue] = []
+    ) {
         self.name = name
         self.digest = digest
         self.sourceType = sourceType

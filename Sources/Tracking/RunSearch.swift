@@ -9,7 +9,8 @@ public struct ExperimentSearch: Sendable {
     public var pageSize: Int?
     public var pageToken: String?
 
-    public init(filter: String? = nil, view: ViewType = .activeOnly, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil) {
+    public init(filter: String? = nil, view: ViewType = .activeOnly, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil)
+    {
         self.filter = filter
         self.view = view
         self.orderBy = orderBy
@@ -46,9 +47,13 @@ public struct RunSearch: Sendable {
             "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "lifecycle_stage": .text,
             "start_time": .number, "end_time": .number,
         ],
-        orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "experiment_id", "lifecycle_stage"],
+        orderable: [
+            "run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "experiment_id", "lifecycle_stage",
+        ],
         listable: ["run_id"],
-        aliases: ["created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name"],
+        aliases: [
+            "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
+        ],
         entities: [.attribute, .metric, .parameter, .tag, .dataset])
 
     private static let columns = [
@@ -83,7 +88,9 @@ public struct RunSearch: Sendable {
             SELECT r.*, \(order.columns.sql) FROM tracking_runs r \(joins.map(\.sql).joined(separator: " "))
             WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
             """,
-            order.columns.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters + [.int(Int64(limit) + 1)])
+            order.columns.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters + [
+                .int(Int64(limit) + 1)
+            ])
         return Plan(statement: statement, order: order, question: question, limit: limit)
     }
 
@@ -110,7 +117,8 @@ public struct RunSearch: Sendable {
         case (.isNotNull, _): return SQLFragment("EXISTS (\(own))", [.string(clause.key)])
         case (.equal, .text(let text)):
             // The index holds the beginning of values; the whole value decides.
-            return self.own(table, clause, SQLFragment("substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value = ?", [.string(text), .string(text)]))
+            return self.own(
+                table, clause, SQLFragment("substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value = ?", [.string(text), .string(text)]))
         default: return self.own(table, clause, clause.condition(on: "x.value"))
         }
     }
@@ -118,8 +126,11 @@ public struct RunSearch: Sendable {
     /// Equality picks few runs, so the value's index leads; other comparisons look at the runs in their order.
     private static func own(_ table: String, _ clause: SearchClause, _ value: SQLFragment) -> SQLFragment {
         clause.comparator == .equal
-            ? SQLFragment("r.id IN (SELECT x.run_id FROM \(table) x WHERE x.key = ? AND \(value.sql))", [.string(clause.key)] + value.parameters)
-            : SQLFragment("EXISTS (SELECT 1 FROM \(table) x WHERE x.run_id = r.id AND x.key = ? AND \(value.sql))", [.string(clause.key)] + value.parameters)
+            ? SQLFragment(
+                "r.id IN (SELECT x.run_id FROM \(table) x WHERE x.key = ? AND \(value.sql))", [.string(clause.key)] + value.parameters)
+            : SQLFragment(
+                "EXISTS (SELECT 1 FROM \(table) x WHERE x.run_id = r.id AND x.key = ? AND \(value.sql))",
+                [.string(clause.key)] + value.parameters)
     }
 
     /// Values first, then NaN, then runs without the key, in either direction, as MLflow orders them.
@@ -137,7 +148,8 @@ public struct RunSearch: Sendable {
                 keys.append(.init("coalesce(r.end_ms, 0)", ascending: order.ascending))
             case .attribute: keys.append(.init(RunSearch.columns[order.key] ?? "r.id", ascending: order.ascending))
             case .metric:
-                joins.append(SQLFragment("LEFT JOIN tracking_latest_metrics o\(i) ON o\(i).run_id = r.id AND o\(i).key = ?", [.string(order.key)]))
+                joins.append(
+                    SQLFragment("LEFT JOIN tracking_latest_metrics o\(i) ON o\(i).run_id = r.id AND o\(i).key = ?", [.string(order.key)]))
                 keys.append(.init("CASE WHEN o\(i).value IS NULL THEN 2 ELSE o\(i).is_nan END", ascending: true))
                 keys.append(.init("coalesce(o\(i).value, 0)", ascending: order.ascending))
             case .parameter, .tag, .dataset:

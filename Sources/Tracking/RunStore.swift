@@ -31,7 +31,8 @@ enum RunStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(run.id), .int(try ExperimentStore.number(of: run.experimentID)), .string(run.name), .string(run.userID), .string(run.status.rawValue),
+                .string(run.id), .int(try ExperimentStore.number(of: run.experimentID)), .string(run.name), .string(run.userID),
+                .string(run.status.rawValue),
                 .int(run.startedAt.milliseconds), run.endedAt.map { .int($0.milliseconds) } ?? .null, .string(run.artifactURI),
                 .string(run.lifecycle.rawValue),
             ])
@@ -55,17 +56,22 @@ enum RunStore {
             "INSERT INTO tracking_params (run_id, key, value) VALUES (?, ?, ?) ON CONFLICT (run_id, key) DO NOTHING",
             [.string(id), .string(param.key), .string(param.value)])
         guard added == 0 else { return }
-        let old = try tx.row("SELECT value FROM tracking_params WHERE run_id = ? AND key = ?", [.string(id), .string(param.key)])?.text("value") ?? ""
+        let old =
+            try tx.row("SELECT value FROM tracking_params WHERE run_id = ? AND key = ?", [.string(id), .string(param.key)])?.text("value")
+            ?? ""
         guard old == param.value else {
             throw KeelError.invalid(
-                "Changing param values is not allowed. Param with key='\(param.key)' was already logged with value='\(old)' for run ID='\(id)'. Attempted logging new value '\(param.value)'.")
+                "Changing param values is not allowed. Param with key='\(param.key)' was already logged with value='\(old)' for run ID='\(id)'. Attempted logging new value '\(param.value)'."
+            )
         }
     }
 
     /// Appends to the history and, when it is the newest by step, time and value, makes it the metric's latest value.
     static func add(_ tx: Transaction, _ metric: Metric, to id: String) throws {
         let (value, isNaN) = stored(metric.value)
-        let fields: [Value] = [.string(id), .string(metric.key), .int(metric.at.milliseconds), .int(metric.step), .double(value), .int(isNaN)]
+        let fields: [Value] = [
+            .string(id), .string(metric.key), .int(metric.at.milliseconds), .int(metric.step), .double(value), .int(isNaN),
+        ]
         let added = try tx.execute(
             """
             INSERT INTO tracking_metrics (run_id, key, at_ms, step, value, is_nan) VALUES (?, ?, ?, ?, ?, ?)
@@ -108,8 +114,10 @@ enum RunStore {
             ON CONFLICT (run_id, name, digest) DO NOTHING
             """,
             [
-                .string(id), .string(input.name), .string(input.digest), input.context.map(Value.string) ?? .null, .string(input.sourceType),
-                .string(input.source), input.schema.map(Value.string) ?? .null, input.profile.map(Value.string) ?? .null, .string(tags.text),
+                .string(id), .string(input.name), .string(input.digest), input.context.map(Value.string) ?? .null,
+                .string(input.sourceType),
+                .string(input.source), input.schema.map(Value.string) ?? .null, input.profile.map(Value.string) ?? .null,
+                .string(tags.text),
             ])
     }
 
@@ -125,7 +133,8 @@ enum RunStore {
 
     static func history(_ db: some Querying, id: String, key: String, limit: Int, after token: String?) throws -> Page<Metric> {
         let order = KeysetOrder([
-            .init("at_ms", ascending: true), .init("step", ascending: true), .init("value", ascending: true), .init("is_nan", ascending: true),
+            .init("at_ms", ascending: true), .init("step", ascending: true), .init("value", ascending: true),
+            .init("is_nan", ascending: true),
         ])
         let question = "history|\(id)|\(key)"
         var conditions = SQLFragment("run_id = ? AND key = ?", [.string(id), .string(key)])
@@ -137,7 +146,8 @@ enum RunStore {
             "SELECT *, \(order.columns.sql) FROM tracking_metrics WHERE \(conditions.sql) ORDER BY \(order.orderBy.sql) LIMIT ?",
             conditions.parameters + [.int(Int64(limit) + 1)])
         let page = Array(rows.prefix(limit))
-        return Page(items: page.map(metric), nextToken: rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil)
+        return Page(
+            items: page.map(metric), nextToken: rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil)
     }
 
     /// The same runs with everything that was logged to them.
@@ -174,7 +184,9 @@ enum RunStore {
     }
 
     static func metric(_ row: SQLRow) -> Metric {
-        Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: Timestamp(milliseconds: row.int("at_ms")), step: row.int("step"))
+        Metric(
+            row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: Timestamp(milliseconds: row.int("at_ms")),
+            step: row.int("step"))
     }
 
     private static func input(_ row: SQLRow) throws -> DatasetInput {

@@ -17,15 +17,19 @@ enum TrackingLimits {
 
     static func check(key: String, path: String = "key") throws(KeelError) {
         guard !key.isEmpty else { throw .invalid("Missing value for required parameter '\(path)'.") }
-        let allowed = key.unicodeScalars.allSatisfy { $0.properties.isAlphabetic || $0.properties.numericType != nil || "_-. :/".unicodeScalars.contains($0) }
+        let allowed = key.unicodeScalars.allSatisfy {
+            $0.properties.isAlphabetic || $0.properties.numericType != nil || "_-. :/".unicodeScalars.contains($0)
+        }
         guard allowed else {
             throw .invalid(
-                "Invalid value \(quote(key)) for parameter '\(path)' supplied: Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/).")
+                "Invalid value \(quote(key)) for parameter '\(path)' supplied: Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
+            )
         }
         let normal = normalPath(key)
         guard normal == key, normal != ".", !normal.hasPrefix(".."), !normal.hasPrefix("/") else {
             throw .invalid(
-                "Invalid value \(quote(key)) for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(normal)'")
+                "Invalid value \(quote(key)) for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(normal)'"
+            )
         }
         try check(length: key, of: path, atMost: keyCharactersMax)
     }
@@ -38,14 +42,22 @@ enum TrackingLimits {
 
     static func check(count: Int, of things: String, atMost limit: Int) throws(KeelError) {
         guard count > limit else { return }
-        throw .invalid("A batch logging request can contain at most \(limit) \(things). Got \(count) \(things). Please split up \(things) across multiple requests and try again.")
+        throw .invalid(
+            "A batch logging request can contain at most \(limit) \(things). Got \(count) \(things). Please split up \(things) across multiple requests and try again."
+        )
     }
 
     /// The size of a page.
     static func page(_ asked: Int?, default standard: Int, atMost limit: Int) throws(KeelError) -> Int {
         guard let asked else { return standard }
-        guard asked >= 1 else { throw .invalid("Invalid value \(asked) for parameter 'max_results' supplied: It must be a positive integer, but got value \(asked)") }
-        guard asked <= limit else { throw .invalid("Invalid value \(asked) for parameter 'max_results' supplied: It must be at most \(limit), but got value \(asked)") }
+        guard asked >= 1 else {
+            throw .invalid(
+                "Invalid value \(asked) for parameter 'max_results' supplied: It must be a positive integer, but got value \(asked)")
+        }
+        guard asked <= limit else {
+            throw .invalid(
+                "Invalid value \(asked) for parameter 'max_results' supplied: It must be at most \(limit), but got value \(asked)")
+        }
         return asked
     }
 
@@ -60,7 +72,11 @@ enum TrackingLimits {
         var parts: [Substring] = []
         let absolute = path.hasPrefix("/")
         for part in path.split(separator: "/", omittingEmptySubsequences: true) where part != "." {
-            if part == "..", let last = parts.last, last != ".." { parts.removeLast() } else if part != ".." || !absolute { parts.append(part) }
+            if part == "..", let last = parts.last, last != ".." {
+                parts.removeLast()
+            } else if part != ".." || !absolute {
+                parts.append(part)
+            }
         }
         let joined = parts.joined(separator: "/")
         return absolute ? "/" + joined : (joined.isEmpty ? "." : joined)

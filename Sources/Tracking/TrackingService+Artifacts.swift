@@ -31,7 +31,9 @@ extension TrackingService {
     }
 
     /// The same for a logged model.
-    public func listArtifacts(loggedModelID: String, path: String? = nil, _ grant: Grant) async throws -> (rootURI: String, files: [Artifact]) {
+    public func listArtifacts(loggedModelID: String, path: String? = nil, _ grant: Grant) async throws -> (
+        rootURI: String, files: [Artifact]
+    ) {
         try grant.require(.trackingRead)
         let model = try await database.read { try LoggedModelStore.find($0, id: loggedModelID) }
         return (model.artifactURI, try await list(uri: model.artifactURI, path: path))
@@ -39,7 +41,9 @@ extension TrackingService {
 
     private func list(uri: String, path: String?) async throws -> [Artifact] {
         guard let root = TrackingService.artifactPath(of: uri) else {
-            throw KeelError(.failedPrecondition, "the artifacts are kept at \(uri), which this server does not list", hint: "list them with a client that reaches that place")
+            throw KeelError(
+                .failedPrecondition, "the artifacts are kept at \(uri), which this server does not list",
+                hint: "list them with a client that reaches that place")
         }
         let prefix = path.flatMap { $0.isEmpty ? nil : $0 }
         let folder = try TrackingService.key(prefix.map { "\(root)/\($0)" } ?? root)
@@ -91,7 +95,8 @@ extension TrackingService {
 
     private static func key(_ path: String) throws(KeelError) -> String {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && !$0.utf8.contains(0) && !$0.utf8.contains(UInt8(ascii: "\\")) }) else {
+        guard parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && !$0.utf8.contains(0) && !$0.utf8.contains(UInt8(ascii: "\\")) })
+        else {
             throw .invalid("Invalid path: '\(path.prefix(300))'", hint: "an artifact path is relative, without '.', '..' or empty parts")
         }
         return "artifacts/" + path

@@ -4,15 +4,21 @@ import Storage
 /// Models as runs leave them: what `mlflow.<flavour>.log_model` writes before anyone registers it.
 extension TrackingService {
     public func createLoggedModel(
-        experimentID: String, name: String?, modelType: String? = nil, sourceRunID: String? = nil, params: [KeyValue] = [], tags: [KeyValue] = [],
+        experimentID: String, name: String?, modelType: String? = nil, sourceRunID: String? = nil, params: [KeyValue] = [],
+        tags: [KeyValue] = [],
         _ grant: Grant
     ) async throws -> LoggedModel {
         try grant.require(.trackingWrite)
         let modelName = name.flatMap { $0.isEmpty ? nil : $0 } ?? RunNames.random()
-        guard !modelName.utf8.contains(where: { [UInt8(ascii: "/"), UInt8(ascii: ":"), UInt8(ascii: "."), UInt8(ascii: "%"), UInt8(ascii: "\""), UInt8(ascii: "'")].contains($0) })
+        guard
+            !modelName.utf8.contains(where: {
+                [UInt8(ascii: "/"), UInt8(ascii: ":"), UInt8(ascii: "."), UInt8(ascii: "%"), UInt8(ascii: "\""), UInt8(ascii: "'")]
+                    .contains($0)
+            })
         else {
             throw KeelError.invalid(
-                "Invalid model name (\(modelName.prefix(200))) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")")
+                "Invalid model name (\(modelName.prefix(200))) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")"
+            )
         }
         try TrackingLimits.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         for item in params + tags { try TrackingLimits.check(length: item.key, of: "key", atMost: TrackingLimits.keyCharactersMax) }
@@ -25,7 +31,8 @@ extension TrackingService {
             let id = "m-" + Identifier.hex32()
             let model = LoggedModel(
                 id: id, experimentID: experimentID, name: modelName, modelType: modelType, sourceRunID: sourceRunID, status: .pending,
-                artifactURI: "\(experiment.artifactLocation)/models/\(id)/artifacts", createdAt: tx.now, updatedAt: tx.now, params: params, tags: tags)
+                artifactURI: "\(experiment.artifactLocation)/models/\(id)/artifacts", createdAt: tx.now, updatedAt: tx.now, params: params,
+                tags: tags)
             try LoggedModelStore.insert(tx, model)
             try tx.record(
                 "logged_model.created", on: "LoggedModel/\(id)",
@@ -79,7 +86,8 @@ extension TrackingService {
         }
     }
 
-    private func change(_ id: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void) async throws -> LoggedModel {
+    private func change(_ id: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void) async throws -> LoggedModel
+    {
         try grant.require(.trackingWrite)
         return try await database.write { tx in
             _ = try LoggedModelStore.find(tx, id: id)
@@ -89,11 +97,13 @@ extension TrackingService {
     }
 
     public func searchLoggedModels(
-        experimentIDs: [String], filter: String? = nil, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil, _ grant: Grant
+        experimentIDs: [String], filter: String? = nil, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil,
+        _ grant: Grant
     ) async throws -> Page<LoggedModel> {
         try grant.require(.trackingRead)
         return try await database.read {
-            try LoggedModelStore.search($0, experimentIDs: experimentIDs, filter: filter, orderBy: orderBy, pageSize: pageSize, pageToken: pageToken)
+            try LoggedModelStore.search(
+                $0, experimentIDs: experimentIDs, filter: filter, orderBy: orderBy, pageSize: pageSize, pageToken: pageToken)
         }
     }
 }

@@ -17,7 +17,8 @@ extension TrackingService {
         let given = name.flatMap { $0.isEmpty ? nil : $0 }
         if let given, let tagged, given != tagged {
             throw KeelError.invalid(
-                "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='\(given)', mlflow.runName='\(tagged)').")
+                "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values (run_name='\(given)', mlflow.runName='\(tagged)')."
+            )
         }
         let runName = given ?? tagged ?? RunNames.random()
         return try await database.write { tx in
@@ -27,7 +28,8 @@ extension TrackingService {
             }
             let id = Identifier.hex32()
             let run = Run(
-                id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running, startedAt: startedAt ?? tx.now,
+                id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running,
+                startedAt: startedAt ?? tx.now,
                 endedAt: nil, artifactURI: "\(experiment.artifactLocation)/\(id)/artifacts", lifecycle: .active)
             try RunStore.insert(tx, run)
             for tag in tags where tag.key != runNameTag { try RunStore.set(tx, tag, on: id) }
@@ -77,15 +79,20 @@ extension TrackingService {
         ]
     }
 
-    public func deleteRun(id: String, _ grant: Grant) async throws { try await moveRun(id, from: .active, to: .deleted, "run.deleted", grant) }
-    public func restoreRun(id: String, _ grant: Grant) async throws { try await moveRun(id, from: .deleted, to: .active, "run.restored", grant) }
+    public func deleteRun(id: String, _ grant: Grant) async throws {
+        try await moveRun(id, from: .active, to: .deleted, "run.deleted", grant)
+    }
+    public func restoreRun(id: String, _ grant: Grant) async throws {
+        try await moveRun(id, from: .deleted, to: .active, "run.restored", grant)
+    }
 
     private func moveRun(_ id: String, from: Lifecycle, to: Lifecycle, _ kind: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
             let run = try RunStore.find(tx, id: id)
             guard run.lifecycle == from else {
-                throw KeelError.invalid("The run \(id) must be in the '\(from.rawValue)' state. Current state is \(run.lifecycle.rawValue).")
+                throw KeelError.invalid(
+                    "The run \(id) must be in the '\(from.rawValue)' state. Current state is \(run.lifecycle.rawValue).")
             }
             try RunStore.set(tx, lifecycle: to, of: id)
             try tx.record(kind, on: "Run/\(id)", ["experiment": .string(run.experimentID)], by: grant)
@@ -110,7 +117,8 @@ extension TrackingService {
             try TrackingLimits.check(length: param.value, of: "params[\(i)].value", atMost: TrackingLimits.paramCharactersMax)
             guard seen.insert(param.key).inserted else {
                 throw KeelError.invalid(
-                    "Duplicate parameter keys have been submitted: ['\(param.key)']. Please ensure the request contains only one param value per param key.")
+                    "Duplicate parameter keys have been submitted: ['\(param.key)']. Please ensure the request contains only one param value per param key."
+                )
             }
         }
         for (i, tag) in tags.enumerated() { try check(tag, path: "tags[\(i)]") }
@@ -122,15 +130,21 @@ extension TrackingService {
         }
     }
 
-    public func logMetric(runID: String, _ metric: Metric, _ grant: Grant) async throws { try await logBatch(runID: runID, metrics: [metric], grant) }
-    public func logParam(runID: String, _ param: KeyValue, _ grant: Grant) async throws { try await logBatch(runID: runID, params: [param], grant) }
+    public func logMetric(runID: String, _ metric: Metric, _ grant: Grant) async throws {
+        try await logBatch(runID: runID, metrics: [metric], grant)
+    }
+    public func logParam(runID: String, _ param: KeyValue, _ grant: Grant) async throws {
+        try await logBatch(runID: runID, params: [param], grant)
+    }
     public func setTag(runID: String, _ tag: KeyValue, _ grant: Grant) async throws { try await logBatch(runID: runID, tags: [tag], grant) }
 
     public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
             _ = try RunStore.findActive(tx, id: runID)
-            guard try RunStore.removeTag(tx, key: key, from: runID) else { throw KeelError.notFound("No tag with name: \(key) in run with id \(runID)") }
+            guard try RunStore.removeTag(tx, key: key, from: runID) else {
+                throw KeelError.notFound("No tag with name: \(key) in run with id \(runID)")
+            }
         }
     }
 
@@ -194,11 +208,13 @@ private let runNameTag = "mlflow.runName"
 /// Names for runs that have none: `calm-harbor-417`.
 enum RunNames {
     private static let qualities = [
-        "able", "bold", "brisk", "calm", "clear", "deft", "eager", "fair", "fleet", "keen", "light", "lively", "merry", "neat", "proud", "quick", "quiet",
+        "able", "bold", "brisk", "calm", "clear", "deft", "eager", "fair", "fleet", "keen", "light", "lively", "merry", "neat", "proud",
+        "quick", "quiet",
         "ready", "sturdy", "swift", "tidy", "upbeat", "wise", "zesty",
     ]
     private static let things = [
-        "anchor", "beacon", "bow", "brig", "buoy", "clipper", "compass", "cutter", "harbor", "helm", "hull", "jetty", "keel", "lagoon", "mast", "pilot",
+        "anchor", "beacon", "bow", "brig", "buoy", "clipper", "compass", "cutter", "harbor", "helm", "hull", "jetty", "keel", "lagoon",
+        "mast", "pilot",
         "quay", "rudder", "sail", "schooner", "sextant", "sloop", "tide", "yawl",
     ]
 

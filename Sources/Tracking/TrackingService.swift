@@ -56,7 +56,9 @@ public struct TrackingService: Sendable {
         do {
             return try await createExperiment(name: name, grant)
         } catch let error as KeelError where error.code == .alreadyExists {
-            guard let found = try await database.read({ try ExperimentStore.find($0, name: name) }), found.lifecycle == .active else { throw error }
+            guard let found = try await database.read({ try ExperimentStore.find($0, name: name) }), found.lifecycle == .active else {
+                throw error
+            }
             return found.id
         }
     }
@@ -104,7 +106,8 @@ public struct TrackingService: Sendable {
                 throw KeelError(.alreadyExists, "Experiment(name=\(name)) already exists.")
             }
             try ExperimentStore.update(tx, id: id, name: name, lifecycle: .active)
-            try tx.record("experiment.updated", on: "Experiment/\(id)", ["name": .string(name), "previous": .string(experiment.name)], by: grant)
+            try tx.record(
+                "experiment.updated", on: "Experiment/\(id)", ["name": .string(name), "previous": .string(experiment.name)], by: grant)
         }
     }
 

@@ -79,7 +79,8 @@ public struct Expression: Sendable, Hashable, CustomStringConvertible {
     public func holds(_ numbers: [String: Double?]) throws(KeelError) -> Bool? {
         let typed = try typed(known: numbers.keys.sorted()) { numbers[$0] == nil ? nil : .float64 }
         guard typed.type == .bool else {
-            throw .invalid("'\(text.prefix(200))' is not a condition: its value is a \(typed.type)", hint: "compare it, as in 'auc >= 0.75'")
+            throw .invalid(
+                "'\(text.prefix(200))' is not a condition: its value is a \(typed.type)", hint: "compare it, as in 'auc >= 0.75'")
         }
         if case .bool(let result) = try evaluate(numbers: numbers) { return result }
         return nil
@@ -109,10 +110,21 @@ struct Syntax: Sendable {
     let depth: Int
 }
 
-enum ArithmeticOperator: String, Sendable { case add = "+", subtract = "-", multiply = "*", divide = "/", remainder = "%" }
+enum ArithmeticOperator: String, Sendable {
+    case add = "+"
+    case subtract = "-"
+    case multiply = "*"
+    case divide = "/"
+    case remainder = "%"
+}
 
 enum ComparisonOperator: String, Sendable {
-    case equal = "=", notEqual = "<>", less = "<", lessOrEqual = "<=", greater = ">", greaterOrEqual = ">="
+    case equal = "="
+    case notEqual = "<>"
+    case less = "<"
+    case lessOrEqual = "<="
+    case greater = ">"
+    case greaterOrEqual = ">="
 
     @inline(__always) func holds<T: Comparable>(_ a: T, _ b: T) -> Bool {
         switch self {

@@ -34,7 +34,8 @@ public enum ExpressionFunction: String, Sendable, CaseIterable {
         case .upper: ("upper(text) → string", "capital letters, one for one")
         case .trim: ("trim(text) → string", "without blanks, tabs and line ends on both sides")
         case .length: ("length(text) → int64", "the number of Unicode scalars")
-        case .substr: ("substr(text, start[, count]) → string", "from the start-th character (1 is the first); start and count are literals")
+        case .substr:
+            ("substr(text, start[, count]) → string", "from the start-th character (1 is the first); start and count are literals")
         case .concat: ("concat(text, …) → string", "one after another; null counts as empty")
         case .contains: ("contains(text, part) → bool", "whether the part is in the text")
         case .startsWith: ("starts_with(text, part) → bool", "whether the text begins with the part")

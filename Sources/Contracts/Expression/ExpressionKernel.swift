@@ -1,5 +1,5 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// The arithmetic that both evaluators share; NaN stands for null.
@@ -18,6 +18,8 @@ enum ExpressionKernel {
 
     /// Null on overflow and on division by zero.
     @inline(__always) static func arithmetic(_ operation: ArithmeticOperator, _ a: Int64, _ b: Int64) -> Int64? {
+        // The quotient of int64's minimum by −1 overflows, but not the remainder.
+        if operation == .remainder, b == -1 { return 0 }
         let (value, overflow): (Int64, Bool)
         switch operation {
         case .add: (value, overflow) = a.addingReportingOverflow(b)
@@ -138,7 +140,8 @@ enum ExpressionKernel {
     static func trim(_ text: String) -> String {
         let blanks: Set<UInt8> = [32, 9, 10, 13]
         let bytes = Array(text.utf8)
-        guard let first = bytes.firstIndex(where: { !blanks.contains($0) }), let last = bytes.lastIndex(where: { !blanks.contains($0) }) else { return "" }
+        guard let first = bytes.firstIndex(where: { !blanks.contains($0) }), let last = bytes.lastIndex(where: { !blanks.contains($0) })
+        else { return "" }
         return String(decoding: bytes[first...last], as: UTF8.self)
     }
 

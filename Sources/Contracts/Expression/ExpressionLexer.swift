@@ -72,7 +72,10 @@ struct ExpressionLexer {
             i += symbol.utf8.count
             return ExpressionToken(kind: .symbol(symbol), position: start)
         }
-        let hints: [UInt8: String] = [UInt8(ascii: "&"): "write AND", UInt8(ascii: "|"): "write OR, and concat(a, b) for texts", UInt8(ascii: "!"): "write NOT, or <> for 'differs'"]
+        let hints: [UInt8: String] = [
+            UInt8(ascii: "&"): "write AND", UInt8(ascii: "|"): "write OR, and concat(a, b) for texts",
+            UInt8(ascii: "!"): "write NOT, or <> for 'differs'",
+        ]
         throw failure("'\(UnicodeScalar(c))' is not part of an expression", at: start, hint: hints[c])
     }
 
@@ -134,7 +137,9 @@ struct ExpressionLexer {
             digits()
         }
         let written = String(decoding: bytes[start..<i], as: UTF8.self)
-        guard let value = Double(written), value.isFinite else { throw failure("'\(written)' is not a number that float64 can hold", at: start) }
+        guard let value = Double(written), value.isFinite else {
+            throw failure("'\(written)' is not a number that float64 can hold", at: start)
+        }
         let unitStart = i
         while i < bytes.count, ExpressionLexer.isLetter(bytes[i]) || ExpressionLexer.isDigit(bytes[i]) { i += 1 }
         if i > unitStart {
@@ -160,6 +165,7 @@ struct ExpressionLexer {
             let word = bytes[j...].prefix { ExpressionLexer.isLetter($0) || ExpressionLexer.isDigit($0) }
             return !ExpressionLexer.continuations.contains(String(decoding: word, as: UTF8.self).uppercased())
         }
-        return ExpressionLexer.isDigit(c) || ExpressionLexer.isQuote(c) || c == UInt8(ascii: "(") || c == UInt8(ascii: ".") || c == UInt8(ascii: "'")
+        return ExpressionLexer.isDigit(c) || ExpressionLexer.isQuote(c) || c == UInt8(ascii: "(") || c == UInt8(ascii: ".")
+            || c == UInt8(ascii: "'")
     }
 }

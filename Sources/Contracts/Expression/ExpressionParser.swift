@@ -156,7 +156,8 @@ struct ExpressionParser {
 
     private mutating func sum() throws(KeelError) -> Syntax {
         var left = try product()
-        while case .symbol(let symbol) = current.kind, symbol == "+" || symbol == "-", let operation = ArithmeticOperator(rawValue: symbol) {
+        while case .symbol(let symbol) = current.kind, symbol == "+" || symbol == "-", let operation = ArithmeticOperator(rawValue: symbol)
+        {
             let position = current.position
             advance()
             let right = try product()
@@ -167,7 +168,9 @@ struct ExpressionParser {
 
     private mutating func product() throws(KeelError) -> Syntax {
         var left = try unary()
-        while case .symbol(let symbol) = current.kind, ["*", "/", "%"].contains(symbol), let operation = ArithmeticOperator(rawValue: symbol) {
+        while case .symbol(let symbol) = current.kind, ["*", "/", "%"].contains(symbol),
+            let operation = ArithmeticOperator(rawValue: symbol)
+        {
             let position = current.position
             advance()
             let right = try unary()
@@ -238,7 +241,9 @@ struct ExpressionParser {
         }
         let arguments = try list()
         guard function.arity.contains(arguments.count) else {
-            throw failure("\(function.rawValue) does not take \(arguments.count) argument\(arguments.count == 1 ? "" : "s")", at: position, hint: function.help.signature)
+            throw failure(
+                "\(function.rawValue) does not take \(arguments.count) argument\(arguments.count == 1 ? "" : "s")", at: position,
+                hint: function.help.signature)
         }
         return try node(.call(function, arguments), position, over: arguments)
     }

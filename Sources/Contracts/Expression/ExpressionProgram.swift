@@ -19,7 +19,9 @@ struct ExpressionProgram: Sendable {
         case calendar(ExpressionFunction)
         case epoch
         case dateToTimestamp
-        case least(Int), greatest(Int), coalesce(Int)
+        case least(Int)
+        case greatest(Int)
+        case coalesce(Int)
         case nullif
     }
 
@@ -212,7 +214,10 @@ struct ExpressionProgram: Sendable {
             stack[top] = instant(stack[top]).flatMap { ExpressionKernel.shift($0, seconds: stack[top + 1]) }.map(Double.init) ?? .nan
         case .elapsed:
             top -= 1
-            guard let a = instant(stack[top]), let b = instant(stack[top + 1]) else { return stack[top] = .nan }
+            guard let a = instant(stack[top]), let b = instant(stack[top + 1]) else {
+                stack[top] = .nan
+                return
+            }
             stack[top] = ExpressionKernel.elapsed(a, b)
         case .dateToTimestamp: stack[top] *= 86_400_000_000
         case .epoch: stack[top] /= 1_000_000

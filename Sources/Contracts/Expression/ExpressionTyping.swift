@@ -87,7 +87,9 @@ struct ExpressionTyping {
                 "there is no '\(name.prefix(100))'", position,
                 hint: nearest(name, in: known).map { "did you mean '\($0)'?" } ?? (known.isEmpty ? nil : "there are: \(shown)"))
         }
-        guard let scalar = ScalarType(type) else { throw failure("'\(name.prefix(100))' is a \(type), which expressions cannot use", position) }
+        guard let scalar = ScalarType(type) else {
+            throw failure("'\(name.prefix(100))' is a \(type), which expressions cannot use", position)
+        }
         if let slot = slotOf[name] { return (.column(slot, scalar), scalar) }
         slotOf[name] = slots.count
         slots.append((name, type))
@@ -110,7 +112,9 @@ struct ExpressionTyping {
         }
     }
 
-    private mutating func arithmetic(_ operation: ArithmeticOperator, _ left: Syntax, _ right: Syntax, _ position: Int) throws(KeelError) -> Typed {
+    private mutating func arithmetic(_ operation: ArithmeticOperator, _ left: Syntax, _ right: Syntax, _ position: Int) throws(KeelError)
+        -> Typed
+    {
         let (a, b) = (try type(left), try type(right))
         let (aIsTime, bIsTime) = (a.type?.isTime ?? false, b.type?.isTime ?? false)
         if operation == .subtract, aIsTime, bIsTime || isText(b.node) {
@@ -122,14 +126,18 @@ struct ExpressionTyping {
         let (aIsNumber, bIsNumber) = (a.type?.isNumber ?? true, b.type?.isNumber ?? true)
         if aIsTime, bIsNumber, operation == .add || operation == .subtract {
             let seconds = try convert(b, to: .float, right.position)
-            return (.shift(try convert(a, to: .timestamp, left.position), seconds: operation == .add ? seconds : .negate(seconds, .float)), .timestamp)
+            return (
+                .shift(try convert(a, to: .timestamp, left.position), seconds: operation == .add ? seconds : .negate(seconds, .float)),
+                .timestamp
+            )
         }
         if bIsTime, aIsNumber, operation == .add {
             return (.shift(try convert(b, to: .timestamp, right.position), seconds: try convert(a, to: .float, left.position)), .timestamp)
         }
         guard aIsNumber, bIsNumber else {
             throw failure(
-                "'\(operation.rawValue)' does not work on \(name(a.type)) and \(name(b.type))", position, hint: advice(aIsNumber ? b.type : a.type))
+                "'\(operation.rawValue)' does not work on \(name(a.type)) and \(name(b.type))", position,
+                hint: advice(aIsNumber ? b.type : a.type))
         }
         let kind: ScalarType = operation != .divide && a.type == .int && b.type == .int ? .int : .float
         return (.arithmetic(operation, try convert(a, to: kind, left.position), try convert(b, to: kind, right.position), kind), kind)
@@ -160,7 +168,9 @@ struct ExpressionTyping {
         return (nodes, common)
     }
 
-    private func isDay(_ node: TypedNode) -> Bool { if case .constant(.string(let text), _) = node { text.utf8.count == 10 } else { false } }
+    private func isDay(_ node: TypedNode) -> Bool {
+        if case .constant(.string(let text), _) = node { text.utf8.count == 10 } else { false }
+    }
 
     private func convert(_ value: Typed, to wanted: ScalarType, _ position: Int) throws(KeelError) -> TypedNode {
         guard let type = value.type else { return .constant(.null, wanted) }
@@ -175,11 +185,13 @@ struct ExpressionTyping {
             }
             if wanted == .timestamp { return .constant(.timestamp(time), .timestamp) }
             return .constant(.date(Int32(truncatingIfNeeded: floorDivide(time.microseconds, 86_400_000_000))), .date)
-        default: throw failure("a \(name(wanted)) is needed here, not a \(name(type))", position, hint: wanted.isNumber ? advice(type) : nil)
+        default:
+            throw failure("a \(name(wanted)) is needed here, not a \(name(type))", position, hint: wanted.isNumber ? advice(type) : nil)
         }
     }
 
-    private mutating func choose(_ conditions: [TypedNode], _ values: [Syntax], _ user: String, _ position: Int) throws(KeelError) -> Typed {
+    private mutating func choose(_ conditions: [TypedNode], _ values: [Syntax], _ user: String, _ position: Int) throws(KeelError) -> Typed
+    {
         let (nodes, kind) = try unify(values, user, position)
         let branches = zip(conditions, nodes).map { (condition: $0, value: $1) }
         return (.choose(branches, otherwise: nodes[conditions.count], kind), kind)
@@ -192,7 +204,8 @@ struct ExpressionTyping {
             let inner = try type(arguments[0])
             let kind = inner.type ?? .float
             guard kind.isNumber else {
-                throw failure("\(function.rawValue) needs a number, not a \(name(kind))", arguments[0].position, hint: function.help.signature)
+                throw failure(
+                    "\(function.rawValue) needs a number, not a \(name(kind))", arguments[0].position, hint: function.help.signature)
             }
             var nodes = [try convert(inner, to: kind, arguments[0].position)]
             if arguments.count == 2 { nodes.append(.constant(.int(try wholeLiteral(arguments[1], -15...15, function)), .int)) }
@@ -230,13 +243,16 @@ struct ExpressionTyping {
         }
     }
 
-    private mutating func all(_ arguments: [Syntax], _ wanted: ScalarType, _ function: ExpressionFunction) throws(KeelError) -> [TypedNode] {
+    private mutating func all(_ arguments: [Syntax], _ wanted: ScalarType, _ function: ExpressionFunction) throws(KeelError) -> [TypedNode]
+    {
         var nodes: [TypedNode] = []
         for argument in arguments {
             let inner = try type(argument)
             let readable = inner.type == nil || inner.type == wanted || (inner.type == .int && wanted == .float)
             guard readable || (inner.type == .date && wanted == .timestamp) || (isText(inner.node) && wanted == .timestamp) else {
-                throw failure("\(function.rawValue) needs a \(name(wanted)), not a \(name(inner.type))", argument.position, hint: function.help.signature)
+                throw failure(
+                    "\(function.rawValue) needs a \(name(wanted)), not a \(name(inner.type))", argument.position,
+                    hint: function.help.signature)
             }
             nodes.append(try convert(inner, to: wanted, argument.position))
         }
@@ -252,7 +268,8 @@ struct ExpressionTyping {
         }
         guard let value, range.contains(value) else {
             throw failure(
-                "\(function.rawValue) needs a whole number from \(range.lowerBound) to \(range.upperBound) written out here", syntax.position,
+                "\(function.rawValue) needs a whole number from \(range.lowerBound) to \(range.upperBound) written out here",
+                syntax.position,
                 hint: function.help.signature)
         }
         return value

@@ -7,7 +7,7 @@ extension TypedNode {
         case .asFloat(let inner):
             if case .int(let v) = inner.evaluate(slots) { return .double(Double(v)) }
             return .null
-        case .asTimestamp(let inner): return inner.evaluate(slots).time.map(Value.timestamp) ?? .null
+        case .asTimestamp(let inner): return TypedNode.midnight(inner.evaluate(slots))
         case .negate(let inner, _):
             switch inner.evaluate(slots) {
             case .int(let v): return v == .min ? .null : .int(-v)
@@ -63,9 +63,18 @@ extension TypedNode {
 
     private func truth(_ slots: (Int) -> Value) -> Bool? { if case .bool(let v) = evaluate(slots) { v } else { nil } }
 
-    private static func and(_ a: Bool?, _ b: Bool?) -> Value { a == false || b == false ? .bool(false) : a == nil || b == nil ? .null : .bool(true) }
+    private static func and(_ a: Bool?, _ b: Bool?) -> Value {
+        a == false || b == false ? .bool(false) : a == nil || b == nil ? .null : .bool(true)
+    }
 
     private static func number(_ x: Double) -> Value { x.isFinite ? .double(x) : .null }
+
+    /// A date as an instant; null beyond the range of instants.
+    private static func midnight(_ value: Value) -> Value {
+        guard case .date(let days) = value else { return .null }
+        let (microseconds, overflow) = Int64(days).multipliedReportingOverflow(by: 86_400_000_000)
+        return overflow ? .null : .timestamp(Timestamp(microseconds: microseconds))
+    }
 
     /// A column's value in the type the tree expects; anything else is null.
     private static func fit(_ value: Value, _ type: ScalarType) -> Value {
@@ -74,7 +83,7 @@ extension TypedNode {
         case (.float, .double(let v)): number(v)
         case (.float, .int(let v)): .double(Double(v))
         case (.int, .double(let v)): Int64(exactly: v).map(Value.int) ?? .null
-        case (.timestamp, .date): value.time.map(Value.timestamp) ?? .null
+        case (.timestamp, .date): midnight(value)
         default: .null
         }
     }
@@ -115,7 +124,9 @@ extension TypedNode {
             guard let text = arguments[0].evaluate(slots).text, let part = arguments[1].evaluate(slots).text else { return .null }
             return .bool(function == .contains ? ExpressionKernel.contains(text, part) : text.utf8.starts(with: part.utf8))
         case .power:
-            guard case .double(let x) = arguments[0].evaluate(slots), case .double(let y) = arguments[1].evaluate(slots) else { return .null }
+            guard case .double(let x) = arguments[0].evaluate(slots), case .double(let y) = arguments[1].evaluate(slots) else {
+                return .null
+            }
             return number(ExpressionKernel.number(.power, x, y))
         default: return of(function, arguments[0].evaluate(slots), arguments.dropFirst())
         }

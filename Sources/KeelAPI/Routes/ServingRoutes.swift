@@ -22,21 +22,21 @@ func addServingRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
         try reader.finish()
         let grant = try await context.authorize(force ? .releasesForce : .releasesDeploy, on: "Endpoint/\(name)")
         let release = try await platform.releasing.release(
-            model, to: name, force: force, reason: reason ?? "asked by \(grant.caller.name)", eventTime: .systemNow(), by: grant.caller)
+            model, to: name, force: force, reason: reason ?? "asked by \(grant.caller.name)", by: grant.caller)
         return Response(release.json)
     }
     router.post("/endpoints/:name/rollback") { request, context -> Response in
         let name = try context.name()
         let reader = try FieldReader(try await request.json(), path: "")
-        let to = try reader.optionalInt("to")
+        let (to, reason) = (try reader.optionalInt("to"), try reader.optionalString("reason"))
         try reader.finish()
         let grant = try await context.authorize(.releasesDeploy, on: "Endpoint/\(name)")
-        return Response(["release": .int(Int64(try await platform.deployments.rollback(endpoint: name, to: to, grant)))])
+        return Response(try await platform.deployments.rollback(endpoint: name, to: to, reason: reason ?? "by hand", grant).json)
     }
     router.post("/endpoints/:name/promote") { _, context -> Response in
         let name = try context.name()
         let grant = try await context.authorize(.releasesDeploy, on: "Endpoint/\(name)")
-        return Response(["release": .int(Int64(try await platform.deployments.promote(endpoint: name, grant)))])
+        return Response(try await platform.deployments.promote(endpoint: name, grant).json)
     }
     router.get("/endpoints/:name/performance") { request, context -> Response in
         let name = try context.name()
@@ -57,7 +57,7 @@ func addServingRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
             labels.append(LabelInput(id: id, value: value, at: at.flatMap { Timestamp($0) }))
         }
         try reader.finish()
-        let counts = try await platform.label(labels, grant)
+        let counts = try await platform.runtime.label(labels, grant)
         return Response(["accepted": .int(Int64(labels.count)), "joined": .int(Int64(counts.joined)), "unknown": .int(Int64(counts.unknown))])
     }
     router.get("/monitors/:name/windows") { request, context -> Response in

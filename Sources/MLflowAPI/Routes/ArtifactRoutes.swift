@@ -22,7 +22,8 @@ func addArtifactProxyRoutes(_ group: RouterGroup<KeelContext>, _ tracking: Track
                 try await tracking.readArtifact(path: path, grant) { part in try await writer.write(ByteBuffer(bytes: part)) }
                 try await writer.finish(nil)
             }
-            return Response(status: .ok, headers: [.contentType: "application/octet-stream", .contentDisposition: "attachment"], body: body)
+            return Response(
+                status: .ok, headers: [.contentType: "application/octet-stream", .contentDisposition: "attachment"], body: body)
         } catch { return MLflowRoutes.failure(error) }
     }
     group.put("artifacts/**") { request, context in

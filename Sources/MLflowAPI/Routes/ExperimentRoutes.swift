@@ -17,9 +17,12 @@ func addExperimentRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     let search: MLflowRoutes.Handler = { request, grant in
         let page = try await tracking.searchExperiments(
             ExperimentSearch(
-                filter: request.optionalText("filter"), view: request.word("view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
+                filter: request.optionalText("filter"), view: request.word("view_type", ViewType.self) ?? .activeOnly,
+                orderBy: request.texts("order_by"),
                 pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token")), grant)
-        return object([("experiments", list(page.items.map(TrackingWire.experiment))), ("next_page_token", page.nextToken.map(JSON.string))])
+        return object([
+            ("experiments", list(page.items.map(TrackingWire.experiment))), ("next_page_token", page.nextToken.map(JSON.string)),
+        ])
     }
     routes.get("experiments/search", .trackingRead, search)
     routes.post("experiments/search", .trackingRead, search)

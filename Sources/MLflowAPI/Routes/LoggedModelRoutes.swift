@@ -10,7 +10,9 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return ["model": TrackingWire.loggedModel(model)]
     }
     routes.post("logged-models/search", .trackingRead) { request, grant in
-        let order = try request.objects("order_by").map { "\(try $0.text("field_name"))\(try $0.flag("ascending", default: true) ? "" : " DESC")" }
+        let order = try request.objects("order_by").map {
+            "\(try $0.text("field_name"))\(try $0.flag("ascending", default: true) ? "" : " DESC")"
+        }
         let page = try await tracking.searchLoggedModels(
             experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"), orderBy: order,
             pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token"), grant)
@@ -20,8 +22,12 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         ["model": TrackingWire.loggedModel(try await tracking.loggedModel(id: request.text("model_id"), grant))]
     }
     routes.patch("logged-models/{model_id}", .trackingWrite) { request, grant in
-        guard let status = try request.word("status", LoggedModelStatus.self) else { throw KeelError.invalid("Missing value for required parameter 'status'.") }
-        return ["model": TrackingWire.loggedModel(try await tracking.finalizeLoggedModel(id: request.text("model_id"), status: status, grant))]
+        guard let status = try request.word("status", LoggedModelStatus.self) else {
+            throw KeelError.invalid("Missing value for required parameter 'status'.")
+        }
+        return [
+            "model": TrackingWire.loggedModel(try await tracking.finalizeLoggedModel(id: request.text("model_id"), status: status, grant))
+        ]
     }
     routes.delete("logged-models/{model_id}", .trackingWrite) { request, grant in
         try await tracking.deleteLoggedModel(id: request.text("model_id"), grant)

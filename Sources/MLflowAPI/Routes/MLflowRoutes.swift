@@ -22,8 +22,10 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
             await MLflowRoutes.answering {
                 _ = try await context.authorize(.trackingRead)
                 return [
-                    "store_type": "SqlStore", "workspaces_enabled": false, "trace_archival_enabled": false, "multipart_uploads_enabled": false,
-                    "multipart_downloads_enabled": false, "presigned_upload_run_id_supported": false, "presigned_upload_model_id_supported": false,
+                    "store_type": "SqlStore", "workspaces_enabled": false, "trace_archival_enabled": false,
+                    "multipart_uploads_enabled": false,
+                    "multipart_downloads_enabled": false, "presigned_upload_run_id_supported": false,
+                    "presigned_upload_model_id_supported": false,
                     "artifact_serving_enabled": true, "features_enabled": ["gateway": false],
                 ]
             }
@@ -36,7 +38,7 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
 }
 
 /// One family of routes: each names its method, its path and what the caller must be allowed to do, and turns a request into an answer.
-struct MLflowRoutes: Sendable {
+struct MLflowRoutes {
     typealias Handler = @Sendable (MLflowRequest, Grant) async throws -> JSON
 
     let group: RouterGroup<KeelContext>
@@ -81,7 +83,9 @@ struct MLflowRoutes: Sendable {
             if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
             let body: ByteBuffer
             do { body = try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
-            fields = try body.readableBytes == 0 ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
+            fields =
+                try body.readableBytes == 0
+                ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
         }
         var json = fields.fields
         for (key, value) in context.parameters { json[String(key)] = .string(Query.decode(value)) }

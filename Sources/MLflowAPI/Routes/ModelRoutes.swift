@@ -13,14 +13,20 @@ func addModelRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
     }
     routes.get("registered-models/search", .registryRead) { request, grant in
         let page = try await registry.searchModels(search(request), grant)
-        return object([("registered_models", list(page.items.map(RegistryWire.model))), ("next_page_token", page.nextToken.map(JSON.string))])
+        return object([
+            ("registered_models", list(page.items.map(RegistryWire.model))), ("next_page_token", page.nextToken.map(JSON.string)),
+        ])
     }
     routes.patch("registered-models/update", .registryWrite) { request, grant in
-        let model = try await registry.updateModel(name: request.text("name"), description: request.optionalText("description") ?? "", grant)
+        let model = try await registry.updateModel(
+            name: request.text("name"), description: request.optionalText("description") ?? "", grant)
         return ["registered_model": RegistryWire.model(model)]
     }
     routes.post("registered-models/rename", .registryWrite) { request, grant in
-        ["registered_model": RegistryWire.model(try await registry.renameModel(name: request.text("name"), to: request.text("new_name"), grant))]
+        [
+            "registered_model": RegistryWire.model(
+                try await registry.renameModel(name: request.text("name"), to: request.text("new_name"), grant))
+        ]
     }
     routes.delete("registered-models/delete", .registryWrite) { request, grant in
         try await registry.deleteModel(name: request.text("name"), grant)
@@ -35,7 +41,8 @@ func addModelRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
         return .object([])
     }
     routes.post("registered-models/alias", .registryWrite) { request, grant in
-        try await registry.setAlias(model: request.text("name"), alias: request.text("alias"), version: RegistryWire.versionNumber(request), grant)
+        try await registry.setAlias(
+            model: request.text("name"), alias: request.text("alias"), version: RegistryWire.versionNumber(request), grant)
         return .object([])
     }
     routes.delete("registered-models/alias", .registryWrite) { request, grant in
@@ -43,7 +50,10 @@ func addModelRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
         return .object([])
     }
     routes.get("registered-models/alias", .registryRead) { request, grant in
-        ["model_version": RegistryWire.version(try await registry.version(model: request.text("name"), alias: request.text("alias"), grant))]
+        [
+            "model_version": RegistryWire.version(
+                try await registry.version(model: request.text("name"), alias: request.text("alias"), grant))
+        ]
     }
     let latest: MLflowRoutes.Handler = { request, grant in
         let stages = try request.texts("stages").map { try RegistryWire.stage($0) }
@@ -63,7 +73,10 @@ func addVersionRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
         return ["model_version": RegistryWire.version(version)]
     }
     routes.get("model-versions/get", .registryRead) { request, grant in
-        ["model_version": RegistryWire.version(try await registry.version(model: request.text("name"), version: RegistryWire.versionNumber(request), grant))]
+        [
+            "model_version": RegistryWire.version(
+                try await registry.version(model: request.text("name"), version: RegistryWire.versionNumber(request), grant))
+        ]
     }
     routes.get("model-versions/get-download-uri", .registryRead) { request, grant in
         let version = try await registry.version(model: request.text("name"), version: RegistryWire.versionNumber(request), grant)
@@ -71,11 +84,14 @@ func addVersionRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
     }
     routes.get("model-versions/search", .registryRead) { request, grant in
         let page = try await registry.searchVersions(search(request), grant)
-        return object([("model_versions", list(page.items.map(RegistryWire.version))), ("next_page_token", page.nextToken.map(JSON.string))])
+        return object([
+            ("model_versions", list(page.items.map(RegistryWire.version))), ("next_page_token", page.nextToken.map(JSON.string)),
+        ])
     }
     routes.patch("model-versions/update", .registryWrite) { request, grant in
         let version = try await registry.updateVersion(
-            model: request.text("name"), version: RegistryWire.versionNumber(request), description: request.optionalText("description") ?? "", grant)
+            model: request.text("name"), version: RegistryWire.versionNumber(request),
+            description: request.optionalText("description") ?? "", grant)
         return ["model_version": RegistryWire.version(version)]
     }
     routes.delete("model-versions/delete", .registryWrite) { request, grant in
@@ -89,17 +105,20 @@ func addVersionRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
         return ["model_version": RegistryWire.version(version)]
     }
     routes.post("model-versions/set-tag", .registryWrite) { request, grant in
-        try await registry.setTag(model: request.text("name"), version: RegistryWire.versionNumber(request), RegistryWire.tag(request), grant)
+        try await registry.setTag(
+            model: request.text("name"), version: RegistryWire.versionNumber(request), RegistryWire.tag(request), grant)
         return .object([])
     }
     routes.delete("model-versions/delete-tag", .registryWrite) { request, grant in
-        try await registry.deleteTag(model: request.text("name"), version: RegistryWire.versionNumber(request), key: request.text("key"), grant)
+        try await registry.deleteTag(
+            model: request.text("name"), version: RegistryWire.versionNumber(request), key: request.text("key"), grant)
         return .object([])
     }
 }
 
 private func search(_ request: MLflowRequest) throws -> RegistrySearch {
     RegistrySearch(
-        filter: try request.optionalText("filter"), orderBy: try request.texts("order_by"), pageSize: try request.optionalCount("max_results"),
+        filter: try request.optionalText("filter"), orderBy: try request.texts("order_by"),
+        pageSize: try request.optionalCount("max_results"),
         pageToken: try request.optionalText("page_token"))
 }

@@ -29,11 +29,13 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
 private func addRunLifeRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post("runs/create", .trackingWrite) { request, grant in
         let run = try await tracking.createRun(
-            experimentID: request.optionalText("experiment_id") ?? "0", name: request.optionalText("run_name"), userID: request.optionalText("user_id"),
+            experimentID: request.optionalText("experiment_id") ?? "0", name: request.optionalText("run_name"),
+            userID: request.optionalText("user_id"),
             startedAt: request.optionalTime("start_time"), tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
         return ["run": TrackingWire.run(run)]
     }
-    routes.get("runs/get", .trackingRead) { request, grant in ["run": TrackingWire.run(try await tracking.run(id: request.runID(), grant))] }
+    routes.get("runs/get", .trackingRead) { request, grant in ["run": TrackingWire.run(try await tracking.run(id: request.runID(), grant))]
+    }
     routes.post("runs/update", .trackingWrite) { request, grant in
         let run = try await tracking.updateRun(
             id: request.runID(), status: request.word("status", RunStatus.self), endedAt: request.optionalTime("end_time"),
@@ -69,11 +71,13 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
     }
     routes.post("runs/log-batch", .trackingWrite) { request, grant in
         guard request.bodyBytes <= batchBytesMax else {
-            throw KeelError.invalid("Batched logging API requests must be at most \(batchBytesMax) bytes, got a request of size \(request.bodyBytes).")
+            throw KeelError.invalid(
+                "Batched logging API requests must be at most \(batchBytesMax) bytes, got a request of size \(request.bodyBytes).")
         }
         try await tracking.logBatch(
             runID: request.runID(), metrics: request.objects("metrics").map { try TrackingWire.metric($0) },
-            params: request.objects("params").map { try TrackingWire.keyValue($0) }, tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
+            params: request.objects("params").map { try TrackingWire.keyValue($0) },
+            tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
         return .object([])
     }
     routes.post("runs/log-inputs", .trackingWrite) { request, grant in

@@ -136,7 +136,8 @@ struct MLflowRequest {
     func word<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T? where T.RawValue == String {
         guard let text = try optionalText(name) else { return nil }
         guard let word = T(rawValue: text) else {
-            throw .invalid("Invalid value \"\(text.prefix(100))\" for parameter '\(name)' supplied: one of \(T.allCases.map(\.rawValue)) is expected")
+            throw .invalid(
+                "Invalid value \"\(text.prefix(100))\" for parameter '\(name)' supplied: one of \(T.allCases.map(\.rawValue)) is expected")
         }
         return word
     }
@@ -146,6 +147,8 @@ struct MLflowRequest {
     }
 
     private func wrong(_ name: String, _ value: JSON, _ expected: String) -> KeelError {
-        .invalid("Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied: Value was of type '\(value.kind)', but \(expected) is expected. See the API docs for more information about request parameters.")
+        .invalid(
+            "Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied: Value was of type '\(value.kind)', but \(expected) is expected. See the API docs for more information about request parameters."
+        )
     }
 }

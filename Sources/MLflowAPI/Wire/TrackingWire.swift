@@ -5,7 +5,8 @@ import Tracking
 enum TrackingWire {
     static func experiment(_ experiment: Experiment) -> JSON {
         object([
-            ("experiment_id", .string(experiment.id)), ("name", .string(experiment.name)), ("artifact_location", .string(experiment.artifactLocation)),
+            ("experiment_id", .string(experiment.id)), ("name", .string(experiment.name)),
+            ("artifact_location", .string(experiment.artifactLocation)),
             ("lifecycle_stage", .string(experiment.lifecycle.rawValue)), ("last_update_time", .int(experiment.updatedAt.milliseconds)),
             ("creation_time", .int(experiment.createdAt.milliseconds)), ("tags", list(experiment.tags.map(keyValue))),
         ])
@@ -17,29 +18,40 @@ enum TrackingWire {
             (
                 "data",
                 object([
-                    ("metrics", list(run.metrics.map(metric))), ("params", list(run.params.map(keyValue))), ("tags", list(run.tags.map(keyValue))),
+                    ("metrics", list(run.metrics.map(metric))), ("params", list(run.params.map(keyValue))),
+                    ("tags", list(run.tags.map(keyValue))),
                 ])
             ),
-            ("inputs", object([("dataset_inputs", list(run.datasets.map(dataset))), ("model_inputs", list(run.modelInputs.map { ["model_id": .string($0.modelID)] }))])),
+            (
+                "inputs",
+                object([
+                    ("dataset_inputs", list(run.datasets.map(dataset))),
+                    ("model_inputs", list(run.modelInputs.map { ["model_id": .string($0.modelID)] })),
+                ])
+            ),
             (
                 "outputs",
                 run.modelOutputs.isEmpty
-                    ? nil : object([("model_outputs", list(run.modelOutputs.map { ["model_id": .string($0.modelID), "step": .int($0.step)] }))])
+                    ? JSON?.none
+                    : object([("model_outputs", list(run.modelOutputs.map { ["model_id": .string($0.modelID), "step": .int($0.step)] }))])
             ),
         ])
     }
 
     static func info(_ run: Run) -> JSON {
         object([
-            ("run_uuid", .string(run.id)), ("experiment_id", .string(run.experimentID)), ("run_name", .string(run.name)), ("user_id", .string(run.userID)),
-            ("status", .string(run.status.rawValue)), ("start_time", .int(run.startedAt.milliseconds)), ("end_time", run.endedAt.map { .int($0.milliseconds) }),
+            ("run_uuid", .string(run.id)), ("experiment_id", .string(run.experimentID)), ("run_name", .string(run.name)),
+            ("user_id", .string(run.userID)),
+            ("status", .string(run.status.rawValue)), ("start_time", .int(run.startedAt.milliseconds)),
+            ("end_time", run.endedAt.map { .int($0.milliseconds) }),
             ("artifact_uri", .string(run.artifactURI)), ("lifecycle_stage", .string(run.lifecycle.rawValue)), ("run_id", .string(run.id)),
         ])
     }
 
     static func metric(_ metric: Metric) -> JSON {
         object([
-            ("key", .string(metric.key)), ("value", number(metric.value)), ("timestamp", .int(metric.at.milliseconds)), ("step", .int(metric.step)),
+            ("key", .string(metric.key)), ("value", number(metric.value)), ("timestamp", .int(metric.at.milliseconds)),
+            ("step", .int(metric.step)),
             ("model_id", metric.modelID.map(JSON.string)), ("dataset_name", metric.datasetName.map(JSON.string)),
             ("dataset_digest", metric.datasetDigest.map(JSON.string)),
         ])
@@ -58,7 +70,8 @@ enum TrackingWire {
                 "dataset",
                 object([
                     ("name", .string(input.name)), ("digest", .string(input.digest)), ("source_type", .string(input.sourceType)),
-                    ("source", .string(input.source)), ("schema", input.schema.map(JSON.string)), ("profile", input.profile.map(JSON.string)),
+                    ("source", .string(input.source)), ("schema", input.schema.map(JSON.string)),
+                    ("profile", input.profile.map(JSON.string)),
                 ])
             ),
         ])
@@ -66,7 +79,8 @@ enum TrackingWire {
 
     static func artifact(_ artifact: Artifact) -> JSON {
         object([
-            ("path", .string(artifact.path)), ("is_dir", .bool(artifact.isFolder)), ("file_size", artifact.isFolder ? nil : .int(artifact.bytes)),
+            ("path", .string(artifact.path)), ("is_dir", .bool(artifact.isFolder)),
+            ("file_size", artifact.isFolder ? JSON?.none : .int(artifact.bytes)),
         ])
     }
 
@@ -81,7 +95,8 @@ enum TrackingWire {
                 "info",
                 object([
                     ("model_id", .string(model.id)), ("experiment_id", .string(model.experimentID)), ("name", .string(model.name)),
-                    ("creation_timestamp_ms", .int(model.createdAt.milliseconds)), ("last_updated_timestamp_ms", .int(model.updatedAt.milliseconds)),
+                    ("creation_timestamp_ms", .int(model.createdAt.milliseconds)),
+                    ("last_updated_timestamp_ms", .int(model.updatedAt.milliseconds)),
                     ("artifact_uri", .string(model.artifactURI)), ("status", .string(model.status.rawValue)),
                     ("model_type", model.modelType.map(JSON.string)), ("source_run_id", model.sourceRunID.map(JSON.string)),
                     ("tags", list(model.tags.map(keyValue))),
@@ -96,22 +111,28 @@ enum TrackingWire {
     static func metric(_ request: MLflowRequest) throws -> Metric {
         let now = Timestamp.systemNow()
         return Metric(
-            try request.text("key"), try request.number("value"), at: try request.optionalTime("timestamp") ?? now, step: try request.optionalInt("step") ?? 0,
+            try request.text("key"), try request.number("value"), at: try request.optionalTime("timestamp") ?? now,
+            step: try request.optionalInt("step") ?? 0,
             modelID: try given(request.optionalText("model_id")), datasetName: try given(request.optionalText("dataset_name")),
             datasetDigest: try given(request.optionalText("dataset_digest")))
     }
 
-    static func keyValue(_ request: MLflowRequest) throws -> KeyValue { KeyValue(try request.text("key"), try request.optionalText("value") ?? "") }
+    static func keyValue(_ request: MLflowRequest) throws -> KeyValue {
+        KeyValue(try request.text("key"), try request.optionalText("value") ?? "")
+    }
 
     static func dataset(_ request: MLflowRequest) throws -> DatasetInput {
         let dataset = try request.object("dataset")
         return DatasetInput(
             name: try dataset.text("name"), digest: try dataset.text("digest"), sourceType: try dataset.optionalText("source_type") ?? "",
-            source: try dataset.optionalText("source") ?? "", schema: try dataset.optionalText("schema"), profile: try dataset.optionalText("profile"),
+            source: try dataset.optionalText("source") ?? "", schema: try dataset.optionalText("schema"),
+            profile: try dataset.optionalText("profile"),
             tags: try request.objects("tags").map { try keyValue($0) })
     }
 
-    static func link(_ request: MLflowRequest) throws -> ModelLink { ModelLink(modelID: try request.text("model_id"), step: try request.optionalInt("step") ?? 0) }
+    static func link(_ request: MLflowRequest) throws -> ModelLink {
+        ModelLink(modelID: try request.text("model_id"), step: try request.optionalInt("step") ?? 0)
+    }
 
     private static func given(_ text: String?) -> String? { text.flatMap { $0.isEmpty ? nil : $0 } }
 }
@@ -120,4 +141,4 @@ enum TrackingWire {
 func object(_ fields: [(String, JSON?)]) -> JSON { .object(fields.compactMap { key, value in value.map { JSON.Member(key, $0) } }) }
 
 /// Nil for an empty list: MLflow omits it.
-func list(_ items: [JSON]) -> JSON? { items.isEmpty ? nil : .array(items) }
+func list(_ items: [JSON]) -> JSON? { items.isEmpty ? JSON?.none : .array(items) }

@@ -1,5 +1,6 @@
 import Contracts
 import Engines
+import FeatureStore
 import Foundation
 import Pipelines
 import Serving
@@ -10,7 +11,7 @@ import Storage
 struct GradientBoostingStep: StepKind {
     let name = "gradient-boosting"
     let version = 1
-    let analytics: Analytics
+    let analytics: DuckDB
     let objects: FolderObjectStore
     let lake: String
 
@@ -63,14 +64,17 @@ struct GradientBoostingStep: StepKind {
             return [candidate, try Self.fit(all, spec, stop) { context.progress(Double($0 + spec.trees) / rounds, "tree \($0) on all rows") }]
         }
         var out: JSON = [:]
-        for (part, bundle) in zip(["candidate", "model"], bundles) {
-            let digest = try await bundle.store(in: objects)
-            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(bundle.reference.rowCount)), "trees": .int(Int64(spec.trees))]
+        for (part, fitted) in zip(["candidate", "model"], bundles) {
+            // What the model has seen: rows up to here are no test of it.
+            let seen = spec.data[part == "model" && spec.refit ? "holdout" : "train"]?["until"] ?? .null
+            let digest = try await ModelBundle.store(
+                flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service, reference: fitted.reference, in: objects)
+            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees)), "until": seen]
         }
         return out
     }
 
-    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: (Int) -> Void) throws(KeelError) -> ModelBundle {
+    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: @escaping (Int) -> Void) throws(KeelError) -> Fitted {
         let matrix = try FloatMatrix(rowCount: data.table.rowCount, columnCount: data.inputs.count, values: data.matrix)
         let parameters = [
             "objective": "binary:logistic", "tree_method": "hist", "max_depth": String(spec.depth), "eta": "\(spec.rate)", "seed": String(spec.seed),
@@ -79,10 +83,27 @@ struct GradientBoostingStep: StepKind {
             XGBoost.Examples(matrix: matrix, labels: data.labels.map(Float.init)), featureNames: data.inputs.map(\.name), parameters: parameters,
             rounds: spec.trees, progress: { progress($0.index + 1) }, shouldStop: stop)
         let scores = try TreeEnsemble(xgboostJSON: bytes).predict(matrix)
-        return ModelBundle(
-            flavor: .xgboost, model: bytes,
-            signature: Signature(inputs: data.inputs, outputs: [Signature.Output("score", .float32)]), featureService: data.service,
-            reference: try ModelReference(inputs: data.inputs, matrix: data.matrix, scores: scores), metrics: [:])
+        return Fitted(
+            model: bytes, signature: Signature(inputs: data.inputs, outputs: [Signature.Output("score", .float32)]), service: data.service,
+            reference: Self.reference(data, scores), rows: data.table.rowCount)
+    }
+
+    /// Bins over the numbers that the model was given, a category as the number of its place.
+    private static func reference(_ data: StepData, _ scores: [Float]) -> ModelReference {
+        let width = data.inputs.count
+        var bins: [String: ReferenceBins] = [:]
+        for (i, input) in data.inputs.enumerated() {
+            bins[input.name] = ReferenceBins(numbers: stride(from: i, to: data.matrix.count, by: width).map { Double(data.matrix[$0]) })
+        }
+        return ModelReference(inputs: bins, score: ReferenceBins(numbers: scores.map(Double.init)))
+    }
+
+    private struct Fitted: Sendable {
+        let model: [UInt8]
+        let signature: Signature
+        let service: String?
+        let reference: ModelReference
+        let rows: Int
     }
 }
 
@@ -112,7 +133,7 @@ struct StepData {
 
     private init(_ table: Table, _ inputs: [Signature.Input], _ service: String?) throws(KeelError) {
         (self.table, self.inputs, self.service) = (table, inputs, service)
-        matrix = try OnlinePlanMatrix.matrix(table, inputs: inputs)
+        matrix = try OnlinePlan.matrix(table, inputs: inputs)
         guard let labels = try table.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
         self.labels = labels
     }

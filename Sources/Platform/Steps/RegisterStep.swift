@@ -18,6 +18,8 @@ struct RegisterStep: StepKind {
     let objects: FolderObjectStore
     static let bundleTag = "keel.bundle"
     static let gateTag = "keel.gate"
+    /// The instant of the last row that the model was trained on.
+    static let trainedUntilTag = "keel.trained_until"
 
     private struct Spec {
         var model: JSON
@@ -44,39 +46,60 @@ struct RegisterStep: StepKind {
         guard let digest = spec.model["bundle"]?.string.flatMap(Digest.init(hex:)) else {
             throw KeelError.invalid("is not a model", hint: "reference an output such as $train.model", path: "with.model")
         }
-        let trained = try await ModelBundle.load(digest, from: objects)
+        let trained = try await ModelBundle.read(digest, from: objects)
         let metrics = GateStep.numbers(spec.metrics).compactMapValues { $0 }
-        let bundle = trained.with(metrics: metrics)
-        let stored = try await bundle.store(in: objects)
-        let run = try await record(context, spec, bundle, metrics)
+        let model = try await objects.get(trained.model)
+        let stored = try await ModelBundle.store(
+            flavor: trained.flavor, model: model, signature: trained.signature, featureService: trained.featureService, reference: trained.reference,
+            metrics: metrics, in: objects)
+        let bundle = try await ModelBundle.read(stored, from: objects)
+        let run = try await record(context, spec, bundle, model, metrics)
         let grant = try Grant.check(context.caller, may: .registryWrite, on: "Model/\(spec.name)")
         let failures = (spec.gate["failures"]?.array ?? []).compactMap(\.string).joined(separator: "; ")
         let gate = spec.gate["passed"]?.bool == true ? "passed" : "failed: \(failures)"
-        let made = try await registry.createVersionOfModel(
-            named: spec.name, source: "mlflow-artifacts:/\(run.experiment)/\(run.id)/artifacts/model", runID: run.id,
-            tags: [ModelTag(Self.bundleTag, stored.hex), ModelTag(Self.gateTag, String(gate.prefix(4000)))], grant)
+        let made = try await registry.createVersion(
+            model: spec.name, source: "mlflow-artifacts:/\(run.experiment)/\(run.id)/artifacts/model", runID: run.id,
+            tags: [
+                ModelTag(Self.bundleTag, stored.hex), ModelTag(Self.gateTag, String(gate.prefix(4000))),
+                ModelTag(Self.trainedUntilTag, spec.model["until"]?.string ?? ""),
+            ], creatingModel: true, grant)
         if let alias = spec.alias { _ = try await registry.setAlias(model: spec.name, alias: alias, version: made.version, grant) }
         context.log("registered \(made.uri)")
         return ["model": .string(made.uri), "bundle": .string(stored.hex), "run": .string(run.id), "gate": .string(gate)]
     }
 
-    /// The bundle of a registered version.
-    static func bundle(of version: ModelVersion, from objects: some ObjectStore) async throws -> ModelBundle {
-        guard let digest = version.tags.first(where: { $0.key == bundleTag }).flatMap({ Digest(hex: $0.value) }) else {
-            throw KeelError(
-                .failedPrecondition, "\(version.uri) has no bundle that Keel can serve", hint: "register it with the 'register' step of a pipeline")
-        }
-        return try await ModelBundle.load(digest, from: objects)
+    /// The bundle that Keel serves for a version; nil for a version that another client registered.
+    static func bundleDigest(of version: ModelVersion) -> Digest? {
+        version.tags.first { $0.key == bundleTag }.flatMap { Digest(hex: $0.value) }
     }
 
+    static func noBundle(_ version: ModelVersion) -> KeelError {
+        KeelError(
+            .failedPrecondition, "\(version.uri) has no bundle that Keel can serve", hint: "register it with the 'register' step of a pipeline")
+    }
+
+    /// A run of the experiment that is named as the pipeline, with what MLflow's clients look for.
     private func record(
-        _ context: StepContext, _ spec: Spec, _ bundle: ModelBundle, _ metrics: [String: Double]
+        _ context: StepContext, _ spec: Spec, _ bundle: ModelBundle, _ model: [UInt8], _ metrics: [String: Double]
     ) async throws -> (id: String, experiment: String) {
         let grant = try Grant.check(context.caller, may: .trackingWrite, on: "Experiment/\(context.pipeline)")
-        return try await tracking.recordTraining(
-            experiment: context.pipeline, runName: context.runID, startedAt: context.now,
-            params: (context.parameters.members ?? []).map { ($0.key, JSON($0.value.value).string ?? $0.value.text) }, metrics: metrics,
-            tags: [("keel.pipeline_run", context.runID), ("keel.model", spec.name)],
-            artifacts: [("model/\(bundle.fileName)", bundle.model), ("model/keel.json", bundle.manifest.bytes)], grant)
+        let experiment = try await tracking.ensureExperiment(name: context.pipeline, grant)
+        let started = Timestamp.systemNow()
+        let run = try await tracking.createRun(
+            experimentID: experiment, name: "\(spec.name) of \(context.now)", startedAt: started,
+            tags: [KeyValue("keel.pipeline_run", context.runID), KeyValue("mlflow.source.name", "keel pipeline \(context.pipeline)")], grant)
+        let id = run.id
+        try await tracking.logBatch(
+            runID: id, metrics: metrics.sorted { $0.key < $1.key }.map { Metric($0.key, $0.value, at: started) },
+            params: (context.parameters.members ?? []).map { KeyValue($0.key, $0.value.string ?? $0.value.text) }, grant)
+        for (name, bytes) in [("model.\(bundle.flavor == .onnx ? "onnx" : "json")", model), ("keel.json", Array(bundle.json.pretty.utf8))] {
+            let parts = AsyncThrowingStream<[UInt8], any Error> { continuation in
+                continuation.yield(bytes)
+                continuation.finish()
+            }
+            _ = try await tracking.putArtifact(path: "\(experiment)/\(id)/artifacts/model/\(name)", parts: parts, grant)
+        }
+        _ = try await tracking.updateRun(id: id, status: .finished, grant)
+        return (id, experiment)
     }
 }

@@ -17,7 +17,7 @@ struct ReleaseStep: StepKind {
     func run(_ context: StepContext) async throws -> JSON {
         let (model, endpoint, force) = try read(context.with)
         guard let uri = model["model"]?.string ?? model.string else { throw KeelError.invalid("is not a registered model", path: "with.model") }
-        let release = try await releasing.release(uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)", eventTime: context.now, by: context.caller)
+        let release = try await releasing.release(uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)", by: context.caller)
         context.log("release \(release.name) of \(uri)")
         return ["release": .string(release.name), "digest": .string(release.digest.hex)]
     }
@@ -34,10 +34,9 @@ struct ReleaseStep: StepKind {
 public struct Releasing: Sendable {
     let registry: RegistryService
     let deployments: DeploymentService
-    let objects: FolderObjectStore
 
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
-    public func release(_ uri: String, to endpoint: String, force: Bool, reason: String, eventTime: Timestamp, by caller: Caller) async throws -> Release {
+    public func release(_ uri: String, to endpoint: String, force: Bool, reason: String, by caller: Caller) async throws -> Release {
         let subject = "Endpoint/\(endpoint)"
         guard let version = try await registry.resolve(uri, try Grant.check(caller, may: .registryRead, on: uri)) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
@@ -48,9 +47,11 @@ public struct Releasing: Sendable {
             throw KeelError(.failedPrecondition, "the gate of \(version.uri) \(verdict)", hint: "force: true releases it all the same, for those who may")
         }
         let grant = try Grant.check(caller, may: passed ? .releasesDeploy : .releasesForce, on: subject)
-        let bundle = try await RegisterStep.bundle(of: version, from: objects)
-        return try await deployments.release(
-            endpoint: endpoint, model: version.name, modelVersion: String(version.version), bundle: bundle,
-            gate: passed ? .passed : .forced(reason: "\(reason): \(verdict)"), eventTime: eventTime, grant)
+        guard let bundle = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
+        let release = try await deployments.createRelease(
+            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle,
+            gate: passed ? .passed : .forced(reason: "\(reason): \(verdict)"), grant)
+        _ = try await deployments.deploy(endpoint: endpoint, release: release.number, grant)
+        return release
     }
 }

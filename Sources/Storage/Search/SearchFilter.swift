@@ -4,10 +4,26 @@ import Contracts
 public struct SearchClause: Sendable, Hashable {
     public enum Entity: String, Sendable, Hashable { case attribute, metric, parameter, tag, dataset }
     public enum Comparator: String, Sendable, Hashable, CaseIterable {
-        case greater = ">", greaterOrEqual = ">=", less = "<", lessOrEqual = "<=", equal = "=", notEqual = "!="
-        case like = "LIKE", ilike = "ILIKE", inList = "IN", notInList = "NOT IN", isNull = "IS NULL", isNotNull = "IS NOT NULL"
+        case greater = ">"
+        case greaterOrEqual = ">="
+        case less = "<"
+        case lessOrEqual = "<="
+        case equal = "="
+        case notEqual = "!="
+        case like = "LIKE"
+        case ilike = "ILIKE"
+        case inList = "IN"
+        case notInList = "NOT IN"
+        case isNull = "IS NULL"
+        case isNotNull = "IS NOT NULL"
     }
-    public enum Operand: Sendable, Hashable { case none, number(Double), integer(Int64), text(String), list([String]) }
+    public enum Operand: Sendable, Hashable {
+        case none
+        case number(Double)
+        case integer(Int64)
+        case text(String)
+        case list([String])
+    }
 
     public let entity: Entity
     public let key: String
@@ -24,7 +40,9 @@ public struct SearchOrder: Sendable, Hashable {
     public let entity: SearchClause.Entity
     public let key: String
     public let ascending: Bool
-    public init(_ entity: SearchClause.Entity, _ key: String, ascending: Bool) { (self.entity, self.key, self.ascending) = (entity, key, ascending) }
+    public init(_ entity: SearchClause.Entity, _ key: String, ascending: Bool) {
+        (self.entity, self.key, self.ascending) = (entity, key, ascending)
+    }
 }
 
 /// What may be searched in one kind of thing. The language is MLflow's: clauses joined by AND, no OR, keys quoted by backticks or double quotes.
@@ -80,7 +98,9 @@ public struct SearchGrammar: Sendable {
                 tokens.removeFirst()
             }
             clauses.append(try clause(&tokens))
-            guard clauses.count <= SearchGrammar.clausesMax else { throw .invalid("Invalid filter: it has more than \(SearchGrammar.clausesMax) clauses") }
+            guard clauses.count <= SearchGrammar.clausesMax else {
+                throw .invalid("Invalid filter: it has more than \(SearchGrammar.clausesMax) clauses")
+            }
         }
         return clauses
     }
@@ -91,7 +111,9 @@ public struct SearchGrammar: Sendable {
         guard case .name(let parts)? = tokens.popFirst() else { throw .invalid("Invalid order_by clause '\(order)'. Could not be parsed.") }
         var ascending = true
         if let direction = tokens.popFirst() {
-            guard direction.isWord("ASC") || direction.isWord("DESC") else { throw .invalid("Invalid ordering key in order_by clause '\(order)'.") }
+            guard direction.isWord("ASC") || direction.isWord("DESC") else {
+                throw .invalid("Invalid ordering key in order_by clause '\(order)'.")
+            }
             ascending = direction.isWord("ASC")
         }
         guard tokens.isEmpty else { throw .invalid("Invalid order_by clause '\(order)'. Could not be parsed.") }
@@ -100,7 +122,9 @@ public struct SearchGrammar: Sendable {
         return SearchOrder(entity, key, ascending: ascending)
     }
 
-    private func quoted(_ tokens: ArraySlice<SearchLexer.Token>) -> String { "'" + tokens.map(\.text).joined(separator: " ").prefix(200) + "'" }
+    private func quoted(_ tokens: ArraySlice<SearchLexer.Token>) -> String {
+        "'" + tokens.map(\.text).joined(separator: " ").prefix(200) + "'"
+    }
 
     private func clause(_ tokens: inout ArraySlice<SearchLexer.Token>) throws(KeelError) -> SearchClause {
         let start = tokens
@@ -113,7 +137,9 @@ public struct SearchGrammar: Sendable {
         try check(comparator, entity, key, isNumeric: isNumeric)
         if comparator == .isNull || comparator == .isNotNull { return SearchClause(entity, key, comparator, .none) }
         if comparator == .inList || comparator == .notInList { return SearchClause(entity, key, comparator, .list(try list(&tokens))) }
-        guard let value = tokens.popFirst() else { throw .invalid("Invalid clause(s) in filter string: \(quoted(start))", hint: "the value is missing") }
+        guard let value = tokens.popFirst() else {
+            throw .invalid("Invalid clause(s) in filter string: \(quoted(start))", hint: "the value is missing")
+        }
         return SearchClause(entity, key, comparator, try operand(value, entity, key, isNumeric: isNumeric))
     }
 
@@ -157,7 +183,9 @@ public struct SearchGrammar: Sendable {
         return (entity, key)
     }
 
-    private func check(_ comparator: SearchClause.Comparator, _ entity: SearchClause.Entity, _ key: String, isNumeric: Bool) throws(KeelError) {
+    private func check(_ comparator: SearchClause.Comparator, _ entity: SearchClause.Entity, _ key: String, isNumeric: Bool)
+        throws(KeelError)
+    {
         let numeric: [SearchClause.Comparator] = [.greater, .greaterOrEqual, .notEqual, .equal, .less, .lessOrEqual]
         let text: [SearchClause.Comparator] = [.notEqual, .equal, .like, .ilike]
         let allowed: [SearchClause.Comparator] =
@@ -194,7 +222,8 @@ public struct SearchGrammar: Sendable {
         guard case .string(let text) = token else {
             if case .name = token {
                 throw .invalid(
-                    "Parameter value is either not quoted or unidentified quote types used for string value \(token.text.prefix(100)). Use either single or double quotes.")
+                    "Parameter value is either not quoted or unidentified quote types used for string value \(token.text.prefix(100)). Use either single or double quotes."
+                )
             }
             throw .invalid(
                 entity == .attribute
@@ -205,7 +234,8 @@ public struct SearchGrammar: Sendable {
     }
 
     private func list(_ tokens: inout ArraySlice<SearchLexer.Token>) throws(KeelError) -> [String] {
-        let wrong = KeelError.invalid("While parsing a list in the query, expected a non-empty list of string values, but got ill-formed list.")
+        let wrong = KeelError.invalid(
+            "While parsing a list in the query, expected a non-empty list of string values, but got ill-formed list.")
         guard case .symbol("(")? = tokens.popFirst() else { throw wrong }
         var items: [String] = []
         while true {
@@ -329,7 +359,9 @@ enum SearchLexer {
             let byte = bytes[i]
             switch byte {
             case UInt8(ascii: "`"), UInt8(ascii: "\""):
-                guard let end = bytes[(i + 1)...].firstIndex(of: byte) else { throw .invalid("Invalid clause(s) in filter string: a quote is not closed") }
+                guard let end = bytes[(i + 1)...].firstIndex(of: byte) else {
+                    throw .invalid("Invalid clause(s) in filter string: a quote is not closed")
+                }
                 current.append(contentsOf: bytes[i + 1..<end])
                 i = end + 1
             case UInt8(ascii: ".") where parts.isEmpty:
@@ -343,7 +375,9 @@ enum SearchLexer {
             }
         }
         guard i > start else {
-            throw .invalid("Invalid clause(s) in filter string: '\(String(decoding: bytes[start...].prefix(40), as: UTF8.self))'", hint: "put keys with other characters in backticks")
+            throw .invalid(
+                "Invalid clause(s) in filter string: '\(String(decoding: bytes[start...].prefix(40), as: UTF8.self))'",
+                hint: "put keys with other characters in backticks")
         }
         let key = String(decoding: current, as: UTF8.self)
         return .name(Name(entity: parts.first, key: key))

@@ -58,11 +58,13 @@ public struct KeysetOrder: Sendable {
 
     /// `a AS k0, b AS k1`, to select beside the columns; the token of a page is made of them.
     public var columns: SQLFragment {
-        SQLFragment(keys.enumerated().map { "\($1.expression.sql) AS k\($0)" }.joined(separator: ", "), keys.flatMap(\.expression.parameters))
+        SQLFragment(
+            keys.enumerated().map { "\($1.expression.sql) AS k\($0)" }.joined(separator: ", "), keys.flatMap(\.expression.parameters))
     }
 
     public var orderBy: SQLFragment {
-        SQLFragment(keys.map { $0.expression.sql + ($0.ascending ? "" : " DESC") }.joined(separator: ", "), keys.flatMap(\.expression.parameters))
+        SQLFragment(
+            keys.map { $0.expression.sql + ($0.ascending ? "" : " DESC") }.joined(separator: ", "), keys.flatMap(\.expression.parameters))
     }
 
     /// The rows after the one with these key values.
@@ -99,8 +101,10 @@ public struct KeysetOrder: Sendable {
     /// The key values of a token.
     /// - Throws: `invalidArgument` when it is no token, or one of another question.
     public func values(of token: String, query: String) throws(KeelError) -> [Value] {
-        let wrong = KeelError.invalid("Invalid page token", hint: "use the next_page_token of the answer before, with the same filter and order")
-        guard token.utf8.count <= 65_536, let bytes = bytes(hex: token), let json = try? JSON.parse(bytes), let items = json.array, items.count == keys.count + 1,
+        let wrong = KeelError.invalid(
+            "Invalid page token", hint: "use the next_page_token of the answer before, with the same filter and order")
+        guard token.utf8.count <= 65_536, let bytes = bytes(hex: token), let json = try? JSON.parse(bytes), let items = json.array,
+            items.count == keys.count + 1,
             items[0].string == Digest(of: query).short
         else { throw wrong }
         var values: [Value] = []

@@ -1,0 +1,184 @@
+import Contracts
+import Engines
+import Storage
+import Synchronization
+
+/// Rows that come one by one: push, seal, replay.
+extension DataEstate {
+    /// How much of refused rows a stream holds between seals; a push with bad rows beyond it is refused whole.
+    static let rejectedBytesMax: UInt64 = 256 << 20
+
+    /// Adds rows written as `{"rows": [{"column": value, …}, …]}` to the dataset's stream.
+    ///
+    /// Synchronous, for any thread. When it returns, the accepted rows are in the log and survive a kill. Refused rows go to quarantine.
+    /// - Throws: `invalidArgument` when the JSON is malformed, `contractViolation` when the contract rejects batches with a bad row,
+    ///   `unavailable` when the disk is full; then nothing is kept.
+    public func push(dataset: String, json bytes: UnsafeBufferPointer<UInt8>, grant: Grant) throws(KeelError) -> PushResult {
+        try grant.require(.eventsPush)
+        let entry = try entry(dataset)
+        let collector = Collector()
+        let batcher = RowBatcher(entry.spec, sink: collector)
+        let rows = JSONRows(batcher)
+        var scanner = JSONScanner(bytes)
+        var (index, found) = (0, false)
+        try scanner.object { (scanner, key) throws(KeelError) in
+            guard key == "rows", !found else {
+                throw .invalid("unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'", hint: "the body is {\"rows\": [{…}, …]}")
+            }
+            found = true
+            try scanner.array { (scanner) throws(KeelError) in
+                index += 1
+                let start = scanner.position
+                if let problem = try rows.row(&scanner) {
+                    let raw = RowIssue.raw(UnsafeBufferPointer(rebasing: scanner.bytes[start..<scanner.position]))
+                    try batcher.abandonRow(RowIssue(line: index, rule: problem.rule, message: problem.message, raw: raw))
+                } else {
+                    try batcher.commitRow(line: index)
+                }
+            }
+        }
+        try scanner.expectEnd()
+        guard found else { throw .invalid("'rows' is missing", hint: "the body is {\"rows\": [{…}, …]}", path: "rows") }
+        try batcher.flush()
+        return try append(collector.batches, collector.issues, entry)
+    }
+
+    /// Adds rows that are a table already, with the columns of a file of this dataset.
+    public func push(dataset: String, rows: Table, grant: Grant) throws(KeelError) -> PushResult {
+        try grant.require(.eventsPush)
+        let entry = try entry(dataset)
+        _ = try FileColumns.match(rows.names, entry.spec, file: "rows")
+        var issues: [Int: RowIssue] = [:]
+        let typed = try ParquetReader.columns(of: rows, entry.spec, file: "rows", firstLine: 1, &issues)
+        let kept = (0..<rows.rowCount).filter { issues[$0] == nil }
+        let batch = RawBatch(columns: kept.count == rows.rowCount ? typed : typed.map { $0.taking(kept) }, lines: kept.map { $0 + 1 })
+        return try append([batch], issues.values.sorted { $0.line < $1.line }, entry)
+    }
+
+    private func append(_ batches: [RawBatch], _ unread: [RowIssue], _ entry: Entry) throws(KeelError) -> PushResult {
+        let spec = entry.spec
+        var issues = unread
+        var accepted = Table(emptyOf: spec.schema.fields)
+        var lines: [Int] = []
+        if batches.count == 1 {
+            let outcome = try entry.pipeline.run(batches[0])
+            (accepted, lines) = (outcome.table, outcome.lines)
+            issues += outcome.issues
+        } else if !batches.isEmpty {
+            var joiner = TableJoiner()
+            for batch in batches {
+                let outcome = try entry.pipeline.run(batch)
+                _ = joiner.append(outcome.table)
+                lines += outcome.lines
+                issues += outcome.issues
+            }
+            if joiner.rowCount > 0 { accepted = try joiner.take() }
+        }
+        if spec.onViolation == .reject, let issue = issues.min(by: { $0.line < $1.line }) {
+            throw KeelError(.contractViolation, issue.message, hint: "the dataset refuses batches with such rows", path: "rows[\(issue.line - 1)]")
+        }
+        let waiting = entry.stream.rejected.end - entry.stream.keys.withLock { $0.sealed.rejected }
+        guard issues.isEmpty || waiting < DataEstate.rejectedBytesMax else {
+            throw KeelError(
+                .unavailable, "\(waiting >> 20) MiB of refused rows wait in the stream of '\(spec.name)'; no more are taken",
+                hint: "correct what is pushed (\(issues[0].message)) and seal the dataset")
+        }
+        do { accepted = try store(accepted, lines, entry, &issues) } catch { throw KeelError.wrapping(error) }
+        if !issues.isEmpty {
+            let records = issues.map { QuarantinedRow(source: "stream", issue: $0).json.bytes }
+            do { try entry.stream.rejected.append(records) } catch { throw KeelError.wrapping(error) }
+        }
+        return PushResult(accepted: accepted, rejected: issues.map { ($0.line - 1, $0.message) }.sorted { $0.index < $1.index })
+    }
+
+    /// Appends the rows with new keys to the log; a key counts as known only once its row is there.
+    private func store(_ table: Table, _ lines: [Int], _ entry: Entry, _ issues: inout [RowIssue]) throws -> Table {
+        let (spec, stream) = (entry.spec, entry.stream)
+        guard table.rowCount > 0 else { return table }
+        guard !spec.key.isEmpty else {
+            try stream.rows.append([try TableCodec.encode(table)])
+            return table
+        }
+        let hashes = try KeySet.hashes(table, spec.key)
+        let kept: [Int] = try stream.keys.withLock { keys in
+            try load(&keys, spec, stream)
+            var batch: Set<SIMD2<UInt64>> = []
+            let kept = hashes.indices.filter { !keys.set.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
+            if spec.onViolation == .reject, kept.count < hashes.count, let row = Set(hashes.indices).subtracting(kept).min() {
+                throw KeelError(.contractViolation, RowPipeline.duplicate(spec.key, table, row), path: "rows[\(lines[row] - 1)]")
+            }
+            guard !kept.isEmpty else { return kept }
+            try stream.rows.append([try TableCodec.encode(kept.count == hashes.count ? table : table.taking(rows: kept))])
+            for row in kept { _ = keys.set.insert(hashes[row]) }
+            return kept
+        }
+        guard kept.count < hashes.count else { return table }
+        let fresh = Set(kept)
+        for row in hashes.indices where !fresh.contains(row) {
+            issues.append(
+                RowIssue(
+                    line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row), raw: RowPipeline.raw(table.names, table.columns, row)))
+        }
+        return table.taking(rows: kept)
+    }
+
+    /// Makes the rows pushed since the last seal a new snapshot and frees their part of the log; nil when there are none.
+    ///
+    /// The snapshot notes how far in the log it reaches, so a crash at any point neither loses nor doubles a row.
+    public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
+        try grant.require(.datasetsIngest, .eventsPush)
+        let entry = try entry(dataset)
+        return try await entry.stream.turn.run { [self] in
+            let (previous, sealed) = try await database.read { db in (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db)) }
+            let end = SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
+            guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
+            let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
+            try await commit(draft, entry.stream, grant)
+            return draft.snapshot
+        }
+    }
+
+    private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws -> SnapshotStore.Draft {
+        let (spec, stream) = (entry.spec, entry.stream)
+        let number = (previous?.number ?? 0) + 1
+        let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, spec: spec, number: number)
+        do {
+            var joiner = TableJoiner()
+            func flush() throws { if joiner.rowCount > 0 { try writer.append(try joiner.take()) } }
+            try stream.rows.replay(from: from.stream) { record, next in
+                guard next <= to.stream else { return }
+                let table = try TableCodec.decode(record)
+                if !joiner.append(table) {
+                    try flush()
+                    _ = joiner.append(table)
+                }
+                if joiner.rowCount >= RowBatcher.rowsMax { try flush() }
+            }
+            try flush()
+            try stream.rejected.replay(from: from.rejected) { record, next in
+                guard next <= to.rejected, let row = QuarantinedRow(json: try JSON.parse(Array(record))) else { return }
+                try writer.quarantine(row)
+            }
+            try writer.finish()
+            return try writer.draft(after: previous, source: "stream", filtered: 0, sealed: to, at: clock.now())
+        } catch {
+            writer.discard()
+            throw error
+        }
+    }
+
+    /// Calls `body` with the rows pushed since the last seal, oldest first: what online state adds to the newest snapshot at start.
+    public func replayTail(dataset: String, _ body: (Table) throws -> Void) throws {
+        let stream = try entry(dataset).stream
+        let sealed = stream.keys.withLock { $0.sealed }
+        try stream.rows.replay(from: sealed.stream) { record, _ in try body(try TableCodec.decode(record)) }
+    }
+
+    /// What a push's rows become, in order.
+    private final class Collector: RowSink {
+        var batches: [RawBatch] = []
+        var issues: [RowIssue] = []
+        func accept(_ batch: RawBatch) throws(KeelError) { batches.append(batch) }
+        func reject(_ issue: RowIssue) throws(KeelError) { issues.append(issue) }
+    }
+}

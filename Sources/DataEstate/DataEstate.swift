@@ -1,0 +1,189 @@
+import Contracts
+import Engines
+import Foundation
+import Storage
+import Synchronization
+
+/// The room of datasets: contracts, snapshots, quarantine, streams.
+///
+/// Snapshots lie as Parquet in the lake; the newest holds all rows sealed so far, and a dataset's stream holds the rows pushed since.
+/// `ingest` and `seal` of one dataset run one after another; `push` runs beside them on any thread.
+public final class DataEstate: Sendable {
+    struct Entry: Sendable {
+        let spec: DatasetSpec
+        let pipeline: RowPipeline
+        let stream: DatasetStream
+    }
+
+    let database: Database
+    let lake: String
+    let streams: String
+    let duckdb: DuckDB
+    let clock: any Clock
+    private let entries = Mutex<[String: Entry]>([:])
+
+    /// - Parameters:
+    ///   - lake: the folder of Parquet files; this room's lie below `datasets`.
+    ///   - streams: the folder of the datasets' logs.
+    public init(database: Database, lake: String, streams: String, duckdb: DuckDB, clock: any Clock = SystemClock()) throws {
+        (self.database, self.lake, self.streams, self.duckdb, self.clock) = (database, lake, streams, duckdb, clock)
+        try FileManager.default.createDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(atPath: streams, withIntermediateDirectories: true)
+    }
+
+    /// Removes what a crash left in the lake: files that no snapshot refers to. Call it once, before any other verb.
+    public func start() async throws {
+        let known = try await database.read { try SnapshotStore.allFiles($0) }
+        let root = "\(lake)/\(SnapshotWriter.folder)"
+        for dataset in try FileManager.default.contentsOfDirectory(atPath: root) {
+            for file in (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/\(dataset)")) ?? []
+            where !known.contains("\(SnapshotWriter.folder)/\(dataset)/\(file)") {
+                try FileManager.default.removeItem(atPath: "\(root)/\(dataset)/\(file)")
+            }
+        }
+    }
+
+    /// Makes these the contracts, all or none. Streams of datasets that are there already go on.
+    public func configure(_ specs: [DatasetSpec]) async throws {
+        var next: [String: Entry] = [:]
+        let current = entries.withLock { $0 }
+        for spec in specs {
+            let stream: DatasetStream
+            if let existing = current[spec.name]?.stream {
+                stream = existing
+            } else {
+                stream = try DatasetStream(folder: "\(streams)/\(spec.name)")
+                try await refresh(spec.name, stream)
+            }
+            next[spec.name] = Entry(spec: spec, pipeline: RowPipeline(spec), stream: stream)
+        }
+        let swapped = next
+        entries.withLock { $0 = swapped }
+    }
+
+    /// The contract of a dataset.
+    public func spec(_ dataset: String) throws -> DatasetSpec { try entry(dataset).spec }
+
+    func entry(_ dataset: String) throws(KeelError) -> Entry {
+        let found = entries.withLock { entries in
+            entries[dataset].map(Result<Entry, KeelError>.success)
+                ?? .failure(.notFound("there is no Dataset '\(dataset)'", hint: nearest(dataset, in: entries.keys).map { "did you mean '\($0)'?" } ?? "apply one first"))
+        }
+        return try found.get()
+    }
+
+    // MARK: Ingest
+
+    /// Reads a file into a new snapshot that holds the rows of the newest one and those of the file. On any error nothing is changed.
+    ///
+    /// - Parameters:
+    ///   - file: CSV, JSON lines or Parquet; the first two also in gzip or zip (`archive.zip#member` when it has several).
+    ///   - source: what errors, quarantine and manifest call the file, when it is not its own name.
+    ///   - format: nil takes the contract's, or what the name says.
+    ///   - from, until: only rows whose event time is in `from ..< until`; others count as filtered.
+    ///   - progress: called now and then from the reading thread.
+    /// - Throws: `contractViolation` when a batch is refused, `notFound`, `corrupted`, `unavailable` when the disk is full.
+    public func ingest(
+        dataset: String, file: String, named source: String? = nil, format: DatasetSpec.Format? = nil, from: Timestamp? = nil, until: Timestamp? = nil, grant: Grant,
+        progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
+    ) async throws -> IngestReport {
+        try grant.require(.datasetsIngest)
+        let entry = try entry(dataset)
+        if from != nil || until != nil, entry.spec.eventTime == nil {
+            throw KeelError.invalid("the dataset '\(dataset)' has no event time to filter by", hint: "declare eventTime in the Dataset")
+        }
+        return try await entry.stream.turn.run { [self] in
+            let (previous, sealed) = try await database.read { db in (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db)) }
+            let name = source ?? (file as NSString).lastPathComponent
+            let (draft, reasons, warnings) = try await Blocking.run { [self] in
+                try read(entry, file: file, source: name, format: format, from: from, until: until, previous: previous, sealed: sealed, progress: progress)
+            }
+            try await commit(draft, entry.stream, grant)
+            return IngestReport(
+                snapshot: draft.snapshot, rows: draft.added.reduce(0) { $0 + $1.rows }, filtered: draft.filtered,
+                quarantined: draft.snapshot.quarantinedCount, reasons: reasons, warnings: warnings)
+        }
+    }
+
+    private func read(
+        _ entry: Entry, file: String, source: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?, previous: Snapshot?,
+        sealed: SnapshotStore.Sealed, progress: @escaping @Sendable (IngestProgress) -> Void
+    ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
+        let (spec, stream) = (entry.spec, entry.stream)
+        let connection = try duckdb.connect()
+        let number = (previous?.number ?? 0) + 1
+        let writer = try SnapshotWriter(connection, lake: lake, spec: spec, number: number)
+        let job = Ingest(
+            spec, source: source, from: from, until: until, writer: writer,
+            uniqueKeys: { [self] hashes in
+                try stream.keys.withLock { keys in
+                    try load(&keys, spec, stream)
+                    return hashes.map { keys.set.insert($0) }
+                }
+            }, progress: progress)
+        do {
+            let warnings = try job.run(file: file, format: format, connection: try duckdb.connect())
+            let draft = try writer.draft(after: previous, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
+            return (draft, job.reasons, warnings)
+        } catch {
+            writer.discard()
+            // The keys of the rows that were read are in the set; it is loaded again when it is needed.
+            stream.keys.withLock { $0.forget() }
+            throw error
+        }
+    }
+
+    /// Makes the draft a snapshot; its files are durable by now.
+    func commit(_ draft: SnapshotStore.Draft, _ stream: DatasetStream, _ grant: Grant) async throws {
+        do {
+            try await database.write { try SnapshotStore.insert(draft, $0, grant) }
+        } catch {
+            for path in draft.added.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) { try? FileManager.default.removeItem(atPath: "\(lake)/\(path)") }
+            stream.keys.withLock { $0.forget() }
+            throw error
+        }
+        try await refresh(draft.snapshot.dataset, stream)
+    }
+
+    // MARK: Keys
+
+    /// Notes what is committed, from which keys are loaded, and frees the log up to there.
+    private func refresh(_ dataset: String, _ stream: DatasetStream) async throws {
+        let (files, sealed) = try await database.read { db in (try SnapshotStore.files(dataset, upTo: .max, db), try SnapshotStore.sealed(dataset, db)) }
+        try stream.keys.withLock { keys in
+            keys.files = files.map { "\(lake)/\($0.file.path)" }
+            keys.sealed = sealed
+            // Under this lock no one loads keys from the segments that go.
+            try stream.rows.removeSegments(before: sealed.stream)
+            try stream.rejected.removeSegments(before: sealed.rejected)
+        }
+    }
+
+    /// Fills the key set from the snapshot and the stream, unless it is.
+    func load(_ keys: inout DatasetStream.Keys, _ spec: DatasetSpec, _ stream: DatasetStream) throws {
+        guard keys.columns != spec.key else { return }
+        var set = KeySet()
+        if !keys.files.isEmpty {
+            let columns = spec.key.map(DuckDBConnection.quoted).joined(separator: ", ")
+            try duckdb.connect().forEachChunk("SELECT \(columns) FROM \(DataEstate.parquet(keys.files))") { (chunk) throws(KeelError) in
+                for hash in try KeySet.hashes(chunk, spec.key) { _ = set.insert(hash) }
+                return true
+            }
+        }
+        try stream.rows.replay(from: keys.sealed.stream) { record, _ in
+            let table = try TableCodec.decode(record)
+            // Rows of an older contract may lack a column of the key.
+            guard spec.key.allSatisfy({ table.index(of: $0) != nil }) else { return }
+            for hash in try KeySet.hashes(table, spec.key) { _ = set.insert(hash) }
+        }
+        (keys.set, keys.columns) = (set, spec.key)
+    }
+
+    static func literal(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
+    }
+
+    static func parquet(_ files: [String]) -> String {
+        "read_parquet([\(files.map(literal).joined(separator: ", "))], union_by_name = true)"
+    }
+}

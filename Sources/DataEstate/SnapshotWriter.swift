@@ -1,0 +1,132 @@
+import Contracts
+import Engines
+import Foundation
+import Storage
+
+/// Writes the files of a snapshot under way: Parquet parts and the quarantine. Nothing refers to them until the snapshot is committed;
+/// `discard` removes them, and what a crash leaves is removed at the next start.
+final class SnapshotWriter {
+    private let connection: DuckDBConnection
+    private let lake: String
+    private var dataset: String { spec.name }
+    private let spec: DatasetSpec
+    private let number: Int
+    private var joiner = TableJoiner()
+    private(set) var files: [Snapshot.File] = []
+    private var quarantine: AtomicFile?
+    private var buffered: [UInt8] = []
+    private(set) var quarantined = 0
+    private(set) var rows = 0
+    /// Of the rows that were appended and have the contract's columns.
+    private(set) var profile: Profile
+    private(set) var eventTimes: ClosedRange<Timestamp>?
+    private(set) var quarantineFile: String?
+    private static let partRows = 524_288
+
+    init(_ connection: DuckDBConnection, lake: String, spec: DatasetSpec, number: Int) throws {
+        (self.connection, self.lake, self.spec, self.number) = (connection, lake, spec, number)
+        profile = Profile(spec.schema.fields)
+        try FileManager.default.createDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)/\(spec.name)", withIntermediateDirectories: true)
+    }
+
+    /// The folder of this room below the lake's.
+    static let folder = "datasets"
+
+    func append(_ table: Table) throws {
+        guard table.rowCount > 0 else { return }
+        rows += table.rowCount
+        // Rows that were pushed under an older contract are kept as they are; the profile is of this one's columns.
+        if table.names == spec.schema.names, zip(table.columns, spec.schema.fields).allSatisfy({ $0.type == $1.type }) { try profile.add(table) }
+        noteEventTimes(table)
+        if !joiner.append(table) {
+            try flushRows()
+            _ = joiner.append(table)
+        }
+        if joiner.rowCount >= SnapshotWriter.partRows { try flushRows() }
+    }
+
+    private func noteEventTimes(_ table: Table) {
+        guard let name = spec.eventTime, let column = table[name] else { return }
+        var bounds: (Int64, Int64)?
+        switch column.buffer {
+        case .int64(let values): if let low = values.min(), let high = values.max() { bounds = (low, high) }
+        case .int32(let days): if let low = days.min(), let high = days.max() { bounds = (Int64(low) * 86_400_000_000, Int64(high) * 86_400_000_000) }
+        default: return
+        }
+        guard let bounds else { return }
+        let range = Timestamp(microseconds: bounds.0)...Timestamp(microseconds: bounds.1)
+        eventTimes = SnapshotWriter.union(eventTimes, range)
+    }
+
+    static func union(_ a: ClosedRange<Timestamp>?, _ b: ClosedRange<Timestamp>?) -> ClosedRange<Timestamp>? {
+        guard let a, let b else { return a ?? b }
+        return min(a.lowerBound, b.lowerBound)...max(a.upperBound, b.upperBound)
+    }
+
+    /// What the files make, after `finish`.
+    func draft(after previous: Snapshot?, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp) throws -> SnapshotStore.Draft {
+        // When the contract's columns changed, the profile begins anew: it describes one set of columns.
+        let merged: Profile = if let before = previous?.profile, let both = try? before.merged(with: profile) { both } else { profile }
+        let snapshot = Snapshot(
+            dataset: spec.name, number: number, files: (previous?.files ?? []) + files, quarantinedCount: quarantined, schema: spec.schema,
+            profile: merged, createdAt: now, parent: previous?.number, eventTimes: SnapshotWriter.union(previous?.eventTimes, eventTimes))
+        return SnapshotStore.Draft(
+            snapshot: snapshot, added: files, filtered: filtered, quarantineFile: quarantineFile, source: source, sealed: sealed)
+    }
+
+    func quarantine(_ row: QuarantinedRow) throws {
+        quarantined += 1
+        row.json.write(to: &buffered)
+        buffered.append(10)
+        if buffered.count > 1 << 18 { try flushQuarantine() }
+    }
+
+    /// Writes what is left; afterwards all files are durable.
+    func finish() throws {
+        try flushRows()
+        if quarantined > 0 {
+            try flushQuarantine()
+            try quarantine?.commit()
+        }
+    }
+
+    func discard() {
+        quarantine?.discard()
+        for path in files.map(\.path) + [quarantineFile].compactMap({ $0 }) { try? FileManager.default.removeItem(atPath: "\(lake)/\(path)") }
+    }
+
+    private func flushRows() throws {
+        guard joiner.rowCount > 0 else { return }
+        let table = try joiner.take()
+        let temporary = "\(lake)/\(SnapshotWriter.folder)/\(dataset)/part-\(Identifier.hex32()).tmp"
+        try connection.writeParquet(table, to: temporary)
+        let (digest, bytes) = try SnapshotWriter.digest(of: temporary)
+        let path = "\(SnapshotWriter.folder)/\(dataset)/\(number)-\(files.count)-\(digest.short).parquet"
+        guard rename(temporary, "\(lake)/\(path)") == 0 else { throw KeelError(.internal, "could not rename a file of the lake") }
+        files.append(Snapshot.File(path: path, rows: table.rowCount, bytes: bytes, digest: digest))
+    }
+
+    private func flushQuarantine() throws {
+        if quarantine == nil {
+            let path = "\(SnapshotWriter.folder)/\(dataset)/\(number)-quarantine-\(Identifier.hex32().prefix(12)).jsonl"
+            quarantineFile = path
+            quarantine = try AtomicFile(path: "\(lake)/\(path)", temporaryFolder: "\(lake)/\(SnapshotWriter.folder)/\(dataset)")
+        }
+        try quarantine?.write(buffered)
+        buffered.removeAll(keepingCapacity: true)
+    }
+
+    private static func digest(of path: String) throws -> (Digest, Int) {
+        let handle = try InputFile(path: path)
+        var hasher = Digest.Hasher()
+        var position = 0
+        let buffer = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 1 << 20)
+        defer { buffer.deallocate() }
+        while true {
+            let count = try handle.read(into: buffer, at: position)
+            guard count > 0 else { return (hasher.finish(), position) }
+            hasher.update(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            position += count
+        }
+    }
+}

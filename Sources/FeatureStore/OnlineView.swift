@@ -1,0 +1,209 @@
+import Contracts
+import Synchronization
+
+/// The online state of one view over a dataset.
+///
+/// Keys are spread over shards, each behind a mutex; inside it there is only work on memory (well under a microsecond a feature), so a reader
+/// on an event loop never waits for I/O. Reads of one key are consistent: all its features see the same events.
+///
+/// **Memory is bounded** by the number of keys seen within the view's horizon (longest window, or ttl): a key holds at most 64 tiles a window,
+/// 256 recent events and 16 latest rows, and is dropped in a sweep when its newest event is older than the horizon. A latest value without
+/// ttl has no horizon: such keys stay.
+final class OnlineView: Sendable {
+    private final class Shard: Sendable {
+        let state = Mutex(KeyTable())
+    }
+
+    let view: DatasetView
+    private let layouts: [PartialLayout]
+    /// Index into the arguments for each latest feature.
+    private let latestArguments: [Int]
+    private let shards: [Shard] = (0..<16).map { _ in Shard() }
+    /// µs; nil = keys are never dropped.
+    private let horizon: Int64?
+    /// µs; how far back single events are kept for reads in the past.
+    private let recentReach: Int64
+    private let newest = Atomic<Int64>(.min)
+    private let sinceSweep = Atomic<Int>(0)
+    private let inexact = Atomic<Int>(0)
+
+    /// How many rows are applied between two sweeps over one shard.
+    private static let sweepEvery = 4096
+
+    init(_ view: DatasetView) {
+        self.view = view
+        var layouts: [PartialLayout] = []
+        for (i, series) in view.series.enumerated() {
+            let needs = view.features.compactMap { feature -> Aggregate? in
+                if case .windowed(let aggregate, let index) = feature.source, index == i { aggregate } else { nil }
+            }
+            layouts.append(PartialLayout(series.argument.map { WordKind(view.arguments[$0].type) } ?? .bool, Set(needs)))
+        }
+        self.layouts = layouts
+        latestArguments = view.features.compactMap { if case .latest(let argument, _) = $0.source { argument } else { nil } }
+        let reach = view.series.map { $0.window.length.microseconds + (SeriesState.slack + 1) * $0.window.hop }.max() ?? 0
+        horizon = view.hasLatest && view.ttl == nil ? nil : max(reach, view.ttl?.microseconds ?? 0)
+        recentReach = 2 * (view.series.map(\.window.hop).max() ?? 0)
+    }
+
+    /// Reads answered from less than a window covers, because they asked for a time too far before the newest event of their key.
+    var inexactReads: Int { inexact.load(ordering: .relaxed) }
+    var keyCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.count } } }
+
+    func reset() {
+        for shard in shards { shard.state.withLock { $0 = KeyTable() } }
+        newest.store(.min, ordering: .relaxed)
+        sinceSweep.store(0, ordering: .relaxed)
+    }
+
+    /// Adds rows in order of arrival. A row without a time or a key, or that the view's `where` does not let through, is no fact of this view.
+    ///
+    /// - Parameter now: µs; times beyond it do not let keys expire.
+    func apply(_ rows: Table, now: Int64) throws(KeelError) {
+        let columns = try ViewColumns(view, rows)
+        var key: [UInt8] = []
+        var words = [UInt64](repeating: 0, count: view.arguments.count)
+        var last = Int64.min
+        for row in 0..<rows.rowCount {
+            guard let at = columns.time(row), columns.passes(row), columns.key(row, into: &key) else { continue }
+            let mask = columns.words(row, into: &words)
+            let latest = latestArguments.map { columns.arguments[$0][row].finite }
+            let created = columns.created(row)
+            last = max(last, at)
+            let hash = KeyEncoding.hash(key)
+            shards[Int(hash >> 60)].state.withLock { table in
+                let i = table.find(key, hash) ?? table.make(key, hash, view)
+                table.states[i].add(view, layouts, at: at, created: created, mask: mask, words: words, latest: latest, reach: recentReach)
+            }
+        }
+        if last > .min { newest.max(min(last, now), ordering: .relaxed) }
+        sweep(after: rows.rowCount)
+    }
+
+    /// Drops expired keys of one shard, from time to time.
+    private func sweep(after rows: Int) {
+        guard let horizon else { return }
+        let (before, after) = sinceSweep.add(rows, ordering: .relaxed)
+        guard after / OnlineView.sweepEvery != before / OnlineView.sweepEvery else { return }
+        for round in (before / OnlineView.sweepEvery)..<(after / OnlineView.sweepEvery) {
+            let oldest = newest.load(ordering: .relaxed).subtractingReportingOverflow(horizon)
+            guard !oldest.overflow else { return }
+            shards[round % shards.count].state.withLock { $0.expire(before: oldest.partialValue) }
+        }
+    }
+
+    /// Reads features of one key as of `t` (µs) into their slots.
+    ///
+    /// - Parameter key: encoded; nil when a part is null, which is a key without events.
+    func read(_ key: [UInt8]?, asOf t: Int64, _ features: [(index: Int, slot: Int)], into slots: inout [Value]) {
+        for (index, slot) in features { slots[slot] = view.features[index].absent }
+        guard let key else { return }
+        let hash = KeyEncoding.hash(key)
+        let exact = withUnsafeTemporaryAllocation(of: UInt64.self, capacity: PartialLayout.strideMax) { scratch in
+            guard let base = scratch.baseAddress else { return true }
+            return slots.withUnsafeMutableBufferPointer { buffer in
+                // Both point into memory of this call, which the closure uses before it returns: nothing of it stays in the shard.
+                nonisolated(unsafe) let out = base
+                nonisolated(unsafe) let slots = buffer
+                return shards[Int(hash >> 60)].state.withLock { table in
+                    guard let i = table.find(key, hash) else { return true }
+                    return table.states[i].read(view, layouts, asOf: t, features, scratch: out, into: slots)
+                }
+            }
+        }
+        if !exact { inexact.add(1, ordering: .relaxed) }
+    }
+}
+
+/// The columns of a view over a table of rows.
+struct ViewColumns {
+    let arguments: [Column]
+    private let times: [Int64]
+    private let validTimes: Column
+    private let createds: (times: [Int64], column: Column)?
+    private let filter: [Bool]?
+    private let filterColumn: Column?
+    private let keys: [Column]
+
+    init(_ view: DatasetView, _ rows: Table) throws(KeelError) {
+        for field in view.identity.schema.fields {
+            guard let column = rows[field.name] else {
+                if view.uses(field.name) {
+                    throw KeelError(.contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
+                }
+                continue
+            }
+            guard column.type == field.type else {
+                throw KeelError(.contractViolation, "'\(field.name)' is a \(column.type), the contract says \(field.type)", path: field.name)
+            }
+        }
+        validTimes = try rows.column(view.at)
+        times = ViewColumns.microseconds(validTimes)
+        createds = try view.created.map { name throws(KeelError) in
+            let column = try rows.column(name)
+            return (ViewColumns.microseconds(column), column)
+        }
+        var keys: [Column] = []
+        for key in view.keys { keys.append(try rows.column(key.column)) }
+        self.keys = keys
+        var arguments: [Column] = []
+        for argument in view.arguments {
+            // A column as it is needs no evaluation.
+            let isColumn = argument.columns.count == 1 && argument.columns[0] == argument.source.text
+            arguments.append(isColumn ? try rows.column(argument.columns[0]) : try argument.evaluate(over: rows))
+        }
+        self.arguments = arguments
+        filterColumn = try view.filter.map { filter throws(KeelError) in try filter.evaluate(over: rows) }
+        if let filterColumn, case .bool(let v) = filterColumn.buffer { filter = v } else { filter = nil }
+    }
+
+    /// Instants and days as µs; a null is whatever stands there.
+    private static func microseconds(_ column: Column) -> [Int64] {
+        switch column.buffer {
+        case .int64(let v): v
+        case .int32(let v): v.map { Int64($0) * 86_400_000_000 }
+        default: Array(repeating: 0, count: column.count)
+        }
+    }
+
+    @inline(__always) func time(_ row: Int) -> Int64? { validTimes.isValid(row) ? times[row] : nil }
+    /// A row without a created time counts as written in 1970.
+    @inline(__always) func created(_ row: Int) -> Int64 {
+        guard let createds, createds.column.isValid(row) else { return 0 }
+        return createds.times[row]
+    }
+    @inline(__always) func passes(_ row: Int) -> Bool { filter.map { $0[row] && filterColumn?.isValid(row) ?? true } ?? true }
+
+    @inline(__always) func key(_ row: Int, into bytes: inout [UInt8]) -> Bool {
+        bytes.removeAll(keepingCapacity: true)
+        for column in keys { guard KeyEncoding.append(column, row, to: &bytes) else { return false } }
+        return true
+    }
+
+    /// Fills one word an argument and returns the bits of those that have a value.
+    @inline(__always) func words(_ row: Int, into words: inout [UInt64]) -> UInt64 {
+        var mask: UInt64 = 0
+        for i in arguments.indices {
+            if let word = WordKind.word(arguments[i], row) {
+                words[i] = word
+                mask |= 1 << UInt64(i)
+            } else {
+                words[i] = 0
+            }
+        }
+        return mask
+    }
+}
+
+extension Value {
+    /// Null in place of a number that is none.
+    var finite: Value { if case .double(let x) = self, !x.isFinite { .null } else { self } }
+}
+
+extension DatasetView {
+    /// Whether a column of the dataset is needed to compute the view.
+    func uses(_ column: String) -> Bool {
+        column == at || column == created || keys.contains { $0.column == column } || (filter?.columns.contains(column) ?? false)
+            || arguments.contains { $0.columns.contains(column) }
+    }
+}

@@ -1,0 +1,109 @@
+import Contracts
+import Engines
+
+/// One value that the online and the batch engine disagree on. NaN is a missing value.
+public struct ParityDifference: Sendable, Hashable {
+    public let row: Int
+    public let feature: String
+    public let online: Float
+    public let offline: Float
+
+    public init(row: Int, feature: String, online: Float, offline: Float) {
+        self.row = row
+        self.feature = feature
+        self.online = online
+        self.offline = offline
+    }
+}
+
+/// What a comparison of logged online reads with the offline join found.
+public struct ParityReport: Sendable, Hashable {
+    public let rows: Int
+    /// Values compared: rows × features.
+    public let compared: Int
+    public let differences: [ParityDifference]
+}
+
+extension FeatureStore {
+    /// Replays logged online reads through the offline join and reports every difference.
+    ///
+    /// Values are compared as float32: equal bits, or both missing. Only sums, means and standard deviations (and request
+    /// expressions over them) may differ by 1e-6 of their size (or by 1e-6 around zero), because floating-point sums depend on the order of their terms.
+    ///
+    /// - Parameters:
+    ///   - requests: the service's request columns, a row for each read.
+    ///   - times: as of when each row was read; may be left out when the service names a time column.
+    ///   - values: what the online engine gave, a row for each request in the order of `inputs`.
+    ///   - files: the Parquet files of a source, in order of arrival. They must hold every event that had been applied before the reads.
+    public func verify(
+        service name: String, requests: Table, times: [Timestamp]? = nil, values: [[Float]], inputs: [Signature.Input],
+        on connection: DuckDBConnection, files: (String) throws(KeelError) -> [String]
+    ) throws(KeelError) -> ParityReport {
+        let service = try catalog.resolved(name)
+        guard values.count == requests.rowCount, values.allSatisfy({ $0.count == inputs.count }), times.map({ $0.count == requests.rowCount }) ?? true else {
+            throw .invalid("\(requests.rowCount) requests need as many rows of \(inputs.count) values, and as many times when these are given")
+        }
+        let offline = try OnlinePlan.matrix(
+            try self.offline(service, requests: requests, times: times, on: connection, files: files), inputs: inputs)
+        let inexact = FeatureStore.inexactSlots(service)
+        var differences: [ParityDifference] = []
+        for row in 0..<requests.rowCount {
+            for (i, input) in inputs.enumerated() {
+                let (a, b) = (values[row][i], offline[row * inputs.count + i])
+                if a.bitPattern == b.bitPattern || (a.isNaN && b.isNaN) || a == b { continue }
+                let tolerant = service.outputs.contains { $0.name == input.name && inexact.contains($0.slot) }
+                if tolerant, abs(a - b) <= 1e-6 * max(1, abs(a), abs(b)) { continue }
+                differences.append(ParityDifference(row: row, feature: input.name, online: a, offline: b))
+            }
+        }
+        return ParityReport(rows: requests.rowCount, compared: requests.rowCount * inputs.count, differences: differences)
+    }
+
+    /// The request columns and features of each request in order, by the batch engine.
+    ///
+    /// - Parameter times: as in `verify`.
+    public func offlineRead(
+        service name: String, requests: Table, times: [Timestamp]? = nil, on connection: DuckDBConnection,
+        files: (String) throws(KeelError) -> [String]
+    ) throws(KeelError) -> Table {
+        try offline(try catalog.resolved(name), requests: requests, times: times, on: connection, files: files)
+    }
+
+    private func offline(
+        _ service: ResolvedService, requests: Table, times: [Timestamp]?, on connection: DuckDBConnection,
+        files: (String) throws(KeelError) -> [String]
+    ) throws(KeelError) -> Table {
+        let columns = try RequestColumns(requests, service)
+        guard times != nil || service.timeSlot != nil else {
+            throw .invalid("feature service '\(service.name)' names no time column, so the times of the reads are needed", path: "times")
+        }
+        let rows = 0..<requests.rowCount
+        var pairs: [(name: String, column: Column)] = [
+            ("rid", Column(.int64, .int64(rows.map(Int64.init)))),
+            ("t", Column(.int64, .int64(rows.map { times?[$0].microseconds ?? columns.time($0, service, now: 0) }))),
+        ]
+        for (i, column) in columns.columns.enumerated() { pairs.append(("r\(i)", column)) }
+        let prefix = FeatureStore.temporaryPrefix()
+        let questions = "\(prefix)_questions"
+        try connection.insert(try Table(pairs), into: questions)
+        defer { FeatureStore.drop([questions] + service.uses.indices.map { "\(prefix)_view\($0)" }, on: connection) }
+        let joined = try BatchQuery(service: service, connection: connection, prefix: prefix).features(questions: questions, files: files)
+        var selected = service.requestFields.enumerated().map { "r\($0.offset) AS \(BatchQuery.quoted($0.element.name))" }
+        for output in service.outputs {
+            selected.append("CAST(f\(output.slot) AS \(BatchQuery.sqlType(output.type))) AS \(BatchQuery.quoted(output.name))")
+        }
+        return try connection.query("SELECT \(selected.joined(separator: ", ")) FROM (\(joined)) ORDER BY rid")
+    }
+
+    /// Slots whose value depends on the order in which floating-point numbers were added.
+    private static func inexactSlots(_ service: ResolvedService) -> Set<Int> {
+        var slots: Set<Int> = []
+        for use in service.uses {
+            for (index, slot) in use.features {
+                if case .windowed(let aggregate, _) = use.view.features[index].source, [.sum, .mean, .stddev].contains(aggregate) { slots.insert(slot) }
+            }
+        }
+        for computed in service.computed where !slots.isDisjoint(with: computed.slots) { slots.insert(computed.slot) }
+        return slots
+    }
+}

@@ -1,0 +1,36 @@
+import Storage
+
+/// The tables of this room: runs, their steps, the step cache, and when each trigger last fired.
+public enum PipelineMigrations {
+    public static let all = [
+        Migration(
+            room: "pipelines", version: 1,
+            [
+                // Run ids sort by time, so pages go by id. The caller's columns say under whose permissions a resumed run goes on.
+                """
+                CREATE TABLE pipeline_runs (
+                    id TEXT PRIMARY KEY, pipeline TEXT NOT NULL, spec TEXT NOT NULL, parameters TEXT NOT NULL, reason TEXT NOT NULL,
+                    event_now BIGINT NOT NULL, use_cache INTEGER NOT NULL, caller TEXT NOT NULL, persona TEXT NOT NULL,
+                    workspace TEXT NOT NULL, request_id TEXT NOT NULL, state TEXT NOT NULL, error TEXT, started_at BIGINT NOT NULL,
+                    finished_at BIGINT)
+                """,
+                "CREATE INDEX pipeline_runs_pipeline ON pipeline_runs (pipeline, id)",
+                "CREATE INDEX pipeline_runs_state ON pipeline_runs (state, id)",
+                """
+                CREATE TABLE pipeline_steps (
+                    run_id TEXT NOT NULL REFERENCES pipeline_runs (id), step TEXT NOT NULL, position INTEGER NOT NULL, uses TEXT NOT NULL,
+                    state TEXT NOT NULL, attempts INTEGER NOT NULL, cache TEXT, outputs TEXT, error TEXT, started_at BIGINT,
+                    finished_at BIGINT, PRIMARY KEY (run_id, step))
+                """,
+                // The newest result for each set of inputs; `parts` is what the key was made of, so that a miss can say what changed.
+                """
+                CREATE TABLE pipeline_cache (
+                    cache_key TEXT PRIMARY KEY, pipeline TEXT NOT NULL, step TEXT NOT NULL, parts TEXT NOT NULL, outputs TEXT NOT NULL,
+                    run_id TEXT NOT NULL, made_at BIGINT NOT NULL)
+                """,
+                "CREATE INDEX pipeline_cache_step ON pipeline_cache (pipeline, step, made_at)",
+                // `fired_at` is event time, `ticked_at` the clock's time of the last schedule handled, `seen_seq` the last ledger event handled.
+                "CREATE TABLE pipeline_triggers (name TEXT PRIMARY KEY, fired_at BIGINT, ticked_at BIGINT NOT NULL, seen_seq BIGINT NOT NULL)",
+            ])
+    ]
+}

@@ -1,0 +1,99 @@
+import Contracts
+import Storage
+
+/// The SQL of runs, steps and the step cache.
+enum PipelineStore {
+    /// What a run needs to go on after a crash.
+    struct Started: Sendable {
+        let id: String
+        let spec: Resource
+        let parameters: JSON
+        let reason: String
+        let now: Timestamp
+        let useCache: Bool
+        let caller: Caller
+        let startedAt: Timestamp
+    }
+
+    static func insert(_ run: Started, steps: [PipelineSpec.Step], _ tx: Transaction) throws {
+        try tx.execute(
+            """
+            INSERT INTO pipeline_runs (id, pipeline, spec, parameters, reason, event_now, use_cache, caller, persona, workspace, request_id, state, started_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+            """,
+            [
+                .string(run.id), .string(run.spec.name), .string(run.spec.spec.text), .string(run.parameters.text), .string(run.reason),
+                .timestamp(run.now), .bool(run.useCache), .string(run.caller.name), .string(run.caller.persona.rawValue),
+                .string(run.caller.workspace), .string(run.caller.requestID), .timestamp(run.startedAt),
+            ])
+        for (i, step) in steps.enumerated() {
+            try tx.execute(
+                "INSERT INTO pipeline_steps (run_id, step, position, uses, state, attempts) VALUES (?, ?, ?, ?, 'pending', 0)",
+                [.string(run.id), .string(step.name), .int(Int64(i)), .string(step.uses)])
+        }
+    }
+
+    static func finish(_ step: StepRun, run: String, _ tx: Transaction) throws {
+        try tx.execute(
+            """
+            UPDATE pipeline_steps SET state = ?, attempts = ?, cache = ?, outputs = ?, error = ?, started_at = ?, finished_at = ?
+            WHERE run_id = ? AND step = ?
+            """,
+            [
+                .string(step.state.rawValue), .int(Int64(step.attempts)), step.cache.map(Value.string) ?? .null,
+                step.outputs.map { .string($0.text) } ?? .null, step.error.map(Value.string) ?? .null,
+                step.startedAt.map(Value.timestamp) ?? .null, step.finishedAt.map(Value.timestamp) ?? .null, .string(run), .string(step.name),
+            ])
+    }
+
+    static func finish(run id: String, state: PipelineRun.State, error: String?, _ tx: Transaction) throws {
+        try tx.execute(
+            "UPDATE pipeline_runs SET state = ?, error = ?, finished_at = ? WHERE id = ?",
+            [.string(state.rawValue), error.map(Value.string) ?? .null, .timestamp(tx.now), .string(id)])
+    }
+
+    static func run(_ id: String, _ db: some Querying) throws -> PipelineRun? {
+        guard var run = try db.row("SELECT * FROM pipeline_runs WHERE id = ?", [.string(id)]).map(decode) else { return nil }
+        run.steps = try db.rows("SELECT * FROM pipeline_steps WHERE run_id = ? ORDER BY position", [.string(id)]).map(decodeStep)
+        return run
+    }
+
+    static func runs(pipeline: String?, before: String?, limit: Int, _ db: some Querying) throws -> [PipelineRun] {
+        var (clauses, parameters) = (["1 = 1"], [Value]())
+        if let pipeline {
+            clauses.append("pipeline = ?")
+            parameters.append(.string(pipeline))
+        }
+        if let before {
+            clauses.append("id < ?")
+            parameters.append(.string(before))
+        }
+        parameters.append(.int(Int64(limit)))
+        return try db.rows("SELECT * FROM pipeline_runs WHERE \(clauses.joined(separator: " AND ")) ORDER BY id DESC LIMIT ?", parameters).map(decode)
+    }
+
+    static func unfinished(_ db: some Querying) throws -> [Started] {
+        try db.rows("SELECT * FROM pipeline_runs WHERE state = 'running' ORDER BY id").map { row in
+            Started(
+                id: row.text("id"), spec: Resource(kind: "Pipeline", name: row.text("pipeline"), spec: try row.json("spec")),
+                parameters: try row.json("parameters"), reason: row.text("reason"), now: row.time("event_now"), useCache: row.bool("use_cache"),
+                caller: Caller(
+                    name: row.text("caller"), persona: Persona(rawValue: row.text("persona")) ?? .service, workspace: row.text("workspace"),
+                    requestID: row.text("request_id")), startedAt: row.time("started_at"))
+        }
+    }
+
+    private static func decode(_ row: SQLRow) throws -> PipelineRun {
+        PipelineRun(
+            id: row.text("id"), pipeline: row.text("pipeline"), parameters: try row.json("parameters"), reason: row.text("reason"),
+            now: row.time("event_now"), state: PipelineRun.State(rawValue: row.text("state")) ?? .failed, error: row.optionalText("error"),
+            startedAt: row.time("started_at"), finishedAt: row.optionalTime("finished_at"), steps: [])
+    }
+
+    static func decodeStep(_ row: SQLRow) throws -> StepRun {
+        StepRun(
+            name: row.text("step"), uses: row.text("uses"), state: StepRun.State(rawValue: row.text("state")) ?? .failed,
+            attempts: Int(row.int("attempts")), cache: row.optionalText("cache"), outputs: try row.optionalText("outputs").map { try JSON.parse($0) },
+            error: row.optionalText("error"), startedAt: row.optionalTime("started_at"), finishedAt: row.optionalTime("finished_at"))
+    }
+}

@@ -1,0 +1,56 @@
+import Contracts
+
+/// A kind of step, by the name that `uses` gives it. Platform supplies those that reach into other rooms.
+public protocol StepKind: Sendable {
+    /// What `uses` says: `training-set`.
+    var name: String { get }
+    /// Raised whenever the same inputs would give another result; it is part of the cache key.
+    var version: Int { get }
+    /// Whether a result is reused for the same inputs when the step itself does not say (`cache:`).
+    var cachedByDefault: Bool { get }
+    /// Whether the result may depend on every parameter of the run, not only on those that `with` references.
+    var readsParameters: Bool { get }
+    /// Fields of `with` that are program text, in which `$` is the program's own and never a reference.
+    var literalFields: Set<String> { get }
+
+    /// Checks `with` before anything runs. References to other steps stand in it as texts such as `$train.model`.
+    func validate(_ with: JSON) throws(KeelError)
+    /// What the result depends on beside `with`, such as the newest snapshot of a dataset that is named there.
+    func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON
+    /// Whether what earlier outputs point to is still there.
+    func isUsable(_ outputs: JSON) async -> Bool
+    /// Does the work; the result is an object small enough to read, and big data lies where it points. Cancellation of the task (timeout,
+    /// a failed neighbour, `cancel`) should end it soon; the step is not over before this returns.
+    func run(_ context: StepContext) async throws -> JSON
+}
+
+extension StepKind {
+    public var cachedByDefault: Bool { true }
+    public var readsParameters: Bool { false }
+    public var literalFields: Set<String> { [] }
+    public func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { .object([]) }
+    public func isUsable(_ outputs: JSON) async -> Bool { true }
+}
+
+/// What a step is given to do its work.
+public struct StepContext: Sendable {
+    public let runID: String
+    public let pipeline: String
+    public let step: String
+    /// `with`, every reference replaced by its value.
+    public let with: JSON
+    /// All parameters of the run, as an object.
+    public let parameters: JSON
+    /// The run's now: event time when a replay's alert started it.
+    public let now: Timestamp
+    /// A folder of this step alone; removed afterwards when nothing is in it.
+    public let workingDirectory: String
+    /// 1, 2, … with retries.
+    public let attempt: Int
+    /// Under whose permissions the step acts.
+    public let caller: Caller
+    /// Writes a line to the step's log file and to those who watch the run.
+    public let log: @Sendable (String) -> Void
+    /// The share done, 0…1, and what is being done.
+    public let progress: @Sendable (Double, String) -> Void
+}

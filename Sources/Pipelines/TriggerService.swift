@@ -1,0 +1,165 @@
+import Contracts
+import Storage
+
+/// Runs the trigger engine over the ledger and the clock, and does what it says.
+///
+/// Every decision is one transaction: the start of the run (when there is one), the event `trigger.fired` or `trigger.skipped`, and the trigger's memory.
+/// So an alert starts a pipeline exactly once, whatever crashes in between.
+public actor TriggerService {
+    private let database: Storage.Database
+    private let pipelines: PipelineService
+    private let clock: any Clock
+    private var engine = TriggerEngine(triggers: [], memory: [:], now: .distantPast, seq: 0)
+    /// The actor is left while a transaction runs; this keeps decisions one after another.
+    private var isBusy = false
+    private var waiters: [CheckedContinuation<Void, Never>] = []
+
+    public init(database: Storage.Database, pipelines: PipelineService, clock: any Clock = SystemClock()) {
+        self.database = database
+        self.pipelines = pipelines
+        self.clock = clock
+    }
+
+    /// Takes the triggers that are declared now. A new one sees only what happens from now on.
+    public func configure(_ specs: [TriggerSpec]) async throws {
+        try await alone {
+            let now = clock.now()
+            let memory = try await database.write { tx in
+                let seq = try tx.ledgerHead()
+                for spec in specs {
+                    try tx.execute(
+                        "INSERT INTO pipeline_triggers (name, fired_at, ticked_at, seen_seq) VALUES (?, NULL, ?, ?) ON CONFLICT (name) DO NOTHING",
+                        [.string(spec.name), .timestamp(now), .int(seq)])
+                }
+                let declared = Set(specs.map(\.name))
+                var memory: [String: TriggerEngine.Memory] = [:]
+                for row in try tx.rows("SELECT * FROM pipeline_triggers") {
+                    let name = row.text("name")
+                    guard declared.contains(name) else {
+                        try tx.execute("DELETE FROM pipeline_triggers WHERE name = ?", [.string(name)])
+                        continue
+                    }
+                    memory[name] = TriggerEngine.Memory(
+                        firedAt: row.optionalTime("fired_at"), tickedAt: row.time("ticked_at"), seenSeq: row.int("seen_seq"))
+                }
+                return memory
+            }
+            engine = TriggerEngine(triggers: specs, memory: memory, now: now, seq: 0)
+        }
+    }
+
+    /// Considers every ledger event not considered yet, then the clock.
+    /// - Returns: what was done, in order.
+    @discardableResult
+    public func advance() async throws -> [TriggerAction] {
+        try await alone {
+            var done: [TriggerAction] = []
+            var pending: [LedgerEvent] = []
+            let since = engine.memory.values.map(\.seenSeq).min() ?? .max
+            for kind in [TriggerEngine.alertKind, TriggerEngine.snapshotKind] where !engine.triggers.isEmpty {
+                var after = since
+                while true {
+                    let from = after
+                    let events = try await database.read { try $0.ledgerEvents(after: from, kind: kind, limit: 500) }
+                    pending.append(contentsOf: events)
+                    guard events.count == 500, let last = events.last else { break }
+                    after = last.seq
+                }
+            }
+            for event in pending.sorted(by: { $0.seq < $1.seq }) {
+                let before = engine
+                done += try await carryOut(
+                    engine.observe(seq: event.seq, kind: event.kind, subject: event.subject, data: event.data, at: event.at), before: before)
+            }
+            let before = engine
+            done += try await carryOut(engine.tick(now: clock.now()), before: before)
+            return done
+        }
+    }
+
+    /// Follows the ledger and the clock until the task is cancelled; an operating error goes to `report` and is tried again.
+    public func follow(report: @escaping @Sendable (KeelError) -> Void) async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [self] in
+                for await _ in database.ledgerHeads() { await attempt(report) }
+            }
+            group.addTask { [self] in
+                while !Task.isCancelled {
+                    await attempt(report)
+                    try? await Task.sleep(for: .seconds(20))
+                }
+            }
+        }
+    }
+
+    private func attempt(_ report: @Sendable (KeelError) -> Void) async {
+        do { try await advance() } catch {
+            let error = KeelError.wrapping(error)
+            if error.code != .cancelled { report(error) }
+        }
+    }
+
+    private func alone<T>(_ body: () async throws -> T) async throws -> T {
+        if isBusy { await withCheckedContinuation { waiters.append($0) } }
+        isBusy = true
+        defer {
+            if waiters.isEmpty { isBusy = false } else { waiters.removeFirst().resume() }
+        }
+        return try await body()
+    }
+
+    private func carryOut(_ actions: [TriggerAction], before: TriggerEngine) async throws -> [TriggerAction] {
+        var done: [TriggerAction] = []
+        for action in actions {
+            do {
+                done.append(try await carryOut(action, before: before))
+            } catch {
+                // Nothing of this decision is kept: it is taken again.
+                engine = before
+                throw error
+            }
+        }
+        return done
+    }
+
+    private func carryOut(_ action: TriggerAction, before: TriggerEngine) async throws -> TriggerAction {
+        let name = action.trigger
+        guard let memory = engine.memory[name], let earlier = before.memory[name] else { return action }
+        let caller = Caller.system("trigger/\(name)")
+        switch action {
+        case .skip(_, let now, let reason):
+            try await database.write { tx in
+                try TriggerService.keep(memory, of: name, tx)
+                try tx.record("trigger.skipped", on: "Trigger/\(name)", ["reason": .string(reason), "eventTime": .string(now.description)], by: caller)
+            }
+            return action
+        case .start(_, let pipeline, let parameters, let now, let reason):
+            do {
+                let grant = try Grant.check(caller, may: .pipelinesRun, on: "Pipeline/\(pipeline)")
+                _ = try await pipelines.start(pipeline: pipeline, parameters: parameters, reason: reason, now: now, useCache: true, grant: grant) { tx, run in
+                    try TriggerService.keep(memory, of: name, tx)
+                    try tx.record(
+                        "trigger.fired", on: "Trigger/\(name)",
+                        ["run": .string(run), "pipeline": .string(pipeline), "reason": .string(reason), "eventTime": .string(now.description)], by: caller)
+                }
+                return action
+            } catch let error as KeelError where [.invalidArgument, .notFound, .permissionDenied, .unavailable].contains(error.code) {
+                engine.startFailed(name, before: earlier)
+                var undone = memory
+                undone.firedAt = earlier.firedAt
+                let (kept, why) = (undone, "\(reason); the pipeline could not be started: \(error)")
+                try await database.write { tx in
+                    try TriggerService.keep(kept, of: name, tx)
+                    try tx.record("trigger.skipped", on: "Trigger/\(name)", ["reason": .string(why), "eventTime": .string(now.description)], by: caller)
+                }
+                return .skip(trigger: name, now: now, reason: why)
+            }
+        }
+    }
+
+    private static func keep(_ memory: TriggerEngine.Memory, of name: String, _ tx: Transaction) throws {
+        try tx.execute(
+            "UPDATE pipeline_triggers SET fired_at = ?, ticked_at = ?, seen_seq = ? WHERE name = ?",
+            [memory.firedAt.map(Value.timestamp) ?? .null, .timestamp(memory.tickedAt), .int(memory.seenSeq), .string(name)])
+    }
+}

@@ -1,0 +1,133 @@
+import Contracts
+import FeatureStore
+import Logging
+import Monitoring
+import Registry
+import Serving
+import Storage
+import Synchronization
+import Tracking
+
+// The ports of the rooms, connected: each is a few lines that call another room.
+
+extension OnlinePlan: FeaturePlan {}
+
+/// Serving reads features from the feature store.
+struct ServedFeatures: OnlineFeatures {
+    let store: FeatureStore
+    func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan { try store.plan(service: service, inputs: inputs) }
+}
+
+/// Monitoring compares with the bundle of the release.
+struct ReleaseReferences: ReferenceSource {
+    let deployments: DeploymentService
+    let objects: FolderObjectStore
+
+    func reference(endpoint: String, release: Int) async throws -> MonitorReference? {
+        let grant = try Grant.check(.system("monitoring"), may: .releasesRead, on: "Endpoint/\(endpoint)")
+        guard let found = try await deployments.releases(endpoint: endpoint, grant).first(where: { $0.number == release }) else { return nil }
+        let bundle = try await ModelBundle.read(found.bundle, from: objects)
+        return MonitorReference(
+            inputs: try bundle.signature.inputs.compactMap { input in
+                try bundle.reference.inputs[input.name].map { try ReferenceColumn(name: input.name, bins: $0) }
+            },
+            score: try bundle.reference.score.map { try ReferenceColumn(name: "score", bins: $0) },
+            rows: Int(bundle.reference.score?.rowCount ?? 0), metrics: bundle.metrics)
+    }
+}
+
+/// Monitoring rebuilds its open windows from the prediction log.
+struct LoggedPredictions: PredictionHistory {
+    let queries: PredictionQueries
+
+    func lastEventTime(endpoint: String) async throws -> Timestamp? {
+        try await queries.lastEventTime(endpoint: endpoint, try grant(endpoint))
+    }
+
+    func forEach(
+        endpoint: String, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+    ) async throws {
+        var key: PredictionKey?
+        while true {
+            let page = try await queries.predictions(endpoint: endpoint, from: since, after: key, limit: 2000, try grant(endpoint))
+            guard let last = page.last else { return }
+            try await body(
+                page.map { row in
+                    (
+                        ObservedPrediction(
+                            id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: Float(row.score), features: row.features,
+                            shadow: row.shadow), row.label
+                    )
+                })
+            key = last.key
+        }
+    }
+
+    private func grant(_ endpoint: String) throws -> Grant { try Grant.check(.system("monitoring"), may: .predictionsRead, on: "Endpoint/\(endpoint)") }
+}
+
+/// Hands what was logged on to monitoring, in order, without making the log's writer wait for a window's evaluation.
+final class MonitorFeed: PredictionObserver {
+    private enum Batch: Sendable {
+        case predictions([ObservedPrediction])
+        case labels([ObservedLabel])
+    }
+
+    private let batches: AsyncStream<Batch>
+    private let source: AsyncStream<Batch>.Continuation
+    /// Batches (of at most a thousand rows) that may wait; beyond it some are left out of the windows, and counted.
+    private static let batchesMax = 4096
+    private let missed = Mutex(0)
+
+    init() { (batches, source) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(MonitorFeed.batchesMax)) }
+
+    /// Batches that monitoring did not see because it was too far behind.
+    var missedCount: Int { missed.withLock { $0 } }
+
+    func observed(_ predictions: [PredictionRecord]) {
+        send(
+            .predictions(
+                predictions.map {
+                    ObservedPrediction(
+                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: $0.score, features: $0.features, shadow: $0.shadow)
+                }))
+    }
+
+    func observed(labels: [LabelledPrediction]) {
+        send(
+            .labels(
+                labels.map {
+                    ObservedLabel(
+                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: Float($0.score), label: $0.label, shadow: $0.shadow)
+                }))
+    }
+
+    func run(into monitoring: MonitoringService, logger: Logger) async {
+        for await batch in batches {
+            do {
+                switch batch {
+                case .predictions(let predictions): try await monitoring.observe(predictions)
+                case .labels(let labels): try await monitoring.observe(labels: labels)
+                }
+            } catch { logger.error("monitoring failed: \(KeelError.wrapping(error))") }
+        }
+    }
+
+    func finish() { source.finish() }
+
+    private func send(_ batch: Batch) {
+        if case .dropped = source.yield(batch) { missed.withLock { $0 += 1 } }
+    }
+}
+
+/// The registry asks tracking where logged models lie.
+struct TrackedModels: LoggedModelLookup {
+    let tracking: TrackingService
+
+    func loggedModel(_ id: String) async throws -> (artifactURI: String, runID: String?)? {
+        do {
+            let model = try await tracking.loggedModel(id: id, try Grant.check(.system("registry"), may: .trackingRead, on: "Model/\(id)"))
+            return (model.artifactURI, model.sourceRunID)
+        } catch let error as KeelError where error.code == .notFound { return nil }
+    }
+}

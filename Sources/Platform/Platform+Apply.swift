@@ -1,0 +1,96 @@
+import Contracts
+import DataEstate
+import FeatureStore
+import Governance
+import Monitoring
+import Pipelines
+import Serving
+
+/// Every resource of the server, decoded; making one checks all that can be checked before anything changes.
+struct Declarations {
+    var datasets: [DatasetSpec] = []
+    var catalog = FeatureCatalog()
+    var pipelines: [PipelineSpec] = []
+    var endpoints: [EndpointSpec] = []
+    var monitors: [MonitorSpec] = []
+    var triggers: [TriggerSpec] = []
+
+    /// - Throws: an error whose path begins with the resource.
+    init(_ resources: [Resource]) throws(KeelError) {
+        var (entities, views, services): ([EntitySpec], [FeatureViewSpec], [FeatureServiceSpec]) = ([], [], [])
+        for resource in resources {
+            do throws(KeelError) {
+                switch resource.kind {
+                case "Dataset": datasets.append(try DatasetSpec(resource: resource))
+                case "Entity": entities.append(try EntitySpec(resource: resource))
+                case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
+                case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
+                case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
+                case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
+                case "Monitor": monitors.append(try MonitorSpec(resource: resource))
+                case "Trigger": triggers.append(try TriggerSpec(resource: resource))
+                default:
+                    let kinds = ["Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger"]
+                    throw .invalid("'\(resource.kind)' is not a kind", hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" } ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
+                }
+            } catch { throw error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id) }
+        }
+        catalog = try FeatureCatalog(
+            entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 })
+        try checkReferences()
+    }
+
+    private func checkReferences() throws(KeelError) {
+        func known(_ name: String, _ names: [String], _ what: String, _ place: String) throws(KeelError) {
+            guard !names.contains(name) else { return }
+            throw .invalid("there is no \(what) '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" }, path: place)
+        }
+        for endpoint in endpoints {
+            if let service = endpoint.features { try known(service, catalog.serviceNames, "feature service", "Endpoint/\(endpoint.name).spec.features") }
+        }
+        for monitor in monitors { try known(monitor.endpoint, endpoints.map(\.name), "endpoint", "Monitor/\(monitor.name).spec.endpoint") }
+        for trigger in triggers { try known(trigger.run, pipelines.map(\.name), "pipeline", "Trigger/\(trigger.name).spec.run") }
+    }
+}
+
+extension Platform {
+    public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
+        let system = try Grant.check(.system("plan"), may: .resourcesRead)
+        let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
+        let others = try await self.resources.all(by: system).map(\.resource).filter { !given.contains("\($0.environment ?? "")/\($0.id)") }
+        try await check(others + resources)
+        return try await self.resources.plan(resources, by: grant)
+    }
+
+    /// Stores the resources and puts them in force; when anything is wrong with any of them, nothing changes.
+    public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
+        let result = try await self.resources.apply(resources, by: grant) { [self] candidate in try await check(candidate) }
+        if result.changes.contains(where: { $0.kind != .unchanged }) { try await configure() }
+        return result
+    }
+
+    public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
+        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in try await check(candidate) }
+        try await configure()
+        return result
+    }
+
+    private func check(_ candidate: [Resource]) async throws {
+        let declared = try Declarations(candidate)
+        try pipelines.validate(declared.pipelines)
+    }
+
+    /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
+    func configure() async throws {
+        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead))
+        let declared = try Declarations(stored.map(\.resource))
+        try await data.configure(declared.datasets)
+        for dataset in features.configure(declared.catalog) { try await rebuild(dataset) }
+        try pipelines.configure(declared.pipelines)
+        for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
+            logger.error("endpoint \(endpoint) cannot serve its release: \(problem)")
+        }
+        try await monitoring.configure(declared.monitors)
+        try await triggers.configure(declared.triggers)
+    }
+}

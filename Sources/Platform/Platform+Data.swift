@@ -1,0 +1,193 @@
+import Contracts
+import DataEstate
+import Engines
+import FeatureStore
+import Foundation
+import Serving
+import Storage
+import Synchronization
+
+/// Keeps pushes of one dataset in one order through the log and the features, and out of the way while its features are rebuilt.
+final class PushGate: Sendable {
+    private final class Lane: Sendable {
+        let isRebuilding = Mutex(false)
+    }
+    private let lanes = Mutex<[String: Lane]>([:])
+
+    private func lane(_ dataset: String) -> Lane {
+        lanes.withLock { lanes in
+            if let lane = lanes[dataset] { return lane }
+            let made = Lane()
+            lanes[dataset] = made
+            return made
+        }
+    }
+
+    /// Runs one push when it is its turn. The time under the lock is that of appending to a log and folding rows into memory.
+    func push(_ dataset: String, _ body: () -> Result<PushResult, KeelError>) -> Result<PushResult, KeelError> {
+        lane(dataset).isRebuilding.withLock { isRebuilding in
+            isRebuilding
+                ? .failure(KeelError(.unavailable, "the features of '\(dataset)' are being rebuilt", hint: "push again in a second; nothing was kept"))
+                : body()
+        }
+    }
+
+    func rebuild(_ dataset: String, _ body: () async throws -> Void) async throws {
+        let lane = lane(dataset)
+        while lane.isRebuilding.withLock({ busy in
+            defer { busy = true }
+            return busy
+        }) { try await Task.sleep(for: .milliseconds(20)) }
+        defer { lane.isRebuilding.withLock { $0 = false } }
+        try await body()
+    }
+}
+
+extension Platform {
+    /// Accepts events: durable in the dataset's stream first, then in the features.
+    public func push(_ dataset: String, _ body: [UInt8], _ grant: Grant) throws(KeelError) -> PushResult {
+        let pushed = pushes.push(dataset) {
+            body.withUnsafeBufferPointer { bytes in
+                do throws(KeelError) {
+                    let result = try data.push(dataset: dataset, json: bytes, grant: grant)
+                    if result.accepted.rowCount > 0 { try features.apply(dataset: dataset, rows: result.accepted) }
+                    return .success(result)
+                } catch { return .failure(error) }
+            }
+        }
+        return try pushed.get()
+    }
+
+    /// Fills the online features of a dataset from its newest snapshot and the stream behind it.
+    func rebuild(_ dataset: String) async throws {
+        guard features.sources.contains(dataset) else { return }
+        try await pushes.rebuild(dataset) { [self] in
+            features.reset(dataset: dataset)
+            let files = if let snapshot = try await data.snapshot(dataset) { data.files(of: snapshot) } else { [String]() }
+            let time = try data.spec(dataset).schema.eventTime
+            try await Blocking.run { [self] in
+                if !files.isEmpty {
+                    let list = files.map { "'" + $0.replacing("'", with: "''") + "'" }.joined(separator: ", ")
+                    let order = time.map { " ORDER BY \(DuckDBConnection.quoted($0))" } ?? ""
+                    try analytics.connect().forEachChunk("SELECT * FROM read_parquet([\(list)])\(order)") { (rows) throws(KeelError) in
+                        try features.apply(dataset: dataset, rows: rows)
+                        return true
+                    }
+                }
+                try data.replayTail(dataset: dataset) { rows in try features.apply(dataset: dataset, rows: rows) }
+            }
+        }
+    }
+
+    // MARK: Ingest
+
+    /// A file that was received, under a name of our own; the caller removes it.
+    public struct Spooled: Sendable {
+        let folder: String
+        public let path: String
+        /// What the sender calls it.
+        let name: String
+        public func remove() { try? FileManager.default.removeItem(atPath: folder) }
+    }
+
+    /// Writes an upload to the disk in parts.
+    /// - Throws: `payloadTooLarge` beyond `bytesMax`; then nothing is left.
+    public func spool(
+        _ parts: some AsyncSequence<[UInt8], any Error> & Sendable, named name: String, bytesMax: Int
+    ) async throws -> Spooled {
+        let folder = configuration.home + "/work/upload-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        // Only the endings matter, and they are all that is kept of a name from outside.
+        let endings = name.lowercased().split(separator: ".").dropFirst().suffix(2).filter { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) } }
+        let spooled = Spooled(folder: folder, path: folder + "/upload" + endings.map { "." + $0 }.joined(), name: String(name.prefix(200)))
+        do {
+            let file = try AtomicFile(path: spooled.path, temporaryFolder: folder)
+            for try await part in parts {
+                try await Blocking.run { try file.write(part) }
+                guard file.size <= bytesMax else {
+                    throw KeelError(.payloadTooLarge, "the file is larger than \(bytesMax) bytes", hint: "raise limits.body, or ingest it in parts")
+                }
+            }
+            try await Blocking.run { try file.commit() }
+            return spooled
+        } catch {
+            spooled.remove()
+            throw error
+        }
+    }
+
+    public func ingest(
+        _ dataset: String, spooled: Spooled, from: Timestamp?, until: Timestamp?, grant: Grant,
+        progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
+    ) async throws -> JSON {
+        let report = try await data.ingest(dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant) { step in
+            progress(step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
+        }
+        try await rebuild(dataset)
+        return [
+            "snapshot": .int(Int64(report.snapshot.number)), "rows": .int(Int64(report.rows)), "filtered": .int(Int64(report.filtered)),
+            "quarantined": .int(Int64(report.quarantined)), "digest": .string(report.snapshot.digest.hex),
+            "reasons": .array(report.reasons.map { ["reason": .string($0.reason), "count": .int(Int64($0.count)), "line": .int(Int64($0.firstLine))] }),
+            "warnings": .array(report.warnings.map(JSON.string)),
+        ]
+    }
+
+    // MARK: Features
+
+    /// Rows of JSON objects as the request table of a feature service.
+    public func requestTable(_ rows: JSON, service: String) throws(KeelError) -> Table {
+        guard let items = rows.array, !items.isEmpty else { throw .invalid("must be a list of objects with at least one", path: "rows") }
+        let fields = try features.catalog.requestFields(service)
+        var pairs: [(name: String, column: Column)] = []
+        for field in fields {
+            var column = Column(field.type == .timestamp ? .string : field.type)
+            for (i, item) in items.enumerated() {
+                do throws(KeelError) { try column.append(item[field.name]?.value ?? .null) } catch { throw error.at("rows[\(i)].\(field.name)") }
+            }
+            pairs.append((field.name, column))
+        }
+        for (i, item) in items.enumerated() {
+            if let stranger = item.members?.first(where: { member in !fields.contains { $0.name == member.key } }) {
+                throw .invalid(
+                    "'\(stranger.key)' is not a column of this service", hint: nearest(stranger.key, in: fields.map(\.name)).map { "did you mean '\($0)'?" },
+                    path: "rows[\(i)]")
+            }
+        }
+        return try Table(pairs)
+    }
+
+    /// Replays logged online reads of an endpoint through the offline join.
+    public func verifyFeatures(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
+        await runtime.flush()
+        guard let release = try await stableRelease(endpoint), let service = release.featureService else {
+            throw KeelError(.failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
+        }
+        let inputs = try await ModelBundle.read(release.bundle, from: objects).signature.inputs
+        let reads = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant).filter { $0.features.count == inputs.count }
+        guard !reads.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint)' are logged yet") }
+        let requests = try requestTable(.array(try reads.map { try JSON.parse($0.request) }), service: service)
+        let seal = try Grant.check(.system("verify"), may: .datasetsIngest)
+        var files: [String: [String]] = [:]
+        for dataset in Set(try features.catalog.origins(service).compactMap(\.dataset)) {
+            _ = try await data.seal(dataset: dataset, grant: seal)
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
+        }
+        let paths = files
+        let report = try await Blocking.run { [self] in
+            try features.verify(
+                service: service, requests: requests, times: reads.map(\.eventTime), values: reads.map(\.features), inputs: inputs,
+                on: try analytics.connect()
+            ) { dataset throws(KeelError) in paths[dataset] ?? [] }
+        }
+        return [
+            "rows": .int(Int64(report.rows)), "compared": .int(Int64(report.compared)), "differences": .int(Int64(report.differences.count)),
+            "examples": .array(
+                report.differences.prefix(100).map {
+                    [
+                        "id": .string(reads[$0.row].id), "feature": .string($0.feature), "online": JSON(.double(Double($0.online))),
+                        "offline": JSON(.double(Double($0.offline))),
+                    ]
+                }),
+        ]
+    }
+}

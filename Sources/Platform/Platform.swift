@@ -1,0 +1,128 @@
+import Contracts
+import DataEstate
+import Engines
+import FeatureStore
+import Foundation
+import Governance
+import Logging
+import Monitoring
+import Pipelines
+import Registry
+import Serving
+import Storage
+import Tracking
+
+public enum KeelVersion {
+    public static let text = "0.1.0"
+}
+
+/// The composition root: every room made once, its ports connected, and what holds them together across a start, an apply and a stop.
+public final class Platform: Sendable {
+    public let configuration: KeelConfiguration
+    public let logger: Logger
+    public let database: Storage.Database
+    public let objects: FolderObjectStore
+    public let resources: ResourceService
+    public let tokens: TokenService
+    public let audit: AccessAudit
+    public let data: DataEstate
+    public let features: FeatureStore
+    public let tracking: TrackingService
+    public let registry: RegistryService
+    public let pipelines: PipelineService
+    public let triggers: TriggerService
+    public let runtime: ServingRuntime
+    public let deployments: DeploymentService
+    public let releasing: Releasing
+    public let monitoring: MonitoringService
+    let analytics: DuckDB
+    let feed = MonitorFeed()
+    let pushes = PushGate()
+
+    /// Opens the home folder, migrates the database, and brings back what was configured, served and known when the server last stopped.
+    public init(configuration: KeelConfiguration, logger: Logger) async throws {
+        let home = configuration.home
+        for folder in ["", "/lake", "/streams", "/work"] {
+            try FileManager.default.createDirectory(atPath: home + folder, withIntermediateDirectories: true)
+        }
+        self.configuration = configuration
+        self.logger = logger
+        let database = try Storage.Database(path: home + "/keel.sqlite")
+        try await database.migrate(
+            Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations + RegistryTables.migrations
+                + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
+            backupFolder: home + "/backups")
+        let resources = ResourceService(database: database)
+        let objects = try FolderObjectStore(root: home + "/objects")
+        let analytics = try DuckDB(settings: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
+        let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
+        let features = FeatureStore()
+        let tracking = TrackingService(database: database, objects: objects)
+        let registry = RegistryService(database: database, loggedModels: TrackedModels(tracking: tracking))
+        let runtime = ServingRuntime(log: PredictionLog(database: database))
+        let deployments = DeploymentService(
+            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
+            onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
+        releasing = Releasing(registry: registry, deployments: deployments)
+        let lake = home + "/lake"
+        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { _ in
+            ["MLFLOW_TRACKING_URI": configuration.url, "KEEL_URL": configuration.url]
+        }
+        pipelines = PipelineService(
+            database: database,
+            kinds: [
+                TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
+                GradientBoostingStep(analytics: analytics, objects: objects, lake: lake),
+                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(),
+                RegisterStep(tracking: tracking, registry: registry, objects: objects), ReleaseStep(releasing: releasing),
+                ShellStep(environment: programs), PythonStep(environment: programs),
+            ],
+            workFolder: home + "/work", concurrency: configuration.stepsMax)
+        triggers = TriggerService(database: database, pipelines: pipelines)
+        monitoring = MonitoringService(
+            database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
+            history: LoggedPredictions(queries: PredictionQueries(database: database)))
+        self.resources = resources
+        tokens = try await TokenService.open(database: database)
+        audit = AccessAudit(database: database)
+        (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
+        (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
+        runtime.log.observe(feed)
+        try await data.start()
+        try await configure()
+    }
+
+    /// In production the promoted version is the champion of its model: what the next one is compared with.
+    private static func markChampion(_ release: Release, _ runtime: ServingRuntime, _ registry: RegistryService, _ logger: Logger) async {
+        guard runtime.status().first(where: { $0.name == release.endpoint })?.environment == "production", let version = Int(release.modelVersion) else { return }
+        do {
+            let grant = try Grant.check(.system("deployments"), may: .registryWrite, on: "Model/\(release.model)")
+            try await registry.setAlias(model: release.model, alias: "champion", version: version, grant)
+        } catch { logger.error("could not move the alias champion to \(release.model)/\(version): \(KeelError.wrapping(error))") }
+    }
+
+    /// Background work, until the task is cancelled: the log's writer, rollouts, monitors, triggers, and the runs that a stop interrupted.
+    public func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { [self] in await runtime.log.run() }
+            group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
+            group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
+            group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
+            group.addTask { [self] in
+                do {
+                    let resumed = try await pipelines.resumeUnfinished()
+                    if !resumed.isEmpty { logger.notice("resumed \(resumed.count) pipeline runs") }
+                } catch { logger.error("could not resume pipeline runs: \(KeelError.wrapping(error))") }
+            }
+        }
+    }
+
+    /// Brings everything that was accepted to the disk. Call it after the last request was answered and before `run` is cancelled.
+    public func shutdown() async throws {
+        await pipelines.shutdown()
+        await runtime.flush()
+        feed.finish()
+        try await audit.flush()
+        try await database.close()
+    }
+}

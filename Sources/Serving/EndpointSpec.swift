@@ -1,0 +1,118 @@
+import Contracts
+
+/// A name that serves traffic in one environment: what the user declares of it.
+///
+///     features: delay                       # a feature service; without it the request carries the model's inputs
+///     rollout:
+///       shadow: { requests: 500 }           # default: no shadow phase
+///       canary: { shares: [5%, 25%, 100%], every: { requests: 1000 } }
+///       rollbackWhen: ["errors > 1%"]
+///       minimum: { requests: 100, labels: 200 }
+///     log: { sample: 100%, whenFull: block }
+///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216 }
+///
+/// One row of a request counts as one request everywhere in a rollout.
+public struct EndpointSpec: Sendable, Hashable {
+    public let name: String
+    public let environment: String
+    /// The feature service that enriches requests.
+    public let features: String?
+    public let rollout: RolloutPlan
+    public let log: LogPolicy
+    public let limits: EndpointLimits
+
+    public init(
+        name: String, environment: String = "production", features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
+        limits: EndpointLimits = EndpointLimits()
+    ) {
+        (self.name, self.environment, self.features) = (name, environment, features)
+        (self.rollout, self.log, self.limits) = (rollout, log, limits)
+    }
+
+    /// Decodes an `Endpoint` resource strictly.
+    /// - Throws: `invalidArgument` with the path of the field.
+    public init(resource: Resource) throws(KeelError) {
+        guard resource.kind == "Endpoint" else { throw .invalid("'\(resource.kind)' is not an Endpoint", path: "kind") }
+        let environments = ["development", "staging", "production"]
+        let environment = resource.environment ?? "production"
+        guard environments.contains(environment) else {
+            throw .invalid(
+                "'\(environment.prefix(60))' is not an environment", hint: "one of: \(environments.joined(separator: ", "))",
+                path: "metadata.environment")
+        }
+        let reader = try FieldReader(resource.spec, path: "spec")
+        name = resource.name
+        self.environment = environment
+        features = try reader.optionalString("features")
+        rollout = try reader.optionalObject("rollout").map { (inner) throws(KeelError) in try RolloutPlan(inner) } ?? RolloutPlan()
+        log = try reader.optionalObject("log").map { (inner) throws(KeelError) in try LogPolicy(inner) } ?? LogPolicy()
+        limits = try reader.optionalObject("limits").map { (inner) throws(KeelError) in try EndpointLimits(inner) } ?? EndpointLimits()
+        try reader.finish()
+    }
+
+    /// `Endpoint/name`, as the ledger names it.
+    public var subject: String { "Endpoint/\(name)" }
+}
+
+/// What the prediction log does, and when it cannot keep up.
+public struct LogPolicy: Sendable, Hashable {
+    /// - block: the request waits a moment for room, then is refused as unavailable: nothing is answered that is not logged.
+    /// - sample: from half full on, ever fewer requests are logged; each left out is counted.
+    /// - drop: what does not fit is not logged, and counted.
+    public enum Overflow: String, Sendable, CaseIterable { case block, sample, drop }
+
+    /// The share of prediction ids that are logged, 0…1.
+    public var sample: Double
+    public var whenFull: Overflow
+
+    public init(sample: Double = 1, whenFull: Overflow = .block) { (self.sample, self.whenFull) = (sample, whenFull) }
+
+    init(_ reader: FieldReader) throws(KeelError) {
+        sample = try reader.optionalShare("sample") ?? 1
+        whenFull = try reader.word("whenFull", default: .block)
+        try reader.finish()
+    }
+}
+
+/// Bounds on what one endpoint accepts.
+public struct EndpointLimits: Sendable, Hashable {
+    /// Rows in one request.
+    public var rows: Int
+    /// Requests in flight at once; more are refused as unavailable.
+    public var queue: Int
+    /// Bytes of a request's body; doors enforce it.
+    public var bodyBytes: Int
+
+    public init(rows: Int = 10_000, queue: Int = 256, bodyBytes: Int = 16 << 20) { (self.rows, self.queue, self.bodyBytes) = (rows, queue, bodyBytes) }
+
+    init(_ reader: FieldReader) throws(KeelError) {
+        rows = try reader.positive("rows") ?? 10_000
+        queue = try reader.positive("queue") ?? 256
+        bodyBytes = try reader.positive("bodyBytes") ?? 16 << 20
+        try reader.finish()
+    }
+}
+
+extension FieldReader {
+    /// A share written `5%` or as a number from 0 to 1.
+    func optionalShare(_ name: String) throws(KeelError) -> Double? {
+        guard let json = optional(name) else { return nil }
+        guard let share = FieldReader.share(json) else {
+            throw failure(name, "must be a share from 0% to 100%", hint: "write 5% or 0.05")
+        }
+        return share
+    }
+
+    static func share(_ json: JSON) -> Double? {
+        var value = json.number
+        if let text = json.string, text.hasSuffix("%") { value = Double(text.dropLast()).map { $0 / 100 } }
+        guard let value, value >= 0, value <= 1 else { return nil }
+        return value
+    }
+
+    func positive(_ name: String) throws(KeelError) -> Int? {
+        guard let value = try optionalInt(name) else { return nil }
+        guard value > 0 else { throw failure(name, "must be above 0") }
+        return value
+    }
+}

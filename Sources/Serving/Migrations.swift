@@ -1,0 +1,32 @@
+import Storage
+
+/// The room's tables.
+public enum ServingTables {
+    public static let migrations = [
+        Migration(
+            room: "serving", version: 1,
+            [
+                """
+                CREATE TABLE releases (
+                    endpoint TEXT NOT NULL, number BIGINT NOT NULL, model TEXT NOT NULL, model_version TEXT NOT NULL, bundle TEXT NOT NULL,
+                    feature_service TEXT, gate TEXT NOT NULL, digest TEXT NOT NULL, created_at BIGINT NOT NULL, created_by TEXT NOT NULL,
+                    PRIMARY KEY (endpoint, number))
+                """,
+                """
+                CREATE TABLE endpoint_state (
+                    endpoint TEXT PRIMARY KEY, stable BIGINT, previous BIGINT, candidate BIGINT, step BIGINT, phase_requests BIGINT NOT NULL,
+                    requests BIGINT NOT NULL, errors BIGINT NOT NULL, started_at BIGINT)
+                """,
+                // The key begins with the id: labels are joined by it. The values and request are those the model saw.
+                """
+                CREATE TABLE predictions (
+                    id TEXT NOT NULL, endpoint TEXT NOT NULL, release_number BIGINT NOT NULL, event_time BIGINT NOT NULL, at BIGINT NOT NULL,
+                    shadow BIGINT NOT NULL, score DOUBLE PRECISION NOT NULL, features BYTEA NOT NULL, request TEXT NOT NULL,
+                    latency_ns BIGINT NOT NULL, label DOUBLE PRECISION, label_at BIGINT, PRIMARY KEY (id, endpoint, release_number))
+                """,
+                "CREATE INDEX predictions_time ON predictions (endpoint, event_time, id)",
+                // Labels that came before their prediction was logged.
+                "CREATE TABLE early_labels (id TEXT PRIMARY KEY, label DOUBLE PRECISION NOT NULL, label_at BIGINT NOT NULL)",
+            ])
+    ]
+}

@@ -1,0 +1,141 @@
+import Contracts
+import Storage
+
+/// A prediction as it is kept.
+public struct StoredPrediction: Sendable, Hashable {
+    public let id: String
+    public let release: Int
+    public let eventTime: Timestamp
+    public let at: Timestamp
+    public let shadow: Bool
+    public let score: Double
+    /// The model's inputs in the order of its signature; NaN is missing.
+    public let features: [Float]
+    /// The request's columns as a JSON object.
+    public let request: String
+    public let latencyNanoseconds: Int
+    public let label: Double?
+    public let labelAt: Timestamp?
+
+    /// Where the next page begins.
+    public var key: PredictionKey { PredictionKey(eventTime: eventTime, id: id, release: release) }
+}
+
+/// A position in an endpoint's predictions, in the order of event time.
+public struct PredictionKey: Sendable, Hashable {
+    public let eventTime: Timestamp
+    public let id: String
+    public let release: Int
+    public init(eventTime: Timestamp, id: String, release: Int) { (self.eventTime, self.id, self.release) = (eventTime, id, release) }
+}
+
+/// What a report on performance reads of one prediction.
+public struct PredictionOutcome: Sendable, Hashable {
+    public let eventTime: Timestamp
+    public let release: Int
+    public let shadow: Bool
+    public let score: Double
+    public let label: Double?
+}
+
+/// Reads the prediction log.
+public struct PredictionQueries: Sendable {
+    private let database: Database
+
+    public init(database: Database) { self.database = database }
+
+    /// Predictions with `from <= eventTime < until`, in order of event time, at most `limit` behind `after`.
+    public func predictions(
+        endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, after key: PredictionKey? = nil, limit: Int = 1000,
+        _ grant: Grant
+    ) async throws -> [StoredPrediction] {
+        try grant.require(.predictionsRead)
+        let start = key.map { max($0.eventTime, from) } ?? from
+        var (clause, parameters) = ("", [Value.string(endpoint), .timestamp(start), .timestamp(until)])
+        if let key {
+            clause = "AND (event_time > ? OR (event_time = ? AND (id > ? OR (id = ? AND release_number > ?))))"
+            parameters += [.timestamp(key.eventTime), .timestamp(key.eventTime), .string(key.id), .string(key.id), .int(Int64(key.release))]
+        }
+        let sql = """
+            SELECT * FROM predictions WHERE endpoint = ? AND event_time >= ? AND event_time < ? \(clause)
+            ORDER BY event_time, id, release_number LIMIT ?
+            """
+        let all = parameters + [.int(Int64(max(0, min(limit, 10_000))))]
+        return try await database.read { reader in try reader.rows(sql, all).map(PredictionQueries.stored) }
+    }
+
+    /// The logged scores of one id, by every release.
+    public func prediction(id: String, _ grant: Grant) async throws -> [StoredPrediction] {
+        try grant.require(.predictionsRead)
+        return try await database.read { reader in
+            try reader.rows("SELECT * FROM predictions WHERE id = ? ORDER BY endpoint, release_number", [.string(id)]).map(PredictionQueries.stored)
+        }
+    }
+
+    /// The greatest event time of an answered prediction; nil when there is none.
+    public func lastEventTime(endpoint: String, _ grant: Grant) async throws -> Timestamp? {
+        try grant.require(.predictionsRead)
+        return try await database.read { reader in
+            try reader.row(
+                "SELECT event_time FROM predictions WHERE endpoint = ? AND shadow = 0 ORDER BY event_time DESC LIMIT 1", [.string(endpoint)]
+            )?.time("event_time")
+        }
+    }
+
+    /// Folds every prediction with `from <= eventTime < until` in order of event time, without holding them: for reports by month, monitors.
+    public func reduce<Result: Sendable>(
+        endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, into initial: Result, _ grant: Grant,
+        _ body: @escaping @Sendable (inout Result, PredictionOutcome) -> Void
+    ) async throws -> Result {
+        try grant.require(.predictionsRead)
+        return try await database.read { reader in
+            var result = initial
+            try reader.forEach(
+                """
+                SELECT event_time, release_number, shadow, score, label FROM predictions
+                WHERE endpoint = ? AND event_time >= ? AND event_time < ? ORDER BY event_time, id
+                """, [.string(endpoint), .timestamp(from), .timestamp(until)]
+            ) { row in
+                body(
+                    &result,
+                    PredictionOutcome(
+                        eventTime: row.time("event_time"), release: Int(row.int("release_number")), shadow: row.bool("shadow"),
+                        score: row.double("score"), label: row.optionalDouble("label")))
+            }
+            return result
+        }
+    }
+
+    /// Up to `limit` answered predictions spread over the log, for the parity check: what was asked, and the values the model was given.
+    public func sampleReads(endpoint: String, limit: Int, _ grant: Grant) async throws -> [StoredPrediction] {
+        try grant.require(.predictionsRead)
+        return try await database.read { reader in
+            let total = try reader.row("SELECT COUNT(*) AS n FROM predictions WHERE endpoint = ? AND shadow = 0", [.string(endpoint)])?.int("n") ?? 0
+            let step = max(1, Int(total) / max(1, limit))
+            var (out, index) = ([StoredPrediction](), 0)
+            var wanted: [(Timestamp, String)] = []
+            try reader.forEach(
+                "SELECT event_time, id FROM predictions WHERE endpoint = ? AND shadow = 0 ORDER BY event_time, id", [.string(endpoint)]
+            ) { row in
+                if index % step == 0, wanted.count < limit { wanted.append((row.time("event_time"), row.text("id"))) }
+                index += 1
+            }
+            for (_, id) in wanted {
+                if let row = try reader.row(
+                    "SELECT * FROM predictions WHERE id = ? AND endpoint = ? AND shadow = 0 ORDER BY release_number LIMIT 1", [.string(id), .string(endpoint)])
+                {
+                    out.append(PredictionQueries.stored(row))
+                }
+            }
+            return out
+        }
+    }
+
+    private static func stored(_ row: SQLRow) -> StoredPrediction {
+        StoredPrediction(
+            id: row.text("id"), release: Int(row.int("release_number")), eventTime: row.time("event_time"), at: row.time("at"),
+            shadow: row.bool("shadow"), score: row.double("score"), features: PredictionStore.floats(row.bytes("features")),
+            request: row.text("request"), latencyNanoseconds: Int(row.int("latency_ns")), label: row.optionalDouble("label"),
+            labelAt: row.optionalTime("label_at"))
+    }
+}

@@ -1,0 +1,86 @@
+import Contracts
+
+/// One logged prediction: what was asked, used and answered.
+public struct PredictionRecord: Sendable, Hashable {
+    public let endpoint: String
+    public let id: String
+    public let release: Int
+    public let eventTime: Timestamp
+    public let at: Timestamp
+    /// Scored for comparison only: another release answered the caller.
+    public let shadow: Bool
+    public let score: Float
+    /// The model's inputs, in the order of its signature; NaN is missing.
+    public let features: [Float]
+    /// The duration of the whole request that it was part of.
+    public let latencyNanoseconds: Int
+
+    public init(
+        endpoint: String, id: String, release: Int, eventTime: Timestamp, at: Timestamp, shadow: Bool, score: Float, features: [Float],
+        latencyNanoseconds: Int
+    ) {
+        (self.endpoint, self.id, self.release, self.eventTime, self.at) = (endpoint, id, release, eventTime, at)
+        (self.shadow, self.score, self.features, self.latencyNanoseconds) = (shadow, score, features, latencyNanoseconds)
+    }
+}
+
+/// A prediction whose truth is known.
+public struct LabelledPrediction: Sendable, Hashable {
+    public let endpoint: String
+    public let id: String
+    public let release: Int
+    public let eventTime: Timestamp
+    public let shadow: Bool
+    public let score: Double
+    public let label: Double
+    public let labelAt: Timestamp
+
+    public init(
+        endpoint: String, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double, label: Double, labelAt: Timestamp
+    ) {
+        (self.endpoint, self.id, self.release, self.eventTime) = (endpoint, id, release, eventTime)
+        (self.shadow, self.score, self.label, self.labelAt) = (shadow, score, label, labelAt)
+    }
+}
+
+/// The truth of a prediction, as it is posted.
+public struct LabelInput: Sendable, Hashable {
+    public let id: String
+    public let value: Double
+    /// When it became known; nil is now.
+    public let at: Timestamp?
+
+    public init(id: String, value: Double, at: Timestamp? = nil) { (self.id, self.value, self.at) = (id, value, at) }
+}
+
+/// What became of posted labels.
+public struct LabelCounts: Sendable, Hashable {
+    /// Labels that found their prediction.
+    public var joined: Int
+    /// Labels of ids that are not logged; they are kept and join when their prediction is.
+    public var unknown: Int
+
+    public init(joined: Int = 0, unknown: Int = 0) { (self.joined, self.unknown) = (joined, unknown) }
+}
+
+/// The scores of one request's rows by one release, on their way to the log.
+struct InferenceBatch: Sendable {
+    let endpoint: String
+    let release: Int
+    let shadow: Bool
+    let at: Timestamp
+    let ids: [String]
+    let eventTimes: [Timestamp]?
+    let scores: [Float]
+    /// Row-major, `ids.count × width`.
+    let features: [Float]
+    let width: Int
+    let request: Table
+    let latencyNanoseconds: Int
+
+    func record(_ i: Int) -> PredictionRecord {
+        PredictionRecord(
+            endpoint: endpoint, id: ids[i], release: release, eventTime: eventTimes?[i] ?? at, at: at, shadow: shadow, score: scores[i],
+            features: Array(features[i * width..<(i + 1) * width]), latencyNanoseconds: latencyNanoseconds)
+    }
+}

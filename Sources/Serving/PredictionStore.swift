@@ -1,0 +1,148 @@
+import Contracts
+import Storage
+
+/// The SQL of the prediction tables.
+enum PredictionStore {
+    enum Step: Sendable {
+        case predictions(InferenceBatch, sample: Double)
+        case labels([LabelInput])
+        case nothing
+    }
+
+    struct Outcome: Sendable {
+        var records: [PredictionRecord] = []
+        var labelled: [LabelledPrediction] = []
+        var counts = LabelCounts()
+        var unsampled = 0
+        var repeated = 0
+    }
+
+    private static let insert = """
+        INSERT INTO predictions (id, endpoint, release_number, event_time, at, shadow, score, features, request, latency_ns)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, endpoint, release_number) DO NOTHING
+        """
+
+    static func write(_ steps: [Step], in transaction: Transaction) throws -> [Outcome] {
+        var early = try transaction.row("SELECT id FROM early_labels LIMIT 1") != nil
+        var outcomes: [Outcome] = []
+        for step in steps {
+            var outcome = Outcome()
+            switch step {
+            case .nothing: break
+            case .predictions(let batch, let sample):
+                try write(batch, sample, &outcome, transaction)
+                if early { try joinEarly(&outcome, transaction) }
+            case .labels(let labels):
+                for label in labels {
+                    let joined = try join(label, transaction)
+                    outcome.labelled += joined
+                    if joined.isEmpty {
+                        try keepEarly(label, transaction)
+                        early = true
+                        outcome.counts.unknown += 1
+                    } else {
+                        outcome.counts.joined += 1
+                    }
+                }
+            }
+            outcomes.append(outcome)
+        }
+        return outcomes
+    }
+
+    private static func write(_ batch: InferenceBatch, _ sample: Double, _ outcome: inout Outcome, _ transaction: Transaction) throws {
+        var text = RequestText(batch.request)
+        for i in batch.ids.indices {
+            // By the id: all releases that score a request log it, or none.
+            if sample < 1, unitHash(batch.ids[i], salt: 1) >= sample {
+                outcome.unsampled += 1
+                continue
+            }
+            let record = batch.record(i)
+            let changed = try transaction.execute(
+                insert,
+                [
+                    .string(record.id), .string(record.endpoint), .int(Int64(record.release)), .timestamp(record.eventTime), .timestamp(record.at),
+                    .int(record.shadow ? 1 : 0), .double(Double(record.score)), .bytes(littleEndian(record.features)), .string(text.row(i)),
+                    .int(Int64(record.latencyNanoseconds)),
+                ])
+            if changed == 0 { outcome.repeated += 1 } else { outcome.records.append(record) }
+        }
+    }
+
+    /// Labels every logged score of the id: those of callers and those in shadow.
+    private static func join(_ label: LabelInput, _ transaction: Transaction) throws -> [LabelledPrediction] {
+        let at = label.at ?? transaction.now
+        let changed = try transaction.execute(
+            "UPDATE predictions SET label = ?, label_at = ? WHERE id = ?", [.double(label.value), .timestamp(at), .string(label.id)])
+        guard changed > 0 else { return [] }
+        return try transaction.rows(
+            "SELECT endpoint, release_number, event_time, shadow, score FROM predictions WHERE id = ? ORDER BY endpoint, release_number",
+            [.string(label.id)]
+        ).map { row in
+            LabelledPrediction(
+                endpoint: row.text("endpoint"), id: label.id, release: Int(row.int("release_number")), eventTime: row.time("event_time"),
+                shadow: row.bool("shadow"), score: row.double("score"), label: label.value, labelAt: at)
+        }
+    }
+
+    private static func keepEarly(_ label: LabelInput, _ transaction: Transaction) throws {
+        try transaction.execute(
+            """
+            INSERT INTO early_labels (id, label, label_at) VALUES (?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET label = excluded.label, label_at = excluded.label_at
+            """, [.string(label.id), .double(label.value), .timestamp(label.at ?? transaction.now)])
+    }
+
+    private static func joinEarly(_ outcome: inout Outcome, _ transaction: Transaction) throws {
+        for record in outcome.records {
+            guard let row = try transaction.row("SELECT label, label_at FROM early_labels WHERE id = ?", [.string(record.id)]) else { continue }
+            outcome.labelled += try join(LabelInput(id: record.id, value: row.double("label"), at: row.time("label_at")), transaction)
+            try transaction.execute("DELETE FROM early_labels WHERE id = ?", [.string(record.id)])
+        }
+    }
+
+    static func littleEndian(_ values: [Float]) -> [UInt8] {
+        [UInt8](unsafeUninitializedCapacity: values.count * 4) { out, count in
+            for (i, value) in values.enumerated() {
+                let bits = value.bitPattern
+                for byte in 0..<4 { out[i * 4 + byte] = UInt8(truncatingIfNeeded: bits >> UInt32(byte * 8)) }
+            }
+            count = values.count * 4
+        }
+    }
+
+    static func floats(_ bytes: [UInt8]) -> [Float] {
+        (0..<bytes.count / 4).map { i in
+            Float(bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[i * 4 + $1]) << UInt32($1 * 8) })
+        }
+    }
+}
+
+/// Writes rows of a request as JSON objects; the names are encoded once.
+struct RequestText {
+    private let table: Table
+    private let heads: [[UInt8]]
+    private var out: [UInt8] = []
+
+    init(_ table: Table) {
+        self.table = table
+        heads = table.names.enumerated().map { i, name in
+            var head: [UInt8] = [i == 0 ? 0x7b : 0x2c]
+            JSON.write(string: name, to: &head)
+            head.append(0x3a)
+            return head
+        }
+    }
+
+    mutating func row(_ i: Int) -> String {
+        out.removeAll(keepingCapacity: true)
+        if heads.isEmpty { return "{}" }
+        for (j, head) in heads.enumerated() {
+            out += head
+            JSON(table.columns[j][i]).write(to: &out)
+        }
+        out.append(0x7d)
+        return String(decoding: out, as: UTF8.self)
+    }
+}

@@ -1,0 +1,85 @@
+import Contracts
+
+/// What the gate said of a release.
+public enum GateResult: Sendable, Hashable {
+    case passed
+    /// Released although the gate did not pass, by someone who may, for a stated reason.
+    case forced(reason: String)
+
+    public var text: String {
+        switch self {
+        case .passed: "passed"
+        case .forced(let reason): "forced: \(reason)"
+        }
+    }
+
+    init(text: String) { self = text == "passed" ? .passed : .forced(reason: String(text.dropFirst("forced: ".count))) }
+}
+
+/// An immutable deployable bundle: a model version with its features and reference profile, numbered within its endpoint.
+public struct Release: Sendable, Hashable {
+    public let endpoint: String
+    /// 1, 2, 3 … within the endpoint.
+    public let number: Int
+    public let model: String
+    public let modelVersion: String
+    /// The stored `ModelBundle`.
+    public let bundle: Digest
+    public let featureService: String?
+    public let createdAt: Timestamp
+    public let createdBy: String
+    public let gate: GateResult
+
+    /// `endpoint/number`, as people say it.
+    public var name: String { "\(endpoint)/\(number)" }
+
+    /// Over everything that decides what it does; equal for equal content.
+    public var digest: Digest { Release.digest(endpoint, model, modelVersion, bundle, featureService, gate) }
+
+    static func digest(
+        _ endpoint: String, _ model: String, _ version: String, _ bundle: Digest, _ featureService: String?, _ gate: GateResult
+    ) -> Digest {
+        let content: JSON = [
+            "endpoint": .string(endpoint), "model": .string(model), "version": .string(version), "bundle": .string(bundle.hex),
+            "features": featureService.map(JSON.string) ?? .null, "gate": .string(gate.text),
+        ]
+        return Digest(of: content.canonical)
+    }
+
+    public var json: JSON {
+        [
+            "release": .int(Int64(number)), "endpoint": .string(endpoint), "model": .string(model), "version": .string(modelVersion),
+            "bundle": .string(bundle.hex), "features": featureService.map(JSON.string) ?? .null, "gate": .string(gate.text),
+            "created_at": .string(createdAt.description), "created_by": .string(createdBy), "digest": .string(digest.hex),
+        ]
+    }
+}
+
+/// Which release serves an endpoint, and how far a rollout is.
+public struct EndpointState: Sendable, Hashable {
+    public enum Phase: Sendable, Hashable {
+        case steady
+        case shadow
+        /// `step` counts the shares from 0.
+        case canary(step: Int)
+    }
+
+    public let endpoint: String
+    public var stable: Int?
+    public var previous: Int?
+    public var candidate: Int?
+    public var phase: Phase
+    /// Requests in this phase, as last noted.
+    public var phaseRequests: Int
+    /// The candidate's requests and failures since the rollout began, as last noted.
+    public var requests: Int
+    public var errors: Int
+    /// When the rollout began.
+    public var startedAt: Timestamp?
+
+    public init(endpoint: String) {
+        self.endpoint = endpoint
+        (stable, previous, candidate, phase, phaseRequests, requests, errors) = (nil, nil, nil, .steady, 0, 0, 0)
+        startedAt = nil
+    }
+}

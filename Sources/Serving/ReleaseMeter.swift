@@ -1,0 +1,108 @@
+import Atomics
+import Contracts
+
+/// Counts what one release did since this process loaded it. Written on the request path with relaxed atomics.
+final class ReleaseMeter: Sendable {
+    let requests = ManagedAtomic<Int>(0)
+    let rows = ManagedAtomic<Int>(0)
+    let shadowRows = ManagedAtomic<Int>(0)
+    /// Rows that the release could not score though the other release could, or that failed for no fault of the request.
+    let failedRows = ManagedAtomic<Int>(0)
+    let featureNanoseconds = ManagedAtomic<Int>(0)
+    let modelNanoseconds = ManagedAtomic<Int>(0)
+    let answered = LatencyHistogram()
+    let shadowed = LatencyHistogram()
+    private let errors: [ManagedAtomic<Int>] = KeelError.Code.allCases.map { _ in ManagedAtomic(0) }
+    private static let positions = Dictionary(uniqueKeysWithValues: KeelError.Code.allCases.enumerated().map { ($1, $0) })
+
+    func count(_ code: KeelError.Code) {
+        if let i = ReleaseMeter.positions[code] { errors[i].wrappingIncrement(ordering: .relaxed) }
+    }
+
+    func add(_ timing: InferenceTiming, rows count: Int, shadow: Bool) {
+        if shadow {
+            shadowRows.wrappingIncrement(by: count, ordering: .relaxed)
+            shadowed.add(nanoseconds: timing.total)
+        } else {
+            requests.wrappingIncrement(ordering: .relaxed)
+            rows.wrappingIncrement(by: count, ordering: .relaxed)
+            featureNanoseconds.wrappingIncrement(by: timing.features, ordering: .relaxed)
+            modelNanoseconds.wrappingIncrement(by: timing.model, ordering: .relaxed)
+            answered.add(nanoseconds: timing.total)
+        }
+    }
+
+    var errorCounts: [String: Int] {
+        var out: [String: Int] = [:]
+        for (code, counter) in zip(KeelError.Code.allCases, errors) {
+            let count = counter.load(ordering: .relaxed)
+            if count > 0 { out[code.rawValue] = count }
+        }
+        return out
+    }
+
+    /// Rows scored for callers and in shadow, and rows failed.
+    var scoredRows: Int { rows.load(ordering: .relaxed) + shadowRows.load(ordering: .relaxed) }
+
+    /// The 99th percentile over answers and shadow scores in seconds.
+    var p99: Double? { LatencyHistogram.quantile(0.99, of: zip(answered.counts, shadowed.counts).map { $0 + $1 }) }
+}
+
+/// Where the time of one inference went, in nanoseconds.
+public struct InferenceTiming: Sendable, Hashable {
+    public var features: Int
+    public var model: Int
+    public var total: Int
+}
+
+/// The counters of one release of an endpoint, for `/metrics` and `keel get endpoints`.
+public struct ReleaseStatus: Sendable, Hashable {
+    public let release: Int
+    public let model: String
+    public let modelVersion: String
+    /// The share of requests it answers.
+    public let share: Double
+    public let requests: Int
+    public let rows: Int
+    public let shadowRows: Int
+    /// By error code.
+    public let errors: [String: Int]
+    /// Mean nanoseconds of a request for reading features and for the model.
+    public let featureNanoseconds: Int
+    public let modelNanoseconds: Int
+    /// Counts of answered requests by duration; `bucketSeconds[i]` is the upper bound of `latencyCounts[i]`.
+    public let latencyCounts: [Int]
+
+    /// Seconds; nil before the first request.
+    public var p50: Double? { LatencyHistogram.quantile(0.5, of: latencyCounts) }
+    public var p99: Double? { LatencyHistogram.quantile(0.99, of: latencyCounts) }
+    public static let bucketSeconds: [Double] = (0..<192).map(LatencyHistogram.seconds(upTo:))
+
+    init(_ served: ServedRelease, share: Double) {
+        let meter = served.meter
+        release = served.release.number
+        model = served.release.model
+        modelVersion = served.release.modelVersion
+        self.share = share
+        requests = meter.requests.load(ordering: .relaxed)
+        rows = meter.rows.load(ordering: .relaxed)
+        shadowRows = meter.shadowRows.load(ordering: .relaxed)
+        errors = meter.errorCounts
+        featureNanoseconds = meter.featureNanoseconds.load(ordering: .relaxed) / max(requests, 1)
+        modelNanoseconds = meter.modelNanoseconds.load(ordering: .relaxed) / max(requests, 1)
+        latencyCounts = meter.answered.counts
+    }
+}
+
+/// One endpoint as it serves now.
+public struct EndpointStatus: Sendable, Hashable {
+    public let name: String
+    public let environment: String
+    public let stable: ReleaseStatus?
+    public let candidate: ReleaseStatus?
+    /// `steady`, `shadow` or `canary`.
+    public let phase: String
+    /// Requests that no release was reached by: refused at the door of the endpoint, by error code.
+    public let refused: [String: Int]
+    public let inFlight: Int
+}

@@ -1,0 +1,73 @@
+import Atomics
+import Contracts
+
+/// A release made ready to serve: model loaded and warmed, feature reads planned.
+final class ServedRelease: Sendable {
+    let release: Release
+    let model: LoadedModel
+    let plan: any FeaturePlan
+    let meter: ReleaseMeter
+    let width: Int
+
+    init(release: Release, model: LoadedModel, plan: any FeaturePlan, meter: ReleaseMeter = ReleaseMeter()) {
+        (self.release, self.model, self.plan, self.meter) = (release, model, plan, meter)
+        width = model.bundle.signature.inputs.count
+    }
+}
+
+/// How an endpoint's requests are shared out, as of one moment. Never changed: a deployer puts a new one in its place.
+final class EndpointRoute: Sendable {
+    let spec: EndpointSpec
+    let stable: ServedRelease?
+    let candidate: ServedRelease?
+    /// The candidate's share of answers: 0 in the shadow phase.
+    let share: Double
+    /// Whether both releases read the same values of the same request, so that one read serves both.
+    let sharesFeatures: Bool
+    let door: EndpointDoor
+    private let salt: UInt64
+
+    init(spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, door: EndpointDoor) {
+        (self.spec, self.stable, self.candidate, self.share, self.door) = (spec, stable, candidate, share, door)
+        salt = UInt64(candidate?.release.number ?? 0) &* 0x9E37_79B9_7F4A_7C15
+        sharesFeatures =
+            candidate.map { candidate in
+                candidate.release.featureService == stable?.release.featureService
+                    && candidate.model.bundle.signature.inputs == stable?.model.bundle.signature.inputs
+            } ?? false
+    }
+
+    /// Decides by the id alone, so that asking again gives the same release: the share of ids below `share` of the hash's range. A growing
+    /// share keeps the ids that it had.
+    func answersByCandidate(_ id: String) -> Bool {
+        guard candidate != nil, share > 0 else { return false }
+        return unitHash(id, salt: salt) < share
+    }
+}
+
+/// Admission to one endpoint; it outlives the routes.
+final class EndpointDoor: Sendable {
+    let inFlight = ManagedAtomic<Int>(0)
+    let refusals = ReleaseMeter()
+}
+
+/// All endpoints at one moment.
+final class RoutingTable: AtomicReference, Sendable {
+    let routes: [String: EndpointRoute]
+    init(_ routes: [String: EndpointRoute]) { self.routes = routes }
+}
+
+/// A text as a number in 0..<1, uniform and the same on every machine: FNV-1a with the finalizer of SplitMix64.
+func unitHash(_ text: String, salt: UInt64) -> Double {
+    var hash: UInt64 = 0xcbf2_9ce4_8422_2325 ^ salt
+    for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+    return Double(mix(hash) >> 11) / Double(1 << 53)
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+func mix(_ value: UInt64) -> UInt64 {
+    var z = value
+    z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+    z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+    return z ^ (z >> 31)
+}

@@ -1,0 +1,79 @@
+import Atomics
+import Contracts
+import Dispatch
+import Synchronization
+
+/// One request that another release is to score for comparison.
+struct ShadowJob: Sendable {
+    let release: ServedRelease
+    /// As it was answered.
+    let batch: InferenceBatch
+    /// When both releases take the same features, those that were read for the answer are used again: the comparison is then of the models alone.
+    let sharesFeatures: Bool
+    let policy: LogPolicy
+}
+
+/// Scores requests by a second release, off the response path, in order, on one thread. Bounded: what does not fit is left out and counted.
+final class ShadowQueue: Sendable {
+    private let queue = DispatchQueue(label: "keel.serving.shadow")
+    private let waiting = Mutex<[ShadowJob]>([])
+    private let rows = ManagedAtomic<Int>(0)
+    private let rowsMax: Int
+    private let log: PredictionLog
+    let dropped = ManagedAtomic<Int>(0)
+
+    init(log: PredictionLog, rowsMax: Int) { (self.log, self.rowsMax) = (log, rowsMax) }
+
+    func add(_ job: ShadowJob) {
+        let count = job.batch.ids.count
+        guard rows.wrappingIncrementThenLoad(by: count, ordering: .relaxed) <= rowsMax else {
+            rows.wrappingDecrement(by: count, ordering: .relaxed)
+            dropped.wrappingIncrement(by: count, ordering: .relaxed)
+            return
+        }
+        let first = waiting.withLock { jobs in
+            jobs.append(job)
+            return jobs.count == 1
+        }
+        if first { queue.async { [self] in drain() } }
+    }
+
+    /// Waits until what was added before is scored and handed to the log.
+    func flush() async {
+        await withCheckedContinuation { continuation in
+            queue.async { [self] in
+                drain()
+                continuation.resume()
+            }
+        }
+    }
+
+    private func drain() {
+        let jobs = waiting.withLock { jobs in
+            defer { jobs = [] }
+            return jobs
+        }
+        for job in jobs {
+            score(job)
+            rows.wrappingDecrement(by: job.batch.ids.count, ordering: .relaxed)
+        }
+    }
+
+    private func score(_ job: ShadowJob) {
+        let (batch, served) = (job.batch, job.release)
+        do throws(KeelError) {
+            let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch.features : nil)
+            served.meter.add(scored.timing, rows: batch.ids.count, shadow: true)
+            // Time is no concern here, so a full log is waited for longer than a request would.
+            let ticket = try log.admit(rows: batch.ids.count, job.policy, waitMilliseconds: 2000)
+            log.append(scored.batch(of: served, batch.ids, batch.eventTimes, batch.request, at: batch.at, shadow: true), ticket)
+        } catch {
+            if error.code == .unavailable {
+                dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed)
+            } else {
+                served.meter.failedRows.wrappingIncrement(by: batch.ids.count, ordering: .relaxed)
+                served.meter.count(error.code)
+            }
+        }
+    }
+}

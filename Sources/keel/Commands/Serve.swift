@@ -1,0 +1,91 @@
+import ArgumentParser
+import Contracts
+import Foundation
+import Hummingbird
+import InferenceAPI
+import KeelAPI
+import Logging
+import MLflowAPI
+import Platform
+import ServiceLifecycle
+
+struct Serve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Start the server.",
+        discussion: """
+            On loopback the local person is the owner and needs no token. On any other address the server starts only when tokens exist.
+            Examples:
+              keel serve
+              keel serve --home /var/lib/keel --listen 0.0.0.0:7070 --config keel.yaml
+            """)
+    @Option(help: "The folder that holds everything (KEEL_HOME; default .keel).") var home: String?
+    @Option(help: "HOST:PORT (KEEL_LISTEN; default 127.0.0.1:7070).") var listen: String?
+    @Option(help: "A YAML file of settings.") var config: String?
+
+    func run() async throws {
+        var overrides: [String: String] = [:]
+        overrides["home"] = home
+        overrides["listen"] = listen
+        let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
+        var logger = Logger(label: "keel") { StreamLogHandler.standardError(label: $0) }
+        logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        let server = try await Server(configuration: configuration, logger: logger)
+        try await server.run()
+    }
+}
+
+/// The doors on one port, over one platform.
+struct Server {
+    let platform: Platform
+    let logger: Logger
+
+    init(configuration: KeelConfiguration, logger: Logger) async throws {
+        self.logger = logger
+        platform = try await Platform(configuration: configuration, logger: logger)
+        let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
+        guard configuration.isLoopback && !configuration.requiresToken || !tokens.isEmpty else {
+            throw KeelError(
+                .failedPrecondition, "\(configuration.host) is reachable from other machines, and no token exists",
+                hint: "start once on 127.0.0.1 and make one: keel tokens create NAME --persona owner")
+        }
+    }
+
+    func run() async throws {
+        let configuration = platform.configuration
+        let gate = RequestGate(
+            tokens: platform.tokens, audit: platform.audit, trustsLoopback: configuration.isLoopback && !configuration.requiresToken,
+            hosts: Set(configuration.hosts + [configuration.host]).subtracting(["0.0.0.0"]))
+        let (runtime, limit) = (platform.runtime, 16 << 20)
+        let application = Application(
+            router: Server.router(platform, gate: gate),
+            server: .http1(configuration: .init(additionalChannelHandlers: [HotDoor(runtime: runtime, gate: gate, bodyBytesMax: limit)], idleTimeout: .seconds(120))),
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel"),
+            onServerRunning: { _ in logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)") },
+            logger: logger)
+        // Requests stop first, then background work: what was answered is logged, joined and on the disk before the process ends.
+        let background = Task { [platform] in await platform.run() }
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: application, successTerminationBehavior: .gracefullyShutdownGroup)],
+                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
+        do { try await group.run() } catch {
+            background.cancel()
+            throw KeelError(.unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)", hint: "is another server listening there?")
+        }
+        try await platform.shutdown()
+        background.cancel()
+        logger.notice("stopped; everything that was accepted is stored")
+    }
+
+    /// Every route of every door. `/health` alone needs no caller: load balancers ask it.
+    static func router(_ platform: Platform, gate: RequestGate) -> Router<KeelContext> {
+        let router = Router(context: KeelContext.self)
+        router.add(middleware: ErrorMiddleware())
+        router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
+        router.add(middleware: AuthenticationMiddleware(gate: gate))
+        addKeelRoutes(to: router, platform: platform)
+        addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text, bodyBytesMax: 16 << 20)
+        addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry)
+        return router
+    }
+}

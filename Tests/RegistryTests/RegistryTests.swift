@@ -1,0 +1,149 @@
+import Contracts
+import Foundation
+import Registry
+import Storage
+import Testing
+
+private struct Logged: LoggedModelLookup {
+    func loggedModel(_ id: String) async throws -> (artifactURI: String, runID: String?)? {
+        id == "m-1" ? ("mlflow-artifacts:/1/models/m-1/artifacts", "run1") : nil
+    }
+}
+
+private struct Used: VersionUsage {
+    func uses(ofModel name: String, version: Int) async throws -> [String] { version == 1 ? ["release delay/7"] : [] }
+}
+
+private struct Fixture {
+    let database: Storage.Database
+    let registry: RegistryService
+    let read: Grant
+    let write: Grant
+
+    init() async throws {
+        let folder = NSTemporaryDirectory() + "keel-registry-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        database = try Storage.Database(path: folder + "/keel.sqlite")
+        try await database.migrate(Ledger.migrations + RegistryTables.migrations, backupFolder: folder + "/backups")
+        registry = RegistryService(database: database, loggedModels: Logged(), usage: Used())
+        let owner = Caller(name: "ada", persona: .owner)
+        read = try Grant.check(owner, may: .registryRead)
+        write = try Grant.check(owner, may: .registryWrite)
+    }
+}
+
+@Suite("Models, versions and aliases")
+struct RegistryTests {
+    @Test("versions count up from 1, are found by number, alias and latest, and a deleted number is not given again")
+    func versions() async throws {
+        let f = try await Fixture()
+        for i in 1...3 {
+            let version = try await f.registry.createVersion(
+                model: "delay", source: "sha256:\(i)", runID: "run\(i)", tags: [ModelTag("auc", "0.8\(i)")], creatingModel: true, f.write)
+            #expect(version.version == i && version.uri == "models:/delay/\(i)")
+        }
+        try await f.registry.setAlias(model: "delay", alias: "champion", version: 2, f.write)
+        #expect(try await f.registry.resolve("models:/delay@champion", f.read)?.version == 2)
+        #expect(try await f.registry.resolve("models:/delay/3", f.read)?.source == "sha256:3")
+        #expect(try await f.registry.resolve("models:/delay/latest", f.read)?.version == 3)
+        #expect(try await f.registry.resolve("models:/delay@nobody", f.read) == nil)
+        await #expect(throws: KeelError.self) { _ = try await f.registry.resolve("runs:/x", f.read) }
+        try await f.registry.deleteVersion(model: "delay", version: 3, f.write)
+        #expect(try await f.registry.createVersion(model: "delay", source: "s", f.write).version == 4)
+        let model = try await f.registry.model(name: "delay", f.read)
+        #expect(model.aliases.map(\.alias) == ["champion"] && model.latest.map(\.version) == [4])
+    }
+
+    @Test("an alias moves only from where the caller saw it; the ledger tells every move")
+    func aliases() async throws {
+        let f = try await Fixture()
+        for _ in 1...3 { _ = try await f.registry.createVersion(model: "delay", source: "s", creatingModel: true, f.write) }
+        #expect(try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, expecting: .unset, f.write) == nil)
+        await #expect(throws: KeelError.self) {
+            try await f.registry.setAlias(model: "delay", alias: "champion", version: 2, expecting: .unset, f.write)
+        }
+        let winners = await withTaskGroup(of: Bool.self) { group in
+            for version in [2, 3] {
+                group.addTask {
+                    (try? await f.registry.setAlias(model: "delay", alias: "champion", version: version, expecting: .version(1), f.write))
+                        != nil
+                }
+            }
+            return await group.reduce(into: 0) { $0 += $1 ? 1 : 0 }
+        }
+        #expect(winners == 1)
+        let moves = try await f.database.read { try $0.ledgerEvents(kind: "model.alias.set", subject: "Model/delay") }
+        #expect(moves.map { $0.data["previous"]?.integer } == [nil, 1])
+        for bad in ["", "latest", "v3", "a/b", "a b"] {
+            await #expect(throws: KeelError.self) { try await f.registry.setAlias(model: "delay", alias: bad, version: 1, f.write) }
+        }
+    }
+
+    @Test("a version in use cannot be deleted, nor its model")
+    func guards() async throws {
+        let f = try await Fixture()
+        for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s", creatingModel: true, f.write) }
+        for attempt in [
+            { try await f.registry.deleteVersion(model: "delay", version: 1, f.write) },
+            { try await f.registry.deleteModel(name: "delay", f.write) },
+        ] {
+            do {
+                try await attempt()
+                Issue.record("deleted")
+            } catch let error as KeelError { #expect(error.code == .failedPrecondition && error.message.contains("release delay/7")) }
+        }
+        try await f.registry.setAlias(model: "delay", alias: "old", version: 2, f.write)
+        try await f.registry.deleteVersion(model: "delay", version: 2, f.write)
+        #expect(try await f.registry.resolve("models:/delay@old", f.read) == nil)
+    }
+
+    @Test("a source that names a logged model or a version is resolved to where its files are")
+    func sources() async throws {
+        let f = try await Fixture()
+        let first = try await f.registry.createVersion(model: "delay", source: "models:/m-1", creatingModel: true, f.write)
+        #expect(first.storageLocation == "mlflow-artifacts:/1/models/m-1/artifacts" && first.runID == "run1" && first.modelID == "m-1")
+        let second = try await f.registry.createVersion(model: "copy", source: "models:/delay/1", creatingModel: true, f.write)
+        #expect(second.storageLocation == first.storageLocation && second.source == "models:/delay/1")
+        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: "models:/m-2", f.write) }
+        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "nobody", source: "s", f.write) }
+    }
+
+    @Test("renaming keeps versions, tags and aliases; names are checked")
+    func rename() async throws {
+        let f = try await Fixture()
+        _ = try await f.registry.createVersion(model: "delay", source: "s", tags: [ModelTag("a", "1")], creatingModel: true, f.write)
+        try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, f.write)
+        _ = try await f.registry.renameModel(name: "delay", to: "late", f.write)
+        let version = try #require(try await f.registry.resolve("models:/late@champion", f.read))
+        #expect(version.tags == [ModelTag("a", "1")])
+        for bad in ["", " ", "a/b", "a:b", "..", String(repeating: "x", count: 257)] {
+            await #expect(throws: KeelError.self) { _ = try await f.registry.createModel(name: bad, f.write) }
+        }
+        do { _ = try await f.registry.createModel(name: "late", f.write) } catch let error as KeelError {
+            #expect(error.code == .alreadyExists && error.message == "Registered Model (name=late) already exists.")
+        }
+    }
+
+    @Test("searching: filters, prompts apart, order and pages")
+    func search() async throws {
+        let f = try await Fixture()
+        for name in ["a", "b", "c"] {
+            for i in 1...3 {
+                _ = try await f.registry.createVersion(model: name, source: "s\(i)", runID: "r\(i)", creatingModel: true, f.write)
+            }
+        }
+        _ = try await f.registry.createModel(name: "p", tags: [ModelTag("mlflow.prompt.is_prompt", "true")], f.write)
+        let models = try await f.registry.searchModels(RegistrySearch(filter: "tags.`mlflow.prompt.is_prompt` != 'true'"), f.read)
+        #expect(models.items.map(\.name) == ["a", "b", "c"])
+        #expect(
+            try await f.registry.searchModels(RegistrySearch(filter: "name IN ('b', 'p')", orderBy: ["name DESC"]), f.read).items.map(
+                \.name) == ["p", "b"])
+        var search = RegistrySearch(filter: "version_number >= 2 AND name != 'b'", orderBy: ["version_number DESC", "name"], pageSize: 3)
+        let first = try await f.registry.searchVersions(search, f.read)
+        search.pageToken = first.nextToken
+        let second = try await f.registry.searchVersions(search, f.read)
+        #expect((first.items + second.items).map { "\($0.name)\($0.version)" } == ["a3", "c3", "a2", "c2"])
+        #expect(second.nextToken == nil)
+        #expect(try await f.registry.searchVersions(RegistrySearch(filter: "run_id IN ('r1')"), f.read).items.count == 3)
+    }
+}

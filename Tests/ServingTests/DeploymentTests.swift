@@ -1,0 +1,172 @@
+import Contracts
+import Serving
+import Storage
+import Testing
+
+@Suite struct DeploymentTests {
+    private func plan(_ conditions: [String] = []) throws -> RolloutPlan {
+        RolloutPlan(
+            shadowRequests: 50, shares: [0.2, 1], stepRequests: 50, rollbackWhen: try conditions.map { try RolloutCondition($0) }, minimumRequests: 20,
+            minimumLabels: 30)
+    }
+
+    @Test func aGoodCandidateGoesAllTheWay() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay(try plan(["errors > 1%", "abs(score.mean - incumbent.score.mean) > 0.1"]))])
+        try await home.release(0.2, 0.8)
+        try await home.release(0.21, 0.79)
+        let shadowed = try await home.ask(50)
+        #expect(shadowed.allSatisfy { $0.release == 1 })
+        try await home.service.tick()
+        #expect(await home.service.progress(endpoint: "delay") == "step 1 of 2, 0 of 50 requests")
+        try await home.ask(50, from: 50)
+        try await home.service.tick()
+        let last = try await home.ask(50, from: 100)
+        #expect(last.allSatisfy { $0.release == 2 })
+        try await home.service.tick()
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).stable == 2)
+        #expect(await home.promoted.releases == [1, 2])
+        #expect(try await home.events("rollout.started").count == 1)
+        #expect(try await home.events("rollout.step").map { $0.data["step"]?.integer } == [1, 2])
+        #expect(try await home.events("release.promoted").count == 2)
+        // During the rollout every request was scored by both.
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
+        #expect(rows.count == 300 && rows.filter(\.shadow).count == 150)
+        #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
+        await home.stop()
+    }
+
+    @Test func aForcedReleaseOfAWorthlessModelIsTakenBackByTheLabels() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay(try plan(["logloss > incumbent.logloss * 1.05"]))])
+        try await home.release(0.1, 0.9)
+        let denied = try await #require(throws: KeelError.self) {
+            try await home.service.createRelease(
+                endpoint: "delay", model: "delay", version: "9", bundle: try await home.bundle(0.5, 0.49), gate: .forced(reason: "to see"), Home.deployer)
+        }
+        #expect(denied.message.contains("releases.force"))
+        try await home.release(0.5, 0.49, forced: true)
+        try await home.ask(50)
+        try await home.service.tick()
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .canary(step: 0))
+        // The truth arrives later.
+        _ = try await home.runtime.label((0..<50).map { LabelInput(id: "p\($0)", value: $0 % 10 < 5 ? 0 : 1) }, Home.labeller)
+        try await home.service.tick()
+        let state = try await home.service.state(endpoint: "delay", Home.deployer)
+        #expect(state.stable == 1 && state.candidate == nil)
+        let event = try #require(try await home.events("release.rolledback").first)
+        #expect(event.data["release"]?.integer == 2 && event.data["to"]?.integer == 1)
+        #expect(event.data["reason"]?.string == "logloss > incumbent.logloss * 1.05")
+        let numbers = try #require(event.data["numbers"])
+        #expect(numbers["logloss"]?.number ?? 0 > (numbers["incumbent.logloss"]?.number ?? .infinity) * 1.05)
+        #expect(event.data["eventTime"]?.string != nil)
+        await home.stop()
+    }
+
+    /// Restarts on the same files after each transition: nothing but the tables survives.
+    @Test func aCrashAfterAnyTransitionGoesOnWhereItWas() async throws {
+        let spec = EndpointSpec.delay(try plan(["logloss > incumbent.logloss * 1.05"]))
+        var home = try await Home()
+        func restart() async throws {
+            let folder = home.folder
+            await home.stop()
+            home = try await Home(at: folder)
+            let problems = try await home.service.configure([spec])
+            #expect(problems.isEmpty)
+        }
+        try await home.service.configure([spec])
+        try await home.release(0.1, 0.9)
+        try await restart()
+        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["q"]).release == 1)
+        try await home.release(0.09, 0.91)
+        try await restart()
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .shadow)
+        try await home.ask(50)
+        // Before the tick: the counters of these requests are lost, the evidence is not.
+        try await restart()
+        try await home.service.tick()
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .shadow)
+        try await home.ask(50, from: 50)
+        try await home.service.tick()
+        try await restart()
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .canary(step: 0))
+        // Labels of requests from before the crash count as evidence now.
+        _ = try await home.runtime.label((0..<100).map { LabelInput(id: "p\($0)", value: $0 % 10 < 5 ? 0 : 1) }, Home.labeller)
+        try await home.ask(50, from: 100)
+        try await home.service.tick()
+        try await restart()
+        try await home.ask(50, from: 150)
+        try await home.service.tick()
+        try await restart()
+        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 2)
+        let state = try await home.service.state(endpoint: "delay", Home.deployer)
+        #expect(state.stable == 2 && state.previous == 1 && state.candidate == nil)
+        // The alias of the registry is set again after a start, in case the crash came before it.
+        #expect(await home.promoted.releases == [2])
+        #expect(try await home.service.rollback(endpoint: "delay", reason: "by hand", Home.deployer).number == 1)
+        try await restart()
+        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
+        #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
+        await home.stop()
+    }
+
+    @Test func evidenceFromBeforeACrashStillTakesACandidateBack() async throws {
+        let spec = EndpointSpec.delay(try plan(["logloss > incumbent.logloss * 1.05"]))
+        let home = try await Home()
+        try await home.service.configure([spec])
+        try await home.release(0.1, 0.9)
+        try await home.release(0.5, 0.49)
+        try await home.ask(40)
+        _ = try await home.runtime.label((0..<40).map { LabelInput(id: "p\($0)", value: $0 % 10 < 5 ? 0 : 1) }, Home.labeller)
+        await home.stop()
+        let again = try await Home(at: home.folder)
+        try await again.service.configure([spec])
+        try await again.service.tick()
+        #expect(try await again.events("release.rolledback").count == 1)
+        await again.stop()
+    }
+
+    @Test func aNewerCandidateReplacesTheOneUnderWay() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay(try plan())])
+        try await home.release(0.2, 0.8)
+        try await home.release(0.3, 0.7)
+        let deployment = try await home.release(0.4, 0.6)
+        guard case .rollout(let release, superseded: 2) = deployment else {
+            Issue.record("\(deployment)")
+            return
+        }
+        #expect(release.number == 3)
+        #expect(try await home.events("rollout.started").last?.data["superseded"]?.integer == 2)
+        try await home.service.abort(endpoint: "delay", reason: "enough", Home.deployer)
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).candidate == nil)
+        let idle = try await #require(throws: KeelError.self) { try await home.service.promote(endpoint: "delay", Home.deployer) }
+        #expect(idle.code == .failedPrecondition)
+        await home.stop()
+    }
+
+    @Test func askingForTheSameReleaseAgainMakesNoSecondOne() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        let digest = try await home.bundle(0.2, 0.8)
+        let first = try await home.service.createRelease(endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+        let second = try await home.service.createRelease(endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+        #expect(first == second)
+        #expect(try await home.service.releases(endpoint: "delay", Home.deployer).count == 1)
+        await home.stop()
+    }
+
+    @Test func aStoredReleaseThatCannotBeLoadedIsReportedAtTheStartAndTheOthersServe() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        try await home.objects.remove(key: FolderObjectStore.key(try await ModelBundle.read(try await home.bundle(0.2, 0.8), from: home.objects).model))
+        await home.stop()
+        let again = try await Home(at: home.folder)
+        let problems = try await again.service.configure([.delay()])
+        #expect(problems["delay"] != nil)
+        let error = try #require(throws: KeelError.self) { try again.runtime.infer(endpoint: "delay", request: Home.request([0])) }
+        #expect(error.code == .failedPrecondition)
+        await again.stop()
+    }
+}

@@ -1,0 +1,101 @@
+import Contracts
+import Foundation
+import Storage
+
+import Serving
+
+/// A home in a temporary folder with one endpoint; opening it again is a restart after a crash.
+final class Home: Sendable {
+    let folder: String
+    let database: Database
+    let objects: FolderObjectStore
+    let runtime: ServingRuntime
+    let service: DeploymentService
+    let promoted = Promotions()
+    private let writer: Task<Void, Never>
+
+    actor Promotions {
+        var releases: [Int] = []
+        func add(_ release: Release) { releases.append(release.number) }
+    }
+
+    static let deployer = try! Grant.check(Caller(name: "ada", persona: .owner), may: .releasesDeploy)
+    static let forcer = try! Grant.check(Caller(name: "ada", persona: .owner), may: .releasesForce)
+    static let labeller = try! Grant.check(Caller(name: "ada", persona: .owner), may: .labelsWrite)
+    static let reader = try! Grant.check(Caller(name: "ada", persona: .owner), may: .predictionsRead)
+
+    init(at folder: String? = nil, features: (any OnlineFeatures)? = nil, logRows: Int = 20_000) async throws {
+        self.folder = folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("keel-serving-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
+        database = try Database(path: self.folder + "/keel.sqlite")
+        try await database.migrate(Ledger.migrations + ServingTables.migrations, backupFolder: self.folder + "/backups")
+        objects = try FolderObjectStore(root: self.folder + "/objects")
+        let log = PredictionLog(database: database, rowsMax: logRows)
+        runtime = ServingRuntime(log: log)
+        let promoted = promoted
+        service = DeploymentService(database: database, objects: objects, runtime: runtime, features: features) { await promoted.add($0) }
+        writer = Task { await log.run() }
+    }
+
+    /// Ends this process's part; a crash does not even flush.
+    func stop() async {
+        writer.cancel()
+        await writer.value
+    }
+
+    /// A model with one input `x`: `low` below 0.5, else `high`.
+    func bundle(_ low: Double, _ high: Double, input: String = "x", service: String? = nil) async throws -> Digest {
+        try await ModelBundle.store(
+            flavor: .xgboost, model: Home.tree(low, high), signature: Home.signature(input), featureService: service, metrics: ["auc": 0.8], in: objects)
+    }
+
+    static func signature(_ input: String) -> Signature { Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]) }
+
+    static func tree(_ low: Double, _ high: Double) -> [UInt8] {
+        func margin(_ p: Double) -> Double { log(p / (1 - p)) }
+        return Array(
+            """
+            {"learner":{"attributes":{},"feature_names":[],"feature_types":[],"gradient_booster":{"model":{"gbtree_model_param":{"num_parallel_tree":"1",
+            "num_trees":"1"},"iteration_indptr":[0,1],"tree_info":[0],"trees":[{"base_weights":[0.0,0.0,0.0],"categories":[],"categories_nodes":[],
+            "categories_segments":[],"categories_sizes":[],"default_left":[0,0,0],"id":0,"left_children":[1,-1,-1],"loss_changes":[1.0,0.0,0.0],
+            "parents":[2147483647,0,0],"right_children":[2,-1,-1],"split_conditions":[0.5,\(margin(low)),\(margin(high))],"split_indices":[0,0,0],
+            "split_type":[0,0,0],"sum_hessian":[1.0,1.0,1.0],"tree_param":{"num_deleted":"0","num_feature":"1","num_nodes":"3",
+            "size_leaf_vector":"1"}}]},"name":"gbtree"},"learner_model_param":{"base_score":"5E-1","boost_from_average":"1","num_class":"0",
+            "num_feature":"1","num_target":"1"},"objective":{"name":"binary:logistic","reg_loss_param":{"scale_pos_weight":"1"}}},"version":[3,0,0]}
+            """.utf8)
+    }
+
+    /// Creates and deploys.
+    @discardableResult
+    func release(_ low: Double, _ high: Double, forced: Bool = false) async throws -> Deployment {
+        let digest = try await bundle(low, high)
+        let gate: GateResult = forced ? .forced(reason: "to see") : .passed
+        let grant = forced ? Home.forcer : Home.deployer
+        let release = try await service.createRelease(endpoint: "delay", model: "delay", version: "\(low)", bundle: digest, gate: gate, grant)
+        return try await service.deploy(endpoint: "delay", release: release.number, grant)
+    }
+
+    /// Asks one question a row and lets everything be logged.
+    @discardableResult
+    func ask(_ count: Int, from start: Int = 0) async throws -> [InferenceResult] {
+        let results = try (start..<start + count).map { i in
+            try runtime.infer(endpoint: "delay", request: Home.request([Double(i % 10) / 10]), ids: ["p\(i)"])
+        }
+        await runtime.flush()
+        return results
+    }
+
+    static func request(_ values: [Double], column: String = "x") -> Table {
+        try! Table([(name: column, column: Column(.float64, .float64(values)))])
+    }
+
+    func events(_ kind: String) async throws -> [LedgerEvent] {
+        try await database.read { try $0.ledgerEvents(kind: kind, subject: "Endpoint/delay") }
+    }
+}
+
+extension EndpointSpec {
+    static func delay(_ rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), limits: EndpointLimits = EndpointLimits(), features: String? = nil) -> EndpointSpec {
+        EndpointSpec(name: "delay", features: features, rollout: rollout, log: log, limits: limits)
+    }
+}

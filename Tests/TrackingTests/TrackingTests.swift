@@ -1,0 +1,157 @@
+import Contracts
+import Foundation
+import Storage
+import Testing
+import Tracking
+
+@Suite("Experiments and runs")
+struct TrackingTests {
+    @Test("the experiment Default is there from the start, and a name is taken until it is renamed")
+    func experiments() async throws {
+        let f = try await Fixture()
+        #expect(try await f.tracking.experiment(id: "0", f.read).name == "Default")
+        let id = try await f.tracking.createExperiment(name: "delay", tags: [KeyValue("team", "ops")], f.write)
+        #expect(id == "1")
+        let found = try await f.tracking.experiment(name: "delay", f.read)
+        #expect(found.artifactLocation == "mlflow-artifacts:/1" && found.tags == [KeyValue("team", "ops")])
+        await #expect(throws: KeelError.self) { _ = try await f.tracking.createExperiment(name: "delay", f.write) }
+        #expect(try await f.tracking.ensureExperiment(name: "delay", f.write) == "1")
+        try await f.tracking.renameExperiment(id: id, to: "late", f.write)
+        #expect(try await f.tracking.createExperiment(name: "delay", f.write) == "2")
+        do {
+            _ = try await f.tracking.experiment(name: "nothing", f.read)
+            Issue.record("there is no such experiment")
+        } catch let error as KeelError {
+            #expect(error.code == .notFound && error.message == "Could not find experiment with name 'nothing'")
+        }
+    }
+
+    @Test("deleting an experiment takes its runs along, and nothing can be logged to them until it is restored")
+    func bin() async throws {
+        let f = try await Fixture()
+        let id = try await f.tracking.createExperiment(name: "delay", f.write)
+        let run = try await f.tracking.createRun(experimentID: id, f.write)
+        try await f.tracking.deleteExperiment(id: id, f.write)
+        #expect(try await f.tracking.run(id: run.id, f.read).lifecycle == .deleted)
+        await #expect(throws: KeelError.self) { try await f.tracking.logParam(runID: run.id, KeyValue("a", "1"), f.write) }
+        #expect(try await f.tracking.searchRuns(RunSearch(experimentIDs: [id]), f.read).items.isEmpty)
+        #expect(try await f.tracking.searchRuns(RunSearch(experimentIDs: [id], view: .all), f.read).items.count == 1)
+        try await f.tracking.restoreExperiment(id: id, f.write)
+        try await f.tracking.logParam(runID: run.id, KeyValue("a", "1"), f.write)
+        #expect(try await f.kinds() == ["experiment.created", "run.created", "experiment.deleted", "experiment.restored"])
+    }
+
+    @Test("a param keeps its first value; the same value again is no error; a batch with a changed one keeps nothing")
+    func paramsAreImmutable() async throws {
+        let f = try await Fixture()
+        let run = try await f.tracking.createRun(experimentID: "0", f.write)
+        try await f.tracking.logParam(runID: run.id, KeyValue("trees", "150"), f.write)
+        try await f.tracking.logParam(runID: run.id, KeyValue("trees", "150"), f.write)
+        do {
+            try await f.tracking.logBatch(
+                runID: run.id, metrics: [Metric("auc", 0.8, at: at(1))], params: [KeyValue("depth", "6"), KeyValue("trees", "200")], f.write
+            )
+            Issue.record("a param was changed")
+        } catch let error as KeelError {
+            #expect(
+                error.message.hasPrefix("Changing param values is not allowed. Param with key='trees' was already logged with value='150'"))
+        }
+        let after = try await f.tracking.run(id: run.id, f.read)
+        #expect(after.params == [KeyValue("trees", "150")] && after.metrics.isEmpty)
+    }
+
+    @Test("the latest value is that of the greatest step, then time, then value, in whatever order values arrive")
+    func latest() async throws {
+        let f = try await Fixture()
+        let points = [(0.5, 1, 10), (0.9, 3, 5), (0.7, 2, 99), (0.95, 3, 5), (0.1, 3, 4)].map {
+            Metric("auc", $0.0, at: at(Int64($0.2)), step: Int64($0.1))
+        }
+        for _ in 0..<8 {
+            let run = try await f.tracking.createRun(experimentID: "0", f.write)
+            for point in points.shuffled() { try await f.tracking.logMetric(runID: run.id, point, f.write) }
+            #expect(try await f.tracking.run(id: run.id, f.read).metrics.first?.value == 0.95)
+            let first = try await f.tracking.metricHistory(runID: run.id, key: "auc", pageSize: 2, f.read)
+            let rest = try await f.tracking.metricHistory(runID: run.id, key: "auc", pageSize: 10, pageToken: first.nextToken, f.read)
+            #expect((first.items + rest.items).map(\.value) == [0.1, 0.9, 0.95, 0.5, 0.7])
+        }
+    }
+
+    @Test("NaN stays NaN and infinities become the largest number")
+    func extremes() async throws {
+        let f = try await Fixture()
+        let run = try await f.tracking.createRun(experimentID: "0", f.write)
+        try await f.tracking.logBatch(
+            runID: run.id, metrics: [Metric("n", .nan, at: at(1)), Metric("p", .infinity, at: at(1)), Metric("m", -.infinity, at: at(1))],
+            f.write)
+        let metrics = try await f.tracking.run(id: run.id, f.read).metrics
+        #expect(metrics.map(\.key) == ["m", "n", "p"])
+        #expect(metrics[0].value == -.greatestFiniteMagnitude && metrics[1].value.isNaN && metrics[2].value == .greatestFiniteMagnitude)
+    }
+
+    @Test(
+        "keys and values over the limits are refused in MLflow's words",
+        arguments: [
+            ("../x", "v", "Names may be treated as files"), ("a//b", "v", "Names may be treated as files"),
+            ("a\u{1F600}", "v", "Names may only contain alphanumerics"),
+            ("", "v", "Missing value for required parameter"),
+            (String(repeating: "k", count: 251), "v", "exceeds the maximum length of 250"),
+            ("k", String(repeating: "v", count: 6001), "exceeds the maximum length of 6000"),
+        ])
+    func limits(key: String, value: String, words: String) async throws {
+        let f = try await Fixture()
+        let run = try await f.tracking.createRun(experimentID: "0", f.write)
+        do {
+            try await f.tracking.logParam(runID: run.id, KeyValue(key, value), f.write)
+            Issue.record("accepted")
+        } catch let error as KeelError { #expect(error.message.contains(words)) }
+    }
+
+    @Test("sixteen writers on one run lose nothing")
+    func concurrency() async throws {
+        let f = try await Fixture()
+        let run = try await f.tracking.createRun(experimentID: "0", f.write)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for writer in 0..<16 {
+                group.addTask {
+                    for batch in 0..<10 {
+                        let metrics = (0..<10).map {
+                            Metric("m\($0)", Double(writer), at: at(Int64(writer)), step: Int64(batch * 16 + writer))
+                        }
+                        try await f.tracking.logBatch(
+                            runID: run.id, metrics: metrics, params: [KeyValue("p\(writer).\(batch)", "x")], f.write)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+        let after = try await f.tracking.updateRun(id: run.id, status: .finished, f.write)
+        #expect(after.params.count == 160 && after.metrics.allSatisfy { $0.step == 159 })
+        let event = try #require(try await f.database.read { try $0.ledgerEvents(kind: "run.finished").first })
+        #expect(event.data["metric_points"]?.integer == 1600 && event.data["params"]?.integer == 160)
+        #expect(event.data["digest"]?.string?.count == 64)
+    }
+
+    @Test(
+        "artifacts stream in and out, and hostile paths are refused", arguments: ["../../keel.sqlite", "1/../../x", "", "a\\..\\b", "a//b"])
+    func artifacts(hostile: String) async throws {
+        let f = try await Fixture()
+        let run = try await f.tracking.createRun(experimentID: "0", f.write)
+        let root = try #require(TrackingService.artifactPath(of: run.artifactURI))
+        #expect(root == "0/\(run.id)/artifacts")
+        let parts = (0..<50).map { i in [UInt8](repeating: UInt8(i), count: 100_000) }
+        func stream() -> AsyncThrowingStream<[UInt8], any Error> {
+            AsyncThrowingStream { continuation in
+                for part in parts { continuation.yield(part) }
+                continuation.finish()
+            }
+        }
+        #expect(try await f.tracking.putArtifact(path: root + "/model/data.bin", parts: stream(), f.write) == 5_000_000)
+        var hasher = Digest.Hasher()
+        try await f.tracking.readArtifact(path: root + "/model/data.bin", f.read) { hasher.update($0) }
+        #expect(hasher.finish() == Digest(of: parts.joined()))
+        #expect(try await f.tracking.listArtifacts(runID: run.id, f.read).files.map(\.path) == ["model"])
+        #expect(try await f.tracking.listArtifacts(runID: run.id, path: "model", f.read).files.map(\.path) == ["model/data.bin"])
+        await #expect(throws: KeelError.self) { try await f.tracking.putArtifact(path: hostile, parts: stream(), f.write) }
+        await #expect(throws: KeelError.self) { _ = try await f.tracking.artifactSize(path: hostile, f.read) }
+    }
+}

@@ -75,7 +75,8 @@ let package = Package(
             dependencies: [
                 "Contracts", "Engines", "Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"), .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
         .executableTarget(
             name: "flights-replay",

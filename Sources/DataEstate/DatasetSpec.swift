@@ -41,6 +41,8 @@ public struct DatasetSpec: Sendable {
     public let key: [String]
     public let eventTime: String?
     public let nulls: [String]
+    /// Columns that a file may have and that are passed over: whoever wrote the contract has seen them.
+    public let ignored: [String]
     public let filter: Expression?
     public let expectations: [Expectation]
     public let onViolation: OnViolation
@@ -64,6 +66,7 @@ public struct DatasetSpec: Sendable {
         eventTime = try reader.optionalString("eventTime")
         key = try reader.strings("key") ?? []
         nulls = try reader.strings("nulls") ?? ["", "NA", "NaN", "null"]
+        ignored = try reader.strings("ignore") ?? []
         onViolation = try reader.word("onViolation", default: .quarantine)
         format = reader.optional("format") == nil ? nil : try reader.word("format") as Format
         delimiter = try DatasetSpec.delimiter(reader)

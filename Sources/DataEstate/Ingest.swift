@@ -43,7 +43,7 @@ final class Ingest: RowSink {
         }
         switch format {
         case .csv:
-            var reader = CSVReader(spec, file: file, window: data.window, sink: self)
+            var reader = CSVReader(spec, file: source, window: data.window, sink: self)
             try reader.run(progress: report)
         case .jsonl: try JSONLinesReader(spec, window: data.window, sink: self).run(progress: report)
         case .parquet:

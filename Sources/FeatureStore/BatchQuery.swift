@@ -61,20 +61,20 @@ struct BatchQuery {
         let columns = use.view.arguments.indices.map { ", a\($0)" }.joined()
         let frames = Frames(use)
         let rows = """
-            SELECT kid, at, seq\(columns), false AS asked FROM \(table)_events
+            SELECT kid, ts, seq\(columns), false AS asked FROM \(table)_events
             UNION ALL SELECT kid, t, NULL\(nulls), true FROM (SELECT DISTINCT k.kid, q.t FROM \(questions) q JOIN \(table)_keys k ON \(keyed))
             """
-        let windowed = "SELECT kid, at AS t, asked\(frames.columns) FROM (\(rows))\(frames.windows)"
+        let windowed = "SELECT kid, ts AS t, asked\(frames.columns) FROM (\(rows))\(frames.windows)"
         try connection.execute(
             "CREATE OR REPLACE TEMP TABLE \(table) AS SELECT \(keyNames), w.t\(frames.results) FROM (\(windowed)) w JOIN \(table)_keys USING (kid)"
                 + frames.joins(events: "\(table)_events") + " WHERE w.asked")
         try connection.execute("DROP TABLE \(table)_events; DROP TABLE \(table)_keys")
     }
 
-    /// Makes the table of a view's events of the keys that are asked for: `kid`, `at` (µs), `seq` (the order by time, created time, arrival)
+    /// Makes the table of a view's events of the keys that are asked for: `kid`, `ts` (µs), `seq` (the order by time, created time, arrival)
     /// and the value `a…` of each expression.
     private func makeEvents(_ view: DatasetView, as table: String, keys: String, questions: String, files: [String]) throws(KeelError) {
-        var columns = ["arrival", "\(BatchQuery.microseconds(BatchQuery.quoted(view.at))) AS at"]
+        var columns = ["arrival", "\(BatchQuery.microseconds(BatchQuery.quoted(view.at))) AS ts"]
         columns.append((view.created.map { "coalesce(\(BatchQuery.microseconds(BatchQuery.quoted($0))), 0)" } ?? "0") + " AS created")
         for (i, key) in view.keys.enumerated() { columns.append("\(BatchQuery.quoted(key.column)) AS d\(i)") }
         for (i, argument) in view.arguments.enumerated() { columns.append("\(argument.sql(BatchQuery.quoted)) AS a\(i)") }
@@ -86,13 +86,13 @@ struct BatchQuery {
         let values = view.arguments.indices.map { ", a\($0)" }.joined()
         let last = "(SELECT coalesce(max(t), 0) FROM \(questions))"
         let reach = view.hasLatest ? nil : view.series.map { $0.window.length.microseconds + $0.window.hop }.max()
-        let first = reach.map { " AND at >= (SELECT coalesce(min(t), 0) FROM \(questions)) - \($0)" } ?? ""
+        let first = reach.map { " AND e.ts >= (SELECT coalesce(min(t), 0) FROM \(questions)) - \($0)" } ?? ""
         try connection.execute(
             """
             CREATE OR REPLACE TEMP TABLE \(table) AS
-            SELECT k.kid, e.at, row_number() OVER (ORDER BY e.at, e.created, e.arrival) AS seq\(values)
+            SELECT k.kid, e.ts, row_number() OVER (ORDER BY e.ts, e.created, e.arrival) AS seq\(values)
             FROM (SELECT \(columns.joined(separator: ", ")) FROM \(source) WHERE \(BatchQuery.quoted(view.at)) IS NOT NULL\(condition)) e
-            JOIN \(keys) k ON \(join) WHERE e.at <= \(last)\(first)
+            JOIN \(keys) k ON \(join) WHERE e.ts <= \(last)\(first)
             """)
     }
 
@@ -133,7 +133,7 @@ private struct Frames {
             case .latest(let argument, _):
                 ever = true
                 columns += ", max(seq) OVER ever AS w\(index)"
-                let fresh = view.ttl.map { "CASE WHEN j\(index).at >= w.t - \($0.microseconds) THEN j\(index).a\(argument) END" }
+                let fresh = view.ttl.map { "CASE WHEN j\(index).ts >= w.t - \($0.microseconds) THEN j\(index).a\(argument) END" }
                 results += ", \(fresh ?? "j\(index).a\(argument)") AS x\(index)"
                 joined.append("\(index)")
             case .windowed(let aggregate, let series):
@@ -143,9 +143,9 @@ private struct Frames {
                 add(aggregate, argument: view.series[series].argument, type: view.series[series].argument.map { view.arguments[$0].type }, index, name)
             }
         }
-        let order = "PARTITION BY kid ORDER BY at"
+        let order = "PARTITION BY kid ORDER BY ts"
         var definitions = names.sorted { $0.value < $1.value }.map { window, name in
-            "\(name) AS (\(order) RANGE BETWEEN \(window.reachSQL("at")) PRECEDING AND CURRENT ROW)"
+            "\(name) AS (\(order) RANGE BETWEEN \(window.reachSQL("ts")) PRECEDING AND CURRENT ROW)"
         }
         if ever { definitions.append("ever AS (\(order) RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)") }
         windows = definitions.isEmpty ? "" : " WINDOW " + definitions.joined(separator: ", ")

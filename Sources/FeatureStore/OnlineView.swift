@@ -28,7 +28,7 @@ final class OnlineView: Sendable {
     private let inexact = Atomic<Int>(0)
 
     /// How many rows are applied between two sweeps over one shard.
-    private static let sweepEvery = 16_384
+    private static let sweepEvery = 4096
 
     init(_ view: DatasetView) {
         self.view = view

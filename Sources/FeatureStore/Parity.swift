@@ -7,6 +7,13 @@ public struct ParityDifference: Sendable, Hashable {
     public let feature: String
     public let online: Float
     public let offline: Float
+
+    public init(row: Int, feature: String, online: Float, offline: Float) {
+        self.row = row
+        self.feature = feature
+        self.online = online
+        self.offline = offline
+    }
 }
 
 /// What a comparison of logged online reads with the offline join found.

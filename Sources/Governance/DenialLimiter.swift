@@ -32,7 +32,8 @@ struct DenialLimiter: Sendable {
     /// The events to record now.
     mutating func note(_ caller: Caller, _ action: Action, _ subject: String, at now: Timestamp) -> [Denial] {
         var out: [Denial] = []
-        if let start, now < start + DenialLimiter.window, now >= start {} else {
+        if let start, now < start + DenialLimiter.window, now >= start {
+        } else {
             out = flush()
             start = now
         }

@@ -59,7 +59,9 @@ public enum ResourceDifference {
                 for member in b where old[member.key] == nil { compare(nil, member.value, place(member.key), &out) }
                 return
             }
-            if let a = old.array, let b = new.array, let before = named(a), let after = named(b) { return compareNamed(before, after, path, &out) }
+            if let a = old.array, let b = new.array, let before = named(a), let after = named(b) {
+                return compareNamed(before, after, path, &out)
+            }
         }
         out.append(FieldDifference(path: path.isEmpty ? "spec" : path, old: old, new: new))
     }
@@ -74,7 +76,8 @@ public enum ResourceDifference {
         for (name, item) in new where before[name] == nil { compare(nil, item, place(name), &out) }
         let order = (old.map(\.0), new.map(\.0))
         if order.0.filter({ after[$0] != nil }) != order.1.filter({ before[$0] != nil }) {
-            out.append(FieldDifference(path: "\(path) (order)", old: .array(order.0.map(JSON.string)), new: .array(order.1.map(JSON.string))))
+            out.append(
+                FieldDifference(path: "\(path) (order)", old: .array(order.0.map(JSON.string)), new: .array(order.1.map(JSON.string))))
         }
     }
 

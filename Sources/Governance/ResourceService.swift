@@ -54,7 +54,9 @@ public final class ResourceService: Sendable {
                 throw KeelError.invalid("\(candidate.count) resources are more than the \(ResourceService.resourcesMax) a server keeps")
             }
             try await validate(candidate)
-            guard changes.contains(where: { $0.kind != .unchanged }) else { return ApplyResult(revision: base, changes: changes, ledgerSeq: nil) }
+            guard changes.contains(where: { $0.kind != .unchanged }) else {
+                return ApplyResult(revision: base, changes: changes, ledgerSeq: nil)
+            }
             if let result = try await commit(resources, changes, on: base, by: grant) { return result }
         }
         throw KeelError(.unavailable, "other changes kept coming in between: nothing was applied", hint: "try again")
@@ -96,7 +98,9 @@ public final class ResourceService: Sendable {
     public func get(_ kind: String, _ name: String, environment: String? = nil, by grant: Grant) async throws -> StoredResource {
         try grant.require(.resourcesRead, .resourcesApply)
         let (found, others) = try await database.read { reader in
-            let found = try reader.storedResources(kind: kind, name: name).filter { environment == nil || $0.resource.environment == environment }
+            let found = try reader.storedResources(kind: kind, name: name).filter {
+                environment == nil || $0.resource.environment == environment
+            }
             return (found, found.isEmpty ? try reader.storedResources(kind: kind).map(\.resource.name) : [])
         }
         if found.count > 1 {
@@ -129,7 +133,8 @@ public final class ResourceService: Sendable {
     // MARK: Arithmetic
 
     /// Nil when another apply came in between.
-    private func commit(_ resources: [Resource], _ changes: [ResourceChange], on base: Int64, by grant: Grant) async throws -> ApplyResult? {
+    private func commit(_ resources: [Resource], _ changes: [ResourceChange], on base: Int64, by grant: Grant) async throws -> ApplyResult?
+    {
         try await database.write { tx in
             guard try tx.lastApply() == base else { return nil }
             let revision = base + 1
@@ -138,7 +143,8 @@ public final class ResourceService: Sendable {
                 try tx.store(resource, revision: change.revision, digest: change.digest, apply: revision, by: grant)
             }
             let seq = try tx.record(
-                "resources.applied", on: "Resources/\(revision)", ["revision": .int(revision), "changes": .array(real.map(\.1.json))], by: grant)
+                "resources.applied", on: "Resources/\(revision)", ["revision": .int(revision), "changes": .array(real.map(\.1.json))],
+                by: grant)
             try tx.store(apply: revision, ledgerSeq: seq, by: grant)
             return ApplyResult(revision: revision, changes: changes, ledgerSeq: seq)
         }

@@ -24,7 +24,8 @@ public struct ResourceRevision: Sendable, Hashable {
 
     public var json: JSON {
         [
-            "revision": .int(revision), "digest": .string(digest.hex), "apply": .int(apply), "at": .string(at.description), "by": .string(by),
+            "revision": .int(revision), "digest": .string(digest.hex), "apply": .int(apply), "at": .string(at.description),
+            "by": .string(by),
             "resource": resource.json,
         ]
     }

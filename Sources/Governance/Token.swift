@@ -14,7 +14,8 @@ public struct Token: Sendable, Hashable {
 
     public var json: JSON {
         [
-            "name": .string(name), "persona": .string(persona.rawValue), "workspace": .string(workspace), "created_at": .string(createdAt.description),
+            "name": .string(name), "persona": .string(persona.rawValue), "workspace": .string(workspace),
+            "created_at": .string(createdAt.description),
             "created_by": .string(createdBy), "expires_at": expiresAt.map { .string($0.description) } ?? .null,
             "revoked_at": revokedAt.map { .string($0.description) } ?? .null,
         ]

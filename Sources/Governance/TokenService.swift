@@ -37,7 +37,8 @@ public final class TokenService: Sendable {
         try Identifier.check(name: name, path: "name")
         try TokenService.refuseEscalation(persona, by: grant.caller)
         if let expires, expires <= clock.now() {
-            throw KeelError.invalid("the token would have expired already, at \(expires)", hint: "give an instant in the future", path: "expires")
+            throw KeelError.invalid(
+                "the token would have expired already, at \(expires)", hint: "give an instant in the future", path: "expires")
         }
         let secret = TokenService.newSecret()
         let digest = Digest(of: secret)
@@ -49,7 +50,8 @@ public final class TokenService: Sendable {
                 throw KeelError(.unavailable, "there are \(TokenService.tokensMax) tokens already", hint: "revoke those no longer needed")
             }
             let token = Token(
-                name: name, persona: persona, workspace: grant.caller.workspace, createdAt: tx.now, createdBy: grant.caller.name, expiresAt: expires,
+                name: name, persona: persona, workspace: grant.caller.workspace, createdAt: tx.now, createdBy: grant.caller.name,
+                expiresAt: expires,
                 revokedAt: nil)
             try tx.insert(token, digest)
             try tx.record(
@@ -110,7 +112,8 @@ public final class TokenService: Sendable {
         guard excess.isEmpty else {
             throw KeelError(
                 .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not make a token of persona '\(persona.rawValue)'",
-                hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner", path: "persona")
+                hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner",
+                path: "persona")
         }
     }
 

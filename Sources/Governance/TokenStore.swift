@@ -21,7 +21,8 @@ extension Transaction {
         try execute(
             "INSERT INTO tokens (name, digest, persona, workspace, created_at, created_by, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
             [
-                .string(token.name), .string(digest.hex), .string(token.persona.rawValue), .string(token.workspace), .timestamp(token.createdAt),
+                .string(token.name), .string(digest.hex), .string(token.persona.rawValue), .string(token.workspace),
+                .timestamp(token.createdAt),
                 .string(token.createdBy), token.expiresAt.map(Value.timestamp) ?? .null,
             ])
     }

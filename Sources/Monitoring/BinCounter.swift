@@ -55,10 +55,10 @@ struct BinCounter {
         }
     }
 
-    /// The first bin whose edge is not below the value; missing values go behind the last bin.
+    /// The first bin whose edge is not below the value; missing values, and infinities with them, go behind the last bin.
     @inline(__always)
     private static func bin(_ value: Float, _ edges: UnsafeBufferPointer<Float>, _ start: Int, _ end: Int) -> Int {
-        if value.isNaN { return end - start + 1 }
+        if !value.isFinite { return end - start + 1 }
         var (low, high) = (start, end)
         while low < high {
             let middle = (low + high) >> 1

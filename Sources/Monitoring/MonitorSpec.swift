@@ -7,7 +7,7 @@ public struct MonitorSpec: Sendable, Hashable {
 
     public struct Drift: Sendable, Hashable {
         public var method: Method = .psi
-        /// A column drifts when its PSI is above this and above what chance alone gives (see `Stability.calibratedThreshold`).
+        /// A column drifts when its PSI is above this and above what chance alone gives (see `populationStabilityThreshold`).
         public var threshold: Double = 0.2
         /// All model inputs.
         public var features = true
@@ -112,7 +112,9 @@ public struct MonitorSpec: Sendable, Hashable {
     /// Every name a condition may use, without a value.
     static func conditionNames(of condition: Expression) -> [String: Double?] {
         var names: [String: Double?] = [:]
-        for name in measurements + ["auc", "logloss", "brier", "accuracy", "calibration"].map({ "reference.\($0)" }) { names[name] = Double?.none }
+        for name in measurements + ["auc", "logloss", "brier", "accuracy", "calibration"].map({ "reference.\($0)" }) {
+            names[name] = Double?.none
+        }
         for name in condition.identifiers where name.hasPrefix("reference.slices.") { names[name] = Double?.none }
         return names
     }

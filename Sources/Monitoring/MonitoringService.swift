@@ -133,7 +133,9 @@ public actor MonitoringService {
         let layouts = try await layouts(for: relevant.map { ($0.endpoint, $0.release) })
         for i in states.indices {
             let endpoint = states[i].spec.endpoint
-            for label in relevant where label.endpoint == endpoint { states[i].add(label, layout: layouts[endpoint]?[label.release] ?? nil) }
+            for label in relevant where label.endpoint == endpoint {
+                states[i].add(label, layout: layouts[endpoint]?[label.release] ?? nil)
+            }
         }
         try await commit()
     }

@@ -10,11 +10,15 @@ extension Transaction {
             VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?) ON CONFLICT (monitor, kind, until_at) DO NOTHING
             """,
             [
-                .string(measurement.monitor), .string(measurement.kind.rawValue), .timestamp(measurement.until), .timestamp(measurement.from),
+                .string(measurement.monitor), .string(measurement.kind.rawValue), .timestamp(measurement.until),
+                .timestamp(measurement.from),
                 .string(measurement.endpoint), .int(Int64(measurement.release)), .int(Int64(measurement.rows)),
-                measurement.value.map(Value.double) ?? .null, .int(measurement.alerted ? 1 : 0), .string(measurement.json.text), .timestamp(now),
+                measurement.value.map(Value.double) ?? .null, .int(measurement.alerted ? 1 : 0), .string(measurement.json.text),
+                .timestamp(now),
             ])
-        if inserted > 0, measurement.alerted { try record("monitor.alert", on: "Monitor/\(measurement.monitor)", measurement.alert, by: caller) }
+        if inserted > 0, measurement.alerted {
+            try record("monitor.alert", on: "Monitor/\(measurement.monitor)", measurement.alert, by: caller)
+        }
     }
 
     func addLate(_ count: Int, monitor: String, kind: WindowMeasurement.Kind, until: Timestamp) throws {

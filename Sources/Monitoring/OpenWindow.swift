@@ -15,8 +15,6 @@ struct ReleaseRows {
 struct OpenWindow {
     /// More releases than this in one window are counted, not measured.
     static let releasesMax = 16
-    /// Chance alone may raise an alert in this share of windows.
-    static let falseAlarms = 0.01
 
     let from: Timestamp
     let until: Timestamp
@@ -70,7 +68,8 @@ struct OpenWindow {
         if leader.rows < drift.minimumRows { notes.append("\(leader.rows) rows are fewer than the \(drift.minimumRows) an alert takes") }
         return WindowMeasurement(
             monitor: spec.name, endpoint: spec.endpoint, kind: .drift, from: from, until: until, release: leader.release, rows: leader.rows,
-            totalRows: totalRows, late: 0, value: columns.map(\.psi).max(), alerted: columns.contains(where: \.drifted), columns: columns, metrics: [:],
+            totalRows: totalRows, late: 0, value: columns.map(\.psi).max(), alerted: columns.contains(where: \.drifted), columns: columns,
+            metrics: [:],
             reference: leader.bins?.layout.reference.metrics ?? [:], notes: notes)
     }
 
@@ -87,13 +86,17 @@ struct OpenWindow {
         }
         return chosen.compactMap { i, column in
             let counts = bins.counts(ofColumn: i)
-            guard let psi = Stability.psi(reference: column.shares, counts: counts) else { return nil }
+            let counted = counts.map(Double.init)
+            let psi = populationStability(reference: column.shares, current: counted)
+            guard psi.isFinite else { return nil }
             let used = zip(counts, column.shares).count { $0 > 0 || $1 > 0 }
-            // By Bonferroni: many columns have many chances.
-            let chance = Stability.calibratedThreshold(
-                bins: used, rows: rows, referenceRows: reference.rows, falseAlarms: falseAlarms / Double(chosen.count))
+            // A column with one bin in use has no chance to move.
+            let chance =
+                used > 1
+                ? populationStabilityThreshold(bins: used, reference: Double(reference.rows), current: counted.reduce(0, +)) : 0
             return WindowMeasurement.Column(
-                name: column.name, psi: psi, calibratedThreshold: chance, drifted: rows >= spec.minimumRows && psi > spec.threshold && psi > chance,
+                name: column.name, psi: psi, calibratedThreshold: chance,
+                drifted: rows >= spec.minimumRows && psi > spec.threshold && psi > chance,
                 counts: counts, reference: column.shares)
         }
     }
@@ -107,7 +110,9 @@ struct OpenWindow {
             notes.append("\(error)")
             found = nil
         }
-        if leader.labels.invalid > 0 { notes.append("\(leader.labels.invalid) labels are neither 0 nor 1, or their scores no probabilities") }
+        if leader.labels.invalid > 0 {
+            notes.append("\(leader.labels.invalid) labels are neither 0 nor 1, or their scores no probabilities")
+        }
         let labels = leader.labels.count
         var metrics: [String: Double?] = [
             "auc": found?.auc, "logloss": found?.logLoss, "brier": found?.brier, "accuracy": found?.accuracy,
@@ -131,8 +136,10 @@ struct OpenWindow {
             } catch { notes.append("'\(condition.text)': \(error)") }
         }
         return WindowMeasurement(
-            monitor: spec.name, endpoint: spec.endpoint, kind: .performance, from: from, until: until, release: leader.release, rows: leader.rows,
-            totalRows: totalRows, late: 0, value: metrics[performance.metric.rawValue] ?? nil, alerted: alerted, columns: [], metrics: metrics,
+            monitor: spec.name, endpoint: spec.endpoint, kind: .performance, from: from, until: until, release: leader.release,
+            rows: leader.rows,
+            totalRows: totalRows, late: 0, value: metrics[performance.metric.rawValue] ?? nil, alerted: alerted, columns: [],
+            metrics: metrics,
             reference: reference, notes: notes)
     }
 }

@@ -47,15 +47,29 @@ public struct ReferenceColumn: Sendable, Hashable {
     /// The share of training rows in each bin, and last, beyond the bins, the share of missing values: `edges.count + 2` numbers.
     public let shares: [Double]
 
+    /// The edges are rounded as features are, so that a value equal to an edge stays in its bin; two that become equal are set one step apart,
+    /// so that the upper one keeps its value and an edge just below the smallest value stays below it.
     /// - Throws: `invalidArgument` when the edges do not ascend, or the number of shares does not fit.
-    public init(name: String, edges: [Float], shares: [Double]) throws(KeelError) {
-        guard zip(edges, edges.dropFirst()).allSatisfy({ $0 < $1 }), edges.allSatisfy({ !$0.isNaN }) else {
+    public init(name: String, edges exact: [Double], shares: [Double]) throws(KeelError) {
+        guard zip(exact, exact.dropFirst()).allSatisfy({ $0 < $1 }), exact.allSatisfy({ !$0.isNaN }) else {
             throw .invalid("the edges of '\(name)' do not ascend")
         }
-        guard shares.count == edges.count + 2, shares.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
-            throw .invalid("'\(name)' has \(shares.count) shares for \(edges.count) edges", hint: "one for each bin and one for missing values")
+        guard shares.count == exact.count + 2, shares.allSatisfy({ $0.isFinite && $0 >= 0 }) else {
+            throw .invalid(
+                "'\(name)' has \(shares.count) shares for \(exact.count) edges", hint: "one for each bin and one for missing values")
         }
+        var edges = exact.map { Float($0) }
+        for i in edges.indices.reversed().dropFirst() where edges[i] >= edges[i + 1] { edges[i] = edges[i + 1].nextDown }
         (self.name, self.edges, self.shares) = (name, edges, shares)
+    }
+
+    /// From the bins of a numeric column.
+    /// - Throws: `invalidArgument` for bins of texts: a model's inputs are numbers, a category the number of its place.
+    public init(name: String, bins: ReferenceBins) throws(KeelError) {
+        guard let edges = bins.edges else {
+            throw .invalid("the reference of '\(name)' counts texts", hint: "make it of the numbers that the model is given")
+        }
+        try self.init(name: name, edges: edges, shares: bins.shares)
     }
 }
 
@@ -64,7 +78,7 @@ public struct MonitorReference: Sendable, Hashable {
     /// In the order of the model's inputs.
     public let inputs: [ReferenceColumn]
     public let score: ReferenceColumn?
-    /// How many rows the shares were counted over.
+    /// How many rows the shares were counted over; above 0.
     public let rows: Int
     /// `auc`, `logloss`, … as `reference.auc` in conditions.
     public let metrics: [String: Double]

@@ -8,7 +8,7 @@ public struct WindowMeasurement: Sendable, Hashable {
     public struct Column: Sendable, Hashable {
         public let name: String
         public let psi: Double
-        /// What chance alone exceeds in 1 of 100 windows, over all columns together.
+        /// What chance alone exceeds in 1 of 1000 windows (`populationStabilityThreshold`).
         public let calibratedThreshold: Double
         public let drifted: Bool
         /// Rows per bin of the reference; the last are missing values.
@@ -57,9 +57,11 @@ public struct WindowMeasurement: Sendable, Hashable {
     public var json: JSON {
         [
             "monitor": .string(monitor), "endpoint": .string(endpoint), "kind": .string(kind.rawValue), "from": .string(from.description),
-            "until": .string(until.description), "release": .int(Int64(release)), "rows": .int(Int64(rows)), "total_rows": .int(Int64(totalRows)),
+            "until": .string(until.description), "release": .int(Int64(release)), "rows": .int(Int64(rows)),
+            "total_rows": .int(Int64(totalRows)),
             "late": .int(Int64(late)), "value": value.map(JSON.double) ?? .null, "alerted": .bool(alerted),
-            "columns": .array(columns.map(\.json)), "metrics": numbers, "reference": referenceNumbers, "notes": .array(notes.map(JSON.string)),
+            "columns": .array(columns.map(\.json)), "metrics": numbers, "reference": referenceNumbers,
+            "notes": .array(notes.map(JSON.string)),
         ]
     }
 
@@ -101,14 +103,16 @@ extension WindowMeasurement {
                 Column(
                     name: try require(item["name"]?.string, "name"), psi: try require(item["psi"]?.number, "psi"),
                     calibratedThreshold: try require(item["calibratedThreshold"]?.number, "calibratedThreshold"),
-                    drifted: try require(item["drifted"]?.bool, "drifted"), counts: (item["counts"]?.array ?? []).compactMap { $0.integer.map(Int.init) },
+                    drifted: try require(item["drifted"]?.bool, "drifted"),
+                    counts: (item["counts"]?.array ?? []).compactMap { $0.integer.map(Int.init) },
                     reference: (item["reference"]?.array ?? []).compactMap(\.number)))
         }
         self.columns = columns
         var metrics: [String: Double?] = [:]
         for member in json["metrics"]?.members ?? [] { metrics.updateValue(member.value.number, forKey: member.key) }
         self.metrics = metrics
-        reference = Dictionary((json["reference"]?.members ?? []).compactMap { m in m.value.number.map { (m.key, $0) } }, uniquingKeysWith: { a, _ in a })
+        reference = Dictionary(
+            (json["reference"]?.members ?? []).compactMap { m in m.value.number.map { (m.key, $0) } }, uniquingKeysWith: { a, _ in a })
         notes = (json["notes"]?.array ?? []).compactMap(\.string)
     }
 }

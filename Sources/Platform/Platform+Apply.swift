@@ -70,7 +70,7 @@ extension Platform {
     }
 
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
-        let result = try await resources.restore(kind, name, revision: revision, by: grant) { [self] candidate in try await check(candidate) }
+        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in try await check(candidate) }
         try await configure()
         return result
     }

@@ -3,6 +3,7 @@ import Contracts
 import Foundation
 import KeelClient
 import NIOHTTP1
+import Platform
 
 @main
 struct Keel: AsyncParsableCommand {

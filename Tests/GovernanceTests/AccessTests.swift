@@ -47,7 +47,9 @@ struct TokenTests {
         #expect(service.authenticate(issued.secret) != nil)
         clock.advance(.hours(1))
         #expect(service.authenticate(issued.secret) == nil)
-        await #expect(throws: KeelError.self) { try await service.create(name: "u", persona: .service, expires: clock.now(), by: grant(.tokensManage)) }
+        await #expect(throws: KeelError.self) {
+            try await service.create(name: "u", persona: .service, expires: clock.now(), by: grant(.tokensManage))
+        }
     }
 
     @Test("nobody makes a token that may do more than they may")
@@ -67,7 +69,10 @@ struct TokenTests {
     func hashedAtRest() async throws {
         let home = try await Home()
         let service = try await TokenService.open(database: home.database)
-        let secrets = try await [service.create(name: "a", persona: .owner, by: grant(.tokensManage)), service.create(name: "b", persona: .service, by: grant(.tokensManage))]
+        let secrets = try await [
+            service.create(name: "a", persona: .owner, by: grant(.tokensManage)),
+            service.create(name: "b", persona: .service, by: grant(.tokensManage)),
+        ]
         for file in try FileManager.default.contentsOfDirectory(atPath: home.folder) where file.hasPrefix("keel.sqlite") {
             let bytes = try Data(contentsOf: URL(fileURLWithPath: home.folder + "/" + file))
             for issued in secrets { #expect(bytes.range(of: Data(issued.secret.utf8.dropFirst(5))) == nil, "\(file)") }
@@ -99,7 +104,9 @@ struct AccessAuditTests {
     func flood() async throws {
         let (home, clock) = (try await Home(), ManualClock())
         let audit = AccessAudit(database: home.database, clock: clock)
-        for i in 0..<1000 { try await audit.recordDenial(Caller(name: "x\(i)", persona: .service), action: .ledgerRead, subject: "Thing/\(i % 7)") }
+        for i in 0..<1000 {
+            try await audit.recordDenial(Caller(name: "x\(i)", persona: .service), action: .ledgerRead, subject: "Thing/\(i % 7)")
+        }
         try await audit.flush()
         let events = try await home.events("access.denied")
         #expect(events.count <= 66)

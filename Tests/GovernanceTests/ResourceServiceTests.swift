@@ -57,7 +57,8 @@ struct ResourceServiceTests {
 
         let revisions = try await service.revisions("Endpoint", "delay", environment: "production", by: write)
         #expect(revisions.map(\.revision) == [2, 1] && revisions.map(\.apply) == [2, 1] && revisions.map(\.by) == ["ann", "ann"])
-        let restored = try await service.restore(kind: "Endpoint", name: "delay", environment: "production", revision: 1, by: write, validate: accept)
+        let restored = try await service.restore(
+            kind: "Endpoint", name: "delay", environment: "production", revision: 1, by: write, validate: accept)
         #expect(restored.revision == 3)
         let now = try await service.get("Endpoint", "delay", by: write)
         #expect(now.revision == 3 && now.digest == revisions[1].digest)
@@ -87,7 +88,9 @@ struct ResourceServiceTests {
     func duplicates() async throws {
         let service = ResourceService(database: try await Home().database)
         let write = try grant(.resourcesApply)
-        let error = await #expect(throws: KeelError.self) { try await service.apply([endpoint([]), endpoint([])], by: write, validate: accept) }
+        let error = await #expect(throws: KeelError.self) {
+            try await service.apply([endpoint([]), endpoint([])], by: write, validate: accept)
+        }
         #expect(error?.message == "Endpoint/delay in production is declared twice")
         _ = try await service.apply([endpoint([]), endpoint([], environment: "staging")], by: write, validate: accept)
         await #expect(throws: KeelError.self) { try await service.get("Endpoint", "delay", by: write) }
@@ -112,7 +115,8 @@ struct ResourceServiceTests {
         let results = try await withThrowingTaskGroup(of: ApplyResult.self) { group in
             for i in 0..<24 {
                 group.addTask {
-                    try await service.apply([endpoint(["100%"], name: "e\(i)"), endpoint([.int(Int64(i))], name: "shared")], by: write) { all in
+                    try await service.apply([endpoint(["100%"], name: "e\(i)"), endpoint([.int(Int64(i))], name: "shared")], by: write) {
+                        all in
                         await Task.yield()
                         #expect(all.contains { $0.name == "shared" && $0.spec["rollout"]?["canary"]?["shares"]?[0] == .int(Int64(i)) })
                     }
@@ -122,7 +126,8 @@ struct ResourceServiceTests {
         }
         #expect(results.map(\.revision).sorted() == Array(1...24))
         #expect(try await service.all(by: write).count == 25)
-        #expect(try await service.revisions("Endpoint", "shared", environment: "production", by: write).map(\.revision) == (1...24).reversed())
+        #expect(
+            try await service.revisions("Endpoint", "shared", environment: "production", by: write).map(\.revision) == (1...24).reversed())
         let check = try await home.database.read { try $0.verifyLedger() }
         #expect(check.events == 24 && check.broken == nil)
     }
@@ -199,7 +204,10 @@ struct ResourceDifferenceTests {
     private func mutate(_ json: JSON, _ random: inout SplitMix) -> JSON {
         switch json {
         case .object(let members):
-            return .object(members.filter { _ in random.next() % 8 != 0 }.map { JSON.Member($0.key, random.next() % 2 == 0 ? $0.value : mutate($0.value, &random)) })
+            return .object(
+                members.filter { _ in random.next() % 8 != 0 }.map {
+                    JSON.Member($0.key, random.next() % 2 == 0 ? $0.value : mutate($0.value, &random))
+                })
         case .array(let items): return .array(random.next() % 4 == 0 ? items.reversed() : items.map { mutate($0, &random) })
         default: return random.next() % 3 == 0 ? tree(&random, 1) : json
         }

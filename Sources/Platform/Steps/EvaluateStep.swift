@@ -12,7 +12,7 @@ import Storage
 struct EvaluateStep: StepKind {
     let name = "evaluate"
     let version = 1
-    let analytics: Analytics
+    let analytics: DuckDB
     let objects: FolderObjectStore
     let registry: RegistryService
     let lake: String

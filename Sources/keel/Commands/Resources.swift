@@ -29,7 +29,7 @@ struct Apply: AsyncParsableCommand {
         connection.show(answer) { answer in
             let count = printChanges(answer["changes"] ?? [])
             if count > 0 {
-                Terminal.print("  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger")))")
+                Terminal.print("  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))")
             }
         }
     }

@@ -65,9 +65,11 @@ struct GradientBoostingStep: StepKind {
         }
         var out: JSON = [:]
         for (part, fitted) in zip(["candidate", "model"], bundles) {
+            // What the model has seen: rows up to here are no test of it.
+            let seen = spec.data[part == "model" && spec.refit ? "holdout" : "train"]?["until"] ?? .null
             let digest = try await ModelBundle.store(
                 flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service, reference: fitted.reference, in: objects)
-            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees))]
+            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees)), "until": seen]
         }
         return out
     }

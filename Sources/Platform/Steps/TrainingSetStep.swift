@@ -132,7 +132,11 @@ struct TrainingSetStep: StepKind {
             do { try FileManager.default.createDirectory(atPath: lake + "/training", withIntermediateDirectories: true) } catch { throw .wrapping(error) }
             try connection.writeParquet(rows, to: lake + "/" + path)
             let positives = try rows.column("label").doubles()?.reduce(0, +) ?? 0
-            out[part] = ["path": .string(path), "rows": .int(Int64(rows.rowCount)), "positives": .int(Int64(positives))]
+            let end = try rows.column(spec.at)[max(0, rows.rowCount - 1)].time ?? spec.until
+            out[part] = [
+                "path": .string(path), "rows": .int(Int64(rows.rowCount)), "positives": .int(Int64(positives)), "at": .string(spec.at),
+                "until": .string(end.description),
+            ]
         }
         return out
     }

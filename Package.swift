@@ -94,6 +94,8 @@ let package = Package(
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
+        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
+        .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI"]),
         .testTarget(name: "ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]

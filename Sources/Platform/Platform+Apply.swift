@@ -82,6 +82,11 @@ extension Platform {
 
     /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
     func configure() async throws {
+        // Two applies may end in any order; each puts in force what is stored when its turn comes.
+        try await configuring.run { [self] in try await configureNow() }
+    }
+
+    private func configureNow() async throws {
         let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead))
         let declared = try Declarations(stored.map(\.resource))
         try await data.configure(declared.datasets)

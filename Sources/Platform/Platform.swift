@@ -38,6 +38,7 @@ public final class Platform: Sendable {
     let analytics: DuckDB
     let feed = MonitorFeed()
     let pushes = PushGate()
+    let configuring = Turn()
 
     /// Opens the home folder, migrates the database, and brings back what was configured, served and known when the server last stopped.
     public init(configuration: KeelConfiguration, logger: Logger) async throws {

@@ -33,7 +33,7 @@ public actor DeploymentService {
     private let features: (any OnlineFeatures)?
     private let onPromoted: @Sendable (Release) async -> Void
     private var endpoints: [String: Live] = [:]
-    private let turn = Turn()
+    private let turn = ActorTurn()
 
     /// - Parameter onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
     public init(
@@ -365,11 +365,17 @@ public actor DeploymentService {
         guard var live = endpoints[name], live.rollout != nil else { return }
         let grant = try Grant.check(.system("rollout"), may: .releasesDeploy, on: live.spec.subject)
         observe(&live)
-        if case .canary? = live.rollout?.decide().first { try await settle(&live) } else if case .promote? = live.rollout?.decide().first {
-            try await settle(&live)
+        var decided = live.rollout?.decide().first
+        switch decided {
+        case .canary, .promote:
+            // Before traffic moves on, everything that was answered so far is scored, logged and observed.
+            await runtime.flush()
+            observe(&live)
+            decided = live.rollout?.decide().first
+        case .rollBack, nil: break
         }
         endpoints[name] = live
-        guard let action = live.rollout?.decide().first else {
+        guard let action = decided else {
             try await noteProgress(&live)
             return
         }
@@ -389,12 +395,6 @@ public actor DeploymentService {
                 &live, "release.rolledback",
                 ["to": live.state.stable.map { .int(Int64($0)) } ?? .null, "reason": .string(condition), "numbers": numbers(live)], grant)
         }
-    }
-
-    /// Before traffic moves on, everything that was answered so far is scored, logged and observed.
-    private func settle(_ live: inout Live) async throws {
-        await runtime.flush()
-        observe(&live)
     }
 
     private func observe(_ live: inout Live) {

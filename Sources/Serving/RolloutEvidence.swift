@@ -3,7 +3,7 @@ import Contracts
 /// What is known of a candidate beside its incumbent.
 ///
 /// Scores and labels are compared **paired**: only requests that both releases scored count (one answered, the other scored in shadow), so that
-/// neither drift nor the choice of requests is mistaken for a difference of the models. The latest 20,000 requests are kept.
+/// neither drift nor the choice of requests is mistaken for a difference of the models. The latest 10,000 requests are kept.
 ///
 /// - `errors`, `incumbent.errors`: the share of requests that failed for the release's own fault, 0…1.
 /// - `latency.p99`, `incumbent.latency.p99`: seconds to read features and run the model, answers and shadow scores together.
@@ -15,7 +15,7 @@ public struct RolloutEvidence: Sendable {
         "errors", "latency.p99", "score.psi", "score.mean", "logloss", "auc", "incumbent.errors", "incumbent.latency.p99", "incumbent.score.mean",
         "incumbent.logloss", "incumbent.auc", "requests", "labels",
     ]
-    static let pairsMax = 20_000
+    static let pairsMax = 10_000
 
     struct Pair: Sendable {
         var candidate: Double?

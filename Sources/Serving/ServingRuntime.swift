@@ -166,6 +166,9 @@ public final class ServingRuntime: Sendable {
         }.sorted { $0.name < $1.name }
     }
 
+    /// Rows that were answered but not scored by the other release of a rollout, because it could not keep up.
+    public var shadowRowsDropped: Int { shadows.dropped.load(ordering: .relaxed) }
+
     /// Waits until every shadow score and every logged prediction so far is written.
     public func flush() async {
         await shadows.flush()

@@ -78,11 +78,11 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
         return Response(["snapshot": snapshot.map(summary) ?? .null])
     }
     router.post("/features/verify") { request, context -> Response in
+        _ = try await context.authorize(.featuresRead)
+        let grant = try await context.authorize(.predictionsRead)
         let reader = try FieldReader(try await request.json(), path: "")
         let (endpoint, sample) = (try reader.string("endpoint"), try reader.optionalInt("sample") ?? 5000)
         try reader.finish()
-        _ = try await context.authorize(.featuresRead, on: "Endpoint/\(endpoint)")
-        let grant = try await context.authorize(.predictionsRead, on: "Endpoint/\(endpoint)")
         return Response(try await platform.verifyFeatures(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
     }
     router.post("/features/:name/read") { request, context -> Response in

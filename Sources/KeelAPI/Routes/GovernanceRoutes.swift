@@ -16,8 +16,8 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
         return Response(try await platform.apply(try ResourceList.decode(try await request.json()), by: grant).json)
     }
     router.get("/resources/:kind") { _, context -> Response in
+        let grant = try await context.authorize(.resourcesRead)
         let kind = try KindName.kind(try context.parameters.require("kind"))
-        let grant = try await context.authorize(.resourcesRead, on: kind)
         let stored = try await platform.resources.get(kind, by: grant)
         return Response([
             "resources": .array(
@@ -30,20 +30,20 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
         ])
     }
     router.get("/resources/:kind/:name") { _, context -> Response in
+        let grant = try await context.authorize(.resourcesRead)
         let kind = try KindName.kind(try context.parameters.require("kind"))
         let name = try context.name()
-        let grant = try await context.authorize(.resourcesRead, on: "\(kind)/\(name)")
         let stored = try await platform.resources.get(kind, name, by: grant)
         let revisions = try await platform.resources.revisions(kind, name, environment: stored.resource.environment, by: grant)
         return Response(["resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json))])
     }
     router.post("/resources/:kind/:name/restore") { request, context -> Response in
+        let grant = try await context.authorize(.resourcesApply)
         let kind = try KindName.kind(try context.parameters.require("kind"))
         let name = try context.name()
         let reader = try FieldReader(try await request.json(), path: "")
         let revision = try reader.int("revision")
         try reader.finish()
-        let grant = try await context.authorize(.resourcesApply, on: "\(kind)/\(name)")
         return Response(try await platform.restore(kind, name, revision: Int64(revision), by: grant).json)
     }
     router.get("/ledger") { request, context -> Response in
@@ -64,11 +64,11 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
         return Response(answer)
     }
     router.post("/tokens") { request, context -> Response in
+        let grant = try await context.authorize(.tokensManage)
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, persona) = (try reader.string("name"), try reader.word("persona") as Persona)
         let expires = try reader.optionalSpan("expires")
         try reader.finish()
-        let grant = try await context.authorize(.tokensManage, on: "Token/\(name)")
         let issued = try await platform.tokens.create(name: name, persona: persona, expires: expires.map { .systemNow() + $0 }, by: grant)
         return Response(["token": issued.token.json, "secret": .string(issued.secret)])
     }

@@ -7,6 +7,7 @@ import Platform
 func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
     router.post("/pipelines/:name/runs") { request, context -> Response in
         let name = try context.name()
+        let grant = try await context.authorize(.pipelinesRun, on: "Pipeline/\(name)")
         let reader = try FieldReader(try await request.json(), path: "")
         let parameters = reader.optional("parameters") ?? [:]
         let usesCache = try reader.optionalBool("cache") ?? true
@@ -16,7 +17,6 @@ func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: P
             guard let time = Timestamp(text) else { throw KeelError.invalid("'\(text.prefix(60))' is not an instant", path: "now") }
             return time
         }
-        let grant = try await context.authorize(.pipelinesRun, on: "Pipeline/\(name)")
         let id = try await platform.pipelines.start(
             pipeline: name, parameters: parameters, reason: "asked by \(grant.caller.name)", now: now ?? .systemNow(), useCache: usesCache, grant: grant)
         return Response(["run": .string(id)], status: .accepted)

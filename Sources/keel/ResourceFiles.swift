@@ -24,10 +24,10 @@ enum ResourceFiles {
         guard let data = FileManager.default.contents(atPath: file), let text = String(data: data, encoding: .utf8) else {
             throw .invalid("is not readable as UTF-8 text", path: file)
         }
-        let nodes: [Node]
+        var nodes: [Node] = []
         do {
-            let documents = try Yams.compose_all(yaml: text)
-            nodes = Array(documents)
+            var documents = try Yams.compose_all(yaml: text)
+            while let node = documents.next() { nodes.append(node) }
             // The sequence ends at a mistake and keeps it to itself.
             if let error = documents.error { throw error }
         } catch { throw .invalid("is not valid YAML: \(error)", path: file) }

@@ -17,7 +17,7 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
     }
     router.get("/resources/:kind") { _, context -> Response in
         let grant = try await context.authorize(.resourcesRead)
-        let kind = try KindName.kind(try context.parameters.require("kind"))
+        let kind = try KeelAPI.kind(context)
         let stored = try await platform.resources.get(kind, by: grant)
         return Response([
             "resources": .array(
@@ -29,22 +29,11 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
                 })
         ])
     }
-    router.get("/resources/:kind/:name") { _, context -> Response in
-        let grant = try await context.authorize(.resourcesRead)
-        let kind = try KindName.kind(try context.parameters.require("kind"))
-        let name = try context.name()
-        let stored = try await platform.resources.get(kind, name, by: grant)
-        let revisions = try await platform.resources.revisions(kind, name, environment: stored.resource.environment, by: grant)
-        return Response(["resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json))])
-    }
+    router.get("/resources/:kind/:name") { _, context -> Response in try await describe(context, platform) }
     router.post("/resources/:kind/:name/restore") { request, context -> Response in
         let grant = try await context.authorize(.resourcesApply)
-        let kind = try KindName.kind(try context.parameters.require("kind"))
-        let name = try context.name()
-        let reader = try FieldReader(try await request.json(), path: "")
-        let revision = try reader.int("revision")
-        try reader.finish()
-        return Response(try await platform.restore(kind, name, revision: Int64(revision), by: grant).json)
+        let body = try await request.json()
+        return try await restore(resource(context), revision(of: body), grant, platform)
     }
     router.get("/ledger") { request, context -> Response in
         _ = try await context.authorize(.ledgerRead)
@@ -82,4 +71,31 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
         try await platform.tokens.revoke(name, by: grant)
         return Response([:])
     }
+}
+
+func kind(_ context: KeelContext) throws -> String {
+    let word = try context.parameters.require("kind")
+    return try KindName.kind(word)
+}
+
+private func resource(_ context: KeelContext) throws -> (kind: String, name: String) { (try kind(context), try context.name()) }
+
+private func describe(_ context: KeelContext, _ platform: Platform) async throws -> Response {
+    let grant = try await context.authorize(.resourcesRead)
+    let (kind, name) = try resource(context)
+    let stored = try await platform.resources.get(kind, name, by: grant)
+    let revisions = try await platform.resources.revisions(kind, name, environment: stored.resource.environment, by: grant)
+    return Response(["resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json))])
+}
+
+private func restore(_ resource: (kind: String, name: String), _ revision: Int64, _ grant: Grant, _ platform: Platform) async throws -> Response {
+    let result = try await platform.restore(resource.kind, resource.name, revision: revision, by: grant)
+    return Response(result.json)
+}
+
+private func revision(of body: JSON) throws -> Int64 {
+    let reader = try FieldReader(body, path: "")
+    let revision = try reader.int("revision")
+    try reader.finish()
+    return Int64(revision)
 }

@@ -8,27 +8,32 @@ import Serving
 
 /// Answers `POST /v2/models/{endpoint}/infer` on the event loop that owns the connection, without a task hop; passes every other request on.
 ///
-/// It sits in hummingbird's pipeline behind the HTTP decoder. While a request that was passed on is not yet answered, a hot one that was
-/// pipelined behind it waits, so responses keep their order.
+/// It sits in hummingbird's pipeline behind the HTTP decoder. Requests of one connection are answered strictly in order: while one that was
+/// passed on is not yet answered, everything that was pipelined behind it is held here.
 public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     public typealias InboundIn = HTTPRequestPart
     public typealias InboundOut = HTTPRequestPart
     public typealias OutboundIn = HTTPResponsePart
     public typealias OutboundOut = HTTPResponsePart
 
-    private enum Current {
-        case none
-        case passing
-        case hot(HTTPRequest, endpoint: String, body: ByteBuffer, refused: KeelError?)
+    private struct HotRequest {
+        let head: HTTPRequest
+        let endpoint: String
+        var body: ByteBuffer
+        var refused: KeelError?
     }
 
     private let runtime: ServingRuntime
     private let gate: RequestGate
     private let bodyBytesMax: Int
-    private var current = Current.none
-    private var passedOn = 0
-    private var waiting: [(HTTPRequest, endpoint: String, body: ByteBuffer, refused: KeelError?)] = []
-    private static let pipelinedMax = 64
+    private var hot: HotRequest?
+    /// Between the head and the end of a request that is passed on.
+    private var isPassing = false
+    /// Whether a request that was passed on still has no whole answer.
+    private var awaitsAnswer = false
+    /// Parts of requests pipelined behind it.
+    private var held: CircularBuffer<HTTPRequestPart> = []
+    private static let heldPartsMax = 4096
 
     public init(runtime: ServingRuntime, gate: RequestGate, bodyBytesMax: Int) {
         self.runtime = runtime
@@ -44,69 +49,70 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        switch (unwrapInboundIn(data), current) {
-        case (.head(let head), _):
+        let part = unwrapInboundIn(data)
+        guard held.isEmpty, !awaitsAnswer || isPassing else {
+            if held.count < HotDoor.heldPartsMax { held.append(part) } else { context.close(promise: nil) }
+            return
+        }
+        handle(part, context)
+    }
+
+    private func handle(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
+        switch part {
+        case .head(let head):
             guard head.method == .post, let endpoint = HotDoor.endpoint(of: head.path) else {
-                current = .passing
-                passedOn += 1
-                context.fireChannelRead(data)
+                (isPassing, awaitsAnswer) = (true, true)
+                context.fireChannelRead(wrapInboundOut(part))
                 return
             }
             let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
-            current = .hot(
-                head, endpoint: endpoint, body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
+            hot = HotRequest(
+                head: head, endpoint: endpoint, body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
                 refused: announced > bodyBytesMax ? tooLarge : nil)
-        case (.body(var part), .hot(let head, let endpoint, var body, let refused)):
-            current = .none
-            if refused != nil || body.readableBytes + part.readableBytes > bodyBytesMax {
-                current = .hot(head, endpoint: endpoint, body: ByteBuffer(), refused: refused ?? tooLarge)
-            } else {
-                body.writeBuffer(&part)
-                current = .hot(head, endpoint: endpoint, body: body, refused: nil)
+        case .body(var bytes):
+            guard hot != nil else { return context.fireChannelRead(wrapInboundOut(part)) }
+            if let size = hot?.body.readableBytes, size + bytes.readableBytes > bodyBytesMax {
+                hot?.refused = tooLarge
+                hot?.body.clear()
+            } else if hot?.refused == nil {
+                hot?.body.writeBuffer(&bytes)
             }
-        case (.end, .hot(let head, let endpoint, let body, let refused)):
-            current = .none
-            if passedOn == 0 {
-                answer(context, head, endpoint, body, refused)
-            } else if waiting.count < HotDoor.pipelinedMax {
-                waiting.append((head, endpoint, body, refused))
-            } else {
-                context.close(promise: nil)
+        case .end:
+            guard let request = hot else {
+                isPassing = false
+                return context.fireChannelRead(wrapInboundOut(part))
             }
-        case (.end, .passing):
-            current = .none
-            context.fireChannelRead(data)
-        default: context.fireChannelRead(data)
+            hot = nil
+            answer(context, request)
         }
     }
 
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
         // The channel reads on demand, and nobody behind this handler knows of the hot requests: it asks for the next bytes itself.
-        if passedOn == 0 { context.read() }
+        if !awaitsAnswer { context.read() }
     }
 
     public func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let isEnd = if case .end = unwrapOutboundIn(data) { true } else { false }
         context.write(data, promise: promise)
         guard isEnd else { return }
-        passedOn -= 1
-        guard passedOn == 0 else { return }
-        let ready = waiting
-        waiting = []
-        for (head, endpoint, body, refused) in ready { answer(context, head, endpoint, body, refused) }
-        context.read()
+        awaitsAnswer = false
+        guard !held.isEmpty else { return context.read() }
+        while !awaitsAnswer || isPassing, let part = held.popFirst() { handle(part, context) }
+        context.fireChannelReadComplete()
+        if !awaitsAnswer { context.read() }
     }
 
     private var tooLarge: KeelError {
         KeelError(.payloadTooLarge, "the body is larger than \(bodyBytesMax) bytes", hint: "send fewer rows a request")
     }
 
-    private func answer(_ context: ChannelHandlerContext, _ head: HTTPRequest, _ endpoint: String, _ body: ByteBuffer, _ refused: KeelError?) {
+    private func answer(_ context: ChannelHandlerContext, _ request: HotRequest) {
         var (status, bytes): (HTTPResponse.Status, [UInt8])
         do throws(KeelError) {
-            if let refused { throw refused }
-            (status, bytes) = (.ok, try respond(head, endpoint, body))
+            if let refused = request.refused { throw refused }
+            (status, bytes) = (.ok, try respond(request.head, request.endpoint, request.body))
         } catch {
             (status, bytes) = (error.code.status, InferResponse.failure(error))
         }
@@ -114,7 +120,7 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
         response.headerFields[.contentType] = "application/json"
         response.headerFields[.contentLength] = String(bytes.count)
         if status == .serviceUnavailable { response.headerFields[.retryAfter] = "1" }
-        let closes = head.headerFields[.connection]?.lowercased() == "close"
+        let closes = request.head.headerFields[.connection]?.lowercased() == "close"
         if closes { response.headerFields[.connection] = "close" }
         var buffer = context.channel.allocator.buffer(capacity: bytes.count)
         buffer.writeBytes(bytes)

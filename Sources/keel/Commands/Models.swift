@@ -116,7 +116,7 @@ struct Releases: AsyncParsableCommand {
             Terminal.table(
                 ["release", "model", "gate", "state", "created", "by", "digest"],
                 (answer["releases"]?.items ?? []).map {
-                    [$0.cell("number"), $0.cell("model"), $0.cell("gate"), $0.cell("state"), $0.cell("created"), $0.cell("by"), String($0.cell("digest").prefix(12))]
+                    [$0.cell("number"), $0.cell("model"), String($0.cell("gate").prefix(48)), $0.cell("state"), $0.cell("created"), $0.cell("by"), String($0.cell("digest").prefix(12))]
                 })
         }
     }

@@ -13,13 +13,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
-URL = os.environ.get("KEEL_URL", "http://127.0.0.1:7070")
+
 
 
 @pytest.fixture(autouse=True)
 def server():
-    mlflow.set_tracking_uri(URL)
-    mlflow.set_registry_uri(URL)
+    mlflow.set_tracking_uri(os.environ["KEEL_URL"])
+    mlflow.set_registry_uri(os.environ["KEEL_URL"])
     yield
     while mlflow.active_run():
         mlflow.end_run()
@@ -27,7 +27,7 @@ def server():
 
 @pytest.fixture
 def client():
-    return MlflowClient(URL, URL)
+    return MlflowClient(os.environ["KEEL_URL"], os.environ["KEEL_URL"])
 
 
 @pytest.fixture

@@ -27,19 +27,33 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         case `internal`
     }
 
-    public let code: Code
+    /// One reference: a typed error of one word travels in a register, where one of seven words is returned through memory at every step.
+    private final class Storage: Sendable {
+        let code: Code
+        let message: String
+        let hint: String?
+        let path: String?
+
+        init(_ code: Code, _ message: String, _ hint: String?, _ path: String?) {
+            (self.code, self.message, self.hint, self.path) = (code, message, hint, path)
+        }
+    }
+    private let storage: Storage
+
+    public var code: Code { storage.code }
     /// What is wrong, in the user's words. Never holds a secret.
-    public let message: String
+    public var message: String { storage.message }
     /// What to do about it.
-    public let hint: String?
+    public var hint: String? { storage.hint }
     /// Where: a field (`spec.features[2].window`), a file and line, a row.
-    public let path: String?
+    public var path: String? { storage.path }
 
     public init(_ code: Code, _ message: String, hint: String? = nil, path: String? = nil) {
-        self.code = code
-        self.message = message
-        self.hint = hint
-        self.path = path
+        storage = Storage(code, message, hint, path)
+    }
+
+    public static func == (a: KeelError, b: KeelError) -> Bool {
+        a.code == b.code && a.message == b.message && a.hint == b.hint && a.path == b.path
     }
 
     /// The same error, placed: `prefix` goes before the path that is there.

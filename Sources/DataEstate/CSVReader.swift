@@ -39,7 +39,7 @@ struct CSVReader {
     mutating func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {
         try window.skipMark()
         var line = 1
-        var header: [Int]?
+        var header: [Int?]?
         var (columns, rows) = (0, 0)
         while true {
             switch scan(window.bytes, final: window.atEnd) {
@@ -133,21 +133,22 @@ struct CSVReader {
         }
     }
 
-    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ header: [Int], _ columns: Int, _ line: Int) throws(KeelError) {
+    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ header: [Int?], _ columns: Int, _ line: Int) throws(KeelError) {
         guard fields.count == columns else {
             let issue = "\(fields.count) fields where the header has \(columns)"
             return try refuse(bytes, next, line, ("number of fields", issue))
         }
         for (i, field) in fields.enumerated() {
+            guard let target = header[i] else { continue }
             let problem: (rule: String, message: String)?
             if field.doubled {
                 guard field.end - field.start <= 2 * RowBatcher.fieldBytesMax else {
-                    return try refuse(bytes, next, line, batcher.tooLong(header[i], field.end - field.start))
+                    return try refuse(bytes, next, line, batcher.tooLong(target, field.end - field.start))
                 }
                 undouble(bytes, field)
-                problem = scratch.withUnsafeBufferPointer { batcher.append($0, quoted: true, to: header[i]) }
+                problem = scratch.withUnsafeBufferPointer { batcher.append($0, quoted: true, to: target) }
             } else {
-                problem = batcher.append(UnsafeBufferPointer(rebasing: bytes[field.start..<field.end]), quoted: field.quoted, to: header[i])
+                problem = batcher.append(UnsafeBufferPointer(rebasing: bytes[field.start..<field.end]), quoted: field.quoted, to: target)
             }
             if let problem { return try refuse(bytes, next, line, problem) }
         }
@@ -178,8 +179,8 @@ struct CSVReader {
         return String(decoding: bytes[field.start..<field.end], as: UTF8.self)
     }
 
-    /// Of each column in the file, its position in the batch.
-    private func match(_ names: [String]) throws(KeelError) -> [Int] { try FileColumns.match(names, spec, file: "\(file):1") }
+    /// Of each column in the file, its position in the batch; nil for one that is passed over.
+    private func match(_ names: [String]) throws(KeelError) -> [Int?] { try FileColumns.match(names, spec, file: "\(file):1") }
 
     /// Passes over a row that is too long to hold; returns how many lines it took.
     private func skipRow(_ line: Int) throws(KeelError) -> Int {
@@ -213,15 +214,19 @@ struct CSVReader {
 
 /// Matches the columns of a file with those of the contract.
 enum FileColumns {
-    static func match(_ names: [String], _ spec: DatasetSpec, file: String) throws(KeelError) -> [Int] {
-        let expected = spec.fileColumns.map { spec.columns[$0].nameInFile }
-        var out: [Int] = []
+    static func match(_ names: [String], _ spec: DatasetSpec, file: String) throws(KeelError) -> [Int?] {
+        let expected = spec.layout.namesInFile
+        var out: [Int?] = []
         for (i, name) in names.enumerated() {
+            if spec.ignored.contains(name) {
+                out.append(nil)
+                continue
+            }
             guard let position = expected.firstIndex(of: name) else {
                 throw .invalid(
                     "the file has a column '\(name.prefix(100))' that the contract does not declare",
                     hint: nearest(name, in: expected.filter { !names.contains($0) }).map { "is it meant to be '\($0)'?" }
-                        ?? "declare it in the Dataset, with keep: false if it is not wanted", path: file)
+                        ?? "declare it in the Dataset, or list it under ignore", path: file)
             }
             guard !names[..<i].contains(name) else { throw .invalid("the file has two columns '\(name)'", path: file) }
             out.append(position)

@@ -9,8 +9,9 @@ final class ColumnBuilder {
     private var int64s: [Int64] = []
     private var float32s: [Float] = []
     private var float64s: [Double] = []
-    private var offsets: [Int] = [0]
+    private var offsets: [Int]
     private var bytes: [UInt8] = []
+    /// Only kept from the first null on.
     private var validity: [UInt64] = []
     private var nulls = 0
     private(set) var count = 0
@@ -19,6 +20,7 @@ final class ColumnBuilder {
     init(_ type: DataType, zone: String? = nil) {
         self.type = type
         self.zone = zone.flatMap { ClockZone($0) }
+        offsets = type == .string || type == .bytes ? [0] : []
     }
 
     var byteCount: Int { bytes.count + count * 8 }
@@ -106,7 +108,7 @@ final class ColumnBuilder {
     func truncate(to rows: Int) {
         let extra = count - rows
         guard extra > 0 else { return }
-        for row in rows..<count where validity[row >> 6] >> UInt64(row & 63) & 1 == 0 { nulls -= 1 }
+        if nulls > 0 { for row in rows..<count where validity[row >> 6] >> UInt64(row & 63) & 1 == 0 { nulls -= 1 } }
         switch type {
         case .bool: bools.removeLast(extra)
         case .int32, .date: int32s.removeLast(extra)
@@ -117,8 +119,12 @@ final class ColumnBuilder {
             offsets.removeLast(extra)
             bytes.removeLast(bytes.count - (offsets.last ?? 0))
         }
-        validity.removeLast(validity.count - (rows + 63) / 64)
-        if rows & 63 != 0 { validity[rows >> 6] &= (UInt64(1) << UInt64(rows & 63)) - 1 }
+        if nulls == 0 {
+            validity.removeAll(keepingCapacity: true)
+        } else {
+            validity.removeLast(validity.count - (rows + 63) / 64)
+            if rows & 63 != 0 { validity[rows >> 6] &= (UInt64(1) << UInt64(rows & 63)) - 1 }
+        }
         count = rows
     }
 
@@ -135,7 +141,7 @@ final class ColumnBuilder {
             }
         let column = Column(type, buffer, validity: nulls == 0 ? nil : Bitmap(words: validity, count: count))
         (bools, int32s, int64s, float32s, float64s, bytes) = ([], [], [], [], [], [])
-        (offsets, validity, nulls, count) = ([0], [], 0, 0)
+        (offsets, validity, nulls, count) = (offsets.isEmpty ? [] : [0], [], 0, 0)
         return column
     }
 
@@ -144,9 +150,21 @@ final class ColumnBuilder {
     }
 
     @inline(__always) private func mark(_ valid: Bool) {
-        if count & 63 == 0 { validity.append(0) }
-        if valid { validity[count >> 6] |= UInt64(1) << UInt64(count & 63) }
+        if nulls > 0 {
+            if validity.count <= count >> 6 { grow() }
+            if valid { validity[count >> 6] |= UInt64(1) << UInt64(count & 63) }
+        }
         count += 1
+    }
+
+    /// Makes room for the row at `count`; the rows before the first null all have a value.
+    private func grow() {
+        if validity.isEmpty {
+            validity = Array(repeating: .max, count: count >> 6)
+            validity.append((UInt64(1) << UInt64(count & 63)) - 1)
+        } else {
+            validity.append(0)
+        }
     }
 
     private func misfit(_ text: UnsafeBufferPointer<UInt8>) -> String { "\(shown(text)) is not a \(type)" }

@@ -5,6 +5,9 @@ import Synchronization
 
 /// Rows that come one by one: push, seal, replay.
 extension DataEstate {
+    /// How much of refused rows a stream holds between seals; a push with bad rows beyond it is refused whole.
+    static let rejectedBytesMax: UInt64 = 256 << 20
+
     /// Adds rows written as `{"rows": [{"column": value, …}, …]}` to the dataset's stream.
     ///
     /// Synchronous, for any thread. When it returns, the accepted rows are in the log and survive a kill. Refused rows go to quarantine.
@@ -15,7 +18,7 @@ extension DataEstate {
         let entry = try entry(dataset)
         let collector = Collector()
         let batcher = RowBatcher(entry.spec, sink: collector)
-        let rows = JSONRows(entry.spec, batcher)
+        let rows = JSONRows(batcher)
         var scanner = JSONScanner(bytes)
         var (index, found) = (0, false)
         try scanner.object { (scanner, key) throws(KeelError) in
@@ -48,7 +51,7 @@ extension DataEstate {
         var issues: [Int: RowIssue] = [:]
         let typed = try ParquetReader.columns(of: rows, entry.spec, file: "rows", firstLine: 1, &issues)
         let kept = (0..<rows.rowCount).filter { issues[$0] == nil }
-        let batch = RawBatch(table: kept.count == rows.rowCount ? typed : typed.taking(rows: kept), lines: kept.map { $0 + 1 })
+        let batch = RawBatch(columns: kept.count == rows.rowCount ? typed : typed.map { $0.taking(kept) }, lines: kept.map { $0 + 1 })
         return try append([batch], issues.values.sorted { $0.line < $1.line }, entry)
     }
 
@@ -73,6 +76,12 @@ extension DataEstate {
         }
         if spec.onViolation == .reject, let issue = issues.min(by: { $0.line < $1.line }) {
             throw KeelError(.contractViolation, issue.message, hint: "the dataset refuses batches with such rows", path: "rows[\(issue.line - 1)]")
+        }
+        let waiting = entry.stream.rejected.end - entry.stream.keys.withLock { $0.sealed.rejected }
+        guard issues.isEmpty || waiting < DataEstate.rejectedBytesMax else {
+            throw KeelError(
+                .unavailable, "\(waiting >> 20) MiB of refused rows wait in the stream of '\(spec.name)'; no more are taken",
+                hint: "correct what is pushed (\(issues[0].message)) and seal the dataset")
         }
         do { accepted = try store(accepted, lines, entry, &issues) } catch { throw KeelError.wrapping(error) }
         if !issues.isEmpty {
@@ -108,7 +117,7 @@ extension DataEstate {
         for row in hashes.indices where !fresh.contains(row) {
             issues.append(
                 RowIssue(
-                    line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row), raw: RowPipeline.raw(table, row)))
+                    line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row), raw: RowPipeline.raw(table.names, table.columns, row)))
         }
         return table.taking(rows: kept)
     }

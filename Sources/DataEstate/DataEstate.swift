@@ -78,12 +78,13 @@ public final class DataEstate: Sendable {
     ///
     /// - Parameters:
     ///   - file: CSV, JSON lines or Parquet; the first two also in gzip or zip (`archive.zip#member` when it has several).
+    ///   - source: what errors, quarantine and manifest call the file, when it is not its own name.
     ///   - format: nil takes the contract's, or what the name says.
     ///   - from, until: only rows whose event time is in `from ..< until`; others count as filtered.
     ///   - progress: called now and then from the reading thread.
     /// - Throws: `contractViolation` when a batch is refused, `notFound`, `corrupted`, `unavailable` when the disk is full.
     public func ingest(
-        dataset: String, file: String, format: DatasetSpec.Format? = nil, from: Timestamp? = nil, until: Timestamp? = nil, grant: Grant,
+        dataset: String, file: String, named source: String? = nil, format: DatasetSpec.Format? = nil, from: Timestamp? = nil, until: Timestamp? = nil, grant: Grant,
         progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
     ) async throws -> IngestReport {
         try grant.require(.datasetsIngest)
@@ -93,8 +94,9 @@ public final class DataEstate: Sendable {
         }
         return try await entry.stream.turn.run { [self] in
             let (previous, sealed) = try await database.read { db in (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db)) }
+            let name = source ?? (file as NSString).lastPathComponent
             let (draft, reasons, warnings) = try await Blocking.run { [self] in
-                try read(entry, file: file, format: format, from: from, until: until, previous: previous, sealed: sealed, progress: progress)
+                try read(entry, file: file, source: name, format: format, from: from, until: until, previous: previous, sealed: sealed, progress: progress)
             }
             try await commit(draft, entry.stream, grant)
             return IngestReport(
@@ -104,14 +106,13 @@ public final class DataEstate: Sendable {
     }
 
     private func read(
-        _ entry: Entry, file: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?, previous: Snapshot?,
+        _ entry: Entry, file: String, source: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?, previous: Snapshot?,
         sealed: SnapshotStore.Sealed, progress: @escaping @Sendable (IngestProgress) -> Void
     ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
         let (spec, stream) = (entry.spec, entry.stream)
         let connection = try duckdb.connect()
         let number = (previous?.number ?? 0) + 1
         let writer = try SnapshotWriter(connection, lake: lake, spec: spec, number: number)
-        let source = (file as NSString).lastPathComponent
         let job = Ingest(
             spec, source: source, from: from, until: until, writer: writer,
             uniqueKeys: { [self] hashes in

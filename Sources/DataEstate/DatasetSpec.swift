@@ -41,6 +41,8 @@ public struct DatasetSpec: Sendable {
     public let key: [String]
     public let eventTime: String?
     public let nulls: [String]
+    /// Columns that a file may have and that are passed over: whoever wrote the contract has seen them.
+    public let ignored: [String]
     public let filter: Expression?
     public let expectations: [Expectation]
     public let onViolation: OnViolation
@@ -53,6 +55,7 @@ public struct DatasetSpec: Sendable {
     /// What is computed, each after what it needs: the index of the column and its checked expression.
     let computed: [(column: Int, expression: TypedExpression)]
     let typedFilter: TypedExpression?
+    let layout: FileLayout
 
     /// Decodes and checks a resource of kind `Dataset`.
     /// - Throws: `invalidArgument` with the path of the field, such as `spec.columns[3].range`.
@@ -63,6 +66,7 @@ public struct DatasetSpec: Sendable {
         eventTime = try reader.optionalString("eventTime")
         key = try reader.strings("key") ?? []
         nulls = try reader.strings("nulls") ?? ["", "NA", "NaN", "null"]
+        ignored = try reader.strings("ignore") ?? []
         onViolation = try reader.word("onViolation", default: .quarantine)
         format = reader.optional("format") == nil ? nil : try reader.word("format") as Format
         delimiter = try DatasetSpec.delimiter(reader)
@@ -71,6 +75,7 @@ public struct DatasetSpec: Sendable {
         for item in try reader.objects("columns") { columns.append(try DatasetSpec.column(item)) }
         guard !columns.isEmpty else { throw reader.failure("columns", "a dataset needs at least one column") }
         self.columns = columns
+        layout = FileLayout(columns, nulls: nulls)
         let all = Schema(columns.map(\.field))
         do throws(KeelError) { try all.validate() } catch { throw error.at("spec") }
         var kept: [Field] = []
@@ -89,9 +94,6 @@ public struct DatasetSpec: Sendable {
             typedFilter = nil
         }
     }
-
-    /// The columns that are in the file.
-    var fileColumns: [Int] { columns.indices.filter { columns[$0].from == nil } }
 
     private static func delimiter(_ reader: FieldReader) throws(KeelError) -> UInt8 {
         guard let text = try reader.optionalString("delimiter") else { return UInt8(ascii: ",") }

@@ -43,7 +43,7 @@ final class Ingest: RowSink {
         }
         switch format {
         case .csv:
-            var reader = CSVReader(spec, file: file, window: data.window, sink: self)
+            var reader = CSVReader(spec, file: source, window: data.window, sink: self)
             try reader.run(progress: report)
         case .jsonl: try JSONLinesReader(spec, window: data.window, sink: self).run(progress: report)
         case .parquet:
@@ -81,7 +81,7 @@ final class Ingest: RowSink {
             try reject(
                 RowIssue(
                     line: outcome.lines[row], rule: "key \(spec.key.joined(separator: ", ")): unique", message: RowPipeline.duplicate(spec.key, outcome.table, row),
-                    raw: RowPipeline.raw(outcome.table, row)))
+                    raw: RowPipeline.raw(outcome.table.names, outcome.table.columns, row)))
         }
         let kept = fresh.indices.filter { fresh[$0] }
         outcome.table = outcome.table.taking(rows: kept)
@@ -148,15 +148,15 @@ struct ParquetReader {
         let typed = try ParquetReader.columns(of: table, spec, file: file, firstLine: line, &issues)
         let kept = (0..<rows).filter { issues[$0] == nil }
         for row in issues.keys.sorted() { if let issue = issues[row] { try sink.reject(issue) } }
-        try sink.accept(RawBatch(table: kept.count == rows ? typed : typed.taking(rows: kept), lines: kept.map { line + $0 }))
+        try sink.accept(RawBatch(columns: kept.count == rows ? typed : typed.map { $0.taking(kept) }, lines: kept.map { line + $0 }))
         line += rows
     }
 
     /// The contract's read columns out of a table with the file's names and types; rows whose values do not fit are issues.
-    static func columns(of table: Table, _ spec: DatasetSpec, file: String, firstLine: Int, _ issues: inout [Int: RowIssue]) throws(KeelError) -> Table {
-        var pairs: [(name: String, column: Column)] = []
-        for column in spec.fileColumns.map({ spec.columns[$0] }) {
-            let (name, type) = (column.field.name, column.field.type)
+    static func columns(of table: Table, _ spec: DatasetSpec, file: String, firstLine: Int, _ issues: inout [Int: RowIssue]) throws(KeelError) -> [Column] {
+        var out: [Column] = []
+        for column in spec.layout.columns {
+            let (name, type) = (column.name, column.type)
             let given = try table.column(column.nameInFile)
             guard Conversion.possible(given.type, type) else {
                 throw .invalid("column '\(column.nameInFile)' is a \(given.type), the contract says \(type)", path: file)
@@ -165,16 +165,18 @@ struct ParquetReader {
             var values = try Conversion.column(given, to: type) { misfits.append($0) }
             if case .text(let texts) = values.buffer {
                 for row in 0..<texts.count where texts.offsets[row + 1] - texts.offsets[row] > RowBatcher.fieldBytesMax { misfits.append(row) }
-                if type == .string { for row in 0..<texts.count where !texts.bytes(row).allSatisfy({ $0 < 0x80 }) && String(validating: texts.bytes(row), as: UTF8.self) == nil { misfits.append(row) } }
+                if type == .string, texts.bytes.contains(where: { $0 >= 0x80 }) {
+                    for row in 0..<texts.count where String(validating: texts.bytes(row), as: UTF8.self) == nil { misfits.append(row) }
+                }
             }
             for row in misfits where issues[row] == nil {
-                issues[row] = RowIssue(line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)", raw: RowPipeline.raw(table, row))
+                issues[row] = RowIssue(line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)", raw: RowPipeline.raw(table.names, table.columns, row))
             }
             if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer, given.type != .timestamp {
                 values = Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
             }
-            pairs.append((name, values))
+            out.append(values)
         }
-        return try Table(pairs)
+        return out
     }
 }

@@ -3,13 +3,11 @@ import Contracts
 /// Reads rows written as JSON objects into typed columns, without building trees.
 struct JSONRows {
     private let batcher: RowBatcher
-    private let names: [[UInt8]]
-    private let texts: [String]
+    private let columns: [FileLayout.Column]
 
-    init(_ spec: DatasetSpec, _ batcher: RowBatcher) {
+    init(_ batcher: RowBatcher) {
         self.batcher = batcher
-        texts = spec.fileColumns.map { spec.columns[$0].nameInFile }
-        names = texts.map { Array($0.utf8) }
+        columns = batcher.layout.columns
     }
 
     /// Consumes one object as the row under way. A column that is absent is null.
@@ -25,17 +23,17 @@ struct JSONRows {
         }
         try scanner.object { (scanner, key) throws(KeelError) in
             guard problem == nil else { return try scanner.skip() }
-            var found = expected < names.count && same(names[expected], key) ? expected : -1
-            if found < 0 { found = names.firstIndex { same($0, key) } ?? -1 }
+            var found = expected < columns.count && same(columns[expected].nameBytes, key) ? expected : -1
+            if found < 0 { found = columns.firstIndex { same($0.nameBytes, key) } ?? -1 }
             guard found >= 0 else {
                 let name = String(decoding: key.prefix(100), as: UTF8.self)
-                let hint = nearest(name, in: texts).map { " (did you mean '\($0)'?)" } ?? ""
+                let hint = nearest(name, in: batcher.layout.namesInFile).map { " (did you mean '\($0)'?)" } ?? ""
                 problem = ("unknown field", "the contract has no column '\(name)'\(hint)")
                 return try scanner.skip()
             }
             expected = found + 1
             guard batcher.builders[found].count == row else {
-                problem = ("\(texts[found]): once", "the column '\(texts[found])' is there twice")
+                problem = ("\(columns[found].nameInFile): once", "the column '\(columns[found].nameInFile)' is there twice")
                 return try scanner.skip()
             }
             problem = try value(&scanner, found)
@@ -72,7 +70,7 @@ struct JSONRows {
     }
 
     private func fault(_ column: Int, _ issue: String) -> (rule: String, message: String) {
-        ("\(batcher.names[column]): \(batcher.builders[column].type)", "column '\(batcher.names[column])': \(issue)")
+        ("\(columns[column].name): \(batcher.builders[column].type)", "column '\(columns[column].name)': \(issue)")
     }
 
     private func same(_ name: [UInt8], _ key: UnsafeBufferPointer<UInt8>) -> Bool {
@@ -91,7 +89,7 @@ struct JSONLinesReader {
     init(_ spec: DatasetSpec, window: ByteWindow, sink: any RowSink) {
         self.window = window
         batcher = RowBatcher(spec, sink: sink)
-        rows = JSONRows(spec, batcher)
+        rows = JSONRows(batcher)
     }
 
     func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {

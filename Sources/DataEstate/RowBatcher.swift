@@ -18,8 +18,8 @@ struct RowIssue: Sendable {
 
 /// Rows as they were read, typed, before computed columns and validation.
 struct RawBatch {
-    /// The columns that are in the file, under their names in the contract.
-    var table: Table
+    /// The columns that are in the file, in the order of the layout.
+    var columns: [Column]
     /// Of each row, its line.
     var lines: [Int]
 }
@@ -36,40 +36,35 @@ final class RowBatcher {
     private static let bytesMax = 64 << 20
     static let fieldBytesMax = 1 << 20
 
-    let names: [String]
+    let layout: FileLayout
     let builders: [ColumnBuilder]
-    private let nulls: [[UInt8]]
-    private let nullLengthMax: Int
     private var lines: [Int] = []
     private let sink: any RowSink
 
     init(_ spec: DatasetSpec, sink: any RowSink) {
-        let columns = spec.fileColumns.map { spec.columns[$0] }
-        names = columns.map(\.field.name)
-        builders = columns.map { ColumnBuilder($0.field.type, zone: $0.from == nil ? $0.zone : nil) }
-        nulls = spec.nulls.map { Array($0.utf8) }
-        nullLengthMax = nulls.map(\.count).max() ?? -1
+        layout = spec.layout
+        builders = layout.columns.map { ColumnBuilder($0.type, zone: $0.zone) }
         self.sink = sink
     }
 
     /// Appends a field of the row under way; returns the issue, after which the row must be abandoned.
     @inline(__always) func append(_ text: UnsafeBufferPointer<UInt8>, quoted: Bool, to column: Int) -> (rule: String, message: String)? {
         let builder = builders[column]
-        if text.count <= nullLengthMax, !(quoted && builder.type == .string), isNull(text) {
+        if text.count <= layout.nullLengthMax, !(quoted && builder.type == .string), isNull(text) {
             builder.appendNull()
             return nil
         }
         guard text.count <= RowBatcher.fieldBytesMax else { return tooLong(column, text.count) }
         guard let problem = builder.append(text: text) else { return nil }
-        return ("\(names[column]): \(problem.hasPrefix("text that") ? "valid UTF-8" : builder.type.description)", "column '\(names[column])': \(problem)")
+        return ("\(layout.names[column]): \(problem.hasPrefix("text that") ? "valid UTF-8" : builder.type.description)", "column '\(layout.names[column])': \(problem)")
     }
 
     func tooLong(_ column: Int, _ bytes: Int) -> (rule: String, message: String) {
-        ("\(names[column]): at most \(RowBatcher.fieldBytesMax) bytes", "column '\(names[column])': a field of \(bytes) bytes, at most \(RowBatcher.fieldBytesMax) are allowed")
+        ("\(layout.names[column]): at most \(RowBatcher.fieldBytesMax) bytes", "column '\(layout.names[column])': a field of \(bytes) bytes, at most \(RowBatcher.fieldBytesMax) are allowed")
     }
 
     private func isNull(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
-        for word in nulls where word.count == text.count {
+        for word in layout.nulls where word.count == text.count {
             var same = true
             for i in 0..<word.count where word[i] != text[i] { same = false }
             if same { return true }
@@ -96,9 +91,7 @@ final class RowBatcher {
     /// Hands on what is there.
     func flush() throws(KeelError) {
         guard !lines.isEmpty else { return }
-        var pairs: [(name: String, column: Column)] = []
-        for (name, builder) in zip(names, builders) { pairs.append((name, builder.take())) }
-        let batch = RawBatch(table: try Table(pairs), lines: lines)
+        let batch = RawBatch(columns: builders.map { $0.take() }, lines: lines)
         lines.removeAll(keepingCapacity: true)
         try sink.accept(batch)
     }

@@ -11,83 +11,123 @@ struct RowPipeline: Sendable {
         var issues: [RowIssue]
     }
 
+    /// What is computed, with the places of the columns it reads. Columns stand in the order of the layout, computed ones after them.
+    private struct Step: Sendable {
+        var expression: TypedExpression
+        var inputs: [Int]
+        var name: String
+        var type: DataType
+        var zone: String?
+    }
+
     private let spec: DatasetSpec
+    private let names: [String]
+    private let steps: [Step]
+    private let filter: Step?
+    /// Of each column of the contract, its place.
+    private let kept: [Int]
+    private let eventTime: Int?
     private let validator: RowValidator
     private let from: Int64
     private let until: Int64
+    /// Below this, building a table to evaluate over costs more than it saves.
+    private static let fewRows = 32
 
     init(_ spec: DatasetSpec, from: Timestamp? = nil, until: Timestamp? = nil) {
         self.spec = spec
-        validator = RowValidator(spec.schema.fields)
+        let names = spec.layout.names + spec.computed.map { spec.columns[$0.column].field.name }
+        func place(_ name: String) -> Int? { names.firstIndex(of: name) }
+        func step(_ expression: TypedExpression, _ name: String, _ type: DataType, _ zone: String?) -> Step {
+            Step(expression: expression, inputs: expression.columns.compactMap(place), name: name, type: type, zone: zone)
+        }
+        steps = spec.computed.map { step($0.expression, spec.columns[$0.column].field.name, spec.columns[$0.column].field.type, spec.columns[$0.column].zone) }
+        filter = spec.typedFilter.map { step($0, "where", .bool, nil) }
+        kept = spec.schema.names.compactMap(place)
+        eventTime = spec.eventTime.flatMap(place)
+        self.names = names
+        validator = RowValidator(spec.schema.fields, at: kept)
         self.from = from?.microseconds ?? .min
         self.until = until?.microseconds ?? .max
     }
 
     func run(_ batch: RawBatch) throws(KeelError) -> Outcome {
         var faults: [Int: RowValidator.Fault] = [:]
-        let table = try compute(batch.table, &faults)
-        let wanted = try wantedRows(table)
-        try validator.check(table, faults: &faults)
-        var (kept, issues, filtered) = ([Int](), [RowIssue](), 0)
-        kept.reserveCapacity(table.rowCount)
-        for row in 0..<table.rowCount {
+        let rows = batch.lines.count
+        var columns = batch.columns
+        for step in steps { columns.append(try compute(step, columns, rows, &faults)) }
+        let wanted = try wantedRows(columns, rows)
+        validator.check(columns, faults: &faults)
+        var pairs: [(name: String, column: Column)] = []
+        pairs.reserveCapacity(kept.count)
+        for place in kept { pairs.append((names[place], columns[place])) }
+        let table = try Table(pairs)
+        if wanted == nil, faults.isEmpty { return Outcome(table: table, lines: batch.lines, filtered: 0, issues: []) }
+        var (good, issues, filtered) = ([Int](), [RowIssue](), 0)
+        for row in 0..<rows {
             if let wanted, !wanted[row] {
                 filtered += 1
-            } else if !faults.isEmpty, let fault = faults[row] {
-                issues.append(RowIssue(line: batch.lines[row], rule: fault.rule, message: fault.message, raw: RowPipeline.raw(batch.table, row)))
+            } else if let fault = faults[row] {
+                let raw = RowPipeline.raw(spec.layout.names, batch.columns, row)
+                issues.append(RowIssue(line: batch.lines[row], rule: fault.rule, message: fault.message, raw: raw))
             } else {
-                kept.append(row)
+                good.append(row)
             }
         }
-        let selected = try table.selecting(spec.schema.names)
-        if kept.count == table.rowCount { return Outcome(table: selected, lines: batch.lines, filtered: 0, issues: []) }
-        return Outcome(table: selected.taking(rows: kept), lines: kept.map { batch.lines[$0] }, filtered: filtered, issues: issues)
+        return Outcome(table: table.taking(rows: good), lines: good.map { batch.lines[$0] }, filtered: filtered, issues: issues)
     }
 
-    private func compute(_ table: Table, _ faults: inout [Int: RowValidator.Fault]) throws(KeelError) -> Table {
-        var table = table
-        for (index, expression) in spec.computed {
-            let column = spec.columns[index]
-            let name = column.field.name
-            var misfits: [Int] = []
-            var values = try Conversion.column(try expression.evaluate(over: table), to: column.field.type) { misfits.append($0) }
-            for row in misfits where faults[row] == nil {
-                faults[row] = RowValidator.Fault(rule: "\(name): \(column.field.type)", message: "column '\(name)': the computed value does not fit in \(column.field.type)")
-            }
-            if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer {
-                values = Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
-            }
-            table = try table.with(name, values)
+    private func evaluate(_ step: Step, _ columns: [Column], _ rows: Int) throws(KeelError) -> Column {
+        if rows <= RowPipeline.fewRows {
+            var out = Column(step.expression.type)
+            for row in 0..<rows { try out.append(step.expression.evaluate { columns[step.inputs[$0]][row] }) }
+            return out
         }
-        return table
+        return try step.expression.evaluate(over: try Table(step.inputs.map { (names[$0], columns[$0]) }))
+    }
+
+    private func compute(_ step: Step, _ columns: [Column], _ rows: Int, _ faults: inout [Int: RowValidator.Fault]) throws(KeelError) -> Column {
+        var misfits: [Int] = []
+        let values: Column
+        if step.inputs.isEmpty {
+            // A constant: there is no column to take the number of rows from.
+            let value = step.expression.evaluate { _ in .null }
+            values = try Conversion.column(try Column(step.expression.type, values: repeatElement(value, count: rows)), to: step.type) { misfits.append($0) }
+        } else {
+            values = try Conversion.column(try evaluate(step, columns, rows), to: step.type) { misfits.append($0) }
+        }
+        for row in misfits where faults[row] == nil {
+            faults[row] = RowValidator.Fault(rule: "\(step.name): \(step.type)", message: "column '\(step.name)': the computed value does not fit in \(step.type)")
+        }
+        guard let zoneName = step.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer else { return values }
+        return Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
     }
 
     /// Nil when every row is wanted. A row without event time is left to the rules.
-    private func wantedRows(_ table: Table) throws(KeelError) -> [Bool]? {
+    private func wantedRows(_ columns: [Column], _ rows: Int) throws(KeelError) -> [Bool]? {
         let bounded = from != .min || until != .max
-        guard spec.typedFilter != nil || bounded else { return nil }
-        var wanted = [Bool](repeating: true, count: table.rowCount)
-        if let filter = spec.typedFilter {
-            let holds = try filter.evaluate(over: table)
+        guard filter != nil || bounded else { return nil }
+        var wanted = [Bool](repeating: true, count: rows)
+        if let filter {
+            var faults: [Int: RowValidator.Fault] = [:]
+            let holds = try compute(filter, columns, rows, &faults)
             if case .bool(let values) = holds.buffer { for i in wanted.indices { wanted[i] = values[i] && holds.isValid(i) } }
         }
-        if bounded, let name = spec.eventTime {
-            let times = try table.column(name)
-            switch times.buffer {
-            case .int64(let values): for i in wanted.indices where times.isValid(i) && (values[i] < from || values[i] >= until) { wanted[i] = false }
-            case .int32(let days):
-                for i in wanted.indices where times.isValid(i) {
-                    let time = Int64(days[i]) * 86_400_000_000
-                    if time < from || time >= until { wanted[i] = false }
-                }
-            default: break
+        guard bounded, let eventTime else { return wanted }
+        let times = columns[eventTime]
+        switch times.buffer {
+        case .int64(let values): for i in wanted.indices where times.isValid(i) && (values[i] < from || values[i] >= until) { wanted[i] = false }
+        case .int32(let days):
+            for i in wanted.indices where times.isValid(i) {
+                let time = Int64(days[i]) * 86_400_000_000
+                if time < from || time >= until { wanted[i] = false }
             }
+        default: break
         }
         return wanted
     }
 
-    static func raw(_ table: Table, _ row: Int) -> String {
-        let members = zip(table.names, table.columns).map { JSON.Member($0, JSON($1[row])) }
+    static func raw(_ names: [String], _ columns: [Column], _ row: Int) -> String {
+        let members = zip(names, columns).map { JSON.Member($0, JSON($1[row])) }
         return String(decoding: JSON.object(members).bytes.prefix(RowIssue.rawBytesMax), as: UTF8.self)
     }
 }

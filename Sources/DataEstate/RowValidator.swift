@@ -12,6 +12,8 @@ struct RowValidator: Sendable {
 
     private struct Check: Sendable {
         var field: Field
+        /// The column's place among those that are checked.
+        var place: Int
         var allowedTexts: [[UInt8]]?
         var allowedSet: Set<[UInt8]>?
         var allowedNumbers: Set<Double>?
@@ -20,9 +22,9 @@ struct RowValidator: Sendable {
 
     private let checks: [Check]
 
-    init(_ fields: [Field]) {
-        checks = fields.map { field in
-            var check = Check(field: field)
+    init(_ fields: [Field], at places: [Int]) {
+        checks = zip(fields, places).map { field, place in
+            var check = Check(field: field, place: place)
             if let words = field.oneOf {
                 if field.type == .string || field.type == .bytes {
                     let texts = words.map { Array($0.utf8) }
@@ -39,9 +41,9 @@ struct RowValidator: Sendable {
     }
 
     /// Puts the fault of each row that has one into `faults`, where the row has none yet.
-    func check(_ table: Table, faults: inout [Int: Fault]) throws(KeelError) {
+    func check(_ columns: [Column], faults: inout [Int: Fault]) {
         for check in checks {
-            let (field, column) = (check.field, try table.column(check.field.name))
+            let (field, column) = (check.field, columns[check.place])
             if !field.nullable, let validity = column.validity {
                 for row in 0..<column.count where !validity[row] && faults[row] == nil {
                     faults[row] = Fault(rule: "\(field.name): not null", message: "column '\(field.name)': there is no value")

@@ -10,6 +10,7 @@ public actor KeelClient {
     public struct Response: Sendable {
         public let status: Int
         public let body: [UInt8]
+        public init(status: Int, body: [UInt8]) { (self.status, self.body) = (status, body) }
     }
 
     private let host: String

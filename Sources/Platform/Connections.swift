@@ -28,9 +28,11 @@ struct ReleaseReferences: ReferenceSource {
         guard let found = try await deployments.releases(endpoint: endpoint, grant).first(where: { $0.number == release }) else { return nil }
         let bundle = try await ModelBundle.read(found.bundle, from: objects)
         return MonitorReference(
-            inputs: try bundle.reference.inputs.map { try ReferenceColumn(name: $0.name, edges: $0.edges, shares: $0.shares) },
-            score: try bundle.reference.score.map { try ReferenceColumn(name: "score", edges: $0.edges, shares: $0.shares) },
-            rows: bundle.reference.rows, metrics: bundle.metrics)
+            inputs: try bundle.signature.inputs.compactMap { input in
+                try bundle.reference.inputs[input.name].map { try ReferenceColumn(name: input.name, bins: $0) }
+            },
+            score: try bundle.reference.score.map { try ReferenceColumn(name: "score", bins: $0) },
+            rows: Int(bundle.reference.score?.rowCount ?? 0), metrics: bundle.metrics)
     }
 }
 

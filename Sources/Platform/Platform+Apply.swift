@@ -70,7 +70,7 @@ extension Platform {
     }
 
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
-        let result = try await resources.restore(kind, name, revision: revision, by: grant) { [self] candidate in try await check(candidate) }
+        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in try await check(candidate) }
         try await configure()
         return result
     }
@@ -82,6 +82,11 @@ extension Platform {
 
     /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
     func configure() async throws {
+        // Two applies may end in any order; each puts in force what is stored when its turn comes.
+        try await configuring.run { [self] in try await configureNow() }
+    }
+
+    private func configureNow() async throws {
         let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead))
         let declared = try Declarations(stored.map(\.resource))
         try await data.configure(declared.datasets)

@@ -63,7 +63,7 @@ extension Platform {
         guard features.sources.contains(dataset) else { return }
         try await pushes.rebuild(dataset) { [self] in
             features.reset(dataset: dataset)
-            let files = if let snapshot = try await data.snapshot(dataset) { try await data.files(of: snapshot) } else { [String]() }
+            let files = if let snapshot = try await data.snapshot(dataset) { data.files(of: snapshot) } else { [String]() }
             let time = try data.spec(dataset).schema.eventTime
             try await Blocking.run { [self] in
                 if !files.isEmpty {
@@ -85,6 +85,8 @@ extension Platform {
     public struct Spooled: Sendable {
         let folder: String
         public let path: String
+        /// What the sender calls it.
+        let name: String
         public func remove() { try? FileManager.default.removeItem(atPath: folder) }
     }
 
@@ -97,7 +99,7 @@ extension Platform {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         // Only the endings matter, and they are all that is kept of a name from outside.
         let endings = name.lowercased().split(separator: ".").dropFirst().suffix(2).filter { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) } }
-        let spooled = Spooled(folder: folder, path: folder + "/upload" + endings.map { "." + $0 }.joined())
+        let spooled = Spooled(folder: folder, path: folder + "/upload" + endings.map { "." + $0 }.joined(), name: String(name.prefix(200)))
         do {
             let file = try AtomicFile(path: spooled.path, temporaryFolder: folder)
             for try await part in parts {
@@ -118,7 +120,7 @@ extension Platform {
         _ dataset: String, spooled: Spooled, from: Timestamp?, until: Timestamp?, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
-        let report = try await data.ingest(dataset: dataset, file: spooled.path, from: from, until: until, grant: grant) { step in
+        let report = try await data.ingest(dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant) { step in
             progress(step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
         }
         try await rebuild(dataset)
@@ -168,7 +170,7 @@ extension Platform {
         var files: [String: [String]] = [:]
         for dataset in Set(try features.catalog.origins(service).compactMap(\.dataset)) {
             _ = try await data.seal(dataset: dataset, grant: seal)
-            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
         }
         let paths = files
         let report = try await Blocking.run { [self] in

@@ -81,7 +81,7 @@ extension Platform {
     }
 
     public func monitorWindows(_ monitor: String, limit: Int, _ grant: Grant) async throws -> [JSON] {
-        try await monitoring.windows(monitor: monitor, limit: limit, by: grant).map(\.json)
+        try await monitoring.windows(monitor, limit: limit, by: grant).map(\.json)
     }
 
     private func percent(_ part: Int, of whole: Int) -> String {

@@ -35,9 +35,10 @@ public final class Platform: Sendable {
     public let deployments: DeploymentService
     public let releasing: Releasing
     public let monitoring: MonitoringService
-    let analytics: Analytics
+    let analytics: DuckDB
     let feed = MonitorFeed()
     let pushes = PushGate()
+    let configuring = Turn()
 
     /// Opens the home folder, migrates the database, and brings back what was configured, served and known when the server last stopped.
     public init(configuration: KeelConfiguration, logger: Logger) async throws {
@@ -49,12 +50,13 @@ public final class Platform: Sendable {
         self.logger = logger
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
-            Ledger.migrations + GovernanceTables.migrations + DatasetTables.migrations + TrackingTables.migrations + RegistryTables.migrations
+            Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations + RegistryTables.migrations
                 + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: home + "/backups")
+        let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = Analytics(settings: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
-        let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams") { () throws(KeelError) in try analytics.connect() }
+        let analytics = try DuckDB(settings: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
+        let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
         let tracking = TrackingService(database: database, objects: objects)
         let registry = RegistryService(database: database, loggedModels: TrackedModels(tracking: tracking))
@@ -70,7 +72,7 @@ public final class Platform: Sendable {
         pipelines = PipelineService(
             database: database,
             kinds: [
-                TrainingSetStep(data: data, features: features, analytics: analytics, lake: lake),
+                TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
                 GradientBoostingStep(analytics: analytics, objects: objects, lake: lake),
                 EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(),
                 RegisterStep(tracking: tracking, registry: registry, objects: objects), ReleaseStep(releasing: releasing),
@@ -81,7 +83,7 @@ public final class Platform: Sendable {
         monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
-        resources = ResourceService(database: database)
+        self.resources = resources
         tokens = try await TokenService.open(database: database)
         audit = AccessAudit(database: database)
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)

@@ -33,7 +33,7 @@ public actor DeploymentService {
     private let features: (any OnlineFeatures)?
     private let onPromoted: @Sendable (Release) async -> Void
     private var endpoints: [String: Live] = [:]
-    private let turn = Turn()
+    private let turn = ActorTurn()
 
     /// - Parameter onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
     public init(

@@ -72,6 +72,16 @@ public struct PredictionQueries: Sendable {
         }
     }
 
+    /// The greatest event time of an answered prediction; nil when there is none.
+    public func lastEventTime(endpoint: String, _ grant: Grant) async throws -> Timestamp? {
+        try grant.require(.predictionsRead)
+        return try await database.read { reader in
+            try reader.row(
+                "SELECT event_time FROM predictions WHERE endpoint = ? AND shadow = 0 ORDER BY event_time DESC LIMIT 1", [.string(endpoint)]
+            )?.time("event_time")
+        }
+    }
+
     /// Folds every prediction with `from <= eventTime < until` in order of event time, without holding them: for reports by month, monitors.
     public func reduce<Result: Sendable>(
         endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, into initial: Result, _ grant: Grant,

@@ -6,7 +6,7 @@ public enum GateResult: Sendable, Hashable {
     /// Released although the gate did not pass, by someone who may, for a stated reason.
     case forced(reason: String)
 
-    var text: String {
+    public var text: String {
         switch self {
         case .passed: "passed"
         case .forced(let reason): "forced: \(reason)"

@@ -3,13 +3,18 @@ import Contracts
 import Foundation
 import KeelClient
 
+@main
+struct FlightsExample: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "flights-replay", abstract: "The flights of 2013 against a running Keel server.", subcommands: [Replay.self, Report.self])
+}
+
 /// Replays a stretch of 2013 through a running server over HTTP, in event time: pushes every fact at the instant it became known, asks for a
 /// prediction at every scheduled departure, and posts the label when the aircraft has landed.
 ///
 /// While a pipeline trains, the replay waits: a training of seconds must not cost weeks of event time.
-@main
 struct Replay: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "flights-replay", abstract: "Replay flights of 2013 through a running Keel server.")
+    static let configuration = CommandConfiguration(abstract: "Replay a stretch of the year in event time.")
     @Option(help: "The server's address.") var url = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
     @Option(help: "The folder of flights.csv and weather.csv.") var data: String
     @Option(help: "The first instant.") var from: String

@@ -26,7 +26,7 @@ public enum Action: String, Sendable, CaseIterable {
     case tokensManage = "tokens.manage"
 }
 
-/// The one table of who may do what. `docs/access.md` is generated from it, and a test walks every route through it.
+/// The one table of who may do what. A conformance test walks every route through it.
 public enum Permissions {
     private static let read: Set<Action> = [
         .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead, .serverRead,

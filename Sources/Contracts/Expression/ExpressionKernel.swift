@@ -18,6 +18,8 @@ enum ExpressionKernel {
 
     /// Null on overflow and on division by zero.
     @inline(__always) static func arithmetic(_ operation: ArithmeticOperator, _ a: Int64, _ b: Int64) -> Int64? {
+        // The quotient of int64's minimum by −1 overflows, but not the remainder.
+        if operation == .remainder, b == -1 { return 0 }
         let (value, overflow): (Int64, Bool)
         switch operation {
         case .add: (value, overflow) = a.addingReportingOverflow(b)

@@ -7,7 +7,7 @@ extension TypedNode {
         case .asFloat(let inner):
             if case .int(let v) = inner.evaluate(slots) { return .double(Double(v)) }
             return .null
-        case .asTimestamp(let inner): return inner.evaluate(slots).time.map(Value.timestamp) ?? .null
+        case .asTimestamp(let inner): return TypedNode.midnight(inner.evaluate(slots))
         case .negate(let inner, _):
             switch inner.evaluate(slots) {
             case .int(let v): return v == .min ? .null : .int(-v)
@@ -69,6 +69,13 @@ extension TypedNode {
 
     private static func number(_ x: Double) -> Value { x.isFinite ? .double(x) : .null }
 
+    /// A date as an instant; null beyond the range of instants.
+    private static func midnight(_ value: Value) -> Value {
+        guard case .date(let days) = value else { return .null }
+        let (microseconds, overflow) = Int64(days).multipliedReportingOverflow(by: 86_400_000_000)
+        return overflow ? .null : .timestamp(Timestamp(microseconds: microseconds))
+    }
+
     /// A column's value in the type the tree expects; anything else is null.
     private static func fit(_ value: Value, _ type: ScalarType) -> Value {
         switch (type, value) {
@@ -76,7 +83,7 @@ extension TypedNode {
         case (.float, .double(let v)): number(v)
         case (.float, .int(let v)): .double(Double(v))
         case (.int, .double(let v)): Int64(exactly: v).map(Value.int) ?? .null
-        case (.timestamp, .date): value.time.map(Value.timestamp) ?? .null
+        case (.timestamp, .date): midnight(value)
         default: .null
         }
     }

@@ -125,6 +125,15 @@ public struct Column: Sendable, Hashable {
         // The buffer is moved out while it grows: a second reference would make every append copy the whole column.
         var taken = Buffer.bool([])
         swap(&taken, &buffer)
+        if case .list = taken {
+            var (offsets, values) = Column.listParts(taken)
+            taken = .bool([])
+            if case .list(let items) = value { for item in items { values.appendChecked(item) } }
+            offsets.append(values.count)
+            buffer = .list(offsets: offsets, values: values)
+            validity?.append(true)
+            return
+        }
         switch consume taken {
         case .bool(var v):
             if case .bool(let x) = value { v.append(x) }
@@ -144,18 +153,28 @@ public struct Column: Sendable, Hashable {
         case .text(var v):
             if case .string(let x) = value { v.append(x) } else if case .bytes(let x) = value { v.append(x) }
             buffer = .text(v)
-        case .list(var offsets, var values):
-            if case .list(let items) = value { for item in items { values.appendChecked(item) } }
-            offsets.append(values.count)
-            buffer = .list(offsets: offsets, values: values)
+        case .list: break
         }
         validity?.append(true)
+    }
+
+    /// The parts of a list buffer apart from the box that an indirect case lies in: with the box gone they are the only references.
+    private static func listParts(_ buffer: Buffer) -> (offsets: [Int], values: Column) {
+        if case .list(let offsets, let values) = buffer { (offsets, values) } else { ([0], Column(.bool)) }
     }
 
     public mutating func appendNull() {
         if validity == nil { validity = Bitmap(repeating: true, count: count) }
         var taken = Buffer.bool([])
         swap(&taken, &buffer)
+        if case .list = taken {
+            var parts = Column.listParts(taken)
+            taken = .bool([])
+            parts.offsets.append(parts.values.count)
+            buffer = .list(offsets: parts.offsets, values: parts.values)
+            validity?.append(false)
+            return
+        }
         switch consume taken {
         case .bool(var v):
             v.append(false)
@@ -175,9 +194,7 @@ public struct Column: Sendable, Hashable {
         case .text(var v):
             v.append([])
             buffer = .text(v)
-        case .list(var offsets, let values):
-            offsets.append(values.count)
-            buffer = .list(offsets: offsets, values: values)
+        case .list: break
         }
         validity?.append(false)
     }

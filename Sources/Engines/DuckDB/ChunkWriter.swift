@@ -26,7 +26,9 @@ struct ChunkWriter {
             let rows = min(step, table.rowCount - row)
             api.data_chunk_reset(chunk)
             for (i, column) in table.columns.enumerated() {
-                try fill(api.data_chunk_get_vector(chunk, UInt64(i)), at: 0, column, row, rows)
+                guard fill(api.data_chunk_get_vector(chunk, UInt64(i)), at: 0, column, row, rows) else {
+                    throw KeelError(.internal, "DuckDB could not make room for the lists of column '\(table.names[i])'")
+                }
             }
             api.data_chunk_set_size(chunk, UInt64(rows))
             guard api.append_data_chunk(appender, chunk) == 0 else { throw failure(appender) }
@@ -35,9 +37,12 @@ struct ChunkWriter {
         guard api.appender_close(appender) == 0 else { throw failure(appender) }
     }
 
-    /// Copies rows `row..<row + rows` of `column` to rows from `at` of `vector`.
-    private func fill(_ vector: keel_duckdb_handle?, at: Int, _ column: Column, _ row: Int, _ rows: Int) throws(KeelError) {
-        guard rows > 0 else { return }
+    /// Copies rows `row..<row + rows` of `column` to rows from `at` of `vector`; false when there is no room for list items.
+    ///
+    /// It does not throw for a reason: Swift 6.3 on x86_64 loses the error register of an optimized throwing function that ends in a
+    /// block copy, and the caller then sees an error that nobody threw.
+    private func fill(_ vector: keel_duckdb_handle?, at: Int, _ column: Column, _ row: Int, _ rows: Int) -> Bool {
+        guard rows > 0 else { return true }
         if let validity = column.validity { copy(validity, row, rows, to: vector, at) }
         func block<T>(_ values: [T]) {
             values.withUnsafeBytes { bytes in
@@ -54,19 +59,20 @@ struct ChunkWriter {
         case .float64(let values): block(values)
         case .text(let texts): fill(vector, at: at, texts, column, row, rows)
         case .list(let offsets, let values):
-            guard let data = api.vector_get_data(vector) else { return }
+            guard let data = api.vector_get_data(vector) else { return false }
             let first = Int(api.list_vector_get_size(vector))
             let total = offsets[row + rows] - offsets[row]
             guard api.list_vector_reserve(vector, UInt64(first + total)) == 0, api.list_vector_set_size(vector, UInt64(first + total)) == 0 else {
-                throw KeelError(.internal, "DuckDB could not make room for \(total) list items")
+                return false
             }
             let entries = data.assumingMemoryBound(to: keel_duckdb_list_entry.self)
             for i in 0..<rows {
                 entries[at + i] = keel_duckdb_list_entry(
                     offset: UInt64(first + offsets[row + i] - offsets[row]), length: UInt64(offsets[row + i + 1] - offsets[row + i]))
             }
-            try fill(api.list_vector_get_child(vector), at: first, values, offsets[row], total)
+            return fill(api.list_vector_get_child(vector), at: first, values, offsets[row], total)
         }
+        return true
     }
 
     private func fill(_ vector: keel_duckdb_handle?, at: Int, _ texts: TextBuffer, _ column: Column, _ row: Int, _ rows: Int) {

@@ -13,20 +13,21 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
         let (from, until) = (try request.instant("from"), try request.instant("until"))
         // The name only tells the format; the bytes are spooled under a name of our own.
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
-        let spooled = try await platform.spool(request.body, named: file, bytesMax: platform.configuration.bodyBytesMax)
+        let spooled = try await platform.spool(request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
         return Response(
             status: .ok, headers: [.contentType: "application/x-ndjson"],
             body: ResponseBody { writer in
                 defer { spooled.remove() }
                 let (lines, source) = AsyncStream<JSON>.makeStream(bufferingPolicy: .bufferingNewest(64))
-                async let report = platform.ingest(name, spooled: spooled, from: from, until: until, grant: grant) { progress in
-                    source.yield(["progress": .double(progress.share), "stage": .string(progress.text)])
-                } finally: {
-                    source.finish()
+                let work = Task {
+                    defer { source.finish() }
+                    return try await platform.ingest(name, spooled: spooled, from: from, until: until, grant: grant) { share, text in
+                        source.yield(["progress": .double(share), "stage": .string(text)])
+                    }
                 }
                 for await line in lines { try await writer.write(ByteBuffer(bytes: line.bytes + [10])) }
                 do {
-                    try await writer.write(ByteBuffer(bytes: try await report.bytes + [10]))
+                    try await writer.write(ByteBuffer(bytes: try await work.value.bytes + [10]))
                 } catch {
                     // The status is on its way already: the last line says what went wrong.
                     try await writer.write(ByteBuffer(bytes: ErrorBody.json(.wrapping(error)).bytes + [10]))
@@ -36,21 +37,30 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
     }
     router.get("/datasets/:name/snapshots") { request, context -> Response in
         let name = try context.name()
-        _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
-        let snapshots = try await platform.data.snapshots(name, limit: try request.limit(standard: 100))
-        return Response(["snapshots": .array(snapshots.map(\.summary))])
+        let grant = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
+        let before = request.query("before").flatMap { Int($0) }
+        let snapshots = try await platform.data.snapshots(name, before: before, limit: try request.limit(standard: 100), grant: grant)
+        return Response(["snapshots": .array(snapshots.map(summary))])
     }
     router.get("/datasets/:name/snapshots/:number") { _, context -> Response in
         let name = try context.name()
         _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
         guard let number = Int(try context.parameters.require("number")) else { throw KeelError.invalid("a snapshot is named by its number", path: "number") }
-        return Response(try await platform.data.snapshot(name, number: number).json)
+        guard let snapshot = try await platform.data.snapshot(name, number) else { throw KeelError.notFound("dataset '\(name)' has no snapshot \(number)") }
+        return Response(snapshot.json)
     }
     router.get("/datasets/:name/quarantine") { request, context -> Response in
         let name = try context.name()
-        _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
-        let rows = try await platform.quarantine(name, snapshot: request.query("snapshot").flatMap { Int($0) }, limit: try request.limit(standard: 100))
-        return Response(["rows": .array(rows)])
+        let grant = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
+        var number = request.query("snapshot").flatMap { Int($0) }
+        if number == nil { number = try await platform.data.snapshot(name)?.number }
+        guard let number else { throw KeelError.notFound("dataset '\(name)' has no snapshot yet") }
+        let after = request.query("after").flatMap { Int($0) } ?? 0
+        let rows = try await platform.data.quarantine(dataset: name, snapshot: number, after: after, limit: try request.limit(standard: 100), grant: grant)
+        return Response([
+            "rows": .array(
+                rows.map { ["source": .string($0.source), "line": .int(Int64($0.line)), "reason": .string($0.reason), "raw": .string($0.raw)] })
+        ])
     }
     router.post("/datasets/:name/events") { request, context -> Response in
         let name = try context.name()
@@ -65,7 +75,7 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
         let name = try context.name()
         let grant = try await context.authorize(.datasetsIngest, on: "Dataset/\(name)")
         let snapshot = try await platform.data.seal(dataset: name, grant: grant)
-        return Response(["snapshot": snapshot.map(\.summary) ?? .null])
+        return Response(["snapshot": snapshot.map(summary) ?? .null])
     }
     router.post("/features/verify") { request, context -> Response in
         let reader = try FieldReader(try await request.json(), path: "")
@@ -87,4 +97,14 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
                 (0..<table.rowCount).map { i in .object(zip(table.names, table.row(i)).map { JSON.Member($0, JSON($1)) }) })
         ])
     }
+}
+
+/// A snapshot without its profile and files.
+private func summary(_ snapshot: Snapshot) -> JSON {
+    [
+        "number": .int(Int64(snapshot.number)), "rows": .int(Int64(snapshot.rowCount)), "quarantined": .int(Int64(snapshot.quarantinedCount)),
+        "from": snapshot.eventTimes.map { .string($0.lowerBound.description) } ?? .null,
+        "until": snapshot.eventTimes.map { .string($0.upperBound.description) } ?? .null, "created": .string(snapshot.createdAt.description),
+        "digest": .string(snapshot.digest.hex),
+    ]
 }

@@ -29,7 +29,6 @@ func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: P
             }
             return state
         }
-        if state == .running { return Response(["runs": .array(try await platform.activeRuns(by: grant).map(\.json))]) }
         let runs = try await platform.pipelines.runs(
             pipeline: request.query("pipeline"), before: request.query("before"), limit: try request.limit(standard: 50), grant: grant)
         return Response(["runs": .array(runs.filter { state == nil || $0.state == state }.map(\.json))])

@@ -9,15 +9,19 @@ import Storage
 
 /// `evaluate`: scores a model, and the baseline when there is one, on the same rows. Outputs are flat numbers that a gate can name:
 /// `auc`, `logloss`, `brier`, `calibration` (expected error), `baseline.auc`, `slices.carrier.auc.min`.
+///
+/// A baseline that was trained on rows of the holdout would look better than it is. So both are compared on the rows from after the
+/// baseline's training alone; when these are too few, there is no baseline.
 struct EvaluateStep: StepKind {
     let name = "evaluate"
     let version = 1
-    let analytics: Analytics
+    let analytics: DuckDB
     let objects: FolderObjectStore
     let registry: RegistryService
     let lake: String
     /// A slice with fewer rows says more of chance than of the model.
     static let sliceRowsMin = 200
+    static let comparedRowsMin = 1000
 
     private struct Spec {
         var model: JSON
@@ -59,17 +63,25 @@ struct EvaluateStep: StepKind {
             throw KeelError.invalid("is not a model", hint: "reference an output such as $train.candidate", path: "with.model")
         }
         let model = try await LoadedModel.load(digest, from: objects)
-        var baseline: LoadedModel?
+        var baseline: (model: LoadedModel, seen: Timestamp)?
         if let uri = spec.baseline, let version = try await resolve(uri) {
             guard let digest = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
-            baseline = try await LoadedModel.load(digest, from: objects)
+            let seen = version.tags.first { $0.key == RegisterStep.trainedUntilTag }.flatMap { Timestamp($0.value) } ?? .distantPast
+            baseline = (try await LoadedModel.load(digest, from: objects), seen)
         }
         let (analytics, lake, old) = (analytics, lake, baseline)
         return try await Blocking.run {
-            let rows = try Self.read(spec.data, lake, try analytics.connect())
+            var rows = try Self.read(spec.data, lake, try analytics.connect())
+            var comparable = old != nil
+            if let old, let times = try rows.column(spec.data["at"]?.string ?? "").doubles() {
+                let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }
+                comparable = unseen.count >= Self.comparedRowsMin
+                if comparable { rows = rows.taking(rows: unseen) }
+                context.log(comparable ? "compared on \(unseen.count) rows from after the baseline's training" : "only \(unseen.count) rows are from after the baseline's training: no comparison")
+            }
             var out = try Self.score(model, rows, spec, slices: true)
             out["rows"] = .int(Int64(rows.rowCount))
-            if let old { out["baseline"] = try Self.score(old, rows, spec, slices: false) }
+            if let old, comparable { out["baseline"] = try Self.score(old.model, rows, spec, slices: false) }
             context.log("auc \(out["auc"]?.number ?? .nan), baseline \(out["baseline"]?["auc"]?.number.map { "\($0)" } ?? "none")")
             return out
         }

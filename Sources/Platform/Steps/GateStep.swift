@@ -37,7 +37,7 @@ struct GateStep: StepKind {
                 checks.append(["condition": .string(text), "result": "no baseline"])
                 continue
             }
-            let holds = try expression.evaluate(numbers: numbers).map { $0 != 0 } ?? false
+            let holds = try expression.evaluate(numbers: numbers) == .bool(true)
             let seen = expression.identifiers.map { "\($0) = \(numbers[$0].flatMap { $0 }.map { "\(($0 * 10_000).rounded() / 10_000)" } ?? "unknown")" }.joined(separator: ", ")
             checks.append(["condition": .string(text), "result": .string(holds ? "holds" : "fails"), "values": .string(seen)])
             if !holds { failures.append("\(text) (\(seen))") }

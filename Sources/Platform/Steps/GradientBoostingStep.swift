@@ -11,7 +11,7 @@ import Storage
 struct GradientBoostingStep: StepKind {
     let name = "gradient-boosting"
     let version = 1
-    let analytics: Analytics
+    let analytics: DuckDB
     let objects: FolderObjectStore
     let lake: String
 
@@ -65,14 +65,16 @@ struct GradientBoostingStep: StepKind {
         }
         var out: JSON = [:]
         for (part, fitted) in zip(["candidate", "model"], bundles) {
+            // What the model has seen: rows up to here are no test of it.
+            let seen = spec.data[part == "model" && spec.refit ? "holdout" : "train"]?["until"] ?? .null
             let digest = try await ModelBundle.store(
                 flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service, reference: fitted.reference, in: objects)
-            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees))]
+            out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees)), "until": seen]
         }
         return out
     }
 
-    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: (Int) -> Void) throws(KeelError) -> Fitted {
+    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: @escaping (Int) -> Void) throws(KeelError) -> Fitted {
         let matrix = try FloatMatrix(rowCount: data.table.rowCount, columnCount: data.inputs.count, values: data.matrix)
         let parameters = [
             "objective": "binary:logistic", "tree_method": "hist", "max_depth": String(spec.depth), "eta": "\(spec.rate)", "seed": String(spec.seed),
@@ -83,7 +85,17 @@ struct GradientBoostingStep: StepKind {
         let scores = try TreeEnsemble(xgboostJSON: bytes).predict(matrix)
         return Fitted(
             model: bytes, signature: Signature(inputs: data.inputs, outputs: [Signature.Output("score", .float32)]), service: data.service,
-            reference: try ModelReference(inputs: data.inputs, matrix: data.matrix, scores: scores), rows: data.table.rowCount)
+            reference: Self.reference(data, scores), rows: data.table.rowCount)
+    }
+
+    /// Bins over the numbers that the model was given, a category as the number of its place.
+    private static func reference(_ data: StepData, _ scores: [Float]) -> ModelReference {
+        let width = data.inputs.count
+        var bins: [String: ReferenceBins] = [:]
+        for (i, input) in data.inputs.enumerated() {
+            bins[input.name] = ReferenceBins(numbers: stride(from: i, to: data.matrix.count, by: width).map { Double(data.matrix[$0]) })
+        }
+        return ModelReference(inputs: bins, score: ReferenceBins(numbers: scores.map(Double.init)))
     }
 
     private struct Fitted: Sendable {

@@ -18,6 +18,8 @@ struct RegisterStep: StepKind {
     let objects: FolderObjectStore
     static let bundleTag = "keel.bundle"
     static let gateTag = "keel.gate"
+    /// The instant of the last row that the model was trained on.
+    static let trainedUntilTag = "keel.trained_until"
 
     private struct Spec {
         var model: JSON
@@ -57,7 +59,10 @@ struct RegisterStep: StepKind {
         let gate = spec.gate["passed"]?.bool == true ? "passed" : "failed: \(failures)"
         let made = try await registry.createVersion(
             model: spec.name, source: "mlflow-artifacts:/\(run.experiment)/\(run.id)/artifacts/model", runID: run.id,
-            tags: [ModelTag(Self.bundleTag, stored.hex), ModelTag(Self.gateTag, String(gate.prefix(4000)))], creatingModel: true, grant)
+            tags: [
+                ModelTag(Self.bundleTag, stored.hex), ModelTag(Self.gateTag, String(gate.prefix(4000))),
+                ModelTag(Self.trainedUntilTag, spec.model["until"]?.string ?? ""),
+            ], creatingModel: true, grant)
         if let alias = spec.alias { _ = try await registry.setAlias(model: spec.name, alias: alias, version: made.version, grant) }
         context.log("registered \(made.uri)")
         return ["model": .string(made.uri), "bundle": .string(stored.hex), "run": .string(run.id), "gate": .string(gate)]

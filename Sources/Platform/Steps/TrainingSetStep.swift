@@ -3,6 +3,7 @@ import DataEstate
 import Engines
 import FeatureStore
 import Foundation
+import Governance
 import Pipelines
 
 /// `training-set`: joins labels with the features of a service as they were known at each label's instant, and splits off the last rows in
@@ -12,7 +13,8 @@ struct TrainingSetStep: StepKind {
     let version = 1
     let data: DataEstate
     let features: FeatureStore
-    let analytics: Analytics
+    let analytics: DuckDB
+    let resources: ResourceService
     let lake: String
 
     private struct Spec {
@@ -69,10 +71,9 @@ struct TrainingSetStep: StepKind {
         let grant = try Grant.check(.system("training-set"), may: .datasetsIngest, on: "Dataset/\(spec.labels)")
         for dataset in try datasets(spec) {
             _ = try await data.seal(dataset: dataset, grant: grant)
-            let number = try await data.snapshots(dataset, limit: 1).first?.number ?? 0
-            snapshots.append(JSON.Member(dataset, .int(Int64(number))))
+            snapshots.append(JSON.Member(dataset, .string(try await data.snapshot(dataset)?.digest.hex ?? "none")))
         }
-        return ["until": .string(spec.until.description), "snapshots": .object(snapshots), "definition": .string(try features.catalog.digest(spec.service).hex)]
+        return ["until": .string(spec.until.description), "snapshots": .object(snapshots), "features": .array(try await definitions())]
     }
 
     func isUsable(_ outputs: JSON) async -> Bool {
@@ -86,10 +87,10 @@ struct TrainingSetStep: StepKind {
         var files: [String: [String]] = [:]
         var snapshots: [JSON.Member] = []
         for dataset in try datasets(spec) {
-            guard let snapshot = try await data.snapshots(dataset, limit: 1).first else {
+            guard let snapshot = try await data.snapshot(dataset) else {
                 throw KeelError(.failedPrecondition, "dataset '\(dataset)' has no snapshot yet", hint: "keel ingest \(dataset) FILE")
             }
-            files[dataset] = try data.files(of: snapshot)
+            files[dataset] = data.files(of: snapshot)
             snapshots.append(JSON.Member(dataset, .int(Int64(snapshot.number))))
         }
         let request = TrainingSetRequest(
@@ -131,7 +132,21 @@ struct TrainingSetStep: StepKind {
             do { try FileManager.default.createDirectory(atPath: lake + "/training", withIntermediateDirectories: true) } catch { throw .wrapping(error) }
             try connection.writeParquet(rows, to: lake + "/" + path)
             let positives = try rows.column("label").doubles()?.reduce(0, +) ?? 0
-            out[part] = ["path": .string(path), "rows": .int(Int64(rows.rowCount)), "positives": .int(Int64(positives))]
+            let end = try rows.column(spec.at)[max(0, rows.rowCount - 1)].time ?? spec.until
+            out[part] = [
+                "path": .string(path), "rows": .int(Int64(rows.rowCount)), "positives": .int(Int64(positives)), "at": .string(spec.at),
+                "until": .string(end.description),
+            ]
+        }
+        return out
+    }
+
+    /// The digests of everything that defines features: a change of one gives another training set.
+    private func definitions() async throws -> [JSON] {
+        let grant = try Grant.check(.system("training-set"), may: .resourcesRead)
+        var out: [JSON] = []
+        for kind in ["Dataset", "Entity", "FeatureView", "FeatureService"] {
+            out += try await resources.get(kind, by: grant).map { .string("\($0.resource.id) \($0.digest.short)") }
         }
         return out
     }

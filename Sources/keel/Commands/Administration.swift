@@ -4,6 +4,7 @@ import Engines
 import Foundation
 import KeelClient
 import NIOHTTP1
+import Platform
 
 struct LedgerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

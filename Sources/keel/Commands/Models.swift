@@ -26,11 +26,17 @@ struct Run: AsyncParsableCommand {
         let started = try await client.json(.POST, "/api/v1/pipelines/\(escaped(pipeline))/runs", body)
         let id = started.cell("run")
         var seen: Set<String> = []
+        let line = ProgressLine(pipeline)
         while true {
             let run = try await client.json(.GET, "/api/v1/runs/\(escaped(id))")
             if !connection.json {
                 for step in run["steps"]?.items ?? [] where ["succeeded", "failed", "cached", "skipped"].contains(step.cell("state")) && seen.insert(step.cell("name")).inserted {
-                    Terminal.print("  \(step.cell("state") == "failed" ? "✗" : "✓") \(step.cell("name"))  \(step.cell("state"))  \(step.cell("seconds")) s  \(step.cell("summary"))")
+                    let name = step.cell("name") + String(repeating: " ", count: max(0, 12 - step.cell("name").count))
+                    let hit = (step["cache"]?.string ?? "").hasPrefix("hit")
+                    Terminal.print("  \(step.cell("state") == "failed" ? "✗" : "✓") \(name) \(elapsed(step))\(hit ? "  \(step.cell("cache"))" : "")")
+                }
+                if let step = run["steps"]?.items.first(where: { $0.cell("state") == "running" }), let share = step["progress"]?.number {
+                    line.update(share, "\(step.cell("name")): \(step.cell("message"))")
                 }
             }
             let state = run.cell("state")
@@ -42,6 +48,12 @@ struct Run: AsyncParsableCommand {
             try await Task.sleep(for: .milliseconds(150))
         }
     }
+}
+
+/// The time between a step's or run's start and end.
+private func elapsed(_ json: JSON) -> String {
+    guard let start = json["started_at"]?.string.flatMap({ Timestamp($0) }), let end = json["finished_at"]?.string.flatMap({ Timestamp($0) }) else { return "-" }
+    return Terminal.decimals((end - start).seconds, 1) + " s"
 }
 
 struct Predict: AsyncParsableCommand {
@@ -71,6 +83,24 @@ struct Label: AsyncParsableCommand {
     func run() async throws {
         let answer = try await connection.post("/api/v1/labels", ["labels": [["id": .string(id), "value": .double(value)]]])
         connection.show(answer) { Terminal.print("\($0.cell("accepted")) accepted") }
+    }
+}
+
+struct Release: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Release a registered model to an endpoint; it goes through the endpoint's rollout.",
+        discussion: "Example: keel release delay models:/delay@champion")
+    @Argument(help: "The endpoint.") var endpoint: String
+    @Argument(help: "The model, as models:/NAME/VERSION or models:/NAME@ALIAS.") var model: String
+    @Flag(help: "Release it although its gate refused it, for those who may.") var force = false
+    @Option(help: "Why, for the ledger.") var reason: String?
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        var body: JSON = ["model": .string(model), "force": .bool(force)]
+        if let reason { body["reason"] = .string(reason) }
+        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/releases", body)
+        connection.show(answer) { Terminal.print("release \(endpoint)/\($0.cell("release")) of models:/\($0.cell("model"))/\($0.cell("version")), gate \($0.cell("gate"))") }
     }
 }
 

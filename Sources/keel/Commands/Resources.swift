@@ -29,7 +29,7 @@ struct Apply: AsyncParsableCommand {
         connection.show(answer) { answer in
             let count = printChanges(answer["changes"] ?? [])
             if count > 0 {
-                Terminal.print("  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger")))")
+                Terminal.print("  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))")
             }
         }
     }
@@ -81,7 +81,7 @@ struct Get: AsyncParsableCommand {
             connection.show(try await connection.get("/api/v1/runs")) { answer in
                 Terminal.table(
                     ["run", "pipeline", "state", "started", "reason"],
-                    (answer["runs"]?.items ?? []).map { [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started"), $0.cell("reason")] })
+                    (answer["runs"]?.items ?? []).map { [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason")] })
             }
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }

@@ -86,6 +86,12 @@ struct Server {
         addKeelRoutes(to: router, platform: platform)
         addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text, bodyBytesMax: 16 << 20)
         addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry)
+        // The list of routes is the router's own: a test calls each of them without and with too little permission.
+        let routes = router.routes.map { route -> JSON in ["method": .string(route.method.rawValue), "path": .string(route.path.description)] }
+        router.get("/api/v1/routes") { _, context -> String in
+            _ = try await context.authorize(.serverRead)
+            return JSON.array(routes).text
+        }
         return router
     }
 }

@@ -1,5 +1,5 @@
 /// A queue of one: what an actor holds across awaits so that its verbs do not interleave. Used from that actor only.
-final class Turn {
+final class ActorTurn {
     private var isTaken = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 

@@ -1,14 +1,16 @@
 import Synchronization
 
 /// Lets one task at a time through, in order of arrival, without blocking a thread.
-final class Turn: Sendable {
+public final class Turn: Sendable {
     private struct State {
         var taken = false
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
     private let state = Mutex(State())
 
-    func run<T: Sendable>(_ body: @Sendable () async throws -> T) async throws -> T {
+    public init() {}
+
+    public func run<T: Sendable>(_ body: @Sendable () async throws -> T) async throws -> T {
         await withCheckedContinuation { continuation in
             let mine = state.withLock { state in
                 if state.taken {

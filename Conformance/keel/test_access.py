@@ -1,0 +1,112 @@
+"""Who may call what: every route of the router, without a token and with too little permission."""
+import re
+
+import pytest
+import requests
+
+from conftest import Keel
+
+# Routes that need no token, and why. A new one here is a decision.
+OPEN = {("GET", "/health"): "load balancers ask it"}
+# Routes that every caller with a token may use.
+ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready")}
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    """A server that asks everyone for a token, with one token for each persona."""
+    home = Keel().start()
+    tokens = {p: home.cli("tokens", "create", p, "--persona", p).stdout.strip() for p in
+              ["owner", "data-scientist", "ml-engineer", "platform-engineer", "risk-officer", "service"]}
+    home.stop()
+    server = Keel(home=home.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+    yield server, tokens
+    server.stop()
+
+
+def routes(server, token):
+    answer = requests.get(server.url + "/api/v1/routes", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
+    return [(r["method"], r["path"]) for r in answer.json()]
+
+
+def call(server, method, path, token=None):
+    path = re.sub(r"\{[^}]*\}|:[a-zA-Z_]+|\*+", "x", path)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return requests.request(method, server.url + path, headers=headers, json={} if method != "GET" else None, timeout=30)
+
+
+def test_every_route_refuses_a_caller_without_a_token(guarded):
+    server, tokens = guarded
+    listed = routes(server, tokens["owner"])
+    assert len(listed) > 80
+    for method, path in listed:
+        if (method, path) in OPEN:
+            continue
+        answer = call(server, method, path)
+        assert answer.status_code == 401, f"{method} {path} answered {answer.status_code} without a token: {answer.text[:200]}"
+        assert call(server, method, path, "keel_wrong").status_code == 401
+
+
+def test_the_hot_door_refuses_as_well(guarded):
+    server, tokens = guarded
+    assert call(server, "POST", "/v2/models/delay/infer").status_code == 401
+    assert call(server, "POST", "/v2/models/delay/infer", tokens["risk-officer"]).status_code == 403
+    assert call(server, "POST", "/v2/models/delay/infer", tokens["service"]).status_code in (400, 404)
+
+
+def test_a_service_reaches_nothing_but_its_few_verbs(guarded):
+    server, tokens = guarded
+    allowed = []
+    for method, path in routes(server, tokens["owner"]):
+        if (method, path) in OPEN or (method, path) in ANYONE:
+            continue
+        if call(server, method, path, tokens["service"]).status_code not in (401, 403):
+            allowed.append(path)
+    for path in allowed:
+        assert any(word in path for word in ["events", "features", "invocations", "labels", "/v2/models"]), f"a service may call {path}"
+
+
+def test_a_risk_officer_changes_nothing(guarded):
+    server, tokens = guarded
+    for method, path in routes(server, tokens["owner"]):
+        if method == "GET" or "search" in path or path in ("/api/v1/plan",) or "get-latest" in path:
+            continue
+        answer = call(server, method, path, tokens["risk-officer"])
+        # A body that is refused before the permission is asked changes nothing either.
+        assert answer.status_code >= 400, f"{method} {path} answered {answer.status_code} to a risk officer: {answer.text[:200]}"
+
+
+def test_denials_are_in_the_ledger_and_secrets_are_nowhere(guarded):
+    server, tokens = guarded
+    call(server, "POST", "/api/v1/endpoints/x/promote", tokens["service"])
+    denied = server.json("ledger", "--kind", "access.denied", token=tokens["owner"])["events"]
+    assert denied and all("keel_" not in str(e) for e in denied)
+    import pathlib
+    for file in pathlib.Path(server.home).rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            for secret in tokens.values():
+                assert secret.encode() not in content, f"a secret is in {file}"
+
+
+def test_a_platform_engineer_makes_no_owner(guarded):
+    server, tokens = guarded
+    answer = requests.post(server.url + "/api/v1/tokens", json={"name": "me", "persona": "owner"},
+                           headers={"Authorization": f"Bearer {tokens['platform-engineer']}"})
+    assert answer.status_code == 403
+
+
+def test_foreign_hosts_and_origins_are_refused(shared_keel):
+    for headers in [{"Host": "evil.example"}, {"Host": "evil.example:7070"}, {"Origin": "http://evil.example"}]:
+        assert shared_keel.get("/api/v1/endpoints", headers=headers).status_code == 403
+        assert shared_keel.post("/v2/models/x/infer", {}, headers=headers).status_code == 403
+    assert shared_keel.get("/api/v1/endpoints", headers={"Origin": shared_keel.url}).status_code == 200
+
+
+def test_no_start_on_an_open_address_without_tokens(tmp_path):
+    import subprocess
+    from conftest import KEEL, free_port
+    done = subprocess.run([str(KEEL), "serve", "--home", str(tmp_path), "--listen", f"0.0.0.0:{free_port()}"],
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and "no token exists" in done.stderr

@@ -80,7 +80,10 @@ let package = Package(
             ]),
         .executableTarget(
             name: "flights-replay",
-            dependencies: ["Contracts", "Engines", "KeelClient", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            dependencies: [
+                "Contracts", "Engines", "KeelClient", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+            ],
             path: "Examples/flights/Replay"),
         // tests
         .testTarget(name: "ContractsTests", dependencies: ["Contracts"]),

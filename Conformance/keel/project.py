@@ -71,7 +71,7 @@ def rows(count, start=0, seed=1):
         minute = i * 7
         out.append({
             "id": i, "user": f"u{draw.randrange(20)}", "price": price, "bought": int(draw.random() < (0.9 if price < 40 else 0.1)),
-            "at": f"2024-{1 + minute // 40320:02d}-{1 + minute // 1440 % 28:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:00Z",
+            "at": f"2024-{1 + minute // 40320 % 12:02d}-{1 + minute // 1440 % 28:02d}T{minute // 60 % 24:02d}:{minute % 60:02d}:00Z",
         })
     return out
 

@@ -75,7 +75,7 @@ public struct DatasetSpec: Sendable {
         for item in try reader.objects("columns") { columns.append(try DatasetSpec.column(item)) }
         guard !columns.isEmpty else { throw reader.failure("columns", "a dataset needs at least one column") }
         self.columns = columns
-        layout = FileLayout(columns, nulls: nulls)
+        layout = FileLayout(columns, nulls: nulls, ignored: ignored)
         let all = Schema(columns.map(\.field))
         do throws(KeelError) { try all.validate() } catch { throw error.at("spec") }
         var kept: [Field] = []

@@ -15,8 +15,11 @@ struct FileLayout: Sendable {
     /// The texts that mean null.
     let nulls: [[UInt8]]
     let nullLengthMax: Int
+    /// Names of fields that are passed over.
+    let ignored: [[UInt8]]
 
-    init(_ columns: [DatasetSpec.Column], nulls: [String]) {
+    init(_ columns: [DatasetSpec.Column], nulls: [String], ignored: [String]) {
+        self.ignored = ignored.map { Array($0.utf8) }
         self.columns = columns.filter { $0.from == nil }.map {
             Column(name: $0.field.name, type: $0.field.type, zone: $0.zone, nameInFile: $0.nameInFile, nameBytes: Array($0.nameInFile.utf8))
         }

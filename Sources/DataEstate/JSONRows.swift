@@ -26,6 +26,7 @@ struct JSONRows {
             var found = expected < columns.count && same(columns[expected].nameBytes, key) ? expected : -1
             if found < 0 { found = columns.firstIndex { same($0.nameBytes, key) } ?? -1 }
             guard found >= 0 else {
+                if batcher.layout.ignored.contains(where: { same($0, key) }) { return try scanner.skip() }
                 let name = String(decoding: key.prefix(100), as: UTF8.self)
                 let hint = nearest(name, in: batcher.layout.namesInFile).map { " (did you mean '\($0)'?)" } ?? ""
                 problem = ("unknown field", "the contract has no column '\(name)'\(hint)")

@@ -72,10 +72,21 @@ public actor KeelClient {
         KeelError(.unavailable, "no server answers at http://\(host):\(port)", hint: "start one with 'keel serve', or set KEEL_URL")
     }
 
+    /// Sends a request behind those that are on their way, without waiting: HTTP pipelining. The server answers in the order sent, and works on
+    /// a request only when the ones before it are answered, so one task's calls keep their order from end to end.
+    public func enqueue(_ method: HTTPMethod, _ path: String, body: [UInt8]) async throws -> EventLoopFuture<Response> {
+        write(try await connected(), method, path, body, "application/json", nil)
+    }
+
     private func exchange(
         _ method: HTTPMethod, _ path: String, _ body: [UInt8], _ contentType: String, _ onLine: (@Sendable ([UInt8]) -> Void)?
     ) async throws -> Response {
-        let channel = try await connected()
+        try await write(connected(), method, path, body, contentType, onLine).get()
+    }
+
+    private func write(
+        _ channel: any Channel, _ method: HTTPMethod, _ path: String, _ body: [UInt8], _ contentType: String, _ onLine: (@Sendable ([UInt8]) -> Void)?
+    ) -> EventLoopFuture<Response> {
         var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
         head.headers.add(name: "host", value: "\(host):\(port)")
         if let token { head.headers.add(name: "authorization", value: "Bearer \(token)") }
@@ -87,7 +98,7 @@ public actor KeelClient {
         let buffer = body.isEmpty ? nil : channel.allocator.buffer(bytes: body)
         let request = Exchange.Request(head: head, body: buffer, promise: promise, onLine: onLine)
         channel.writeAndFlush(request, promise: nil)
-        return try await promise.futureResult.get()
+        return promise.futureResult
     }
 
     private func connected() async throws -> any Channel {

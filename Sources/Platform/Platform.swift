@@ -110,6 +110,10 @@ public final class Platform: Sendable {
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
             group.addTask { [self] in
+                // Denials are gathered; what a minute gathered becomes events.
+                while (try? await Task.sleep(for: .seconds(60))) != nil { try? await audit.flush() }
+            }
+            group.addTask { [self] in
                 do {
                     let resumed = try await pipelines.resumeUnfinished()
                     if !resumed.isEmpty { logger.notice("resumed \(resumed.count) pipeline runs") }

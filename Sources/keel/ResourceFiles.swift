@@ -25,7 +25,12 @@ enum ResourceFiles {
             throw .invalid("is not readable as UTF-8 text", path: file)
         }
         let nodes: [Node]
-        do { nodes = try Array(Yams.compose_all(yaml: text)) } catch { throw .invalid("is not valid YAML: \(error)", path: file) }
+        do {
+            let documents = try Yams.compose_all(yaml: text)
+            nodes = Array(documents)
+            // The sequence ends at a mistake and keeps it to itself.
+            if let error = documents.error { throw error }
+        } catch { throw .invalid("is not valid YAML: \(error)", path: file) }
         var out: [Resource] = []
         for node in nodes where node.mapping?.isEmpty == false || node.mapping == nil {
             let place = "\(file):\(node.mark?.line ?? 1)"

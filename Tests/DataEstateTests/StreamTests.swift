@@ -56,6 +56,13 @@ import Testing
         #expect(throws: KeelError.self) { try estate.push("tripz", body([])) }
     }
 
+    @Test func ignoredFieldsArePassedOverInFilesAndPushes() async throws {
+        let estate = try await Estate([try dataset("t", #"{"ignore": ["noise"], "columns": [{"name": "a", "type": "int64"}]}"#)])
+        #expect(try estate.push("t", #"{"rows": [{"noise": [1, {"x": 2}], "a": 1}]}"#).accepted.rowCount == 1)
+        let report = try await estate.ingest("t", csv: "noise,a\nx,2\n")
+        #expect((report.rows, report.quarantined) == (1, 0))
+    }
+
     @Test func tablesArePushedToo() async throws {
         let estate = try await Estate([try dataset("t", #"{"columns": [{"name": "a", "type": "float64"}]}"#)])
         let table = try Table([("a", Column(.float64, .float64([1, .nan, 3])))])

@@ -48,6 +48,7 @@ func addServingRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
         let grant = try await context.authorize(.labelsWrite)
         let reader = try FieldReader(try await request.json(), path: "")
         var labels: [LabelInput] = []
+        _ = try reader.required("labels")
         for item in try reader.objects("labels") {
             let id = try item.string("id")
             guard let value = try item.optionalDouble("value") else { throw item.failure("value", "'value' is missing") }

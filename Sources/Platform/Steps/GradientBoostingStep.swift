@@ -5,6 +5,7 @@ import Foundation
 import Pipelines
 import Serving
 import Storage
+import Synchronization
 
 /// `gradient-boosting`: XGBoost in process on a training set. Outputs two bundles: `candidate`, trained on the training rows alone, whose
 /// holdout metrics are honest; and `model`, trained on all rows when `refit` is true, otherwise the same.
@@ -52,16 +53,21 @@ struct GradientBoostingStep: StepKind {
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let (analytics, lake) = (analytics, lake)
-        let bundles = try await Blocking.run {
+        let stopped = Mutex(false)
+        let bundles = try await withTaskCancellationHandler {
+            try await Blocking.run {
             let connection = try analytics.connect()
             let train = try StepData(spec.data["train"] ?? .null, spec.data, lake, connection)
             let rounds = Double(spec.trees * (spec.refit ? 2 : 1))
-            let stop = { Task.isCancelled }
+            let stop = { stopped.withLock { $0 } }
             let candidate = try Self.fit(train, spec, stop) { context.progress(Double($0) / rounds, "tree \($0)") }
             guard spec.refit else { return [candidate, candidate] }
             let holdout = try StepData(spec.data["holdout"] ?? .null, spec.data, lake, connection)
             let all = try train.appending(holdout)
             return [candidate, try Self.fit(all, spec, stop) { context.progress(Double($0 + spec.trees) / rounds, "tree \($0) on all rows") }]
+            }
+        } onCancel: {
+            stopped.withLock { $0 = true }
         }
         var out: JSON = [:]
         for (part, fitted) in zip(["candidate", "model"], bundles) {
@@ -74,14 +80,21 @@ struct GradientBoostingStep: StepKind {
         return out
     }
 
-    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: @escaping (Int) -> Void) throws(KeelError) -> Fitted {
+    private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: (Int) -> Void) throws(KeelError) -> Fitted {
         let matrix = try FloatMatrix(rowCount: data.table.rowCount, columnCount: data.inputs.count, values: data.matrix)
         let parameters = [
             "objective": "binary:logistic", "tree_method": "hist", "max_depth": String(spec.depth), "eta": "\(spec.rate)", "seed": String(spec.seed),
         ]
+        // Asked before each round, so it tells of progress as well; XGBoost's own metrics of each round would cost a prediction.
+        var round = 0
         let bytes = try XGBoost.train(
             XGBoost.Examples(matrix: matrix, labels: data.labels.map(Float.init)), featureNames: data.inputs.map(\.name), parameters: parameters,
-            rounds: spec.trees, progress: { progress($0.index + 1) }, shouldStop: stop)
+            rounds: spec.trees,
+            shouldStop: {
+                progress(round)
+                round += 1
+                return stop()
+            })
         let scores = try TreeEnsemble(xgboostJSON: bytes).predict(matrix)
         return Fitted(
             model: bytes, signature: Signature(inputs: data.inputs, outputs: [Signature.Output("score", .float32)]), service: data.service,

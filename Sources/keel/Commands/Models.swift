@@ -33,7 +33,8 @@ struct Run: AsyncParsableCommand {
                 for step in run["steps"]?.items ?? [] where ["succeeded", "failed", "cached", "skipped"].contains(step.cell("state")) && seen.insert(step.cell("name")).inserted {
                     let name = step.cell("name") + String(repeating: " ", count: max(0, 12 - step.cell("name").count))
                     let hit = (step["cache"]?.string ?? "").hasPrefix("hit")
-                    Terminal.print("  \(step.cell("state") == "failed" ? "✗" : "✓") \(name) \(elapsed(step))\(hit ? "  \(step.cell("cache"))" : "")")
+                    let mark = ["failed": "✗", "skipped": "-"][step.cell("state")] ?? "✓"
+                    Terminal.print("  \(mark) \(name) \(elapsed(step))\(hit ? "  \(step.cell("cache"))" : "")")
                 }
                 if let step = run["steps"]?.items.first(where: { $0.cell("state") == "running" }), let share = step["progress"]?.number {
                     line.update(share, "\(step.cell("name")): \(step.cell("message"))")

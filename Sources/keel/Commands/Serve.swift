@@ -43,7 +43,7 @@ struct Server {
         self.logger = logger
         platform = try await Platform(configuration: configuration, logger: logger)
         let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
-        guard configuration.isLoopback && !configuration.requiresToken || !tokens.isEmpty else {
+        guard configuration.isLoopback && !configuration.requiresToken || tokens.contains(where: { $0.revokedAt == nil }) else {
             throw KeelError(
                 .failedPrecondition, "\(configuration.host) is reachable from other machines, and no token exists",
                 hint: "start once on 127.0.0.1 and make one: keel tokens create NAME --persona owner")

@@ -103,13 +103,11 @@ enum PredictionStore {
     }
 
     static func littleEndian(_ values: [Float]) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: values.count * 4) { out, count in
-            for (i, value) in values.enumerated() {
-                let bits = value.bitPattern
-                for byte in 0..<4 { out[i * 4 + byte] = UInt8(truncatingIfNeeded: bits >> UInt32(byte * 8)) }
-            }
-            count = values.count * 4
-        }
+        #if _endian(little)
+            return values.withUnsafeBytes { Array($0) }
+        #else
+            return values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
+        #endif
     }
 
     static func floats(_ bytes: [UInt8]) -> [Float] {
@@ -119,30 +117,34 @@ enum PredictionStore {
     }
 }
 
-/// Writes rows of a request as JSON objects; the names are encoded once.
+/// Writes rows of a request as JSON objects.
 struct RequestText {
     private let table: Table
-    private let heads: [[UInt8]]
     private var out: [UInt8] = []
 
     init(_ table: Table) {
         self.table = table
-        heads = table.names.enumerated().map { i, name in
-            var head: [UInt8] = [i == 0 ? 0x7b : 0x2c]
-            JSON.write(string: name, to: &head)
-            head.append(0x3a)
-            return head
-        }
+        out.reserveCapacity(table.names.count * 32)
     }
 
     mutating func row(_ i: Int) -> String {
         out.removeAll(keepingCapacity: true)
-        if heads.isEmpty { return "{}" }
-        for (j, head) in heads.enumerated() {
-            out += head
-            JSON(table.columns[j][i]).write(to: &out)
+        out.append(0x7b)
+        for (j, name) in table.names.enumerated() {
+            if j > 0 { out.append(0x2c) }
+            JSON.write(string: name, to: &out)
+            out.append(0x3a)
+            write(table.columns[j], i)
         }
         out.append(0x7d)
         return String(decoding: out, as: UTF8.self)
+    }
+
+    private mutating func write(_ column: Column, _ i: Int) {
+        switch column.buffer {
+        case .float64(let values) where values[i].isFinite && column.isValid(i): out.append(contentsOf: values[i].description.utf8)
+        case .int64(let values) where column.type == .int64 && column.isValid(i): out.append(contentsOf: values[i].description.utf8)
+        default: JSON(column[i]).write(to: &out)
+        }
     }
 }

@@ -17,7 +17,9 @@ struct RequestPlan: FeaturePlan {
 
     func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) {
         for (j, input) in inputs.enumerated() {
-            guard let column = request[input.name] else { throw missing(input.name, in: request) }
+            // Callers send the columns in one order, mostly the model's.
+            let inPlace = j < request.names.count && request.names[j] == input.name
+            guard let column = inPlace ? request.columns[j] : request[input.name] else { throw missing(input.name, in: request) }
             if !input.nullable, column.nullCount > 0 {
                 throw KeelError(.contractViolation, "'\(input.name)' must have a value in every row", path: input.name)
             }

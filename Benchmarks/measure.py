@@ -71,7 +71,7 @@ def load(server, connections, body, path, seconds=8):
     count = int(re.search(r"(\d+) requests in", text)[1])
     if "Non-2xx" in text:
         sys.exit("the server refused requests under load:\n" + text)
-    p50, p99 = re.search(r"50%\s+(\S+)", text)[1], re.search(r"99%\s+(\S+)", text)[1]
+    p50, p99 = re.search(r"50%\s+(\d\S*)", text)[1], re.search(r"99%\s+(\d\S*)", text)[1]
     return used / count * 1e6, count / seconds, p50, p99
 
 

@@ -190,3 +190,16 @@ def test_a_full_disk_keeps_nothing_half(tmp_path):
         server.stop()
     finally:
         subprocess.run(["umount", "-l", str(disk)])
+
+
+def test_the_body_limit_of_an_endpoint_is_its_own(keel, tmp_path):
+    limited = project.RESOURCES.replace("  features: buying\n  rollout", "  features: buying\n  limits: { bodyBytes: 1000 }\n  rollout")
+    assert limited != project.RESOURCES
+    project.apply(keel, tmp_path, limited)
+    large = project.question([f"q{i}" for i in range(100)])
+    records = {"dataframe_records": [{"user": "u1", "at": "2024-06-01T00:00:00Z", "price": 1.0}] * 100}
+    assert keel.post("/v2/models/buying/infer", large).status_code == 413
+    assert keel.post("/endpoints/buying/invocations", records).status_code == 413
+    assert keel.post("/v2/models/buying/infer", project.question()).status_code == 200
+    project.apply(keel, tmp_path)
+    assert keel.post("/v2/models/buying/infer", large).status_code == 200

@@ -145,6 +145,9 @@ public final class ServingRuntime: Sendable {
 
     func route(_ name: String) -> EndpointRoute? { routing.load(ordering: .acquiring).routes[name] }
 
+    /// The largest request body that an endpoint takes; the default's for an endpoint that is not there.
+    public func bodyBytesMax(endpoint: String) -> Int { route(endpoint)?.spec.limits.bodyBytes ?? EndpointLimits().bodyBytes }
+
     /// Request columns that the endpoint's stable release takes, for a door that must know types; nil when it has none.
     public func requestFields(endpoint: String) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
 

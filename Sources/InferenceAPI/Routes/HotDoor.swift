@@ -19,13 +19,13 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     private struct HotRequest {
         let head: HTTPRequest
         let endpoint: String
+        let bodyBytesMax: Int
         var body: ByteBuffer
         var refused: KeelError?
     }
 
     private let runtime: ServingRuntime
     private let gate: RequestGate
-    private let bodyBytesMax: Int
     private var hot: HotRequest?
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
@@ -35,10 +35,9 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     private var held: CircularBuffer<HTTPRequestPart> = []
     private static let heldPartsMax = 4096
 
-    public init(runtime: ServingRuntime, gate: RequestGate, bodyBytesMax: Int) {
+    public init(runtime: ServingRuntime, gate: RequestGate) {
         self.runtime = runtime
         self.gate = gate
-        self.bodyBytesMax = bodyBytesMax
     }
 
     /// The endpoint's name when the path is a hot one.
@@ -66,13 +65,14 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
                 return
             }
             let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
+            let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
             hot = HotRequest(
-                head: head, endpoint: endpoint, body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
-                refused: announced > bodyBytesMax ? tooLarge : nil)
+                head: head, endpoint: endpoint, bodyBytesMax: bodyBytesMax, body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
+                refused: announced > bodyBytesMax ? HotDoor.tooLarge(bodyBytesMax) : nil)
         case .body(var bytes):
             guard hot != nil else { return context.fireChannelRead(wrapInboundOut(part)) }
-            if let size = hot?.body.readableBytes, size + bytes.readableBytes > bodyBytesMax {
-                hot?.refused = tooLarge
+            if let request = hot, request.body.readableBytes + bytes.readableBytes > request.bodyBytesMax {
+                hot?.refused = HotDoor.tooLarge(request.bodyBytesMax)
                 hot?.body.clear()
             } else if hot?.refused == nil {
                 hot?.body.writeBuffer(&bytes)
@@ -104,7 +104,7 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
         if !awaitsAnswer { context.read() }
     }
 
-    private var tooLarge: KeelError {
+    private static func tooLarge(_ bodyBytesMax: Int) -> KeelError {
         KeelError(.payloadTooLarge, "the body is larger than \(bodyBytesMax) bytes", hint: "send fewer rows a request")
     }
 

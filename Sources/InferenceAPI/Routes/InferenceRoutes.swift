@@ -5,7 +5,7 @@ import Platform
 import Serving
 
 /// The parts of the Open Inference Protocol that need no speed (metadata, readiness), and MLflow's scoring protocol.
-public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingRuntime, version: String, bodyBytesMax: Int) {
+public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingRuntime, version: String) {
     router.get("/v2") { _, context -> Response in
         _ = try await context.authorize(.serverRead)
         return answer(["name": "keel", "version": .string(version), "extensions": []])
@@ -26,7 +26,7 @@ public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingR
         ])
     }
     router.post("/endpoints/:name/invocations") { request, context -> Response in
-        try await invoke(request, context, try endpoint(context, runtime).name, runtime, bodyBytesMax)
+        try await invoke(request, context, try endpoint(context, runtime).name, runtime)
     }
     router.post("/invocations") { request, context -> Response in
         let names = runtime.status().map(\.name)
@@ -34,12 +34,12 @@ public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingR
             throw KeelError.invalid(
                 "this server has \(names.count) endpoints", hint: "post to /endpoints/NAME/invocations: \(names.sorted().joined(separator: ", "))")
         }
-        return try await invoke(request, context, name, runtime, bodyBytesMax)
+        return try await invoke(request, context, name, runtime)
     }
 }
 
 private func invoke(
-    _ request: Request, _ context: KeelContext, _ name: String, _ runtime: ServingRuntime, _ bodyBytesMax: Int
+    _ request: Request, _ context: KeelContext, _ name: String, _ runtime: ServingRuntime
 ) async throws -> Response {
     _ = try await context.authorize(.predict, on: "Endpoint/\(name)")
     let type = request.headers[.contentType]?.split(separator: ";").first.map(String.init) ?? "application/json"
@@ -47,6 +47,10 @@ private func invoke(
         throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")
     }
     var request = request
+    let bodyBytesMax = runtime.bodyBytesMax(endpoint: name)
+    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax {
+        throw KeelError(.payloadTooLarge, "the body is larger than \(bodyBytesMax) bytes", hint: "send fewer rows a request")
+    }
     let body = Array(buffer: try await request.collectBody(upTo: bodyBytesMax))
     let result = try runtime.infer(endpoint: name, request: try Invocation.table(parsing: body))
     return answer([

@@ -55,10 +55,10 @@ struct Server {
         let gate = RequestGate(
             tokens: platform.tokens, audit: platform.audit, trustsLoopback: configuration.isLoopback && !configuration.requiresToken,
             hosts: Set(configuration.hosts + [configuration.host]).subtracting(["0.0.0.0"]))
-        let (runtime, limit) = (platform.runtime, 16 << 20)
+        let runtime = platform.runtime
         let application = Application(
             router: Server.router(platform, gate: gate),
-            server: .http1(configuration: .init(additionalChannelHandlers: [HotDoor(runtime: runtime, gate: gate, bodyBytesMax: limit)], idleTimeout: .seconds(120))),
+            server: .http1(configuration: .init(additionalChannelHandlers: [HotDoor(runtime: runtime, gate: gate)], idleTimeout: .seconds(120))),
             configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel"),
             onServerRunning: { _ in logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)") },
             logger: logger)
@@ -84,7 +84,7 @@ struct Server {
         router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: router, platform: platform)
-        addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text, bodyBytesMax: 16 << 20)
+        addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)
         addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
         let routes = router.routes.map { route -> JSON in ["method": .string(route.method.rawValue), "path": .string(route.path.description)] }

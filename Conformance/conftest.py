@@ -12,7 +12,7 @@ import pytest
 import requests
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KEEL = ROOT / ".build" / "release" / "keel"
+KEEL = pathlib.Path(os.environ.get("KEEL_BINARY", ROOT / ".build" / "release" / "keel"))
 
 
 def free_port():

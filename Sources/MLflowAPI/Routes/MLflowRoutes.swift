@@ -9,7 +9,7 @@ import Tracking
 let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
-public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking: TrackingService, registry: RegistryService) {
+public func addMLflowRoutes(to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService) {
     for prefix in ["/api", "/ajax-api"] {
         let routes = MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0/mlflow")))
         addExperimentRoutes(routes, tracking)
@@ -17,6 +17,10 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
         addLoggedModelRoutes(routes, tracking)
         addModelRoutes(routes, registry)
         addVersionRoutes(routes, registry)
+        // MLflow's own table of routes spells this one without the slash; its page asks for either.
+        MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0mlflow"))).post(
+            "experiments/search-datasets", .trackingRead, searchDatasets(tracking))
+        addEvaluationDatasetRoutes(MLflowRoutes(group: router.group(RouterPath("\(prefix)/3.0/mlflow"))), tracking)
         addArtifactProxyRoutes(router.group(RouterPath("\(prefix)/2.0/mlflow-artifacts")), tracking)
         router.get(RouterPath("\(prefix)/3.0/mlflow/server-info")) { _, context in
             await MLflowRoutes.answering {
@@ -35,6 +39,8 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
         _ = try await context.authorize(.serverRead)
         return mlflowVersion
     }
+    UnservedRoutes.add(to: router)
+    router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) }))
 }
 
 /// One family of routes: each names its method, its path and what the caller must be allowed to do, and turns a request into an answer.
@@ -66,6 +72,10 @@ struct MLflowRoutes {
     static func failure(_ error: any Error) -> Response {
         let error = KeelError.wrapping(error)
         return respond(error.code.status, ErrorWire.body(error))
+    }
+
+    static func failure(_ status: HTTPResponse.Status, _ code: String, _ message: String) -> Response {
+        respond(status, ["error_code": .string(code), "message": .string(message)])
     }
 
     private static func respond(_ status: HTTPResponse.Status, _ json: JSON) -> Response {

@@ -78,6 +78,13 @@ enum TrackingWire {
         ])
     }
 
+    static func datasetSummary(_ summary: DatasetSummary) -> JSON {
+        object([
+            ("experiment_id", .string(summary.experimentID)), ("name", .string(summary.name)), ("digest", .string(summary.digest)),
+            ("context", summary.context.map(JSON.string)),
+        ])
+    }
+
     static func artifact(_ artifact: Artifact) -> JSON {
         object([
             ("path", .string(artifact.path)), ("is_dir", .bool(artifact.isFolder)),

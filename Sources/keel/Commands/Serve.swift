@@ -82,6 +82,7 @@ struct Server {
         let router = Router(context: KeelContext.self)
         router.add(middleware: ErrorMiddleware())
         router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
+        router.add(middleware: MLflowErrorMiddleware())
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: router, platform: platform)
         addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)

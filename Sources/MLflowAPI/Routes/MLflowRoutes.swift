@@ -90,6 +90,7 @@ struct MLflowRoutes {
         if method == .get {
             fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
         } else {
+            try checkType(of: request, method)
             if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
             let body: ByteBuffer
             do { body = try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
@@ -100,6 +101,15 @@ struct MLflowRoutes {
         var json = fields.fields
         for (key, value) in context.parameters { json[String(key)] = .string(Query.decode(value)) }
         return MLflowRequest(fields: json, bodyBytes: fields.bodyBytes)
+    }
+
+    /// MLflow asks for the type of what is posted, also of an empty body.
+    private static func checkType(of request: Request, _ method: HTTPRequest.Method) throws(KeelError) {
+        guard method == .post || method == .put else { return }
+        guard let type = request.headers[.contentType] else { throw .invalid("Bad Request. Content-Type header is missing.") }
+        guard type.split(separator: ";").first?.lowercased() == "application/json" else {
+            throw .invalid("Bad Request. Content-Type must be one of ['application/json'].")
+        }
     }
 
     private static let tooLarge = KeelError(.payloadTooLarge, "the request body is larger than \(bodyBytesMax) bytes")

@@ -8,7 +8,9 @@ public struct APIOperation: Sendable {
         let shape: Shape
         let about: String
 
-        public init(_ name: String, _ shape: Shape = .text, _ about: String) { (self.name, self.shape, self.about) = (name, shape, about) }
+        public init(_ name: String, _ shape: Shape, _ about: String) { (self.name, self.shape, self.about) = (name, shape, about) }
+        /// A text.
+        public init(_ name: String, _ about: String) { self.init(name, .text, about) }
 
         public static func limit(_ standard: Int, most: Int = 1000) -> Parameter {
             Parameter("limit", .integer, "How many at most, 1 to \(most); \(standard) unless given")

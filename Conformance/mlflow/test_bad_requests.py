@@ -43,7 +43,6 @@ REQUESTS = {
         ("POST", A + "runs/create", {"experiment_id": "99999"}, None),
         ("POST", A + "runs/create", {"experiment_id": 5}, None),
         ("POST", A + "runs/create", {"experiment_id": "0", "start_time": "x"}, None),
-        ("POST", A + "runs/create", {"experiment_id": "0", "tags": {"a": 1}}, None),
         ("GET", A + "runs/get", None, None),
         ("GET", A + "runs/get", None, {"run_id": "nothing"}),
         *[("POST", A + "runs/update", body, None) for body in [
@@ -114,6 +113,7 @@ def test_a_bad_request_is_refused_in_mlflows_words(name, url, mlflow_reference):
 STRICTER = [
     ("POST", A + "experiments/create", "{not json", "INVALID_PARAMETER_VALUE", 400),
     ("POST", A + "experiments/create", "[1, 2]", "INVALID_PARAMETER_VALUE", 400),
+    ("POST", A + "runs/create", '{"experiment_id": "0", "tags": {"a": 1}}', "INVALID_PARAMETER_VALUE", 400),
     ("POST", A + "runs/log-batch", '{"run_id": "nothing", "params": [5]}', "INVALID_PARAMETER_VALUE", 400),
     ("POST", A + "experiments/search", '{"max_results": 5, "view_type": "NOTHING"}', "INVALID_PARAMETER_VALUE", 400),
     ("POST", A + "runs/update", '{"run_id": "nothing", "status": "WRONG"}', "INVALID_PARAMETER_VALUE", 400),
@@ -141,3 +141,11 @@ def test_a_wrong_method_is_told_the_right_ones(url):
 def test_no_bad_request_has_changed_anything(url):
     names = [e["name"] for e in requests.get(url + A + "experiments/search", params={"max_results": 1000}).json()["experiments"]]
     assert "x" not in names and "y" not in names
+
+
+def test_a_request_for_another_workspace_lands_nowhere(url):
+    body = {"name": "of another workspace"}
+    answer = requests.post(url + A + "experiments/create", json=body, headers={"X-MLFLOW-WORKSPACE": "team"})
+    assert answer.status_code == 501 and answer.json()["error_code"] == "NOT_IMPLEMENTED"
+    assert requests.get(url + A + "experiments/get-by-name", params={"experiment_name": body["name"]}).status_code == 404
+    assert requests.get(url + A + "experiments/get", params={"experiment_id": "0"}, headers={"X-MLFLOW-WORKSPACE": "default"}).status_code == 200

@@ -48,8 +48,9 @@ func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: T
     router.get("/tracking/models") { request, context -> Response in
         let grant = try await context.authorize(.trackingRead)
         let page = try await tracking.searchLoggedModels(
-            experimentIDs: try request.experiments(), filter: request.query("filter"), orderBy: request.order(),
-            pageSize: try request.limit(standard: 100), pageToken: request.query("page"), grant)
+            LoggedModelSearch(
+                experimentIDs: try request.experiments(), filter: request.query("filter"), orderBy: request.order().map { .init($0) },
+                pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
         return Response(["models": .array(page.items.map(TrackingJSON.loggedModel)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
     router.get("/tracking/models/:id") { _, context -> Response in

@@ -90,7 +90,7 @@ struct MLflowRoutes {
 
     /// The body's fields, or the query's for GET (and for DELETE without a body), with the path's parameters added.
     static func fields(of request: Request, _ context: KeelContext, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
-        let fields: MLflowRequest
+        var fields: MLflowRequest
         if method == .get {
             fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
         } else {
@@ -102,9 +102,8 @@ struct MLflowRoutes {
                 try body.readableBytes == 0
                 ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
         }
-        var json = fields.fields
-        for (key, value) in context.parameters { json[String(key)] = .string(Query.decode(value)) }
-        return MLflowRequest(fields: json, bodyBytes: fields.bodyBytes)
+        for (key, value) in context.parameters { fields.add(String(key), Query.decode(value)) }
+        return fields
     }
 
     /// MLflow asks for the type of what is posted, also of an empty body.

@@ -91,7 +91,7 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
         return .object([])
     }
     routes.post("runs/outputs", .trackingWrite) { request, grant in
-        try await tracking.logOutputs(runID: request.runID(), models: request.objects("models").map { try TrackingWire.link($0) }, grant)
+        try await tracking.logOutputs(runID: request.runID(), models: request.requiredObjects("models").map { try TrackingWire.link($0) }, grant)
         return .object([])
     }
 }

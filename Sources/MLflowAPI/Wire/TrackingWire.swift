@@ -136,6 +136,17 @@ enum TrackingWire {
             tags: try request.objects("tags").map { try keyValue($0) })
     }
 
+    static func order(_ request: MLflowRequest) throws -> LoggedModelSearch.Order {
+        LoggedModelSearch.Order(
+            field: try request.text("field_name"), ascending: try request.flag("ascending", default: true),
+            dataset: try searchedDataset(request, isRequired: false))
+    }
+
+    static func searchedDataset(_ request: MLflowRequest, isRequired: Bool) throws -> LoggedModelSearch.Dataset? {
+        let name = isRequired ? try request.text("dataset_name") : try request.optionalText("dataset_name") ?? ""
+        return try name.isEmpty ? nil : LoggedModelSearch.Dataset(name: name, digest: given(request.optionalText("dataset_digest")))
+    }
+
     static func link(_ request: MLflowRequest) throws -> ModelLink {
         ModelLink(modelID: try request.text("model_id"), step: try request.optionalInt("step") ?? 0)
     }

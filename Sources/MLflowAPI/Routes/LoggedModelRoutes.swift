@@ -34,7 +34,7 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return .object([])
     }
     routes.get("logged-models/{model_id}/artifacts/directories", .trackingRead) { request, grant in
-        let path = try request.optionalText("artifact_directory_path") ?? request.optionalText("path")
+        let path = try ArtifactWire.path(request.optionalText("artifact_directory_path") ?? request.optionalText("path") ?? "")
         let (root, files) = try await tracking.listArtifacts(loggedModelID: request.text("model_id"), path: path, grant)
         return object([("root_uri", .string(root)), ("files", list(files.map(TrackingWire.artifact)))])
     }

@@ -66,8 +66,14 @@ public final class Platform: Sendable {
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
         releasing = Releasing(registry: registry, deployments: deployments)
         let lake = home + "/lake"
-        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { _ in
-            ["MLFLOW_TRACKING_URI": configuration.url, "KEEL_URL": configuration.url]
+        let tokens = try await TokenService.open(database: database)
+        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { caller in
+            let secret = tokens.lend(to: caller)
+            return ProgramAccess(
+                variables: [
+                    "MLFLOW_TRACKING_URI": configuration.url, "MLFLOW_TRACKING_TOKEN": secret, "KEEL_URL": configuration.url, "KEEL_TOKEN": secret,
+                ],
+                end: { tokens.takeBack(secret) })
         }
         pipelines = PipelineService(
             database: database,
@@ -84,7 +90,7 @@ public final class Platform: Sendable {
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
         self.resources = resources
-        tokens = try await TokenService.open(database: database)
+        self.tokens = tokens
         audit = AccessAudit(database: database)
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)

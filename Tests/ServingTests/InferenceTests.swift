@@ -162,11 +162,11 @@ final class FlakyFeatures: OnlineFeatures {
     struct Plan: FeaturePlan {
         let fails: Bool
         var requestFields: [Field] { [Field("x", .float64)] }
-        func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) {
+        func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]? {
             if fails { throw KeelError(.internal, "the view is gone") }
             for (i, value) in (try request.column("x").doubles() ?? []).enumerated() { matrix[i] = Float(value) }
+            return nil
         }
-        func eventTimes(_ request: Table) -> [Timestamp]? { nil }
     }
     let failing = Flag()
     func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan { Plan(fails: failing.load()) }

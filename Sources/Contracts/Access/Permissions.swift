@@ -32,7 +32,11 @@ public enum Permissions {
         .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead, .serverRead,
     ]
 
-    public static func actions(of persona: Persona) -> Set<Action> {
+    public static func actions(of persona: Persona) -> Set<Action> { table[persona] ?? [] }
+
+    private static let table = Dictionary(uniqueKeysWithValues: Persona.allCases.map { ($0, declared($0)) })
+
+    private static func declared(_ persona: Persona) -> Set<Action> {
         switch persona {
         case .owner: Set(Action.allCases)
         case .dataScientist: read.union([.datasetsIngest, .trackingWrite, .registryWrite, .pipelinesRun, .predict, .predictionsRead])

@@ -22,12 +22,9 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         ["model": TrackingWire.loggedModel(try await tracking.loggedModel(id: request.text("model_id"), grant))]
     }
     routes.patch("logged-models/{model_id}", .trackingWrite) { request, grant in
-        guard let status = try request.word("status", LoggedModelStatus.self) else {
-            throw KeelError.invalid("Missing value for required parameter 'status'.")
-        }
-        return [
-            "model": TrackingWire.loggedModel(try await tracking.finalizeLoggedModel(id: request.text("model_id"), status: status, grant))
-        ]
+        let model = try await tracking.finalizeLoggedModel(
+            id: request.text("model_id"), status: request.requiredWord("status", LoggedModelStatus.self), grant)
+        return ["model": TrackingWire.loggedModel(model)]
     }
     routes.delete("logged-models/{model_id}", .trackingWrite) { request, grant in
         try await tracking.deleteLoggedModel(id: request.text("model_id"), grant)

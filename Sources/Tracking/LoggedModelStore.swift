@@ -133,7 +133,7 @@ enum LoggedModelStore {
         }
     }
 
-    private static func model(_ row: SQLRow) -> LoggedModel {
+    static func model(_ row: SQLRow) -> LoggedModel {
         LoggedModel(
             id: row.text("id"), experimentID: String(row.int("experiment_id")), name: row.text("name"),
             modelType: row.optionalText("model_type"),
@@ -142,7 +142,7 @@ enum LoggedModelStore {
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
 
-    private static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
+    static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
         try models.map { model in
             var model = model
             try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id = ? ORDER BY kind, key", [.string(model.id)]) { row in

@@ -107,7 +107,7 @@ def everything(uri, experiments=None):
                 break
         for model in client.search_logged_models([experiment.experiment_id]):
             out["models"][model.model_id] = (
-                model.name, model.model_type, model.source_run_id, str(model.status), model.creation_timestamp, model.last_updated_timestamp,
+                model.name, model.model_type or "", model.source_run_id, str(model.status), model.creation_timestamp, model.last_updated_timestamp,
                 model.params, model.tags, sorted((m.key, m.value, m.step, m.timestamp, m.run_id, m.dataset_name, m.dataset_digest) for m in model.metrics or []))
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
@@ -118,6 +118,8 @@ def everything(uri, experiments=None):
 
 
 def describe(client, run, experiment):
+    # A search leaves out the models that a run read.
+    run = client.get_run(run.info.run_id)
     info = run.info
     history = {
         key: sorted((m.step, m.timestamp, repr(m.value)) for m in client.get_metric_history(info.run_id, key)) for key in run.data.metrics}

@@ -100,7 +100,6 @@ extension Importer {
             let points = try await nextPoints(table, cursor)
             guard let points else { return out }
             for point in points { out[point.owner, default: [:]][point.metric.key, default: Fingerprint()].add(point.identity) }
-            progress(table.words, nil)
         }
     }
 
@@ -111,7 +110,6 @@ extension Importer {
             if !chosen.isEmpty { try await server.points(table.kind, chosen) }
             if counting { add(table, new: chosen.count, same: 0) }
             sent += chosen.count
-            progress(table.words, nil)
         }
     }
 
@@ -130,5 +128,6 @@ extension Importer {
         result.counts[table.words, default: ImportReport.Count()].source += new + same
         result.counts[table.words, default: ImportReport.Count()].new += new
         result.counts[table.words, default: ImportReport.Count()].same += same
+        progress(table.words, nil)
     }
 }

@@ -92,7 +92,7 @@ public actor Importer {
         } else if place.id != experiment.id {
             result.notes.add("experiment \(experiment.id) ('\(experiment.name)') has the number \(place.id) in Keel")
         }
-        if let location = experiment.artifactLocation { result.notes.add("experiment \(experiment.id) keeps its artifacts at \(location)") }
+        if !place.joined, let location = experiment.artifactLocation { result.notes.add("experiment \(experiment.id) keeps its artifacts at \(location)") }
     }
 
     // MARK: Runs and logged models
@@ -137,7 +137,6 @@ public actor Importer {
     private func registry() async throws {
         guard source.has("registered_models") else { return }
         let total = try await read { try $0.count("registered_models") }
-        var aliases = 0
         var last = ""
         while true {
             let after = last
@@ -146,7 +145,6 @@ public actor Importer {
             last = end
             let open = Set(try await bring(batch.map(\.0), "registry/models", "models") { "model '\($0.name)'" }.map(\.name))
             refusedModels.formUnion(batch.map(\.0.name).filter { !open.contains($0) })
-            aliases += batch.count
             progress("models", total)
         }
         try await versions()

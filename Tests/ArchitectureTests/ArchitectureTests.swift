@@ -13,7 +13,7 @@ struct ArchitectureTests {
         ["Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
         ["Platform"],
         ["MLflowAPI", "InferenceAPI", "KeelAPI"],
-        ["KeelClient"],
+        ["KeelClient", "Plotting"],
         ["MLflowImport"],
         ["keel"],
     ]

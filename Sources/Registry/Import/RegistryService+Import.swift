@@ -35,7 +35,7 @@ extension RegistryService {
                     switch kind {
                     case .models: try RegistryImportStore.model(db, thing.id)?.digest
                     case .versions: try RegistryImportStore.version(db, thing.id)?.digest
-                    case .aliases: try RegistryImportStore.aliases(db, thing.id)?.digest
+                    case .aliases: try RegistryImportStore.aliases(db, thing.id, unlessNone: thing.digest)?.digest
                     }
                 let imported = try db.row(
                     "SELECT digest FROM registry_imports WHERE source = ? AND kind = ? AND foreign_id = ?",
@@ -145,11 +145,11 @@ enum RegistryImportStore {
         return try RegistryStore.findVersion(db, String(id[..<slash]), number)
     }
 
-    static func aliases(_ db: some Querying, _ name: String) throws -> ForeignAliases? {
-        guard try db.row("SELECT name FROM registry_models WHERE name = ?", [.string(name)]) != nil else { return nil }
-        return ForeignAliases(
-            model: name,
-            aliases: try db.rows("SELECT * FROM registry_aliases WHERE name = ?", [.string(name)]).map { ($0.text("alias"), Int($0.int("version"))) })
+    /// To have no aliases is to have nothing, unless to have none is what `foreign` says.
+    static func aliases(_ db: some Querying, _ name: String, unlessNone foreign: Digest) throws -> ForeignAliases? {
+        let rows = try db.rows("SELECT * FROM registry_aliases WHERE name = ?", [.string(name)])
+        let own = ForeignAliases(model: name, aliases: rows.map { ($0.text("alias"), Int($0.int("version"))) })
+        return rows.isEmpty && own.digest != foreign ? nil : own
     }
 
     static func update(_ tx: Transaction, _ version: ModelVersion, _ key: [Value]) throws {

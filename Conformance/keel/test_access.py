@@ -48,6 +48,40 @@ def test_every_route_refuses_a_caller_without_a_token(guarded):
         assert call(server, method, path, "keel_wrong").status_code == 401
 
 
+def test_a_program_of_a_pipeline_speaks_for_who_runs_it_and_no_longer_than_it_runs(guarded, tmp_path):
+    server, tokens = guarded
+    (tmp_path / "p.yaml").write_text("""
+apiVersion: keel/v1
+kind: Pipeline
+metadata: { name: program }
+spec:
+  steps:
+    - name: log
+      uses: python
+      with:
+        code: |
+          import json, os, urllib.error, urllib.request
+          def call(path, body):
+              request = urllib.request.Request(os.environ["MLFLOW_TRACKING_URI"] + path, json.dumps(body).encode(),
+                  {"Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"], "Content-Type": "application/json"})
+              return json.load(urllib.request.urlopen(request))
+          run = call("/api/2.0/mlflow/runs/create", {"experiment_id": "0", "start_time": 1})["run"]["info"]
+          try:
+              call("/api/v1/tokens", {"name": "mine", "persona": "owner"})
+          except urllib.error.HTTPError as refused:
+              code = refused.code
+          json.dump({"run": run["run_id"], "refused": code, "token": os.environ["KEEL_TOKEN"]}, open(os.environ["KEEL_OUTPUT"], "w"))
+""")
+    server.cli("apply", tmp_path, token=tokens["owner"])
+    run = server.json("run", "program", token=tokens["owner"])
+    outputs = run["steps"][0]["outputs"]
+    owner = {"Authorization": "Bearer " + tokens["owner"]}
+    assert outputs["refused"] == 403
+    assert server.get("/api/2.0/mlflow/runs/get", params={"run_id": outputs["run"]}, headers=owner).status_code == 200
+    ended = {"Authorization": "Bearer " + outputs["token"]}
+    assert server.get("/api/2.0/mlflow/runs/get", params={"run_id": outputs["run"]}, headers=ended).status_code == 401
+
+
 def test_the_hot_door_refuses_as_well(guarded):
     server, tokens = guarded
     assert call(server, "POST", "/v2/models/delay/infer").status_code == 401

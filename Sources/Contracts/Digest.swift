@@ -48,11 +48,12 @@ public struct Digest: Sendable, Hashable, Codable, CustomStringConvertible {
 
 /// Lower-case hexadecimal text of bytes.
 public func hexText(_ bytes: some Sequence<UInt8>) -> String {
-    let digits = Array("0123456789abcdef".utf8)
+    func digit(_ nibble: UInt8) -> UInt8 { nibble < 10 ? 48 + nibble : 87 + nibble }
     var out: [UInt8] = []
+    out.reserveCapacity(2 * bytes.underestimatedCount)
     for byte in bytes {
-        out.append(digits[Int(byte >> 4)])
-        out.append(digits[Int(byte & 15)])
+        out.append(digit(byte >> 4))
+        out.append(digit(byte & 15))
     }
     return String(decoding: out, as: UTF8.self)
 }

@@ -1,22 +1,31 @@
-/// Makes ids that sort by time: UUIDv7 (RFC 9562) from the clock and two random words.
+import Synchronization
+
+/// Makes ids that sort by time: UUIDv7 (RFC 9562).
 public enum Identifier {
+    private static let seed = UInt64.random(in: .min ... .max)
+    private static let counter = Atomic<UInt64>(0)
+
     /// 36 characters, lower case: `0190a1b2-…`.
+    ///
+    /// The random bits are two different mixes of a counter with one random seed of the process, so that no system call is on the request path:
+    /// unique, not secret.
     public static func uuid(at time: Timestamp = .systemNow()) -> String {
-        var bytes = [UInt8](repeating: 0, count: 16)
-        let ms = UInt64(bitPattern: time.milliseconds)
-        for i in 0..<6 { bytes[i] = UInt8(truncatingIfNeeded: ms >> UInt64(40 - 8 * i)) }
-        let (a, b) = (UInt64.random(in: .min ... .max), UInt64.random(in: .min ... .max))
-        bytes[6] = 0x70 | UInt8(truncatingIfNeeded: a & 15)
-        bytes[7] = UInt8(truncatingIfNeeded: a >> 8)
-        for i in 0..<8 { bytes[8 + i] = UInt8(truncatingIfNeeded: b >> UInt64(8 * i)) }
-        bytes[8] = 0x80 | (bytes[8] & 0x3f)
-        let hex = hexText(bytes)
-        var out = ""
-        for (i, c) in hex.enumerated() {
-            if i == 8 || i == 12 || i == 16 || i == 20 { out.append("-") }
-            out.append(c)
+        let next = counter.add(1, ordering: .relaxed).oldValue
+        let high = UInt64(bitPattern: time.milliseconds) << 16 | 0x7000 | (StableHash.mix(seed &+ next) & 0x0fff)
+        let low = (StableHash.mix(~seed ^ next) & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000
+        return String(unsafeUninitializedCapacity: 36) { out in
+            var at = 0
+            for i in 0..<32 {
+                if i == 8 || i == 12 || i == 16 || i == 20 {
+                    out[at] = UInt8(ascii: "-")
+                    at += 1
+                }
+                let digit = UInt8(truncatingIfNeeded: (i < 16 ? high : low) >> UInt64(60 - (i & 15) * 4)) & 15
+                out[at] = digit < 10 ? 48 + digit : 87 + digit
+                at += 1
+            }
+            return 36
         }
-        return out
     }
 
     /// 32 random hexadecimal characters, as MLflow's run ids are.

@@ -58,8 +58,10 @@ public struct OnlinePlan: Sendable {
     /// Computes the inputs of every row: `rowCount × width` values, row-major; what is missing is NaN, booleans are 0 and 1, texts the
     /// position in the input's categories (NaN when it is not there).
     ///
+    /// - Returns: as of when each row was read; nil when the service names no time column (it reads as of now).
     /// - Throws: `contractViolation` that names the column; the matrix is then as it was.
-    public func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) {
+    @discardableResult
+    public func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]? {
         guard matrix.count >= request.rowCount * inputs.count else {
             throw .invalid("a matrix of \(matrix.count) values for \(request.rowCount) rows of \(inputs.count)")
         }
@@ -71,6 +73,7 @@ public struct OnlinePlan: Sendable {
             let base = row * inputs.count
             for (i, source) in inputs.enumerated() { matrix[base + i] = OnlinePlan.float(source, reader.slots) }
         }
+        return columns.times(service)?.map { Timestamp(microseconds: $0) }
     }
 
     @inline(__always) private static func float(_ source: Source, _ slots: [Value]) -> Float {
@@ -105,15 +108,6 @@ public struct OnlinePlan: Sendable {
             }
         }
         return out
-    }
-
-    /// As of when each row is read: the time column's values; nil when the service names none (it reads as of now) or the column is not valid.
-    public func eventTimes(_ request: Table) -> [Timestamp]? {
-        guard let slot = service.timeSlot, let column = request[service.requestFields[slot].name],
-            let converted = try? RequestColumns.convert(column, to: service.requestFields[slot]), converted.nullCount == 0,
-            case .int64(let v) = converted.buffer
-        else { return nil }
-        return v.map { Timestamp(microseconds: $0) }
     }
 
     /// The typed features of every row.

@@ -11,15 +11,20 @@ struct RequestColumns {
     init(_ request: Table, _ service: ResolvedService) throws(KeelError) {
         var columns: [Column] = []
         columns.reserveCapacity(service.requestFields.count)
-        for (slot, field) in service.requestFields.enumerated() {
-            guard let column = request[field.name] else {
+        for slot in service.requestFields.indices {
+            // The usual request has its columns in the order of the fields; a whole field is copied only for an error.
+            let inPlace = slot < request.names.count && request.names[slot] == service.requestFields[slot].name
+            guard let column = inPlace ? request.columns[slot] : request[service.requestFields[slot].name] else {
+                let field = service.requestFields[slot]
                 let strangers = request.names.filter { name in !service.requestFields.contains { $0.name == name } }
                 throw KeelError(
                     .contractViolation, "the request lacks the column '\(field.name)' (\(field.type)) that feature service '\(service.name)' needs",
                     hint: nearest(field.name, in: strangers).map { "is '\($0)' meant to be '\(field.name)'?" }, path: field.name)
             }
-            let converted = try RequestColumns.convert(column, to: field)
+            let isTyped = column.type == service.requestFields[slot].type
+            let converted = isTyped ? column : try RequestColumns.convert(column, to: service.requestFields[slot])
             if slot == service.timeSlot, converted.nullCount > 0 {
+                let field = service.requestFields[slot]
                 throw KeelError(.contractViolation, "'\(field.name)' says as of when features are read and must have a value", path: field.name)
             }
             columns.append(converted)
@@ -36,13 +41,20 @@ struct RequestColumns {
     }
 
     /// As of when each row is read, µs.
-    func time(_ row: Int, _ service: ResolvedService, now: Int64) -> Int64 {
-        guard let slot = service.timeSlot, case .int64(let v) = columns[slot].buffer else { return now }
-        return v[row]
+    func time(_ row: Int, _ service: ResolvedService, now: Int64) -> Int64 { times(service)?[row] ?? now }
+
+    /// The values of the time column, µs; nil when the service names none.
+    func times(_ service: ResolvedService) -> [Int64]? {
+        guard let slot = service.timeSlot, case .int64(let v) = columns[slot].buffer else { return nil }
+        return v
     }
 
     static func convert(_ column: Column, to field: Field) throws(KeelError) -> Column {
-        if column.type == field.type { return column }
+        if field.type == .timestamp, case .text(let texts) = column.buffer, column.validity == nil, column.type == .string,
+            let times = RequestColumns.instants(texts)
+        {
+            return Column(.timestamp, .int64(times))
+        }
         // A column of nothing but nulls has no type of its own.
         if column.nullCount == column.count, column.count > 0 { return try Column(field.type, values: Array(repeating: .null, count: column.count)) }
         var out = Column(field.type)
@@ -56,6 +68,17 @@ struct RequestColumns {
                     path: column.count == 1 ? field.name : "\(field.name)[\(row)]")
             }
             try placed(field.name) { () throws(KeelError) in try out.append(converted) }
+        }
+        return out
+    }
+
+    /// Instants in µs, or nil when one of the texts is none.
+    private static func instants(_ texts: TextBuffer) -> [Int64]? {
+        var out: [Int64] = []
+        out.reserveCapacity(texts.count)
+        for i in 0..<texts.count {
+            guard let time = texts.bytes(i).withUnsafeBufferPointer({ Timestamp.parse($0) }) else { return nil }
+            out.append(time.microseconds)
         }
         return out
     }

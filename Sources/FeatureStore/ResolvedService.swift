@@ -4,18 +4,25 @@ import Contracts
 ///
 /// One row of a request is an array of slots: the request's columns, then every feature that is needed, in an order in which each can be computed.
 struct ResolvedService: Sendable {
-    struct ViewUse: Sendable {
+    // Classes, so that the request path that walks them copies references only.
+    final class ViewUse: Sendable {
         let view: DatasetView
         /// Slots of the entity's keys, in order.
         let keySlots: [Int]
         /// Which features of the view go where.
         let features: [(index: Int, slot: Int)]
+
+        init(view: DatasetView, keySlots: [Int], features: [(index: Int, slot: Int)]) {
+            (self.view, self.keySlots, self.features) = (view, keySlots, features)
+        }
     }
-    struct Computed: Sendable {
+    final class Computed: Sendable {
         let expression: TypedExpression
         /// For each column of the expression, its slot.
         let slots: [Int]
         let slot: Int
+
+        init(expression: TypedExpression, slots: [Int], slot: Int) { (self.expression, self.slots, self.slot) = (expression, slots, slot) }
     }
     struct Output: Sendable {
         let name: String

@@ -2,6 +2,15 @@ import Contracts
 import Foundation
 import Synchronization
 
+/// How a program reaches the server while it runs.
+public struct ProgramAccess: Sendable {
+    let variables: [String: String]
+    let end: @Sendable () -> Void
+
+    /// - Parameter end: called when the program has ended, however it did.
+    public init(variables: [String: String], end: @escaping @Sendable () -> Void = {}) { (self.variables, self.end) = (variables, end) }
+}
+
 /// What the user's own programs find in their environment.
 ///
 /// Nothing of the server's environment is inherited but `PATH, HOME, LANG, TMPDIR, PYTHONPATH, VIRTUAL_ENV`. They get `KEEL_RUN_ID`, `KEEL_PIPELINE`,
@@ -15,21 +24,21 @@ public struct ProgramEnvironment: Sendable {
     static let lastLines = 12
 
     let projectFolder: String
-    let connection: @Sendable (Caller) -> [String: String]
+    let connection: @Sendable (Caller) -> ProgramAccess
 
     /// - Parameters:
     ///   - projectFolder: where relative script paths begin.
     ///   - connection: how a program of this caller reaches the server; asked at every start of one.
-    public init(projectFolder: String, connection: @escaping @Sendable (Caller) -> [String: String]) {
+    public init(projectFolder: String, connection: @escaping @Sendable (Caller) -> ProgramAccess) {
         self.projectFolder = projectFolder
         self.connection = connection
     }
 
-    func variables(_ context: StepContext, output: String) -> [String: String] {
+    private func variables(_ context: StepContext, _ access: ProgramAccess, output: String) -> [String: String] {
         var out: [String: String] = [:]
         let server = ProcessInfo.processInfo.environment
         for name in ProgramEnvironment.inherited { out[name] = server[name] }
-        out.merge(connection(context.caller)) { $1 }
+        out.merge(access.variables) { $1 }
         out["KEEL_RUN_ID"] = context.runID
         out["KEEL_PIPELINE"] = context.pipeline
         out["KEEL_STEP"] = context.step
@@ -50,8 +59,10 @@ public struct ProgramEnvironment: Sendable {
         let output = context.workingDirectory + "/outputs.json"
         // What an earlier attempt left is not this one's result.
         unlink(output)
+        let access = connection(context.caller)
+        defer { access.end() }
         let child = ChildProcess(
-            executable: executable, arguments: arguments, environment: variables(context, output: output), workingDirectory: context.workingDirectory)
+            executable: executable, arguments: arguments, environment: variables(context, access, output: output), workingDirectory: context.workingDirectory)
         let last = Mutex<[String]>([])
         let end = try await child.run { line in
             context.log(line)

@@ -111,6 +111,12 @@ extension Platform {
         let log = runtime.log.counters
         text.counter("keel_predictions_logged_total", "Predictions in the log", [:], Double(log.written))
         text.counter("keel_predictions_dropped_total", "Predictions that the log's policy left out", [:], Double(log.dropped + log.sampled))
+        text.counter("keel_predictions_unsampled_total", "Predictions outside the share that the endpoint logs", [:], Double(log.unsampled))
+        text.counter("keel_predictions_repeated_total", "Predictions whose id was logged already", [:], Double(log.repeated))
+        text.counter("keel_predictions_refused_total", "Requests refused because the log was full", [:], Double(log.refused))
+        text.counter("keel_predictions_log_failures_total", "Failed attempts to write the log", [:], Double(log.failures))
+        text.counter("keel_shadow_rows_dropped_total", "Rows that the other release of a rollout could not keep up with", [:], Double(runtime.shadowRowsDropped))
+        text.counter("keel_labels_unknown_total", "Labels of ids that are not logged", [:], Double(log.labelsUnknown))
         text.gauge("keel_predictions_queued", "Predictions on their way to the log", [:], Double(log.queued))
         text.counter("keel_labels_joined_total", "Labels that found their prediction", [:], Double(log.labelsJoined))
         for view in features.statistics() {

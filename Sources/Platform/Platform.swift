@@ -59,7 +59,8 @@ public final class Platform: Sendable {
         let analytics = try DuckDB(settings: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
-        let tracking = TrackingService(database: database, objects: objects)
+        let tracking = TrackingService(
+            database: database, objects: objects, artifactUsage: RegisteredArtifacts(), artifactBytesMax: Int64(configuration.artifactBytesMax))
         let registry = RegistryService(database: database, loggedModels: TrackedModels(tracking: tracking))
         let runtime = ServingRuntime(log: PredictionLog(database: database))
         let deployments = DeploymentService(
@@ -67,8 +68,14 @@ public final class Platform: Sendable {
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
         releasing = Releasing(registry: registry, deployments: deployments)
         let lake = home + "/lake"
-        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { _ in
-            ["MLFLOW_TRACKING_URI": configuration.url, "KEEL_URL": configuration.url]
+        let tokens = try await TokenService.open(database: database)
+        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { caller in
+            let secret = tokens.lend(to: caller)
+            return ProgramAccess(
+                variables: [
+                    "MLFLOW_TRACKING_URI": configuration.url, "MLFLOW_TRACKING_TOKEN": secret, "KEEL_URL": configuration.url, "KEEL_TOKEN": secret,
+                ],
+                end: { tokens.takeBack(secret) })
         }
         pipelines = PipelineService(
             database: database,
@@ -85,11 +92,12 @@ public final class Platform: Sendable {
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
         self.resources = resources
-        tokens = try await TokenService.open(database: database)
+        self.tokens = tokens
         audit = AccessAudit(database: database)
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
         runtime.log.observe(feed)
+        try await adoptArtifacts()
         try await data.start()
         try await configure()
     }
@@ -110,6 +118,7 @@ public final class Platform: Sendable {
             group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
+            group.addTask { [self] in await sweepUploads() }
             group.addTask { [self] in
                 // Denials are gathered; what a minute gathered becomes events.
                 while (try? await Task.sleep(for: .seconds(60))) != nil { try? await audit.flush() }

@@ -24,6 +24,9 @@ struct Canvas {
         case .disc(let centre, let radius, let colour):
             stroke([centre], width: radius * 2)
             ink(colour)
+        case .halo(let text, let point, let size, let anchor):
+            for line in StrokeFont.lines(text, size: size, anchor: anchor) { stroke(line.map { Point(point.x + $0.x, point.y + $0.y) }, width: size / 2) }
+            ink(.white)
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):
             for line in StrokeFont.lines(text, size: size, anchor: anchor) {
                 stroke(line.map { isUpright ? Point(point.x + $0.y, point.y - $0.x) : Point(point.x + $0.x, point.y + $0.y) }, width: max(1, size / 11))
@@ -123,6 +126,7 @@ extension Shape {
         return switch self {
         case .line(let points, let colour, let width): .line(points.map(scaled), colour, width: width * factor)
         case .disc(let centre, let radius, let colour): .disc(scaled(centre), radius: radius * factor, colour)
+        case .halo(let text, let point, let size, let anchor): .halo(text, at: scaled(point), size: size * factor, anchor: anchor)
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):
             .text(text, at: scaled(point), size: size * factor, colour, anchor: anchor, isUpright: isUpright)
         }

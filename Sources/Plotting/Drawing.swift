@@ -18,7 +18,15 @@ public struct Colour: Sendable, Hashable {
     static let axis = Colour(0x8C959F)
 
     /// Ten that can be told apart, by colour-blind people too as far as ten can.
-    static let series = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x6A3D9A, 0x8C510A, 0x4D4D4D, 0xB2182B].map { Colour($0) }
+    private static let palette = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x6A3D9A, 0x8C510A, 0x4D4D4D, 0xB2182B].map { Colour($0) }
+
+    /// The colour of the series of this number: of the palette, then paler.
+    static func series(_ number: Int) -> Colour {
+        let base = palette[number % palette.count]
+        guard number / palette.count % 2 == 1 else { return base }
+        func pale(_ part: UInt8) -> UInt32 { UInt32(part) + (255 - UInt32(part)) * 45 / 100 }
+        return Colour(pale(base.red) << 16 | pale(base.green) << 8 | pale(base.blue))
+    }
 
     /// From low (0) to high (1): blue over green to orange.
     static func ramp(_ share: Double) -> Colour {
@@ -42,6 +50,8 @@ public enum Shape: Sendable {
     case line([Point], Colour, width: Double)
     case disc(Point, radius: Double, Colour)
     case text(String, at: Point, size: Double, Colour, anchor: Anchor, isUpright: Bool)
+    /// White behind a text, so that lines do not strike it through.
+    case halo(String, at: Point, size: Double, anchor: Anchor)
 
     /// Which part of a text stands at its point.
     public enum Anchor: String, Sendable { case start, middle, end }
@@ -83,6 +93,9 @@ extension Drawing {
             return #"<polyline points="\#(list)" fill="none" stroke="\#(colour.text)" stroke-width="\#(number(width))" stroke-linejoin="round" stroke-linecap="round"/>"#
         case .disc(let centre, let radius, let colour):
             return #"<circle cx="\#(number(centre.x))" cy="\#(number(centre.y))" r="\#(number(radius))" fill="\#(colour.text)"/>"#
+        case .halo(let text, let point, let size, let anchor):
+            let place = #"x="\#(number(point.x))" y="\#(number(point.y))" font-size="\#(number(size))" text-anchor="\#(anchor.rawValue)""#
+            return #"<text \#(place) fill="none" stroke="white" stroke-width="4" stroke-linejoin="round" aria-hidden="true">\#(escaped(text))</text>"#
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):
             let turn = isUpright ? #" transform="rotate(-90 \#(number(point.x)) \#(number(point.y)))""# : ""
             let place = #"x="\#(number(point.x))" y="\#(number(point.y))" font-size="\#(number(size))""#

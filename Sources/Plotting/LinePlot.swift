@@ -46,7 +46,7 @@ public struct LinePlot: Sendable {
         drawing.text(xLabel, at: Point((frame.left + frame.right) / 2, Double(height) - 12), .faint, anchor: .middle)
         drawing.text(yLabel, at: Point(18, (frame.top + frame.bottom) / 2), .faint, anchor: .middle, isUpright: true)
         for (i, one) in series.enumerated() {
-            let colour = Colour.series[i % Colour.series.count]
+            let colour = Colour.series(i)
             for part in LinePlot.unbroken(one.points) {
                 let points = Downsample.extremes(part.map(place), parts: Int(frame.right - frame.left))
                 drawing.line(points, colour, width: series.count > 8 ? 1.2 : 1.8)
@@ -60,7 +60,7 @@ public struct LinePlot: Sendable {
     private func drawLegend(_ drawing: inout Drawing, _ names: [String], at corner: Point) {
         for (i, name) in names.enumerated() {
             let y = corner.y + Double(i) * 20
-            drawing.line([Point(corner.x, y), Point(corner.x + 16, y)], Colour.series[i % Colour.series.count], width: 3)
+            drawing.line([Point(corner.x, y), Point(corner.x + 16, y)], Colour.series(i), width: 3)
             drawing.text(name, at: Point(corner.x + 22, y + 4))
         }
         if series.count > names.count {

@@ -82,7 +82,9 @@ public struct ParallelPlot: Sendable {
             for mark in scales[i].marks {
                 drawing.line([Point(x(i) - 3, frame.y(mark.share)), Point(x(i) + 3, frame.y(mark.share))], .axis)
                 let isLast = i == last && i > 0
-                drawing.text(mark.text, at: Point(x(i) + (isLast ? 8 : -8), frame.y(mark.share) + 4), size: 11, .faint, anchor: isLast ? .start : .end)
+                let (place, anchor) = (Point(x(i) + (isLast ? 8 : -8), frame.y(mark.share) + 4), isLast ? Shape.Anchor.start : .end)
+                drawing.shapes.append(.halo(mark.text, at: place, size: 11, anchor: anchor))
+                drawing.text(mark.text, at: place, size: 11, .faint, anchor: anchor)
             }
         }
         return drawing

@@ -12,10 +12,9 @@ public protocol FeaturePlan: Sendable {
     /// The columns that a request must have.
     var requestFields: [Field] { get }
     /// Writes `request.rowCount × inputs` values row by row; NaN is a missing value.
+    /// - Returns: the event time of each row, or nil when the service's requests carry none; then the time of the request is taken.
     /// - Throws: `contractViolation` or `invalidArgument` for a request with a missing, extra or wrong column.
-    func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError)
-    /// The event time of each row, or nil when the service's requests carry none; then the time of the request is taken.
-    func eventTimes(_ request: Table) -> [Timestamp]?
+    func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]?
 }
 
 /// Who wants to know of logged predictions and labels. Called by the log's writer after the commit, in the order of the log, one call at a time:

@@ -188,8 +188,13 @@ public final class PredictionLog: Sendable {
                 if case .predictions(let batch, _) = state.entries[end] { count += batch.ids.count }
                 end += 1
             }
-            let taken = Array(state.entries.prefix(end))
-            state.entries.removeFirst(end)
+            let taken: [Entry]
+            if end == state.entries.count {
+                taken = exchange(&state.entries, with: [])
+            } else {
+                taken = Array(state.entries.prefix(end))
+                state.entries.removeFirst(end)
+            }
             if state.entries.isEmpty { state.urgent = false }
             return taken
         }

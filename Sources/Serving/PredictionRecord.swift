@@ -64,7 +64,9 @@ public struct LabelCounts: Sendable, Hashable {
 }
 
 /// The scores of one request's rows by one release, on their way to the log.
-struct InferenceBatch: Sendable {
+///
+/// A class, so that the queue moves one reference.
+final class InferenceBatch: Sendable {
     let endpoint: String
     let release: Int
     let shadow: Bool
@@ -77,6 +79,15 @@ struct InferenceBatch: Sendable {
     let width: Int
     let request: Table
     let latencyNanoseconds: Int
+
+    init(
+        endpoint: String, release: Int, shadow: Bool, at: Timestamp, ids: [String], eventTimes: [Timestamp]?, scores: [Float], features: [Float], width: Int,
+        request: Table, latencyNanoseconds: Int
+    ) {
+        (self.endpoint, self.release, self.shadow, self.at, self.ids, self.eventTimes) = (endpoint, release, shadow, at, ids, eventTimes)
+        (self.scores, self.features, self.width) = (scores, features, width)
+        (self.request, self.latencyNanoseconds) = (request, latencyNanoseconds)
+    }
 
     func record(_ i: Int) -> PredictionRecord {
         PredictionRecord(

@@ -15,7 +15,7 @@ struct RequestPlan: FeaturePlan {
 
     var requestFields: [Field] { inputs.map { Field($0.name, $0.type, nullable: $0.nullable) } }
 
-    func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) {
+    func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]? {
         for (j, input) in inputs.enumerated() {
             // Callers send the columns in one order, mostly the model's.
             let inPlace = j < request.names.count && request.names[j] == input.name
@@ -32,9 +32,8 @@ struct RequestPlan: FeaturePlan {
                 .contractViolation, "the model takes no column '\(stranger)'",
                 hint: nearest(stranger, in: names).map { "did you mean '\($0)'?" } ?? "columns: \(names.joined(separator: ", "))", path: stranger)
         }
+        return nil
     }
-
-    func eventTimes(_ request: Table) -> [Timestamp]? { nil }
 
     private func missing(_ name: String, in request: Table) -> KeelError {
         let known = inputs.map(\.name)

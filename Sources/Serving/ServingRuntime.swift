@@ -21,7 +21,6 @@ public struct InferenceResult: Sendable, Hashable {
 public final class ServingRuntime: Sendable {
     private let routing = ManagedAtomic<RoutingTable>(RoutingTable([:]))
     private let clock: any Clock
-    private let ids = PredictionIDs()
     public let log: PredictionLog
     let shadows: ShadowQueue
 
@@ -79,7 +78,7 @@ public final class ServingRuntime: Sendable {
         }
         let ticket = try log.admit(rows: request.rowCount, route.spec.log)
         let now = clock.now()
-        let ids = given ?? self.ids.make(request.rowCount, at: now)
+        let ids = given ?? (0..<request.rowCount).map { _ in Identifier.uuid(at: now) }
         // The release that scores the request too, for comparison.
         var other = route.candidate
         var served = stable
@@ -96,13 +95,12 @@ public final class ServingRuntime: Sendable {
             throw error
         }
         served.meter.add(scored.timing, rows: request.rowCount, shadow: false)
-        let eventTimes = served.plan.eventTimes(request)
-        let batch = scored.batch(of: served, ids, eventTimes, request, at: now, shadow: false)
+        let batch = scored.batch(of: served, ids, request, at: now, shadow: false)
         if let other { shadows.add(ShadowJob(release: other, batch: batch, sharesFeatures: route.sharesFeatures, policy: route.spec.log)) }
         log.append(batch, ticket)
         return InferenceResult(
             ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion, scores: scored.scores,
-            eventTimes: eventTimes, timing: scored.timing)
+            eventTimes: scored.eventTimes, timing: scored.timing)
     }
 
     private func answer(by candidate: ServedRelease, or stable: ServedRelease, _ request: Table) throws(KeelError) -> (Scored, ServedRelease) {
@@ -182,23 +180,25 @@ public final class ServingRuntime: Sendable {
 /// A request's matrix and scores by one release.
 struct Scored {
     let features: [Float]
+    let eventTimes: [Timestamp]?
     let scores: [Float]
     let timing: InferenceTiming
 
     /// Reads the features (unless `reusing` has them) and runs the model.
-    init(_ served: ServedRelease, _ request: Table, reusing known: [Float]? = nil) throws(KeelError) {
+    init(_ served: ServedRelease, _ request: Table, reusing known: InferenceBatch? = nil) throws(KeelError) {
         let start = ContinuousClock.now
         if let known {
-            features = known
+            (features, eventTimes) = (known.features, known.eventTimes)
         } else {
             let size = request.rowCount * served.width
-            var failure: KeelError?
+            var (times, failure): ([Timestamp]?, KeelError?)
             features = [Float](unsafeUninitializedCapacity: size) { buffer, count in
                 buffer.initialize(repeating: .nan)
-                do throws(KeelError) { try served.plan.fill(request, into: UnsafeMutableBufferPointer(rebasing: buffer[0..<size])) } catch { failure = error }
+                do throws(KeelError) { times = try served.plan.fill(request, into: UnsafeMutableBufferPointer(rebasing: buffer[0..<size])) } catch { failure = error }
                 count = size
             }
             if let failure { throw failure }
+            eventTimes = times
         }
         let read = ContinuousClock.now
         scores = try served.model.predict(features, rows: request.rowCount)
@@ -206,7 +206,7 @@ struct Scored {
         timing = InferenceTiming(features: nanoseconds(start, read), model: nanoseconds(read, end), total: nanoseconds(start, end))
     }
 
-    func batch(of served: ServedRelease, _ ids: [String], _ eventTimes: [Timestamp]?, _ request: Table, at: Timestamp, shadow: Bool) -> InferenceBatch {
+    func batch(of served: ServedRelease, _ ids: [String], _ request: Table, at: Timestamp, shadow: Bool) -> InferenceBatch {
         InferenceBatch(
             endpoint: served.release.endpoint, release: served.release.number, shadow: shadow, at: at, ids: ids, eventTimes: eventTimes, scores: scores,
             features: features, width: served.width, request: request, latencyNanoseconds: timing.total)

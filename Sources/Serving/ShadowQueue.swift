@@ -62,11 +62,11 @@ final class ShadowQueue: Sendable {
     private func score(_ job: ShadowJob) {
         let (batch, served) = (job.batch, job.release)
         do throws(KeelError) {
-            let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch.features : nil)
+            let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch : nil)
             served.meter.add(scored.timing, rows: batch.ids.count, shadow: true)
             // Time is no concern here, so a full log is waited for longer than a request would.
             let ticket = try log.admit(rows: batch.ids.count, job.policy, waitMilliseconds: 2000)
-            log.append(scored.batch(of: served, batch.ids, batch.eventTimes, batch.request, at: batch.at, shadow: true), ticket)
+            log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket)
         } catch {
             if error.code == .unavailable {
                 dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed)

@@ -106,7 +106,9 @@ private func catalog(_ views: [FeatureViewSpec], _ services: [FeatureServiceSpec
         // As a door parses them: instants as text, whole numbers for floats.
         let good = try table([("origin", .string, "LGA"), ("scheduled", .string, "2013-04-01T10:15:00Z"), ("distance", .int64, 1200)])
         #expect(try fill(good) == [0, 1, 10, 1])
-        #expect(plan.eventTimes(good) == [Timestamp("2013-04-01T10:15:00Z")!])
+        var matrix = [Float](repeating: 0, count: 4)
+        let times = try matrix.withUnsafeMutableBufferPointer { try plan.fill(good, into: $0) }
+        #expect(times == [Timestamp("2013-04-01T10:15:00Z")!])
         let unknown = try fill(try table([("origin", .string, "XXX"), ("scheduled", .int64, 0), ("distance", .float64, nil)]))
         #expect(unknown[0] == 0 && unknown[1].isNaN && unknown[2] == 0 && unknown[3].isNaN)
 

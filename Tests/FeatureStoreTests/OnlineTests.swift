@@ -50,7 +50,8 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
             rows: MachineEvent.table([MachineEvent(machine: "a", line: 1, time: at(99)), MachineEvent(machine: "a", line: 1, time: at(101))]))
         let request = try requests([("a", 1, at(0))]).selecting(["machine", "line"])
         #expect(try store.read(service: "s", request: request).column("n")[0] == 1)
-        #expect(try store.plan(service: "s", inputs: []).eventTimes(request) == nil)
+        var nothing: [Float] = []
+        #expect(try nothing.withUnsafeMutableBufferPointer { try store.plan(service: "s", inputs: []).fill(request, into: $0) } == nil)
     }
 
     @Test func expiredKeysAreDroppedAndOthersStay() throws {

@@ -9,7 +9,7 @@ struct ProgramStepTests {
     private func run(_ step: JSON, parameters: JSON = .object([]), folder: String? = nil) async throws -> (run: PipelineRun, folder: String) {
         let folder = try folder ?? temporaryFolder()
         let environment = ProgramEnvironment(projectFolder: folder) { caller in
-            ["KEEL_URL": "http://127.0.0.1:7070", "MLFLOW_TRACKING_URI": "http://127.0.0.1:7070", "WHO": caller.name]
+            ProgramAccess(variables: ["KEEL_URL": "http://127.0.0.1:7070", "MLFLOW_TRACKING_URI": "http://127.0.0.1:7070", "WHO": caller.name])
         }
         let service = service(try await openDatabase(folder), [ShellStep(environment: environment), PythonStep(environment: environment)], folder)
         var step = step

@@ -107,7 +107,7 @@ import Testing
         // And one whose file is cut off after it was stored.
         let digest = try await home.bundle(0.3, 0.7)
         let bundle = try await ModelBundle.read(digest, from: home.objects)
-        let path = try home.objects.localPath(key: FolderObjectStore.key(bundle.model))
+        let path = home.objects.path(of: bundle.model)
         try Data(whole.prefix(100)).write(to: URL(fileURLWithPath: path))
         let error = try await #require(throws: KeelError.self) {
             try await home.service.createRelease(endpoint: "delay", model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)
@@ -162,11 +162,11 @@ final class FlakyFeatures: OnlineFeatures {
     struct Plan: FeaturePlan {
         let fails: Bool
         var requestFields: [Field] { [Field("x", .float64)] }
-        func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) {
+        func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]? {
             if fails { throw KeelError(.internal, "the view is gone") }
             for (i, value) in (try request.column("x").doubles() ?? []).enumerated() { matrix[i] = Float(value) }
+            return nil
         }
-        func eventTimes(_ request: Table) -> [Timestamp]? { nil }
     }
     let failing = Flag()
     func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan { Plan(fails: failing.load()) }

@@ -23,6 +23,8 @@ public enum Action: String, Sendable, CaseIterable {
     case monitorsRead = "monitors.read"
     case ledgerRead = "ledger.read"
     case serverRead = "server.read"
+    /// Remove for good what is in the bin, and content that nothing refers to.
+    case storageCollect = "storage.collect"
     case tokensManage = "tokens.manage"
 }
 
@@ -32,7 +34,11 @@ public enum Permissions {
         .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead, .serverRead,
     ]
 
-    public static func actions(of persona: Persona) -> Set<Action> {
+    public static func actions(of persona: Persona) -> Set<Action> { table[persona] ?? [] }
+
+    private static let table = Dictionary(uniqueKeysWithValues: Persona.allCases.map { ($0, declared($0)) })
+
+    private static func declared(_ persona: Persona) -> Set<Action> {
         switch persona {
         case .owner: Set(Action.allCases)
         case .dataScientist: read.union([.datasetsIngest, .trackingWrite, .registryWrite, .pipelinesRun, .predict, .predictionsRead])
@@ -41,7 +47,7 @@ public enum Permissions {
                 .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
                 .predictionsRead, .labelsWrite, .ledgerRead,
             ])
-        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .tokensManage])
+        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .tokensManage, .storageCollect])
         case .riskOfficer: read.union([.predictionsRead, .ledgerRead])
         case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:

@@ -7,7 +7,8 @@ import Glibc
 /// RFC 8259, strict: no NaN, no comments, no trailing commas; invalid UTF-8 in a string is an error. The caller keeps the bytes alive.
 public struct JSONScanner {
     public let bytes: UnsafeBufferPointer<UInt8>
-    public private(set) var position = 0
+    public var position: Int { place }
+    @usableFromInline var place = 0
     private static let depthLimit = 128
 
     public init(_ bytes: UnsafeBufferPointer<UInt8>) { self.bytes = bytes }
@@ -17,10 +18,10 @@ public struct JSONScanner {
     /// An error at the current place.
     public func failure(_ message: String) -> KeelError { .invalid("\(message) at byte \(position)", hint: "the body must be valid JSON") }
 
-    @inline(__always) private mutating func skipSpace() {
-        while position < bytes.count {
-            let c = bytes[position]
-            if c == 32 || c == 10 || c == 13 || c == 9 { position += 1 } else { return }
+    @inlinable @inline(__always) mutating func skipSpace() {
+        while place < bytes.count {
+            let c = bytes[place]
+            if c == 32 || c == 10 || c == 13 || c == 9 { place += 1 } else { return }
         }
     }
 
@@ -41,7 +42,7 @@ public struct JSONScanner {
     @inline(__always) public mutating func take(_ character: UInt8) -> Bool {
         skipSpace()
         guard position < bytes.count, bytes[position] == character else { return false }
-        position += 1
+        place += 1
         return true
     }
 
@@ -143,7 +144,7 @@ public struct JSONScanner {
             guard i > exponentStart else { throw failure("malformed number") }
             exponent += sign * written
         }
-        position = i
+        place = i
         if integral, digits <= 18 || (digits == 19 && mantissa <= UInt64(Int64.max)), exponent == 0 {
             let value = Int64(mantissa)
             return (negative ? -Double(value) : Double(value), negative ? -value : value)
@@ -155,7 +156,7 @@ public struct JSONScanner {
         }
         let text = String(decoding: bytes[start..<i], as: UTF8.self)
         guard let value = Double(text), value.isFinite else {
-            position = start
+            place = start
             throw failure("a number beyond float64")
         }
         return (value, nil)
@@ -174,20 +175,20 @@ public struct JSONScanner {
         skipSpace()
         let count = word.utf8CodeUnitCount
         guard position + count <= bytes.count, let base = bytes.baseAddress, memcmp(base + position, word.utf8Start, count) == 0 else { return false }
-        position += count
+        place += count
         return true
     }
 
     public mutating func string() throws(KeelError) -> String {
         skipSpace()
         let (range, escaped) = try stringRange()
-        let raw = escaped ? try unescape(range) : Array(bytes[range])
-        guard let text = String(validating: raw, as: UTF8.self) else { throw failure("a string that is not valid UTF-8 ends") }
+        let text = escaped ? try unescape(range).withUnsafeBufferPointer { $0.utf8Text } : UnsafeBufferPointer(rebasing: bytes[range]).utf8Text
+        guard let text else { throw failure("a string that is not valid UTF-8 ends") }
         return text
     }
 
     /// Calls `body` with the string's UTF-8 bytes, without making a `String`. The bytes may be invalid UTF-8 when the input is.
-    public mutating func stringBytes<T>(_ body: (UnsafeBufferPointer<UInt8>) throws(KeelError) -> T) throws(KeelError) -> T {
+    @inlinable public mutating func stringBytes<T>(_ body: (UnsafeBufferPointer<UInt8>) throws(KeelError) -> T) throws(KeelError) -> T {
         skipSpace()
         let (range, escaped) = try stringRange()
         if !escaped { return try body(UnsafeBufferPointer(rebasing: bytes[range])) }
@@ -208,7 +209,7 @@ public struct JSONScanner {
         case .object:
             var members: [JSON.Member] = []
             try object { (scanner, key) throws(KeelError) in
-                guard let name = String(validating: key, as: UTF8.self) else { throw scanner.failure("a key that is not valid UTF-8 ends") }
+                guard let name = key.utf8Text else { throw scanner.failure("a key that is not valid UTF-8 ends") }
                 members.append(JSON.Member(name, try scanner.tree(depth: depth + 1)))
             }
             if members.count > 1, Set(members.map(\.key)).count != members.count { throw failure("an object with the same key twice ends") }
@@ -226,7 +227,7 @@ public struct JSONScanner {
         }
     }
 
-    private mutating func stringRange() throws(KeelError) -> (Range<Int>, escaped: Bool) {
+    @usableFromInline mutating func stringRange() throws(KeelError) -> (Range<Int>, escaped: Bool) {
         guard position < bytes.count, bytes[position] == UInt8(ascii: "\"") else { throw failure("expected a string") }
         var i = position + 1
         let start = i
@@ -234,14 +235,14 @@ public struct JSONScanner {
         while i < bytes.count {
             let c = bytes[i]
             if c == UInt8(ascii: "\"") {
-                position = i + 1
+                place = i + 1
                 return (start..<i, escaped)
             }
             if c == UInt8(ascii: "\\") {
                 escaped = true
                 i += 2
             } else if c < 32 {
-                position = i
+                place = i
                 throw failure("a control character inside a string")
             } else {
                 i += 1
@@ -250,7 +251,7 @@ public struct JSONScanner {
         throw failure("a string without its end begins")
     }
 
-    private func unescape(_ range: Range<Int>) throws(KeelError) -> [UInt8] {
+    @usableFromInline func unescape(_ range: Range<Int>) throws(KeelError) -> [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(range.count)
         var i = range.lowerBound
@@ -300,6 +301,26 @@ public struct JSONScanner {
 private let powersOfTen: [Double] = [
     1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 ]
+
+extension UnsafeBufferPointer<UInt8> {
+    /// Whether every byte is ASCII.
+    @inlinable public var isASCII: Bool {
+        let raw = UnsafeRawBufferPointer(self)
+        var (seen, i): (UInt64, Int) = (0, 0)
+        while i + 8 <= count {
+            seen |= raw.loadUnaligned(fromByteOffset: i, as: UInt64.self)
+            i += 8
+        }
+        while i < count {
+            seen |= UInt64(self[i])
+            i += 1
+        }
+        return seen & 0x8080_8080_8080_8080 == 0
+    }
+
+    /// The text whose UTF-8 these bytes are; nil when they are not valid.
+    public var utf8Text: String? { isASCII ? String(decoding: self, as: UTF8.self) : String(validating: self, as: UTF8.self) }
+}
 
 /// Compares raw key bytes with a literal, without making a `String`.
 @inlinable public func == (key: UnsafeBufferPointer<UInt8>, word: StaticString) -> Bool {

@@ -18,7 +18,11 @@ public struct TextBuffer: Sendable, Hashable {
         bytes.append(contentsOf: text.utf8)
         offsets.append(bytes.count)
     }
-    public mutating func append(_ part: some Collection<UInt8>) {
+    public mutating func append(_ part: UnsafeBufferPointer<UInt8>) {
+        bytes.append(contentsOf: part)
+        offsets.append(bytes.count)
+    }
+    public mutating func append(_ part: ArraySlice<UInt8>) {
         bytes.append(contentsOf: part)
         offsets.append(bytes.count)
     }
@@ -151,7 +155,7 @@ public struct Column: Sendable, Hashable {
             v.append(value.number ?? .nan)
             buffer = .float64(v)
         case .text(var v):
-            if case .string(let x) = value { v.append(x) } else if case .bytes(let x) = value { v.append(x) }
+            if case .string(let x) = value { v.append(x) } else if case .bytes(let x) = value { v.append(x[...]) }
             buffer = .text(v)
         case .list: break
         }
@@ -192,7 +196,7 @@ public struct Column: Sendable, Hashable {
             v.append(.nan)
             buffer = .float64(v)
         case .text(var v):
-            v.append([])
+            v.append("")
             buffer = .text(v)
         case .list: break
         }

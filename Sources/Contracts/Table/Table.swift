@@ -9,7 +9,7 @@ public struct Table: Sendable, Hashable {
         names = pairs.map(\.name)
         columns = pairs.map(\.column)
         rowCount = columns.first?.count ?? 0
-        guard Set(names).count == names.count else { throw .invalid("a table has two columns of one name: \(names.joined(separator: ", "))") }
+        guard !names.hasRepetition else { throw .invalid("a table has two columns of one name: \(names.joined(separator: ", "))") }
         for (name, column) in pairs where column.count != rowCount {
             throw .invalid("column '\(name)' has \(column.count) rows, the table \(rowCount)")
         }
@@ -63,5 +63,14 @@ public struct Table: Sendable, Hashable {
         var pairs = Array(zip(names, columns)).map { (name: $0.0, column: $0.1) }
         if let i = index(of: name) { pairs[i].column = column } else { pairs.append((name, column)) }
         return try Table(pairs)
+    }
+}
+
+extension [String] {
+    /// Whether a text is there twice; few are compared one by one, without hashing.
+    fileprivate var hasRepetition: Bool {
+        guard count <= 16 else { return Set(self).count != count }
+        for i in indices { for j in 0..<i where self[i] == self[j] { return true } }
+        return false
     }
 }

@@ -170,11 +170,11 @@ public struct InferRequest: Sendable {
                 let missing = try scanner.null()
                 mark(!missing, at: values.count)
                 if missing {
-                    values.append([])
+                    values.append("")
                 } else {
                     try scanner.stringBytes { (text) throws(KeelError) in
                         guard text.count <= 1 << 20 else { throw .invalid("a text of \(text.count) bytes", hint: "texts are limited to 1 MiB") }
-                        guard String(validating: text, as: UTF8.self) != nil else { throw .invalid("value \(values.count) is not valid UTF-8") }
+                        guard text.isASCII || String(validating: text, as: UTF8.self) != nil else { throw .invalid("value \(values.count) is not valid UTF-8") }
                         values.append(text)
                     }
                 }

@@ -113,16 +113,14 @@ extension TrackingService {
     public func artifactDigests(_ paths: [String], _ grant: Grant) async throws -> [(bytes: Int64, digest: Digest)?] {
         try grant.require(.trackingRead)
         try checkImport("-", paths.count)
-        var out: [(bytes: Int64, digest: Digest)?] = []
-        for path in paths {
-            do {
-                let bytes = try await artifactSize(path: path, grant)
-                var hasher = Digest.Hasher()
-                try await readArtifact(path: path, grant) { hasher.update($0) }
-                out.append((bytes, hasher.finish()))
-            } catch let error as KeelError where error.code == .notFound { out.append(nil) }
+        return try await database.read { db in
+            try paths.map { path in
+                do {
+                    let object = try ArtifactStore.file(db, try ArtifactPath(path))
+                    return (object.bytes, object.digest)
+                } catch let error as KeelError where error.code == .notFound || error.code == .invalidArgument { return nil }
+            }
         }
-        return out
     }
 
     /// Notes that the artifacts of an import have arrived.

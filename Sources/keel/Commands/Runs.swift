@@ -28,7 +28,7 @@ struct Runs: AsyncParsableCommand {
                 let columns = chosen ?? RunColumns.telling(runs)
                 let isMixed = Set(runs.map(\.experiment)).count > 1
                 Terminal.table(
-                    ["run", "name"] + (isMixed ? ["experiment"] : []) + ["status", "started", "duration", "user"] + columns.map(\.text),
+                    ["run", "name"] + (isMixed ? ["experiment"] : []) + ["status", "started", "duration", "user"], keys: columns.map(\.text),
                     runs.map { run in
                         [String(run.id.prefix(10)), short(run.name)] + (isMixed ? [short(run.experiment)] : [])
                             + [run.info.cell("status").lowercased(), RunText.time(run.started), run.duration, run.info.cell("user_id")]

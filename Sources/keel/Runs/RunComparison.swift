@@ -69,7 +69,7 @@ struct RunComparison {
         for (title, part) in [("Different", rows.filter(\.differs)), ("The same", rows.filter { !$0.differs })] where !part.isEmpty {
             Terminal.print(title)
             Terminal.table(
-                [""] + names,
+                [""], keys: names,
                 part.map { row in
                     [row.column.text] + row.cells.enumerated().map { i, cell in RunText.oneLine(cell, 40) + (row.best.contains(i) ? " *" : "") }
                 })

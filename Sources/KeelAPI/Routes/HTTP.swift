@@ -32,7 +32,12 @@ extension Request {
         KeelError(.payloadTooLarge, "the body is larger than \(bytesMax) bytes", hint: "send it in parts")
     }
 
-    func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init) }
+    func query(_ name: String) -> String? { queries(name).first }
+
+    /// The values of a parameter that may be repeated. Forms write a space as `+`.
+    func queries(_ name: String) -> [String] {
+        URI("/?" + (uri.query ?? "").replacing("+", with: "%20")).queryParameters.filter { $0.key == name }.map { String($0.value) }
+    }
 
     func instant(_ name: String) throws(KeelError) -> Timestamp? {
         guard let text = query(name) else { return nil }

@@ -80,7 +80,7 @@ extension TrackingService {
 
     public func logLoggedModelParams(id: String, _ params: [KeyValue], _ grant: Grant) async throws {
         _ = try await change(id, grant) { tx in
-            for param in params { try LoggedModelStore.set(tx, param, kind: "param", on: id) }
+            for param in params { try LoggedModelStore.add(tx, param: param, to: id) }
         }
     }
 

@@ -22,19 +22,16 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         ["model": TrackingWire.loggedModel(try await tracking.loggedModel(id: request.text("model_id"), grant))]
     }
     routes.patch("logged-models/{model_id}", .trackingWrite) { request, grant in
-        guard let status = try request.word("status", LoggedModelStatus.self) else {
-            throw KeelError.invalid("Missing value for required parameter 'status'.")
-        }
-        return [
-            "model": TrackingWire.loggedModel(try await tracking.finalizeLoggedModel(id: request.text("model_id"), status: status, grant))
-        ]
+        let model = try await tracking.finalizeLoggedModel(
+            id: request.text("model_id"), status: request.requiredWord("status", LoggedModelStatus.self), grant)
+        return ["model": TrackingWire.loggedModel(model)]
     }
     routes.delete("logged-models/{model_id}", .trackingWrite) { request, grant in
         try await tracking.deleteLoggedModel(id: request.text("model_id"), grant)
         return .object([])
     }
     routes.get("logged-models/{model_id}/artifacts/directories", .trackingRead) { request, grant in
-        let path = try request.optionalText("artifact_directory_path") ?? request.optionalText("path")
+        let path = try ArtifactWire.path(request.optionalText("artifact_directory_path") ?? request.optionalText("path") ?? "")
         let (root, files) = try await tracking.listArtifacts(loggedModelID: request.text("model_id"), path: path, grant)
         return object([("root_uri", .string(root)), ("files", list(files.map(TrackingWire.artifact)))])
     }

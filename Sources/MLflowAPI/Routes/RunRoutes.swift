@@ -21,7 +21,7 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return object([("metrics", list(page.items.map(TrackingWire.metric))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("artifacts/list", .trackingRead) { request, grant in
-        let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: request.optionalText("path"), grant)
+        let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: ArtifactWire.path(request.optionalText("path") ?? ""), grant)
         return object([("root_uri", .string(root)), ("files", list(files.map(TrackingWire.artifact)))])
     }
 }

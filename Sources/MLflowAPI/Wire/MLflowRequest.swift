@@ -7,6 +7,8 @@ struct MLflowRequest {
     var bodyBytes = 0
     /// Whether they come from a query, where a list of one looks like a text.
     private var isQuery = false
+    /// Where these fields stand in the request, with a dot at its end: `metrics[0].`; empty at the top.
+    var path = ""
 
     init(body: [UInt8]) throws(KeelError) {
         bodyBytes = body.count
@@ -22,7 +24,7 @@ struct MLflowRequest {
         fields = json
     }
 
-    init(fields: JSON, bodyBytes: Int = 0) { (self.fields, self.bodyBytes) = (fields, bodyBytes) }
+    init(fields: JSON, bodyBytes: Int = 0, path: String = "") { (self.fields, self.bodyBytes, self.path) = (fields, bodyBytes, path) }
 
     /// A key that is repeated in a query is a list.
     init(query: some Sequence<(key: String, value: String)>) {
@@ -50,7 +52,10 @@ struct MLflowRequest {
     func optionalText(_ name: String) throws(KeelError) -> String? {
         switch field(name) {
         case nil: return nil
-        case .string(let text): return text
+        case .string(let text):
+            // Not every database keeps texts with a NUL whole.
+            guard !text.utf8.contains(0) else { throw wrong(name, .string(text)) }
+            return text
         case let other?: throw wrong(name, other)
         }
     }
@@ -98,7 +103,10 @@ struct MLflowRequest {
         switch field(name) {
         case nil: throw missing(name)
         case .string(let text):
-            guard let number = Double(text) else { throw wrong(name, .string(text)) }
+            // Swift reads hexadecimal numbers too.
+            guard !text.utf8.contains(where: { $0 == UInt8(ascii: "x") || $0 == UInt8(ascii: "X") }), let number = Double(text) else {
+                throw wrong(name, .string(text))
+            }
             return number
         case let other?:
             guard let number = other.number else { throw wrong(name, other) }
@@ -142,9 +150,9 @@ struct MLflowRequest {
         guard let value = field(name) else { return [] }
         guard let items = value.array else { throw wrong(name, value) }
         var out: [MLflowRequest] = []
-        for item in items {
+        for (i, item) in items.enumerated() {
             guard item.members != nil else { throw wrong(name, value) }
-            out.append(MLflowRequest(fields: item))
+            out.append(MLflowRequest(fields: item, path: "\(path)\(name)[\(i)]."))
         }
         return out
     }
@@ -152,7 +160,7 @@ struct MLflowRequest {
     func object(_ name: String) throws(KeelError) -> MLflowRequest {
         guard let value = field(name) else { throw missing(name) }
         guard value.members != nil else { throw wrong(name, value) }
-        return MLflowRequest(fields: value)
+        return MLflowRequest(fields: value, path: "\(path)\(name).")
     }
 
     func word<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T? where T.RawValue == String {
@@ -164,8 +172,13 @@ struct MLflowRequest {
         return word
     }
 
+    func requiredWord<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T where T.RawValue == String {
+        guard let word = try word(name, type) else { throw missing(name) }
+        return word
+    }
+
     private func missing(_ name: String) -> KeelError {
-        .invalid("Missing value for required parameter '\(name)'. See the API docs for more information about request parameters.")
+        .invalid("Missing value for required parameter '\(path)\(name)'. See the API docs for more information about request parameters.")
     }
 
     private func wrong(_ name: String, _ value: JSON) -> KeelError {
@@ -180,7 +193,7 @@ struct MLflowRequest {
             case .object: "dict"
             }
         return .invalid(
-            "Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied:  Hint: Value was of type '\(type)'. See the API docs for more information about request parameters."
+            "Invalid value \(value.text.prefix(200)) for parameter '\(path)\(name)' supplied:  Hint: Value was of type '\(type)'. See the API docs for more information about request parameters."
         )
     }
 }

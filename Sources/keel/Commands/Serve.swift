@@ -29,6 +29,8 @@ struct Serve: AsyncParsableCommand {
         let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
         var logger = Logger(label: "keel") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        // A file that may not grow any more is an error of whoever writes it, not the end of the process.
+        signal(SIGXFSZ, SIG_IGN)
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
     }

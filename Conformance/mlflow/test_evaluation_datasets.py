@@ -44,7 +44,7 @@ def life_of_a_dataset(url):
     said.append([d.name for d in datasets.search_datasets(experiment_ids=[other], filter_string="name = 'questions' AND tags.team = 'ops'")])
     said.append([d.name for d in datasets.search_datasets(experiment_ids=[other], filter_string="name LIKE 'x%'")])
     datasets.remove_dataset_from_experiments(made.dataset_id, [other])
-    said.append(datasets.search_datasets(experiment_ids=[other]).to_list())
+    said.append(list(datasets.search_datasets(experiment_ids=[other])))
     datasets.set_dataset_tags(made.dataset_id, {"stage": "two", "team": "data"})
     datasets.delete_dataset_tag(made.dataset_id, "stage")
     said.append(datasets.get_dataset(dataset_id=made.dataset_id).tags)

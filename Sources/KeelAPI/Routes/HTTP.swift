@@ -36,7 +36,11 @@ extension Request {
 
     /// The values of a parameter that may be repeated. Forms write a space as `+`.
     func queries(_ name: String) -> [String] {
-        URI("/?" + (uri.query ?? "").replacing("+", with: "%20")).queryParameters.filter { $0.key == name }.map { String($0.value) }
+        (uri.query ?? "").split(separator: "&").compactMap { part in
+            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard percentDecoded(sides[0], plusIsSpace: true) == name else { return nil }
+            return sides.count == 2 ? percentDecoded(sides[1], plusIsSpace: true) : ""
+        }
     }
 
     func instant(_ name: String) throws(KeelError) -> Timestamp? {

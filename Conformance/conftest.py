@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 
 import pytest
 import requests
@@ -143,3 +144,29 @@ def mlflow_reference():
     server = MLflowServer().start()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def tracking(url):
+    """MLflow's client speaks to the shared Keel; no run stays open behind a test."""
+    import mlflow
+    mlflow.set_tracking_uri(url)
+    mlflow.set_registry_uri(url)
+    yield mlflow
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+@pytest.fixture
+def client(tracking, url):
+    return tracking.MlflowClient(url, url)
+
+
+@pytest.fixture
+def experiment(tracking):
+    return tracking.set_experiment("conformance-" + uuid.uuid4().hex)
+
+
+@pytest.fixture
+def model_name(tracking):
+    return "conformance-" + uuid.uuid4().hex

@@ -6,7 +6,7 @@ import time
 import requests
 
 import project
-from servers import Keel
+from conftest import Keel
 
 ROUNDS = 6
 

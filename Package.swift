@@ -28,7 +28,8 @@ let package = Package(
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"]),
         // storage
-        .target(name: "Storage", dependencies: ["Contracts", .product(name: "GRDB", package: "GRDB.swift")]),
+        .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
+        .target(name: "Storage", dependencies: ["Contracts", "CPostgres", .product(name: "GRDB", package: "GRDB.swift")]),
         // domain: rooms never import each other
         .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
         .target(name: "DataEstate", dependencies: ["Contracts", "Engines", "Storage"]),
@@ -73,10 +74,12 @@ let package = Package(
                 "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
+        .target(name: "Plotting", dependencies: ["Contracts", "Engines"]),
+        .target(name: "MLflowImport", dependencies: ["Contracts", "Storage", "Tracking", "Registry", "KeelClient"]),
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "Yams",
+                "Contracts", "Engines", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -102,6 +105,7 @@ let package = Package(
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI"]),
+        .testTarget(name: "PlottingTests", dependencies: ["Plotting"]),
         .testTarget(name: "ArchitectureTests"),
     ],
     swiftLanguageModes: [.v6]

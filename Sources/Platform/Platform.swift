@@ -51,6 +51,7 @@ public final class Platform: Sendable {
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations + RegistryTables.migrations
+                + TrackingTables.importMigrations + RegistryTables.importMigrations
                 + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)

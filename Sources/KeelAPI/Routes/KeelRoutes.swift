@@ -12,6 +12,7 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     addRunRoutes(to: api, platform.tracking)
     addModelRoutes(to: api, platform.registry)
     addServingRoutes(to: api, platform)
+    addImportRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
     router.get("/metrics") { _, context -> Response in
         _ = try await context.authorize(.serverRead)

@@ -10,10 +10,8 @@ import tempfile
 import time
 import uuid
 
-import mlflow
 import pytest
 import requests
-from mlflow import MlflowClient
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEEL = pathlib.Path(os.environ.get("KEEL_BINARY", ROOT / ".build" / "release" / "keel"))
@@ -148,27 +146,27 @@ def mlflow_reference():
     server.stop()
 
 
-# What every test of MLflow's client uses.
-
-@pytest.fixture(autouse=True)
-def mlflow_client(url):
-    mlflow.set_tracking_uri(os.environ["KEEL_URL"])
-    mlflow.set_registry_uri(os.environ["KEEL_URL"])
-    yield
+@pytest.fixture
+def tracking(url):
+    """MLflow's client speaks to the shared Keel; no run stays open behind a test."""
+    import mlflow
+    mlflow.set_tracking_uri(url)
+    mlflow.set_registry_uri(url)
+    yield mlflow
     while mlflow.active_run():
         mlflow.end_run()
 
 
 @pytest.fixture
-def client():
-    return MlflowClient(os.environ["KEEL_URL"], os.environ["KEEL_URL"])
+def client(tracking, url):
+    return tracking.MlflowClient(url, url)
 
 
 @pytest.fixture
-def experiment():
-    return mlflow.set_experiment("conformance-" + uuid.uuid4().hex)
+def experiment(tracking):
+    return tracking.set_experiment("conformance-" + uuid.uuid4().hex)
 
 
 @pytest.fixture
-def model_name():
+def model_name(tracking):
     return "conformance-" + uuid.uuid4().hex

@@ -32,7 +32,7 @@ public struct TrackingService: Sendable {
     ) async throws -> String {
         try grant.require(.trackingWrite)
         guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
-        try TrackingLimits.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         if artifactLocation?.hasPrefix("runs:") == true {
             throw KeelError.invalid("Artifact location cannot be a runs:/ URI. Given: '\(artifactLocation ?? "")'")
         }
@@ -109,7 +109,7 @@ public struct TrackingService: Sendable {
     public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
-        try TrackingLimits.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
             guard experiment.lifecycle == .active else { throw KeelError(.failedPrecondition, "Cannot rename a non-active experiment.") }
@@ -126,10 +126,7 @@ public struct TrackingService: Sendable {
         try grant.require(.trackingWrite)
         try check(experimentTag: tag)
         try await database.write { tx in
-            let experiment = try ExperimentStore.find(tx, id: id)
-            guard experiment.lifecycle == .active else {
-                throw KeelError.invalid("The experiment \(id) must be in the 'active' state. Current state is deleted.")
-            }
+            try requireActive(try ExperimentStore.find(tx, id: id))
             try ExperimentStore.set(tx, tag, on: id)
             try tx.record("experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
         }
@@ -138,7 +135,7 @@ public struct TrackingService: Sendable {
     public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
-            _ = try ExperimentStore.find(tx, id: id)
+            try requireActive(try ExperimentStore.find(tx, id: id))
             guard try ExperimentStore.removeTag(tx, key: key, from: id) else {
                 throw KeelError.notFound("No tag with name: \(key) in experiment with id \(id)")
             }
@@ -146,8 +143,14 @@ public struct TrackingService: Sendable {
         }
     }
 
+    func requireActive(_ experiment: Experiment) throws(KeelError) {
+        guard experiment.lifecycle == .active else {
+            throw .invalid("The experiment \(experiment.id) must be in the 'active' state. Current state is deleted.")
+        }
+    }
+
     private func check(experimentTag tag: KeyValue) throws {
-        try TrackingLimits.check(key: tag.key)
-        try TrackingLimits.check(length: tag.value, of: "value", atMost: TrackingLimits.experimentTagCharactersMax)
+        try EntityName.check(tag.key)
+        try EntityName.check(length: tag.value, of: "value", atMost: TrackingLimits.experimentTagCharactersMax)
     }
 }

@@ -12,7 +12,7 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
                 experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"),
                 view: request.word("run_view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
                 pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token")), grant)
-        return object([("runs", list(page.items.map(TrackingWire.run))), ("next_page_token", page.nextToken.map(JSON.string))])
+        return object([("runs", list(page.items.map { TrackingWire.run($0) })), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("metrics/get-history", .trackingRead) { request, grant in
         let page = try await tracking.metricHistory(
@@ -32,7 +32,7 @@ private func addRunLifeRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
             experimentID: request.optionalText("experiment_id") ?? "0", name: request.optionalText("run_name"),
             userID: request.optionalText("user_id"),
             startedAt: request.optionalTime("start_time"), tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
-        return ["run": TrackingWire.run(run)]
+        return ["run": TrackingWire.run(run, isNew: true)]
     }
     routes.get("runs/get", .trackingRead) { request, grant in ["run": TrackingWire.run(try await tracking.run(id: request.runID(), grant))]
     }

@@ -102,6 +102,7 @@ let package = Package(
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
+        .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI"]),
         .testTarget(name: "ArchitectureTests"),

@@ -70,6 +70,22 @@ CONVERSATION = [
     ("POST", "registered-models/alias", dict(name="{}", alias="other", version="9")),
     ("GET", "registered-models/alias", dict(name="{}", alias="champion")),
     ("GET", "registered-models/alias", dict(name="{}", alias="nobody")),
+    ("POST", "registered-models/get-latest-versions", dict(name="{}")),
+    ("GET", "model-versions/get", dict(name="{}", version="2")),
+    ("GET", "model-versions/get", dict(name="{}", version="x")),
+    ("GET", "registered-models/search", dict(filter="name='{}'")),
+    ("GET", "registered-models/search", dict(filter="nonsense")),
+    ("GET", "registered-models/search", dict(filter="name LIKE '{}%'", order_by="name DESC", max_results=5)),
+    ("GET", "registered-models/search", dict(max_results=100000)),
+    ("POST", "model-versions/create", dict(name="{}", source="models:/{}/99")),
+    ("POST", "model-versions/create", dict(name="{}", source="models:/{}@champion")),
+    ("POST", "model-versions/create", dict(name="{}", source="http://h/api/2.0/mlflow-artifacts/artifacts/1/x")),
+    ("POST", "model-versions/create", dict(name="{}", source="s3://b/m", tags=[{"key": "", "value": "1"}])),
+    ("POST", "model-versions/create", dict(name="{}", source="s3://b/%00")),
+    ("POST", "model-versions/create", dict(name="{}", source="s3://b/m", tags=[{"key": "mlflow.prompt.is_prompt", "value": "true"}])),
+    ("POST", "registered-models/set-tag", dict(name="{}", key="k" * 300, value="1")),
+    ("POST", "registered-models/set-tag", dict(name="{}-nobody", key="k", value="1")),
+    ("POST", "model-versions/set-tag", dict(name="{}", version="9", key="k", value="1")),
     ("POST", "registered-models/set-tag", dict(name="{}", key="t", value="1")),
     ("POST", "registered-models/set-tag", dict(name="{}", value="1")),
     ("DELETE", "registered-models/delete-tag", dict(name="{}", key="t")),
@@ -102,6 +118,8 @@ def test_the_same_conversation_with_both_servers(shared_keel, mlflow_reference):
     differences = []
     for method, path, fields in CONVERSATION:
         ours, theirs = (ask(server.url, method, path, **fill(fields)) for server in (shared_keel, mlflow_reference))
+        if theirs == (500, theirs[1]) and ours[0] == 400 and ours[1]["message"] == theirs[1]["message"]:
+            continue  # MLflow blames itself for a request that is wrong; the words are the same.
         if ours[0] != theirs[0] or ours[1].get("error_code") != theirs[1].get("error_code"):
             differences.append((path, fields, ours, theirs))
         elif ours[0] == 200 and stable(ours[1]) != stable(theirs[1]):

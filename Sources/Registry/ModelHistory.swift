@@ -14,7 +14,7 @@ extension RegistryService {
         try grant.require(.registryRead)
         try RegistryRules.check(modelName: name)
         return try await database.read { db in
-            var (subject, seq) = (name, before ?? .max)
+            var (subject, seq) = try (RegistryService.name(db, of: name, before: before), before ?? .max)
             var (found, read): ([LedgerEvent], Int) = ([], 0)
             // A page reads a bounded part of the ledger, also when few of its events are of the version.
             while found.count < limit, read < 10_000 {
@@ -36,6 +36,18 @@ extension RegistryService {
             }
             return (found, seq)
         }
+    }
+
+    /// The name that a model had just before an event; it may have been renamed since, more than once.
+    private static func name(_ db: some Querying, of name: String, before seq: Int64?) throws -> String {
+        guard let seq else { return name }
+        var (name, upper) = (name, Int64.max)
+        while let renamed = try db.ledgerEvents(after: seq - 1, kind: "model.renamed", subject: "Model/\(name)").last(where: { $0.seq < upper }),
+            let old = renamed.data["before"]?.string
+        {
+            (name, upper) = (old, renamed.seq)
+        }
+        return name
     }
 
     private static func concerns(_ version: Int?, _ event: LedgerEvent) -> Bool {

@@ -18,10 +18,9 @@ extension RegistryService {
             }
             return ModelSource(source: source, location: source, runID: runID, modelID: modelID)
         }
-        if source.hasPrefix("models:/"), !source.hasPrefix("models:/m-") {
-            return try await copied(source, runID: runID, modelID: modelID)
-        }
-        let logged = source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : modelID
+        let named = SourceRules.loggedModel(source)
+        if source.hasPrefix("models:/"), named == nil { return try await copied(source, runID: runID, modelID: modelID) }
+        let logged = named ?? modelID
         try SourceRules.checkPath(source, needing: modelID == nil ? "run" : "model")
         if let logged, let loggedModels {
             guard let found = try await loggedModels.loggedModel(logged) else { throw SourceRules.mismatch(source, "model_id") }
@@ -72,6 +71,13 @@ enum SourceRules {
     static func mismatch(_ source: String, _ parameter: String) -> KeelError {
         .invalid(
             "Invalid model version source: '\(source.prefix(500))'. The \(parameter) request parameter must identify the resource that contains the source.")
+    }
+
+    /// The id in `models:/m-…`; `models:/m-team/3` is a version of a model whose name begins so.
+    static func loggedModel(_ source: String) -> String? {
+        guard source.hasPrefix("models:/m-") else { return nil }
+        let id = source.dropFirst("models:/".count)
+        return id.contains("/") || id.contains("@") ? nil : String(id)
     }
 
     /// Refuses paths of the server's own disk, and paths that climb, however often they are escaped.

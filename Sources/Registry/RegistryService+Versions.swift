@@ -85,7 +85,7 @@ extension RegistryService {
     {
         if archivingOthers, stage != .staging, stage != .production {
             throw KeelError.invalid(
-                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are Staging, Production"
+                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are ['Staging', 'Production']"
             )
         }
         return try await change(name, version, grant) { tx, before in

@@ -248,7 +248,7 @@ def test_what_a_version_is_comes_from_its_file(client, shared_keel):
         ("a", "float64"), ("b", "int64"), ("c", "string"), ("d", "bool"), ("e", "timestamp")]
     assert version["signature"]["outputs"] == [{"name": "output", "type": "tensor<float64, -1x2>"}]
     assert version["file"]["flavors"] == ["python_function"] and version["file"]["input_example"]
-    assert (version["run"], version["model"]) == (run.info.run_id, info.model_id)
+    assert (version["run"], version["logged_model"]) == (run.info.run_id, info.model_id)
     assert version["file"]["bytes"] > 0 and version["file"]["uuid"] == info.model_uuid and version["file"]["problem"] is None
 
 

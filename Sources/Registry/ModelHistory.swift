@@ -80,6 +80,8 @@ public struct PastModel: Sendable, Hashable {
     /// Alias → version.
     public var aliases: [String: Int] = [:]
     public let createdAt: Timestamp
+    /// When something of it last changed.
+    public var updatedAt: Timestamp
 }
 
 /// Folds events, oldest first, into what was.
@@ -90,13 +92,13 @@ struct PastModels {
         guard event.subject.hasPrefix("Model/") else { return }
         let (name, data) = (String(event.subject.dropFirst("Model/".count)), event.data)
         if event.kind == "model.created" {
-            var model = PastModel(name: name, description: data["description"]?.string ?? "", createdAt: event.at)
+            var model = PastModel(name: name, description: data["description"]?.string ?? "", createdAt: event.at, updatedAt: event.at)
             for tag in data["tags"]?.members ?? [] { model.tags[tag.key] = tag.value.string }
             models[name] = model
             return
         }
         if event.kind == "model.renamed", let old = data["before"]?.string, var model = models.removeValue(forKey: old) {
-            model.name = name
+            (model.name, model.updatedAt) = (name, event.at)
             models[name] = model
             return
         }
@@ -118,6 +120,7 @@ struct PastModels {
         case "model.alias.removed": if let alias = data["alias"]?.string { model.aliases[alias] = nil }
         default: break
         }
+        model.updatedAt = event.at
         models[name] = model
     }
 }

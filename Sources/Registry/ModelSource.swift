@@ -50,10 +50,11 @@ extension RegistryService {
     private func copied(_ source: String, runID: String?, modelID: String?) async throws -> ModelSource {
         guard let reference = ModelReference(source) else { throw SourceRules.mismatch(source, "model_id") }
         let (version, isPrompt) = try await database.read { db in
-            (try reference.resolve(on: db), try RegistryStore.isPrompt(db, reference.name))
-        }
-        guard let version else {
-            throw KeelError.notFound("Unable to fetch model from model URI source artifact location '\(source.prefix(500))'.")
+            _ = try RegistryStore.model(db, reference.name)
+            let isPrompt = try RegistryStore.isPrompt(db, reference.name)
+            if case .version(let number) = reference.target { return (try RegistryStore.version(db, reference.name, number), isPrompt) }
+            guard let found = try reference.resolve(on: db) else { throw KeelError.notFound("No model version is at '\(source.prefix(500))'") }
+            return (found, isPrompt)
         }
         guard !isPrompt else {
             throw KeelError.invalid("Invalid model version source: '\(source)'. Prompt versions cannot be used as model version sources.")

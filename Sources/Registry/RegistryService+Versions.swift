@@ -131,7 +131,7 @@ extension RegistryService {
 
     public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
-        try EntityName.check(key)
+        try EntityName.check(key, atMost: .max)
         _ = try await change(name, version, grant) { tx, found in
             try tx.execute(
                 "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
@@ -170,9 +170,9 @@ extension RegistryService {
         -> Int?
     {
         try grant.require(.registryWrite)
-        try RegistryRules.check(alias: alias)
+        try RegistryRules.check(modelName: name)
+        try RegistryRules.check(newAlias: alias)
         return try await database.write { tx in
-            _ = try RegistryStore.model(tx, name)
             _ = try RegistryStore.version(tx, name, version)
             let previous = try RegistryStore.alias(tx, name, alias)
             let holds =
@@ -199,6 +199,7 @@ extension RegistryService {
     /// Removing an alias that is not there is no error, as in MLflow.
     public func deleteAlias(model name: String, alias: String, _ grant: Grant) async throws {
         try grant.require(.registryWrite)
+        try RegistryRules.check(modelName: name)
         try RegistryRules.check(alias: alias)
         try await database.write { tx in
             _ = try RegistryStore.model(tx, name)
@@ -210,11 +211,20 @@ extension RegistryService {
         }
     }
 
+    /// The version that an alias stands at; `latest` is the newest one.
     /// - Throws: `invalidArgument` when there is no such alias, as MLflow has it.
     public func version(model name: String, alias: String, _ grant: Grant) async throws -> ModelVersion {
         try grant.require(.registryRead)
+        try RegistryRules.check(modelName: name)
+        try RegistryRules.check(alias: alias)
         return try await database.read { db in
             _ = try RegistryStore.model(db, name)
+            if alias.lowercased() == "latest" {
+                guard let latest = try RegistryStore.latestVersions(db, name).last else {
+                    throw KeelError.notFound("Latest version not found for model \(name).")
+                }
+                return latest
+            }
             guard let version = try RegistryStore.alias(db, name, alias) else {
                 throw KeelError.invalid("Registered model alias \(alias) not found.")
             }

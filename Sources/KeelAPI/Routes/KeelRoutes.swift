@@ -8,9 +8,12 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     addGovernanceRoutes(to: api, platform)
     addDataRoutes(to: api, platform)
     addPipelineRoutes(to: api, platform)
+    addTrackingRoutes(to: api, platform.tracking)
+    addRunRoutes(to: api, platform.tracking)
+    addModelRoutes(to: api, platform)
+    addWebhookRoutes(to: api, platform.webhooks)
     addServingRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
-    addModelRoutes(to: api, platform)
     router.get("/metrics") { _, context -> Response in
         _ = try await context.authorize(.serverRead)
         let text = try await platform.metrics()

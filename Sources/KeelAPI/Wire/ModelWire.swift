@@ -4,29 +4,6 @@ import Storage
 
 /// Models, their changes and webhooks in Keel's JSON.
 enum ModelWire {
-    private static func tags(_ tags: [ModelTag]) -> JSON { .object(tags.map { JSON.Member($0.key, .string($0.value)) }) }
-
-    static func model(_ model: RegisteredModel) -> JSON {
-        [
-            "name": .string(model.name), "description": .string(model.description), "tags": tags(model.tags),
-            "aliases": .object(model.aliases.map { JSON.Member($0.alias, .int(Int64($0.version))) }),
-            "latest": .array(model.latest.map { ["version": .int(Int64($0.version)), "stage": .string($0.stage.rawValue)] }),
-            "created": .string(model.createdAt.description), "updated": .string(model.updatedAt.description),
-        ]
-    }
-
-    static func version(_ version: ModelVersion) -> JSON {
-        func text(_ value: String?) -> JSON { value.map(JSON.string) ?? .null }
-        return [
-            "name": .string(version.name), "version": .int(Int64(version.version)), "stage": .string(version.stage.rawValue),
-            "aliases": .array(version.aliases.map(JSON.string)), "description": .string(version.description), "tags": tags(version.tags),
-            "source": .string(version.source), "location": .string(version.storageLocation), "run": text(version.runID),
-            "run_link": text(version.runLink), "model": text(version.modelID), "by": .string(version.userID),
-            "created": .string(version.createdAt.description), "updated": .string(version.updatedAt.description),
-            "signature": version.facts?.signature?.json ?? .null, "file": version.facts?.json ?? .null,
-        ]
-    }
-
     static func past(_ model: PastModel) -> JSON {
         [
             "name": .string(model.name), "description": .string(model.description),
@@ -34,7 +11,7 @@ enum ModelWire {
             "versions": .array(
                 model.versions.sorted { $0.key < $1.key }.map { ["version": .int(Int64($0.key)), "stage": .string($0.value)] }),
             "aliases": .object(model.aliases.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .int(Int64($0.value))) }),
-            "created": .string(model.createdAt.description),
+            "created_at": .string(model.createdAt.description), "updated_at": .string(model.updatedAt.description),
         ]
     }
 

@@ -24,17 +24,17 @@ struct ModelList: AsyncParsableCommand {
     func run() async throws {
         var (models, after): ([JSON], String?) = ([], nil)
         repeat {
-            let query = ["limit=1000", at.map { "at=\(escaped($0))" }, after.map { "after=\(escaped($0))" }].compactMap { $0 }
+            let query = ["limit=1000", at.map { "at=\(escaped($0))" }, after.map { "page=\(escaped($0))" }].compactMap { $0 }
             let page = try await connection.get("/api/v1/models?\(query.joined(separator: "&"))")
             models += page["models"]?.items ?? []
             after = page["next"]?.string
         } while after != nil
         connection.show(["models": .array(models)]) { _ in
             Terminal.table(
-                ["model", "versions", "aliases", "created"],
+                ["model", "versions", "aliases", "created", "changed"],
                 models.map { model in
                     let aliases = (model["aliases"]?.members ?? []).map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
-                    return [model.cell("name"), String(model["versions"]?.items.count ?? 0), aliases.isEmpty ? "-" : aliases, model.cell("created")]
+                    return [model.cell("name"), model["versions"].map { String($0.items.count) } ?? "-", aliases.isEmpty ? "-" : aliases, model.cell("created_at"), model.cell("updated_at")]
                 })
         }
     }
@@ -112,7 +112,7 @@ enum ModelView {
         }
         let answer = try await connection.get("/api/v1/models/\(escaped(name))/versions/\(escaped(version))")
         connection.show(answer) { answer in
-            for key in ["name", "version", "stage", "description", "source", "run", "model", "by", "created"] {
+            for key in ["model", "version", "stage", "description", "source", "run", "logged_model", "by", "created_at"] {
                 Terminal.print("\(key.padding(toLength: 12, withPad: " ", startingAt: 0)) \(answer.cell(key))")
             }
             let file = answer["file"] ?? .null

@@ -60,7 +60,7 @@ let package = Package(
         .target(
             name: "KeelAPI",
             dependencies: [
-                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Pipelines", "Serving", "Monitoring", "Platform",
+                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Pipelines", "Serving", "Monitoring", "Tracking", "Platform",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line

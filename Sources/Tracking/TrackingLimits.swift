@@ -5,6 +5,7 @@ enum TrackingLimits {
     static let metricsPerBatchMax = 1000
     static let paramsPerBatchMax = 100
     static let tagsPerBatchMax = 100
+    static let itemsPerBatchMax = 1000
     static let datasetsPerBatchMax = 1000
     static let keyCharactersMax = 250
     static let paramCharactersMax = 6000
@@ -17,6 +18,7 @@ enum TrackingLimits {
 
     static func check(key: String, path: String = "key") throws(KeelError) {
         guard !key.isEmpty else { throw .invalid("Missing value for required parameter '\(path)'.") }
+        if isPlain(key) { return }
         let allowed = key.unicodeScalars.allSatisfy {
             $0.properties.isAlphabetic || $0.properties.numericType != nil || "_-. :/".unicodeScalars.contains($0)
         }
@@ -32,6 +34,14 @@ enum TrackingLimits {
             )
         }
         try check(length: key, of: path, atMost: keyCharactersMax)
+    }
+
+    /// Whether the key is what most keys are: short, and of ASCII letters, digits, `_` and `-` only. Such a key keeps every rule.
+    private static func isPlain(_ key: String) -> Bool {
+        key.utf8.count <= keyCharactersMax
+            && key.utf8.allSatisfy { c in
+                (c | 0x20) &- 97 < 26 || c &- 48 < 10 || c == UInt8(ascii: "_") || c == UInt8(ascii: "-")
+            }
     }
 
     static func check(length text: String, of path: String, atMost limit: Int) throws(KeelError) {

@@ -49,7 +49,10 @@ let package = Package(
         // doors
         .target(
             name: "MLflowAPI",
-            dependencies: ["Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird")]),
+            dependencies: [
+                "Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"),
+            ]),
         .target(
             name: "InferenceAPI",
             dependencies: [

@@ -5,6 +5,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -95,3 +96,50 @@ def shared_keel():
 def url(shared_keel):
     os.environ["KEEL_URL"] = shared_keel.url
     return shared_keel.url
+
+
+class MLflowServer:
+    """A real MLflow server on SQLite in a folder of its own: what Keel's answers are compared with."""
+
+    def __init__(self):
+        self.home = tempfile.mkdtemp(prefix="mlflow-reference-")
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = None
+
+    def start(self):
+        log = open(os.path.join(self.home, "server.log"), "ab")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")} | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{self.home}/mlflow.db", "--artifacts-destination",
+             f"{self.home}/artifacts", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+             "--uvicorn-opts", "--timeout-worker-healthcheck 120"],
+            stdout=log, stderr=log, cwd=self.home, env=environment, start_new_session=True)
+        for _ in range(1200):
+            if self.process.poll() is not None:
+                raise AssertionError(f"mlflow ended with {self.process.returncode}: {self.log()[-2000:]}")
+            try:
+                if requests.get(self.url + "/health", timeout=5).status_code == 200:
+                    return self
+            except requests.RequestException:
+                time.sleep(0.2)
+        raise AssertionError("mlflow did not become ready: " + self.log()[-2000:])
+
+    def log(self):
+        return pathlib.Path(self.home, "server.log").read_text(errors="replace")
+
+    def stop(self):
+        # The command starts a worker of its own: all of its session end.
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def mlflow_reference():
+    server = MLflowServer().start()
+    yield server
+    server.stop()

@@ -87,8 +87,8 @@ extension RegistryService {
     public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
         try await change(name, version, "model.version.updated", ["description": .string(description)], grant) { tx in
             try tx.execute(
-                "UPDATE registry_versions SET description = ? WHERE name = ? AND version = ?",
-                [.string(description), .string(name), .int(Int64(version))])
+                "UPDATE registry_versions SET description = ?, updated_ms = ? WHERE name = ? AND version = ?",
+                [.string(description), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
         }
     }
 
@@ -108,8 +108,9 @@ extension RegistryService {
                     [.int(tx.now.milliseconds), .string(name), .string(stage.rawValue), .int(Int64(version))])
             }
             try tx.execute(
-                "UPDATE registry_versions SET stage = ? WHERE name = ? AND version = ?",
-                [.string(stage.rawValue), .string(name), .int(Int64(version))])
+                "UPDATE registry_versions SET stage = ?, updated_ms = ? WHERE name = ? AND version = ?",
+                [.string(stage.rawValue), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
+            try RegistryStore.touch(tx, model: name)
         }
     }
 
@@ -128,6 +129,7 @@ extension RegistryService {
     }
 
     public func setTag(model name: String, version: Int, _ tag: ModelTag, _ grant: Grant) async throws {
+        try RegistryRules.check(modelName: name)
         try RegistryRules.check(tag)
         _ = try await change(name, version, "model.version.tagged", ["key": .string(tag.key), "value": .string(tag.value)], grant) { tx in
             try RegistryStore.set(tx, tag, version: version, of: name)
@@ -135,6 +137,8 @@ extension RegistryService {
     }
 
     public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
+        try RegistryRules.check(modelName: name)
+        try EntityName.check(key)
         _ = try await change(name, version, "model.version.untagged", ["key": .string(key)], grant) { tx in
             try tx.execute(
                 "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
@@ -142,6 +146,7 @@ extension RegistryService {
         }
     }
 
+    /// Tags do not count as an update of the version, as in MLflow.
     private func change(
         _ name: String, _ version: Int, _ kind: String, _ data: JSON, _ grant: Grant,
         _ body: @escaping @Sendable (Transaction) throws -> Void
@@ -150,11 +155,6 @@ extension RegistryService {
         return try await database.write { tx in
             _ = try RegistryStore.version(tx, name, version)
             try body(tx)
-            let now = tx.now.milliseconds
-            try tx.execute(
-                "UPDATE registry_versions SET updated_ms = ? WHERE name = ? AND version = ?",
-                [.int(now), .string(name), .int(Int64(version))])
-            try RegistryStore.touch(tx, model: name)
             try tx.record(kind, on: "Model/\(name)", .object([.init("version", .int(Int64(version)))] + (data.members ?? [])), by: grant)
             return try RegistryStore.version(tx, name, version)
         }
@@ -212,7 +212,6 @@ extension RegistryService {
             _ = try RegistryStore.model(tx, name)
             guard let previous = try RegistryStore.alias(tx, name, alias) else { return }
             try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)])
-            try RegistryStore.touch(tx, model: name)
             try tx.record(
                 "model.alias.removed", on: "Model/\(name)", ["alias": .string(alias), "previous": .int(Int64(previous))], by: grant)
         }

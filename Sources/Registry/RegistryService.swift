@@ -59,6 +59,7 @@ public struct RegistryService: Sendable {
     public func updateModel(name: String, description: String, _ grant: Grant) async throws -> RegisteredModel {
         try await change(name, "model.updated", ["description": .string(description)], grant) { tx in
             try tx.execute("UPDATE registry_models SET description = ? WHERE name = ?", [.string(description), .string(name)])
+            try RegistryStore.touch(tx, model: name)
         }
     }
 
@@ -73,6 +74,7 @@ public struct RegistryService: Sendable {
             try tx.execute(
                 "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
                 [.string(newName), .int(tx.now.milliseconds), .string(name)])
+            try tx.execute("UPDATE registry_versions SET updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(newName)])
             try tx.record("model.renamed", on: "Model/\(newName)", ["previous": .string(name)], by: grant)
             return try RegistryStore.model(tx, newName)
         }
@@ -96,6 +98,7 @@ public struct RegistryService: Sendable {
     }
 
     public func setTag(model name: String, _ tag: ModelTag, _ grant: Grant) async throws {
+        try RegistryRules.check(modelName: name)
         try RegistryRules.check(tag)
         _ = try await change(name, "model.tagged", ["key": .string(tag.key), "value": .string(tag.value)], grant) { tx in
             try RegistryStore.set(tx, tag, model: name)
@@ -103,11 +106,14 @@ public struct RegistryService: Sendable {
     }
 
     public func deleteTag(model name: String, key: String, _ grant: Grant) async throws {
+        try RegistryRules.check(modelName: name)
+        try EntityName.check(key)
         _ = try await change(name, "model.untagged", ["key": .string(key)], grant) { tx in
             try tx.execute("DELETE FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(key)])
         }
     }
 
+    /// Tags do not count as an update of the model, as in MLflow.
     private func change(
         _ name: String, _ kind: String, _ data: JSON, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void
     ) async throws -> RegisteredModel {
@@ -115,7 +121,6 @@ public struct RegistryService: Sendable {
         return try await database.write { tx in
             _ = try RegistryStore.model(tx, name)
             try body(tx)
-            try RegistryStore.touch(tx, model: name)
             try tx.record(kind, on: "Model/\(name)", data, by: grant)
             return try RegistryStore.model(tx, name)
         }
@@ -138,18 +143,13 @@ enum RegistryRules {
         guard !name.utf8.contains(UInt8(ascii: "/")), !name.utf8.contains(UInt8(ascii: ":")) else {
             throw .invalid("Invalid model name '\(name.prefix(300))'. Names cannot contain '/' or ':'.")
         }
-        guard name != ".", name != ".." else {
-            throw .invalid(
-                "Invalid value \"\(name)\" for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(name)'"
-            )
-        }
-        guard name.unicodeScalars.count <= 256 else { throw .invalid("'\(path)' exceeds the maximum length of 256 characters") }
+        try EntityName.checkIsPath(name, path: "name")
+        try EntityName.check(length: name, of: path, atMost: 256)
     }
 
     static func check(_ tag: ModelTag) throws(KeelError) {
-        guard !tag.key.isEmpty else { throw .invalid("Missing value for required parameter 'key'.") }
-        guard tag.key.unicodeScalars.count <= 250 else { throw .invalid("'key' exceeds the maximum length of 250 characters") }
-        guard tag.value.unicodeScalars.count <= 100_000 else { throw .invalid("'value' exceeds the maximum length of 100000 characters") }
+        try EntityName.check(tag.key)
+        try EntityName.check(length: tag.value, of: "value", atMost: 100_000)
     }
 
     static func check(alias: String) throws(KeelError) {
@@ -159,9 +159,7 @@ enum RegistryRules {
             throw .invalid(
                 "Invalid alias name: '\(alias.prefix(300))'. Names may only contain alphanumerics, underscores (_), and dashes (-).")
         }
-        guard alias.unicodeScalars.count <= 255 else {
-            throw .invalid("'Registered model alias name' exceeds the maximum length of 255 characters")
-        }
+        try EntityName.check(length: alias, of: "Registered model alias name", atMost: 255)
         guard alias.lowercased() != "latest" else { throw .invalid("'latest' alias name (case insensitive) is reserved.") }
         let digits = alias.dropFirst()
         if alias.lowercased().hasPrefix("v"), !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }) {

@@ -9,6 +9,7 @@ enum RegistryStore {
     }
 
     static func model(_ db: some Querying, _ name: String) throws -> RegisteredModel {
+        try RegistryRules.check(modelName: name)
         guard let found = try findModel(db, name) else { throw KeelError.notFound("Registered Model with name=\(name) not found") }
         return found
     }
@@ -20,6 +21,7 @@ enum RegistryStore {
     }
 
     static func version(_ db: some Querying, _ name: String, _ version: Int) throws -> ModelVersion {
+        try RegistryRules.check(modelName: name)
         guard let found = try findVersion(db, name, version) else {
             throw KeelError.notFound("Model Version (name=\(name), version=\(version)) not found")
         }
@@ -100,7 +102,6 @@ enum RegistryStore {
         try tx.execute(
             "INSERT INTO registry_aliases (name, alias, version) VALUES (?, ?, ?) ON CONFLICT (name, alias) DO UPDATE SET version = excluded.version",
             [.string(name), .string(alias), .int(Int64(version))])
-        try touch(tx, model: name)
     }
 
     static func delete(_ tx: Transaction, version: Int, of name: String) throws {

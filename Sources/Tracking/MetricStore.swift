@@ -141,6 +141,14 @@ enum MetricStore {
             [.int(series), .int(block), .int(Int64(added)), low.map(Value.double) ?? .null, high.map(Value.double) ?? .null])
     }
 
+    /// Removes the points of a run; their newest values stay to be removed after them.
+    static func remove(_ tx: Transaction, run: String) throws {
+        for table in ["tracking_points", "tracking_point_blocks"] {
+            try tx.execute(
+                "DELETE FROM \(table) WHERE series IN (SELECT series FROM tracking_latest_metrics WHERE run_id = ?)", [.string(run)])
+        }
+    }
+
     private static func values(_ point: Point) -> [Value] { [.int(point.step), .int(point.at), .double(point.value), .int(point.isNaN)] }
 
     // MARK: Reading

@@ -57,7 +57,9 @@ enum RunStore {
     }
 
     static func set(_ tx: Transaction, lifecycle: Lifecycle, of id: String) throws {
-        try tx.execute("UPDATE tracking_runs SET lifecycle = ? WHERE id = ?", [.string(lifecycle.rawValue), .string(id)])
+        try tx.execute(
+            "UPDATE tracking_runs SET lifecycle = ?, deleted_ms = ? WHERE id = ?",
+            [.string(lifecycle.rawValue), lifecycle == .deleted ? .int(tx.now.milliseconds) : .null, .string(id)])
     }
 
     // MARK: What is logged

@@ -1,53 +1,45 @@
 import Contracts
 
-/// MLflow's limits and the rules of names, with its wording: public clients and tests match these texts.
+/// MLflow's limits, with its wording: public clients and tests match these texts.
 enum TrackingLimits {
     static let metricsPerBatchMax = 1000
     static let paramsPerBatchMax = 100
     static let tagsPerBatchMax = 100
-    static let itemsPerBatchMax = 1000
+    static let thingsPerBatchMax = 1000
     static let datasetsPerBatchMax = 1000
     static let keyCharactersMax = 250
     static let paramCharactersMax = 6000
     static let tagCharactersMax = 8000
-    static let experimentTagCharactersMax = 5000
+    static let experimentTagCharactersMax = 20_000
     static let experimentNameCharactersMax = 500
     static let runsPerPageMax = 50_000
     static let historyPerPageMax = 25_000
     static let experimentsPerFilterMax = 10_000
 
-    static func check(key: String, path: String = "key") throws(KeelError) {
-        guard !key.isEmpty else { throw .invalid("Missing value for required parameter '\(path)'.") }
-        if isPlain(key) { return }
-        let allowed = key.unicodeScalars.allSatisfy {
-            $0.properties.isAlphabetic || $0.properties.numericType != nil || "_-. :/".unicodeScalars.contains($0)
-        }
-        guard allowed else {
+    /// - Parameter path: where the metric stands in the request, with a dot at its end; empty for a single one.
+    static func check(_ metric: Metric, path: String) throws(KeelError) {
+        try EntityName.check(metric.key, path: "\(path)name", lengthOf: "Metric name")
+        guard metric.at.milliseconds >= 0 else {
             throw .invalid(
-                "Invalid value \(quote(key)) for parameter '\(path)' supplied: Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
+                "Invalid value \(metric.at.milliseconds) for parameter '\(path)timestamp' supplied: metric '\(metric.key)' (value=\(metric.value)). Timestamp must be a nonnegative long (64-bit integer) "
             )
         }
-        let normal = normalPath(key)
-        guard normal == key, normal != ".", !normal.hasPrefix(".."), !normal.hasPrefix("/") else {
-            throw .invalid(
-                "Invalid value \(quote(key)) for parameter '\(path)' supplied: Names may be treated as files in certain cases, and must not resolve to other names when treated as such. This name would resolve to '\(normal)'"
-            )
-        }
-        try check(length: key, of: path, atMost: keyCharactersMax)
     }
 
-    /// Whether the key is what most keys are: short, and of ASCII letters, digits, `_` and `-` only. Such a key keeps every rule.
-    private static func isPlain(_ key: String) -> Bool {
-        key.utf8.count <= keyCharactersMax
-            && key.utf8.allSatisfy { c in
-                (c | 0x20) &- 97 < 26 || c &- 48 < 10 || c == UInt8(ascii: "_") || c == UInt8(ascii: "-")
-            }
+    /// A value that is too long is cut, as MLflow's server does: no run ends for a long text.
+    static func checked(param: KeyValue, path: String) throws(KeelError) -> KeyValue {
+        try EntityName.check(param.key, path: "\(path)key", lengthOf: "Param key")
+        return KeyValue(param.key, cut(param.value, to: paramCharactersMax))
     }
 
-    static func check(length text: String, of path: String, atMost limit: Int) throws(KeelError) {
-        // Bytes are an upper bound of characters that costs nothing to know.
-        guard text.utf8.count > limit, text.unicodeScalars.count > limit else { return }
-        throw .invalid("'\(path)' exceeds the maximum length of \(limit) characters")
+    /// The same for a tag.
+    static func checked(tag: KeyValue, path: String) throws(KeelError) -> KeyValue {
+        try EntityName.check(tag.key, path: "\(path)key")
+        return KeyValue(tag.key, cut(tag.value, to: tagCharactersMax))
+    }
+
+    static func cut(_ text: String, to limit: Int) -> String {
+        text.utf8.count > limit && text.unicodeScalars.count > limit ? String(text.unicodeScalars.prefix(limit)) : text
     }
 
     static func check(count: Int, of things: String, atMost limit: Int) throws(KeelError) {
@@ -69,26 +61,5 @@ enum TrackingLimits {
                 "Invalid value \(asked) for parameter 'max_results' supplied: It must be at most \(limit), but got value \(asked)")
         }
         return asked
-    }
-
-    private static func quote(_ text: String) -> String {
-        var out: [UInt8] = []
-        JSON.write(string: String(text.prefix(300)), to: &out)
-        return String(decoding: out, as: UTF8.self)
-    }
-
-    /// As POSIX normalises a relative or absolute path.
-    private static func normalPath(_ path: String) -> String {
-        var parts: [Substring] = []
-        let absolute = path.hasPrefix("/")
-        for part in path.split(separator: "/", omittingEmptySubsequences: true) where part != "." {
-            if part == "..", let last = parts.last, last != ".." {
-                parts.removeLast()
-            } else if part != ".." || !absolute {
-                parts.append(part)
-            }
-        }
-        let joined = parts.joined(separator: "/")
-        return absolute ? "/" + joined : (joined.isEmpty ? "." : joined)
     }
 }

@@ -20,13 +20,11 @@ extension TrackingService {
                 "Invalid model name (\(modelName.prefix(200))) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")"
             )
         }
-        try TrackingLimits.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
-        for item in params + tags { try TrackingLimits.check(length: item.key, of: "key", atMost: TrackingLimits.keyCharactersMax) }
+        try EntityName.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        for item in params + tags { try EntityName.check(length: item.key, of: "key", atMost: TrackingLimits.keyCharactersMax) }
         return try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: experimentID)
-            guard experiment.lifecycle == .active else {
-                throw KeelError.invalid("The experiment \(experimentID) must be in the 'active' state. Current state is deleted.")
-            }
+            try requireActive(experiment)
             if let sourceRunID { _ = try RunStore.find(tx, id: sourceRunID) }
             let id = "m-" + Identifier.hex32()
             let model = LoggedModel(

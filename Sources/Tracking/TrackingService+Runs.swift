@@ -12,7 +12,11 @@ extension TrackingService {
         experimentID: String, name: String? = nil, userID: String? = nil, startedAt: Timestamp? = nil, tags: [KeyValue] = [], _ grant: Grant
     ) async throws -> Run {
         try grant.require(.trackingWrite)
-        for (i, tag) in tags.enumerated() { try check(tag, path: "tags[\(i)]") }
+        // A new run takes every key that is not too long, as MLflow's does.
+        for (i, tag) in tags.enumerated() {
+            try EntityName.check(length: tag.key, of: "tags[\(i)].key", atMost: TrackingLimits.keyCharactersMax)
+        }
+        let tags = tags.map { KeyValue($0.key, TrackingLimits.cut($0.value, to: TrackingLimits.tagCharactersMax)) }
         let tagged = tags.first { $0.key == runNameTag }?.value
         let given = name.flatMap { $0.isEmpty ? nil : $0 }
         if let given, let tagged, given != tagged {
@@ -23,9 +27,7 @@ extension TrackingService {
         let runName = given ?? tagged ?? RunNames.random()
         return try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: experimentID)
-            guard experiment.lifecycle == .active else {
-                throw KeelError.invalid("The experiment \(experimentID) must be in the 'active' state. Current state is deleted.")
-            }
+            try requireActive(experiment)
             let id = Identifier.hex32()
             let run = Run(
                 id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running,
@@ -53,9 +55,7 @@ extension TrackingService {
             let run = try RunStore.findActive(tx, id: id)
             let newName = name.flatMap { $0.isEmpty ? nil : $0 } ?? run.name
             let newStatus = status ?? run.status
-            // A run that goes on again has no end.
-            let end = endedAt ?? (newStatus.isTerminal ? run.endedAt ?? tx.now : nil)
-            try RunStore.update(tx, id: id, name: newName, status: newStatus, endedAt: end)
+            try RunStore.update(tx, id: id, name: newName, status: newStatus, endedAt: endedAt ?? run.endedAt)
             if newName != run.name { try RunStore.set(tx, KeyValue(runNameTag, newName), on: id) }
             if newStatus.isTerminal, !run.status.isTerminal {
                 try tx.record("run.finished", on: "Run/\(id)", try summary(tx, run, status: newStatus), by: grant)
@@ -80,20 +80,18 @@ extension TrackingService {
     }
 
     public func deleteRun(id: String, _ grant: Grant) async throws {
-        try await moveRun(id, from: .active, to: .deleted, "run.deleted", grant)
+        try await moveRun(id, to: .deleted, "run.deleted", grant)
     }
     public func restoreRun(id: String, _ grant: Grant) async throws {
-        try await moveRun(id, from: .deleted, to: .active, "run.restored", grant)
+        try await moveRun(id, to: .active, "run.restored", grant)
     }
 
-    private func moveRun(_ id: String, from: Lifecycle, to: Lifecycle, _ kind: String, _ grant: Grant) async throws {
+    /// A run that is there already stays there: no error, as in MLflow, and no event.
+    private func moveRun(_ id: String, to: Lifecycle, _ kind: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
             let run = try RunStore.find(tx, id: id)
-            guard run.lifecycle == from else {
-                throw KeelError.invalid(
-                    "The run \(id) must be in the '\(from.rawValue)' state. Current state is \(run.lifecycle.rawValue).")
-            }
+            guard run.lifecycle != to else { return }
             try RunStore.set(tx, lifecycle: to, of: id)
             try tx.record(kind, on: "Run/\(id)", ["experiment": .string(run.experimentID)], by: grant)
         }
@@ -101,32 +99,46 @@ extension TrackingService {
 
     // MARK: Logging
 
-    /// Logs metrics, params and tags together: all or none.
+    /// Logs metrics, params and tags together: all or none. Values of params and tags that are too long are cut.
     /// - Throws: `invalidArgument` over a limit, for a bad key, or when a param has another value already.
     public func logBatch(
         runID: String, metrics: [Metric] = [], params: [KeyValue] = [], tags: [KeyValue] = [], _ grant: Grant
     ) async throws {
         try grant.require(.trackingWrite)
-        for (i, metric) in metrics.enumerated() where i == 0 || metric.key != metrics[i - 1].key {
-            try TrackingLimits.check(key: metric.key, path: "metrics[\(i)].name")
-        }
-        var seen: Set<String> = []
-        var repeated: [String] = []
-        for (i, param) in params.enumerated() {
-            try TrackingLimits.check(key: param.key, path: "params[\(i)].key")
-            try TrackingLimits.check(length: param.value, of: "params[\(i)].value", atMost: TrackingLimits.paramCharactersMax)
-            if !seen.insert(param.key).inserted { repeated.append(param.key) }
-        }
-        for (i, tag) in tags.enumerated() { try check(tag, path: "tags[\(i)]") }
+        for (i, metric) in metrics.enumerated() { try TrackingLimits.check(metric, path: "metrics[\(i)].") }
+        let params = try params.enumerated().map { try TrackingLimits.checked(param: $1, path: "params[\($0)].") }
+        let tags = try tags.enumerated().map { try TrackingLimits.checked(tag: $1, path: "tags[\($0)].") }
         try TrackingLimits.check(count: metrics.count, of: "metrics", atMost: TrackingLimits.metricsPerBatchMax)
         try TrackingLimits.check(count: params.count, of: "params", atMost: TrackingLimits.paramsPerBatchMax)
         try TrackingLimits.check(count: tags.count, of: "tags", atMost: TrackingLimits.tagsPerBatchMax)
         try TrackingLimits.check(
-            count: metrics.count + params.count + tags.count, of: "metrics, params, and tags", atMost: TrackingLimits.itemsPerBatchMax)
-        guard repeated.isEmpty else {
+            count: metrics.count + params.count + tags.count, of: "metrics, params, and tags", atMost: TrackingLimits.thingsPerBatchMax)
+        var seen: Set<String> = []
+        for param in params where !seen.insert(param.key).inserted {
             throw KeelError.invalid(
-                "Duplicate parameter keys have been submitted: [\(repeated.map { "'\($0)'" }.joined(separator: ", "))]. Please ensure the request contains only one param value per param key.")
+                "Duplicate parameter keys have been submitted: ['\(param.key)']. Please ensure the request contains only one param value per param key."
+            )
         }
+        try await log(metrics, params, tags, to: runID)
+    }
+
+    public func logMetric(runID: String, _ metric: Metric, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try TrackingLimits.check(metric, path: "")
+        try await log([metric], [], [], to: runID)
+    }
+
+    public func logParam(runID: String, _ param: KeyValue, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await log([], [try TrackingLimits.checked(param: param, path: "")], [], to: runID)
+    }
+
+    public func setTag(runID: String, _ tag: KeyValue, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await log([], [], [try TrackingLimits.checked(tag: tag, path: "")], to: runID)
+    }
+
+    private func log(_ metrics: [Metric], _ params: [KeyValue], _ tags: [KeyValue], to runID: String) async throws {
         try await database.write { tx in
             try RunStore.checkActive(tx, id: runID)
             for param in params { try RunStore.add(tx, param, to: runID) }
@@ -135,14 +147,6 @@ extension TrackingService {
             for tag in tags { try set(tx, tag, on: runID) }
         }
     }
-
-    public func logMetric(runID: String, _ metric: Metric, _ grant: Grant) async throws {
-        try await logBatch(runID: runID, metrics: [metric], grant)
-    }
-    public func logParam(runID: String, _ param: KeyValue, _ grant: Grant) async throws {
-        try await logBatch(runID: runID, params: [param], grant)
-    }
-    public func setTag(runID: String, _ tag: KeyValue, _ grant: Grant) async throws { try await logBatch(runID: runID, tags: [tag], grant) }
 
     public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
@@ -159,8 +163,8 @@ extension TrackingService {
         try grant.require(.trackingWrite)
         try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerBatchMax)
         for dataset in datasets {
-            try TrackingLimits.check(length: dataset.name, of: "dataset.name", atMost: 500)
-            try TrackingLimits.check(length: dataset.digest, of: "dataset.digest", atMost: 36)
+            try EntityName.check(length: dataset.name, of: "dataset.name", atMost: 500)
+            try EntityName.check(length: dataset.digest, of: "dataset.digest", atMost: 36)
         }
         try await database.write { tx in
             try RunStore.checkActive(tx, id: runID)
@@ -185,9 +189,16 @@ extension TrackingService {
         return try await database.read { try search.run(on: $0) }
     }
 
-    private func check(_ tag: KeyValue, path: String) throws {
-        try TrackingLimits.check(key: tag.key, path: "\(path).key")
-        try TrackingLimits.check(length: tag.value, of: "\(path).value", atMost: TrackingLimits.tagCharactersMax)
+    /// Every value of one metric, by time, step and value.
+    public func metricHistory(
+        runID: String, key: String, pageSize: Int? = nil, pageToken: String? = nil, _ grant: Grant
+    ) async throws -> Page<Metric> {
+        try grant.require(.trackingRead)
+        let limit = try TrackingLimits.page(pageSize, default: TrackingLimits.historyPerPageMax, atMost: TrackingLimits.historyPerPageMax)
+        return try await database.read { db in
+            _ = try RunStore.find(db, id: runID)
+            return try RunStore.history(db, id: runID, key: key, limit: limit, after: pageToken)
+        }
     }
 
     /// The tag that names the run renames it.

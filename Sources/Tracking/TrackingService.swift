@@ -8,10 +8,18 @@ import Storage
 public struct TrackingService: Sendable {
     let database: Database
     let objects: any ObjectStore
+    let artifactUsage: (any ArtifactUsage)?
+    let artifactBytesMax: Int64
+    let joining = SharedWork()
 
-    public init(database: Database, objects: any ObjectStore) {
+    /// - Parameters:
+    ///   - artifactUsage: who else needs artifacts.
+    ///   - artifactBytesMax: how large one artifact may be.
+    public init(database: Database, objects: any ObjectStore, artifactUsage: (any ArtifactUsage)? = nil, artifactBytesMax: Int64 = 100 << 30) {
         self.database = database
         self.objects = objects
+        self.artifactUsage = artifactUsage
+        self.artifactBytesMax = artifactBytesMax
     }
 
     // MARK: Experiments
@@ -24,7 +32,7 @@ public struct TrackingService: Sendable {
     ) async throws -> String {
         try grant.require(.trackingWrite)
         guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
-        try TrackingLimits.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         if artifactLocation?.hasPrefix("runs:") == true {
             throw KeelError.invalid("Artifact location cannot be a runs:/ URI. Given: '\(artifactLocation ?? "")'")
         }
@@ -89,8 +97,11 @@ public struct TrackingService: Sendable {
             try ExperimentStore.update(tx, id: id, name: experiment.name, lifecycle: lifecycle)
             let runs: (Lifecycle, Lifecycle) = lifecycle == .deleted ? (.active, .deleted) : (.deleted, .active)
             try tx.execute(
-                "UPDATE tracking_runs SET lifecycle = ? WHERE experiment_id = ? AND lifecycle = ?",
-                [.string(runs.1.rawValue), .int(try ExperimentStore.number(of: id)), .string(runs.0.rawValue)])
+                "UPDATE tracking_runs SET lifecycle = ?, deleted_ms = ? WHERE experiment_id = ? AND lifecycle = ?",
+                [
+                    .string(runs.1.rawValue), lifecycle == .deleted ? .int(tx.now.milliseconds) : .null, .int(try ExperimentStore.number(of: id)),
+                    .string(runs.0.rawValue),
+                ])
             try tx.record(kind, on: "Experiment/\(id)", ["name": .string(experiment.name)], by: grant)
         }
     }
@@ -98,7 +109,7 @@ public struct TrackingService: Sendable {
     public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
-        try TrackingLimits.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
             guard experiment.lifecycle == .active else { throw KeelError(.failedPrecondition, "Cannot rename a non-active experiment.") }
@@ -115,10 +126,7 @@ public struct TrackingService: Sendable {
         try grant.require(.trackingWrite)
         try check(experimentTag: tag)
         try await database.write { tx in
-            let experiment = try ExperimentStore.find(tx, id: id)
-            guard experiment.lifecycle == .active else {
-                throw KeelError.invalid("The experiment \(id) must be in the 'active' state. Current state is deleted.")
-            }
+            try requireActive(try ExperimentStore.find(tx, id: id))
             try ExperimentStore.set(tx, tag, on: id)
             try tx.record("experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
         }
@@ -127,7 +135,7 @@ public struct TrackingService: Sendable {
     public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
-            _ = try ExperimentStore.find(tx, id: id)
+            try requireActive(try ExperimentStore.find(tx, id: id))
             guard try ExperimentStore.removeTag(tx, key: key, from: id) else {
                 throw KeelError.notFound("No tag with name: \(key) in experiment with id \(id)")
             }
@@ -135,8 +143,14 @@ public struct TrackingService: Sendable {
         }
     }
 
+    func requireActive(_ experiment: Experiment) throws(KeelError) {
+        guard experiment.lifecycle == .active else {
+            throw .invalid("The experiment \(experiment.id) must be in the 'active' state. Current state is deleted.")
+        }
+    }
+
     private func check(experimentTag tag: KeyValue) throws {
-        try TrackingLimits.check(key: tag.key)
-        try TrackingLimits.check(length: tag.value, of: "value", atMost: TrackingLimits.experimentTagCharactersMax)
+        try EntityName.check(tag.key)
+        try EntityName.check(length: tag.value, of: "value", atMost: TrackingLimits.experimentTagCharactersMax)
     }
 }

@@ -10,6 +10,7 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     addPipelineRoutes(to: api, platform)
     addServingRoutes(to: api, platform)
     addTrackingRoutes(to: api, platform)
+    addStorageRoutes(to: api, platform)
     router.get("/metrics") { _, context -> Response in
         _ = try await context.authorize(.serverRead)
         let text = try await platform.metrics()

@@ -5,7 +5,7 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post("logged-models", .trackingWrite) { request, grant in
         let model = try await tracking.createLoggedModel(
             experimentID: request.text("experiment_id"), name: request.optionalText("name"), modelType: request.optionalText("model_type"),
-            sourceRunID: request.optionalText("source_run_id"), params: request.objects("params").map { try TrackingWire.keyValue($0) },
+            sourceRunID: request.optionalText("source_run_id").flatMap { $0.isEmpty ? nil : $0 }, params: request.objects("params").map { try TrackingWire.keyValue($0) },
             tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
         return ["model": TrackingWire.loggedModel(model)]
     }
@@ -44,9 +44,9 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return .object([])
     }
     routes.patch("logged-models/{model_id}/tags", .trackingWrite) { request, grant in
-        let model = try await tracking.setLoggedModelTags(
+        _ = try await tracking.setLoggedModelTags(
             id: request.text("model_id"), request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
-        return ["model": TrackingWire.loggedModel(model)]
+        return .object([])
     }
     routes.delete("logged-models/{model_id}/tags/{tag_key}", .trackingWrite) { request, grant in
         try await tracking.deleteLoggedModelTag(id: request.text("model_id"), key: request.text("tag_key"), grant)

@@ -17,20 +17,24 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
         addLoggedModelRoutes(routes, tracking)
         addModelRoutes(routes, registry)
         addVersionRoutes(routes, registry)
-        addArtifactProxyRoutes(router.group(RouterPath("\(prefix)/2.0/mlflow-artifacts")), tracking)
+        addArtifactRoutes(routes, tracking)
+        let proxy = router.group(RouterPath("\(prefix)/2.0/mlflow-artifacts"))
+        addArtifactProxyRoutes(proxy, tracking)
+        addMultipartRoutes(proxy, tracking)
         router.get(RouterPath("\(prefix)/3.0/mlflow/server-info")) { _, context in
             await MLflowRoutes.answering {
                 _ = try await context.authorize(.trackingRead)
                 return [
                     "store_type": "SqlStore", "workspaces_enabled": false, "trace_archival_enabled": false,
-                    "multipart_uploads_enabled": false,
-                    "multipart_downloads_enabled": false, "presigned_upload_run_id_supported": false,
-                    "presigned_upload_model_id_supported": false,
+                    "multipart_uploads_enabled": true, "multipart_downloads_enabled": false,
+                    // The routes are there; whether a place supports it is answered for each.
+                    "presigned_upload_run_id_supported": true, "presigned_upload_model_id_supported": true,
                     "artifact_serving_enabled": true, "features_enabled": ["gateway": false],
                 ]
             }
         }
     }
+    addArtifactPageRoutes(to: router, tracking, registry)
     router.get("/version") { _, context in
         _ = try await context.authorize(.serverRead)
         return mlflowVersion
@@ -73,9 +77,9 @@ struct MLflowRoutes {
         do { return respond(.ok, try await body()) } catch { return failure(error) }
     }
 
-    static func failure(_ error: any Error) -> Response {
+    static func failure(_ error: any Error, status: HTTPResponse.Status? = nil) -> Response {
         let error = KeelError.wrapping(error)
-        return respond(error.code.status, ErrorWire.body(error))
+        return respond(status ?? error.code.status, ErrorWire.body(error))
     }
 
     private static func respond(_ status: HTTPResponse.Status, _ json: JSON) -> Response {
@@ -85,7 +89,7 @@ struct MLflowRoutes {
     }
 
     /// The body's fields, or the query's for GET (and for DELETE without a body), with the path's parameters added.
-    private static func fields(of request: Request, _ context: KeelContext, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
+    static func fields(of request: Request, _ context: KeelContext, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
         let fields: MLflowRequest
         if method == .get {
             fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))

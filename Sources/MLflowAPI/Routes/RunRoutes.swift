@@ -14,7 +14,7 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
                 experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"),
                 view: request.word("run_view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
                 pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token")), grant)
-        return object([("runs", list(page.items.map(TrackingWire.run))), ("next_page_token", page.nextToken.map(JSON.string))])
+        return object([("runs", list(page.items.map { TrackingWire.run($0) })), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("artifacts/list", .trackingRead) { request, grant in
         let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: request.optionalText("path"), grant)
@@ -28,7 +28,7 @@ private func addRunLifeRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
             experimentID: request.optionalText("experiment_id") ?? "0", name: request.optionalText("run_name"),
             userID: request.optionalText("user_id"),
             startedAt: request.optionalTime("start_time"), tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
-        return ["run": TrackingWire.run(run)]
+        return ["run": TrackingWire.run(run, isNew: true)]
     }
     routes.get("runs/get", .trackingRead) { request, grant in ["run": TrackingWire.run(try await tracking.run(id: request.runID(), grant))]
     }
@@ -51,7 +51,7 @@ private func addRunLifeRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
 private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post(bytes: "runs/log-metric", .trackingWrite) { body, grant in
         let logged = try body.withBytes { LogRequest(metric: $0) } ?? LogRequest(metric: MLflowRequest(body: Array(body.readableBytesView)))
-        try await tracking.logBatch(runID: logged.runID, metrics: logged.metrics, grant)
+        for metric in logged.metrics { try await tracking.logMetric(runID: logged.runID, metric, grant) }
         return .object([])
     }
     routes.post("runs/log-parameter", .trackingWrite) { request, grant in

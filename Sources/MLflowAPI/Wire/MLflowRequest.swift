@@ -12,7 +12,9 @@ struct MLflowRequest {
             fields = .object([])
             return
         }
-        let json = try JSON.parse(body)
+        var json = try JSON.parse(body)
+        // Old clients encode their JSON twice.
+        if let inner = json.string { json = try JSON.parse(inner) }
         guard json.members != nil else { throw .invalid("The request body must be a JSON object, not \(json.kind)") }
         fields = json
     }
@@ -42,8 +44,7 @@ struct MLflowRequest {
         switch field(name) {
         case nil: return nil
         case .string(let text): return text
-        case .int(let number): return String(number)
-        case let other?: throw wrong(name, other, "string")
+        case let other?: throw wrong(name, other)
         }
     }
 
@@ -63,10 +64,10 @@ struct MLflowRequest {
         switch field(name) {
         case nil: return nil
         case .string(let text):
-            guard let number = Int64(text) else { throw wrong(name, .string(text), "int") }
+            guard let number = Int64(text) else { throw wrong(name, .string(text)) }
             return number
         case let other?:
-            guard let number = other.integer else { throw wrong(name, other, "int") }
+            guard let number = other.integer else { throw wrong(name, other) }
             return number
         }
     }
@@ -76,8 +77,13 @@ struct MLflowRequest {
     func optionalTime(_ name: String) throws(KeelError) -> Timestamp? {
         guard let milliseconds = try optionalInt(name) else { return nil }
         // Milliseconds that do not fit microseconds are no instant.
-        guard abs(milliseconds) < Int64.max / 1000 else { throw wrong(name, .int(milliseconds), "int") }
+        guard abs(milliseconds) < Int64.max / 1000 else { throw wrong(name, .int(milliseconds)) }
         return Timestamp(milliseconds: milliseconds)
+    }
+
+    func time(_ name: String) throws(KeelError) -> Timestamp {
+        guard let time = try optionalTime(name) else { throw missing(name) }
+        return time
     }
 
     /// A number, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`.
@@ -85,10 +91,10 @@ struct MLflowRequest {
         switch field(name) {
         case nil: throw missing(name)
         case .string(let text):
-            guard let number = Double(text) else { throw wrong(name, .string(text), "float") }
+            guard let number = Double(text) else { throw wrong(name, .string(text)) }
             return number
         case let other?:
-            guard let number = other.number else { throw wrong(name, other, "float") }
+            guard let number = other.number else { throw wrong(name, other) }
             return number
         }
     }
@@ -99,7 +105,7 @@ struct MLflowRequest {
         case .bool(let value): return value
         case .string(let text) where text.lowercased() == "true": return true
         case .string(let text) where text.lowercased() == "false": return false
-        case let other?: throw wrong(name, other, "bool")
+        case let other?: throw wrong(name, other)
         }
     }
 
@@ -107,21 +113,18 @@ struct MLflowRequest {
         guard let value = field(name) else { return [] }
         var out: [String] = []
         for item in value.array ?? [value] {
-            switch item {
-            case .string(let text): out.append(text)
-            case .int(let number): out.append(String(number))
-            default: throw wrong(name, item, "string")
-            }
+            guard let text = item.string else { throw wrong(name, value) }
+            out.append(text)
         }
         return out
     }
 
     func objects(_ name: String) throws(KeelError) -> [MLflowRequest] {
         guard let value = field(name) else { return [] }
-        guard let items = value.array else { throw wrong(name, value, "array") }
+        guard let items = value.array else { throw wrong(name, value) }
         var out: [MLflowRequest] = []
         for item in items {
-            guard item.members != nil else { throw wrong(name, item, "object") }
+            guard item.members != nil else { throw wrong(name, value) }
             out.append(MLflowRequest(fields: item))
         }
         return out
@@ -129,7 +132,7 @@ struct MLflowRequest {
 
     func object(_ name: String) throws(KeelError) -> MLflowRequest {
         guard let value = field(name) else { throw missing(name) }
-        guard value.members != nil else { throw wrong(name, value, "object") }
+        guard value.members != nil else { throw wrong(name, value) }
         return MLflowRequest(fields: value)
     }
 
@@ -146,9 +149,19 @@ struct MLflowRequest {
         .invalid("Missing value for required parameter '\(name)'. See the API docs for more information about request parameters.")
     }
 
-    private func wrong(_ name: String, _ value: JSON, _ expected: String) -> KeelError {
-        .invalid(
-            "Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied: Value was of type '\(value.kind)', but \(expected) is expected. See the API docs for more information about request parameters."
+    private func wrong(_ name: String, _ value: JSON) -> KeelError {
+        let type =
+            switch value {
+            case .null: "NoneType"
+            case .bool: "bool"
+            case .int: "int"
+            case .double: "float"
+            case .string: "str"
+            case .array: "list"
+            case .object: "dict"
+            }
+        return .invalid(
+            "Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied:  Hint: Value was of type '\(type)'. See the API docs for more information about request parameters."
         )
     }
 }

@@ -12,7 +12,8 @@ enum TrackingWire {
         ])
     }
 
-    static func run(_ run: Run) -> JSON {
+    /// - Parameter isNew: the answer to a creation has no outputs.
+    static func run(_ run: Run, isNew: Bool = false) -> JSON {
         object([
             ("info", info(run)),
             (
@@ -31,7 +32,7 @@ enum TrackingWire {
             ),
             (
                 "outputs",
-                run.modelOutputs.isEmpty
+                isNew
                     ? JSON?.none
                     : object([("model_outputs", list(run.modelOutputs.map { ["model_id": .string($0.modelID), "step": .int($0.step)] }))])
             ),
@@ -98,7 +99,7 @@ enum TrackingWire {
                     ("creation_timestamp_ms", .int(model.createdAt.milliseconds)),
                     ("last_updated_timestamp_ms", .int(model.updatedAt.milliseconds)),
                     ("artifact_uri", .string(model.artifactURI)), ("status", .string(model.status.rawValue)),
-                    ("model_type", model.modelType.map(JSON.string)), ("source_run_id", model.sourceRunID.map(JSON.string)),
+                    ("model_type", .string(model.modelType ?? "")), ("source_run_id", .string(model.sourceRunID ?? "")),
                     ("tags", list(model.tags.map(keyValue))),
                 ])
             ),
@@ -109,10 +110,8 @@ enum TrackingWire {
     // MARK: From the wire
 
     static func metric(_ request: MLflowRequest) throws -> Metric {
-        let now = Timestamp.systemNow()
-        return Metric(
-            try request.text("key"), try request.number("value"), at: try request.optionalTime("timestamp") ?? now,
-            step: try request.optionalInt("step") ?? 0,
+        Metric(
+            try request.text("key"), try request.number("value"), at: try request.time("timestamp"), step: try request.optionalInt("step") ?? 0,
             modelID: try given(request.optionalText("model_id")), datasetName: try given(request.optionalText("dataset_name")),
             datasetDigest: try given(request.optionalText("dataset_digest")))
     }

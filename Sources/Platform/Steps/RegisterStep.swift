@@ -99,7 +99,7 @@ struct RegisterStep: StepKind {
             }
             _ = try await tracking.putArtifact(path: "\(experiment)/\(id)/artifacts/model/\(name)", parts: parts, grant)
         }
-        _ = try await tracking.updateRun(id: id, status: .finished, grant)
+        _ = try await tracking.updateRun(id: id, status: .finished, endedAt: .systemNow(), grant)
         return (id, experiment)
     }
 }

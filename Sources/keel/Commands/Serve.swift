@@ -77,11 +77,13 @@ struct Server {
         logger.notice("stopped; everything that was accepted is stored")
     }
 
-    /// Every route of every door. `/health` alone needs no caller: load balancers ask it.
+    /// Every route of every door. Two need no caller: `/health`, which load balancers ask, and the addresses of upload parts, which are themselves the
+    /// permission.
     static func router(_ platform: Platform, gate: RequestGate) -> Router<KeelContext> {
         let router = Router(context: KeelContext.self)
         router.add(middleware: ErrorMiddleware())
         router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
+        addUploadPartRoutes(to: router, tracking: platform.tracking)
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: router, platform: platform)
         addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)

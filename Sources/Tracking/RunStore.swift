@@ -10,27 +10,17 @@ enum RunStore {
         return run(row)
     }
 
-    /// The run, when it and its experiment may be written to.
+    /// The run, when it may be written to. One that was restored in a deleted experiment may.
     static func findActive(_ db: some Querying, id: String) throws -> Run {
         try checkActive(db, id: id)
         return try find(db, id: id)
     }
 
-    /// - Throws: `notFound` without the run; `invalidArgument` when it or its experiment is in the bin.
+    /// - Throws: `notFound` without the run; `invalidArgument` when it is in the bin.
     static func checkActive(_ db: some Querying, id: String) throws {
-        let found = try db.row(
-            """
-            SELECT r.lifecycle, e.lifecycle, r.experiment_id FROM tracking_runs r JOIN tracking_experiments e ON e.id = r.experiment_id
-            WHERE r.id = ?
-            """, [.string(id)])
-        guard let found else { throw notFound(id) }
-        let (run, experiment) = (found[0].text ?? "", found[1].text ?? "")
-        guard run == Lifecycle.active.rawValue else {
-            throw KeelError.invalid("The run \(id) must be in the 'active' state. Current state is \(run).")
-        }
-        guard experiment == Lifecycle.active.rawValue else {
-            throw KeelError.invalid(
-                "The experiment \(found[2].integer ?? 0) must be in the 'active' state. Current state is \(experiment).")
+        guard let lifecycle = try db.row("SELECT lifecycle FROM tracking_runs WHERE id = ?", [.string(id)])?[0].text else { throw notFound(id) }
+        guard lifecycle == Lifecycle.active.rawValue else {
+            throw KeelError.invalid("The run \(id) must be in the 'active' state. Current state is \(lifecycle).")
         }
     }
 
@@ -115,7 +105,7 @@ enum RunStore {
         try tx.execute(
             """
             INSERT INTO tracking_run_models (run_id, role, model_id, step) VALUES (?, ?, ?, ?)
-            ON CONFLICT (run_id, role, model_id) DO UPDATE SET step = excluded.step
+            ON CONFLICT (run_id, role, model_id) DO NOTHING
             """, [.string(id), .string(role), .string(link.modelID), .int(link.step)])
     }
 

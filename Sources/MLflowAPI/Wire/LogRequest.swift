@@ -96,7 +96,7 @@ struct LogRequest {
                     throw unusual
                 }
             }
-            guard let key, !key.isEmpty else { throw unusual }
+            guard let key, !key.isEmpty, value?.utf8.contains(0) != true else { throw unusual }
             out.append(KeyValue(key, value ?? ""))
         }
         return out

@@ -50,6 +50,13 @@ public struct SQLRow {
 
     public subscript(name: String) -> Value {
         guard let value: DatabaseValue = row[name] else { return .null }
+        return SQLRow.value(value)
+    }
+
+    /// The column at this place of the SELECT list: what reads many rows asks by place.
+    public subscript(place: Int) -> Value { SQLRow.value(row[place]) }
+
+    private static func value(_ value: DatabaseValue) -> Value {
         switch value.storage {
         case .null: return .null
         case .int64(let v): return .int(v)

@@ -11,7 +11,7 @@ enum PurgeStore {
 
     /// Everything that was logged to a run, or is of a logged model: children before their parents.
     private static let runTables = [
-        "tracking_params", "tracking_tags", "tracking_metrics", "tracking_latest_metrics", "tracking_inputs", "tracking_run_models",
+        "tracking_params", "tracking_tags", "tracking_latest_metrics", "tracking_inputs", "tracking_run_models",
     ]
     private static let modelTables = ["tracking_logged_model_items", "tracking_logged_model_metrics"]
 
@@ -156,6 +156,7 @@ enum PurgeStore {
         }
         switch item.kind {
         case .run:
+            try MetricStore.remove(tx, run: item.id)
             for table in runTables { try tx.execute("DELETE FROM \(table) WHERE run_id = ?", [.string(item.id)]) }
             try tx.execute("DELETE FROM tracking_runs WHERE id = ?", [.string(item.id)])
         case .loggedModel:

@@ -42,6 +42,10 @@ let trackingOperations: [APIOperation] = [
             "metrics?": .list(["key": .text, "value": .number, "at?": .instant, "step?": .integer]), "params?": .map(.text), "tags?": .map(.text),
         ], answer: [:]),
     .init(
+        "GET", "/api/v1/tracking/runs/{id}/metrics", tracking, "The shape of a metric's history: the lowest and highest value of each part", .trackingRead,
+        query: [.init("key", "The metric's name; needed"), .init("points", "At most about so many points, 2 to 10000; 1000 when not given")],
+        answer: ["key": .text, "count": .integer, "points": .list(.named("Point"))]),
+    .init(
         "GET", "/api/v1/tracking/runs/{id}/history", tracking, "Every value of a metric", .trackingRead,
         query: [
             .init("key", "The metric's name; needed"), .limit(1000, most: 25_000), .init("page", "The token of the page, from `next` of the answer before"),

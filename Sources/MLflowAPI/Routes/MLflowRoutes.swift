@@ -71,6 +71,16 @@ struct MLflowRoutes {
         }
     }
 
+    /// A POST whose handler reads the body from its bytes: what clients send most.
+    func post(bytes path: RouterPath, _ action: Action, _ handler: @escaping @Sendable (ByteBuffer, Grant) async throws -> JSON) {
+        group.on(path, method: .post) { request, context in
+            await MLflowRoutes.answering {
+                let grant = try await context.authorize(action)
+                return try await handler(MLflowRoutes.body(of: request, .post), grant)
+            }
+        }
+    }
+
     /// The answer of `body` as JSON, or its error in MLflow's shape.
     static func answering(_ body: () async throws -> JSON) async -> Response {
         do { return respond(.ok, try await body()) } catch { return failure(error) }
@@ -97,10 +107,7 @@ struct MLflowRoutes {
         if method == .get {
             fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
         } else {
-            try checkType(of: request, method)
-            if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
-            let body: ByteBuffer
-            do { body = try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
+            let body = try await body(of: request, method)
             fields =
                 try body.readableBytes == 0
                 ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
@@ -116,6 +123,12 @@ struct MLflowRoutes {
         guard type.split(separator: ";").first?.lowercased() == "application/json" else {
             throw .invalid("Bad Request. Content-Type must be one of ['application/json'].")
         }
+    }
+
+    private static func body(of request: Request, _ method: HTTPRequest.Method) async throws -> ByteBuffer {
+        try checkType(of: request, method)
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
+        do { return try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
     }
 
     private static let tooLarge = KeelError(.payloadTooLarge, "the request body is larger than \(bodyBytesMax) bytes")

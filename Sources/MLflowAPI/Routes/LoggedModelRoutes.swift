@@ -10,12 +10,12 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return ["model": TrackingWire.loggedModel(model)]
     }
     routes.post("logged-models/search", .trackingRead) { request, grant in
-        let order = try request.objects("order_by").map {
-            "\(try $0.text("field_name"))\(try $0.flag("ascending", default: true) ? "" : " DESC")"
-        }
         let page = try await tracking.searchLoggedModels(
-            experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"), orderBy: order,
-            pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token"), grant)
+            LoggedModelSearch(
+                experimentIDs: request.requiredTexts("experiment_ids"), filter: request.optionalText("filter"),
+                datasets: request.objects("datasets").map { try TrackingWire.searchedDataset($0, isRequired: true) }.compactMap { $0 },
+                orderBy: request.objects("order_by").map { try TrackingWire.order($0) },
+                pageSize: request.optionalCount("max_results").flatMap { $0 == 0 ? nil : $0 }, pageToken: request.optionalText("page_token")), grant)
         return object([("models", list(page.items.map(TrackingWire.loggedModel))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("logged-models/{model_id}", .trackingRead) { request, grant in
@@ -31,7 +31,7 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return .object([])
     }
     routes.get("logged-models/{model_id}/artifacts/directories", .trackingRead) { request, grant in
-        let path = try request.optionalText("artifact_directory_path") ?? request.optionalText("path")
+        let path = try ArtifactWire.path(request.optionalText("artifact_directory_path") ?? request.optionalText("path") ?? "")
         let (root, files) = try await tracking.listArtifacts(loggedModelID: request.text("model_id"), path: path, grant)
         return object([("root_uri", .string(root)), ("files", list(files.map(TrackingWire.artifact)))])
     }

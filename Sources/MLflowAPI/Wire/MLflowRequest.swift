@@ -2,9 +2,11 @@ import Contracts
 
 /// The fields of one request, from its JSON body or its query: protobuf's JSON, so numbers may come as texts and unknown fields are passed over.
 struct MLflowRequest {
-    let fields: JSON
+    private(set) var fields: JSON
     /// How large the body was.
     var bodyBytes = 0
+    /// Whether they come from a query, where a list of one looks like a text.
+    private var isQuery = false
     /// Where these fields stand in the request, with a dot at its end: `metrics[0].`; empty at the top.
     var path = ""
 
@@ -26,6 +28,7 @@ struct MLflowRequest {
 
     /// A key that is repeated in a query is a list.
     init(query: some Sequence<(key: String, value: String)>) {
+        isQuery = true
         var members: [JSON.Member] = []
         for (key, value) in query {
             if let i = members.firstIndex(where: { $0.key == key }) {
@@ -37,6 +40,9 @@ struct MLflowRequest {
         }
         fields = .object(members)
     }
+
+    /// These fields with one more, from the path.
+    mutating func add(_ name: String, _ text: String) { fields[name] = .string(text) }
 
     private func field(_ name: String) -> JSON? {
         guard let value = fields[name], !value.isNull else { return nil }
@@ -121,11 +127,23 @@ struct MLflowRequest {
     func texts(_ name: String) throws(KeelError) -> [String] {
         guard let value = field(name) else { return [] }
         var out: [String] = []
-        for item in value.array ?? [value] {
+        guard let items = value.array ?? (isQuery ? [value] : nil) else { throw wrong(name, value) }
+        for item in items {
             guard let text = item.string else { throw wrong(name, value) }
             out.append(text)
         }
         return out
+    }
+
+    /// The texts of a list that must be there.
+    func requiredTexts(_ name: String) throws(KeelError) -> [String] {
+        guard field(name) != nil else { throw missing(name) }
+        return try texts(name)
+    }
+
+    func requiredObjects(_ name: String) throws(KeelError) -> [MLflowRequest] {
+        guard field(name) != nil else { throw missing(name) }
+        return try objects(name)
     }
 
     func objects(_ name: String) throws(KeelError) -> [MLflowRequest] {

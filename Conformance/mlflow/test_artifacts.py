@@ -18,7 +18,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from conftest import Keel
+from servers import Keel
 
 PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 MB = 1 << 20

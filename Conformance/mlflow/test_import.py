@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import KEEL, ROOT, Keel, free_port
+from servers import KEEL, ROOT, Keel, free_port
 from mlflow import MlflowClient
 from mlflow.entities import Metric
 from mlflow_store import client_of, everything, fill

@@ -10,7 +10,7 @@ import yaml
 from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
-from conftest import KEEL
+from servers import KEEL
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import math
 import xml.etree.ElementTree as xml
 
 import pytest
-from conftest import Keel
+from servers import Keel
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from PIL import Image

@@ -12,7 +12,7 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from conftest import Keel
+from servers import Keel
 
 SECRET = "correct horse battery staple"
 LAPTOP = {"KEEL_WEBHOOKS_SCHEMES": "http,https", "KEEL_WEBHOOKS_INTERNAL": "true"}

@@ -42,23 +42,22 @@ public struct RunSearch: Sendable {
         self.pageToken = pageToken
     }
 
+    private static let spellings = [
+        "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
+    ]
+
     static let grammar = SearchGrammar(
+        .runs,
         attributes: [
-            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "lifecycle_stage": .text,
-            "start_time": .number, "end_time": .number,
+            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "start_time": .number,
+            "end_time": .number, "created": .number, "Created": .number, "run name": .text, "Run name": .text, "Run Name": .text,
         ],
-        orderable: [
-            "run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "experiment_id", "lifecycle_stage",
-        ],
-        listable: ["run_id"],
-        aliases: [
-            "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
-        ],
-        entities: [.attribute, .metric, .parameter, .tag, .dataset])
+        orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "created", "Created"],
+        listable: ["run_id"], aliases: spellings)
 
     private static let columns = [
         "run_id": "r.id", "run_name": "r.name", "user_id": "r.user_id", "status": "r.status", "artifact_uri": "r.artifact_uri",
-        "lifecycle_stage": "r.lifecycle", "start_time": "r.start_ms", "end_time": "r.end_ms", "experiment_id": "r.experiment_id",
+        "start_time": "r.start_ms", "end_time": "r.end_ms",
     ]
 
     /// The statement of one page, asking for one row more than the page to know whether there is a next.
@@ -137,11 +136,8 @@ public struct RunSearch: Sendable {
     private func keyset() throws -> (KeysetOrder, [SQLFragment]) {
         var (keys, joins): ([KeysetOrder.Key], [SQLFragment]) = ([], [])
         var seen: Set<String> = []
-        for (i, text) in orderBy.enumerated() {
-            let order = try RunSearch.grammar.parse(order: text)
-            guard seen.insert("\(order.entity.rawValue).\(order.key)").inserted else {
-                throw KeelError.invalid("`order_by` contains duplicate fields: \(orderBy)")
-            }
+        for (i, order) in try RunSearch.grammar.parse(order: orderBy).enumerated() {
+            seen.insert("\(order.entity.rawValue).\(order.key)")
             switch order.entity {
             case .attribute where order.key == "end_time":
                 keys.append(.init("CASE WHEN r.end_ms IS NULL THEN 1 ELSE 0 END", ascending: true))

@@ -79,6 +79,15 @@ public enum TrackingTables {
                 INSERT INTO tracking_experiments (id, name, artifact_location, lifecycle, created_ms, updated_ms)
                 VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 0, 0)
                 """,
-            ])
+            ]),
+        Migration(
+            room: "tracking", version: 3,
+            [
+                "DROP INDEX tracking_latest_value",
+                "CREATE INDEX tracking_latest_value ON tracking_latest_metrics (key, is_nan, value, run_id)",
+                "CREATE INDEX tracking_runs_status ON tracking_runs (experiment_id, lifecycle, status, start_ms DESC, id)",
+                "CREATE INDEX tracking_runs_all ON tracking_runs (experiment_id, start_ms DESC, id)",
+                "CREATE INDEX tracking_experiments_created ON tracking_experiments (created_ms DESC, id)",
+            ]),
     ]
 }

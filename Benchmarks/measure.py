@@ -5,21 +5,17 @@ Every figure is measured on the flights of 2013 in a fresh home. The targets are
 import json
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-KEEL = ROOT / ".build/release/keel"
+import bench
+from bench import KEEL, ROOT
+
 DATA = ROOT / ".keel/data/nycflights13"
 PORT = 7471
 URL = f"http://127.0.0.1:{PORT}"
-TICK = os.sysconf("SC_CLK_TCK")
-rows = []
 EXAMPLES = """
 apiVersion: keel/v1
 kind: Pipeline
@@ -33,33 +29,7 @@ spec:
 
 
 def report(what, figure, target):
-    rows.append((what, figure, target))
     print(f"  {what:<58} {figure:>16}   {target}", flush=True)
-
-
-class Server:
-    def __init__(self, home):
-        start = time.monotonic()
-        self.process = subprocess.Popen([str(KEEL), "serve", "--home", home, "--listen", f"127.0.0.1:{PORT}"], cwd=ROOT,
-                                        stderr=open(home + "/server.log", "ab"))
-        while True:
-            try:
-                urllib.request.urlopen(URL + "/health").read()
-                break
-            except OSError:
-                time.sleep(0.005)
-        self.ready = time.monotonic() - start
-
-    def cpu(self):
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICK
-
-    def memory(self):
-        return int(re.search(r"VmRSS:\s+(\d+)", pathlib.Path(f"/proc/{self.process.pid}/status").read_text())[1]) / 1024
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
 
 
 def keel(*arguments):
@@ -69,28 +39,11 @@ def keel(*arguments):
     return done.stdout
 
 
-def load(server, connections, body, path, seconds=8):
-    """Requests a second by wrk, and the server's CPU time for each."""
-    script = tempfile.NamedTemporaryFile("w", suffix=".lua", delete=False)
-    script.write(f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "application/json"\nwrk.body = [=[{body}]=]\n')
-    script.close()
-    command = ["wrk", "-t1", f"-c{connections}", "--latency", "-s", script.name]
-    subprocess.run([*command, "-d2s", URL + path], capture_output=True)
-    before = server.cpu()
-    text = subprocess.run([*command, f"-d{seconds}s", URL + path], capture_output=True, text=True).stdout
-    used = server.cpu() - before
-    count = int(re.search(r"(\d+) requests in", text)[1])
-    if "Non-2xx" in text:
-        sys.exit("the server refused requests under load:\n" + text)
-    p50, p99 = re.search(r"50%\s+(\d\S*)", text)[1], re.search(r"99%\s+(\d\S*)", text)[1]
-    return used / count * 1e6, count / seconds, p50, p99
-
-
 def main():
     home = tempfile.mkdtemp(prefix="keel-bench-")
-    server = Server(home)
+    server = bench.keel(home, PORT)
     report("idle server, resident", f"{server.memory():.0f} MB", "<= 80 MB")
-    report("start to ready, wall", f"{server.ready:.2f} s", "<= 0.5 s")
+    report("start to ready, wall", f"{server.start_s:.2f} s", "<= 0.5 s")
     keel("apply", "Examples/flights/resources")
     before = server.cpu()
     keel("ingest", "departures", str(DATA / "flights.csv"))
@@ -116,11 +69,11 @@ def main():
             ("distance", "FP64", 1400), ("hour", "INT32", 5), ("scheduled_departure", "BYTES", "2013-12-31T23:59:00Z")]]}
     body = json.dumps(question)
     for connections in (16, 1):
-        used, rate, p50, p99 = load(server, connections, body, "/v2/models/delay/infer")
+        used, rate, p50, p99 = bench.wrk(server, "/v2/models/delay/infer", bench.post_lua(body), connections, 8)
         report(f"infer, one row, 30 stored features, {connections} connections, CPU", f"{used:.1f} us", f"<= 60 us   ({rate:,.0f}/s, p50 {p50}, p99 {p99})")
     event = json.dumps({"rows": [{"time_hour": "2013-12-31T23:00:00Z", "minute": 1, "carrier": "UA", "flight": 1, "tailnum": "N1", "origin": "EWR",
                                   "dest": "IAH", "distance": 1400.0, "dep_delay": 1.0}]})
-    used, rate, p50, p99 = load(server, 16, event, "/api/v1/datasets/departures/events", seconds=4)
+    used, rate, p50, p99 = bench.wrk(server, "/api/v1/datasets/departures/events", bench.post_lua(event), 16, 4)
     report("push of one event through the API, 16 connections, CPU", f"{used:.1f} us", f"({rate:,.0f}/s; the same key again: refused as duplicate)")
     server.stop()
 

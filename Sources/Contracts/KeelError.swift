@@ -20,6 +20,8 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         case unsupportedMediaType = "unsupported_media_type"
         /// A native engine is not installed or not loadable; the hint names the install step.
         case engineMissing = "engine_missing"
+        /// A protocol has it; Keel does not.
+        case notImplemented = "not_implemented"
         /// Stored bytes are not what they were (truncated model, altered ledger).
         case corrupted
         case cancelled

@@ -8,7 +8,7 @@ public final class PipelineService: Sendable {
     /// Runs under way at once; each has at most `concurrency` steps running.
     public static let activeRunsMax = 32
 
-    private let database: Storage.Database
+    let database: Storage.Database
     private let kinds: [String: any StepKind]
     private let workFolder: String
     private let concurrency: Int

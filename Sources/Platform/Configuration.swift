@@ -14,6 +14,8 @@ public struct KeelConfiguration: Sendable {
     /// Whether callers on loopback need a token as well.
     public var requiresToken: Bool
     public var bodyBytesMax: Int
+    /// How large one artifact may be.
+    public var artifactBytesMax: Int
     /// How many steps of pipelines run at one time.
     public var stepsMax: Int
     public var logLevel: String
@@ -21,7 +23,7 @@ public struct KeelConfiguration: Sendable {
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
     static let settings: [(key: String, standard: ConfigContent)] = [
         ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
-        ("limits.body", .int(256 << 20)), ("pipelines.steps", .int(2)), ("log.level", .string("info")),
+        ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)), ("log.level", .string("info")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -44,7 +46,8 @@ public struct KeelConfiguration: Sendable {
         return KeelConfiguration(
             home: reader.string(forKey: "home", default: ".keel"), host: String(listen[..<colon]), port: port,
             hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
-            bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20), stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
+            bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20), artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
+            stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             logLevel: level)
     }
 

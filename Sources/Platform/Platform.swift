@@ -58,7 +58,8 @@ public final class Platform: Sendable {
         let analytics = try DuckDB(settings: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
-        let tracking = TrackingService(database: database, objects: objects)
+        let tracking = TrackingService(
+            database: database, objects: objects, artifactUsage: RegisteredArtifacts(), artifactBytesMax: Int64(configuration.artifactBytesMax))
         let registry = RegistryService(database: database, loggedModels: TrackedModels(tracking: tracking))
         let runtime = ServingRuntime(log: PredictionLog(database: database))
         let deployments = DeploymentService(
@@ -95,6 +96,7 @@ public final class Platform: Sendable {
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
         runtime.log.observe(feed)
+        try await adoptArtifacts()
         try await data.start()
         try await configure()
     }
@@ -115,6 +117,7 @@ public final class Platform: Sendable {
             group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
+            group.addTask { [self] in await sweepUploads() }
             group.addTask { [self] in
                 // Denials are gathered; what a minute gathered becomes events.
                 while (try? await Task.sleep(for: .seconds(60))) != nil { try? await audit.flush() }

@@ -10,8 +10,10 @@ public final class AtomicFile: @unchecked Sendable {
     private var descriptor: Int32
     public private(set) var size: Int64 = 0
 
-    /// - Parameter temporaryFolder: on the same file system as `path`.
-    public init(path: String, temporaryFolder: String) throws {
+    /// - Parameters:
+    ///   - path: its name; empty when that is known only at the end.
+    ///   - temporaryFolder: on the same file system as `path`.
+    public init(path: String = "", temporaryFolder: String) throws {
         self.path = path
         temporary = temporaryFolder + "/" + Identifier.hex32()
         descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
@@ -20,24 +22,36 @@ public final class AtomicFile: @unchecked Sendable {
 
     deinit { discard() }
 
-    public func write(_ bytes: [UInt8]) throws {
-        try bytes.withUnsafeBytes { try AtomicFile.writeAll(descriptor, $0) }
+    public func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
+
+    public func write(_ bytes: UnsafeRawBufferPointer) throws {
+        try AtomicFile.writeAll(descriptor, bytes)
         size += Int64(bytes.count)
     }
 
+    /// Lets the disk begin with what was written from an offset on, without waiting for it. (Linux starts writing dirty pages when it is told that
+    /// they are not needed; they stay cached.)
+    func startFlush(from offset: Int64) { posix_fadvise(descriptor, off_t(offset), off_t(size - offset), POSIX_FADV_DONTNEED) }
+
     /// Syncs and renames; after it the file is durable under its name.
-    public func commit() throws {
+    public func commit() throws { try commit(as: path) }
+
+    public func commit(as path: String) throws {
         guard fsync(descriptor) == 0 else { throw AtomicFile.failure("sync \(path)") }
         close(descriptor)
         descriptor = -1
         let folder = (path as NSString).deletingLastPathComponent
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        guard rename(temporary, path) == 0 else { throw AtomicFile.failure("rename to \(path)") }
-        let directory = open(folder, O_RDONLY | O_CLOEXEC)
-        if directory >= 0 {
-            fsync(directory)
-            close(directory)
+        do {
+            if !FileManager.default.fileExists(atPath: folder) {
+                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+                AtomicFile.sync(folder: (folder as NSString).deletingLastPathComponent)
+            }
+            guard rename(temporary, path) == 0 else { throw AtomicFile.failure("rename to \(path)") }
+        } catch {
+            unlink(temporary)
+            throw error
         }
+        AtomicFile.sync(folder: folder)
     }
 
     /// Forgets the file; nothing of it stays.
@@ -46,6 +60,13 @@ public final class AtomicFile: @unchecked Sendable {
         close(descriptor)
         descriptor = -1
         unlink(temporary)
+    }
+
+    static func sync(folder: String) {
+        let directory = open(folder, O_RDONLY | O_CLOEXEC)
+        guard directory >= 0 else { return }
+        fsync(directory)
+        close(directory)
     }
 
     static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws {
@@ -61,8 +82,9 @@ public final class AtomicFile: @unchecked Sendable {
     }
 
     static func failure(_ what: String) -> KeelError {
-        let reason = String(cString: strerror(errno))
-        if errno == ENOSPC || errno == EDQUOT {
+        let (number, reason) = (errno, String(cString: strerror(errno)))
+        // A file that may not grow any more (EFBIG) is a full disk to whoever writes it.
+        if number == ENOSPC || number == EDQUOT || number == EFBIG {
             return KeelError(.unavailable, "the disk is full: could not \(what)", hint: "free space on the disk that holds the home folder")
         }
         return KeelError(.internal, "could not \(what): \(reason)")

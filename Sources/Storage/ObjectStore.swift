@@ -1,122 +1,82 @@
 import Contracts
-import Foundation
 
-/// Where bytes live: content under its digest, and artifacts under keys. A folder now; S3 by configuration.
+/// Where bytes live: content under its digest, and the parts of uploads until they are whole. A folder now; S3 by configuration.
+///
+/// The store knows content, not who needs it: references (a path of artifacts, the bundle of a release) are rows of the rooms that own them.
+/// Content is put first and referred to afterwards, so between the two it is *held*: a collection leaves it alone.
 public protocol ObjectStore: Sendable {
-    /// Stores bytes under their digest; the same bytes are stored once.
+    /// Stores bytes under their digest; the same bytes are stored once. Held for `holdSeconds`, or until it is settled.
     func put(_ bytes: [UInt8]) async throws -> Digest
+    /// The whole content, checked against its digest.
     func get(_ digest: Digest) async throws -> [UInt8]
-    /// Stores under a key such as `artifacts/1/abc/model.bin`, replacing what is there only when all parts have arrived.
-    func put(key: String, parts: some AsyncSequence<[UInt8], any Error> & Sendable) async throws -> ObjectInfo
-    /// Calls `body` with consecutive parts of at most 256 KiB.
-    func read(key: String, _ body: (_ part: [UInt8]) async throws -> Void) async throws
-    func info(key: String) async throws -> ObjectInfo?
-    /// The objects and folders directly below a folder key, in order of their names.
-    func list(folder: String) async throws -> [ObjectInfo]
-    /// Removes an object, or everything below a folder. Removing what is not there is no error.
-    func remove(key: String) async throws
-    /// A path that engines can open for reading, for stores that have one.
-    func localPath(key: String) throws -> String
+
+    /// Stores content that arrives in parts, in memory that does not depend on its size. It exists when all of it has arrived and is durable.
+    /// - Throws: `payloadTooLarge` or `invalidArgument` when it is not of that size, `unavailable` when the disk is full; nothing is kept then.
+    func put<Part: Collection<UInt8> & Sendable>(
+        parts: some AsyncSequence<Part, any Error> & Sendable, size: ContentSize
+    ) async throws -> StoredObject
+    /// Content to be read in any order; it stays readable while the reader lives, also when it is collected meanwhile.
+    /// - Throws: `notFound`.
+    func open(_ digest: Digest) async throws -> ObjectReader
+    /// Says that what was put is referred to (or never will be): a collection may judge it by its references again.
+    func settle(_ digest: Digest)
+
+    /// Stores one part of an upload, durably; parts of one upload may arrive in any order and in parallel.
+    func putPart<Part: Collection<UInt8> & Sendable>(
+        upload: String, number: Int, parts: some AsyncSequence<Part, any Error> & Sendable, size: ContentSize
+    ) async throws -> StoredObject
+    /// Joins parts, in this order, to content. The parts stay until `removeUpload`.
+    func join(upload: String, parts: [(number: Int, digest: Digest)]) async throws -> StoredObject
+    func removeUpload(_ upload: String) async throws
+    /// The uploads that have stored parts.
+    func uploads() async throws -> [String]
+
+    /// Removes (or, in a dry run, only counts) the content that is neither held nor needed. Both questions are asked after the collection has begun:
+    /// `needed` once, `alsoNeeded` for the digests that begin with two hexadecimal digits at a time, so that they need not all be in memory.
+    /// - Throws: `failedPrecondition` while another collection is under way.
+    func collect(
+        dryRun: Bool, needed: @Sendable () async throws -> Set<Digest>, alsoNeeded: @Sendable (_ prefix: String) async throws -> Set<Digest>
+    ) async throws -> Collected
 }
 
-public struct ObjectInfo: Sendable, Hashable {
-    public let key: String
+/// Content that is in the store.
+public struct StoredObject: Sendable, Hashable {
+    public let digest: Digest
     public let bytes: Int64
-    public let isFolder: Bool
-    public init(key: String, bytes: Int64, isFolder: Bool) { (self.key, self.bytes, self.isFolder) = (key, bytes, isFolder) }
+    public init(digest: Digest, bytes: Int64) { (self.digest, self.bytes) = (digest, bytes) }
 }
 
-/// Objects in a folder. Files are written to a temporary name, synced, then renamed.
-public struct FolderObjectStore: ObjectStore {
-    public let root: String
+/// How large content may be, and how large it was said to be.
+public struct ContentSize: Sendable {
+    public let declared: Int64?
+    public let max: Int64
 
-    public init(root: String) throws {
-        self.root = root
-        try FileManager.default.createDirectory(atPath: root + "/tmp", withIntermediateDirectories: true)
-        // What a crash left half-written has no name that anyone knows.
-        for name in try FileManager.default.contentsOfDirectory(atPath: root + "/tmp") { try? FileManager.default.removeItem(atPath: root + "/tmp/" + name) }
+    /// - Throws: `payloadTooLarge` when more is declared than may be.
+    public init(declared: Int64? = nil, max: Int64) throws(KeelError) {
+        (self.declared, self.max) = (declared, max)
+        if let declared { try check(atMost: declared) }
     }
 
-    public func put(_ bytes: [UInt8]) async throws -> Digest {
-        try await Blocking.run {
-            let digest = Digest(of: bytes)
-            let path = root + "/" + FolderObjectStore.key(digest)
-            if !FileManager.default.fileExists(atPath: path) {
-                let file = try AtomicFile(path: path, temporaryFolder: root + "/tmp")
-                try file.write(bytes)
-                try file.commit()
-            }
-            return digest
-        }
+    func check(atMost bytes: Int64) throws(KeelError) {
+        guard bytes > max else { return }
+        throw KeelError(
+            .payloadTooLarge, "the content has more than the \(max) bytes that an artifact may have", hint: "the setting limits.artifact raises this limit")
     }
 
-    public func get(_ digest: Digest) async throws -> [UInt8] {
-        try await Blocking.run {
-            guard let data = FileManager.default.contents(atPath: root + "/" + FolderObjectStore.key(digest)) else {
-                throw KeelError.notFound("there is no object \(digest)")
-            }
-            let bytes = Array(data)
-            guard Digest(of: bytes) == digest else { throw KeelError(.corrupted, "object \(digest) is not what was stored") }
-            return bytes
-        }
+    func check(whole bytes: Int64) throws(KeelError) {
+        guard let declared, declared != bytes else { return }
+        throw .invalid("\(bytes) bytes arrived where \(declared) were announced", hint: "send the content again")
     }
+}
 
-    public func put(key: String, parts: some AsyncSequence<[UInt8], any Error> & Sendable) async throws -> ObjectInfo {
-        let path = try path(key)
-        let file = try AtomicFile(path: path, temporaryFolder: root + "/tmp")
-        do {
-            for try await part in parts { try await Blocking.run { try file.write(part) } }
-            return try await Blocking.run {
-                try file.commit()
-                return ObjectInfo(key: key, bytes: file.size, isFolder: false)
-            }
-        } catch {
-            file.discard()
-            throw error
-        }
-    }
+/// How many things were removed, or would be, and their bytes.
+public struct Collected: Sendable, Hashable {
+    public var objects: Int
+    public var bytes: Int64
+    public init(objects: Int = 0, bytes: Int64 = 0) { (self.objects, self.bytes) = (objects, bytes) }
 
-    public func read(key: String, _ body: (_ part: [UInt8]) async throws -> Void) async throws {
-        let path = try path(key)
-        guard try await info(key: key)?.isFolder == false, let handle = FileHandle(forReadingAtPath: path) else {
-            throw KeelError.notFound("there is no object '\(key)'")
-        }
-        defer { try? handle.close() }
-        while let data = try handle.read(upToCount: 262_144), !data.isEmpty { try await body(Array(data)) }
-    }
-
-    public func info(key: String) async throws -> ObjectInfo? {
-        var isFolder: ObjCBool = false
-        let path = try path(key)
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { return nil }
-        let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int64 ?? 0
-        return ObjectInfo(key: key, bytes: isFolder.boolValue ? 0 : size, isFolder: isFolder.boolValue)
-    }
-
-    public func list(folder: String) async throws -> [ObjectInfo] {
-        let path = try path(folder)
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else { return [] }
-        var out: [ObjectInfo] = []
-        for name in names.sorted() { if let info = try await info(key: folder + "/" + name) { out.append(info) } }
-        return out
-    }
-
-    public func remove(key: String) async throws {
-        let path = try path(key)
-        if FileManager.default.fileExists(atPath: path) { try FileManager.default.removeItem(atPath: path) }
-    }
-
-    public func localPath(key: String) throws -> String { try path(key) }
-
-    /// The key of content.
-    public static func key(_ digest: Digest) -> String { "content/\(digest.hex.prefix(2))/\(digest.hex)" }
-
-    /// A key from outside must not leave the folder.
-    private func path(_ key: String) throws -> String {
-        let parts = key.split(separator: "/", omittingEmptySubsequences: false)
-        guard !parts.isEmpty, parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && !$0.utf8.contains(0) && $0.utf8.count <= 255 }), key.utf8.count <= 2048,
-            parts[0] != "tmp"
-        else { throw KeelError.invalid("'\(key.prefix(200))' is not a valid object key", hint: "a key is a relative path without '.', '..' or empty parts") }
-        return root + "/" + key
+    public static func += (a: inout Collected, b: Collected) {
+        a.objects += b.objects
+        a.bytes += b.bytes
     }
 }

@@ -89,5 +89,63 @@ public enum TrackingTables {
                 "CREATE INDEX tracking_runs_all ON tracking_runs (experiment_id, start_ms DESC, id)",
                 "CREATE INDEX tracking_experiments_created ON tracking_experiments (created_ms DESC, id)",
             ]),
+        Migration(
+            room: "tracking", version: 4,
+            [
+                // A path refers to content by digest; a folder is a row without, so that a list is one index range.
+                """
+                CREATE TABLE tracking_artifacts (
+                    folder TEXT NOT NULL, name TEXT NOT NULL, digest TEXT, bytes BIGINT NOT NULL, updated_ms BIGINT NOT NULL, PRIMARY KEY (folder, name))
+                """,
+                "CREATE INDEX tracking_artifacts_digest ON tracking_artifacts (digest)",
+                // An upload that was completed keeps its row, with the digest, until its time is over: a client may ask again.
+                """
+                CREATE TABLE tracking_uploads (
+                    id TEXT PRIMARY KEY, path TEXT NOT NULL, parts BIGINT NOT NULL, secret TEXT NOT NULL, caller TEXT NOT NULL, persona TEXT NOT NULL,
+                    workspace TEXT NOT NULL, created_ms BIGINT NOT NULL, expires_ms BIGINT NOT NULL, digest TEXT)
+                """,
+                "CREATE INDEX tracking_uploads_expires ON tracking_uploads (expires_ms)",
+                """
+                CREATE TABLE tracking_upload_parts (
+                    upload_id TEXT NOT NULL REFERENCES tracking_uploads (id), number BIGINT NOT NULL, digest TEXT NOT NULL, bytes BIGINT NOT NULL,
+                    PRIMARY KEY (upload_id, number))
+                """,
+                "ALTER TABLE tracking_runs ADD COLUMN deleted_ms BIGINT",
+                // When those in the bin went there was not noted: no later than the last event of all.
+                """
+                UPDATE tracking_runs SET deleted_ms = (SELECT coalesce(max(at), 0) / 1000 FROM ledger) WHERE lifecycle = 'deleted'
+                """,
+                "CREATE INDEX tracking_runs_deleted ON tracking_runs (lifecycle, deleted_ms)",
+            ]),
+        evaluationDatasets,
     ]
+
+    private static let evaluationDatasets = Migration(
+        room: "tracking", version: 5,
+        [
+            """
+            CREATE TABLE tracking_evaluation_datasets (
+                id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, schema TEXT, records BIGINT NOT NULL, created_ms BIGINT NOT NULL,
+                updated_ms BIGINT NOT NULL, created_by TEXT, updated_by TEXT)
+            """,
+            "CREATE INDEX tracking_evaluation_datasets_created ON tracking_evaluation_datasets (created_ms DESC, id DESC)",
+            """
+            CREATE TABLE tracking_evaluation_dataset_tags (
+                dataset_id TEXT NOT NULL REFERENCES tracking_evaluation_datasets (id), key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (dataset_id, key))
+            """,
+            """
+            CREATE TABLE tracking_evaluation_dataset_experiments (
+                dataset_id TEXT NOT NULL REFERENCES tracking_evaluation_datasets (id), experiment_id BIGINT NOT NULL REFERENCES tracking_experiments (id),
+                PRIMARY KEY (dataset_id, experiment_id))
+            """,
+            "CREATE INDEX tracking_evaluation_experiments ON tracking_evaluation_dataset_experiments (experiment_id, dataset_id)",
+            """
+            CREATE TABLE tracking_evaluation_records (
+                dataset_id TEXT NOT NULL REFERENCES tracking_evaluation_datasets (id), id TEXT NOT NULL, inputs_digest TEXT NOT NULL, inputs TEXT NOT NULL,
+                outputs TEXT, expectations TEXT, tags TEXT, source TEXT, created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, created_by TEXT,
+                updated_by TEXT, PRIMARY KEY (dataset_id, id), UNIQUE (dataset_id, inputs_digest))
+            """,
+            "CREATE INDEX tracking_evaluation_records_created ON tracking_evaluation_records (dataset_id, created_ms, id)",
+        ])
 }

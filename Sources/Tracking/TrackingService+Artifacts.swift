@@ -9,8 +9,17 @@ public struct Artifact: Sendable, Hashable {
     public let isFolder: Bool
 }
 
-/// Artifacts are objects under `artifacts/{path}`, where `path` is what follows `mlflow-artifacts:/` in a URI. They stream both ways;
-/// an upload appears under its name only when all of it has arrived.
+/// An artifact's content, ready to be read.
+public struct ArtifactContent: Sendable {
+    /// The last part of its path.
+    public let name: String
+    public let digest: Digest
+    public let reader: ObjectReader
+    public var bytes: Int64 { reader.bytes }
+}
+
+/// An artifact is a path that refers to content by its digest; the path is what follows `mlflow-artifacts:/` in a URI. Both ways stream. Content is
+/// stored first, durably; then one transaction makes the path refer to it, so an upload that is cut off at any point is not there at all.
 extension TrackingService {
     /// The path behind an artifact URI that Keel itself keeps; nil for one that lies elsewhere.
     public static func artifactPath(of uri: String) -> String? {
@@ -23,83 +32,116 @@ extension TrackingService {
         return String(rest)
     }
 
+    /// The path of an artifact below a URI.
+    /// - Throws: `failedPrecondition` when the URI is not kept here; `invalidArgument` for a path that would leave it.
+    public static func artifactPath(of uri: String, below path: String?) throws(KeelError) -> String {
+        guard let root = artifactPath(of: uri) else {
+            throw KeelError(
+                .failedPrecondition, "the artifacts are kept at \(uri), which this server does not reach",
+                hint: "use a client that reaches that place")
+        }
+        let below = try ArtifactPath(path ?? "")
+        return below.text.isEmpty ? root : "\(root)/\(below)"
+    }
+
+    /// Where a run's artifacts lie.
+    public func artifactURI(runID: String, _ grant: Grant) async throws -> String {
+        try grant.require(.trackingRead, .trackingWrite)
+        return try await database.read { try RunStore.find($0, id: runID) }.artifactURI
+    }
+
+    /// Where a logged model's artifacts lie.
+    public func artifactURI(loggedModelID: String, _ grant: Grant) async throws -> String {
+        try grant.require(.trackingRead, .trackingWrite)
+        return try await database.read { try LoggedModelStore.find($0, id: loggedModelID) }.artifactURI
+    }
+
+    // MARK: Lists
+
     /// What lies directly below `path` of a run's artifacts, with paths relative to the run's artifact root.
     public func listArtifacts(runID: String, path: String? = nil, _ grant: Grant) async throws -> (rootURI: String, files: [Artifact]) {
-        try grant.require(.trackingRead)
-        let run = try await database.read { try RunStore.find($0, id: runID) }
-        return (run.artifactURI, try await list(uri: run.artifactURI, path: path))
+        let uri = try await artifactURI(runID: runID, grant)
+        return (uri, try await list(uri: uri, path: path))
     }
 
     /// The same for a logged model.
     public func listArtifacts(loggedModelID: String, path: String? = nil, _ grant: Grant) async throws -> (
         rootURI: String, files: [Artifact]
     ) {
-        try grant.require(.trackingRead)
-        let model = try await database.read { try LoggedModelStore.find($0, id: loggedModelID) }
-        return (model.artifactURI, try await list(uri: model.artifactURI, path: path))
+        let uri = try await artifactURI(loggedModelID: loggedModelID, grant)
+        return (uri, try await list(uri: uri, path: path))
     }
 
     private func list(uri: String, path: String?) async throws -> [Artifact] {
-        guard let root = TrackingService.artifactPath(of: uri) else {
-            throw KeelError(
-                .failedPrecondition, "the artifacts are kept at \(uri), which this server does not list",
-                hint: "list them with a client that reaches that place")
-        }
-        let prefix = path.flatMap { $0.isEmpty ? nil : $0 }
-        let folder = try TrackingService.key(prefix.map { "\(root)/\($0)" } ?? root)
-        return try await objects.list(folder: folder).map { info in
-            let name = String(info.key.dropFirst(folder.count + 1))
-            return Artifact(path: prefix.map { "\($0)/\(name)" } ?? name, bytes: info.bytes, isFolder: info.isFolder)
-        }
+        let below = try ArtifactPath(path ?? "")
+        let folder = try ArtifactPath(TrackingService.artifactPath(of: uri, below: path))
+        return try await list(folder, as: below.text.isEmpty ? "" : below.text + "/")
     }
 
     /// What lies directly below an artifact path, with paths relative to it.
     public func listArtifacts(path: String, _ grant: Grant) async throws -> [Artifact] {
         try grant.require(.trackingRead)
-        let folder = path.isEmpty ? "artifacts" : try TrackingService.key(path)
-        return try await objects.list(folder: folder).map {
-            Artifact(path: String($0.key.dropFirst(folder.count + 1)), bytes: $0.bytes, isFolder: $0.isFolder)
+        return try await list(try ArtifactPath(path), as: "")
+    }
+
+    private func list(_ folder: ArtifactPath, as prefix: String) async throws -> [Artifact] {
+        try await database.read { db in
+            try ArtifactStore.list(db, folder).map { Artifact(path: prefix + $0.name, bytes: $0.object?.bytes ?? 0, isFolder: $0.object == nil) }
         }
     }
+
+    // MARK: Content
 
     /// Stores an artifact from parts as they arrive.
-    /// - Returns: its size in bytes.
+    /// - Parameter declaredBytes: how much is announced; another amount is refused.
+    /// - Throws: `payloadTooLarge`, `unavailable` when the disk is full, `invalidArgument` for a bad path or amount; nothing is kept then.
     @discardableResult
-    public func putArtifact(path: String, parts: some AsyncSequence<[UInt8], any Error> & Sendable, _ grant: Grant) async throws -> Int64 {
+    public func putArtifact<Part: Collection<UInt8> & Sendable>(
+        path: String, declaredBytes: Int64? = nil, parts: some AsyncSequence<Part, any Error> & Sendable, _ grant: Grant
+    ) async throws -> StoredObject {
         try grant.require(.trackingWrite)
-        return try await objects.put(key: try TrackingService.key(path), parts: parts).bytes
+        let path = try ArtifactPath(file: path)
+        let size = try ContentSize(declared: declaredBytes, max: artifactBytesMax)
+        // Asked again when it is set: here it spares the upload.
+        try await database.read { try ArtifactStore.check($0, path) }
+        let object = try await objects.put(parts: parts, size: size)
+        defer { objects.settle(object.digest) }
+        try await refer(path, to: object, grant)
+        return object
     }
 
-    /// The size of an artifact.
-    /// - Throws: `notFound` when there is none, or it is a folder.
-    public func artifactSize(path: String, _ grant: Grant) async throws -> Int64 {
-        try grant.require(.trackingRead)
-        guard let info = try await objects.info(key: try TrackingService.key(path)), !info.isFolder else {
-            throw KeelError.notFound("No such artifact: '\(path)'")
+    /// Makes a path refer to content that is in the store.
+    public func referArtifact(path: String, to object: StoredObject, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try await refer(try ArtifactPath(file: path), to: object, grant)
+    }
+
+    private func refer(_ path: ArtifactPath, to object: StoredObject, _ grant: Grant) async throws {
+        try await database.write { tx in
+            try ArtifactStore.set(tx, path, object)
+            try tx.record("artifact.stored", on: "Artifact/\(path)", ["digest": .string(object.digest.hex), "bytes": .int(object.bytes)], by: grant)
         }
-        return info.bytes
     }
 
-    /// Calls `body` with consecutive parts of at most 256 KiB.
-    public func readArtifact(path: String, _ grant: Grant, _ body: (_ part: [UInt8]) async throws -> Void) async throws {
+    /// An artifact's content, to be read in any order.
+    /// - Throws: `notFound` when there is none, `invalidArgument` for a folder.
+    public func openArtifact(path: String, _ grant: Grant) async throws -> ArtifactContent {
         try grant.require(.trackingRead)
-        try await objects.read(key: try TrackingService.key(path), body)
+        let path = try ArtifactPath(path)
+        let object = try await database.read { try ArtifactStore.file($0, path) }
+        return ArtifactContent(name: path.name, digest: object.digest, reader: try await objects.open(object.digest))
     }
 
-    /// Removes an artifact, or all below a folder.
+    /// Removes an artifact, or all below a folder; its content goes with the next collection, unless another path refers to it.
     public func deleteArtifact(path: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await objects.remove(key: try TrackingService.key(path))
-        _ = try await database.write { tx in try tx.record("artifact.deleted", on: "Artifact/\(path)", by: grant) }
-    }
-
-    private static func key(_ path: String) throws(KeelError) -> String {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.allSatisfy({ !$0.isEmpty && $0 != "." && $0 != ".." && !$0.utf8.contains(0) && !$0.utf8.contains(UInt8(ascii: "\\")) })
-        else {
-            throw .invalid("Invalid path: '\(path.prefix(300))'", hint: "an artifact path is relative, without '.', '..' or empty parts")
+        let path = try ArtifactPath(path)
+        guard !path.text.isEmpty else { throw KeelError.invalid("Invalid path", hint: "name what is to be removed") }
+        try await database.write { tx in
+            let removed = try ArtifactStore.remove(tx, path)
+            try tx.record(
+                "artifact.deleted", on: "Artifact/\(path)", ["files": .int(Int64(removed.objects)), "bytes": .int(removed.bytes)], by: grant)
         }
-        return "artifacts/" + path
     }
 }
 

@@ -8,10 +8,18 @@ import Storage
 public struct TrackingService: Sendable {
     let database: Database
     let objects: any ObjectStore
+    let artifactUsage: (any ArtifactUsage)?
+    let artifactBytesMax: Int64
+    let joining = SharedWork()
 
-    public init(database: Database, objects: any ObjectStore) {
+    /// - Parameters:
+    ///   - artifactUsage: who else needs artifacts.
+    ///   - artifactBytesMax: how large one artifact may be.
+    public init(database: Database, objects: any ObjectStore, artifactUsage: (any ArtifactUsage)? = nil, artifactBytesMax: Int64 = 100 << 30) {
         self.database = database
         self.objects = objects
+        self.artifactUsage = artifactUsage
+        self.artifactBytesMax = artifactBytesMax
     }
 
     // MARK: Experiments
@@ -84,13 +92,16 @@ public struct TrackingService: Sendable {
         try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
             guard experiment.lifecycle != lifecycle else {
-                throw KeelError.notFound("No \(lifecycle == .active ? "deleted" : "active") Experiment with id=\(id) exists")
+                throw KeelError.notFound("No Experiment with id=\(id) exists", hint: "it is \(lifecycle.rawValue) already")
             }
             try ExperimentStore.update(tx, id: id, name: experiment.name, lifecycle: lifecycle)
             let runs: (Lifecycle, Lifecycle) = lifecycle == .deleted ? (.active, .deleted) : (.deleted, .active)
             try tx.execute(
-                "UPDATE tracking_runs SET lifecycle = ? WHERE experiment_id = ? AND lifecycle = ?",
-                [.string(runs.1.rawValue), .int(try ExperimentStore.number(of: id)), .string(runs.0.rawValue)])
+                "UPDATE tracking_runs SET lifecycle = ?, deleted_ms = ? WHERE experiment_id = ? AND lifecycle = ?",
+                [
+                    .string(runs.1.rawValue), lifecycle == .deleted ? .int(tx.now.milliseconds) : .null, .int(try ExperimentStore.number(of: id)),
+                    .string(runs.0.rawValue),
+                ])
             try tx.record(kind, on: "Experiment/\(id)", ["name": .string(experiment.name)], by: grant)
         }
     }

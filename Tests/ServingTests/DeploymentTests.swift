@@ -1,4 +1,5 @@
 import Contracts
+import Foundation
 import Serving
 import Storage
 import Testing
@@ -160,7 +161,8 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
-        try await home.objects.remove(key: FolderObjectStore.key(try await ModelBundle.read(try await home.bundle(0.2, 0.8), from: home.objects).model))
+        let bundle = try await ModelBundle.read(try await home.bundle(0.2, 0.8), from: home.objects)
+        try FileManager.default.removeItem(atPath: home.objects.path(of: bundle.model))
         await home.stop()
         let again = try await Home(at: home.folder)
         let problems = try await again.service.configure([.delay()])

@@ -107,7 +107,7 @@ import Testing
         // And one whose file is cut off after it was stored.
         let digest = try await home.bundle(0.3, 0.7)
         let bundle = try await ModelBundle.read(digest, from: home.objects)
-        let path = try home.objects.localPath(key: FolderObjectStore.key(bundle.model))
+        let path = home.objects.path(of: bundle.model)
         try Data(whole.prefix(100)).write(to: URL(fileURLWithPath: path))
         let error = try await #require(throws: KeelError.self) {
             try await home.service.createRelease(endpoint: "delay", model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)

@@ -23,6 +23,8 @@ public enum Action: String, Sendable, CaseIterable {
     case monitorsRead = "monitors.read"
     case ledgerRead = "ledger.read"
     case serverRead = "server.read"
+    /// Remove for good what is in the bin, and content that nothing refers to.
+    case storageCollect = "storage.collect"
     case tokensManage = "tokens.manage"
 }
 
@@ -45,7 +47,7 @@ public enum Permissions {
                 .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
                 .predictionsRead, .labelsWrite, .ledgerRead,
             ])
-        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .tokensManage])
+        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .tokensManage, .storageCollect])
         case .riskOfficer: read.union([.predictionsRead, .ledgerRead])
         case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:

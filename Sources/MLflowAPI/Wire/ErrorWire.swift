@@ -13,7 +13,7 @@ enum ErrorWire {
         case .unavailable: "TEMPORARILY_UNAVAILABLE"
         case .deadlineExceeded: "DEADLINE_EXCEEDED"
         case .payloadTooLarge: "BAD_REQUEST"
-        case .engineMissing: "NOT_IMPLEMENTED"
+        case .engineMissing, .notImplemented: "NOT_IMPLEMENTED"
         case .cancelled: "CANCELLED"
         case .corrupted, .internal: "INTERNAL_ERROR"
         }

@@ -49,7 +49,7 @@ extension KeelError.Code {
         case .deadlineExceeded: .gatewayTimeout
         case .payloadTooLarge: .contentTooLarge
         case .unsupportedMediaType: .unsupportedMediaType
-        case .engineMissing: .notImplemented
+        case .engineMissing, .notImplemented: .notImplemented
         case .cancelled: .init(code: 499, reasonPhrase: "Client Closed Request")
         case .corrupted, .internal: .internalServerError
         }

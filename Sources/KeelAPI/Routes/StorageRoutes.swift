@@ -1,0 +1,18 @@
+import Contracts
+import Hummingbird
+import Platform
+import Tracking
+
+/// What is kept: removing what nobody needs.
+func addStorageRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
+    router.post("/gc") { request, context -> Response in
+        let grant = try await context.authorize(.storageCollect)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let asked = PurgeRequest(
+            olderThan: try reader.optionalSpan("older_than"), runIDs: try reader.strings("run_ids"), experimentIDs: try reader.strings("experiment_ids"),
+            loggedModelIDs: try reader.strings("logged_model_ids"))
+        let dryRun = try reader.optionalBool("dry_run") ?? false
+        try reader.finish()
+        return Response(try await platform.collect(asked, dryRun: dryRun, grant).json)
+    }
+}

@@ -1,0 +1,94 @@
+import Contracts
+import Registry
+import Serving
+import Storage
+import Tracking
+
+/// What a collection did, or would do.
+public struct CollectionReport: Sendable {
+    public let dryRun: Bool
+    public let items: [PurgeItem]
+    public let content: Collected
+
+    public var json: JSON {
+        [
+            "dry_run": .bool(dryRun), "objects": .int(Int64(content.objects)), "bytes": .int(content.bytes),
+            "items": .array(
+                items.map { item in
+                    [
+                        "kind": .string(item.kind.rawValue), "id": .string(item.id), "name": .string(item.name),
+                        "deleted_at": .string(item.deletedAt.description), "files": .int(Int64(item.files)), "bytes": .int(item.bytes),
+                        "kept_for": item.keptFor.map(JSON.string) ?? .null, "artifacts_elsewhere": item.elsewhere.map(JSON.string) ?? .null,
+                    ]
+                }),
+        ]
+    }
+
+    func count(_ kind: PurgeItem.Kind) -> JSON { .int(Int64(items.count { $0.kind == kind && $0.keptFor == nil })) }
+}
+
+extension Platform {
+    /// Removes for good what has been in the bin long enough, then all content that nothing refers to: no artifact, no upload under way, no model
+    /// version, no release, no output of a pipeline. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
+    public func collect(_ request: PurgeRequest, dryRun: Bool, _ grant: Grant) async throws -> CollectionReport {
+        try grant.require(.storageCollect)
+        if !dryRun { try await tracking.sweepUploads(Grant.check(.system("gc"), may: .trackingWrite, on: "uploads")) }
+        let items = dryRun ? try await tracking.purgeable(request, grant) : try await tracking.purge(request, grant)
+        let gone = dryRun ? items : []
+        let content = try await objects.collect(dryRun: dryRun) { [self] in
+            try await neededContent(grant)
+        } alsoNeeded: { [tracking] prefix in
+            try await tracking.contentReferences(prefix: prefix, without: gone, grant)
+        }
+        let report = CollectionReport(dryRun: dryRun, items: items, content: content)
+        if !dryRun {
+            try await database.write { tx in
+                try tx.record(
+                    "storage.collected", on: "Storage/objects",
+                    [
+                        "runs": report.count(.run), "logged_models": report.count(.loggedModel), "experiments": report.count(.experiment),
+                        "objects": .int(Int64(content.objects)), "bytes": .int(content.bytes),
+                    ], by: grant)
+            }
+        }
+        return report
+    }
+
+    /// The bundles of releases, versions and pipelines' outputs, each with the model that it names.
+    private func neededContent(_ grant: Grant) async throws -> Set<Digest> {
+        var needed = try await deployments.bundles(grant)
+        needed.formUnion(try await registry.versionTagValues(key: RegisterStep.bundleTag, grant).compactMap { Digest(hex: $0) })
+        needed.formUnion(try await pipelines.referencedDigests(grant))
+        for digest in needed {
+            // Digests of snapshots are among them, and names of what is gone already: only a bundle names another object.
+            guard let reader = try? await objects.open(digest), reader.bytes <= Platform.manifestBytesMax else { continue }
+            if let bundle = try? await ModelBundle.read(digest, from: objects) { needed.insert(bundle.model) }
+        }
+        return needed
+    }
+
+    private static let manifestBytesMax: Int64 = 64 << 20
+
+    /// Ends uploads whose time is over: at the start, then every hour.
+    func sweepUploads() async {
+        repeat {
+            do { try await tracking.sweepUploads(Grant.check(.system("uploads"), may: .trackingWrite, on: "uploads")) } catch {
+                logger.error("could not end old uploads: \(KeelError.wrapping(error))")
+            }
+        } while (try? await Task.sleep(for: .seconds(3600))) != nil
+    }
+
+    /// Artifacts of an older version lie under their own paths: they become content before anything is served.
+    func adoptArtifacts() async throws {
+        let grant = try Grant.check(.system("artifacts"), may: .trackingWrite, on: "artifacts")
+        let count = try await objects.adoptFiles(below: "artifacts") { path, object in
+            try await tracking.referArtifact(path: path, to: object, grant)
+        }
+        if count > 0 { logger.notice("\(count) artifacts of an older version are content-addressed now") }
+    }
+}
+
+/// What tracking must keep: the files of model versions.
+struct RegisteredArtifacts: ArtifactUsage {
+    func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { try RegistryService.neededArtifacts(db, grant) }
+}

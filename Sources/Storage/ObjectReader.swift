@@ -1,0 +1,34 @@
+import Contracts
+import Foundation
+
+/// A stored file, open for reading.
+public final class ObjectReader: Sendable {
+    public let bytes: Int64
+    private let descriptor: Int32
+    private let name: String
+
+    /// - Parameter name: what errors call it.
+    init(path: String, name: String) throws {
+        self.name = name
+        descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            guard errno == ENOENT else { throw AtomicFile.failure("open \(name)") }
+            throw KeelError.notFound("there is no \(name)")
+        }
+        var status = stat()
+        bytes = fstat(descriptor, &status) == 0 ? Int64(status.st_size) : 0
+        posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Reads up to a buffer's length; it blocks, so call it inside `Blocking.run`.
+    /// - Returns: how many bytes were read; 0 only at the end.
+    public func read(at offset: Int64, into buffer: UnsafeMutableRawBufferPointer) throws -> Int {
+        while true {
+            let count = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+            if count >= 0 { return count }
+            guard errno == EINTR else { throw AtomicFile.failure("read \(name)") }
+        }
+    }
+}

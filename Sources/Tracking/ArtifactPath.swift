@@ -1,0 +1,46 @@
+import Contracts
+
+/// Where an artifact lies below the root of all artifacts, in normal form: no empty parts, no `.`, no `..`, never absolute.
+struct ArtifactPath: Hashable, CustomStringConvertible {
+    static let bytesMax = 2048
+    static let partBytesMax = 255
+
+    /// Empty for the root.
+    let text: String
+    var description: String { text }
+
+    /// - Throws: `invalidArgument` for a path that would leave the root, or has a part that no file system could hold.
+    init(_ path: String) throws(KeelError) {
+        let parts = path.split(separator: "/").filter { $0 != "." }
+        let hostile = path.hasPrefix("/") || path.utf8.contains(0) || path.utf8.contains(UInt8(ascii: "\\")) || parts.contains("..")
+        guard !hostile else {
+            throw .invalid("Invalid path", hint: "an artifact path is relative, with '/' between its parts, without '..' and NUL")
+        }
+        guard path.utf8.count <= ArtifactPath.bytesMax, parts.allSatisfy({ $0.utf8.count <= ArtifactPath.partBytesMax }) else {
+            throw .invalid(
+                "Invalid path", hint: "an artifact path has at most \(ArtifactPath.bytesMax) bytes, each part at most \(ArtifactPath.partBytesMax)")
+        }
+        text = parts.joined(separator: "/")
+    }
+
+    /// The path of a file.
+    init(file path: String) throws(KeelError) {
+        try self.init(path)
+        guard !text.isEmpty, !path.hasSuffix("/") else {
+            throw .invalid("Invalid path", hint: "Artifact path must include a filename (cannot end with '/').")
+        }
+    }
+
+    private init(unchecked text: String) { self.text = text }
+
+    /// The folder it lies in; nil for the root.
+    var folder: ArtifactPath? {
+        guard !text.isEmpty else { return nil }
+        return ArtifactPath(unchecked: text.lastIndex(of: "/").map { String(text[..<$0]) } ?? "")
+    }
+
+    var name: String { text.lastIndex(of: "/").map { String(text[text.index(after: $0)...]) } ?? text }
+
+    /// Whether it is `other` or lies below it.
+    func isWithin(_ other: ArtifactPath) -> Bool { other.text.isEmpty || text == other.text || text.hasPrefix(other.text + "/") }
+}

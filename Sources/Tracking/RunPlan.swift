@@ -41,11 +41,14 @@ extension RunSearch {
             return plan(
                 RunSearch.metricFirst(first, kept, clauses, Array(joins.dropFirst()), order, after: last, limit: limit))
         }
-        // A plus keeps the experiment's index out of it: the clause's is the one to use.
-        var conditions = [few == nil ? kept : SQLFragment("+" + kept.sql, kept.parameters)]
-        for clause in clauses { conditions.append(RunSearch.condition(clause, leads: clause == few)) }
+        var (source, conditions) = ("tracking_runs r", [kept])
+        if let few, let own = RunSearch.served(few) {
+            source = "\(RunSearch.table(few.entity)) x CROSS JOIN tracking_runs r"
+            conditions = [own, SQLFragment("r.id = x.run_id"), kept]
+        }
+        for clause in clauses where clause != few { conditions.append(RunSearch.condition(clause)) }
         if let last { conditions.append(order.after(last)) }
-        return plan([RunSearch.select(order.columns, "tracking_runs r", joins, conditions, order, limit: limit)])
+        return plan([RunSearch.select(order.columns, source, joins, conditions, order, limit: limit)])
     }
 
     /// The runs of the experiments, `r.experiment_id` first.
@@ -82,7 +85,7 @@ extension RunSearch {
         limit: Int
     ) -> [SQLFragment] {
         let own = clauses.filter { $0.entity == .metric && $0.key == metric.key }
-        let others = clauses.filter { $0.entity != .metric || $0.key != metric.key }.map { condition($0, leads: false) }
+        let others = clauses.filter { $0.entity != .metric || $0.key != metric.key }.map { condition($0) }
         let rest = Array(order.keys.dropFirst(2))
         // A token can be forged: its rank is brought into bounds.
         let reached = min(max(last.flatMap { $0.first?.integer } ?? 0, 0), 2)

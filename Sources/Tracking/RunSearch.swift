@@ -60,7 +60,7 @@ public struct RunSearch: Sendable {
         "start_time": "r.start_ms", "end_time": "r.end_ms",
     ]
 
-    static func condition(_ clause: SearchClause, leads: Bool) -> SQLFragment {
+    static func condition(_ clause: SearchClause) -> SQLFragment {
         switch (clause.entity, clause.comparator) {
         case (.attribute, _): return clause.condition(on: columns[clause.key] ?? "r.id")
         case (.dataset, _):
@@ -70,9 +70,6 @@ public struct RunSearch: Sendable {
             let own = "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND x.key = ?)"
             return SQLFragment(clause.comparator == .isNull ? "NOT " + own : own, [.string(clause.key)])
         default: break
-        }
-        if leads, let own = served(clause) {
-            return SQLFragment("r.id IN (SELECT x.run_id FROM \(table(clause.entity)) x WHERE \(own.sql))", own.parameters)
         }
         let value = own(clause)
         return SQLFragment(

@@ -40,11 +40,13 @@ public struct RegistrySearch: Sendable {
         }
         var keys: [KeysetOrder.Key] = []
         var named = false
+        var seen: Set<String> = []
         for text in orderBy {
             let key = try grammar.parse(order: text)
             guard key.entity == .attribute, let column = RegistrySearch.modelColumns[key.key] else {
                 throw KeelError.invalid("Invalid order by key '\(key.key)' specified.")
             }
+            guard seen.insert(column).inserted else { throw KeelError.invalid("`order_by` contains duplicate fields: \(orderBy)") }
             named = named || key.key == "name"
             keys.append(.init(column, ascending: key.ascending))
         }

@@ -52,7 +52,7 @@ enum ExperimentStore {
     }
 
     static func number(of id: String) throws -> Int64 {
-        guard let number = Int64(id), number >= 0 else {
+        guard let number = Int64(id) else {
             throw KeelError.invalid("Invalid experiment ID '\(id.prefix(100))'. Experiment ID must be a valid integer.")
         }
         return number
@@ -119,8 +119,10 @@ enum ExperimentStore {
             ordersByID = ordersByID || order.key == "experiment_id"
             keys.append(.init(column, ascending: order.ascending))
         }
-        if keys.isEmpty { keys.append(.init("e.updated_ms", ascending: false)) }
-        if !ordersByID { keys.append(.init("e.id", ascending: true)) }
+        // MLflow's standard order is by creation, and ties go the other way than in an order that was asked for.
+        let isStandard = keys.isEmpty
+        if isStandard { keys.append(.init("e.created_ms", ascending: false)) }
+        if !ordersByID { keys.append(.init("e.id", ascending: isStandard)) }
         return KeysetOrder(keys)
     }
 

@@ -34,6 +34,22 @@ enum LoggedModelStore {
             """, [.string(id), .string(kind), .string(item.key), .string(item.value)])
     }
 
+    /// - Throws: `invalidArgument` when the parameter has another value already.
+    static func add(_ tx: Transaction, param: KeyValue, to id: String) throws {
+        let added = try tx.execute(
+            """
+            INSERT INTO tracking_logged_model_items (model_id, kind, key, value) VALUES (?, 'param', ?, ?) ON CONFLICT (model_id, kind, key) DO NOTHING
+            """, [.string(id), .string(param.key), .string(param.value)])
+        guard added == 0 else { return }
+        let old = try tx.row(
+            "SELECT value FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'param' AND key = ?", [.string(id), .string(param.key)])
+        guard old?.text("value") == param.value else {
+            throw KeelError.invalid(
+                "Changing param values is not allowed. Param with key='\(param.key)' was already logged with value='\(old?.text("value") ?? "")' for model ID='\(id)'. Attempted logging new value '\(param.value)'."
+            )
+        }
+    }
+
     static func removeTag(_ tx: Transaction, key: String, from id: String) throws -> Bool {
         try tx.execute(
             "DELETE FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'tag' AND key = ?", [.string(id), .string(key)]) > 0
@@ -66,74 +82,7 @@ enum LoggedModelStore {
             [.int(tx.now.milliseconds), .string(id)])
     }
 
-    static let grammar = SearchGrammar(
-        attributes: [
-            "name": .text, "model_id": .text, "model_type": .text, "status": .text, "source_run_id": .text, "creation_timestamp": .number,
-            "creation_time": .number, "last_updated_timestamp": .number, "last_updated_time": .number,
-        ],
-        orderable: ["name", "model_id", "creation_timestamp", "creation_time", "last_updated_timestamp", "last_updated_time"],
-        listable: ["name", "model_id", "model_type", "status", "source_run_id"], entities: [.attribute, .metric, .parameter, .tag])
-
-    private static let columns = [
-        "name": "m.name", "model_id": "m.id", "model_type": "m.model_type", "status": "m.status", "source_run_id": "m.source_run_id",
-        "creation_timestamp": "m.created_ms", "creation_time": "m.created_ms", "last_updated_timestamp": "m.updated_ms",
-        "last_updated_time": "m.updated_ms",
-    ]
-
-    static func search(
-        _ db: some Querying, experimentIDs: [String], filter: String?, orderBy: [String], pageSize: Int?, pageToken: String?
-    ) throws -> Page<LoggedModel> {
-        let limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
-        let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
-        guard !ids.isEmpty else { return Page(items: [], nextToken: nil) }
-        var conditions = [SQLFragment("m.experiment_id IN (\(SQLFragment.marks(ids.count))) AND m.lifecycle = 'active'", ids)]
-        for clause in try grammar.parse(filter: filter ?? "") { conditions.append(condition(clause)) }
-        var keys: [KeysetOrder.Key] = []
-        for text in orderBy {
-            let order = try grammar.parse(order: text)
-            guard order.entity == .attribute, let column = columns[order.key] else {
-                throw KeelError.invalid("Invalid order by field name: \(order.key)", hint: "logged models are ordered by their attributes")
-            }
-            keys.append(.init(column, ascending: order.ascending))
-        }
-        if keys.isEmpty { keys.append(.init("m.created_ms", ascending: false)) }
-        let order = KeysetOrder(keys + [.init("m.id", ascending: true)])
-        let question = "logged-models|\(experimentIDs)|\(filter ?? "")|\(orderBy)"
-        if let pageToken, !pageToken.isEmpty { conditions.append(order.after(try order.values(of: pageToken, query: question))) }
-        let rows = try db.rows(
-            """
-            SELECT m.*, \(order.columns.sql) FROM tracking_logged_models m
-            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
-            """, conditions.flatMap(\.parameters) + [.int(Int64(limit) + 1)])
-        let page = Array(rows.prefix(limit))
-        let next = rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil
-        return Page(items: try withData(db, page.map(model)), nextToken: next)
-    }
-
-    private static func condition(_ clause: SearchClause) -> SQLFragment {
-        let (table, kind): (String, [Value])
-        switch clause.entity {
-        case .attribute, .dataset: return clause.condition(on: columns[clause.key] ?? "m.name")
-        case .metric:
-            let value = clause.condition(on: "x.value")
-            return SQLFragment(
-                "EXISTS (SELECT 1 FROM tracking_logged_model_metrics x WHERE x.model_id = m.id AND x.key = ? AND x.is_nan = 0 AND \(value.sql))",
-                [.string(clause.key)] + value.parameters)
-        case .parameter: (table, kind) = ("tracking_logged_model_items", ["param"])
-        case .tag: (table, kind) = ("tracking_logged_model_items", ["tag"])
-        }
-        let own = "SELECT 1 FROM \(table) x WHERE x.model_id = m.id AND x.kind = ? AND x.key = ?"
-        let parameters = kind + [.string(clause.key)]
-        switch clause.comparator {
-        case .isNull: return SQLFragment("NOT EXISTS (\(own))", parameters)
-        case .isNotNull: return SQLFragment("EXISTS (\(own))", parameters)
-        default:
-            let value = clause.condition(on: "x.value")
-            return SQLFragment("EXISTS (\(own) AND \(value.sql))", parameters + value.parameters)
-        }
-    }
-
-    private static func model(_ row: SQLRow) -> LoggedModel {
+    static func model(_ row: SQLRow) -> LoggedModel {
         LoggedModel(
             id: row.text("id"), experimentID: String(row.int("experiment_id")), name: row.text("name"),
             modelType: row.optionalText("model_type"),
@@ -142,7 +91,7 @@ enum LoggedModelStore {
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
 
-    private static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
+    static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
         try models.map { model in
             var model = model
             try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id = ? ORDER BY kind, key", [.string(model.id)]) { row in

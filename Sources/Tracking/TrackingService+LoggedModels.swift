@@ -17,7 +17,7 @@ extension TrackingService {
             })
         else {
             throw KeelError.invalid(
-                "Invalid model name (\(modelName.prefix(200))) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")"
+                "Invalid model name ('\(modelName.prefix(200))') provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")"
             )
         }
         try EntityName.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
@@ -80,7 +80,7 @@ extension TrackingService {
 
     public func logLoggedModelParams(id: String, _ params: [KeyValue], _ grant: Grant) async throws {
         _ = try await change(id, grant) { tx in
-            for param in params { try LoggedModelStore.set(tx, param, kind: "param", on: id) }
+            for param in params { try LoggedModelStore.add(tx, param: param, to: id) }
         }
     }
 
@@ -94,14 +94,8 @@ extension TrackingService {
         }
     }
 
-    public func searchLoggedModels(
-        experimentIDs: [String], filter: String? = nil, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil,
-        _ grant: Grant
-    ) async throws -> Page<LoggedModel> {
+    public func searchLoggedModels(_ search: LoggedModelSearch, _ grant: Grant) async throws -> Page<LoggedModel> {
         try grant.require(.trackingRead)
-        return try await database.read {
-            try LoggedModelStore.search(
-                $0, experimentIDs: experimentIDs, filter: filter, orderBy: orderBy, pageSize: pageSize, pageToken: pageToken)
-        }
+        return try await database.read { try search.run(on: $0) }
     }
 }

@@ -10,24 +10,21 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return ["model": TrackingWire.loggedModel(model)]
     }
     routes.post("logged-models/search", .trackingRead) { request, grant in
-        let order = try request.objects("order_by").map {
-            "\(try $0.text("field_name"))\(try $0.flag("ascending", default: true) ? "" : " DESC")"
-        }
         let page = try await tracking.searchLoggedModels(
-            experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"), orderBy: order,
-            pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token"), grant)
+            LoggedModelSearch(
+                experimentIDs: request.requiredTexts("experiment_ids"), filter: request.optionalText("filter"),
+                datasets: request.objects("datasets").map { try TrackingWire.searchedDataset($0, isRequired: true) }.compactMap { $0 },
+                orderBy: request.objects("order_by").map { try TrackingWire.order($0) },
+                pageSize: request.optionalCount("max_results").flatMap { $0 == 0 ? nil : $0 }, pageToken: request.optionalText("page_token")), grant)
         return object([("models", list(page.items.map(TrackingWire.loggedModel))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("logged-models/{model_id}", .trackingRead) { request, grant in
         ["model": TrackingWire.loggedModel(try await tracking.loggedModel(id: request.text("model_id"), grant))]
     }
     routes.patch("logged-models/{model_id}", .trackingWrite) { request, grant in
-        guard let status = try request.word("status", LoggedModelStatus.self) else {
-            throw KeelError.invalid("Missing value for required parameter 'status'.")
-        }
-        return [
-            "model": TrackingWire.loggedModel(try await tracking.finalizeLoggedModel(id: request.text("model_id"), status: status, grant))
-        ]
+        let model = try await tracking.finalizeLoggedModel(
+            id: request.text("model_id"), status: request.requiredWord("status", LoggedModelStatus.self), grant)
+        return ["model": TrackingWire.loggedModel(model)]
     }
     routes.delete("logged-models/{model_id}", .trackingWrite) { request, grant in
         try await tracking.deleteLoggedModel(id: request.text("model_id"), grant)

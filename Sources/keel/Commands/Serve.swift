@@ -85,10 +85,12 @@ struct Server {
         let router = Router(context: KeelContext.self)
         router.add(middleware: ErrorMiddleware())
         router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
+        router.add(middleware: MLflowErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: router, platform: platform)
         addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)
+        addDocumentRoute(to: router, version: KeelVersion.text, others: inferenceOperations)
         addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
         let routes = router.routes.map { route -> JSON in ["method": .string(route.method.rawValue), "path": .string(route.path.description)] }

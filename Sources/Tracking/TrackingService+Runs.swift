@@ -189,18 +189,6 @@ extension TrackingService {
         return try await database.read { try search.run(on: $0) }
     }
 
-    /// Every value of one metric, by time, step and value.
-    public func metricHistory(
-        runID: String, key: String, pageSize: Int? = nil, pageToken: String? = nil, _ grant: Grant
-    ) async throws -> Page<Metric> {
-        try grant.require(.trackingRead)
-        let limit = try TrackingLimits.page(pageSize, default: TrackingLimits.historyPerPageMax, atMost: TrackingLimits.historyPerPageMax)
-        return try await database.read { db in
-            _ = try RunStore.find(db, id: runID)
-            return try RunStore.history(db, id: runID, key: key, limit: limit, after: pageToken)
-        }
-    }
-
     /// The tag that names the run renames it; an empty name is none.
     private func set(_ tx: Transaction, _ tag: KeyValue, on id: String) throws {
         guard tag.key != runNameTag || !tag.value.isEmpty else { return }

@@ -5,8 +5,6 @@ import uuid
 
 import requests
 
-from conftest import Keel
-
 API = "/api/2.0/mlflow/"
 WRITERS = 64
 
@@ -96,14 +94,10 @@ def test_sixty_four_writers_meet_no_error_and_lose_nothing(keel):
     assert_all_there(keel.url, writers)
 
 
-def test_what_was_acknowledged_survives_a_kill_in_the_middle():
-    server = Keel().start()
-    try:
-        writers = write(server, 4, server.kill)
-        server.start()
-        assert_all_there(server.url, writers)
-    finally:
-        server.stop()
+def test_what_was_acknowledged_survives_a_kill_in_the_middle(keel):
+    writers = write(keel, 4, keel.kill)
+    keel.start()
+    assert_all_there(keel.url, writers)
 
 
 def test_of_many_that_create_one_experiment_one_wins(shared_keel):

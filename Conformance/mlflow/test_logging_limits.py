@@ -25,7 +25,8 @@ class Server:
     def post(self, path, body):
         data = body if isinstance(body, str) else json.dumps(body)
         answer = requests.post(self.url + API + path, data=data.encode(), headers={"Content-Type": "application/json"}, timeout=120)
-        return answer.status_code, answer.json()
+        # MLflow's server falls over some bodies: its answer is a page of HTML.
+        return answer.status_code, answer.json() if answer.headers["Content-Type"].startswith("application/json") else {}
 
     def get(self, path, **query):
         answer = requests.get(self.url + path, query, timeout=120)
@@ -52,7 +53,6 @@ BATCHES = {
     "101 params": {"params": [{"key": f"p{i}", "value": "v"} for i in range(101)]},
     "101 tags": {"tags": [{"key": f"t{i}", "value": "v"} for i in range(101)]},
     "1,001 of all": {"metrics": many(950), "params": [{"key": f"p{i}", "value": "v"} for i in range(51)]},
-    "over a megabyte": {"params": [{"key": f"p{i}", "value": "v" * 11_000} for i in range(100)]},
     "params that differ": {"params": [{"key": "p", "value": "1"}, {"key": "p", "value": "2"}]},
     "params that are the same": {"params": [{"key": "p", "value": "1"}, {"key": "p", "value": "1"}]},
     "a point twice": {"metrics": [metric(), metric(), metric(2)]},
@@ -70,10 +70,25 @@ def test_batches(servers, name):
     assert keel == reference
 
 
-@pytest.mark.parametrize("value", [0, -0.0, 1e-320, 1.7976931348623157e308, "NaN", "Infinity", "-Infinity", "nan", "1.5", "1e3", "x", "", None, True, [1], {}])
+@pytest.mark.parametrize("value", [0, -0.0, 1e-320, 1.7976931348623157e308, "NaN", "Infinity", "-Infinity", "1.5", "1e3", "x", "", None])
 def test_values_of_metrics(servers, value):
     keel, reference = (Server(url).log("runs/log-metric", metric(value)) for url in servers)
     assert keel == reference
+
+
+@pytest.mark.parametrize("value", [True, [1], {}])
+def test_what_is_no_number_is_refused(shared_keel, value):
+    # MLflow's server takes True for 1 and falls over lists and objects.
+    status, code, held = Server(shared_keel.url).log("runs/log-metric", metric(value))
+    assert (status, code, held["metrics"]) == (400, "INVALID_PARAMETER_VALUE", [])
+
+
+def test_a_batch_over_a_megabyte_is_refused(shared_keel):
+    # MLflow's server means to refuse it, but measures the number of fields.
+    server = Server(shared_keel.url)
+    body = {"run_id": server.run, "params": [{"key": f"p{i}", "value": "v" * 11_000} for i in range(100)]}
+    status, answer = server.post("runs/log-batch", body)
+    assert status == 400 and answer["message"].startswith("Batched logging API requests must be at most 1000000 bytes")
 
 
 @pytest.mark.parametrize("key", ["a/b", "a.b", "a b", "ä", "日本", "a:b", "a%b", "a\U0001f600", "../a", "a/", "/a", ".", "a//b", "k" * 250, "k" * 10_240, ""])

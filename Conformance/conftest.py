@@ -8,9 +8,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 
+import mlflow
 import pytest
 import requests
+from mlflow import MlflowClient
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEEL = pathlib.Path(os.environ.get("KEEL_BINARY", ROOT / ".build" / "release" / "keel"))
@@ -143,3 +146,29 @@ def mlflow_reference():
     server = MLflowServer().start()
     yield server
     server.stop()
+
+
+# What every test of MLflow's client uses.
+
+@pytest.fixture(autouse=True)
+def mlflow_client(url):
+    mlflow.set_tracking_uri(os.environ["KEEL_URL"])
+    mlflow.set_registry_uri(os.environ["KEEL_URL"])
+    yield
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+@pytest.fixture
+def client():
+    return MlflowClient(os.environ["KEEL_URL"], os.environ["KEEL_URL"])
+
+
+@pytest.fixture
+def experiment():
+    return mlflow.set_experiment("conformance-" + uuid.uuid4().hex)
+
+
+@pytest.fixture
+def model_name():
+    return "conformance-" + uuid.uuid4().hex

@@ -16,6 +16,7 @@ from servers import KEEL
 @pytest.fixture(scope="module")
 def registered(shared_keel):
     mlflow.set_tracking_uri(shared_keel.url)
+    mlflow.set_registry_uri(shared_keel.url)
     mlflow.set_experiment("cards")
     frame = pd.DataFrame({"distance": [1.0, 2.0, 3.0, 4.0], "hour": [1, 2, 3, 4], "late": [0, 0, 1, 1]})
     features = frame[["distance", "hour"]]
@@ -26,7 +27,7 @@ def registered(shared_keel):
         mlflow.log_metrics({"auc": 0.81, "slices.carrier.UA.auc": 0.77})
         signature = mlflow.models.infer_signature(features, model.predict(features))
         mlflow.sklearn.log_model(model, name="m", signature=signature, input_example=features.head(1), registered_model_name="carded")
-    client = MlflowClient(shared_keel.url)
+    client = MlflowClient(shared_keel.url, shared_keel.url)
     client.set_registered_model_alias("carded", "champion", "1")
     return run
 
@@ -53,14 +54,14 @@ def test_what_is_known_is_in_the_text_and_what_is_not_is_a_gap(shared_keel, regi
                  "| auc | carrier = UA | 0.77 |", "alias champion set to version 1", "Not stated: intended use", "Not stated: licence",
                  r"a \| b c &lt;script>"]:
         assert text in body, text
-    MlflowClient(shared_keel.url).set_model_version_tag("carded", "1", "card.intendedUse", "Planning of crews, not of safety.")
-    MlflowClient(shared_keel.url).set_registered_model_tag("carded", "card.licence", "apache-2.0")
+    MlflowClient(shared_keel.url, shared_keel.url).set_model_version_tag("carded", "1", "card.intendedUse", "Planning of crews, not of safety.")
+    MlflowClient(shared_keel.url, shared_keel.url).set_registered_model_tag("carded", "card.licence", "apache-2.0")
     front, body = card(shared_keel)
     assert "Planning of crews" in body and "Not stated: intended use" not in body and front["license"] == "apache-2.0"
 
 
 def test_a_version_of_which_nothing_is_known_is_all_gaps(shared_keel):
-    client = MlflowClient(shared_keel.url)
+    client = MlflowClient(shared_keel.url, shared_keel.url)
     client.create_registered_model("bare: \"quoted\"".replace(":", ""))
     client.create_model_version('bare "quoted"', "s3://elsewhere/model")
     front, body = card(shared_keel, "bare%20%22quoted%22")

@@ -106,6 +106,12 @@ CONVERSATION = [
     ("GET", "registered-models/get", dict(name="{}-renamed")),
 ]
 
+# Refused by both, with the same code; Keel says more exactly what is wrong, or has no such setting to name.
+OTHER_WORDS = {(path, str(fields)) for path, fields in [
+    ("registered-models/search", dict(filter="nonsense")), ("registered-models/search", dict(max_results=100000)),
+    ("model-versions/create", dict(name="{}", source="http://h/api/2.0/mlflow-artifacts/artifacts/1/x")),
+    ("model-versions/create", dict(name="{}", source="s3://b/m", tags=[{"key": "", "value": "1"}]))]}
+
 
 def test_the_same_conversation_with_both_servers(shared_keel, mlflow_reference):
     name = "talk-" + uuid.uuid4().hex[:8]
@@ -124,7 +130,7 @@ def test_the_same_conversation_with_both_servers(shared_keel, mlflow_reference):
             differences.append((path, fields, ours, theirs))
         elif ours[0] == 200 and stable(ours[1]) != stable(theirs[1]):
             differences.append((path, fields, stable(ours[1]), stable(theirs[1])))
-        elif ours[0] != 200 and ours[1]["message"].split(".")[0][:60] != theirs[1]["message"].split(".")[0][:60]:
+        elif ours[0] != 200 and (path, str(fields)) not in OTHER_WORDS and ours[1]["message"].split(".")[0][:60] != theirs[1]["message"].split(".")[0][:60]:
             differences.append((path, fields, ours[1]["message"], theirs[1]["message"]))
     assert not differences, "\n".join(f"{path} {fields}\n  keel   {a}\n  mlflow {b}" for path, fields, a, b in differences)
 
@@ -132,7 +138,8 @@ def test_the_same_conversation_with_both_servers(shared_keel, mlflow_reference):
 @pytest.fixture
 def client(shared_keel):
     mlflow.set_tracking_uri(shared_keel.url)
-    return MlflowClient(shared_keel.url)
+    mlflow.set_registry_uri(shared_keel.url)
+    return MlflowClient(shared_keel.url, shared_keel.url)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def laptop():
 
 @pytest.fixture
 def client(laptop):
-    client = MlflowClient(laptop.url)
+    client = MlflowClient(laptop.url, laptop.url)
     yield client
     for webhook in client.list_webhooks():
         client.delete_webhook(webhook.webhook_id)
@@ -208,7 +208,7 @@ def test_a_refusal_is_final_and_redirects_are_not_followed(client, laptop):
 def test_kill_9_neither_loses_nor_repeats_without_end():
     server = Keel(environment=LAPTOP).start()
     receiver = Receiver([500] * 3)
-    client = MlflowClient(server.url)
+    client = MlflowClient(server.url, server.url)
     client.create_webhook("durable", receiver.url, ["registered_model.created"], secret=SECRET)
     for i in range(5):
         client.create_registered_model(f"durable-{i}")
@@ -256,7 +256,7 @@ def test_internal_addresses_and_other_schemes_are_refused(shared_keel):
 
 
 def test_public_addresses_are_accepted_and_changing_to_an_internal_one_is_not(shared_keel):
-    client = MlflowClient(shared_keel.url)
+    client = MlflowClient(shared_keel.url, shared_keel.url)
     made = client.create_webhook("public", "https://8.8.8.8/hook", ["model_version.created"])
     with pytest.raises(MlflowException, match="non-public"):
         client.update_webhook(made.webhook_id, url="https://127.0.0.1/")
@@ -268,7 +268,7 @@ def test_delivery_checks_the_address_too():
     """A webhook that was allowed when it was made is refused when the setting forbids it later."""
     server = Keel(environment=LAPTOP).start()
     receiver = Receiver()
-    client = MlflowClient(server.url)
+    client = MlflowClient(server.url, server.url)
     made = client.create_webhook("was-allowed", receiver.url, ["registered_model.created"])
     server.stop()
     server.environment = {"KEEL_WEBHOOKS_SCHEMES": "http,https"}

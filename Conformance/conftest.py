@@ -10,8 +10,10 @@ import tempfile
 import time
 import uuid
 
+import mlflow
 import pytest
 import requests
+from mlflow import MlflowClient
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 KEEL = pathlib.Path(os.environ.get("KEEL_BINARY", ROOT / ".build" / "release" / "keel"))
@@ -146,27 +148,32 @@ def mlflow_reference():
     server.stop()
 
 
-@pytest.fixture
-def tracking(url):
-    """MLflow's client speaks to the shared Keel; no run stays open behind a test."""
-    import mlflow
-    mlflow.set_tracking_uri(url)
-    mlflow.set_registry_uri(url)
+# What every test of MLflow's client uses.
+
+@pytest.fixture(autouse=True)
+def mlflow_client(url):
+    mlflow.set_tracking_uri(os.environ["KEEL_URL"])
+    mlflow.set_registry_uri(os.environ["KEEL_URL"])
     yield mlflow
     while mlflow.active_run():
         mlflow.end_run()
 
 
 @pytest.fixture
-def client(tracking, url):
-    return tracking.MlflowClient(url, url)
+def tracking(mlflow_client):
+    return mlflow_client
 
 
 @pytest.fixture
-def experiment(tracking):
-    return tracking.set_experiment("conformance-" + uuid.uuid4().hex)
+def client():
+    return MlflowClient(os.environ["KEEL_URL"], os.environ["KEEL_URL"])
 
 
 @pytest.fixture
-def model_name(tracking):
+def experiment():
+    return mlflow.set_experiment("conformance-" + uuid.uuid4().hex)
+
+
+@pytest.fixture
+def model_name():
     return "conformance-" + uuid.uuid4().hex

@@ -43,9 +43,9 @@ extension TestClientProtocol {
     fileprivate func ask(
         _ method: HTTPRequest.Method, _ path: String, _ body: String? = nil, headers: HTTPFields = [:]
     ) async throws -> (status: Int, text: String, json: JSON) {
-        var typed = headers
-        typed[.contentType] = "application/json"
-        return try await execute(uri: path, method: method, headers: typed, body: body.map { ByteBuffer(string: $0) }) { response in
+        var headers = headers
+        if body != nil, headers[.contentType] == nil { headers[.contentType] = "application/json" }
+        return try await execute(uri: path, method: method, headers: headers, body: body.map { ByteBuffer(string: $0) }) { response in
             let text = String(buffer: response.body)
             return (response.status.code, text, (try? JSON.parse(text)) ?? .null)
         }

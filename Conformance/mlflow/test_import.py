@@ -275,3 +275,17 @@ def test_a_store_in_postgres(keel, postgres, tmp_path):
     assert counts(again, "changed") == {"runs": 1} and counts(again, "new") == {}
     gone = keel.cli("import", "mlflow", "--backend", url + "-not-there", check=False)
     assert gone.returncode == 1 and "PostgreSQL refused the connection" in gone.stderr
+
+
+def test_an_older_schema_is_read_by_what_it_has(keel, store, copy, tmp_path):
+    absent = ["logged_model_metrics", "logged_model_params", "logged_model_tags", "logged_models", "inputs", "input_tags", "registered_model_aliases"]
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.db")) as db, db:
+        for table in absent:
+            db.execute(f"DROP TABLE {table}")
+        db.execute("DROP INDEX IF EXISTS index_runs_experiment_id")
+        for table, column in [("runs", "deleted_time"), ("runs", "source_version"), ("model_versions", "storage_location"), ("experiments", "last_update_time")]:
+            db.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    report = imported(keel, copy, store["artifacts"])
+    assert report["verified"] and report["kinds"]["runs"]["new"] == 12 and "logged_models" not in report["kinds"]
+    here, there = everything(keel.url)["runs"], everything(store["url"])["runs"]
+    assert all(here[run][part] == there[run][part] for run in there for part in ("info", "params", "tags", "history"))

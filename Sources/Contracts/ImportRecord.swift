@@ -44,8 +44,10 @@ extension FieldReader {
     /// A text that names a thing of a foreign store and becomes part of paths: 1–64 letters, digits, `-` and `_`.
     public func identifier(_ name: String) throws(KeelError) -> String {
         let text = try string(name)
-        guard (1...64).contains(text.utf8.count), text.utf8.allSatisfy({ Character(UnicodeScalar($0)).isLetter || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 95 })
-        else { throw failure(name, "'\(text.prefix(80))' is no id: 1 to 64 letters, digits, '-' and '_' are expected") }
+        func allowed(_ b: UInt8) -> Bool { (b >= 48 && b <= 57) || (b >= 65 && b <= 90) || (b >= 97 && b <= 122) || b == 45 || b == 95 }
+        guard (1...64).contains(text.utf8.count), text.utf8.allSatisfy(allowed) else {
+            throw failure(name, "'\(text.prefix(80))' is no id: 1 to 64 letters, digits, '-' and '_' are expected")
+        }
         return text
     }
 }

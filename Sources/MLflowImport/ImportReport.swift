@@ -29,7 +29,9 @@ public struct ImportReport: Sendable {
     }
 
     /// In the order of the import.
-    public static let kinds = ["experiments", "runs", "metric points", "logged models", "model metric points", "models", "versions", "aliases", "artifact files"]
+    public static let kinds = [
+        "experiments", "runs", "metric points", "logged models", "model metric points", "models", "versions", "aliases", "artifact files",
+    ]
 
     public internal(set) var source = ""
     public internal(set) var schema = ""

@@ -70,7 +70,9 @@ struct ImportServer: Sendable {
     private func body(_ items: [JSON]) -> JSON { ["source": .string(source), "items": .array(items)] }
 
     private func items(_ answer: JSON, _ count: Int) throws -> [JSON] {
-        guard let items = answer["items"]?.array, items.count == count else { throw KeelError(.internal, "the server answered for other things than were asked") }
+        guard let items = answer["items"]?.array, items.count == count else {
+            throw KeelError(.internal, "the server answered for other things than were asked")
+        }
         return items
     }
 

@@ -22,7 +22,8 @@ extension MLflowSource {
     /// Runs with all that is logged to them but history; those of experiments that are not brought are left out.
     func runRecords(_ rows: [ForeignRow], _ map: ExperimentMap, _ places: ArtifactPlaces) throws -> [Run] {
         let ids = rows.map { $0.text("run_uuid") }
-        let (params, tags, latest) = (try self.rows("params", "run_uuid", ids), try self.rows("tags", "run_uuid", ids), try self.rows("latest_metrics", "run_uuid", ids))
+        let (params, tags) = (try self.rows("params", "run_uuid", ids), try self.rows("tags", "run_uuid", ids))
+        let latest = try self.rows("latest_metrics", "run_uuid", ids)
         let datasets = try datasetInputs(ids)
         let inputs = try self.rows("inputs", "source_id", ids, " AND source_type = 'RUN_INPUT' AND destination_type = 'MODEL_INPUT'")
         let outputs = try self.rows("inputs", "source_id", ids, " AND source_type = 'RUN_OUTPUT' AND destination_type = 'MODEL_OUTPUT'")

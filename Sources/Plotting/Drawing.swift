@@ -78,7 +78,8 @@ extension Drawing {
     public var svg: String {
         var out = """
             <?xml version="1.0" encoding="UTF-8"?>
-            <svg xmlns="http://www.w3.org/2000/svg" width="\(width)" height="\(height)" viewBox="0 0 \(width) \(height)" font-family="Helvetica, Arial, sans-serif">
+            <svg xmlns="http://www.w3.org/2000/svg" width="\(width)" height="\(height)" viewBox="0 0 \(width) \(height)"
+                font-family="Helvetica, Arial, sans-serif">
             <rect width="\(width)" height="\(height)" fill="#ffffff"/>
 
             """
@@ -90,12 +91,14 @@ extension Drawing {
         switch shape {
         case .line(let points, let colour, let width):
             let list = points.map { "\(number($0.x)),\(number($0.y))" }.joined(separator: " ")
-            return #"<polyline points="\#(list)" fill="none" stroke="\#(colour.text)" stroke-width="\#(number(width))" stroke-linejoin="round" stroke-linecap="round"/>"#
+            let pen = #"stroke="\#(colour.text)" stroke-width="\#(number(width))" stroke-linejoin="round" stroke-linecap="round""#
+            return #"<polyline points="\#(list)" fill="none" \#(pen)/>"#
         case .disc(let centre, let radius, let colour):
             return #"<circle cx="\#(number(centre.x))" cy="\#(number(centre.y))" r="\#(number(radius))" fill="\#(colour.text)"/>"#
         case .halo(let text, let point, let size, let anchor):
             let place = #"x="\#(number(point.x))" y="\#(number(point.y))" font-size="\#(number(size))" text-anchor="\#(anchor.rawValue)""#
-            return #"<text \#(place) fill="none" stroke="white" stroke-width="4" stroke-linejoin="round" aria-hidden="true">\#(escaped(text))</text>"#
+            let pen = #"fill="none" stroke="white" stroke-width="4" stroke-linejoin="round" aria-hidden="true""#
+            return #"<text \#(place) \#(pen)>\#(escaped(text))</text>"#
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):
             let turn = isUpright ? #" transform="rotate(-90 \#(number(point.x)) \#(number(point.y)))""# : ""
             let place = #"x="\#(number(point.x))" y="\#(number(point.y))" font-size="\#(number(size))""#

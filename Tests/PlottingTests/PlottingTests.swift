@@ -26,7 +26,9 @@ struct PlottingTests {
         #expect((3...13).contains(scale.ticks.count) && scale.ticks == scale.ticks.sorted())
         let labels = scale.ticks.map(scale.label)
         #expect(Set(labels).count == labels.count, "\(labels)")
-        for (tick, label) in zip(scale.ticks, labels) { #expect(abs((Double(label) ?? .nan) - tick) <= (scale.high - scale.low) * 0.05, "\(label) for \(tick)") }
+        for (tick, label) in zip(scale.ticks, labels) {
+            #expect(abs((Double(label) ?? .nan) - tick) <= (scale.high - scale.low) * 0.05, "\(label) for \(tick)")
+        }
     }
 
     @Test("numbers in few characters")
@@ -58,7 +60,8 @@ struct PlottingTests {
         let parser = XMLParser(data: Data(drawing.svg.utf8))
         #expect(parser.parse(), "\(String(describing: parser.parserError))")
         let png = try drawing.png(scale: 1)
-        #expect(png.starts(with: [0x89, 0x50, 0x4E, 0x47]) && png[16..<24] == [0, 0, 3, 192, 0, 0, 2, 28] && png.suffix(8) == [0x49, 0x45, 0x4E, 0x44, 0xAE, 0x42, 0x60, 0x82])
+        #expect(png.starts(with: [0x89, 0x50, 0x4E, 0x47]) && png[16..<24] == [0, 0, 3, 192, 0, 0, 2, 28])
+        #expect(png.suffix(8) == [0x49, 0x45, 0x4E, 0x44, 0xAE, 0x42, 0x60, 0x82])
     }
 
     @Test("a line that is broken is drawn in parts")

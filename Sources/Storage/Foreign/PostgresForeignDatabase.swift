@@ -16,7 +16,8 @@ public final class PostgresForeignDatabase: ForeignDatabase, @unchecked Sendable
         guard PQstatus(opened) == CONNECTION_OK else {
             let reason = String(cString: PQerrorMessage(opened)).split(separator: "\n").joined(separator: "; ")
             PQfinish(opened)
-            throw KeelError(.unavailable, "PostgreSQL refused the connection: \(reason)", hint: "postgresql://user@host:port/database, the password in PGPASSWORD")
+            throw KeelError(
+                .unavailable, "PostgreSQL refused the connection: \(reason)", hint: "postgresql://user@host:port/database, the password in PGPASSWORD")
         }
         connection = opened
         func text(_ value: UnsafeMutablePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "" }

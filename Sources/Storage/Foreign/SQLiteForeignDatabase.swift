@@ -83,10 +83,12 @@ public final class SQLiteForeignDatabase: ForeignDatabase {
         guard let error = error as? DatabaseError else { return .wrapping(error) }
         switch error.resultCode {
         case .SQLITE_NOTADB: return KeelError(.corrupted, "'\(path)' is not a SQLite database")
-        case .SQLITE_CORRUPT: return KeelError(.corrupted, "'\(path)' is damaged: \(error.message ?? "")", hint: "restore it from a backup, or try sqlite3's .recover")
+        case .SQLITE_CORRUPT:
+            return KeelError(.corrupted, "'\(path)' is damaged: \(error.message ?? "")", hint: "restore it from a backup, or try sqlite3's .recover")
         case .SQLITE_BUSY, .SQLITE_LOCKED: return KeelError(.unavailable, "'\(path)' is locked by another program", hint: "try again when it rests")
         case .SQLITE_CANTOPEN, .SQLITE_IOERR, .SQLITE_READONLY:
-            return KeelError(.unavailable, "'\(path)' cannot be read: \(error.message ?? "")", hint: "a copy of the file and its -wal can be read from a folder of your own")
+            return KeelError(
+                .unavailable, "'\(path)' cannot be read: \(error.message ?? "")", hint: "copy the file and its -wal into a folder of your own")
         default: return KeelError(.internal, "reading '\(path)' failed: \(error.message ?? "\(error.resultCode)")")
         }
     }

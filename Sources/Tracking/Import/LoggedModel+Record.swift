@@ -56,7 +56,9 @@ public struct MetricPoint: Sendable {
     }
 
     public init(record: JSON) throws(KeelError) {
-        guard let owner = record[0]?.string, let point = record[1] else { throw .invalid("a point is [owner, measurement, …], not \(record.text.prefix(200))") }
+        guard let owner = record[0]?.string, let point = record[1] else {
+            throw .invalid("a point is [owner, measurement, …], not \(record.text.prefix(200))")
+        }
         let bare = try Metric(point: point)
         guard let run = record[2]?.string else {
             self.init(owner: owner, metric: bare)

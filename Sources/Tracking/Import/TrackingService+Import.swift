@@ -85,7 +85,9 @@ extension TrackingService {
         return try await database.write { tx in
             let owners = Set(points.map(\.owner))
             let known = kind == .runs ? Set(try ImportStore.runIDs(tx, Array(owners))) : Set(try ImportStore.models(tx, Array(owners)).keys)
-            if let stranger = owners.first(where: { !known.contains($0) }) { throw KeelError.notFound("there is no '\(stranger.prefix(80))' to add metrics to") }
+            if let stranger = owners.first(where: { !known.contains($0) }) {
+                throw KeelError.notFound("there is no '\(stranger.prefix(80))' to add metrics to")
+            }
             let added = kind == .runs ? try ImportStore.add(tx, runPoints: points) : try ImportStore.add(tx, modelPoints: points)
             guard added > 0 else { return 0 }
             var fingerprint = Fingerprint()

@@ -57,7 +57,8 @@ struct Import: AsyncParsableCommand {
             guard lines.count > 0 else { return }
             Terminal.print("\(title):")
             for line in lines.first.prefix(50) { Terminal.print("  \(line)") }
-            if lines.count > 50 { Terminal.print("  and \(Terminal.count(Int64(lines.count - 50))) more\(lines.count > lines.first.count ? "" : " (--json lists them)")") }
+            guard lines.count > 50 else { return }
+            Terminal.print("  and \(Terminal.count(Int64(lines.count - 50))) more\(lines.count > lines.first.count ? "" : " (--json lists them)")")
         }
     }
 }
@@ -80,7 +81,8 @@ private final class ImportBars: Sendable {
                 state = State(line: ProgressLine(title), title: title)
             }
             let seconds = max(Double(Timestamp.systemNow().microseconds - state.began.microseconds) / 1e6, 0.001)
-            state.text = Terminal.count(progress.done) + (progress.total.map { " of \(Terminal.count($0))" } ?? "") + ", \(Terminal.count(Int64(Double(progress.done) / seconds)))/s"
+            let rate = Terminal.count(Int64(Double(progress.done) / seconds))
+            state.text = Terminal.count(progress.done) + (progress.total.map { " of \(Terminal.count($0))" } ?? "") + ", \(rate)/s"
             state.line?.update(progress.total.map { Double(progress.done) / Double(max($0, 1)) } ?? 0, state.text)
         }
     }

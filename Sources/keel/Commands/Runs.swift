@@ -91,7 +91,10 @@ enum RunColumns {
             return counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(count).map(\.key)
         }
         let metrics = common(runs.map { $0.metrics.map(\.key).filter { !$0.hasPrefix("system/") } }, 3)
-        let varied = runs.map { run in run.params.filter { param in runs.contains { $0.params.first { $0.key == param.key }?.value != param.value } }.map(\.key) }
+        let first = Dictionary(runs.flatMap(\.params).map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
+        let counts = Dictionary(grouping: runs.flatMap(\.params), by: \.key)
+        let differing = Set(counts.filter { key, pairs in pairs.count < runs.count || pairs.contains { $0.value != first[key] } }.keys)
+        let varied = runs.map { $0.params.map(\.key).filter(differing.contains) }
         return metrics.map { .init(.metrics, $0) } + common(varied, 3).map { .init(.params, $0) }
     }
 }

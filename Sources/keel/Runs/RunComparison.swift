@@ -20,10 +20,12 @@ struct RunComparison {
         }
 
         private static let falling: Set<String> = [
-            "loss", "logloss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "brier", "perplexity", "wer", "cer", "latency", "duration", "crossentropy",
+            "loss", "logloss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "brier", "perplexity", "wer", "cer", "latency", "duration",
+            "crossentropy",
         ]
         private static let rising: Set<String> = [
-            "auc", "roc", "accuracy", "acc", "f1", "precision", "recall", "r2", "score", "ap", "map", "ndcg", "mrr", "gini", "ks", "iou", "dice", "bleu", "rouge",
+            "auc", "roc", "accuracy", "acc", "f1", "precision", "recall", "r2", "score", "ap", "map", "ndcg", "mrr", "gini", "ks", "iou", "dice", "bleu",
+            "rouge",
         ]
     }
 
@@ -53,7 +55,8 @@ struct RunComparison {
                 column: column, cells: cells, differs: Set(cells).count > 1,
                 best: direction.map { RunComparison.best(runs.map { $0.metric(column.key) }, $0) } ?? [], direction: direction)
         }
-        self.rows = rows.filter { $0.differs && $0.column.entity == .metrics } + rows.filter { $0.differs && $0.column.entity == .params } + rows.filter { !$0.differs }
+        // Metrics stand before params in each part.
+        self.rows = rows.filter(\.differs) + rows.filter { !$0.differs }
     }
 
     /// The places of the best values; none when all are alike.

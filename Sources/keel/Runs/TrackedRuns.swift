@@ -154,16 +154,15 @@ struct TrackedRuns {
             let found = try await search(experiments, filter: filter, limit: 4, view: "ALL")
             if found.count == 1 { return try await find(found[0].id) }
             if found.count > 1 {
-                throw KeelError.invalid(
-                    "'\(text)' may be several runs: \(found.prefix(3).map { "\($0.id) (\($0.name))" }.joined(separator: ", "))\(found.count > 3 ? ", …" : "")",
-                    hint: "give more of the id")
+                let names = found.prefix(3).map { "\($0.id) (\($0.name))" }.joined(separator: ", ")
+                throw KeelError.invalid("'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id")
             }
         }
         throw unknown(text)
     }
 
     private func unknown(_ text: String) -> KeelError {
-        KeelError.notFound("there is no run '\(text)'", hint: "a run is named by its id, by the beginning of its id or by its name; 'keel runs list' shows them")
+        KeelError.notFound("there is no run '\(text)'", hint: "name it by its id, the beginning of its id, or its name; 'keel runs list' shows them")
     }
 
     /// Every value of a metric, by step and time.

@@ -16,6 +16,7 @@ let package = Package(
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
@@ -45,7 +46,8 @@ let package = Package(
             dependencies: [
                 "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring",
                 .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"), "Yams",
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
+                .product(name: "AsyncHTTPClient", package: "async-http-client"), .product(name: "NIOCore", package: "swift-nio"), "Yams",
             ]),
         // doors
         .target(
@@ -103,6 +105,7 @@ let package = Package(
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
+        .testTarget(name: "PlatformTests", dependencies: ["Platform"]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI"]),
         .testTarget(name: "PlottingTests", dependencies: ["Plotting"]),

@@ -73,7 +73,7 @@ public struct RegistrySearch: Sendable {
             guard seen.insert(key.key).inserted else { throw KeelError.invalid("`order_by` contains duplicate fields: \(orderBy)") }
             keys.append(.init(column, ascending: key.ascending))
         }
-        if !seen.contains("last_updated_timestamp") { keys.append(.init("v.updated_ms", ascending: false)) }
+        if seen.isEmpty { keys.append(.init("v.updated_ms", ascending: false)) }
         if !seen.contains("name") { keys.append(.init("v.name", ascending: true)) }
         if !seen.contains("version_number") { keys.append(.init("v.version", ascending: false)) }
         return try page(db, "registry_versions v", "v.*", conditions, KeysetOrder(keys), default: 10_000, atMost: 200_000) {

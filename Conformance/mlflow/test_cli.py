@@ -8,7 +8,7 @@ import sys
 import mlflow
 import pytest
 from click.testing import CliRunner
-from conftest import Keel
+from servers import Keel
 from mlflow.cli import cli
 from mlflow.exceptions import MlflowException
 

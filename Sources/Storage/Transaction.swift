@@ -81,7 +81,7 @@ public struct SQLRow {
     public func json(_ name: String) throws -> JSON { try JSON.parse(text(name)) }
 }
 
-private func databaseValue(_ value: Value) -> (any DatabaseValueConvertible)? {
+func databaseValue(_ value: Value) -> (any DatabaseValueConvertible)? {
     switch value {
     case .null: nil
     case .bool(let v): v ? 1 : 0

@@ -75,6 +75,7 @@ enum EvaluationDatasetStore {
     // MARK: Search
 
     private static let grammar = SearchGrammar(
+        .experiments,
         attributes: ["name": .text, "created_time": .number, "last_update_time": .number, "created_by": .text, "last_updated_by": .text],
         orderable: ["name", "created_time", "last_update_time"], listable: ["name"])
 
@@ -95,14 +96,7 @@ enum EvaluationDatasetStore {
                     """, try search.experimentIDs.map { .int(try ExperimentStore.number(of: $0)) }))
         }
         for clause in try grammar.parse(filter: search.filter ?? "") { conditions.append(condition(clause)) }
-        var keys: [KeysetOrder.Key] = []
-        for text in search.orderBy {
-            let order = try grammar.parse(order: text)
-            guard order.entity == .attribute, let column = columns[order.key] else {
-                throw KeelError.invalid("Invalid order_by entity: \(order.entity.rawValue)")
-            }
-            keys.append(.init(column, ascending: order.ascending))
-        }
+        var keys = try grammar.parse(order: search.orderBy).map { KeysetOrder.Key(columns[$0.key] ?? "d.id", ascending: $0.ascending) }
         if keys.isEmpty { keys.append(.init("d.created_ms", ascending: false)) }
         let order = KeysetOrder(keys + [.init("d.id", ascending: false)])
         let question = "evaluation-datasets|\(search.experimentIDs)|\(search.filter ?? "")|\(search.orderBy)"
@@ -119,10 +113,14 @@ enum EvaluationDatasetStore {
 
     private static func condition(_ clause: SearchClause) -> SQLFragment {
         guard clause.entity == .tag else { return clause.condition(on: columns[clause.key] ?? "d.name") }
-        let value = clause.condition(on: "t.value")
-        return SQLFragment(
-            "EXISTS (SELECT 1 FROM tracking_evaluation_dataset_tags t WHERE t.dataset_id = d.id AND t.key = ? AND \(value.sql))",
-            [.string(clause.key)] + value.parameters)
+        let own = "EXISTS (SELECT 1 FROM tracking_evaluation_dataset_tags t WHERE t.dataset_id = d.id AND t.key = ?"
+        switch clause.comparator {
+        case .isNull: return SQLFragment("NOT \(own))", [.string(clause.key)])
+        case .isNotNull: return SQLFragment("\(own))", [.string(clause.key)])
+        default:
+            let value = clause.condition(on: "t.value")
+            return SQLFragment("\(own) AND \(value.sql))", [.string(clause.key)] + value.parameters)
+        }
     }
 
     private static func dataset(_ row: SQLRow) throws -> EvaluationDataset {

@@ -56,19 +56,14 @@ public struct LoggedModelSearch: Sendable {
         self.pageToken = pageToken
     }
 
-    private static let grammar = SearchGrammar(
-        attributes: [
-            "name": .text, "model_id": .text, "model_type": .text, "status": .text, "source_run_id": .text, "creation_timestamp": .number,
-            "creation_time": .number, "last_updated_timestamp": .number, "last_updated_time": .number,
-        ],
-        orderable: [], listable: ["name", "model_id", "model_type", "status", "source_run_id"], entities: [.attribute, .metric, .parameter, .tag])
-
     private static let columns = [
-        "name": "m.name", "model_id": "m.id", "model_type": "m.model_type", "status": "m.status", "source_run_id": "m.source_run_id",
-        "experiment_id": "m.experiment_id", "creation_timestamp": "m.created_ms", "creation_timestamp_ms": "m.created_ms",
-        "creation_time": "m.created_ms", "last_updated_timestamp": "m.updated_ms", "last_updated_timestamp_ms": "m.updated_ms",
-        "last_updated_time": "m.updated_ms",
+        "name": "m.name", "model_id": "m.id", "experiment_id": "m.experiment_id", "model_type": "coalesce(m.model_type, '')",
+        "status": "m.status", "source_run_id": "coalesce(m.source_run_id, '')", "artifact_location": "m.artifact_uri",
+        "creation_timestamp_ms": "m.created_ms", "last_updated_timestamp_ms": "m.updated_ms", "lifecycle_stage": "m.lifecycle",
     ]
+
+    /// Of an attribute's name or one of its other spellings.
+    private static func column(_ name: String) -> String? { columns[LoggedModelFilter.spellings[name] ?? name] }
 
     func run(on db: some Querying) throws -> Page<LoggedModel> {
         let limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
@@ -76,8 +71,8 @@ public struct LoggedModelSearch: Sendable {
         let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
         guard !ids.isEmpty else { return Page(items: [], nextToken: nil) }
         var conditions = [SQLFragment("m.experiment_id IN (\(SQLFragment.marks(ids.count))) AND m.lifecycle = 'active'", ids)]
-        let clauses = try LoggedModelSearch.grammar.parse(filter: filter ?? "")
-        conditions += clauses.map(condition)
+        let clauses = try LoggedModelFilter.parse(filter ?? "")
+        conditions += try clauses.map(condition)
         if !datasets.isEmpty, !clauses.contains(where: { $0.entity == .metric }) { conditions.append(measured(SQLFragment("1 = 1"))) }
         let order = try keyset()
         let question = "logged-models|\(experimentIDs)|\(filter ?? "")|\(datasets)|\(orderBy)"
@@ -98,11 +93,11 @@ public struct LoggedModelSearch: Sendable {
         for order in orderBy {
             let value = try LoggedModelSearch.value(of: order)
             keys.append(.init("CASE WHEN \(value.sql) IS NULL THEN 1 ELSE 0 END", value.parameters, ascending: true))
-            // What stands for no value only has to be comparable: the key before has told the two apart.
-            let isText = ["m.name", "m.id", "m.model_type", "m.status", "m.source_run_id"].contains(value.sql)
-            keys.append(.init("coalesce(\(value.sql), \(isText ? "''" : "0"))", value.parameters, ascending: order.ascending))
+            // What stands for no value only has to be comparable: the key before has told the two apart. Attributes always have one.
+            let isMetric = order.field.contains(".")
+            keys.append(.init(isMetric ? "coalesce(\(value.sql), 0)" : value.sql, value.parameters, ascending: order.ascending))
         }
-        let fields = Set(orderBy.map { LoggedModelSearch.columns[$0.field] ?? "" })
+        let fields = Set(orderBy.compactMap { LoggedModelSearch.column($0.field) })
         if !fields.contains("m.created_ms") { keys.append(.init("m.created_ms", ascending: false)) }
         if !fields.contains("m.id") { keys.append(.init("m.id", ascending: true)) }
         return KeysetOrder(keys)
@@ -110,7 +105,7 @@ public struct LoggedModelSearch: Sendable {
 
     private static func value(of order: Order) throws -> SQLFragment {
         guard let dot = order.field.firstIndex(of: ".") else {
-            guard let column = columns[order.field] else { throw KeelError.invalid("Invalid order by field name: \(order.field.prefix(200))") }
+            guard let column = column(order.field) else { throw KeelError.invalid("Invalid order by field name: \(order.field.prefix(200))") }
             return SQLFragment(column)
         }
         guard order.field[..<dot] == "metrics" else {
@@ -124,10 +119,14 @@ public struct LoggedModelSearch: Sendable {
             """, [.string(String(order.field[order.field.index(after: dot)...]))] + dataset.parameters)
     }
 
-    private func condition(_ clause: SearchClause) -> SQLFragment {
+    private func condition(_ clause: SearchClause) throws -> SQLFragment {
         let kind: Value
         switch clause.entity {
-        case .attribute, .dataset: return clause.condition(on: LoggedModelSearch.columns[clause.key] ?? "m.name")
+        case .attribute, .dataset:
+            guard let column = LoggedModelSearch.column(clause.key) else {
+                throw KeelError.invalid("Invalid attribute key '\(clause.key.prefix(100))' specified.")
+            }
+            return clause.condition(on: column)
         case .metric:
             let value = clause.condition(on: "x.value")
             return measured(SQLFragment("x.key = ? AND x.is_nan = 0 AND \(value.sql)", [.string(clause.key)] + value.parameters))
@@ -136,13 +135,8 @@ public struct LoggedModelSearch: Sendable {
         }
         let own = "SELECT 1 FROM tracking_logged_model_items x WHERE x.model_id = m.id AND x.kind = ? AND x.key = ?"
         let parameters = [kind, .string(clause.key)]
-        switch clause.comparator {
-        case .isNull: return SQLFragment("NOT EXISTS (\(own))", parameters)
-        case .isNotNull: return SQLFragment("EXISTS (\(own))", parameters)
-        default:
-            let value = clause.condition(on: "x.value")
-            return SQLFragment("EXISTS (\(own) AND \(value.sql))", parameters + value.parameters)
-        }
+        let value = clause.condition(on: "x.value")
+        return SQLFragment("EXISTS (\(own) AND \(value.sql))", parameters + value.parameters)
     }
 
     /// That the model has a metric like this, of one of the datasets if any are asked for.

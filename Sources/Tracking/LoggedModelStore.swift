@@ -91,23 +91,35 @@ enum LoggedModelStore {
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
 
+    /// The same models with everything that was logged to them.
     static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
-        try models.map { model in
-            var model = model
-            try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id = ? ORDER BY kind, key", [.string(model.id)]) { row in
+        var out = models
+        var places: [String: Int] = [:]
+        for (i, model) in out.enumerated() { places[model.id] = i }
+        for start in stride(from: 0, to: out.count, by: 500) {
+            let ids = out[start..<min(start + 500, out.count)].map { Value.string($0.id) }
+            let marks = SQLFragment.marks(ids.count)
+            try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id IN (\(marks)) ORDER BY model_id, kind, key", ids) { row in
+                guard let place = places[row.text("model_id")] else { return }
                 let item = KeyValue(row.text("key"), row.text("value"))
-                if row.text("kind") == "param" { model.params.append(item) } else { model.tags.append(item) }
+                if row.text("kind") == "param" { out[place].params.append(item) } else { out[place].tags.append(item) }
             }
-            try db.forEach("SELECT * FROM tracking_logged_model_metrics WHERE model_id = ? ORDER BY key, at_ms, step", [.string(model.id)])
-            { row in
-                let stored = RunStore.metric(row)
-                func named(_ column: String) -> String? { row.text(column).isEmpty ? nil : row.text(column) }
-                let metric = Metric(
-                    stored.key, stored.value, at: stored.at, step: stored.step, modelID: model.id, datasetName: named("dataset_name"),
-                    datasetDigest: named("dataset_digest"))
-                model.metrics.append(LoggedModelMetric(runID: row.text("run_id"), metric: metric))
+            try db.forEach(
+                "SELECT * FROM tracking_logged_model_metrics WHERE model_id IN (\(marks)) ORDER BY model_id, key, at_ms, step", ids
+            ) { row in
+                guard let place = places[row.text("model_id")] else { return }
+                out[place].metrics.append(measured(row))
             }
-            return model
         }
+        return out
+    }
+
+    private static func measured(_ row: SQLRow) -> LoggedModelMetric {
+        let stored = RunStore.metric(row)
+        func named(_ column: String) -> String? { row.text(column).isEmpty ? nil : row.text(column) }
+        let metric = Metric(
+            stored.key, stored.value, at: stored.at, step: stored.step, modelID: row.text("model_id"), datasetName: named("dataset_name"),
+            datasetDigest: named("dataset_digest"))
+        return LoggedModelMetric(runID: row.text("run_id"), metric: metric)
     }
 }

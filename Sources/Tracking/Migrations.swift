@@ -116,6 +116,15 @@ public enum TrackingTables {
                 "DROP TABLE tracking_metrics",
             ]),
         Migration(
+            room: "tracking", version: 3,
+            [
+                "DROP INDEX tracking_latest_value",
+                "CREATE INDEX tracking_latest_value ON tracking_latest_metrics (key, is_nan, value, run_id)",
+                "CREATE INDEX tracking_runs_status ON tracking_runs (experiment_id, lifecycle, status, start_ms DESC, id)",
+                "CREATE INDEX tracking_runs_all ON tracking_runs (experiment_id, start_ms DESC, id)",
+                "CREATE INDEX tracking_experiments_created ON tracking_experiments (created_ms DESC, id)",
+            ]),
+        Migration(
             room: "tracking", version: 4,
             [
                 // A path refers to content by digest; a folder is a row without, so that a list is one index range.

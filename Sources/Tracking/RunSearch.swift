@@ -42,106 +42,82 @@ public struct RunSearch: Sendable {
         self.pageToken = pageToken
     }
 
+    private static let spellings = [
+        "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
+    ]
+
     static let grammar = SearchGrammar(
+        .runs,
         attributes: [
-            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "lifecycle_stage": .text,
-            "start_time": .number, "end_time": .number,
+            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "start_time": .number,
+            "end_time": .number, "created": .number, "Created": .number, "run name": .text, "Run name": .text, "Run Name": .text,
         ],
-        orderable: [
-            "run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "experiment_id", "lifecycle_stage",
-        ],
-        listable: ["run_id"],
-        aliases: [
-            "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
-        ],
-        entities: [.attribute, .metric, .parameter, .tag, .dataset])
+        orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "created", "Created"],
+        listable: ["run_id"], aliases: spellings)
 
     private static let columns = [
         "run_id": "r.id", "run_name": "r.name", "user_id": "r.user_id", "status": "r.status", "artifact_uri": "r.artifact_uri",
-        "lifecycle_stage": "r.lifecycle", "start_time": "r.start_ms", "end_time": "r.end_ms", "experiment_id": "r.experiment_id",
+        "start_time": "r.start_ms", "end_time": "r.end_ms",
     ]
 
-    /// The statement of one page, asking for one row more than the page to know whether there is a next.
-    struct Plan {
-        let statement: SQLFragment
-        let order: KeysetOrder
-        let question: String
-        let limit: Int
-    }
-
-    func plan() throws -> Plan {
-        guard experimentIDs.count <= TrackingLimits.experimentsPerFilterMax else {
-            throw KeelError.invalid("at most \(TrackingLimits.experimentsPerFilterMax) experiments can be searched at once")
-        }
-        let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
-        let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
-        var conditions = [
-            ids.isEmpty ? SQLFragment("1 = 0") : SQLFragment("r.experiment_id IN (\(SQLFragment.marks(ids.count)))", ids),
-            SQLFragment("r.lifecycle IN (\(SQLFragment.marks(view.lifecycles.count)))", view.lifecycles.map { .string($0.rawValue) }),
-        ]
-        for clause in try RunSearch.grammar.parse(filter: filter ?? "") { conditions.append(RunSearch.condition(clause)) }
-        let (order, joins) = try keyset()
-        let question = "runs|\(experimentIDs.sorted())|\(view)|\(filter ?? "")|\(orderBy)"
-        if let pageToken, !pageToken.isEmpty { conditions.append(order.after(try order.values(of: pageToken, query: question))) }
-        let statement = SQLFragment(
-            """
-            SELECT r.*, \(order.columns.sql) FROM tracking_runs r \(joins.map(\.sql).joined(separator: " "))
-            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
-            """,
-            order.columns.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters + [
-                .int(Int64(limit) + 1)
-            ])
-        return Plan(statement: statement, order: order, question: question, limit: limit)
-    }
-
-    private static func condition(_ clause: SearchClause) -> SQLFragment {
-        switch clause.entity {
-        case .attribute: return clause.condition(on: columns[clause.key] ?? "r.id")
-        case .dataset:
+    static func condition(_ clause: SearchClause) -> SQLFragment {
+        switch (clause.entity, clause.comparator) {
+        case (.attribute, _): return clause.condition(on: columns[clause.key] ?? "r.id")
+        case (.dataset, _):
             let value = clause.condition(on: "x.\(clause.key)")
             return SQLFragment("EXISTS (SELECT 1 FROM tracking_inputs x WHERE x.run_id = r.id AND \(value.sql))", value.parameters)
-        case .metric:
+        case (_, .isNull), (_, .isNotNull):
+            let own = "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND x.key = ?)"
+            return SQLFragment(clause.comparator == .isNull ? "NOT " + own : own, [.string(clause.key)])
+        default: break
+        }
+        let value = own(clause)
+        return SQLFragment(
+            "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND \(value.sql))", value.parameters)
+    }
+
+    static func table(_ entity: SearchClause.Entity) -> String {
+        switch entity {
+        case .metric: "tracking_latest_metrics"
+        case .parameter: "tracking_params"
+        default: "tracking_tags"
+        }
+    }
+
+    /// The clause as a condition on one row of its table.
+    private static func own(_ clause: SearchClause) -> SQLFragment {
+        var value = clause.condition(on: "x.value")
+        if clause.entity == .metric {
             // NaN is stored as 0: it is unequal to everything and satisfies nothing else.
-            var value = clause.condition(on: "x.value")
             value.sql = clause.comparator == .notEqual ? "(x.is_nan = 1 OR \(value.sql))" : "x.is_nan = 0 AND \(value.sql)"
-            return own("tracking_latest_metrics", clause, value)
-        case .parameter: return text("tracking_params", clause)
-        case .tag: return text("tracking_tags", clause)
         }
+        return SQLFragment("x.key = ? AND \(value.sql)", [.string(clause.key)] + value.parameters)
     }
 
-    private static func text(_ table: String, _ clause: SearchClause) -> SQLFragment {
-        let own = "SELECT 1 FROM \(table) x WHERE x.run_id = r.id AND x.key = ?"
-        switch (clause.comparator, clause.operand) {
-        case (.isNull, _): return SQLFragment("NOT EXISTS (\(own))", [.string(clause.key)])
-        case (.isNotNull, _): return SQLFragment("EXISTS (\(own))", [.string(clause.key)])
-        case (.equal, .text(let text)):
-            // The index holds the beginning of values; the whole value decides.
-            return self.own(
-                table, clause, SQLFragment("substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value = ?", [.string(text), .string(text)]))
-        default: return self.own(table, clause, clause.condition(on: "x.value"))
+    /// The same when an index can find the rows: numbers by their value, texts by their beginning, which is what the index holds.
+    static func served(_ clause: SearchClause) -> SQLFragment? {
+        switch (clause.entity, clause.comparator, clause.operand) {
+        case (.metric, let comparator, _) where comparator != .notEqual: return own(clause)
+        case (.parameter, .equal, .text(let text)), (.tag, .equal, .text(let text)):
+            return SQLFragment(
+                "x.key = ? AND substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value = ?", [.string(clause.key), .string(text), .string(text)])
+        case (.parameter, .like, .text(let pattern)), (.tag, .like, .text(let pattern)):
+            let beginning = String(String.UnicodeScalarView(pattern.unicodeScalars.prefix { $0 != "%" && $0 != "_" }.prefix(200)))
+            guard !beginning.isEmpty else { return nil }
+            let value = own(clause)
+            return SQLFragment(
+                "substr(x.value, 1, 200) >= ? AND substr(x.value, 1, 200) < ? AND \(value.sql)",
+                [.string(beginning), .string(beginning + "\u{10FFFF}")] + value.parameters)
+        default: return nil
         }
-    }
-
-    /// Equality picks few runs, so the value's index leads; other comparisons look at the runs in their order.
-    private static func own(_ table: String, _ clause: SearchClause, _ value: SQLFragment) -> SQLFragment {
-        clause.comparator == .equal
-            ? SQLFragment(
-                "r.id IN (SELECT x.run_id FROM \(table) x WHERE x.key = ? AND \(value.sql))", [.string(clause.key)] + value.parameters)
-            : SQLFragment(
-                "EXISTS (SELECT 1 FROM \(table) x WHERE x.run_id = r.id AND x.key = ? AND \(value.sql))",
-                [.string(clause.key)] + value.parameters)
     }
 
     /// Values first, then NaN, then runs without the key, in either direction, as MLflow orders them.
-    private func keyset() throws -> (KeysetOrder, [SQLFragment]) {
+    static func keyset(_ orders: [SearchOrder]) -> (KeysetOrder, [SQLFragment]) {
         var (keys, joins): ([KeysetOrder.Key], [SQLFragment]) = ([], [])
         var seen: Set<String> = []
-        for (i, text) in orderBy.enumerated() {
-            let order = try RunSearch.grammar.parse(order: text)
-            guard seen.insert("\(order.entity.rawValue).\(order.key)").inserted else {
-                throw KeelError.invalid("`order_by` contains duplicate fields: \(orderBy)")
-            }
+        for (i, order) in orders.enumerated() {
+            seen.insert("\(order.entity.rawValue).\(order.key)")
             switch order.entity {
             case .attribute where order.key == "end_time":
                 keys.append(.init("CASE WHEN r.end_ms IS NULL THEN 1 ELSE 0 END", ascending: true))
@@ -162,21 +138,5 @@ public struct RunSearch: Sendable {
         if !seen.contains("attribute.start_time") { keys.append(.init("r.start_ms", ascending: false)) }
         if !seen.contains("attribute.run_id") { keys.append(.init("r.id", ascending: true)) }
         return (KeysetOrder(keys), joins)
-    }
-}
-
-extension RunSearch {
-    func run(on db: some Querying) throws -> Page<Run> {
-        let plan = try plan()
-        let rows = try db.rows(plan.statement.sql, plan.statement.parameters)
-        let page = Array(rows.prefix(plan.limit))
-        let next = rows.count > plan.limit ? page.last.map { plan.order.token(after: $0, query: plan.question) } : nil
-        return Page(items: try RunStore.withData(db, page.map(RunStore.run)), nextToken: next)
-    }
-
-    /// How the database would answer this search; tests hold it to the indexes.
-    package func explain(on db: some Querying) throws -> [String] {
-        let statement = try plan().statement
-        return try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
     }
 }

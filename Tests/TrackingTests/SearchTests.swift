@@ -10,11 +10,11 @@ struct SearchTests {
         arguments: [
             ("metrics.auc > 'a'", "Expected numeric value type for metric"),
             ("params.x = 3", "Expected a quoted string value for parameter"),
-            ("metric.auc LIKE 'a'", "Invalid comparator 'LIKE'"), ("foo.bar = 'x'", "Invalid entity type 'foo'"),
+            ("metric.auc LIKE 1", "Invalid comparator 'LIKE'"), ("foo.bar = 'x'", "Invalid entity type 'foo'"),
             ("colour = 'red'", "Invalid attribute key 'colour'"),
-            ("metrics.a > 1 OR metrics.b > 2", "Invalid clause(s) in filter string: 'OR"), ("tags.a = 'x", "a quote is not closed"),
+            ("metrics.a > 1 OR metrics.b > 2", "Invalid clause(s) in filter string: 'OR"), ("tags.a = 'x", "'tags.a', '=', ''', 'x'"),
             ("metrics.a IS NULL", "IS NULL / IS NOT NULL is only supported for tags and params"),
-            ("status IN ('A')", "Only [\"run_id\"] attributes support"),
+            ("status IN ('A')", "Only ['run_id'] attributes support"),
             ("run_id IN ()", "expected a non-empty list of string values"), ("dataset.colour = 'x'", "Invalid dataset key"),
             ("tags.a", "Invalid clause(s)"),
             ("start_time > '3'", "Expected numeric value type for numeric attribute: start_time"), ("tags.a = b", "either not quoted"),
@@ -83,6 +83,73 @@ struct SearchTests {
             let expected = runs.filter { run in clauses.allSatisfy { $0.holds(run) } }.sorted { OracleOrder.precedes($0, $1, orders) }.map(
                 \.id)
             #expect(found == expected, "\(search.filter ?? "") order by \(search.orderBy)")
+        }
+    }
+
+    @Test("random bytes as a filter or an order only ever say that they are invalid")
+    func randomBytes() async throws {
+        let f = try await Fixture()
+        var random = SplitMix(seed: 23)
+        for _ in 0..<2000 {
+            let bytes = (0..<Int.random(in: 0...40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let text = String(decoding: bytes, as: UTF8.self)
+            for search in [RunSearch(experimentIDs: ["0"], filter: text), RunSearch(experimentIDs: ["0"], orderBy: [text])] {
+                do { _ = try await f.tracking.searchRuns(search, f.read) } catch let error as KeelError {
+                    #expect(error.code == .invalidArgument, "\(text.debugDescription): \(error)")
+                }
+            }
+        }
+    }
+
+    @Test("SQL in keys, values and lists is only text", arguments: ["x' OR '1'='1", "'; DROP TABLE tracking_runs; --", "?", "x') OR 1=1 --", "%' ESCAPE 'x"])
+    func injection(text: String) async throws {
+        let f = try await Fixture()
+        let run = try await f.tracking.createRun(experimentID: "0", name: "kept", f.write)
+        for filter in [
+            "params.`\(text)` = 'v'", "tags.\"\(text)\" LIKE '%'", "metrics.`\(text)` > 0", "tags.a = \"\(text)\"", "tags.a LIKE \"\(text)\"",
+            "run_id IN (\"\(text)\")",
+        ] {
+            let page = try await f.tracking.searchRuns(RunSearch(experimentIDs: ["0"], filter: filter), f.read)
+            #expect(page.items.isEmpty, "\(filter)")
+        }
+        let ordered = try await f.tracking.searchRuns(RunSearch(experimentIDs: ["0"], orderBy: ["metrics.`\(text)` DESC"]), f.read)
+        #expect(ordered.items.map(\.id) == [run.id])
+    }
+
+    @Test("among many runs an order by a metric is read from its index, page by page, and tells values, NaN and absence apart")
+    func metricOrder() async throws {
+        let f = try await Fixture()
+        try await f.database.write { tx in
+            try tx.execute(
+                """
+                WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+                INSERT INTO tracking_runs (id, experiment_id, name, user_id, status, start_ms, artifact_uri, lifecycle)
+                SELECT 'r' || (10000 + i), 0, 'run', 'u', 'FINISHED', i / 2, 'a', 'active' FROM n
+                """)
+            try tx.execute(
+                """
+                INSERT INTO tracking_latest_metrics (run_id, key, value, is_nan, at_ms, step)
+                SELECT id, 'auc', CASE WHEN start_ms % 7 = 0 THEN 0 ELSE start_ms % 50 END, CASE WHEN start_ms % 7 = 0 THEN 1 ELSE 0 END, 1, 0
+                FROM tracking_runs WHERE start_ms % 11 <> 0
+                """)
+        }
+        for direction in ["ASC", "DESC"] {
+            var search = RunSearch(experimentIDs: ["0"], orderBy: ["metrics.auc \(direction)"], pageSize: 700)
+            let plan = try await f.database.read { [search] in try search.explain(on: $0) }.joined(separator: "\n")
+            #expect(plan.contains("COVERING INDEX tracking_latest_value") && !plan.contains("SCAN"), "\(plan)")
+            #expect(!plan.contains("TEMP B-TREE FOR ORDER BY"), "\(plan)")
+            var found: [Run] = []
+            repeat {
+                let page = try await f.tracking.searchRuns(search, f.read)
+                found += page.items
+                search.pageToken = page.nextToken
+            } while search.pageToken != nil
+            #expect(found.count == 3000 && Set(found.map(\.id)).count == 3000)
+            let order = OracleOrder(text: "", ascending: direction == "ASC") { run in
+                guard let value = run.metrics.first?.value else { return (2, 0, "") }
+                return value.isNaN ? (1, 0, "") : (0, value, "")
+            }
+            #expect(found.map(\.id) == found.sorted { OracleOrder.precedes($0, $1, [order]) }.map(\.id))
         }
     }
 

@@ -130,9 +130,6 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
 }
 
 extension Request {
-    /// The values of a parameter that may be repeated.
-    private func queries(_ name: String) -> [String] { uri.queryParameters.filter { $0.key == name }.map { String($0.value) } }
-
     fileprivate func order() -> [String] { queries("order") }
 
     fileprivate func experiments() throws(KeelError) -> [String] {

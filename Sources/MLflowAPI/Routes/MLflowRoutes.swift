@@ -9,7 +9,9 @@ import Tracking
 let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
-public func addMLflowRoutes(to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService) {
+public func addMLflowRoutes(
+    to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService, webhooks: WebhookService
+) {
     for prefix in ["/api", "/ajax-api"] {
         let routes = MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0/mlflow")))
         addExperimentRoutes(routes, tracking)
@@ -17,6 +19,7 @@ public func addMLflowRoutes(to router: Router<KeelContext>, tracking: TrackingSe
         addLoggedModelRoutes(routes, tracking)
         addModelRoutes(routes, registry)
         addVersionRoutes(routes, registry)
+        addWebhookRoutes(routes, webhooks)
         // MLflow's own table of routes spells this one without the slash; its page asks for either.
         MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0mlflow"))).post(
             "experiments/search-datasets", .trackingRead, searchDatasets(tracking))

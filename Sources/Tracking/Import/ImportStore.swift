@@ -71,7 +71,7 @@ enum ImportStore {
     /// Puts the run in the place of what is there, but for the history of its metrics.
     static func replace(_ tx: Transaction, _ run: Run) throws {
         let id = Value.string(run.id)
-        for table in ["tracking_params", "tracking_tags", "tracking_latest_metrics", "tracking_inputs", "tracking_run_models"] {
+        for table in ["tracking_params", "tracking_tags", "tracking_inputs", "tracking_run_models"] {
             try tx.execute("DELETE FROM \(table) WHERE run_id = ?", [id])
         }
         if try tx.row("SELECT id FROM tracking_runs WHERE id = ?", [id]) == nil {
@@ -90,12 +90,7 @@ enum ImportStore {
         }
         for param in run.params { try RunStore.add(tx, param, to: run.id) }
         for tag in run.tags { try RunStore.set(tx, tag, on: run.id) }
-        for metric in run.metrics {
-            let (value, isNaN) = RunStore.stored(metric.value)
-            try tx.execute(
-                "INSERT INTO tracking_latest_metrics (run_id, key, value, is_nan, at_ms, step) VALUES (?, ?, ?, ?, ?, ?)",
-                [id, .string(metric.key), .double(value), .int(isNaN), .int(metric.at.milliseconds), .int(metric.step)])
-        }
+        try MetricStore.replace(tx, run.metrics, of: run.id)
         for dataset in run.datasets { try RunStore.add(tx, dataset, to: run.id) }
         for link in run.modelInputs { try RunStore.add(tx, link, role: "input", to: run.id) }
         for link in run.modelOutputs { try RunStore.add(tx, link, role: "output", to: run.id) }
@@ -126,14 +121,11 @@ enum ImportStore {
 
     // MARK: Measurements
 
-    /// Adds to the history of runs, and nowhere else: what is there already stays.
+    /// Adds to the history of runs; the newest values stay as the runs were imported with.
     /// - Returns: how many were new.
     static func add(_ tx: Transaction, runPoints points: [MetricPoint]) throws -> Int {
-        try insert(
-            tx, points, "tracking_metrics (run_id, key, at_ms, step, value, is_nan)", width: 6,
-            conflict: "(run_id, key, at_ms, step, value, is_nan) DO NOTHING"
-        ) { point, value, isNaN in
-            [.string(point.owner), .string(point.metric.key), .int(point.metric.at.milliseconds), .int(point.metric.step), .double(value), .int(isNaN)]
+        try Dictionary(grouping: points, by: \.owner).reduce(0) { added, run in
+            try added + MetricStore.add(tx, run.value.map(\.metric), to: run.key, updatesNewest: false)
         }
     }
 
@@ -171,7 +163,11 @@ enum ImportStore {
 
     /// The fingerprint of each metric of each run, by run and key.
     static func runFingerprints(_ db: some Querying, _ ids: [String]) throws -> [String: [String: Fingerprint]] {
-        try fingerprints(db, ids, "SELECT * FROM tracking_metrics WHERE run_id") { row in
+        let points = """
+            SELECT l.run_id, l.key, p.value, p.is_nan, p.at_ms, p.step FROM tracking_latest_metrics l JOIN tracking_points p ON p.series = l.series
+            WHERE l.run_id
+            """
+        return try fingerprints(db, ids, points) { row in
             MetricPoint(owner: row.text("run_id"), metric: RunStore.metric(row))
         }
     }

@@ -35,9 +35,10 @@ enum MetricStore {
 
     /// Appends to the histories and, where a point is the newest by step, time and value, makes it the metric's newest value.
     /// A point that is there already changes nothing.
-    /// - Returns: how many were not there before.
+    /// - Parameter updatesNewest: false leaves the newest values of known metrics as they are.
+    /// - Returns: how many points were not there before.
     @discardableResult
-    static func add(_ tx: Transaction, _ metrics: [Metric], to run: String) throws -> Int {
+    static func add(_ tx: Transaction, _ metrics: [Metric], to run: String, updatesNewest: Bool = true) throws -> Int {
         var places: [String: Int] = [:]
         var groups: [(key: String, points: [Point])] = []
         for metric in metrics {
@@ -51,47 +52,47 @@ enum MetricStore {
             }
         }
         let known = try latest(tx, groups.map(\.key), of: run)
-        var last: Int64?
         var added = 0
         for (key, points) in groups {
             let points = points.count > 1 ? points.sorted() : points
             let newest = points[points.count - 1]
             if let old = known[key] {
                 added += try append(tx, points, to: old.series)
-                if (old.point.step, old.point.at, old.point.value) < (newest.step, newest.at, newest.value) {
+                if updatesNewest, (old.point.step, old.point.at, old.point.value) < (newest.step, newest.at, newest.value) {
                     try tx.execute(
                         "UPDATE tracking_latest_metrics SET step = ?, at_ms = ?, value = ?, is_nan = ? WHERE run_id = ? AND key = ?",
                         values(newest) + [.string(run), .string(key)])
                 }
             } else {
-                let series = try begin(tx, key, newest, of: run, after: last)
-                last = series
-                added += try append(tx, points, to: series)
+                added += try append(tx, points, to: insert(tx, newest, as: key, of: run))
             }
         }
         return added
     }
 
-    /// Makes these the newest values of a run's metrics, whatever the histories hold; a metric that is new begins without points.
-    static func setNewest(_ tx: Transaction, _ metrics: [Metric], of run: String) throws {
-        let known = try latest(tx, metrics.map(\.key), of: run)
-        var last: Int64?
-        for metric in metrics {
-            let (value, isNaN) = RunStore.stored(metric.value)
-            let newest = Point(step: metric.step, at: metric.at.milliseconds, value: value, isNaN: isNaN)
-            if known[metric.key] == nil {
-                last = try begin(tx, metric.key, newest, of: run, after: last)
-            } else {
-                try tx.execute(
-                    "UPDATE tracking_latest_metrics SET step = ?, at_ms = ?, value = ?, is_nan = ? WHERE run_id = ? AND key = ?",
-                    values(newest) + [.string(run), .string(metric.key)])
+    /// Makes these the newest values of all the run's metrics; histories of others go, those of these stay.
+    static func replace(_ tx: Transaction, _ newest: [Metric], of run: String) throws {
+        let keys = Set(newest.map(\.key))
+        for row in try tx.rows("SELECT key, series FROM tracking_latest_metrics WHERE run_id = ?", [.string(run)])
+        where !keys.contains(row[0].text ?? "") {
+            for table in ["tracking_points", "tracking_point_blocks", "tracking_latest_metrics"] {
+                try tx.execute("DELETE FROM \(table) WHERE series = ?", [row[1]])
             }
+        }
+        for metric in newest {
+            let (value, isNaN) = RunStore.stored(metric.value)
+            let point = Point(step: metric.step, at: metric.at.milliseconds, value: value, isNaN: isNaN)
+            let known = try tx.execute(
+                "UPDATE tracking_latest_metrics SET step = ?, at_ms = ?, value = ?, is_nan = ? WHERE run_id = ? AND key = ?",
+                values(point) + [.string(run), .string(metric.key)])
+            if known == 0 { _ = try insert(tx, point, as: metric.key, of: run) }
         }
     }
 
-    /// Begins a series, whose number is the one after `last` (nil: after the greatest there is).
-    private static func begin(_ tx: Transaction, _ key: String, _ newest: Point, of run: String, after last: Int64?) throws -> Int64 {
-        let series = 1 + (try last ?? tx.row("SELECT max(series) FROM tracking_latest_metrics")?[0].integer ?? 0)
+    /// Begins a series.
+    /// - Returns: its number.
+    private static func insert(_ tx: Transaction, _ newest: Point, as key: String, of run: String) throws -> Int64 {
+        let series = (try tx.row("SELECT max(series) FROM tracking_latest_metrics")?[0].integer ?? 0) + 1
         try tx.execute(
             "INSERT INTO tracking_latest_metrics (step, at_ms, value, is_nan, run_id, key, series) VALUES (?, ?, ?, ?, ?, ?, ?)",
             values(newest) + [.string(run), .string(key), .int(series)])
@@ -115,16 +116,18 @@ enum MetricStore {
     }
 
     /// Appends points that are sorted, block by block.
+    /// - Returns: how many were not there before.
     private static func append(_ tx: Transaction, _ points: [Point], to series: Int64) throws -> Int {
-        var (start, total) = (0, 0)
+        var (start, all) = (0, 0)
         while start < points.count {
             let block = points[start].step >> blockBits
             let end = points[start...].firstIndex { $0.step >> blockBits != block } ?? points.count
             let added = try insert(tx, points[start..<end], to: series)
             if added > 0 { try note(tx, points[start..<end], added, of: series, block: block) }
-            (start, total) = (end, total + added)
+            all += added
+            start = end
         }
-        return total
+        return all
     }
 
     /// - Returns: how many were not there before.

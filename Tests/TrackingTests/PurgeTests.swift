@@ -40,9 +40,12 @@ struct PurgeTests {
         #expect(try await f.names("0") == ["\(kept.id)/"])
         #expect(try await f.sweep() == Collected(objects: 2, bytes: 9))
         #expect(try await f.text("0/\(kept.id)/artifacts/model/file") == "kept")
-        for table in ["params", "tags", "metrics", "latest_metrics", "inputs"] {
+        for table in ["params", "tags", "latest_metrics", "inputs"] {
             let left = try await f.database.read { try $0.rows("SELECT DISTINCT run_id FROM tracking_\(table)").map { $0.text("run_id") } }
             #expect(left == [kept.id], "\(table)")
+        }
+        for table in ["points", "point_blocks"] {
+            #expect(try await f.database.read { try $0.rows("SELECT series FROM tracking_\(table)").count } == 1, "\(table)")
         }
         #expect(try await f.kinds().suffix(2) == ["run.purged", "logged_model.purged"])
         #expect(try await f.tracking.purge(PurgeRequest(), grant).isEmpty)

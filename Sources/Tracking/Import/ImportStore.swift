@@ -90,7 +90,7 @@ enum ImportStore {
         }
         for param in run.params { try RunStore.add(tx, param, to: run.id) }
         for tag in run.tags { try RunStore.set(tx, tag, on: run.id) }
-        try MetricStore.setNewest(tx, run.metrics, of: run.id)
+        try MetricStore.replace(tx, run.metrics, of: run.id)
         for dataset in run.datasets { try RunStore.add(tx, dataset, to: run.id) }
         for link in run.modelInputs { try RunStore.add(tx, link, role: "input", to: run.id) }
         for link in run.modelOutputs { try RunStore.add(tx, link, role: "output", to: run.id) }
@@ -121,10 +121,12 @@ enum ImportStore {
 
     // MARK: Measurements
 
-    /// Adds to the history of runs: what is there already stays.
+    /// Adds to the history of runs; the newest values stay as the runs were imported with.
     /// - Returns: how many were new.
     static func add(_ tx: Transaction, runPoints points: [MetricPoint]) throws -> Int {
-        try Dictionary(grouping: points, by: \.owner).reduce(0) { sum, run in try sum + MetricStore.add(tx, run.value.map(\.metric), to: run.key) }
+        try Dictionary(grouping: points, by: \.owner).reduce(0) { added, run in
+            try added + MetricStore.add(tx, run.value.map(\.metric), to: run.key, updatesNewest: false)
+        }
     }
 
     static func add(_ tx: Transaction, modelPoints points: [MetricPoint]) throws -> Int {
@@ -161,11 +163,11 @@ enum ImportStore {
 
     /// The fingerprint of each metric of each run, by run and key.
     static func runFingerprints(_ db: some Querying, _ ids: [String]) throws -> [String: [String: Fingerprint]] {
-        let sql = """
-            SELECT l.run_id, l.key, p.at_ms, p.step, p.value, p.is_nan FROM tracking_latest_metrics l JOIN tracking_points p ON p.series = l.series
+        let points = """
+            SELECT l.run_id, l.key, p.value, p.is_nan, p.at_ms, p.step FROM tracking_latest_metrics l JOIN tracking_points p ON p.series = l.series
             WHERE l.run_id
             """
-        return try fingerprints(db, ids, sql) { row in
+        return try fingerprints(db, ids, points) { row in
             MetricPoint(owner: row.text("run_id"), metric: RunStore.metric(row))
         }
     }

@@ -1,3 +1,4 @@
+import Contracts
 import Storage
 
 public enum TrackingTables {
@@ -79,6 +80,17 @@ public enum TrackingTables {
                 INSERT INTO tracking_experiments (id, name, artifact_location, lifecycle, created_ms, updated_ms)
                 VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 0, 0)
                 """,
+            ]),
+        Migration(
+            room: "tracking", version: 3,
+            [
+                // Runs by a metric's value, NaN apart, in either direction; the older index did not tell NaN from 0.
+                "DROP INDEX IF EXISTS tracking_latest_value",
+                "CREATE INDEX tracking_latest_order ON tracking_latest_metrics (key, is_nan, value, run_id)",
+                "CREATE INDEX tracking_runs_status ON tracking_runs (experiment_id, lifecycle, status, start_ms DESC, id)",
+                // The first experiment is as old as the home, not as 1970.
+                "UPDATE tracking_experiments SET created_ms = \(Timestamp.systemNow().milliseconds) WHERE created_ms = 0",
+                "UPDATE tracking_experiments SET updated_ms = created_ms WHERE updated_ms = 0",
             ]),
         Migration(
             room: "tracking", version: 4,

@@ -6,13 +6,13 @@ private let batchBytesMax = 1_000_000
 func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     addRunLifeRoutes(routes, tracking)
     addLoggingRoutes(routes, tracking)
-    routes.post("runs/search", .trackingRead) { request, grant in
+    routes.postBytes("runs/search", .trackingRead) { request, grant in
         let page = try await tracking.searchRuns(
             RunSearch(
                 experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"),
                 view: request.word("run_view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
                 pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token")), grant)
-        return object([("runs", list(page.items.map { TrackingWire.run($0) })), ("next_page_token", page.nextToken.map(JSON.string))])
+        return RunWriter.page(page.items, nextToken: page.nextToken)
     }
     routes.get("metrics/get-history", .trackingRead) { request, grant in
         let page = try await tracking.metricHistory(

@@ -16,39 +16,26 @@ public struct RegistrySearch: Sendable {
     }
 
     static let modelGrammar = SearchGrammar(
-        attributes: ["name": .text], orderable: ["name", "timestamp", "creation_timestamp", "last_updated_timestamp"], listable: ["name"],
-        nullTests: false)
+        .models, attributes: ["name": .text], orderable: ["name", "timestamp", "last_updated_timestamp"], listable: ["name"],
+        aliases: ["timestamp": "last_updated_timestamp"])
     static let versionGrammar = SearchGrammar(
-        attributes: ["name": .text, "version_number": .number, "run_id": .text, "source_path": .text],
-        orderable: ["name", "version_number", "creation_timestamp", "last_updated_timestamp"], listable: ["name", "run_id"],
-        nullTests: false)
+        .versions, attributes: ["name": .text, "version_number": .number, "run_id": .text, "source_path": .text],
+        orderable: ["name", "version_number", "creation_timestamp", "last_updated_timestamp"], listable: ["name", "run_id"])
 
-    private static let modelColumns = [
-        "name": "m.name", "timestamp": "m.updated_ms", "creation_timestamp": "m.created_ms", "last_updated_timestamp": "m.updated_ms",
-    ]
+    private static let modelColumns = ["name": "m.name", "last_updated_timestamp": "m.updated_ms"]
     private static let versionColumns = [
         "name": "v.name", "version_number": "v.version", "run_id": "v.run_id", "source_path": "v.source",
-        "creation_timestamp": "v.created_ms",
-        "last_updated_timestamp": "v.updated_ms",
+        "creation_timestamp": "v.created_ms", "last_updated_timestamp": "v.updated_ms",
     ]
 
     func models(on db: some Querying) throws -> Page<RegisteredModel> {
         let grammar = RegistrySearch.modelGrammar
-        let conditions = try grammar.parse(filter: filter ?? "").map {
-            RegistrySearch.condition(
-                $0, columns: RegistrySearch.modelColumns, own: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name")
-        }
-        var keys: [KeysetOrder.Key] = []
-        var named = false
-        for text in orderBy {
-            let key = try grammar.parse(order: text)
-            guard key.entity == .attribute, let column = RegistrySearch.modelColumns[key.key] else {
-                throw KeelError.invalid("Invalid order by key '\(key.key)' specified.")
-            }
-            named = named || key.key == "name"
-            keys.append(.init(column, ascending: key.ascending))
-        }
-        if !named { keys.append(.init("m.name", ascending: true)) }
+        let conditions = RegistrySearch.conditions(
+            try grammar.parse(filter: filter ?? ""), columns: RegistrySearch.modelColumns,
+            own: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name", named: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name")
+        let orders = try grammar.parse(order: orderBy)
+        var keys = orders.map { KeysetOrder.Key(RegistrySearch.modelColumns[$0.key] ?? "m.name", ascending: $0.ascending) }
+        if !orders.contains(where: { $0.key == "name" }) { keys.append(.init("m.name", ascending: true)) }
         return try page(db, "registry_models m", "m.*", conditions, KeysetOrder(keys), default: 100, atMost: 1000) {
             try RegistryStore.withData(db, $0.map(RegistryStore.model))
         }
@@ -56,39 +43,45 @@ public struct RegistrySearch: Sendable {
 
     func versions(on db: some Querying) throws -> Page<ModelVersion> {
         let grammar = RegistrySearch.versionGrammar
-        let conditions = try grammar.parse(filter: filter ?? "").map {
-            RegistrySearch.condition(
-                $0, columns: RegistrySearch.versionColumns,
-                own: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name AND t.version = v.version")
-        }
-        var keys: [KeysetOrder.Key] = []
-        var seen: Set<String> = []
-        for text in orderBy {
-            let key = try grammar.parse(order: text)
-            guard key.entity == .attribute, let column = RegistrySearch.versionColumns[key.key] else {
-                throw KeelError.invalid("Invalid order by key '\(key.key)' specified.")
-            }
-            guard seen.insert(key.key).inserted else { throw KeelError.invalid("`order_by` contains duplicate fields: \(orderBy)") }
-            keys.append(.init(column, ascending: key.ascending))
-        }
-        if !seen.contains("last_updated_timestamp") { keys.append(.init("v.updated_ms", ascending: false)) }
-        if !seen.contains("name") { keys.append(.init("v.name", ascending: true)) }
-        if !seen.contains("version_number") { keys.append(.init("v.version", ascending: false)) }
+        let conditions = RegistrySearch.conditions(
+            try grammar.parse(filter: filter ?? ""), columns: RegistrySearch.versionColumns,
+            own: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name AND t.version = v.version",
+            named: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name")
+        let orders = try grammar.parse(order: orderBy.isEmpty ? ["last_updated_timestamp DESC", "name ASC", "version_number DESC"] : orderBy)
+        var keys = orders.map { KeysetOrder.Key(RegistrySearch.versionColumns[$0.key] ?? "v.name", ascending: $0.ascending) }
+        if !orders.contains(where: { $0.key == "name" }) { keys.append(.init("v.name", ascending: true)) }
+        if !orders.contains(where: { $0.key == "version_number" }) { keys.append(.init("v.version", ascending: false)) }
         return try page(db, "registry_versions v", "v.*", conditions, KeysetOrder(keys), default: 10_000, atMost: 200_000) {
             try RegistryStore.withData(db, $0.map(RegistryStore.version))
         }
     }
 
+    private static let promptTag = "mlflow.prompt.is_prompt"
+
+    /// Prompts are models with a tag. A search shows them only when it asks for them; then its other clauses on the tag mean nothing.
+    private static func conditions(_ clauses: [SearchClause], columns: [String: String], own: String, named: String) -> [SQLFragment] {
+        let first = clauses.first { $0.entity == .tag && $0.key == promptTag }
+        let wantsPrompts =
+            switch (first?.comparator, first?.operand) {
+            case (.equal, .text(let text)): text.lowercased() == "true"
+            case (.notEqual, .text(let text)): text.lowercased() == "false"
+            default: false
+            }
+        let kept = wantsPrompts ? clauses : clauses.filter { $0.entity != .tag || $0.key != promptTag }
+        let conditions = kept.map { condition($0, columns: columns, own: own) }
+        let noPrompt = SQLFragment("NOT EXISTS (\(named) AND t.key = ? AND t.value = 'true')", [.string(promptTag)])
+        return wantsPrompts ? conditions : conditions + [noPrompt]
+    }
+
     private static func condition(_ clause: SearchClause, columns: [String: String], own: String) -> SQLFragment {
-        guard clause.entity == .tag else { return clause.condition(on: columns[clause.key] ?? "name") }
+        guard clause.entity == .tag else {
+            let column = columns[clause.key] ?? "name"
+            // A version without a run has the empty text for one, but only its absence can lead to it by an index.
+            let isNegative = clause.comparator == .notEqual || clause.comparator == .notInList
+            return clause.condition(on: clause.key == "run_id" && isNegative ? "coalesce(\(column), '')" : column)
+        }
         let value = clause.condition(on: "t.value")
-        let matching = SQLFragment("EXISTS (\(own) AND t.key = ? AND \(value.sql))", [.string(clause.key)] + value.parameters)
-        // Models know nothing of prompts: without this tag a thing is no prompt.
-        let meansNoPrompt =
-            (clause.comparator == .equal && clause.operand == .text("false"))
-            || (clause.comparator == .notEqual && clause.operand == .text("true"))
-        guard clause.key == "mlflow.prompt.is_prompt", meansNoPrompt else { return matching }
-        return SQLFragment("(NOT EXISTS (\(own) AND t.key = ?) OR \(matching.sql))", [.string(clause.key)] + matching.parameters)
+        return SQLFragment("EXISTS (\(own) AND t.key = ? AND \(value.sql))", [.string(clause.key)] + value.parameters)
     }
 
     private func page<Item: Sendable>(

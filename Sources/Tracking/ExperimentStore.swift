@@ -59,7 +59,7 @@ enum ExperimentStore {
     }
 
     static let grammar = SearchGrammar(
-        attributes: ["name": .text, "experiment_id": .text, "creation_time": .number, "last_update_time": .number],
+        .experiments, attributes: ["name": .text, "experiment_id": .text, "creation_time": .number, "last_update_time": .number],
         orderable: ["name", "experiment_id", "creation_time", "last_update_time"], listable: ["experiment_id"])
 
     static func search(_ db: some Querying, _ search: ExperimentSearch) throws -> Page<Experiment> {
@@ -95,7 +95,7 @@ enum ExperimentStore {
             case (.inList, .list(let ids)), (.notInList, .list(let ids)):
                 return SQLFragment(
                     "e.id \(clause.comparator.rawValue) (\(SQLFragment.marks(ids.count)))", try ids.map { .int(try number(of: $0)) })
-            default: throw KeelError.invalid("Invalid comparator for experiment_id: \(clause.comparator.rawValue)")
+            default: return SQLFragment("1 = 0")
             }
         }
         let own = "SELECT 1 FROM tracking_experiment_tags t WHERE t.experiment_id = e.id AND t.key = ?"
@@ -109,18 +109,10 @@ enum ExperimentStore {
     }
 
     private static func keyset(_ orderBy: [String]) throws -> KeysetOrder {
+        let orders = try grammar.parse(order: orderBy.isEmpty ? ["creation_time DESC", "experiment_id ASC"] : orderBy)
         var keys: [KeysetOrder.Key] = []
-        var ordersByID = false
-        for text in orderBy {
-            let order = try grammar.parse(order: text)
-            guard order.entity == .attribute, let column = columns[order.key] else {
-                throw KeelError.invalid("Invalid order_by entity: \(order.entity.rawValue)")
-            }
-            ordersByID = ordersByID || order.key == "experiment_id"
-            keys.append(.init(column, ascending: order.ascending))
-        }
-        if keys.isEmpty { keys.append(.init("e.updated_ms", ascending: false)) }
-        if !ordersByID { keys.append(.init("e.id", ascending: true)) }
+        for order in orders { keys.append(.init(columns[order.key] ?? "e.id", ascending: order.ascending)) }
+        if !orders.contains(where: { $0.key == "experiment_id" }) { keys.append(.init("e.id", ascending: false)) }
         return KeysetOrder(keys)
     }
 

@@ -66,74 +66,7 @@ enum LoggedModelStore {
             [.int(tx.now.milliseconds), .string(id)])
     }
 
-    static let grammar = SearchGrammar(
-        attributes: [
-            "name": .text, "model_id": .text, "model_type": .text, "status": .text, "source_run_id": .text, "creation_timestamp": .number,
-            "creation_time": .number, "last_updated_timestamp": .number, "last_updated_time": .number,
-        ],
-        orderable: ["name", "model_id", "creation_timestamp", "creation_time", "last_updated_timestamp", "last_updated_time"],
-        listable: ["name", "model_id", "model_type", "status", "source_run_id"], entities: [.attribute, .metric, .parameter, .tag])
-
-    private static let columns = [
-        "name": "m.name", "model_id": "m.id", "model_type": "m.model_type", "status": "m.status", "source_run_id": "m.source_run_id",
-        "creation_timestamp": "m.created_ms", "creation_time": "m.created_ms", "last_updated_timestamp": "m.updated_ms",
-        "last_updated_time": "m.updated_ms",
-    ]
-
-    static func search(
-        _ db: some Querying, experimentIDs: [String], filter: String?, orderBy: [String], pageSize: Int?, pageToken: String?
-    ) throws -> Page<LoggedModel> {
-        let limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
-        let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
-        guard !ids.isEmpty else { return Page(items: [], nextToken: nil) }
-        var conditions = [SQLFragment("m.experiment_id IN (\(SQLFragment.marks(ids.count))) AND m.lifecycle = 'active'", ids)]
-        for clause in try grammar.parse(filter: filter ?? "") { conditions.append(condition(clause)) }
-        var keys: [KeysetOrder.Key] = []
-        for text in orderBy {
-            let order = try grammar.parse(order: text)
-            guard order.entity == .attribute, let column = columns[order.key] else {
-                throw KeelError.invalid("Invalid order by field name: \(order.key)", hint: "logged models are ordered by their attributes")
-            }
-            keys.append(.init(column, ascending: order.ascending))
-        }
-        if keys.isEmpty { keys.append(.init("m.created_ms", ascending: false)) }
-        let order = KeysetOrder(keys + [.init("m.id", ascending: true)])
-        let question = "logged-models|\(experimentIDs)|\(filter ?? "")|\(orderBy)"
-        if let pageToken, !pageToken.isEmpty { conditions.append(order.after(try order.values(of: pageToken, query: question))) }
-        let rows = try db.rows(
-            """
-            SELECT m.*, \(order.columns.sql) FROM tracking_logged_models m
-            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
-            """, conditions.flatMap(\.parameters) + [.int(Int64(limit) + 1)])
-        let page = Array(rows.prefix(limit))
-        let next = rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil
-        return Page(items: try withData(db, page.map(model)), nextToken: next)
-    }
-
-    private static func condition(_ clause: SearchClause) -> SQLFragment {
-        let (table, kind): (String, [Value])
-        switch clause.entity {
-        case .attribute, .dataset: return clause.condition(on: columns[clause.key] ?? "m.name")
-        case .metric:
-            let value = clause.condition(on: "x.value")
-            return SQLFragment(
-                "EXISTS (SELECT 1 FROM tracking_logged_model_metrics x WHERE x.model_id = m.id AND x.key = ? AND x.is_nan = 0 AND \(value.sql))",
-                [.string(clause.key)] + value.parameters)
-        case .parameter: (table, kind) = ("tracking_logged_model_items", ["param"])
-        case .tag: (table, kind) = ("tracking_logged_model_items", ["tag"])
-        }
-        let own = "SELECT 1 FROM \(table) x WHERE x.model_id = m.id AND x.kind = ? AND x.key = ?"
-        let parameters = kind + [.string(clause.key)]
-        switch clause.comparator {
-        case .isNull: return SQLFragment("NOT EXISTS (\(own))", parameters)
-        case .isNotNull: return SQLFragment("EXISTS (\(own))", parameters)
-        default:
-            let value = clause.condition(on: "x.value")
-            return SQLFragment("EXISTS (\(own) AND \(value.sql))", parameters + value.parameters)
-        }
-    }
-
-    private static func model(_ row: SQLRow) -> LoggedModel {
+    static func model(_ row: SQLRow) -> LoggedModel {
         LoggedModel(
             id: row.text("id"), experimentID: String(row.int("experiment_id")), name: row.text("name"),
             modelType: row.optionalText("model_type"),
@@ -142,23 +75,35 @@ enum LoggedModelStore {
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
 
-    private static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
-        try models.map { model in
-            var model = model
-            try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id = ? ORDER BY kind, key", [.string(model.id)]) { row in
+    /// The same models with everything that was logged to them.
+    static func withData(_ db: some Querying, _ models: [LoggedModel]) throws -> [LoggedModel] {
+        var out = models
+        var places: [String: Int] = [:]
+        for (i, model) in out.enumerated() { places[model.id] = i }
+        for start in stride(from: 0, to: out.count, by: 500) {
+            let ids = out[start..<min(start + 500, out.count)].map { Value.string($0.id) }
+            let marks = SQLFragment.marks(ids.count)
+            try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id IN (\(marks)) ORDER BY model_id, kind, key", ids) { row in
+                guard let place = places[row.text("model_id")] else { return }
                 let item = KeyValue(row.text("key"), row.text("value"))
-                if row.text("kind") == "param" { model.params.append(item) } else { model.tags.append(item) }
+                if row.text("kind") == "param" { out[place].params.append(item) } else { out[place].tags.append(item) }
             }
-            try db.forEach("SELECT * FROM tracking_logged_model_metrics WHERE model_id = ? ORDER BY key, at_ms, step", [.string(model.id)])
-            { row in
-                let stored = RunStore.metric(row)
-                func named(_ column: String) -> String? { row.text(column).isEmpty ? nil : row.text(column) }
-                let metric = Metric(
-                    stored.key, stored.value, at: stored.at, step: stored.step, modelID: model.id, datasetName: named("dataset_name"),
-                    datasetDigest: named("dataset_digest"))
-                model.metrics.append(LoggedModelMetric(runID: row.text("run_id"), metric: metric))
+            try db.forEach(
+                "SELECT * FROM tracking_logged_model_metrics WHERE model_id IN (\(marks)) ORDER BY model_id, key, at_ms, step", ids
+            ) { row in
+                guard let place = places[row.text("model_id")] else { return }
+                out[place].metrics.append(measured(row))
             }
-            return model
         }
+        return out
+    }
+
+    private static func measured(_ row: SQLRow) -> LoggedModelMetric {
+        let stored = RunStore.metric(row)
+        func named(_ column: String) -> String? { row.text(column).isEmpty ? nil : row.text(column) }
+        let metric = Metric(
+            stored.key, stored.value, at: stored.at, step: stored.step, modelID: row.text("model_id"), datasetName: named("dataset_name"),
+            datasetDigest: named("dataset_digest"))
+        return LoggedModelMetric(runID: row.text("run_id"), metric: metric)
     }
 }

@@ -25,7 +25,7 @@ struct RunQuery {
         }
         limit = try TrackingLimits.page(search.pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
         clauses = try RunSearch.grammar.parse(filter: search.filter ?? "").map(RunQuery.named)
-        orders = try RunQuery.orders(search.orderBy)
+        orders = try RunSearch.grammar.parse(order: search.orderBy)
         let ids = try search.experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
         base = [
             RunQuery.among("r.experiment_id", ids), RunQuery.among("r.lifecycle", search.view.lifecycles.map { .string($0.rawValue) }),
@@ -33,18 +33,6 @@ struct RunQuery {
         let question = "runs|\(search.experimentIDs.sorted())|\(search.view)|\(search.filter ?? "")|\(search.orderBy)"
         self.question = question
         after = try search.pageToken.flatMap { $0.isEmpty ? nil : $0 }.map { try KeysetOrder.values(of: $0, query: question) }
-    }
-
-    private static func orders(_ texts: [String]) throws -> [SearchOrder] {
-        var seen: Set<String> = []
-        return try texts.map { text in
-            let order = try RunSearch.grammar.parse(order: text)
-            guard seen.insert("\(order.entity.rawValue).\(order.key)").inserted else {
-                throw KeelError.invalid("`order_by` contains duplicate fields: \(texts)")
-            }
-            guard order.entity != .dataset else { throw KeelError.invalid("Invalid identifier type 'dataset'") }
-            return order
-        }
     }
 
     /// A run's name is also its tag, and that one has an index.

@@ -42,17 +42,16 @@ public struct RunSearch: Sendable {
         self.pageToken = pageToken
     }
 
+    private static let spellings = [
+        "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
+    ]
+
     static let grammar = SearchGrammar(
+        .runs,
         attributes: [
-            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "lifecycle_stage": .text,
-            "start_time": .number, "end_time": .number,
+            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "start_time": .number,
+            "end_time": .number, "created": .number, "Created": .number, "run name": .text, "Run name": .text, "Run Name": .text,
         ],
-        orderable: [
-            "run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "experiment_id", "lifecycle_stage",
-        ],
-        listable: ["run_id"],
-        aliases: [
-            "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
-        ],
-        entities: [.attribute, .metric, .parameter, .tag, .dataset])
+        orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "created", "Created"],
+        listable: ["run_id"], aliases: spellings)
 }

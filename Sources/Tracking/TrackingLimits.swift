@@ -54,11 +54,11 @@ enum TrackingLimits {
         guard let asked else { return standard }
         guard asked >= 1 else {
             throw .invalid(
-                "Invalid value \(asked) for parameter 'max_results' supplied: It must be a positive integer, but got value \(asked)")
+                "Invalid value \(asked) for parameter 'max_results' supplied. It must be a positive integer")
         }
         guard asked <= limit else {
             throw .invalid(
-                "Invalid value \(asked) for parameter 'max_results' supplied: It must be at most \(limit), but got value \(asked)")
+                "Invalid value \(asked) for parameter 'max_results' supplied. It must be at most \(limit)")
         }
         return asked
     }

@@ -94,14 +94,8 @@ extension TrackingService {
         }
     }
 
-    public func searchLoggedModels(
-        experimentIDs: [String], filter: String? = nil, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil,
-        _ grant: Grant
-    ) async throws -> Page<LoggedModel> {
+    public func searchLoggedModels(_ search: LoggedModelSearch, _ grant: Grant) async throws -> Page<LoggedModel> {
         try grant.require(.trackingRead)
-        return try await database.read {
-            try LoggedModelStore.search(
-                $0, experimentIDs: experimentIDs, filter: filter, orderBy: orderBy, pageSize: pageSize, pageToken: pageToken)
-        }
+        return try await database.read { try search.run(on: $0) }
     }
 }

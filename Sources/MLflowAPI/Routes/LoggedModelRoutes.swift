@@ -11,11 +11,19 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     }
     routes.post("logged-models/search", .trackingRead) { request, grant in
         let order = try request.objects("order_by").map {
-            "\(try $0.text("field_name"))\(try $0.flag("ascending", default: true) ? "" : " DESC")"
+            LoggedModelSearch.Order(
+                try $0.text("field_name"), ascending: try $0.flag("ascending", default: true),
+                datasetName: try TrackingWire.given($0.optionalText("dataset_name")),
+                datasetDigest: try TrackingWire.given($0.optionalText("dataset_digest")))
+        }
+        let datasets = try request.objects("datasets").map {
+            LoggedModelSearch.Dataset(
+                name: try $0.optionalText("dataset_name") ?? "", digest: try TrackingWire.given($0.optionalText("dataset_digest")))
         }
         let page = try await tracking.searchLoggedModels(
-            experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"), orderBy: order,
-            pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token"), grant)
+            LoggedModelSearch(
+                experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"), datasets: datasets, orderBy: order,
+                pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token")), grant)
         return object([("models", list(page.items.map(TrackingWire.loggedModel))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("logged-models/{model_id}", .trackingRead) { request, grant in

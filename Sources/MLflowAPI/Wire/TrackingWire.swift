@@ -133,7 +133,7 @@ enum TrackingWire {
         ModelLink(modelID: try request.text("model_id"), step: try request.optionalInt("step") ?? 0)
     }
 
-    private static func given(_ text: String?) -> String? { text.flatMap { $0.isEmpty ? nil : $0 } }
+    static func given(_ text: String?) -> String? { text.flatMap { $0.isEmpty ? nil : $0 } }
 }
 
 /// An object of the fields that are there, in the order written.

@@ -63,7 +63,7 @@ let package = Package(
         .target(
             name: "KeelAPI",
             dependencies: [
-                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Pipelines", "Serving", "Monitoring", "Platform",
+                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring", "Platform",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line

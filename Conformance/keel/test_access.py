@@ -144,3 +144,17 @@ def test_no_start_on_an_open_address_without_tokens(tmp_path):
     done = subprocess.run([str(KEEL), "serve", "--home", str(tmp_path), "--listen", f"0.0.0.0:{free_port()}"],
                           capture_output=True, text=True, timeout=30)
     assert done.returncode != 0 and "no token exists" in done.stderr
+
+
+def test_mlflows_clients_bring_their_token_in_either_way_and_are_refused_in_mlflows_shape(guarded):
+    server, tokens = guarded
+    path = "/api/2.0/mlflow/experiments/search"
+    for options in [{"headers": {"Authorization": f"Bearer {tokens['data-scientist']}"}}, {"auth": ("anything", tokens["data-scientist"])}]:
+        assert requests.post(server.url + path, json={"max_results": 1}, **options).status_code == 200
+    for options, status, code in [({}, 401, "UNAUTHENTICATED"), ({"auth": ("anything", "wrong")}, 401, "UNAUTHENTICATED"),
+                                  ({"auth": ("x", tokens["service"])}, 403, "PERMISSION_DENIED"), ({"headers": {"Host": "evil.example"}}, 403, "PERMISSION_DENIED")]:
+        for prefix in ["", "/ajax-api/3.0/mlflow/nothing?"]:
+            if prefix and status == 403 and "auth" in options:
+                continue
+            answer = requests.post(server.url + (prefix or path), json={"max_results": 1}, **options)
+            assert (answer.status_code, answer.json()["error_code"]) == (status, code), answer.text

@@ -33,7 +33,7 @@ public enum EntityName {
     }
 
     /// Letters and numbers as Python's `\w` has them: combining marks are neither.
-    private static func isAlphanumeric(_ scalar: Unicode.Scalar) -> Bool {
+    public static func isAlphanumeric(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
         case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
         default: scalar.properties.numericType != nil

@@ -16,6 +16,7 @@ extension RegistryService {
         try RegistryRules.check(modelName: name)
         for tag in tags { try RegistryRules.check(tag) }
         guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
+        try RegistryRules.check(source: source)
         let origin = try await origin(of: source, modelID: modelID)
         let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
         return try await database.write { tx in
@@ -48,8 +49,14 @@ extension RegistryService {
             return (source.hasPrefix("models:/") ? found.artifactURI : source, found.runID, logged)
         }
         guard source.hasPrefix("models:/") else { return (source, nil, logged) }
-        guard let reference = ModelReference(source), let version = try await database.read({ try reference.resolve(on: $0) }) else {
-            throw KeelError.notFound("Unable to fetch model from model URI source artifact location '\(source)'.")
+        guard let reference = ModelReference(source) else {
+            throw KeelError.invalid("Invalid model version source: '\(source.prefix(300))'.", hint: "write models:/name/3 or models:/name@alias")
+        }
+        let version = try await database.read { db in
+            _ = try RegistryStore.model(db, reference.name)
+            if case .version(let number) = reference.target { return try RegistryStore.version(db, reference.name, number) }
+            guard let found = try reference.resolve(on: db) else { throw KeelError.notFound("No model version is at '\(source)'") }
+            return found
         }
         return (version.storageLocation, version.runID, version.modelID)
     }
@@ -138,7 +145,7 @@ extension RegistryService {
 
     public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
-        try EntityName.check(key)
+        try EntityName.check(key, atMost: .max)
         _ = try await change(name, version, "model.version.untagged", ["key": .string(key)], grant) { tx in
             try tx.execute(
                 "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
@@ -178,9 +185,9 @@ extension RegistryService {
         -> Int?
     {
         try grant.require(.registryWrite)
-        try RegistryRules.check(alias: alias)
+        try RegistryRules.check(modelName: name)
+        try RegistryRules.check(newAlias: alias)
         return try await database.write { tx in
-            _ = try RegistryStore.model(tx, name)
             _ = try RegistryStore.version(tx, name, version)
             let previous = try RegistryStore.alias(tx, name, alias)
             let holds =
@@ -207,6 +214,7 @@ extension RegistryService {
     /// Removing an alias that is not there is no error, as in MLflow.
     public func deleteAlias(model name: String, alias: String, _ grant: Grant) async throws {
         try grant.require(.registryWrite)
+        try RegistryRules.check(modelName: name)
         try RegistryRules.check(alias: alias)
         try await database.write { tx in
             _ = try RegistryStore.model(tx, name)
@@ -217,11 +225,20 @@ extension RegistryService {
         }
     }
 
+    /// The version that an alias stands at; `latest` is the newest one.
     /// - Throws: `invalidArgument` when there is no such alias, as MLflow has it.
     public func version(model name: String, alias: String, _ grant: Grant) async throws -> ModelVersion {
         try grant.require(.registryRead)
+        try RegistryRules.check(modelName: name)
+        try RegistryRules.check(alias: alias)
         return try await database.read { db in
             _ = try RegistryStore.model(db, name)
+            if alias.lowercased() == "latest" {
+                guard let latest = try RegistryStore.latestVersions(db, name).last else {
+                    throw KeelError.notFound("Latest version not found for model \(name).")
+                }
+                return latest
+            }
             guard let version = try RegistryStore.alias(db, name, alias) else {
                 throw KeelError.invalid("Registered model alias \(alias) not found.")
             }

@@ -107,7 +107,7 @@ public struct RegistryService: Sendable {
 
     public func deleteTag(model name: String, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
-        try EntityName.check(key)
+        try EntityName.check(key, atMost: .max)
         _ = try await change(name, "model.untagged", ["key": .string(key)], grant) { tx in
             try tx.execute("DELETE FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(key)])
         }
@@ -147,6 +147,20 @@ enum RegistryRules {
         try EntityName.check(length: name, of: path, atMost: 256)
     }
 
+    /// A source with a step upwards, however often it is escaped, names another place than it seems to.
+    static func check(source: String) throws(KeelError) {
+        var plain = source
+        while plain.utf8.contains(UInt8(ascii: "%")) {
+            let next = percentDecoded(plain, plusIsSpace: true)
+            guard next != plain else { break }
+            plain = next
+        }
+        guard plain.split(separator: "/").contains("..") || plain.utf8.contains(0) else { return }
+        throw .invalid(
+            "Invalid model version source: '\(source.prefix(300))'. If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references present. Please provide an absolute path."
+        )
+    }
+
     static func check(_ tag: ModelTag) throws(KeelError) {
         try EntityName.check(tag.key)
         try EntityName.check(length: tag.value, of: "value", atMost: 100_000)
@@ -154,12 +168,17 @@ enum RegistryRules {
 
     static func check(alias: String) throws(KeelError) {
         guard !alias.isEmpty else { throw .invalid("Registered model alias name cannot be empty.") }
-        guard alias.unicodeScalars.allSatisfy({ $0.properties.isAlphabetic || $0.properties.numericType != nil || $0 == "_" || $0 == "-" })
+        guard alias.unicodeScalars.allSatisfy({ EntityName.isAlphanumeric($0) || $0 == "_" || $0 == "-" })
         else {
             throw .invalid(
                 "Invalid alias name: '\(alias.prefix(300))'. Names may only contain alphanumerics, underscores (_), and dashes (-).")
         }
         try EntityName.check(length: alias, of: "Registered model alias name", atMost: 255)
+    }
+
+    /// What may not be set: names that mean a version already.
+    static func check(newAlias alias: String) throws(KeelError) {
+        try check(alias: alias)
         guard alias.lowercased() != "latest" else { throw .invalid("'latest' alias name (case insensitive) is reserved.") }
         let digits = alias.dropFirst()
         if alias.lowercased().hasPrefix("v"), !digits.isEmpty, digits.allSatisfy({ $0.isASCII && $0.isNumber }) {

@@ -62,7 +62,7 @@ public final class AtomicFile: @unchecked Sendable {
         unlink(temporary)
     }
 
-    private static func sync(folder: String) {
+    static func sync(folder: String) {
         let directory = open(folder, O_RDONLY | O_CLOEXEC)
         guard directory >= 0 else { return }
         fsync(directory)

@@ -81,7 +81,13 @@ public struct FolderObjectStore: ObjectStore {
         holds.hold(object.digest)
         do {
             let path = path(of: object.digest)
-            if FileManager.default.fileExists(atPath: path) { intake.file.discard() } else { try intake.file.commit(as: path) }
+            if FileManager.default.fileExists(atPath: path) {
+                intake.file.discard()
+                // Whoever stored it first may still be about to sync the folder that names it.
+                AtomicFile.sync(folder: (path as NSString).deletingLastPathComponent)
+            } else {
+                try intake.file.commit(as: path)
+            }
             return object
         } catch {
             holds.settle(object.digest)

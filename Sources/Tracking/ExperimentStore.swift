@@ -52,7 +52,7 @@ enum ExperimentStore {
     }
 
     static func number(of id: String) throws -> Int64 {
-        guard let number = Int64(id), number >= 0 else {
+        guard let number = Int64(id) else {
             throw KeelError.invalid("Invalid experiment ID '\(id.prefix(100))'. Experiment ID must be a valid integer.")
         }
         return number

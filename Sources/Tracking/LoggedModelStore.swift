@@ -34,6 +34,22 @@ enum LoggedModelStore {
             """, [.string(id), .string(kind), .string(item.key), .string(item.value)])
     }
 
+    /// - Throws: `invalidArgument` when the parameter has another value already.
+    static func add(_ tx: Transaction, param: KeyValue, to id: String) throws {
+        let added = try tx.execute(
+            """
+            INSERT INTO tracking_logged_model_items (model_id, kind, key, value) VALUES (?, 'param', ?, ?) ON CONFLICT (model_id, kind, key) DO NOTHING
+            """, [.string(id), .string(param.key), .string(param.value)])
+        guard added == 0 else { return }
+        let old = try tx.row(
+            "SELECT value FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'param' AND key = ?", [.string(id), .string(param.key)])
+        guard old?.text("value") == param.value else {
+            throw KeelError.invalid(
+                "Changing param values is not allowed. Param with key='\(param.key)' was already logged with value='\(old?.text("value") ?? "")' for model ID='\(id)'. Attempted logging new value '\(param.value)'."
+            )
+        }
+    }
+
     static func removeTag(_ tx: Transaction, key: String, from id: String) throws -> Bool {
         try tx.execute(
             "DELETE FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'tag' AND key = ?", [.string(id), .string(key)]) > 0

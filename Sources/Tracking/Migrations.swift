@@ -1,4 +1,3 @@
-import Contracts
 import Storage
 
 public enum TrackingTables {
@@ -84,13 +83,11 @@ public enum TrackingTables {
         Migration(
             room: "tracking", version: 3,
             [
-                // Runs by a metric's value, NaN apart, in either direction; the older index did not tell NaN from 0.
-                "DROP INDEX IF EXISTS tracking_latest_value",
-                "CREATE INDEX tracking_latest_order ON tracking_latest_metrics (key, is_nan, value, run_id)",
+                "DROP INDEX tracking_latest_value",
+                "CREATE INDEX tracking_latest_value ON tracking_latest_metrics (key, is_nan, value, run_id)",
                 "CREATE INDEX tracking_runs_status ON tracking_runs (experiment_id, lifecycle, status, start_ms DESC, id)",
-                // The first experiment is as old as the home, not as 1970.
-                "UPDATE tracking_experiments SET created_ms = \(Timestamp.systemNow().milliseconds) WHERE created_ms = 0",
-                "UPDATE tracking_experiments SET updated_ms = created_ms WHERE updated_ms = 0",
+                "CREATE INDEX tracking_runs_all ON tracking_runs (experiment_id, start_ms DESC, id)",
+                "CREATE INDEX tracking_experiments_created ON tracking_experiments (created_ms DESC, id)",
             ]),
         Migration(
             room: "tracking", version: 4,
@@ -120,5 +117,35 @@ public enum TrackingTables {
                 """,
                 "CREATE INDEX tracking_runs_deleted ON tracking_runs (lifecycle, deleted_ms)",
             ]),
+        evaluationDatasets,
     ]
+
+    private static let evaluationDatasets = Migration(
+        room: "tracking", version: 5,
+        [
+            """
+            CREATE TABLE tracking_evaluation_datasets (
+                id TEXT PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, schema TEXT, records BIGINT NOT NULL, created_ms BIGINT NOT NULL,
+                updated_ms BIGINT NOT NULL, created_by TEXT, updated_by TEXT)
+            """,
+            "CREATE INDEX tracking_evaluation_datasets_created ON tracking_evaluation_datasets (created_ms DESC, id DESC)",
+            """
+            CREATE TABLE tracking_evaluation_dataset_tags (
+                dataset_id TEXT NOT NULL REFERENCES tracking_evaluation_datasets (id), key TEXT NOT NULL, value TEXT NOT NULL,
+                PRIMARY KEY (dataset_id, key))
+            """,
+            """
+            CREATE TABLE tracking_evaluation_dataset_experiments (
+                dataset_id TEXT NOT NULL REFERENCES tracking_evaluation_datasets (id), experiment_id BIGINT NOT NULL REFERENCES tracking_experiments (id),
+                PRIMARY KEY (dataset_id, experiment_id))
+            """,
+            "CREATE INDEX tracking_evaluation_experiments ON tracking_evaluation_dataset_experiments (experiment_id, dataset_id)",
+            """
+            CREATE TABLE tracking_evaluation_records (
+                dataset_id TEXT NOT NULL REFERENCES tracking_evaluation_datasets (id), id TEXT NOT NULL, inputs_digest TEXT NOT NULL, inputs TEXT NOT NULL,
+                outputs TEXT, expectations TEXT, tags TEXT, source TEXT, created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL, created_by TEXT,
+                updated_by TEXT, PRIMARY KEY (dataset_id, id), UNIQUE (dataset_id, inputs_digest))
+            """,
+            "CREATE INDEX tracking_evaluation_records_created ON tracking_evaluation_records (dataset_id, created_ms, id)",
+        ])
 }

@@ -54,4 +54,89 @@ public struct RunSearch: Sendable {
         ],
         orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "created", "Created"],
         listable: ["run_id"], aliases: spellings)
+
+    private static let columns = [
+        "run_id": "r.id", "run_name": "r.name", "user_id": "r.user_id", "status": "r.status", "artifact_uri": "r.artifact_uri",
+        "start_time": "r.start_ms", "end_time": "r.end_ms",
+    ]
+
+    static func condition(_ clause: SearchClause) -> SQLFragment {
+        switch (clause.entity, clause.comparator) {
+        case (.attribute, _): return clause.condition(on: columns[clause.key] ?? "r.id")
+        case (.dataset, _):
+            let value = clause.condition(on: "x.\(clause.key)")
+            return SQLFragment("EXISTS (SELECT 1 FROM tracking_inputs x WHERE x.run_id = r.id AND \(value.sql))", value.parameters)
+        case (_, .isNull), (_, .isNotNull):
+            let own = "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND x.key = ?)"
+            return SQLFragment(clause.comparator == .isNull ? "NOT " + own : own, [.string(clause.key)])
+        default: break
+        }
+        let value = own(clause)
+        return SQLFragment(
+            "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND \(value.sql))", value.parameters)
+    }
+
+    static func table(_ entity: SearchClause.Entity) -> String {
+        switch entity {
+        case .metric: "tracking_latest_metrics"
+        case .parameter: "tracking_params"
+        default: "tracking_tags"
+        }
+    }
+
+    /// The clause as a condition on one row of its table.
+    private static func own(_ clause: SearchClause) -> SQLFragment {
+        var value = clause.condition(on: "x.value")
+        if clause.entity == .metric {
+            // NaN is stored as 0: it is unequal to everything and satisfies nothing else.
+            value.sql = clause.comparator == .notEqual ? "(x.is_nan = 1 OR \(value.sql))" : "x.is_nan = 0 AND \(value.sql)"
+        }
+        return SQLFragment("x.key = ? AND \(value.sql)", [.string(clause.key)] + value.parameters)
+    }
+
+    /// The same when an index can find the rows: numbers by their value, texts by their beginning, which is what the index holds.
+    static func served(_ clause: SearchClause) -> SQLFragment? {
+        switch (clause.entity, clause.comparator, clause.operand) {
+        case (.metric, let comparator, _) where comparator != .notEqual: return own(clause)
+        case (.parameter, .equal, .text(let text)), (.tag, .equal, .text(let text)):
+            return SQLFragment(
+                "x.key = ? AND substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value = ?", [.string(clause.key), .string(text), .string(text)])
+        case (.parameter, .like, .text(let pattern)), (.tag, .like, .text(let pattern)):
+            let beginning = String(String.UnicodeScalarView(pattern.unicodeScalars.prefix { $0 != "%" && $0 != "_" }.prefix(200)))
+            guard !beginning.isEmpty else { return nil }
+            let value = own(clause)
+            return SQLFragment(
+                "substr(x.value, 1, 200) >= ? AND substr(x.value, 1, 200) < ? AND \(value.sql)",
+                [.string(beginning), .string(beginning + "\u{10FFFF}")] + value.parameters)
+        default: return nil
+        }
+    }
+
+    /// Values first, then NaN, then runs without the key, in either direction, as MLflow orders them.
+    static func keyset(_ orders: [SearchOrder]) -> (KeysetOrder, [SQLFragment]) {
+        var (keys, joins): ([KeysetOrder.Key], [SQLFragment]) = ([], [])
+        var seen: Set<String> = []
+        for (i, order) in orders.enumerated() {
+            seen.insert("\(order.entity.rawValue).\(order.key)")
+            switch order.entity {
+            case .attribute where order.key == "end_time":
+                keys.append(.init("CASE WHEN r.end_ms IS NULL THEN 1 ELSE 0 END", ascending: true))
+                keys.append(.init("coalesce(r.end_ms, 0)", ascending: order.ascending))
+            case .attribute: keys.append(.init(RunSearch.columns[order.key] ?? "r.id", ascending: order.ascending))
+            case .metric:
+                joins.append(
+                    SQLFragment("LEFT JOIN tracking_latest_metrics o\(i) ON o\(i).run_id = r.id AND o\(i).key = ?", [.string(order.key)]))
+                keys.append(.init("CASE WHEN o\(i).value IS NULL THEN 2 ELSE o\(i).is_nan END", ascending: true))
+                keys.append(.init("coalesce(o\(i).value, 0)", ascending: order.ascending))
+            case .parameter, .tag, .dataset:
+                let table = order.entity == .parameter ? "tracking_params" : "tracking_tags"
+                joins.append(SQLFragment("LEFT JOIN \(table) o\(i) ON o\(i).run_id = r.id AND o\(i).key = ?", [.string(order.key)]))
+                keys.append(.init("CASE WHEN o\(i).value IS NULL THEN 1 ELSE 0 END", ascending: true))
+                keys.append(.init("coalesce(o\(i).value, '')", ascending: order.ascending))
+            }
+        }
+        if !seen.contains("attribute.start_time") { keys.append(.init("r.start_ms", ascending: false)) }
+        if !seen.contains("attribute.run_id") { keys.append(.init("r.id", ascending: true)) }
+        return (KeysetOrder(keys), joins)
+    }
 }

@@ -10,16 +10,11 @@ enum RunStore {
         return run(row)
     }
 
-    /// The run, when it and its experiment may be written to.
+    /// The run, when it may be written to. One that was restored in a deleted experiment may.
     static func findActive(_ db: some Querying, id: String) throws -> Run {
         let run = try find(db, id: id)
         guard run.lifecycle == .active else {
             throw KeelError.invalid("The run \(id) must be in the 'active' state. Current state is \(run.lifecycle.rawValue).")
-        }
-        let experiment = try ExperimentStore.number(of: run.experimentID)
-        let lifecycle = try db.row("SELECT lifecycle FROM tracking_experiments WHERE id = ?", [.int(experiment)])?.text("lifecycle") ?? ""
-        guard lifecycle == Lifecycle.active.rawValue else {
-            throw KeelError.invalid("The experiment \(run.experimentID) must be in the 'active' state. Current state is \(lifecycle).")
         }
         return run
     }
@@ -127,7 +122,7 @@ enum RunStore {
         try tx.execute(
             """
             INSERT INTO tracking_run_models (run_id, role, model_id, step) VALUES (?, ?, ?, ?)
-            ON CONFLICT (run_id, role, model_id) DO UPDATE SET step = excluded.step
+            ON CONFLICT (run_id, role, model_id) DO NOTHING
             """, [.string(id), .string(role), .string(link.modelID), .int(link.step)])
     }
 

@@ -15,6 +15,12 @@ enum TrackingLimits {
     static let runsPerPageMax = 50_000
     static let historyPerPageMax = 25_000
     static let experimentsPerFilterMax = 10_000
+    static let experimentsPerDatasetSearchMax = 20
+    static let datasetSummariesMax = 1000
+    static let modelHistoryBytesMax = 1_000_000
+    static let evaluationNameCharactersMax = 255
+    static let evaluationTagCharactersMax = 5000
+    static let evaluationRecordsMax: Int64 = 1_000_000
 
     /// - Parameter path: where the metric stands in the request, with a dot at its end; empty for a single one.
     static func check(_ metric: Metric, path: String) throws(KeelError) {
@@ -53,12 +59,10 @@ enum TrackingLimits {
     static func page(_ asked: Int?, default standard: Int, atMost limit: Int) throws(KeelError) -> Int {
         guard let asked else { return standard }
         guard asked >= 1 else {
-            throw .invalid(
-                "Invalid value \(asked) for parameter 'max_results' supplied. It must be a positive integer")
+            throw .invalid("Invalid value \(asked) for parameter 'max_results' supplied. It must be a positive integer")
         }
         guard asked <= limit else {
-            throw .invalid(
-                "Invalid value \(asked) for parameter 'max_results' supplied. It must be at most \(limit)")
+            throw .invalid("Invalid value \(asked) for parameter 'max_results' supplied. It must be at most \(limit)")
         }
         return asked
     }

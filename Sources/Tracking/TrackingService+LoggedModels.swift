@@ -17,7 +17,7 @@ extension TrackingService {
             })
         else {
             throw KeelError.invalid(
-                "Invalid model name (\(modelName.prefix(200))) provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")"
+                "Invalid model name ('\(modelName.prefix(200))') provided. Model name must be a non-empty string and cannot contain the following characters: ('/', ':', '.', '%', '\"', \"'\")"
             )
         }
         try EntityName.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
@@ -80,7 +80,7 @@ extension TrackingService {
 
     public func logLoggedModelParams(id: String, _ params: [KeyValue], _ grant: Grant) async throws {
         _ = try await change(id, grant) { tx in
-            for param in params { try LoggedModelStore.set(tx, param, kind: "param", on: id) }
+            for param in params { try LoggedModelStore.add(tx, param: param, to: id) }
         }
     }
 

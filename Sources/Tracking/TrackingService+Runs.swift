@@ -162,8 +162,8 @@ extension TrackingService {
         try grant.require(.trackingWrite)
         try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerBatchMax)
         for dataset in datasets {
-            try EntityName.check(length: dataset.name, of: "dataset.name", atMost: 500)
-            try EntityName.check(length: dataset.digest, of: "dataset.digest", atMost: 36)
+            try EntityName.check(length: dataset.name, of: "name", atMost: 500)
+            try EntityName.check(length: dataset.digest, of: "digest", atMost: 36)
         }
         try await database.write { tx in
             _ = try RunStore.findActive(tx, id: runID)
@@ -200,8 +200,9 @@ extension TrackingService {
         }
     }
 
-    /// The tag that names the run renames it.
+    /// The tag that names the run renames it; an empty name is none.
     private func set(_ tx: Transaction, _ tag: KeyValue, on id: String) throws {
+        guard tag.key != runNameTag || !tag.value.isEmpty else { return }
         try RunStore.set(tx, tag, on: id)
         if tag.key == runNameTag { try tx.execute("UPDATE tracking_runs SET name = ? WHERE id = ?", [.string(tag.value), .string(id)]) }
     }

@@ -92,7 +92,7 @@ public struct TrackingService: Sendable {
         try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
             guard experiment.lifecycle != lifecycle else {
-                throw KeelError.notFound("No \(lifecycle == .active ? "deleted" : "active") Experiment with id=\(id) exists")
+                throw KeelError.notFound("No Experiment with id=\(id) exists", hint: "it is \(lifecycle.rawValue) already")
             }
             try ExperimentStore.update(tx, id: id, name: experiment.name, lifecycle: lifecycle)
             let runs: (Lifecycle, Lifecycle) = lifecycle == .deleted ? (.active, .deleted) : (.deleted, .active)

@@ -106,6 +106,9 @@ struct RegistryTests {
         #expect(second.storageLocation == first.storageLocation && second.source == "models:/delay/1")
         await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: "models:/m-2", f.write) }
         await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "nobody", source: "s", f.write) }
+        for hostile in ["s3://b/../../x", "s3://b/%2e%2e/x", "mlflow-artifacts:/0/%252e%252e/x", "file:///a%00b"] {
+            await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: hostile, f.write) }
+        }
     }
 
     @Test("renaming keeps versions, tags and aliases; names are checked")

@@ -8,6 +8,9 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     addGovernanceRoutes(to: api, platform)
     addDataRoutes(to: api, platform)
     addPipelineRoutes(to: api, platform)
+    addTrackingRoutes(to: api, platform.tracking)
+    addRunRoutes(to: api, platform.tracking)
+    addModelRoutes(to: api, platform.registry)
     addServingRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
     router.get("/metrics") { _, context -> Response in

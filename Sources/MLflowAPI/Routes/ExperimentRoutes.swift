@@ -26,6 +26,7 @@ func addExperimentRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     }
     routes.get("experiments/search", .trackingRead, search)
     routes.post("experiments/search", .trackingRead, search)
+    routes.post("experiments/search-datasets", .trackingRead, searchDatasets(tracking))
     routes.post("experiments/delete", .trackingWrite) { request, grant in
         try await tracking.deleteExperiment(id: request.text("experiment_id"), grant)
         return .object([])
@@ -45,5 +46,13 @@ func addExperimentRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post("experiments/delete-experiment-tag", .trackingWrite) { request, grant in
         try await tracking.deleteExperimentTag(id: request.text("experiment_id"), key: request.text("key"), grant)
         return .object([])
+    }
+}
+
+/// Which datasets the runs of some experiments have read.
+func searchDatasets(_ tracking: TrackingService) -> MLflowRoutes.Handler {
+    { request, grant in
+        let summaries = try await tracking.datasetSummaries(experimentIDs: request.texts("experiment_ids"), grant)
+        return object([("dataset_summaries", list(summaries.map(TrackingWire.datasetSummary)))])
     }
 }

@@ -9,7 +9,7 @@ import Tracking
 let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
-public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking: TrackingService, registry: RegistryService) {
+public func addMLflowRoutes(to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService) {
     for prefix in ["/api", "/ajax-api"] {
         let routes = MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0/mlflow")))
         addExperimentRoutes(routes, tracking)
@@ -17,6 +17,10 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
         addLoggedModelRoutes(routes, tracking)
         addModelRoutes(routes, registry)
         addVersionRoutes(routes, registry)
+        // MLflow's own table of routes spells this one without the slash; its page asks for either.
+        MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0mlflow"))).post(
+            "experiments/search-datasets", .trackingRead, searchDatasets(tracking))
+        addEvaluationDatasetRoutes(MLflowRoutes(group: router.group(RouterPath("\(prefix)/3.0/mlflow"))), tracking)
         addArtifactRoutes(routes, tracking)
         let proxy = router.group(RouterPath("\(prefix)/2.0/mlflow-artifacts"))
         addArtifactProxyRoutes(proxy, tracking)
@@ -39,6 +43,8 @@ public func addMLflowRoutes(to router: some RouterMethods<KeelContext>, tracking
         _ = try await context.authorize(.serverRead)
         return mlflowVersion
     }
+    UnservedRoutes.add(to: router)
+    router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) }))
 }
 
 /// One family of routes: each names its method, its path and what the caller must be allowed to do, and turns a request into an answer.
@@ -82,6 +88,10 @@ struct MLflowRoutes {
         return respond(status ?? error.code.status, ErrorWire.body(error).bytes)
     }
 
+    static func failure(_ status: HTTPResponse.Status, _ code: String, _ message: String) -> Response {
+        respond(status, (["error_code": .string(code), "message": .string(message)] as JSON).bytes)
+    }
+
     private static func respond(_ status: HTTPResponse.Status, _ json: [UInt8]) -> Response {
         var headers: HTTPFields = [.contentType: "application/json"]
         if status == .serviceUnavailable { headers[.retryAfter] = "1" }
@@ -90,10 +100,11 @@ struct MLflowRoutes {
 
     /// The body's fields, or the query's for GET (and for DELETE without a body), with the path's parameters added.
     static func fields(of request: Request, _ context: KeelContext, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
-        let fields: MLflowRequest
+        var fields: MLflowRequest
         if method == .get {
             fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
         } else {
+            try checkType(of: request, method)
             if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
             let body: ByteBuffer
             do { body = try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
@@ -101,9 +112,17 @@ struct MLflowRoutes {
                 try body.readableBytes == 0
                 ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
         }
-        var json = fields.fields
-        for (key, value) in context.parameters { json[String(key)] = .string(Query.decode(value)) }
-        return MLflowRequest(fields: json, bodyBytes: fields.bodyBytes)
+        for (key, value) in context.parameters { fields.add(String(key), Query.decode(value)) }
+        return fields
+    }
+
+    /// MLflow asks for the type of what is posted, also of an empty body.
+    private static func checkType(of request: Request, _ method: HTTPRequest.Method) throws(KeelError) {
+        guard method == .post || method == .put else { return }
+        guard let type = request.headers[.contentType] else { throw .invalid("Bad Request. Content-Type header is missing.") }
+        guard type.split(separator: ";").first?.lowercased() == "application/json" else {
+            throw .invalid("Bad Request. Content-Type must be one of ['application/json'].")
+        }
     }
 
     private static let tooLarge = KeelError(.payloadTooLarge, "the request body is larger than \(bodyBytesMax) bytes")
@@ -118,23 +137,5 @@ enum Query {
         }
     }
 
-    /// Percent escapes resolved; what is no escape stays as it is.
-    static func decode(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String {
-        let bytes = Array(text.utf8)
-        func nibble(_ i: Int) -> UInt8? {
-            guard i < bytes.count else { return nil }
-            return Character(UnicodeScalar(bytes[i])).hexDigitValue.map(UInt8.init)
-        }
-        var (out, i): ([UInt8], Int) = ([], 0)
-        while i < bytes.count {
-            if bytes[i] == UInt8(ascii: "%"), let high = nibble(i + 1), let low = nibble(i + 2) {
-                out.append(high << 4 | low)
-                i += 3
-            } else {
-                out.append(plusIsSpace && bytes[i] == UInt8(ascii: "+") ? 32 : bytes[i])
-                i += 1
-            }
-        }
-        return String(decoding: out, as: UTF8.self)
-    }
+    static func decode(_ text: some StringProtocol, plusIsSpace: Bool = false) -> String { percentDecoded(text, plusIsSpace: plusIsSpace) }
 }

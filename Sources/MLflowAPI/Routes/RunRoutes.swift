@@ -21,7 +21,7 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return object([("metrics", list(page.items.map(TrackingWire.metric))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("artifacts/list", .trackingRead) { request, grant in
-        let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: request.optionalText("path"), grant)
+        let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: ArtifactWire.path(request.optionalText("path") ?? ""), grant)
         return object([("root_uri", .string(root)), ("files", list(files.map(TrackingWire.artifact)))])
     }
 }
@@ -80,6 +80,10 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
             tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
         return .object([])
     }
+    routes.post("runs/log-model", .trackingWrite) { request, grant in
+        try await tracking.recordModel(runID: request.runID(), json: request.text("model_json"), grant)
+        return .object([])
+    }
     routes.post("runs/log-inputs", .trackingWrite) { request, grant in
         try await tracking.logInputs(
             runID: request.runID(), datasets: request.objects("datasets").map { try TrackingWire.dataset($0) },
@@ -87,7 +91,7 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
         return .object([])
     }
     routes.post("runs/outputs", .trackingWrite) { request, grant in
-        try await tracking.logOutputs(runID: request.runID(), models: request.objects("models").map { try TrackingWire.link($0) }, grant)
+        try await tracking.logOutputs(runID: request.runID(), models: request.requiredObjects("models").map { try TrackingWire.link($0) }, grant)
         return .object([])
     }
 }

@@ -2,9 +2,13 @@ import Contracts
 
 /// The fields of one request, from its JSON body or its query: protobuf's JSON, so numbers may come as texts and unknown fields are passed over.
 struct MLflowRequest {
-    let fields: JSON
+    private(set) var fields: JSON
     /// How large the body was.
     var bodyBytes = 0
+    /// Whether they come from a query, where a list of one looks like a text.
+    private var isQuery = false
+    /// Where these fields stand in the request, with a dot at its end: `metrics[0].`; empty at the top.
+    var path = ""
 
     init(body: [UInt8]) throws(KeelError) {
         bodyBytes = body.count
@@ -15,14 +19,16 @@ struct MLflowRequest {
         var json = try JSON.parse(body)
         // Old clients encode their JSON twice.
         if let inner = json.string { json = try JSON.parse(inner) }
+        if json.isNull { json = .object([]) }
         guard json.members != nil else { throw .invalid("The request body must be a JSON object, not \(json.kind)") }
         fields = json
     }
 
-    init(fields: JSON, bodyBytes: Int = 0) { (self.fields, self.bodyBytes) = (fields, bodyBytes) }
+    init(fields: JSON, bodyBytes: Int = 0, path: String = "") { (self.fields, self.bodyBytes, self.path) = (fields, bodyBytes, path) }
 
     /// A key that is repeated in a query is a list.
     init(query: some Sequence<(key: String, value: String)>) {
+        isQuery = true
         var members: [JSON.Member] = []
         for (key, value) in query {
             if let i = members.firstIndex(where: { $0.key == key }) {
@@ -35,6 +41,9 @@ struct MLflowRequest {
         fields = .object(members)
     }
 
+    /// These fields with one more, from the path.
+    mutating func add(_ name: String, _ text: String) { fields[name] = .string(text) }
+
     private func field(_ name: String) -> JSON? {
         guard let value = fields[name], !value.isNull else { return nil }
         return value
@@ -43,7 +52,10 @@ struct MLflowRequest {
     func optionalText(_ name: String) throws(KeelError) -> String? {
         switch field(name) {
         case nil: return nil
-        case .string(let text): return text
+        case .string(let text):
+            // Not every database keeps texts with a NUL whole.
+            guard !text.utf8.contains(0) else { throw wrong(name, .string(text)) }
+            return text
         case let other?: throw wrong(name, other)
         }
     }
@@ -91,7 +103,10 @@ struct MLflowRequest {
         switch field(name) {
         case nil: throw missing(name)
         case .string(let text):
-            guard let number = Double(text) else { throw wrong(name, .string(text)) }
+            // Swift reads hexadecimal numbers too.
+            guard !text.utf8.contains(where: { $0 == UInt8(ascii: "x") || $0 == UInt8(ascii: "X") }), let number = Double(text) else {
+                throw wrong(name, .string(text))
+            }
             return number
         case let other?:
             guard let number = other.number else { throw wrong(name, other) }
@@ -112,20 +127,32 @@ struct MLflowRequest {
     func texts(_ name: String) throws(KeelError) -> [String] {
         guard let value = field(name) else { return [] }
         var out: [String] = []
-        for item in value.array ?? [value] {
+        guard let items = value.array ?? (isQuery ? [value] : nil) else { throw wrong(name, value) }
+        for item in items {
             guard let text = item.string else { throw wrong(name, value) }
             out.append(text)
         }
         return out
     }
 
+    /// The texts of a list that must be there.
+    func requiredTexts(_ name: String) throws(KeelError) -> [String] {
+        guard field(name) != nil else { throw missing(name) }
+        return try texts(name)
+    }
+
+    func requiredObjects(_ name: String) throws(KeelError) -> [MLflowRequest] {
+        guard field(name) != nil else { throw missing(name) }
+        return try objects(name)
+    }
+
     func objects(_ name: String) throws(KeelError) -> [MLflowRequest] {
         guard let value = field(name) else { return [] }
         guard let items = value.array else { throw wrong(name, value) }
         var out: [MLflowRequest] = []
-        for item in items {
+        for (i, item) in items.enumerated() {
             guard item.members != nil else { throw wrong(name, value) }
-            out.append(MLflowRequest(fields: item))
+            out.append(MLflowRequest(fields: item, path: "\(path)\(name)[\(i)]."))
         }
         return out
     }
@@ -133,7 +160,7 @@ struct MLflowRequest {
     func object(_ name: String) throws(KeelError) -> MLflowRequest {
         guard let value = field(name) else { throw missing(name) }
         guard value.members != nil else { throw wrong(name, value) }
-        return MLflowRequest(fields: value)
+        return MLflowRequest(fields: value, path: "\(path)\(name).")
     }
 
     func word<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T? where T.RawValue == String {
@@ -145,8 +172,13 @@ struct MLflowRequest {
         return word
     }
 
+    func requiredWord<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T where T.RawValue == String {
+        guard let word = try word(name, type) else { throw missing(name) }
+        return word
+    }
+
     private func missing(_ name: String) -> KeelError {
-        .invalid("Missing value for required parameter '\(name)'. See the API docs for more information about request parameters.")
+        .invalid("Missing value for required parameter '\(path)\(name)'. See the API docs for more information about request parameters.")
     }
 
     private func wrong(_ name: String, _ value: JSON) -> KeelError {
@@ -161,7 +193,7 @@ struct MLflowRequest {
             case .object: "dict"
             }
         return .invalid(
-            "Invalid value \(value.text.prefix(200)) for parameter '\(name)' supplied:  Hint: Value was of type '\(type)'. See the API docs for more information about request parameters."
+            "Invalid value \(value.text.prefix(200)) for parameter '\(path)\(name)' supplied:  Hint: Value was of type '\(type)'. See the API docs for more information about request parameters."
         )
     }
 }

@@ -78,6 +78,13 @@ enum TrackingWire {
         ])
     }
 
+    static func datasetSummary(_ summary: DatasetSummary) -> JSON {
+        object([
+            ("experiment_id", .string(summary.experimentID)), ("name", .string(summary.name)), ("digest", .string(summary.digest)),
+            ("context", summary.context.map(JSON.string)),
+        ])
+    }
+
     static func artifact(_ artifact: Artifact) -> JSON {
         object([
             ("path", .string(artifact.path)), ("is_dir", .bool(artifact.isFolder)),
@@ -127,6 +134,17 @@ enum TrackingWire {
             source: try dataset.optionalText("source") ?? "", schema: try dataset.optionalText("schema"),
             profile: try dataset.optionalText("profile"),
             tags: try request.objects("tags").map { try keyValue($0) })
+    }
+
+    static func order(_ request: MLflowRequest) throws -> LoggedModelSearch.Order {
+        LoggedModelSearch.Order(
+            field: try request.text("field_name"), ascending: try request.flag("ascending", default: true),
+            dataset: try searchedDataset(request, isRequired: false))
+    }
+
+    static func searchedDataset(_ request: MLflowRequest, isRequired: Bool) throws -> LoggedModelSearch.Dataset? {
+        let name = isRequired ? try request.text("dataset_name") : try request.optionalText("dataset_name") ?? ""
+        return try name.isEmpty ? nil : LoggedModelSearch.Dataset(name: name, digest: given(request.optionalText("dataset_digest")))
     }
 
     static func link(_ request: MLflowRequest) throws -> ModelLink {

@@ -29,6 +29,8 @@ struct Serve: AsyncParsableCommand {
         let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
         var logger = Logger(label: "keel") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
+        // A file that may not grow any more is an error of whoever writes it, not the end of the process.
+        signal(SIGXFSZ, SIG_IGN)
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
     }
@@ -83,10 +85,12 @@ struct Server {
         let router = Router(context: KeelContext.self)
         router.add(middleware: ErrorMiddleware())
         router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
+        router.add(middleware: MLflowErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: router, platform: platform)
         addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)
+        addDocumentRoute(to: router, version: KeelVersion.text, others: inferenceOperations)
         addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
         let routes = router.routes.map { route -> JSON in ["method": .string(route.method.rawValue), "path": .string(route.path.description)] }

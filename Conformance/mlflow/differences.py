@@ -1,0 +1,162 @@
+"""Where Keel answers otherwise than MLflow's server, and why. `docs/mlflow-differences.md` quotes this table."""
+import re
+from dataclasses import dataclass
+from typing import Callable
+
+from differential import Call
+
+
+@dataclass
+class Known:
+    what: str
+    why: str
+    # Whether it explains the whole difference between two answers (status, body) to a call.
+    explains: Callable | None = None
+    # What it takes out of both answers before they are compared.
+    forgets: Callable | None = None
+    # Calls whose last answers differ in this way: (status of Keel, status of MLflow).
+    example: list | None = None
+    statuses: tuple | None = None
+
+
+def code(answer):
+    return answer[1].get("error_code") if isinstance(answer[1], dict) else None
+
+
+def message(answer):
+    return str(answer[1].get("message", "")) if isinstance(answer[1], dict) else ""
+
+
+def without(*names, where=lambda value: True):
+    """Forgets fields of objects, everywhere in an answer."""
+    def forget(call, value):
+        if isinstance(value, dict):
+            return {k: forget(call, v) for k, v in value.items() if not (k in names and where(value))}
+        return [forget(call, item) for item in value] if isinstance(value, list) else value
+    return forget
+
+
+def is_version(value):
+    return "current_stage" in value
+
+
+def in_lists_only(forget, paths):
+    return lambda call, value: forget(call, value) if call.path in paths else value
+
+
+def without_tag(key):
+    def forget(call, value):
+        if isinstance(value, list):
+            return [forget(call, item) for item in value if not (isinstance(item, dict) and item.get("key") == key)]
+        if isinstance(value, dict):
+            return {k: kept for k, v in value.items() if (kept := forget(call, v)) != [] or v == []}
+        return value
+    return forget
+
+
+def post(path, **fields):
+    return Call("POST", path, fields)
+
+
+RUN = Call("POST", "runs/create", {"experiment_id": "⟦experiment:0⟧", "start_time": 1, "user_id": "ann"}, creates="run")
+MODEL = post("registered-models/create", name="{prefix}m")
+LOGGED = Call("POST", "logged-models", {"experiment_id": "⟦experiment:0⟧", "name": "model"}, creates="logged")
+
+KNOWN = [
+    Known("`error_class` and `sqlstate` of errors, `workspace` of experiments and models are absent",
+          "MLflow derives them from `error_code`, and from there being one workspace; the client does the same when they are absent.",
+          forgets=without("error_class", "sqlstate", "workspace")),
+    Known("`user_id` of a model version is who registered it; MLflow's is empty", "The registry's history names who did what.",
+          forgets=without("user_id", where=is_version)),
+    Known("`model_id` of a model version is the logged model it was made from; MLflow's SQL store forgets it", "Lineage.",
+          forgets=without("model_id", where=is_version)),
+    Known("A logged model has no tag `mlflow.modelVersions` from `model-versions/create`",
+          "The version knows its logged model; `mlflow.register_model` sets the tag itself.", forgets=without_tag("mlflow.modelVersions")),
+    Known("Aliases are shown wherever a model version is", "MLflow leaves them out of searches and of a model's latest versions.",
+          forgets=lambda call, value: value if call.path in ("model-versions/get", "registered-models/alias", "model-versions/update")
+          else without("aliases", where=is_version)(call, value)),
+    Known("`runs/search` shows the logged models that a run read", "MLflow shows them in `runs/get` only.",
+          forgets=in_lists_only(without("model_inputs"), {"runs/search"})),
+    Known("The cause of a refusal from the database is named", "MLflow passes the text of the SQL error on, with `BAD_REQUEST`.",
+          explains=lambda call, k, m: "(sqlite3." in message(m) and 400 <= k[0] < 500,
+          example=[post("experiments/update", experiment_id="⟦experiment:0⟧", new_name="Default")], statuses=(400, 400)),
+    Known("Bad input is answered with 4xx", "Where MLflow ends with an unhandled error or `INTERNAL_ERROR`, 500 would make clients try again.",
+          explains=lambda call, k, m: m[0] == 500 and 400 <= k[0] < 500,
+          example=[post("runs/search", experiment_ids=["⟦experiment:0⟧"], order_by=["metrics.a", "metrics.a"])], statuses=(400, 500)),
+    Known("The history of a metric of a run that does not exist is 404", "MLflow answers with an empty history.",
+          explains=lambda call, k, m: call.path == "metrics/get-history" and (k[0], m[0]) == (404, 200) and "not found" in message(k),
+          example=[Call("GET", "metrics/get-history", {"run_id": "nope", "metric_key": "a"})], statuses=(404, 200)),
+    Known("A run id that cannot be one is 404 in `log-batch`", "It is just not found, as everywhere else.",
+          explains=lambda call, k, m: call.path == "runs/log-batch" and (k[0], m[0]) == (404, 400) and "for parameter 'run_id'" in message(m),
+          example=[post("runs/log-batch", run_id="a/b")], statuses=(404, 400)),
+    Known("A value of the wrong type is refused", "MLflow passes over some that protobuf cannot read, and over all fields after them.",
+          explains=lambda call, k, m: k[0] == 400 and m[0] == 200 and re.match("Invalid value .* for parameter '.*' supplied|The request body must be", message(k), re.S)
+          and (call.list or call.raw is not None),
+          example=[RUN, post("runs/update", run_id="⟦run:0⟧", status="NOPE")], statuses=(400, 200)),
+    Known("When a request has two faults, another of them may be named", "The order of checks is not the same everywhere.",
+          explains=lambda call, k, m: {k[0], m[0]} <= {400, 404} and {code(k), code(m)} == {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}),
+    Known("A deleted logged model cannot be changed", "MLflow finalizes, tags and logs to it still.",
+          explains=lambda call, k, m: call.path.startswith("logged-models/") and k[0] == 404 and message(k).startswith("Logged model with ID"),
+          example=[LOGGED, Call("DELETE", "logged-models/⟦logged:0⟧", {}),
+                   Call("PATCH", "logged-models/⟦logged:0⟧/tags", {"tags": [{"key": "a", "value": "b"}]})], statuses=(404, 200)),
+    Known("More can be asked for in searches", "Orders and tests that MLflow refuses in one kind of search and takes in another.",
+          explains=lambda call, k, m: call.list and k[0] == 200 and code(m) == "INVALID_PARAMETER_VALUE",
+          example=[Call("GET", "registered-models/search", {"order_by": ["creation_timestamp"]})], statuses=(200, 400)),
+    Known("A filter with an empty clause is refused", "`a = 1 AND` is cut off more likely than meant; MLflow passes over empty clauses.",
+          explains=lambda call, k, m: call.list and k[0] == 400 and m[0] == 200 and message(k).startswith("Invalid clause(s) in filter string")
+          and re.search(r"^\s*AND\b|\bAND\s*$|\bAND\s+AND\b", call.fields.get("filter", "")),
+          example=[post("runs/search", experiment_ids=["⟦experiment:0⟧"], filter="metrics.a > 1 AND")], statuses=(400, 200)),
+    Known("An experiment's artifacts may be said to lie at any URI", "Keel's server opens no place but its own store; MLflow refuses hosts and fragments.",
+          example=[post("experiments/create", name="{prefix}u", artifact_location="http://host/a#b")], statuses=(200, 400)),
+    Known("A run without an experiment goes to `Default`", "As in the client; MLflow's server ends in the database's refusal.",
+          example=[post("runs/create", start_time=1)], statuses=(200, 400)),
+    Known("A metric of a logged model may be NaN", "MLflow keeps 0 instead.",
+          example=[LOGGED, RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value="NaN", timestamp=1, model_id="⟦logged:0⟧"),
+                   Call("GET", "logged-models/⟦logged:0⟧", {})]),
+    Known("A run without `user_id` belongs to the caller, one without `start_time` starts now", "MLflow keeps an empty name and 1970.",
+          example=[post("runs/create", experiment_id="⟦experiment:0⟧")]),
+    Known("A logged model's source run must exist", "Lineage that leads nowhere is an error.",
+          example=[post("logged-models", experiment_id="⟦experiment:0⟧", source_run_id="nope")], statuses=(404, 200)),
+    Known("Names of logged models have at most 500 characters, of models 256, keys 250", "MLflow's tables say so, but its SQLite does not look.",
+          example=[post("registered-models/create", name="x" * 257)], statuses=(400, 200)),
+    Known("A model version may come from any place", "Keel's server opens no place but its own store, so a source elsewhere is only noted; "
+          "MLflow wants the run or logged model that holds it to be named. Sources with `..` are refused by both.",
+          example=[MODEL, post("model-versions/create", name="{prefix}m", source="file:///data/model")], statuses=(200, 400)),
+    Known("The schema and profile of a dataset input are those of the run", "MLflow keeps the first that the experiment saw under a name and digest."),
+    Known("A tag given twice when a run or experiment is created: the last one counts", "MLflow answers with the SQL error.",
+          example=[post("runs/create", experiment_id="⟦experiment:0⟧", tags=[{"key": "a", "value": "1"}, {"key": "a", "value": "2"}])], statuses=(200, 400)),
+    Known("Texts with a NUL are refused", "Not every database keeps them whole.",
+          example=[RUN, post("runs/set-tag", run_id="⟦run:0⟧", key="a", value="x\u0000y")], statuses=(400, 200)),
+    Known("Logging an output twice, or a logged model's param again with the same value, is no error", "A client that tries again is right.",
+          explains=lambda call, k, m: (call.path == "runs/outputs" or call.path.endswith("/params")) and k[0] == 200 and "UNIQUE" in message(m),
+          example=[LOGGED, RUN] + [post("runs/outputs", run_id="⟦run:0⟧", models=[{"model_id": "⟦logged:0⟧"}])] * 2, statuses=(200, 400)),
+    Known("A description that was taken away is empty; MLflow's is absent", "One way to say that there is none.",
+          forgets=without("description", where=lambda value: not value.get("description"))),
+    Known("Values over the limit of 8,000 characters are cut when a run is created, as they are later", "MLflow keeps them whole there if the database lets it."),
+    Known("Errors of filters and orders, of pages and of JSON have words of their own", "MLflow prints Python's sets, and takes broken JSON for none.",
+          explains=lambda call, k, m: (call.list or call.raw is not None) and k[0] == m[0] and code(k) == code(m) is not None,
+          example=[Call("GET", "registered-models/search", {"filter": "colour = 'red'"})], statuses=(400, 400)),
+    Known("`INVALID_STATE` has the status 409", "MLflow's 500 would make clients try again."),
+]
+
+
+def plain(call, body):
+    """An answer without what is known to differ."""
+    for known in KNOWN:
+        if known.forgets:
+            body = known.forgets(call, body)
+    return body
+
+
+def same(call, keel, mlflow):
+    """Whether two answers, lists of plain pages (status, body), are the same but for a known difference."""
+    if keel == mlflow or any(known.explains and known.explains(call, keel[0], mlflow[0]) for known in KNOWN):
+        return True
+    return len(keel) == len(mlflow) == 1 and keel[0][0] == mlflow[0][0] and code(keel[0]) == code(mlflow[0]) is not None and same_words(keel[0], mlflow[0])
+
+
+def same_words(keel, mlflow):
+    """The same text, but that MLflow escapes what is not ASCII, and that Keel may say more: what to do about it, or what is missing."""
+    ours, theirs = message(keel), re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), message(mlflow))
+    theirs = theirs.encode("utf-16", "surrogatepass").decode("utf-16").split(" Error: (sqlite3.")[0]
+    return ours.startswith(theirs) or ours.startswith("Changing param values is not allowed.") and theirs.startswith("Changing param") or "\\u0000" in ours or ours.startswith("Missing value for required parameter")

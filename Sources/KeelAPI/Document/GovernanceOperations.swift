@@ -1,0 +1,60 @@
+import Platform
+
+private let family = "Resources, ledger and tokens"
+
+let governanceOperations: [APIOperation] = [
+    .init(
+        "POST", "/api/v1/plan", family, "What applying these resources would change", .resourcesRead, body: ["resources": .list(.named("Resource"))],
+        answer: ["changes": .list(.named("ResourceChange"))]),
+    .init(
+        "POST", "/api/v1/apply", family, "Applies resources, all or none", .resourcesApply, body: ["resources": .list(.named("Resource"))],
+        answer: .any, errors: [409]),
+    .init(
+        "GET", "/api/v1/resources/{kind}", family, "The resources of a kind", .resourcesRead,
+        answer: ["resources": .list(["name": .text, "environment": .nullable(.text), "revision": .integer, "digest": .text])]),
+    .init(
+        "GET", "/api/v1/resources/{kind}/{name}", family, "A resource with its revisions", .resourcesRead,
+        answer: ["resource": .named("Resource"), "revision": .integer, "revisions": .list(.any)]),
+    .init(
+        "POST", "/api/v1/resources/{kind}/{name}/restore", family, "Applies an earlier revision again", .resourcesApply,
+        body: ["revision": .integer], answer: .any, errors: [409]),
+    .init(
+        "GET", "/api/v1/ledger", family, "Events of the ledger, oldest first", .ledgerRead,
+        query: [
+            .init("after", .integer, "The number of the last event that is known"), .init("kind", "Only events of this kind"),
+            .init("subject", "Only events of this thing, as Kind/name"), .limit(200, most: 10_000),
+        ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
+    .init(
+        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds", .ledgerRead,
+        answer: ["events": .integer, "head": .text, "seq?": .integer, "problem?": .text]),
+    .init(
+        "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once", .tokensManage,
+        body: ["name": .text, "persona": .text, "expires?": .text], answer: ["token": .named("Token"), "secret": .text]),
+    .init("GET", "/api/v1/tokens", family, "The tokens, without their secrets", .tokensManage, answer: ["tokens": .list(.named("Token"))]),
+    .init("DELETE", "/api/v1/tokens/{name}", family, "Revokes a token", .tokensManage, answer: [:]),
+]
+
+let governanceShapes: [(String, Shape)] = [
+    ("Resource", ["apiVersion": .text, "kind": .text, "metadata": .map(.any), "spec": .map(.any)]),
+    (
+        "ResourceChange",
+        [
+            "id": .text, "environment?": .text, "change": .word(["new", "changed", "unchanged"]), "revision": .integer, "digest": .text,
+            "differences": .list(["path": .text, "old": .any, "new": .any]),
+        ]
+    ),
+    (
+        "LedgerEvent",
+        [
+            "seq": .integer, "at": .instant, "caller": .text, "persona": .text, "workspace": .text, "request_id": .text, "kind": .text,
+            "subject": .text, "data": .any, "hash": .text,
+        ]
+    ),
+    (
+        "Token",
+        [
+            "name": .text, "persona": .text, "workspace": .text, "created_at": .instant, "created_by": .text, "expires_at": .nullable(.instant),
+            "revoked_at": .nullable(.instant),
+        ]
+    ),
+]

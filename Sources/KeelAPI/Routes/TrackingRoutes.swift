@@ -1,0 +1,143 @@
+import Contracts
+import Hummingbird
+import Platform
+import Tracking
+
+/// Experiments and logged models.
+func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: TrackingService) {
+    router.get("/experiments") { request, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        let page = try await tracking.searchExperiments(
+            ExperimentSearch(
+                filter: request.query("filter"), view: try request.view(), orderBy: request.order(),
+                pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
+        return Response(["experiments": .array(page.items.map(TrackingJSON.experiment)), "next": page.nextToken.map(JSON.string) ?? .null])
+    }
+    router.post("/experiments") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (name, artifacts, tags) = (try reader.string("name"), try reader.optionalString("artifacts"), try TrackingJSON.texts(reader, "tags"))
+        try reader.finish()
+        let id = try await tracking.createExperiment(name: name, artifactLocation: artifacts, tags: tags, grant)
+        return Response(["id": .string(id)], status: .created)
+    }
+    router.get("/experiments/:id") { _, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        return Response(TrackingJSON.experiment(try await tracking.experiment(id: try context.parameters.require("id"), grant)))
+    }
+    router.patch("/experiments/:id") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let id = try context.parameters.require("id")
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (name, tags) = (try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags"))
+        try reader.finish()
+        if let name { try await tracking.renameExperiment(id: id, to: name, grant) }
+        for tag in tags { try await tracking.setExperimentTag(id: id, tag, grant) }
+        return Response([:])
+    }
+    router.delete("/experiments/:id") { _, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        try await tracking.deleteExperiment(id: try context.parameters.require("id"), grant)
+        return Response([:])
+    }
+    router.post("/experiments/:id/restore") { _, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        try await tracking.restoreExperiment(id: try context.parameters.require("id"), grant)
+        return Response([:])
+    }
+    router.get("/tracking/models") { request, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        let page = try await tracking.searchLoggedModels(
+            LoggedModelSearch(
+                experimentIDs: try request.experiments(), filter: request.query("filter"), orderBy: request.order().map { .init($0) },
+                pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
+        return Response(["models": .array(page.items.map(TrackingJSON.loggedModel)), "next": page.nextToken.map(JSON.string) ?? .null])
+    }
+    router.get("/tracking/models/:id") { _, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        return Response(TrackingJSON.loggedModel(try await tracking.loggedModel(id: try context.parameters.require("id"), grant)))
+    }
+}
+
+/// Tracked runs, under `/tracking/runs`: `/runs` are those of pipelines.
+func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: TrackingService) {
+    router.get("/tracking/runs") { request, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        let page = try await tracking.searchRuns(
+            RunSearch(
+                experimentIDs: try request.experiments(), filter: request.query("filter"), view: try request.view(), orderBy: request.order(),
+                pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
+        return Response(["runs": .array(page.items.map(TrackingJSON.run)), "next": page.nextToken.map(JSON.string) ?? .null])
+    }
+    router.post("/tracking/runs") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (experiment, name, tags) = (try reader.string("experiment"), try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags"))
+        let started = try TrackingJSON.instant(reader, "started_at")
+        try reader.finish()
+        let run = try await tracking.createRun(experimentID: experiment, name: name, userID: grant.caller.name, startedAt: started, tags: tags, grant)
+        return Response(TrackingJSON.run(run), status: .created)
+    }
+    router.get("/tracking/runs/:id") { _, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        return Response(TrackingJSON.run(try await tracking.run(id: try context.parameters.require("id"), grant)))
+    }
+    router.patch("/tracking/runs/:id") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let status = try reader.optionalString("status") == nil ? nil : try reader.word("status") as RunStatus
+        let (name, ended) = (try reader.optionalString("name"), try TrackingJSON.instant(reader, "ended_at"))
+        try reader.finish()
+        let run = try await tracking.updateRun(id: try context.parameters.require("id"), status: status, endedAt: ended, name: name, grant)
+        return Response(TrackingJSON.run(run))
+    }
+    router.delete("/tracking/runs/:id") { _, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        try await tracking.deleteRun(id: try context.parameters.require("id"), grant)
+        return Response([:])
+    }
+    router.post("/tracking/runs/:id/restore") { _, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        try await tracking.restoreRun(id: try context.parameters.require("id"), grant)
+        return Response([:])
+    }
+    router.post("/tracking/runs/:id/log") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (params, tags) = (try TrackingJSON.texts(reader, "params"), try TrackingJSON.texts(reader, "tags"))
+        let metrics = try reader.objects("metrics").map { item throws(KeelError) in try TrackingJSON.metric(item) }
+        try reader.finish()
+        try await tracking.logBatch(runID: try context.parameters.require("id"), metrics: metrics, params: params, tags: tags, grant)
+        return Response([:])
+    }
+    router.get("/tracking/runs/:id/history") { request, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        guard let key = request.query("key"), !key.isEmpty else { throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key") }
+        let page = try await tracking.metricHistory(
+            runID: try context.parameters.require("id"), key: key, pageSize: try request.limit(standard: 1000, max: 25_000),
+            pageToken: request.query("page"), grant)
+        return Response(["points": .array(page.items.map(TrackingJSON.point)), "next": page.nextToken.map(JSON.string) ?? .null])
+    }
+}
+
+extension Request {
+    /// The values of a parameter that may be repeated.
+    private func queries(_ name: String) -> [String] { uri.queryParameters.filter { $0.key == name }.map { String($0.value) } }
+
+    fileprivate func order() -> [String] { queries("order") }
+
+    fileprivate func experiments() throws(KeelError) -> [String] {
+        let ids = queries("experiment")
+        guard !ids.isEmpty else { throw .invalid("'experiment' is missing", hint: "give the id of one or more experiments", path: "experiment") }
+        return ids
+    }
+
+    fileprivate func view() throws(KeelError) -> ViewType {
+        switch query("state") {
+        case nil, "active": return .activeOnly
+        case "deleted": return .deletedOnly
+        case "all": return .all
+        case let other?: throw .invalid("'\(other.prefix(40))' is not a state", hint: "active, deleted or all", path: "state")
+        }
+    }
+}

@@ -22,7 +22,7 @@ extension RunSearch {
         }
         let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
         let ids = Set(try experimentIDs.map { try ExperimentStore.number(of: $0) }).sorted().map(Value.int)
-        let clauses = try RunSearch.grammar.parse(filter: filter ?? "")
+        let clauses = try RunSearch.grammar.parse(filter: filter ?? "").map(RunSearch.named)
         let orders = try RunSearch.grammar.parse(order: orderBy)
         let (order, joins) = RunSearch.keyset(orders)
         let question = "runs|\(experimentIDs.sorted())|\(view)|\(filter ?? "")|\(orderBy)"
@@ -49,6 +49,12 @@ extension RunSearch {
         for clause in clauses where clause != few { conditions.append(RunSearch.condition(clause)) }
         if let last { conditions.append(order.after(last)) }
         return plan([RunSearch.select(order.columns, source, joins, conditions, order, limit: limit)])
+    }
+
+    /// A run's name is also its tag, and that one has an index.
+    private static func named(_ clause: SearchClause) -> SearchClause {
+        guard clause.entity == .attribute, clause.key == "run_name" else { return clause }
+        return SearchClause(.tag, "mlflow.runName", clause.comparator, clause.operand)
     }
 
     /// The runs of the experiments, `r.experiment_id` first.

@@ -176,7 +176,9 @@ struct SearchTests {
         let standard = try await plan(RunSearch(experimentIDs: ["0"]))
         #expect(standard.contains("USING INDEX tracking_runs_started") && !standard.contains("TEMP B-TREE"), "\(standard)")
         for (filter, index) in [
-            ("params.lr = '0.1'", "tracking_params_value"), ("tags.team = 'ops'", "tracking_tags_value"),
+            ("params.lr = '0.1'", "tracking_params_value (key=? AND <expr>=?)"),
+            ("tags.team = 'ops'", "tracking_tags_value (key=? AND <expr>=?)"), ("run_name = 'a'", "tracking_tags_value (key=? AND <expr>=?)"),
+            ("run_name LIKE 'a%'", "tracking_tags_value (key=? AND <expr>>? AND <expr><?)"), ("status = 'FAILED'", "tracking_runs_status"),
             ("metrics.auc = 0.5", "tracking_latest_value"),
             ("metrics.auc > 0.5", "tracking_latest"), ("tags.team LIKE 'o%'", "tracking_tags"),
         ] {

@@ -11,7 +11,7 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
             RunSearch(
                 experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"),
                 view: request.word("run_view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
-                pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token")), grant)
+                pageSize: request.optionalCount("max_results", atMost: 50_000), pageToken: request.optionalText("page_token")), grant)
         return RunWriter.page(page.items, nextToken: page.nextToken)
     }
     routes.get("metrics/get-history", .trackingRead) { request, grant in

@@ -84,7 +84,11 @@ struct MLflowRequest {
         }
     }
 
-    func optionalCount(_ name: String) throws(KeelError) -> Int? { try optionalInt(name).map { Int($0) } }
+    func optionalCount(_ name: String, atMost limit: Int = .max) throws(KeelError) -> Int? {
+        guard let count = try optionalInt(name).map({ Int($0) }) else { return nil }
+        guard count <= limit else { throw wrong(name, field(name) ?? .int(Int64(count))) }
+        return count
+    }
 
     func optionalTime(_ name: String) throws(KeelError) -> Timestamp? {
         guard let milliseconds = try optionalInt(name) else { return nil }

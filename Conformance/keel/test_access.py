@@ -4,7 +4,7 @@ import re
 import pytest
 import requests
 
-from conftest import Keel
+from servers import Keel
 
 # Routes that need no token, and why. A new one here is a decision.
 OPEN = {("GET", "/health"): "load balancers ask it"}
@@ -140,7 +140,7 @@ def test_foreign_hosts_and_origins_are_refused(shared_keel):
 
 def test_no_start_on_an_open_address_without_tokens(tmp_path):
     import subprocess
-    from conftest import KEEL, free_port
+    from servers import KEEL, free_port
     done = subprocess.run([str(KEEL), "serve", "--home", str(tmp_path), "--listen", f"0.0.0.0:{free_port()}"],
                           capture_output=True, text=True, timeout=30)
     assert done.returncode != 0 and "no token exists" in done.stderr

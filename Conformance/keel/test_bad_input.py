@@ -10,7 +10,7 @@ import project
 
 @pytest.fixture(scope="module")
 def keel(tmp_path_factory):
-    from conftest import Keel
+    from servers import Keel
     server = Keel().start()
     folder = tmp_path_factory.mktemp("project")
     project.apply(server, folder)
@@ -167,7 +167,7 @@ def test_a_truncated_model_is_refused_and_the_old_one_goes_on(keel, tmp_path):
 def test_a_full_disk_keeps_nothing_half(tmp_path):
     import os
     import subprocess
-    from conftest import Keel
+    from servers import Keel
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk takes root")
     disk = tmp_path / "disk"

@@ -6,7 +6,7 @@ import time
 import requests
 
 import project
-from conftest import Keel
+from servers import Keel
 
 ROUNDS = 6
 

@@ -27,6 +27,18 @@ def message(answer):
     return str(answer[1].get("message", "")) if isinstance(answer[1], dict) else ""
 
 
+FAULTS = ["Missing value for", "Invalid value .* supplied:  Hint", "Invalid value .* Names may only", "Invalid value .* Names may be treated",
+          "'.*' exceeds the maximum length", "Parameter 'version' must be", "Invalid alias name", "Version alias name|'latest' alias", "Invalid model name",
+          "Invalid Model Version stage", "The (run|experiment) .* must be in the", "Registered Model .* not found", "Registered model alias .* not found",
+          "Model Version .* not found", "Run with id=.* not found", "No Experiment with", "Logged model with", "Invalid experiment ID", "Duplicate parameter keys",
+          "Invalid model version source", "Changing param values", "Both dataset_name", "A batch logging request", "No tag with", "Both 'run_name'", "Invalid value .* for parameter 'run_id' supplied", "Latest version not found"]
+
+
+def fault(answer):
+    """Which of the faults that both servers know an answer names."""
+    return next((i for i, pattern in enumerate(FAULTS) if re.match(pattern, message(answer), re.S)), None)
+
+
 def without(*names, where=lambda value: True):
     """Forgets fields of objects, everywhere in an answer."""
     def forget(call, value):
@@ -86,15 +98,14 @@ KNOWN = [
     Known("The history of a metric of a run that does not exist is 404", "MLflow answers with an empty history.",
           explains=lambda call, k, m: call.path == "metrics/get-history" and (k[0], m[0]) == (404, 200) and "not found" in message(k),
           example=[Call("GET", "metrics/get-history", {"run_id": "nope", "metric_key": "a"})], statuses=(404, 200)),
-    Known("A run id that cannot be one is 404 in `log-batch`", "It is just not found, as everywhere else.",
-          explains=lambda call, k, m: call.path == "runs/log-batch" and (k[0], m[0]) == (404, 400) and "for parameter 'run_id'" in message(m),
+    Known("A run id that cannot be one is 404 in `log-batch` and `log-inputs` too", "It is just not found, as everywhere else.",
+          explains=lambda call, k, m: call.path in ("runs/log-batch", "runs/log-inputs") and (k[0], m[0]) == (404, 400) and "for parameter 'run_id'" in message(m),
           example=[post("runs/log-batch", run_id="a/b")], statuses=(404, 400)),
     Known("A value of the wrong type is refused", "MLflow passes over some that protobuf cannot read, and over all fields after them.",
-          explains=lambda call, k, m: k[0] == 400 and m[0] == 200 and re.match("Invalid value .* for parameter '.*' supplied|The request body must be", message(k), re.S)
-          and (call.list or call.raw is not None),
+          explains=lambda call, k, m: k[0] == 400 and m[0] == 200 and (call.raw is not None or call.list and re.match("Invalid value .* for parameter '.*' supplied", message(k), re.S)),
           example=[RUN, post("runs/update", run_id="⟦run:0⟧", status="NOPE")], statuses=(400, 200)),
     Known("When a request has two faults, another of them may be named", "The order of checks is not the same everywhere.",
-          explains=lambda call, k, m: {k[0], m[0]} <= {400, 404} and {code(k), code(m)} == {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}),
+          explains=lambda call, k, m: {k[0], m[0]} <= {400, 404} and None not in {fault(k), fault(m)} and fault(k) != fault(m)),
     Known("A deleted logged model cannot be changed", "MLflow finalizes, tags and logs to it still.",
           explains=lambda call, k, m: call.path.startswith("logged-models/") and k[0] == 404 and message(k).startswith("Logged model with ID"),
           example=[LOGGED, Call("DELETE", "logged-models/⟦logged:0⟧", {}),

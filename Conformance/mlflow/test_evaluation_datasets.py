@@ -20,6 +20,10 @@ def seen(record):
     return {k: v for k, v in record.to_dict().items() if k not in ("dataset_record_id", "dataset_id", "created_time", "last_update_time")}
 
 
+def records(dataset_id):
+    return MlflowClient(mlflow.get_tracking_uri()).get_dataset(dataset_id).records
+
+
 def life_of_a_dataset(url):
     """What a person sees who makes, fills, changes and reads a dataset."""
     mlflow.set_tracking_uri(url)
@@ -32,7 +36,7 @@ def life_of_a_dataset(url):
     made.merge_records([{"inputs": {"n": 1, "question": "a"}, "expectations": {"more": True}, "tags": {"level": "hard"}, "outputs": "text"}])
     found = datasets.get_dataset(dataset_id=made.dataset_id)
     said.append((json.loads(found.schema), json.loads(found.profile), found.digest != made.digest))
-    said.append(sorted((seen(r) for r in found.records), key=lambda r: r["inputs"]["question"]))
+    said.append(sorted((seen(r) for r in records(made.dataset_id)), key=lambda r: r["inputs"]["question"]))
     said.append((list(found.to_df().columns), len(found.to_df())))
     said.append(found.experiment_ids == [experiment])
     datasets.add_dataset_to_experiments(made.dataset_id, [other])
@@ -40,12 +44,12 @@ def life_of_a_dataset(url):
     said.append([d.name for d in datasets.search_datasets(experiment_ids=[other], filter_string="name = 'questions' AND tags.team = 'ops'")])
     said.append([d.name for d in datasets.search_datasets(experiment_ids=[other], filter_string="name LIKE 'x%'")])
     datasets.remove_dataset_from_experiments(made.dataset_id, [other])
-    said.append(datasets.search_datasets(experiment_ids=[other]).to_list())
+    said.append(list(datasets.search_datasets(experiment_ids=[other])))
     datasets.set_dataset_tags(made.dataset_id, {"stage": "two", "team": "data"})
     datasets.delete_dataset_tag(made.dataset_id, "stage")
     said.append(datasets.get_dataset(dataset_id=made.dataset_id).tags)
-    said.append(found.delete_records([r.dataset_record_id for r in found.records[:2]] + ["dr-nothing"]))
-    said.append(len(datasets.get_dataset(dataset_id=made.dataset_id).records))
+    said.append(found.delete_records([r.dataset_record_id for r in records(made.dataset_id)[:2]] + ["dr-nothing"]))
+    said.append(len(records(made.dataset_id)))
     datasets.delete_dataset(dataset_id=made.dataset_id)
     datasets.delete_dataset(dataset_id=made.dataset_id)
     with pytest.raises(MlflowException) as gone:
@@ -63,7 +67,7 @@ def test_many_records_are_paged(url):
     mlflow.set_tracking_uri(url)
     made = datasets.create_dataset(name="many", experiment_id="0")
     made.merge_records([{"inputs": {"i": i}} for i in range(2500)])
-    assert sorted(r.inputs["i"] for r in datasets.get_dataset(dataset_id=made.dataset_id).records) == list(range(2500))
+    assert sorted(r.inputs["i"] for r in records(made.dataset_id)) == list(range(2500))
     path = f"{url}/api/3.0/mlflow/datasets/{made.dataset_id}/records"
     first = requests.get(path, params={"max_results": 3}).json()
     second = requests.get(path, params={"max_results": 3, "page_token": first["next_page_token"]}).json()

@@ -5,7 +5,7 @@ import time
 import pytest
 import requests
 
-from conftest import Keel
+from servers import Keel
 
 RUNS = [  # name, metrics, params, tags, status
     ("alpha", {"acc": 0.91, "loss": 0.3, "a.b": 1, "val/acc": 0.5}, {"lr": "0.1", "depth": "3"}, {"team": "risk", "stage": "Dev"}, "FINISHED"),

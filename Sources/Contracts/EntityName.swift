@@ -6,6 +6,7 @@ public enum EntityName {
     ///   - thing: what a name that is too long is called; the path when nil.
     public static func check(_ name: String, path: String = "key", lengthOf thing: String? = nil, atMost limit: Int = 250) throws(KeelError) {
         guard !name.isEmpty else { throw .invalid("Missing value for required parameter '\(path)'.") }
+        if isPlain(name), name.utf8.count <= limit { return }
         guard name.unicodeScalars.allSatisfy({ isAlphanumeric($0) || "_-. :/".unicodeScalars.contains($0) }) else {
             throw .invalid(
                 "Invalid value \(quoted(name)) for parameter '\(path)' supplied: Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
@@ -13,6 +14,11 @@ public enum EntityName {
         }
         try checkIsPath(name, path: path)
         try check(length: name, of: thing ?? path, atMost: limit)
+    }
+
+    /// Whether the name is what most names are: ASCII letters, digits, `_` and `-` only. Such a name keeps every rule but that of length.
+    private static func isPlain(_ name: String) -> Bool {
+        name.utf8.allSatisfy { c in (c | 0x20) &- 97 < 26 || c &- 48 < 10 || c == UInt8(ascii: "_") || c == UInt8(ascii: "-") }
     }
 
     /// Checks that a name does not become another one when it is read as a path.

@@ -47,6 +47,37 @@ public actor KeelClient {
         }
     }
 
+    /// Sends a body of `bytes` bytes that comes in parts, each when the connection has taken the one before: its size does not matter to memory.
+    /// - Parameter next: the next part; nil at the end.
+    public func upload(
+        _ method: HTTPMethod, _ path: String, bytes: Int64, contentType: String = "application/octet-stream", next: () async throws -> [UInt8]?
+    ) async throws -> Response {
+        do {
+            let channel = try await connected()
+            let answer = channel.eventLoop.makePromise(of: Response.self)
+            let head = head(method, path, bytes: bytes, contentType)
+            channel.writeAndFlush(Exchange.Outgoing.open(Exchange.Request(head: head, body: nil, promise: answer, onLine: nil)), promise: nil)
+            var left = bytes
+            do {
+                while left > 0, let part = try await next() {
+                    left -= Int64(part.count)
+                    try await channel.writeAndFlush(Exchange.Outgoing.part(channel.allocator.buffer(bytes: part))).get()
+                }
+                guard left == 0 else { throw KeelError(.unavailable, "the file changed while it was sent") }
+                try await channel.writeAndFlush(Exchange.Outgoing.end).get()
+            } catch where error is ChannelError || error is IOError {
+                // The server may have refused before it had all: its answer says why.
+            } catch {
+                try? await channel.close()
+                throw error
+            }
+            return try await answer.futureResult.get()
+        } catch where error is ChannelError || error is IOError {
+            channel = nil
+            throw unreachable()
+        }
+    }
+
     /// Sends JSON and returns the answer's, or throws the server's error.
     public func json(_ method: HTTPMethod, _ path: String, _ body: JSON? = nil) async throws -> JSON {
         try KeelClient.decode(try await send(method, path, body: body?.bytes ?? []))
@@ -55,12 +86,27 @@ public actor KeelClient {
     public static func decode(_ response: Response) throws(KeelError) -> JSON {
         let body = response.body.isEmpty ? JSON.object([]) : try JSON.parse(response.body)
         guard (200..<300).contains(response.status) else {
+            if let word = body["error_code"]?.string {
+                throw KeelError(KeelClient.code(ofMLflow: word), body["message"]?.string ?? "the server answered \(response.status)")
+            }
             let error = body["error"] ?? .null
             throw KeelError(
                 error["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
                 error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string, path: error["path"]?.string)
         }
         return body
+    }
+
+    /// MLflow's routes have error words of their own.
+    private static func code(ofMLflow word: String) -> KeelError.Code {
+        switch word {
+        case "RESOURCE_DOES_NOT_EXIST": .notFound
+        case "RESOURCE_ALREADY_EXISTS": .alreadyExists
+        case "PERMISSION_DENIED": .permissionDenied
+        case "UNAUTHENTICATED": .unauthenticated
+        case "INVALID_PARAMETER_VALUE", "BAD_REQUEST": .invalidArgument
+        default: .internal
+        }
     }
 
     public func close() async {
@@ -87,18 +133,23 @@ public actor KeelClient {
     private func write(
         _ channel: any Channel, _ method: HTTPMethod, _ path: String, _ body: [UInt8], _ contentType: String, _ onLine: (@Sendable ([UInt8]) -> Void)?
     ) -> EventLoopFuture<Response> {
-        var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
-        head.headers.add(name: "host", value: "\(host):\(port)")
-        if let token { head.headers.add(name: "authorization", value: "Bearer \(token)") }
-        if !body.isEmpty || method != .GET {
-            head.headers.add(name: "content-length", value: String(body.count))
-            head.headers.add(name: "content-type", value: contentType)
-        }
+        let head = head(method, path, bytes: body.isEmpty && method == .GET ? nil : Int64(body.count), contentType)
         let promise = channel.eventLoop.makePromise(of: Response.self)
         let buffer = body.isEmpty ? nil : channel.allocator.buffer(bytes: body)
         let request = Exchange.Request(head: head, body: buffer, promise: promise, onLine: onLine)
-        channel.writeAndFlush(request, promise: nil)
+        channel.writeAndFlush(Exchange.Outgoing.whole(request), promise: nil)
         return promise.futureResult
+    }
+
+    private func head(_ method: HTTPMethod, _ path: String, bytes: Int64?, _ contentType: String) -> HTTPRequestHead {
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
+        head.headers.add(name: "host", value: "\(host):\(port)")
+        if let token { head.headers.add(name: "authorization", value: "Bearer \(token)") }
+        if let bytes {
+            head.headers.add(name: "content-length", value: String(bytes))
+            head.headers.add(name: "content-type", value: contentType)
+        }
+        return head
     }
 
     private func connected() async throws -> any Channel {
@@ -129,7 +180,15 @@ private final class Exchange: ChannelDuplexHandler {
     }
 
     typealias InboundIn = HTTPClientResponsePart
-    typealias OutboundIn = Request
+    /// A request at once, or one whose body follows in parts.
+    enum Outgoing: Sendable {
+        case whole(Request)
+        case open(Request)
+        case part(ByteBuffer)
+        case end
+    }
+
+    typealias OutboundIn = Outgoing
     typealias OutboundOut = HTTPClientRequestPart
 
     private var waiting: CircularBuffer<(EventLoopPromise<KeelClient.Response>, onLine: (@Sendable ([UInt8]) -> Void)?)> = []
@@ -138,11 +197,22 @@ private final class Exchange: ChannelDuplexHandler {
     private var body: [UInt8] = []
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let request = unwrapOutboundIn(data)
+        switch unwrapOutboundIn(data) {
+        case .whole(let request):
+            begin(context, request)
+            if let body = request.body { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
+            context.write(wrapOutboundOut(.end(nil)), promise: promise)
+        case .open(let request):
+            begin(context, request)
+            promise?.succeed()
+        case .part(let part): context.write(wrapOutboundOut(.body(.byteBuffer(part))), promise: promise)
+        case .end: context.write(wrapOutboundOut(.end(nil)), promise: promise)
+        }
+    }
+
+    private func begin(_ context: ChannelHandlerContext, _ request: Request) {
         waiting.append((request.promise, request.onLine))
         context.write(wrapOutboundOut(.head(request.head)), promise: nil)
-        if let body = request.body { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
-        context.write(wrapOutboundOut(.end(nil)), promise: promise)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

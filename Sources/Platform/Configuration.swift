@@ -18,12 +18,17 @@ public struct KeelConfiguration: Sendable {
     public var artifactBytesMax: Int
     /// How many steps of pipelines run at one time.
     public var stepsMax: Int
+    /// The schemes that webhooks may have: `https`, unless `http` is allowed for tests and laptops.
+    public var webhookSchemes: [String]
+    /// Whether webhooks may reach loopback and private addresses: for tests and laptops.
+    public var webhooksInternal: Bool
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
     static let settings: [(key: String, standard: ConfigContent)] = [
         ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)), ("log.level", .string("info")),
+        ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -48,7 +53,8 @@ public struct KeelConfiguration: Sendable {
             hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
             bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20), artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
-            logLevel: level)
+            webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
+            webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false), logLevel: level)
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

@@ -130,4 +130,48 @@ struct TrackedModels: LoggedModelLookup {
             return (model.artifactURI, model.sourceRunID)
         } catch let error as KeelError where error.code == .notFound { return nil }
     }
+
+    /// MLflow's clients read from this tag which versions a logged model is.
+    func registered(_ id: String, as version: ModelVersion) async throws {
+        let key = "mlflow.modelVersions"
+        let model = try await tracking.loggedModel(id: id, try Grant.check(.system("registry"), may: .trackingRead, on: "Model/\(id)"))
+        var versions = model.tags.first { $0.key == key }.flatMap { try? JSON.parse($0.value).array } ?? []
+        versions.append(["name": .string(version.name), "version": .int(Int64(version.version))])
+        let grant = try Grant.check(.system("registry"), may: .trackingWrite, on: "Model/\(id)")
+        _ = try await tracking.setLoggedModelTags(id: id, [KeyValue(key, JSON.array(versions).text)], grant)
+    }
+}
+
+/// The registry asks tracking where a run's artifacts lie.
+struct TrackedRuns: RunLookup {
+    let tracking: TrackingService
+
+    func artifactURI(ofRun id: String) async throws -> String? {
+        do {
+            return try await tracking.artifactURI(runID: id, try Grant.check(.system("registry"), may: .trackingRead, on: "Run/\(id)"))
+        } catch let error as KeelError where error.code == .notFound { return nil }
+    }
+}
+
+/// The registry reads what a model is from the artifacts that tracking keeps.
+struct TrackedModelFiles: ModelFiles {
+    let tracking: TrackingService
+
+    func facts(at location: String) async throws -> ModelFacts? {
+        guard let folder = TrackingService.artifactPath(of: location) else { return nil }
+        let grant = try Grant.check(.system("registry"), may: .trackingRead, on: "Artifact/\(folder)")
+        let content: ArtifactContent
+        do {
+            content = try await tracking.openArtifact(path: "\(folder)/MLmodel", grant)
+        } catch let error as KeelError where error.code == .notFound || error.code == .invalidArgument { return nil }
+        return try await Blocking.run {
+            var (bytes, offset) = ([UInt8](repeating: 0, count: min(Int(content.bytes), ModelFile.bytesMax + 1)), 0)
+            while offset < bytes.count {
+                let count = try bytes.withUnsafeMutableBytes { try content.reader.read(at: Int64(offset), into: UnsafeMutableRawBufferPointer(rebasing: $0[offset...])) }
+                if count == 0 { break }
+                offset += count
+            }
+            return ModelFile.parse(Array(bytes.prefix(offset)))
+        }
+    }
 }

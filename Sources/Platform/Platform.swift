@@ -29,6 +29,7 @@ public final class Platform: Sendable {
     public let features: FeatureStore
     public let tracking: TrackingService
     public let registry: RegistryService
+    public let webhooks: WebhookService
     public let pipelines: PipelineService
     public let triggers: TriggerService
     public let runtime: ServingRuntime
@@ -51,6 +52,7 @@ public final class Platform: Sendable {
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations + RegistryTables.migrations
+                + TrackingTables.importMigrations + RegistryTables.importMigrations
                 + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
@@ -60,7 +62,12 @@ public final class Platform: Sendable {
         let features = FeatureStore()
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(), artifactBytesMax: Int64(configuration.artifactBytesMax))
-        let registry = RegistryService(database: database, loggedModels: TrackedModels(tracking: tracking))
+        let registry = RegistryService(
+            database: database, loggedModels: TrackedModels(tracking: tracking), runs: TrackedRuns(tracking: tracking),
+            files: TrackedModelFiles(tracking: tracking))
+        webhooks = WebhookService(
+            database: database, sender: WebhookHTTP(schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal),
+            secrets: try Platform.secretBox(home: home))
         let runtime = ServingRuntime(log: PredictionLog(database: database))
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
@@ -110,12 +117,24 @@ public final class Platform: Sendable {
         } catch { logger.error("could not move the alias champion to \(release.model)/\(version): \(KeelError.wrapping(error))") }
     }
 
+    /// The key of secrets lies in a file of its own, readable by the server's user alone, so that a copy of the database holds no secret.
+    private static func secretBox(home: String) throws -> SecretBox {
+        let path = home + "/secrets.key"
+        if let key = FileManager.default.contents(atPath: path) { return try SecretBox(key: Array(key)) }
+        let key = SecretBox.newKey()
+        guard FileManager.default.createFile(atPath: path, contents: Data(key), attributes: [.posixPermissions: 0o600]) else {
+            throw KeelError(.unavailable, "cannot write \(path)")
+        }
+        return try SecretBox(key: key)
+    }
+
     /// Background work, until the task is cancelled: the log's writer, rollouts, monitors, triggers, and the runs that a stop interrupted.
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [self] in await runtime.log.run() }
             group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
+            group.addTask { [self] in await WebhookFollower(webhooks, report: { [logger] in logger.error("webhooks: \($0)") }).run() }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
             group.addTask { [self] in await sweepUploads() }
             group.addTask { [self] in

@@ -34,6 +34,31 @@ public enum RegistryTables {
                     FOREIGN KEY (name, version) REFERENCES registry_versions (name, version) ON UPDATE CASCADE)
                 """,
                 "CREATE INDEX registry_aliases_version ON registry_aliases (name, version)",
-            ])
+            ]),
+        Migration(
+            room: "registry", version: 2,
+            [
+                // What the MLmodel file says, as JSON.
+                "ALTER TABLE registry_versions ADD COLUMN facts TEXT",
+                // `secret` is encrypted with a key that is kept outside the database; `created_seq` is the ledger's head when the webhook was made.
+                """
+                CREATE TABLE registry_webhooks (
+                    id TEXT PRIMARY KEY, name TEXT NOT NULL, url TEXT NOT NULL, description TEXT NOT NULL, events TEXT NOT NULL, status TEXT NOT NULL,
+                    secret TEXT, created_seq BIGINT NOT NULL, created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL)
+                """,
+                "CREATE INDEX registry_webhooks_created ON registry_webhooks (created_ms, id)",
+                """
+                CREATE TABLE registry_deliveries (
+                    id TEXT PRIMARY KEY, webhook_id TEXT NOT NULL REFERENCES registry_webhooks (id), seq BIGINT NOT NULL, event TEXT NOT NULL,
+                    body TEXT NOT NULL, state TEXT NOT NULL, attempts BIGINT NOT NULL, due_ms BIGINT NOT NULL, answer BIGINT, error TEXT,
+                    created_ms BIGINT NOT NULL, updated_ms BIGINT NOT NULL)
+                """,
+                "CREATE INDEX registry_deliveries_due ON registry_deliveries (state, due_ms, id)",
+                "CREATE INDEX registry_deliveries_webhook ON registry_deliveries (webhook_id, id)",
+                "CREATE INDEX registry_deliveries_age ON registry_deliveries (updated_ms)",
+                // Up to which ledger event deliveries were made.
+                "CREATE TABLE registry_webhook_position (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL)",
+                "INSERT INTO registry_webhook_position (id, seq) VALUES (1, 0)",
+            ]),
     ]
 }

@@ -4,6 +4,16 @@ public struct ModelTag: Sendable, Hashable {
     public let key: String
     public let value: String
     public init(_ key: String, _ value: String) { (self.key, self.value) = (key, value) }
+
+    /// A model with this tag at `true` is a prompt.
+    static let isPrompt = "mlflow.prompt.is_prompt"
+}
+
+extension [ModelTag] {
+    /// The value of a tag as JSON, null when there is none.
+    func value(_ key: String) -> JSON { last { $0.key == key }.map { .string($0.value) } ?? .null }
+
+    public func text(_ key: String) -> String? { last { $0.key == key }?.value }
 }
 
 /// A movable name of one version: `champion`.
@@ -50,6 +60,8 @@ public struct ModelVersion: Sendable, Hashable {
     public let description: String
     public let createdAt: Timestamp
     public let updatedAt: Timestamp
+    /// What its files say it is; nil when they are not kept here, or have no `MLmodel`.
+    public var facts: ModelFacts?
     public var tags: [ModelTag] = []
     public var aliases: [String] = []
 

@@ -16,49 +16,27 @@ extension RegistryService {
         try RegistryRules.check(modelName: name)
         for tag in tags { try RegistryRules.check(tag) }
         guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
-        try RegistryRules.check(source: source)
-        let origin = try await origin(of: source, modelID: modelID)
+        let prompt = tags.last { $0.key == ModelTag.isPrompt }?.value.lowercased() == "true"
+        let origin = try await origin(of: source, runID: runID, modelID: modelID, prompt: prompt)
         let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
-        return try await database.write { tx in
+        let facts = prompt ? nil : try await files?.facts(at: origin.location)
+        let created = try await database.write { tx in
             if creatingModel, try RegistryStore.findModel(tx, name) == nil {
                 try RegistryStore.insert(tx, model: name, description: "", tags: [])
-                try tx.record("model.created", on: "Model/\(name)", by: grant)
+                try ModelEvent.created(model: name, description: "", tags: []).record(tx, grant)
             }
             _ = try RegistryStore.model(tx, name)
             let number = try RegistryStore.nextVersion(tx, of: name)
             let version = ModelVersion(
-                name: name, version: number, source: source, storageLocation: origin.location, runID: run, runLink: runLink,
+                name: name, version: number, source: origin.source, storageLocation: origin.location, runID: run, runLink: runLink,
                 modelID: origin.modelID,
-                userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, tags: tags)
+                userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, facts: facts, tags: tags)
             try RegistryStore.insert(tx, version)
-            try tx.record(
-                "model.version.created", on: "Model/\(name)",
-                ["version": .int(Int64(number)), "source": .string(source), "run": run.map(JSON.string) ?? .null], by: grant)
+            try ModelEvent.created(version: version, prompt: prompt).record(tx, grant)
             return try RegistryStore.version(tx, name, number)
         }
-    }
-
-    private func origin(of source: String, modelID: String?) async throws -> (location: String, runID: String?, modelID: String?) {
-        let logged = source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : modelID.flatMap { $0.isEmpty ? nil : $0 }
-        if let logged, let loggedModels {
-            guard let found = try await loggedModels.loggedModel(logged) else {
-                throw KeelError.notFound(
-                    "Unable to fetch model from model URI source artifact location '\(source)'. Error: Logged model with ID '\(logged)' not found."
-                )
-            }
-            return (source.hasPrefix("models:/") ? found.artifactURI : source, found.runID, logged)
-        }
-        guard source.hasPrefix("models:/") else { return (source, nil, logged) }
-        guard let reference = ModelReference(source) else {
-            throw KeelError.invalid("Invalid model version source: '\(source.prefix(300))'.", hint: "write models:/name/3 or models:/name@alias")
-        }
-        let version = try await database.read { db in
-            _ = try RegistryStore.model(db, reference.name)
-            if case .version(let number) = reference.target { return try RegistryStore.version(db, reference.name, number) }
-            guard let found = try reference.resolve(on: db) else { throw KeelError.notFound("No model version is at '\(source)'") }
-            return found
-        }
-        return (version.storageLocation, version.runID, version.modelID)
+        if !prompt, let id = origin.modelID { try await loggedModels?.registered(id, as: created) }
+        return created
     }
 
     public func version(model name: String, version: Int, _ grant: Grant) async throws -> ModelVersion {
@@ -92,10 +70,12 @@ extension RegistryService {
     }
 
     public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
-        try await change(name, version, "model.version.updated", ["description": .string(description)], grant) { tx in
+        try await change(name, version, grant) { tx, before in
             try tx.execute(
                 "UPDATE registry_versions SET description = ?, updated_ms = ? WHERE name = ? AND version = ?",
                 [.string(description), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
+            return ModelEvent(
+                "model.version.updated", name, version: version, before: .string(before.description), after: .string(description))
         }
     }
 
@@ -105,19 +85,21 @@ extension RegistryService {
     {
         if archivingOthers, stage != .staging, stage != .production {
             throw KeelError.invalid(
-                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are Staging, Production"
+                "Model version transition cannot archive existing model versions because '\(stage.rawValue)' is not an Active stage. Valid stages are ['Staging', 'Production']"
             )
         }
-        return try await change(name, version, "model.version.stage", ["stage": .string(stage.rawValue)], grant) { tx in
-            if archivingOthers {
-                try tx.execute(
-                    "UPDATE registry_versions SET stage = 'Archived', updated_ms = ? WHERE name = ? AND stage = ? AND version <> ?",
-                    [.int(tx.now.milliseconds), .string(name), .string(stage.rawValue), .int(Int64(version))])
+        return try await change(name, version, grant) { tx, before in
+            let others = try archivingOthers ? RegistryStore.versions(tx, of: name, in: stage).filter { $0 != version } : []
+            for other in others {
+                try RegistryStore.set(tx, stage: .archived, version: other, of: name)
+                try ModelEvent(
+                    "model.version.stage", name, version: other, before: .string(stage.rawValue), after: .string(ModelStage.archived.rawValue)
+                ).record(tx, grant)
             }
-            try tx.execute(
-                "UPDATE registry_versions SET stage = ?, updated_ms = ? WHERE name = ? AND version = ?",
-                [.string(stage.rawValue), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
+            try RegistryStore.set(tx, stage: stage, version: version, of: name)
             try RegistryStore.touch(tx, model: name)
+            return ModelEvent(
+                "model.version.stage", name, version: version, before: .string(before.stage.rawValue), after: .string(stage.rawValue))
         }
     }
 
@@ -128,41 +110,44 @@ extension RegistryService {
         try await guardUse(name, version)
         try await database.write { tx in
             let found = try RegistryStore.version(tx, name, version)
+            try ModelEvent(
+                "model.version.deleted", name, version: version,
+                [("aliases", .array(found.aliases.map(JSON.string))), ("source", .string(found.source))]
+            ).record(tx, grant)
             try RegistryStore.delete(tx, version: version, of: name)
-            try tx.record(
-                "model.version.deleted", on: "Model/\(name)",
-                ["version": .int(Int64(version)), "aliases": .array(found.aliases.map(JSON.string))], by: grant)
         }
     }
 
     public func setTag(model name: String, version: Int, _ tag: ModelTag, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(tag)
-        _ = try await change(name, version, "model.version.tagged", ["key": .string(tag.key), "value": .string(tag.value)], grant) { tx in
+        _ = try await change(name, version, grant) { tx, found in
             try RegistryStore.set(tx, tag, version: version, of: name)
+            return ModelEvent(
+                "model.version.tagged", name, version: version, [("key", .string(tag.key))], before: found.tags.value(tag.key),
+                after: .string(tag.value))
         }
     }
 
     public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
         try EntityName.check(key, atMost: .max)
-        _ = try await change(name, version, "model.version.untagged", ["key": .string(key)], grant) { tx in
+        _ = try await change(name, version, grant) { tx, found in
             try tx.execute(
                 "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
                 [.string(name), .int(Int64(version)), .string(key)])
+            return ModelEvent(
+                "model.version.untagged", name, version: version, [("key", .string(key))], before: found.tags.value(key), after: .null)
         }
     }
 
     /// Tags do not count as an update of the version, as in MLflow.
     private func change(
-        _ name: String, _ version: Int, _ kind: String, _ data: JSON, _ grant: Grant,
-        _ body: @escaping @Sendable (Transaction) throws -> Void
+        _ name: String, _ version: Int, _ grant: Grant, _ body: @escaping @Sendable (Transaction, ModelVersion) throws -> ModelEvent
     ) async throws -> ModelVersion {
         try grant.require(.registryWrite)
         return try await database.write { tx in
-            _ = try RegistryStore.version(tx, name, version)
-            try body(tx)
-            try tx.record(kind, on: "Model/\(name)", .object([.init("version", .int(Int64(version)))] + (data.members ?? [])), by: grant)
+            try body(tx, try RegistryStore.version(tx, name, version)).record(tx, grant)
             return try RegistryStore.version(tx, name, version)
         }
     }
@@ -203,10 +188,10 @@ extension RegistryService {
                     hint: "read it again and decide anew")
             }
             try RegistryStore.set(tx, alias: alias, version: version, of: name)
-            try tx.record(
-                "model.alias.set", on: "Model/\(name)",
-                ["alias": .string(alias), "version": .int(Int64(version)), "previous": previous.map { .int(Int64($0)) } ?? .null], by: grant
-            )
+            try ModelEvent(
+                "model.alias.set", name, version: version, [("alias", .string(alias))], before: previous.map { .int(Int64($0)) } ?? .null,
+                after: .int(Int64(version))
+            ).record(tx, grant)
             return previous
         }
     }
@@ -220,8 +205,9 @@ extension RegistryService {
             _ = try RegistryStore.model(tx, name)
             guard let previous = try RegistryStore.alias(tx, name, alias) else { return }
             try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)])
-            try tx.record(
-                "model.alias.removed", on: "Model/\(name)", ["alias": .string(alias), "previous": .int(Int64(previous))], by: grant)
+            try ModelEvent(
+                "model.alias.removed", name, version: previous, [("alias", .string(alias))], before: .int(Int64(previous)), after: .null
+            ).record(tx, grant)
         }
     }
 

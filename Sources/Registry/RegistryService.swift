@@ -3,19 +3,28 @@ import Storage
 
 /// Models, their versions, and the aliases that say which version does what.
 ///
-/// Every change is a ledger event on `Model/{name}`, so the history of a model with who and when is `ledger` filtered by that subject.
+/// Every change is a ledger event on `Model/{name}` that tells what was before and what is after: `ModelHistory` reads them.
 public struct RegistryService: Sendable {
     let database: Database
     let loggedModels: (any LoggedModelLookup)?
     let usage: (any VersionUsage)?
+    let runs: (any RunLookup)?
+    let files: (any ModelFiles)?
 
     /// - Parameters:
     ///   - loggedModels: resolves sources of the form `models:/m-…`.
     ///   - usage: what may forbid the deletion of a version.
-    public init(database: Database, loggedModels: (any LoggedModelLookup)? = nil, usage: (any VersionUsage)? = nil) {
+    ///   - runs: tells whether a source lies among the artifacts of its run.
+    ///   - files: reads what a model is from its files.
+    public init(
+        database: Database, loggedModels: (any LoggedModelLookup)? = nil, usage: (any VersionUsage)? = nil, runs: (any RunLookup)? = nil,
+        files: (any ModelFiles)? = nil
+    ) {
         self.database = database
         self.loggedModels = loggedModels
         self.usage = usage
+        self.runs = runs
+        self.files = files
     }
 
     // MARK: Models
@@ -28,7 +37,7 @@ public struct RegistryService: Sendable {
         return try await database.write { tx in
             if let other = try RegistryStore.findModel(tx, name) { throw RegistryService.taken(name, by: other.tags, for: tags) }
             try RegistryStore.insert(tx, model: name, description: description, tags: tags)
-            try tx.record("model.created", on: "Model/\(name)", by: grant)
+            try ModelEvent.created(model: name, description: description, tags: tags).record(tx, grant)
             return try RegistryStore.model(tx, name)
         }
     }
@@ -57,9 +66,10 @@ public struct RegistryService: Sendable {
     }
 
     public func updateModel(name: String, description: String, _ grant: Grant) async throws -> RegisteredModel {
-        try await change(name, "model.updated", ["description": .string(description)], grant) { tx in
+        try await change(name, grant) { tx, model in
             try tx.execute("UPDATE registry_models SET description = ? WHERE name = ?", [.string(description), .string(name)])
             try RegistryStore.touch(tx, model: name)
+            return ModelEvent("model.updated", name, before: .string(model.description), after: .string(description))
         }
     }
 
@@ -75,7 +85,7 @@ public struct RegistryService: Sendable {
                 "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
                 [.string(newName), .int(tx.now.milliseconds), .string(name)])
             try tx.execute("UPDATE registry_versions SET updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(newName)])
-            try tx.record("model.renamed", on: "Model/\(newName)", ["previous": .string(name)], by: grant)
+            try ModelEvent("model.renamed", newName, before: .string(name), after: .string(newName)).record(tx, grant)
             return try RegistryStore.model(tx, newName)
         }
     }
@@ -92,36 +102,37 @@ public struct RegistryService: Sendable {
         for version in versions { try await guardUse(name, version) }
         try await database.write { tx in
             _ = try RegistryStore.model(tx, name)
+            let event = ModelEvent("model.deleted", name, [("versions", .array(versions.map { .int(Int64($0)) }))])
+            try event.record(tx, grant)
             try RegistryStore.delete(tx, model: name)
-            try tx.record("model.deleted", on: "Model/\(name)", ["versions": .array(versions.map { .int(Int64($0)) })], by: grant)
         }
     }
 
     public func setTag(model name: String, _ tag: ModelTag, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(tag)
-        _ = try await change(name, "model.tagged", ["key": .string(tag.key), "value": .string(tag.value)], grant) { tx in
+        _ = try await change(name, grant) { tx, model in
             try RegistryStore.set(tx, tag, model: name)
+            return ModelEvent("model.tagged", name, [("key", .string(tag.key))], before: model.tags.value(tag.key), after: .string(tag.value))
         }
     }
 
     public func deleteTag(model name: String, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
         try EntityName.check(key, atMost: .max)
-        _ = try await change(name, "model.untagged", ["key": .string(key)], grant) { tx in
+        _ = try await change(name, grant) { tx, model in
             try tx.execute("DELETE FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(key)])
+            return ModelEvent("model.untagged", name, [("key", .string(key))], before: model.tags.value(key), after: .null)
         }
     }
 
     /// Tags do not count as an update of the model, as in MLflow.
     private func change(
-        _ name: String, _ kind: String, _ data: JSON, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void
+        _ name: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction, RegisteredModel) throws -> ModelEvent
     ) async throws -> RegisteredModel {
         try grant.require(.registryWrite)
         return try await database.write { tx in
-            _ = try RegistryStore.model(tx, name)
-            try body(tx)
-            try tx.record(kind, on: "Model/\(name)", data, by: grant)
+            try body(tx, try RegistryStore.model(tx, name)).record(tx, grant)
             return try RegistryStore.model(tx, name)
         }
     }

@@ -44,7 +44,23 @@ enum RegistryStore {
         return try withData(db, rows.map(Self.version))
     }
 
+    static func versions(_ db: some Querying, of name: String, in stage: ModelStage) throws -> [Int] {
+        try db.rows("SELECT version FROM registry_versions WHERE name = ? AND stage = ? ORDER BY version", [.string(name), .string(stage.rawValue)])
+            .map { Int($0.int("version")) }
+    }
+
+    static func isPrompt(_ db: some Querying, _ name: String) throws -> Bool {
+        try db.row("SELECT value FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(ModelTag.isPrompt)])?
+            .text("value").lowercased() == "true"
+    }
+
     // MARK: Writing
+
+    static func set(_ tx: Transaction, stage: ModelStage, version: Int, of name: String) throws {
+        try tx.execute(
+            "UPDATE registry_versions SET stage = ?, updated_ms = ? WHERE name = ? AND version = ?",
+            [.string(stage.rawValue), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
+    }
 
     static func insert(_ tx: Transaction, model name: String, description: String, tags: [ModelTag]) throws {
         let now = Value.int(tx.now.milliseconds)
@@ -66,8 +82,8 @@ enum RegistryStore {
         try tx.execute(
             """
             INSERT INTO registry_versions
-                (name, version, source, storage_location, run_id, run_link, model_id, user_id, stage, description, created_ms, updated_ms)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                (name, version, source, storage_location, run_id, run_link, model_id, user_id, stage, description, created_ms, updated_ms, facts)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .string(version.name), .int(Int64(version.version)), .string(version.source), .string(version.storageLocation),
@@ -75,7 +91,7 @@ enum RegistryStore {
                 version.modelID.map(Value.string) ?? .null,
                 .string(version.userID), .string(version.stage.rawValue), .string(version.description),
                 .int(version.createdAt.milliseconds),
-                .int(version.updatedAt.milliseconds),
+                .int(version.updatedAt.milliseconds), version.facts.map { .string($0.json.text) } ?? .null,
             ])
         for tag in version.tags { try set(tx, tag, version: version.version, of: version.name) }
     }
@@ -133,7 +149,8 @@ enum RegistryStore {
             runID: row.optionalText("run_id"), runLink: row.optionalText("run_link"), modelID: row.optionalText("model_id"),
             userID: row.text("user_id"),
             stage: ModelStage(rawValue: row.text("stage")) ?? .none, description: row.text("description"),
-            createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
+            createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")),
+            facts: row.optionalText("facts").flatMap { try? ModelFacts(json: JSON.parse($0)) })
     }
 
     static func withData(_ db: some Querying, _ models: [RegisteredModel]) throws -> [RegisteredModel] {

@@ -87,21 +87,23 @@ public final class Database: Sendable {
         var finished: [@Sendable () -> Void] = []
         var failures: [Int: any Error] = [:]
         let head = Ledger.Head()
+        func run(_ sql: String) throws { try db.cachedStatement(sql: sql).execute() }
         do {
-            try db.execute(sql: "BEGIN IMMEDIATE")
+            try run("BEGIN IMMEDIATE")
             for (i, job) in jobs.enumerated() {
                 do {
-                    try db.execute(sql: "SAVEPOINT job")
+                    try run("SAVEPOINT job")
                     finished.append(try job.body(db, head))
-                    try db.execute(sql: "RELEASE job")
+                    try run("RELEASE job")
                 } catch {
                     failures[i] = error
                     // A full disk or a broken file ends the whole transaction, not only the savepoint.
                     guard db.isInsideTransaction else { throw error }
-                    try db.execute(sql: "ROLLBACK TO job; RELEASE job")
+                    try run("ROLLBACK TO job")
+                    try run("RELEASE job")
                 }
             }
-            try db.execute(sql: "COMMIT")
+            try run("COMMIT")
         } catch {
             if db.isInsideTransaction { try? db.rollback() }
             for i in jobs.indices where failures[i] == nil { failures[i] = error }

@@ -114,6 +114,30 @@ extension Querying {
         return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY seq LIMIT ?", parameters).map(event)
     }
 
+    /// Events after `seq` whose kind begins with `prefix`, oldest first, for who follows the ledger: it reads only what is new, however much of that kind
+    /// there is.
+    public func followLedger(after seq: Int64, prefix: String, limit: Int) throws -> [LedgerEvent] {
+        // A condition on an expression cannot lead the planner to the index by kind, which would read all events of that kind.
+        try rows(
+            "SELECT * FROM ledger WHERE seq > ? AND substr(kind, 1, \(prefix.utf8.count)) = ? ORDER BY seq LIMIT ?",
+            [.int(seq), .string(prefix), .int(Int64(limit))]
+        ).map(event)
+    }
+
+    /// Events on a subject before `seq`, newest first.
+    public func ledgerEvents(on subject: String, before seq: Int64, limit: Int) throws -> [LedgerEvent] {
+        try rows("SELECT * FROM ledger WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?", [.string(subject), .int(seq), .int(Int64(limit))])
+            .map(event)
+    }
+
+    /// Calls `body` for each event whose kind begins with `prefix`, up to an instant, oldest first, without holding them all.
+    public func forEachLedgerEvent(prefix: String, until time: Timestamp, _ body: (LedgerEvent) throws -> Void) throws {
+        try forEach(
+            "SELECT * FROM ledger WHERE kind >= ? AND kind < ? AND at <= ? ORDER BY seq",
+            [.string(prefix), .string(String(prefix.dropLast()) + "/"), .int(time.microseconds)]
+        ) { try body(event($0)) }
+    }
+
     /// The number of the newest event; 0 when there is none.
     public func ledgerHead() throws -> Int64 { try row("SELECT seq FROM ledger_head WHERE id = 1")?.int("seq") ?? 0 }
 

@@ -57,6 +57,11 @@ public struct SQLRow {
         return Value(value)
     }
 
+    /// The column at this place of the SELECT list: what reads many rows asks by place.
+    public subscript(place: Int) -> Value {
+        Value(row[place] as DatabaseValue)
+    }
+
     /// The text of a column that is never null; a missing one is empty.
     public func text(_ name: String) -> String { self[name].text ?? "" }
     public func optionalText(_ name: String) -> String? { self[name].text }
@@ -96,7 +101,7 @@ extension Value {
     }
 }
 
-private func databaseValue(_ value: Value) -> (any DatabaseValueConvertible)? {
+func databaseValue(_ value: Value) -> (any DatabaseValueConvertible)? {
     switch value {
     case .null: nil
     case .bool(let v): v ? 1 : 0

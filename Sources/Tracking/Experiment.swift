@@ -1,7 +1,7 @@
 import Contracts
 
 /// Whether a thing is in use or in the bin; what is in the bin can be restored.
-public enum Lifecycle: String, Sendable, Hashable { case active, deleted }
+public enum Lifecycle: String, Sendable, Hashable, CaseIterable { case active, deleted }
 
 /// Which things a search sees.
 public enum ViewType: String, Sendable, CaseIterable {

@@ -81,6 +81,41 @@ public enum TrackingTables {
                 VALUES (0, 'Default', 'mlflow-artifacts:/0', 'active', 0, 0)
                 """,
             ]),
+        // A history is a series with a number: points are small, and blocks of 256 steps say how many points they hold and between which
+        // values, so that a chart of a million points reads a thousand. The newest value's row is the series' row.
+        Migration(
+            room: "tracking", version: 2,
+            [
+                "ALTER TABLE tracking_latest_metrics ADD COLUMN series BIGINT NOT NULL DEFAULT 0",
+                """
+                UPDATE tracking_latest_metrics SET series = x.series
+                FROM (SELECT run_id AS run, key AS name, row_number() OVER (ORDER BY run_id, key) AS series FROM tracking_latest_metrics) x
+                WHERE tracking_latest_metrics.run_id = x.run AND tracking_latest_metrics.key = x.name
+                """,
+                "CREATE UNIQUE INDEX tracking_latest_series ON tracking_latest_metrics (series)",
+                """
+                CREATE TABLE tracking_points (
+                    series BIGINT NOT NULL, step BIGINT NOT NULL, at_ms BIGINT NOT NULL, value DOUBLE PRECISION NOT NULL, is_nan INTEGER NOT NULL,
+                    PRIMARY KEY (series, step, at_ms, value, is_nan))
+                """,
+                """
+                INSERT INTO tracking_points (series, step, at_ms, value, is_nan)
+                SELECT l.series, m.step, m.at_ms, m.value, m.is_nan FROM tracking_metrics m
+                JOIN tracking_latest_metrics l ON l.run_id = m.run_id AND l.key = m.key ORDER BY 1, 2, 3, 4, 5
+                """,
+                "CREATE INDEX tracking_points_time ON tracking_points (series, at_ms, step, value, is_nan)",
+                """
+                CREATE TABLE tracking_point_blocks (
+                    series BIGINT NOT NULL, block BIGINT NOT NULL, points BIGINT NOT NULL, low DOUBLE PRECISION, high DOUBLE PRECISION,
+                    PRIMARY KEY (series, block))
+                """,
+                """
+                INSERT INTO tracking_point_blocks (series, block, points, low, high)
+                SELECT series, step >> 8, count(*), min(CASE WHEN is_nan = 0 THEN value END), max(CASE WHEN is_nan = 0 THEN value END)
+                FROM tracking_points GROUP BY series, step >> 8
+                """,
+                "DROP TABLE tracking_metrics",
+            ]),
         Migration(
             room: "tracking", version: 3,
             [

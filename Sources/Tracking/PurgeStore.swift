@@ -9,11 +9,12 @@ enum PurgeStore {
         let by: String
     }
 
-    /// Everything that was logged to a run, or is of a logged model: children before their parents.
-    private static let runTables = [
-        "tracking_params", "tracking_tags", "tracking_metrics", "tracking_latest_metrics", "tracking_inputs", "tracking_run_models",
+    /// Everything that was logged to a run, is of a logged model, or of an experiment. A test compares them with the tables' foreign keys.
+    static let runTables = [
+        "tracking_params", "tracking_tags", "tracking_latest_metrics", "tracking_inputs", "tracking_run_models",
     ]
-    private static let modelTables = ["tracking_logged_model_items", "tracking_logged_model_metrics"]
+    static let modelTables = ["tracking_logged_model_items", "tracking_logged_model_metrics"]
+    static let experimentTables = ["tracking_experiment_tags", "tracking_evaluation_dataset_experiments"]
 
     // MARK: What goes
 
@@ -156,6 +157,7 @@ enum PurgeStore {
         }
         switch item.kind {
         case .run:
+            try MetricStore.remove(tx, run: item.id)
             for table in runTables { try tx.execute("DELETE FROM \(table) WHERE run_id = ?", [.string(item.id)]) }
             try tx.execute("DELETE FROM tracking_runs WHERE id = ?", [.string(item.id)])
         case .loggedModel:
@@ -163,7 +165,7 @@ enum PurgeStore {
             try tx.execute("DELETE FROM tracking_logged_models WHERE id = ?", [.string(item.id)])
         case .experiment:
             let id = Value.int(Int64(item.id) ?? -1)
-            try tx.execute("DELETE FROM tracking_experiment_tags WHERE experiment_id = ?", [id])
+            for table in experimentTables { try tx.execute("DELETE FROM \(table) WHERE experiment_id = ?", [id]) }
             try tx.execute("DELETE FROM tracking_experiments WHERE id = ?", [id])
         }
         let (event, subject) =

@@ -5,19 +5,26 @@ import Storage
 enum RunStore {
     static func find(_ db: some Querying, id: String) throws -> Run {
         guard let row = try db.row("SELECT * FROM tracking_runs WHERE id = ?", [.string(id)]) else {
-            throw KeelError.notFound("Run with id=\(id.prefix(300)) not found")
+            throw notFound(id)
         }
         return run(row)
     }
 
     /// The run, when it may be written to. One that was restored in a deleted experiment may.
     static func findActive(_ db: some Querying, id: String) throws -> Run {
-        let run = try find(db, id: id)
-        guard run.lifecycle == .active else {
-            throw KeelError.invalid("The run \(id) must be in the 'active' state. Current state is \(run.lifecycle.rawValue).")
-        }
-        return run
+        try checkActive(db, id: id)
+        return try find(db, id: id)
     }
+
+    /// - Throws: `notFound` without the run; `invalidArgument` when it is in the bin.
+    static func checkActive(_ db: some Querying, id: String) throws {
+        guard let lifecycle = try db.row("SELECT lifecycle FROM tracking_runs WHERE id = ?", [.string(id)])?[0].text else { throw notFound(id) }
+        guard lifecycle == Lifecycle.active.rawValue else {
+            throw KeelError.invalid("The run \(id) must be in the 'active' state. Current state is \(lifecycle).")
+        }
+    }
+
+    private static func notFound(_ id: String) -> KeelError { .notFound("Run with id=\(id.prefix(300)) not found") }
 
     static func insert(_ tx: Transaction, _ run: Run) throws {
         try tx.execute(
@@ -63,30 +70,6 @@ enum RunStore {
         }
     }
 
-    /// Appends to the history and, when it is the newest by step, time and value, makes it the metric's latest value.
-    static func add(_ tx: Transaction, _ metric: Metric, to id: String) throws {
-        let (value, isNaN) = stored(metric.value)
-        let fields: [Value] = [
-            .string(id), .string(metric.key), .int(metric.at.milliseconds), .int(metric.step), .double(value), .int(isNaN),
-        ]
-        let added = try tx.execute(
-            """
-            INSERT INTO tracking_metrics (run_id, key, at_ms, step, value, is_nan) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (run_id, key, at_ms, step, value, is_nan) DO NOTHING
-            """, fields)
-        if added > 0 {
-            try tx.execute(
-                """
-                INSERT INTO tracking_latest_metrics (run_id, key, at_ms, step, value, is_nan) VALUES (?, ?, ?, ?, ?, ?)
-                ON CONFLICT (run_id, key) DO UPDATE SET at_ms = excluded.at_ms, step = excluded.step, value = excluded.value, is_nan = excluded.is_nan
-                WHERE excluded.step > tracking_latest_metrics.step
-                    OR (excluded.step = tracking_latest_metrics.step AND (excluded.at_ms > tracking_latest_metrics.at_ms
-                        OR (excluded.at_ms = tracking_latest_metrics.at_ms AND excluded.value > tracking_latest_metrics.value)))
-                """, fields)
-        }
-        if let model = metric.modelID { try LoggedModelStore.add(tx, metric, to: model, run: id) }
-    }
-
     /// NaN as (0, 1); infinities as the largest finite number of their sign.
     static func stored(_ value: Double) -> (Double, Int64) {
         if value.isNaN { return (0, 1) }
@@ -127,25 +110,6 @@ enum RunStore {
     }
 
     // MARK: Reading
-
-    static func history(_ db: some Querying, id: String, key: String, limit: Int, after token: String?) throws -> Page<Metric> {
-        let order = KeysetOrder([
-            .init("at_ms", ascending: true), .init("step", ascending: true), .init("value", ascending: true),
-            .init("is_nan", ascending: true),
-        ])
-        let question = "history|\(id)|\(key)"
-        var conditions = SQLFragment("run_id = ? AND key = ?", [.string(id), .string(key)])
-        if let token, !token.isEmpty {
-            let after = order.after(try order.values(of: token, query: question))
-            conditions = SQLFragment(conditions.sql + " AND " + after.sql, conditions.parameters + after.parameters)
-        }
-        let rows = try db.rows(
-            "SELECT *, \(order.columns.sql) FROM tracking_metrics WHERE \(conditions.sql) ORDER BY \(order.orderBy.sql) LIMIT ?",
-            conditions.parameters + [.int(Int64(limit) + 1)])
-        let page = Array(rows.prefix(limit))
-        return Page(
-            items: page.map(metric), nextToken: rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil)
-    }
 
     /// The same runs with everything that was logged to them: for each table one statement, which seeks the runs of a part in their order.
     static func withData(_ db: some Querying, _ runs: [Run]) throws -> [Run] {

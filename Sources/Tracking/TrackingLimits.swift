@@ -24,6 +24,9 @@ enum TrackingLimits {
 
     /// - Parameter path: where the metric stands in the request, with a dot at its end; empty for a single one.
     static func check(_ metric: Metric, path: String) throws(KeelError) {
+        guard (metric.datasetName == nil) == (metric.datasetDigest == nil) else {
+            throw .invalid("Both dataset_name and dataset_digest must be provided if one is provided")
+        }
         try EntityName.check(metric.key, path: "\(path)name", lengthOf: "Metric name")
         guard metric.at.milliseconds >= 0 else {
             throw .invalid(

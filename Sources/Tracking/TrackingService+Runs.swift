@@ -71,7 +71,7 @@ extension TrackingService {
         let full = try RunStore.withData(tx, [run])[0]
         let params = JSON.object(full.params.map { JSON.Member($0.key, .string($0.value)) })
         let metrics = JSON.object(full.metrics.map { JSON.Member($0.key, $0.value.isNaN ? "NaN" : .double($0.value)) })
-        let points = try tx.row("SELECT count(*) AS n FROM tracking_metrics WHERE run_id = ?", [.string(run.id)])?.int("n") ?? 0
+        let points = try MetricStore.count(tx, run: run.id)
         let logged: JSON = ["params": params, "metrics": metrics]
         return [
             "status": .string(status.rawValue), "experiment": .string(run.experimentID), "params": .int(Int64(full.params.count)),
@@ -140,9 +140,10 @@ extension TrackingService {
 
     private func log(_ metrics: [Metric], _ params: [KeyValue], _ tags: [KeyValue], to runID: String) async throws {
         try await database.write { tx in
-            _ = try RunStore.findActive(tx, id: runID)
+            try RunStore.checkActive(tx, id: runID)
             for param in params { try RunStore.add(tx, param, to: runID) }
-            for metric in metrics { try RunStore.add(tx, metric, to: runID) }
+            try MetricStore.add(tx, metrics, to: runID)
+            for metric in metrics { if let model = metric.modelID { try LoggedModelStore.add(tx, metric, to: model, run: runID) } }
             for tag in tags { try set(tx, tag, on: runID) }
         }
     }
@@ -150,7 +151,7 @@ extension TrackingService {
     public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
-            _ = try RunStore.findActive(tx, id: runID)
+            try RunStore.checkActive(tx, id: runID)
             guard try RunStore.removeTag(tx, key: key, from: runID) else {
                 throw KeelError.notFound("No tag with name: \(key) in run with id \(runID)")
             }
@@ -166,7 +167,7 @@ extension TrackingService {
             try EntityName.check(length: dataset.digest, of: "digest", atMost: 36)
         }
         try await database.write { tx in
-            _ = try RunStore.findActive(tx, id: runID)
+            try RunStore.checkActive(tx, id: runID)
             for dataset in datasets { try RunStore.add(tx, dataset, to: runID) }
             for model in models { try RunStore.add(tx, model, role: "input", to: runID) }
         }
@@ -176,7 +177,7 @@ extension TrackingService {
     public func logOutputs(runID: String, models: [ModelLink], _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write { tx in
-            _ = try RunStore.findActive(tx, id: runID)
+            try RunStore.checkActive(tx, id: runID)
             for model in models { try RunStore.add(tx, model, role: "output", to: runID) }
         }
     }
@@ -186,18 +187,6 @@ extension TrackingService {
     public func searchRuns(_ search: RunSearch, _ grant: Grant) async throws -> Page<Run> {
         try grant.require(.trackingRead)
         return try await database.read { try search.run(on: $0) }
-    }
-
-    /// Every value of one metric, by time, step and value.
-    public func metricHistory(
-        runID: String, key: String, pageSize: Int? = nil, pageToken: String? = nil, _ grant: Grant
-    ) async throws -> Page<Metric> {
-        try grant.require(.trackingRead)
-        let limit = try TrackingLimits.page(pageSize, default: TrackingLimits.historyPerPageMax, atMost: TrackingLimits.historyPerPageMax)
-        return try await database.read { db in
-            _ = try RunStore.find(db, id: runID)
-            return try RunStore.history(db, id: runID, key: key, limit: limit, after: pageToken)
-        }
     }
 
     /// The tag that names the run renames it; an empty name is none.

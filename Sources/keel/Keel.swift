@@ -20,7 +20,8 @@ struct Keel: AsyncParsableCommand {
         version: KeelVersion.text,
         subcommands: [
             Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self, Label.self,
-            Release.self, Releases.self, Rollback.self, Promote.self, LedgerCommand.self, Tokens.self, GarbageCollection.self, Doctor.self,
+            Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self, Tokens.self,
+            GarbageCollection.self, Doctor.self,
         ])
 
     static func main() async {

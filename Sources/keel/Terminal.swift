@@ -13,7 +13,9 @@ enum Terminal {
     }
 
     /// Columns under upper-case headings; numbers are aligned to the right.
-    static func table(_ headings: [String], _ rows: [[String]]) {
+    /// - Parameter keys: headings after those that people wrote themselves, and that stay as they are.
+    static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]]) {
+        let headings = headings.map { $0.uppercased() } + keys
         let widths = headings.indices.map { i in max(headings[i].count, rows.map { $0[i].count }.max() ?? 0) }
         let numeric = headings.indices.map { i in
             !rows.isEmpty && rows.allSatisfy { row in row[i].isEmpty || row[i] == "-" || (row[i].first.map { $0.isNumber || $0 == "-" || $0 == "." } ?? true) }
@@ -24,7 +26,7 @@ enum Terminal {
                 return numeric[i] ? pad + cells[i] : cells[i] + pad
             }.joined(separator: "  ").trimmingTrailingSpaces()
         }
-        print(line(headings.map { $0.uppercased() }))
+        print(line(headings))
         for row in rows { print(line(row)) }
         if rows.isEmpty { print("(none)") }
     }

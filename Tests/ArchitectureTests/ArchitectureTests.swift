@@ -7,13 +7,14 @@ struct ArchitectureTests {
     /// From the ground up.
     static let floors: [[String]] = [
         ["Contracts"],
-        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting"],
+        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres"],
         ["Engines"],
         ["Storage"],
         ["Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
         ["Platform"],
         ["MLflowAPI", "InferenceAPI", "KeelAPI"],
-        ["KeelClient"],
+        ["KeelClient", "Plotting"],
+        ["MLflowImport"],
         ["keel"],
     ]
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
@@ -54,10 +55,10 @@ struct ArchitectureTests {
         }
     }
 
-    @Test("only Storage knows GRDB, only Engines know C, only doors, Platform, the client and the command know HTTP")
+    @Test("only Storage knows GRDB and libpq, only Engines know C, only doors, Platform, the client and the command know HTTP")
     func knowledge() throws {
         let allowed: [(prefixes: [String], targets: Set<String>)] = [
-            (["GRDB"], ["Storage"]),
+            (["GRDB", "CPostgres"], ["Storage"]),
             (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"], ["Engines"]),
             (["Hummingbird", "NIO", "HTTPTypes"], ["Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "keel"]),
         ]

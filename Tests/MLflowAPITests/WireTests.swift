@@ -26,6 +26,13 @@ private struct FixedClock: Clock {
     func now() -> Timestamp { Timestamp(milliseconds: 1_700_000_000_123) }
 }
 
+private struct NoNetwork: WebhookSender {
+    func check(url: String) async throws {}
+    func post(_ body: String, headers: [(name: String, value: String)], to url: String) async throws -> WebhookAnswer {
+        throw KeelError(.unavailable, "there is no network here")
+    }
+}
+
 private func application() async throws -> some ApplicationProtocol {
     let folder = NSTemporaryDirectory() + "keel-mlflow-" + Identifier.hex32()
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
@@ -35,7 +42,8 @@ private func application() async throws -> some ApplicationProtocol {
     router.add(middleware: Personas())
     addMLflowRoutes(
         to: router, tracking: TrackingService(database: database, objects: try FolderObjectStore(root: folder + "/objects")),
-        registry: RegistryService(database: database))
+        registry: RegistryService(database: database),
+        webhooks: WebhookService(database: database, sender: NoNetwork(), secrets: try SecretBox(key: SecretBox.newKey())))
     return Application(router: router)
 }
 
@@ -43,7 +51,9 @@ extension TestClientProtocol {
     fileprivate func ask(
         _ method: HTTPRequest.Method, _ path: String, _ body: String? = nil, headers: HTTPFields = [:]
     ) async throws -> (status: Int, text: String, json: JSON) {
-        try await execute(uri: path, method: method, headers: headers, body: body.map { ByteBuffer(string: $0) }) { response in
+        var typed = headers
+        typed[.contentType] = "application/json"
+        return try await execute(uri: path, method: method, headers: typed, body: body.map { ByteBuffer(string: $0) }) { response in
             let text = String(buffer: response.body)
             return (response.status.code, text, (try? JSON.parse(text)) ?? .null)
         }
@@ -112,7 +122,7 @@ struct MLflowProtocolTests {
                 "Invalid attribute key"
             ),
             ("GET", "runs/get?run_id=abc", "", 404, "RESOURCE_DOES_NOT_EXIST", "Run with id=abc not found"),
-            ("POST", "runs/search", #"{"experiment_ids":["0"],"max_results":50001}"#, 400, "INVALID_PARAMETER_VALUE", "at most 50000"),
+            ("POST", "runs/search", #"{"experiment_ids":["0"],"max_results":50001}"#, 400, "INVALID_PARAMETER_VALUE", "Invalid value 50001 for parameter 'max_results'"),
             ("GET", "registered-models/get?name=x", "", 404, "RESOURCE_DOES_NOT_EXIST", "Registered Model with name=x not found"),
             (
                 "GET", "model-versions/get?name=x&version=a", "", 400, "INVALID_PARAMETER_VALUE",

@@ -8,6 +8,7 @@ private struct Logged: LoggedModelLookup {
     func loggedModel(_ id: String) async throws -> (artifactURI: String, runID: String?)? {
         id == "m-1" ? ("mlflow-artifacts:/1/models/m-1/artifacts", "run1") : nil
     }
+    func registered(_ id: String, as version: ModelVersion) async throws {}
 }
 
 private struct Used: VersionUsage {
@@ -49,7 +50,7 @@ struct RegistryTests {
         #expect(try await f.registry.resolve("models:/delay@nobody", f.read) == nil)
         await #expect(throws: KeelError.self) { _ = try await f.registry.resolve("runs:/x", f.read) }
         try await f.registry.deleteVersion(model: "delay", version: 3, f.write)
-        #expect(try await f.registry.createVersion(model: "delay", source: "s", f.write).version == 4)
+        #expect(try await f.registry.createVersion(model: "delay", source: "s3://b/s", f.write).version == 4)
         let model = try await f.registry.model(name: "delay", f.read)
         #expect(model.aliases.map(\.alias) == ["champion"] && model.latest.map(\.version) == [4])
     }
@@ -57,7 +58,7 @@ struct RegistryTests {
     @Test("an alias moves only from where the caller saw it; the ledger tells every move")
     func aliases() async throws {
         let f = try await Fixture()
-        for _ in 1...3 { _ = try await f.registry.createVersion(model: "delay", source: "s", creatingModel: true, f.write) }
+        for _ in 1...3 { _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", creatingModel: true, f.write) }
         #expect(try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, expecting: .unset, f.write) == nil)
         await #expect(throws: KeelError.self) {
             try await f.registry.setAlias(model: "delay", alias: "champion", version: 2, expecting: .unset, f.write)
@@ -73,7 +74,7 @@ struct RegistryTests {
         }
         #expect(winners == 1)
         let moves = try await f.database.read { try $0.ledgerEvents(kind: "model.alias.set", subject: "Model/delay") }
-        #expect(moves.map { $0.data["previous"]?.integer } == [nil, 1])
+        #expect(moves.map { $0.data["before"]?.integer } == [nil, 1])
         for bad in ["", "latest", "v3", "a/b", "a b"] {
             await #expect(throws: KeelError.self) { try await f.registry.setAlias(model: "delay", alias: bad, version: 1, f.write) }
         }
@@ -82,7 +83,7 @@ struct RegistryTests {
     @Test("a version in use cannot be deleted, nor its model")
     func guards() async throws {
         let f = try await Fixture()
-        for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s", creatingModel: true, f.write) }
+        for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", creatingModel: true, f.write) }
         for attempt in [
             { try await f.registry.deleteVersion(model: "delay", version: 1, f.write) },
             { try await f.registry.deleteModel(name: "delay", f.write) },
@@ -100,12 +101,12 @@ struct RegistryTests {
     @Test("a source that names a logged model or a version is resolved to where its files are")
     func sources() async throws {
         let f = try await Fixture()
-        let first = try await f.registry.createVersion(model: "delay", source: "models:/m-1", creatingModel: true, f.write)
+        let first = try await f.registry.createVersion(model: "delay", source: "models:/m-1", modelID: "m-1", creatingModel: true, f.write)
         #expect(first.storageLocation == "mlflow-artifacts:/1/models/m-1/artifacts" && first.runID == "run1" && first.modelID == "m-1")
         let second = try await f.registry.createVersion(model: "copy", source: "models:/delay/1", creatingModel: true, f.write)
         #expect(second.storageLocation == first.storageLocation && second.source == "models:/delay/1")
-        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: "models:/m-2", f.write) }
-        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "nobody", source: "s", f.write) }
+        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: "models:/m-2", modelID: "m-2", f.write) }
+        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "nobody", source: "s3://b/s", f.write) }
         for hostile in ["s3://b/../../x", "s3://b/%2e%2e/x", "mlflow-artifacts:/0/%252e%252e/x", "file:///a%00b"] {
             await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: hostile, f.write) }
         }
@@ -114,7 +115,7 @@ struct RegistryTests {
     @Test("renaming keeps versions, tags and aliases; names are checked")
     func rename() async throws {
         let f = try await Fixture()
-        _ = try await f.registry.createVersion(model: "delay", source: "s", tags: [ModelTag("a", "1")], creatingModel: true, f.write)
+        _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", tags: [ModelTag("a", "1")], creatingModel: true, f.write)
         try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, f.write)
         _ = try await f.registry.renameModel(name: "delay", to: "late", f.write)
         let version = try #require(try await f.registry.resolve("models:/late@champion", f.read))
@@ -132,7 +133,7 @@ struct RegistryTests {
         let f = try await Fixture()
         for name in ["a", "b", "c"] {
             for i in 1...3 {
-                _ = try await f.registry.createVersion(model: name, source: "s\(i)", runID: "r\(i)", creatingModel: true, f.write)
+                _ = try await f.registry.createVersion(model: name, source: "s3://b/s\(i)", runID: "r\(i)", creatingModel: true, f.write)
             }
         }
         _ = try await f.registry.createModel(name: "p", tags: [ModelTag("mlflow.prompt.is_prompt", "true")], f.write)

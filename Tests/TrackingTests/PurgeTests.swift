@@ -80,6 +80,20 @@ struct PurgeTests {
         #expect(try await tracking.run(id: run.id, f.read).params.count == 1)
     }
 
+    @Test("no table that refers to what goes is forgotten")
+    func everyTable() async throws {
+        let f = try await Fixture()
+        let sql = """
+            SELECT m.name AS child, k."table" AS parent FROM sqlite_master m, pragma_foreign_key_list(m.name) k WHERE m.type = 'table' ORDER BY m.name
+            """
+        let children = try await f.database.read { db in
+            Dictionary(grouping: try db.rows(sql).map { ($0.text("child"), $0.text("parent")) }, by: \.1).mapValues { Set($0.map(\.0)) }
+        }
+        #expect(children["tracking_runs"] == Set(PurgeStore.runTables))
+        #expect(children["tracking_logged_models"] == Set(PurgeStore.modelTables))
+        #expect(children["tracking_experiments"] == Set(PurgeStore.experimentTables + ["tracking_runs", "tracking_logged_models"]))
+    }
+
     @Test("named things must be in the bin, and only they go")
     func named() async throws {
         let f = try await Fixture()

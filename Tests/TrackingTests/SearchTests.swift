@@ -1,4 +1,5 @@
 import Contracts
+import Foundation
 import Storage
 import Testing
 import Tracking
@@ -137,7 +138,8 @@ struct SearchTests {
             var search = RunSearch(experimentIDs: ["0"], orderBy: ["metrics.auc \(direction)"], pageSize: 700)
             let plan = try await f.database.read { [search] in try search.explain(on: $0) }.joined(separator: "\n")
             #expect(plan.contains("COVERING INDEX tracking_latest_value") && !plan.contains("SCAN"), "\(plan)")
-            #expect(!plan.contains("TEMP B-TREE FOR ORDER BY"), "\(plan)")
+            // Only runs with NaN, which have no order of their own, are sorted; values come from the index.
+            #expect(plan.components(separatedBy: "TEMP B-TREE FOR ORDER BY").count <= 2, "\(plan)")
             var found: [Run] = []
             repeat {
                 let page = try await f.tracking.searchRuns(search, f.read)

@@ -10,6 +10,8 @@ public enum Action: String, Sendable, CaseIterable {
     case trackingWrite = "tracking.write"
     case registryRead = "registry.read"
     case registryWrite = "registry.write"
+    /// What is told to whom outside: their addresses may hold secrets, so reading them is this too.
+    case webhooksManage = "webhooks.manage"
     case pipelinesRead = "pipelines.read"
     case pipelinesRun = "pipelines.run"
     case releasesRead = "releases.read"
@@ -45,9 +47,9 @@ public enum Permissions {
         case .mlEngineer:
             read.union([
                 .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
-                .predictionsRead, .labelsWrite, .ledgerRead,
+                .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage,
             ])
-        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .tokensManage, .storageCollect])
+        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect])
         case .riskOfficer: read.union([.predictionsRead, .ledgerRead])
         case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:

@@ -4,7 +4,9 @@ private let family = "Inference"
 private let tensor: Shape = ["name": .text, "datatype": .text, "shape": .list(.integer), "data": .list(.any), "parameters?": .map(.any)]
 private let predictions: Shape = ["predictions": .list(.number), "ids": .list(.text), "release": .text]
 /// One of MLflow's forms of a table.
-private let table: Shape = ["dataframe_split?": .any, "dataframe_records?": .list(.map(.any)), "instances?": .any, "inputs?": .any, "params?": .map(.any)]
+private let table: Shape = [
+    "dataframe_split?": .any, "dataframe_records?": .list(.map(.any)), "instances?": .any, "inputs?": .any, "params?": .map(.any),
+]
 
 /// The Open Inference Protocol and MLflow's scoring protocol.
 public let inferenceOperations: [APIOperation] = [

@@ -50,6 +50,10 @@ let serverOperations: [APIOperation] = [
     .init("GET", "/health", server, "Whether the server answers", nil, isOpen: true, answer: .text, answerType: "text/plain"),
     .init("GET", "/version", server, "The version of MLflow whose protocol is spoken", .serverRead, answer: .text, answerType: "text/plain"),
     .init("GET", "/metrics", server, "Counters for Prometheus", .serverRead, answer: .text, answerType: "text/plain"),
+    .init(
+        "POST", "/api/v1/gc", server, "Removes for good what is in the bin and content that nothing refers to", .storageCollect,
+        body: ["older_than?": .text, "run_ids?": .list(.text), "experiment_ids?": .list(.text), "logged_model_ids?": .list(.text), "dry_run?": .flag],
+        answer: .any),
     .init("GET", "/api/v1/routes", server, "Every route of the server", .serverRead, answer: .list(["method": .text, "path": .text])),
     .init("GET", "/openapi.json", server, "This document", .serverRead, answer: .any),
 ]

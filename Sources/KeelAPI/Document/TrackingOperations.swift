@@ -42,6 +42,10 @@ let trackingOperations: [APIOperation] = [
             "metrics?": .list(["key": .text, "value": .number, "at?": .instant, "step?": .integer]), "params?": .map(.text), "tags?": .map(.text),
         ], answer: [:]),
     .init(
+        "GET", "/api/v1/tracking/runs/{id}/metrics", tracking, "The shape of a metric's history: the lowest and highest value of each part", .trackingRead,
+        query: [.init("key", "The metric's name; needed"), .init("points", "At most about so many points, 2 to 10000; 1000 when not given")],
+        answer: ["key": .text, "count": .integer, "points": .list(.named("Point"))]),
+    .init(
         "GET", "/api/v1/tracking/runs/{id}/history", tracking, "Every value of a metric", .trackingRead,
         query: [
             .init("key", "The metric's name; needed"), .limit(1000, most: 25_000), .init("page", "The token of the page, from `next` of the answer before"),
@@ -52,7 +56,10 @@ let trackingOperations: [APIOperation] = [
     .init("GET", "/api/v1/tracking/models/{id}", tracking, "A model that a run has logged", .trackingRead, answer: .named("LoggedModel")),
     .init(
         "GET", "/api/v1/models", registry, "Looks for registered models", .registryRead,
-        query: [.init("filter", "What to look for, in MLflow's filter language")] + page,
+        query: [
+            .init("filter", "What to look for, in MLflow's filter language"),
+            .init("at", .instant, "What there was at this instant, by the ledger; the filter does not apply then"),
+        ] + page,
         answer: ["models": .list(.named("Model")), "next": .nullable(.text)]),
     .init("GET", "/api/v1/models/{name}", registry, "A registered model", .registryRead, answer: .named("Model")),
     .init(
@@ -61,6 +68,21 @@ let trackingOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/models/{name}/versions/{version}", registry, "A version of a model", .registryRead, answer: .named("ModelVersion"),
         errors: [400]),
+    .init(
+        "GET", "/api/v1/models/{name}/history", registry, "Every change of a model, newest first: who, when, from what to what", .registryRead,
+        query: [
+            .init("version", .integer, "Only what concerns this version"), .init("before", .integer, "Only events before this number"), .limit(100),
+        ], answer: ["events": .list(.named("ModelChange")), "next": .nullable(.integer)]),
+    .init(
+        "GET", "/api/v1/models/{name}/versions/{version}/card", registry, "The model card, in Markdown with Hugging Face's metadata", .registryRead,
+        answer: .text, answerType: "text/markdown", errors: [400]),
+    .init(
+        "GET", "/api/v1/webhooks", registry, "Webhooks, each with its last delivery", .webhooksManage, query: page,
+        answer: ["webhooks": .list(.named("Webhook")), "next": .nullable(.text)]),
+    .init(
+        "GET", "/api/v1/webhooks/{id}/deliveries", registry, "What a webhook was sent, newest first", .webhooksManage,
+        query: [.init("before", "Only deliveries before this id"), .limit(100)],
+        answer: ["deliveries": .list(.named("WebhookDelivery")), "next": .nullable(.text)]),
 ]
 
 let trackingShapes: [(String, Shape)] = [
@@ -91,6 +113,7 @@ let trackingShapes: [(String, Shape)] = [
         "Model",
         [
             "name": .text, "description": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text), "aliases": .map(.integer),
+            "versions?": .list(["version": .integer, "stage": .text]),
         ]
     ),
     (
@@ -98,7 +121,27 @@ let trackingShapes: [(String, Shape)] = [
         [
             "model": .text, "version": .integer, "uri": .text, "source": .text, "run": .nullable(.text), "logged_model": .nullable(.text),
             "stage": .text, "description": .text, "by": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text),
-            "aliases": .list(.text),
+            "aliases": .list(.text), "location": .text, "run_link": .nullable(.text), "signature": .nullable(.any), "file": .nullable(.any),
+        ]
+    ),
+    (
+        "ModelChange",
+        [
+            "seq": .integer, "at": .instant, "by": .text, "persona": .text, "request_id": .text, "kind": .text, "subject": .text, "data": .any,
+        ]
+    ),
+    (
+        "Webhook",
+        [
+            "id": .text, "name": .text, "url": .text, "description": .text, "events": .list(.text), "status": .text, "signed": .flag,
+            "created": .instant, "updated": .instant, "last_delivery": .nullable(.named("WebhookDelivery")),
+        ]
+    ),
+    (
+        "WebhookDelivery",
+        [
+            "id": .text, "event": .text, "seq": .integer, "state": .word(["pending", "delivered", "failed"]), "attempts": .integer,
+            "answer": .nullable(.integer), "error": .nullable(.text), "due": .instant, "created": .instant, "updated": .instant,
         ]
     ),
 ]

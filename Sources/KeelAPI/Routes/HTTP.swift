@@ -32,7 +32,16 @@ extension Request {
         KeelError(.payloadTooLarge, "the body is larger than \(bytesMax) bytes", hint: "send it in parts")
     }
 
-    func query(_ name: String) -> String? { uri.queryParameters[Substring(name)].map(String.init) }
+    func query(_ name: String) -> String? { queries(name).first }
+
+    /// The values of a parameter that may be repeated. Forms write a space as `+`.
+    func queries(_ name: String) -> [String] {
+        (uri.query ?? "").split(separator: "&").compactMap { part in
+            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard percentDecoded(sides[0], plusIsSpace: true) == name else { return nil }
+            return sides.count == 2 ? percentDecoded(sides[1], plusIsSpace: true) : ""
+        }
+    }
 
     func instant(_ name: String) throws(KeelError) -> Timestamp? {
         guard let text = query(name) else { return nil }

@@ -10,8 +10,10 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     addPipelineRoutes(to: api, platform)
     addTrackingRoutes(to: api, platform.tracking)
     addRunRoutes(to: api, platform.tracking)
-    addModelRoutes(to: api, platform.registry)
+    addModelRoutes(to: api, platform)
+    addWebhookRoutes(to: api, platform.webhooks)
     addServingRoutes(to: api, platform)
+    addImportRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
     router.get("/metrics") { _, context -> Response in
         _ = try await context.authorize(.serverRead)

@@ -5,9 +5,16 @@ import Platform
 import Registry
 
 /// Registered models and their versions.
-func addModelRoutes(to router: some RouterMethods<KeelContext>, _ registry: RegistryService) {
+func addModelRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
+    let registry = platform.registry
     router.get("/models") { request, context -> Response in
         let grant = try await context.authorize(.registryRead)
+        if let time = try request.instant("at") {
+            let (limit, after) = (try request.limit(standard: 100), request.query("page").map { $0.removingPercentEncoding ?? $0 })
+            let models = try await registry.models(at: time, after: after, limit: limit, grant)
+            let next = models.count == limit ? models.last.map { JSON.string($0.name) } : nil
+            return Response(["models": .array(models.map(ModelWire.past)), "next": next ?? .null])
+        }
         let page = try await registry.searchModels(try request.registrySearch(filter: request.query("filter")), grant)
         return Response(["models": .array(page.items.map(TrackingJSON.model)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
@@ -31,6 +38,30 @@ func addModelRoutes(to router: some RouterMethods<KeelContext>, _ registry: Regi
         }
         return Response(TrackingJSON.version(try await registry.version(model: name, version: number, grant)))
     }
+    addHistoryRoutes(to: router, platform)
+}
+
+/// What happened to a model, and its card.
+private func addHistoryRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
+    router.get("/models/:name/history") { request, context -> Response in
+        let name = try context.modelName()
+        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
+        let page = try await platform.registry.history(
+            model: name, version: try request.number("version").map(Int.init), before: try request.number("before"),
+            limit: try request.limit(standard: 100), grant)
+        return Response(["events": .array(page.events.map(ModelWire.change)), "next": page.next.map(JSON.int) ?? .null])
+    }
+    router.get("/models/:name/versions/:version/card") { _, context -> Response in
+        let name = try context.modelName()
+        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
+        let (tracked, piped) = (try await context.authorize(.trackingRead), try await context.authorize(.pipelinesRead))
+        guard let number = Int(try context.parameters.require("version")) else {
+            throw KeelError.invalid("a version is named by its number", path: "version")
+        }
+        let card = try await platform.card(model: name, version: number, registry: grant, tracking: tracked, pipelines: piped)
+        return Response(
+            status: .ok, headers: [.contentType: "text/markdown; charset=utf-8"], body: ResponseBody(byteBuffer: ByteBuffer(string: card.markdown)))
+    }
 }
 
 extension KeelContext {
@@ -42,6 +73,13 @@ extension KeelContext {
 }
 
 extension Request {
+    /// A positive number in the query.
+    fileprivate func number(_ name: String) throws(KeelError) -> Int64? {
+        guard let text = query(name) else { return nil }
+        guard let number = Int64(text), number > 0 else { throw .invalid("'\(text.prefix(60))' is not a number above 0", path: name) }
+        return number
+    }
+
     fileprivate func registrySearch(filter: String?) throws(KeelError) -> RegistrySearch {
         RegistrySearch(filter: filter, pageSize: try limit(standard: 100), pageToken: query("page"))
     }

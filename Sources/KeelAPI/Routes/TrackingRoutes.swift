@@ -110,6 +110,15 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
         try await tracking.logBatch(runID: try context.parameters.require("id"), metrics: metrics, params: params, tags: tags, grant)
         return Response([:])
     }
+    // A chart's worth of one metric: the lowest and highest value of each part of its history.
+    router.get("/tracking/runs/:id/metrics") { request, context -> Response in
+        let grant = try await context.authorize(.trackingRead)
+        let id = try context.parameters.require("id")
+        guard let key = request.query("key"), !key.isEmpty else { throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key") }
+        guard let size = Int(request.query("points") ?? "1000"), (2...10_000).contains(size) else { throw KeelError.invalid("must be 2 to 10000", path: "points") }
+        let outline = try await tracking.metricOutline(runID: id, key: key, size: size, grant)
+        return Response(["key": .string(key), "count": .int(Int64(outline.count)), "points": .array(outline.points.map(TrackingJSON.point))])
+    }
     router.get("/tracking/runs/:id/history") { request, context -> Response in
         let grant = try await context.authorize(.trackingRead)
         guard let key = request.query("key"), !key.isEmpty else { throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key") }
@@ -121,9 +130,6 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
 }
 
 extension Request {
-    /// The values of a parameter that may be repeated.
-    private func queries(_ name: String) -> [String] { uri.queryParameters.filter { $0.key == name }.map { String($0.value) } }
-
     fileprivate func order() -> [String] { queries("order") }
 
     fileprivate func experiments() throws(KeelError) -> [String] {

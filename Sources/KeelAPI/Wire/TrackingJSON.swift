@@ -59,7 +59,9 @@ enum TrackingJSON {
             "logged_model": version.modelID.map(JSON.string) ?? .null, "stage": .string(version.stage.rawValue),
             "description": .string(version.description), "by": .string(version.userID), "created_at": .string(version.createdAt.description),
             "updated_at": .string(version.updatedAt.description), "tags": object(version.tags.map { ($0.key, $0.value) }),
-            "aliases": .array(version.aliases.map(JSON.string)),
+            "aliases": .array(version.aliases.map(JSON.string)), "location": .string(version.storageLocation),
+            "run_link": version.runLink.map(JSON.string) ?? .null, "signature": version.facts?.signature?.json ?? .null,
+            "file": version.facts?.json ?? .null,
         ]
     }
 

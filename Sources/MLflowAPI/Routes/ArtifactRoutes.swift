@@ -47,9 +47,10 @@ func addArtifactProxyRoutes(_ group: RouterGroup<KeelContext>, _ tracking: Track
 /// Artifacts by the run, logged model or model version they belong to.
 func addArtifactRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post("artifacts/presigned-upload-url", .trackingWrite) { request, grant in
+        let path = try request.text("path")
         let (run, model) = (try request.optionalText("run_id") ?? "", try request.optionalText("model_id") ?? "")
         guard run.isEmpty != model.isEmpty else { throw KeelError.invalid("Exactly one of run_id and model_id must be provided.") }
-        _ = try ArtifactWire.path(request.text("path"))
+        _ = try ArtifactWire.path(path)
         let uri = run.isEmpty ? try await tracking.artifactURI(loggedModelID: model, grant) : try await tracking.artifactURI(runID: run, grant)
         throw notPresigned("Presigned upload is not supported for proxied artifact storage", uri, "a direct cloud storage artifact URI")
     }
@@ -89,7 +90,7 @@ func addArtifactPageRoutes(to router: some RouterMethods<KeelContext>, _ trackin
             let (registryGrant, grant) = (try await context.authorize(.registryRead), try await context.authorize(.trackingRead))
             let fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
             let (name, version, path) = (try fields.text("name"), try fields.text("version"), try ArtifactWire.path(fields.text("path")))
-            guard let number = Int(version) else { throw KeelError.invalid("Model version must be an integer, got '\(version.prefix(100))'") }
+            guard let number = Int(version) else { throw KeelError.invalid("Parameter 'version' must be an integer, got '\(version.prefix(100))'.") }
             let uri = try await registry.version(model: name, version: number, registryGrant).storageLocation
             return try await tracking.openArtifact(path: TrackingService.artifactPath(of: uri, below: path), grant)
         }

@@ -54,7 +54,8 @@ struct UnmatchedMiddleware: RouterMiddleware {
             return MLflowRoutes.failure(.notFound, "ENDPOINT_NOT_FOUND", "There is no endpoint \(request.method) \(path.prefix(200)).")
         }
         var response = MLflowRoutes.failure(
-            .methodNotAllowed, "BAD_REQUEST", "The method \(request.method) is not allowed for \(path.prefix(200)): use \(allowed.sorted().joined(separator: " or ")).")
+            .methodNotAllowed, "BAD_REQUEST",
+            "The method \(request.method) is not allowed for \(path.prefix(200)): use \(allowed.sorted().joined(separator: " or ")).")
         response.headers[.allow] = allowed.sorted().joined(separator: ", ")
         return response
     }

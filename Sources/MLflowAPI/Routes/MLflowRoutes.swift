@@ -9,7 +9,9 @@ import Tracking
 let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
-public func addMLflowRoutes(to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService) {
+public func addMLflowRoutes(
+    to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService, webhooks: WebhookService
+) {
     for prefix in ["/api", "/ajax-api"] {
         let routes = MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0/mlflow")))
         addExperimentRoutes(routes, tracking)
@@ -17,6 +19,7 @@ public func addMLflowRoutes(to router: Router<KeelContext>, tracking: TrackingSe
         addLoggedModelRoutes(routes, tracking)
         addModelRoutes(routes, registry)
         addVersionRoutes(routes, registry)
+        addWebhookRoutes(routes, webhooks)
         // MLflow's own table of routes spells this one without the slash; its page asks for either.
         MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0mlflow"))).post(
             "experiments/search-datasets", .trackingRead, searchDatasets(tracking))
@@ -78,6 +81,16 @@ struct MLflowRoutes {
         }
     }
 
+    /// A POST whose handler reads the body from its bytes: what clients send most.
+    func post(bytes path: RouterPath, _ action: Action, _ handler: @escaping @Sendable (ByteBuffer, Grant) async throws -> JSON) {
+        group.on(path, method: .post) { request, context in
+            await MLflowRoutes.answering {
+                let grant = try await context.authorize(action)
+                return try await handler(MLflowRoutes.body(of: request, .post), grant)
+            }
+        }
+    }
+
     /// The answer of `body` as JSON, or its error in MLflow's shape.
     static func answering(_ body: () async throws -> JSON) async -> Response {
         do { return respond(.ok, try await body().bytes) } catch { return failure(error) }
@@ -104,10 +117,7 @@ struct MLflowRoutes {
         if method == .get {
             fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
         } else {
-            try checkType(of: request, method)
-            if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
-            let body: ByteBuffer
-            do { body = try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
+            let body = try await body(of: request, method)
             fields =
                 try body.readableBytes == 0
                 ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
@@ -123,6 +133,12 @@ struct MLflowRoutes {
         guard type.split(separator: ";").first?.lowercased() == "application/json" else {
             throw .invalid("Bad Request. Content-Type must be one of ['application/json'].")
         }
+    }
+
+    private static func body(of request: Request, _ method: HTTPRequest.Method) async throws -> ByteBuffer {
+        try checkType(of: request, method)
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
+        do { return try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
     }
 
     private static let tooLarge = KeelError(.payloadTooLarge, "the request body is larger than \(bodyBytesMax) bytes")

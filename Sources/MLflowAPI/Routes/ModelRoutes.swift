@@ -85,7 +85,7 @@ func addVersionRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
     routes.get("model-versions/search", .registryRead) { request, grant in
         let page = try await registry.searchVersions(search(request, atMost: 200_000), grant)
         return object([
-            ("model_versions", list(page.items.map(RegistryWire.version))), ("next_page_token", page.nextToken.map(JSON.string)),
+            ("model_versions", list(page.items.map(RegistryWire.listed))), ("next_page_token", page.nextToken.map(JSON.string)),
         ])
     }
     routes.patch("model-versions/update", .registryWrite) { request, grant in

@@ -47,7 +47,8 @@ func addMultipartRoutes(_ group: RouterGroup<KeelContext>, _ tracking: TrackingS
         await MLflowRoutes.answering {
             let grant = try await context.authorize(.trackingWrite)
             let fields = try await MLflowRoutes.fields(of: request, context, .post)
-            try await tracking.abortUpload(id: fields.text("upload_id"), path: target(request, fields, "abort"), grant)
+            let path = try target(request, fields, "abort")
+            try await tracking.abortUpload(id: fields.text("upload_id"), path: path, grant)
             return .object([])
         }
     }

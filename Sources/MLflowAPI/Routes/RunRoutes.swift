@@ -1,4 +1,5 @@
 import Contracts
+import NIOCore
 import Tracking
 
 private let batchBytesMax = 1_000_000
@@ -6,6 +7,7 @@ private let batchBytesMax = 1_000_000
 func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     addRunLifeRoutes(routes, tracking)
     addLoggingRoutes(routes, tracking)
+    addMetricRoutes(routes, tracking)
     routes.postBytes("runs/search", .trackingRead) { request, grant in
         let page = try await tracking.searchRuns(
             RunSearch(
@@ -13,12 +15,6 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
                 view: request.word("run_view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
                 pageSize: request.optionalCount("max_results", atMost: 50_000), pageToken: request.optionalText("page_token")), grant)
         return RunWriter.page(page.items, nextToken: page.nextToken)
-    }
-    routes.get("metrics/get-history", .trackingRead) { request, grant in
-        let page = try await tracking.metricHistory(
-            runID: request.runID(), key: request.text("metric_key"), pageSize: request.optionalCount("max_results"),
-            pageToken: request.optionalText("page_token"), grant)
-        return object([("metrics", list(page.items.map(TrackingWire.metric))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("artifacts/list", .trackingRead) { request, grant in
         let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: ArtifactWire.path(request.optionalText("path") ?? ""), grant)
@@ -53,8 +49,9 @@ private func addRunLifeRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
 }
 
 private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
-    routes.post("runs/log-metric", .trackingWrite) { request, grant in
-        try await tracking.logMetric(runID: request.runID(), TrackingWire.metric(request), grant)
+    routes.post(bytes: "runs/log-metric", .trackingWrite) { body, grant in
+        let logged = try body.withBytes { LogRequest(metric: $0) } ?? LogRequest(metric: MLflowRequest(body: Array(body.readableBytesView)))
+        for metric in logged.metrics { try await tracking.logMetric(runID: logged.runID, metric, grant) }
         return .object([])
     }
     routes.post("runs/log-parameter", .trackingWrite) { request, grant in
@@ -69,15 +66,13 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
         try await tracking.deleteTag(runID: request.runID(), key: request.text("key"), grant)
         return .object([])
     }
-    routes.post("runs/log-batch", .trackingWrite) { request, grant in
-        guard request.bodyBytes <= batchBytesMax else {
+    routes.post(bytes: "runs/log-batch", .trackingWrite) { body, grant in
+        guard body.readableBytes <= batchBytesMax else {
             throw KeelError.invalid(
-                "Batched logging API requests must be at most \(batchBytesMax) bytes, got a request of size \(request.bodyBytes).")
+                "Batched logging API requests must be at most \(batchBytesMax) bytes, got a request of size \(body.readableBytes).")
         }
-        try await tracking.logBatch(
-            runID: request.runID(), metrics: request.objects("metrics").map { try TrackingWire.metric($0) },
-            params: request.objects("params").map { try TrackingWire.keyValue($0) },
-            tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
+        let logged = try body.withBytes { LogRequest(batch: $0) } ?? LogRequest(batch: MLflowRequest(body: Array(body.readableBytesView)))
+        try await tracking.logBatch(runID: logged.runID, metrics: logged.metrics, params: logged.params, tags: logged.tags, grant)
         return .object([])
     }
     routes.post("runs/log-model", .trackingWrite) { request, grant in
@@ -93,5 +88,12 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
     routes.post("runs/outputs", .trackingWrite) { request, grant in
         try await tracking.logOutputs(runID: request.runID(), models: request.requiredObjects("models").map { try TrackingWire.link($0) }, grant)
         return .object([])
+    }
+}
+
+extension ByteBuffer {
+    /// Calls `body` with the readable bytes where they lie.
+    fileprivate func withBytes<T>(_ body: (UnsafeBufferPointer<UInt8>) throws -> T) rethrows -> T {
+        try withUnsafeReadableBytes { raw in try raw.withMemoryRebound(to: UInt8.self, body) }
     }
 }

@@ -8,7 +8,7 @@ enum RegistryWire {
             ("name", .string(model.name)), ("creation_timestamp", .int(model.createdAt.milliseconds)),
             ("last_updated_timestamp", .int(model.updatedAt.milliseconds)),
             ("description", model.description.isEmpty ? JSON?.none : .string(model.description)),
-            ("latest_versions", list(model.latest.map(version))), ("tags", list(model.tags.map(tag))),
+            ("latest_versions", list(model.latest.map(listed))), ("tags", list(model.tags.map(tag))),
             ("aliases", list(model.aliases.map { ["alias": .string($0.alias), "version": .string(String($0.version))] })),
         ])
     }
@@ -24,6 +24,13 @@ enum RegistryWire {
             ("tags", list(version.tags.map(tag))), ("aliases", list(version.aliases.map(JSON.string))),
             ("model_id", version.modelID.map(JSON.string)),
         ])
+    }
+
+    /// A version in a list: MLflow names aliases only where one version is asked for, or a model.
+    static func listed(_ version: ModelVersion) -> JSON {
+        var version = version
+        version.aliases = []
+        return self.version(version)
     }
 
     static func tag(_ tag: ModelTag) -> JSON { ["key": .string(tag.key), "value": .string(tag.value)] }

@@ -123,12 +123,19 @@ struct Get: AsyncParsableCommand {
 
 struct Describe: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show one resource whole, with its revisions.", discussion: "Example: keel describe endpoint delay")
+        abstract: "Show one resource whole, with its revisions; or a model, or one of its versions with its signature.",
+        discussion: """
+            Examples:
+              keel describe endpoint delay
+              keel describe model delay
+              keel describe model delay/3
+            """)
     @Argument(help: "The kind.") var kind: String
     @Argument(help: "The name.") var name: String
     @OptionGroup var connection: Connection
 
     func run() async throws {
+        if ["model", "models"].contains(kind.lowercased()) { return try await ModelView.describe(name, connection) }
         let answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
         connection.show(answer) { answer in
             Terminal.print((answer["resource"] ?? .null).pretty)

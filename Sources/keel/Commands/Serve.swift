@@ -91,7 +91,7 @@ struct Server {
         addKeelRoutes(to: router, platform: platform)
         addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)
         addDocumentRoute(to: router, version: KeelVersion.text, others: inferenceOperations)
-        addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry)
+        addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
         let routes = router.routes.map { route -> JSON in ["method": .string(route.method.rawValue), "path": .string(route.path.description)] }
         router.get("/api/v1/routes") { _, context -> String in

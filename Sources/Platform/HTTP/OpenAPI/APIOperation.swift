@@ -62,7 +62,8 @@ public struct APIOperation: Sendable {
     /// `getDatasetsNameSnapshots`
     private var id: String {
         method.lowercased()
-            + path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.filter { $0 != "api" && $0 != "v1" }.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+            + path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.filter { $0 != "api" && $0 != "v1" }
+            .map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
     var json: JSON {

@@ -17,7 +17,11 @@ public enum OpenAPIDocument {
         var paths: [(path: String, methods: [JSON.Member])] = []
         for operation in operations {
             let member = JSON.Member(operation.method.lowercased(), operation.json)
-            if let i = paths.firstIndex(where: { $0.path == operation.path }) { paths[i].methods.append(member) } else { paths.append((operation.path, [member])) }
+            if let i = paths.firstIndex(where: { $0.path == operation.path }) {
+                paths[i].methods.append(member)
+            } else {
+                paths.append((operation.path, [member]))
+            }
         }
         let failures = errors.map { error in
             JSON.Member(

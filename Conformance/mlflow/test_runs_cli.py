@@ -1,0 +1,103 @@
+"""`keel runs`: what people see of tracked runs in the terminal, and the pictures."""
+import math
+import xml.etree.ElementTree as xml
+
+import pytest
+from servers import Keel
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def sweep():
+    """Twelve runs of an experiment, and their ids by name."""
+    server = Keel().start()
+    client = MlflowClient(server.url)
+    experiment = client.create_experiment("sweep")
+    ids = {}
+    for i in range(12):
+        run = client.create_run(experiment, run_name=f"trial-{i}" if i != 5 else "<five> & \"5\" 😀").info.run_id
+        losses = [Metric("loss", math.exp(-s / (20 + i)) + 0.01 * i, 1000 + s, s) for s in range(200)]
+        client.log_batch(
+            run, losses + [Metric("auc", 0.7 + i / 100, 1000, 0)],
+            [Param("depth", str(3 + i % 3)), Param("kind", "tree" if i % 2 else "linear"), Param("seed", "4")])
+        client.set_terminated(run, "FAILED" if i == 11 else "FINISHED")
+        ids[f"trial-{i}"] = run
+    client.log_metric(ids["trial-0"], "odd: näme/x", math.nan)
+    client.log_text(ids["trial-0"], "hello", "notes/a.txt")
+    yield server, ids
+    server.stop()
+
+
+def test_list_filters_orders_and_limits(sweep):
+    keel, ids = sweep
+    lines = keel.cli("runs", "list", "--experiment", "sweep", "--filter", "metrics.auc > 0.75", "--order", "metrics.auc DESC", "--limit", 3).stdout.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == [ids[f"trial-{i}"][:10] for i in (11, 10, 9)]
+    assert "metrics.auc" in lines[0] and "params.depth" in lines[0] and "params.seed" not in lines[0]
+    assert "failed" in lines[1] and "0.81" in lines[1] and lines[4].startswith("(the first 3")
+    chosen = keel.cli("runs", "--columns", "params.seed,metrics.nothing").stdout.splitlines()
+    assert chosen[0].endswith("params.seed  metrics.nothing") and len(chosen) == 13
+    assert len(keel.json("runs", "list", "--limit", "5")["runs"]) == 5
+
+
+def test_show_takes_ids_their_beginnings_and_names(sweep):
+    keel, ids = sweep
+    run = ids["trial-3"]
+    others = [i for i in ids.values() if i != run]
+    prefix = next(run[:n] for n in range(1, 33) if not any(i.startswith(run[:n]) for i in others))
+    for name in (run, prefix, "trial-3"):
+        assert run in keel.cli("runs", "show", name).stdout
+    text = keel.cli("runs", "show", "trial-0").stdout
+    assert "█" in text and "▁" in text and "odd: näme/x" in text and "NaN" in text
+    assert "notes/" in text and "a.txt  5 B" in text and "kind" in text and "200" in text
+    answer = keel.json("runs", "show", "trial-0")
+    assert answer["history"]["loss"]["points"] == 200 and answer["history"]["loss"]["max"] == 1.0
+    assert {f["path"] for f in answer["artifacts"]} == {"notes", "notes/a.txt"}
+
+
+def test_unknown_things_are_answered_with_help(sweep):
+    keel, _ = sweep
+    cases = {
+        ("show", "nothing"): "keel runs list", ("show", "0" * 32): "there is no run", ("show", "it's"): "there is no run",
+        ("list", "--experiment", "swep"): "did you mean 'sweep'?", ("list", "--columns", "auc"): "is not a column",
+        ("list", "--filter", "metrics.auc >"): "filter", ("list", "--limit", "0"): "1 to 10000", ("compare",): "name the runs",
+        ("compare", "trial-1", "--plot", "x.gif"): ".svg or .png", ("compare", "trial-1", "--plot", "/nowhere/x.svg"): "could not write",
+        ("compare", "trial-1", "--plot", "x.svg", "--metric", "nope"): "none of these runs", ("compare", "trial-1", "--metric", "loss"): "--plot",
+        ("compare", "trial-1", "--plot", "x.svg", "--parallel", "metrics.nope"): "none of these runs",
+    }
+    for arguments, words in cases.items():
+        done = keel.cli("runs", *arguments, check=False)
+        assert done.returncode != 0 and words in done.stderr, (arguments, done.stderr)
+
+
+def test_compare_says_what_differs_and_which_is_best(sweep):
+    keel, ids = sweep
+    answer = keel.json("runs", "compare", "trial-1", "trial-4")
+    rows = {row["key"]: row for row in answer["rows"]}
+    assert rows["metrics.auc"]["direction"] == "maximize" and rows["metrics.auc"]["best"] == [ids["trial-4"]]
+    assert rows["metrics.loss"]["direction"] == "minimize" and rows["metrics.loss"]["best"] == [ids["trial-1"]]
+    assert not rows["params.seed"]["differs"] and answer["rows"][-1]["key"] in ("params.seed", "params.depth")
+    turned = keel.json("runs", "compare", "trial-1", "trial-4", "--minimize", "auc")
+    assert {row["key"]: row for row in turned["rows"]}["metrics.auc"]["best"] == [ids["trial-1"]]
+    text = keel.cli("runs", "compare", "trial-1", "trial-4").stdout
+    assert "0.74 *" in text and text.index("Different") < text.index("params.kind") < text.index("The same") < text.index("params.seed")
+
+
+@pytest.mark.parametrize("more", [["--metric", "loss"], [], ["--parallel", "params.kind,params.depth,metrics.loss,metrics.auc"], ["--metric", "odd: näme/x"]])
+def test_plots_are_pictures(sweep, tmp_path, more):
+    keel, _ = sweep
+    for name in ("plot.svg", "plot.png"):
+        keel.cli("runs", "compare", "--experiment", "sweep", "--plot", tmp_path / name, *more)
+    root = xml.parse(tmp_path / "plot.svg").getroot()
+    space = "{http://www.w3.org/2000/svg}"
+    texts = [t.text for t in root.iter(space + "text")]
+    assert root.tag == space + "svg" and len(list(root.iter(space + "polyline"))) > 5
+    if "--parallel" in more:
+        assert {"params.kind", "tree", "linear", "metrics.auc"} <= set(texts)
+    else:
+        assert {"step", more[1] if more else "loss"} <= set(texts)
+    with Image.open(tmp_path / "plot.png") as picture:
+        picture.load()
+        assert picture.size == (1920, 1080) and picture.mode == "RGB" and picture.getpixel((2, 2)) == (255, 255, 255)
+        assert len(picture.getcolors(1 << 22)) > 20

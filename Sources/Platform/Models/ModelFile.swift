@@ -1,0 +1,82 @@
+import Contracts
+import Registry
+import Yams
+
+/// Reads an `MLmodel` file: YAML, with the signature's columns as JSON texts in it.
+enum ModelFile {
+    /// Flavours, signature and the rest are some kilobytes; wide signatures some hundred.
+    static let bytesMax = 2 << 20
+    /// More `*` than an honest file has: each alias may stand for others, which may stand for others.
+    private static let aliasesMax = 16
+
+    /// - Returns: what could be understood; `problem` says what could not.
+    static func parse(_ bytes: [UInt8]) -> ModelFacts {
+        var facts = ModelFacts()
+        do {
+            guard bytes.count <= bytesMax else { throw KeelError.invalid("it is larger than \(bytesMax) bytes") }
+            guard let text = String(validating: bytes, as: UTF8.self) else { throw KeelError.invalid("it is not UTF-8") }
+            let aliases = zip(bytes, bytes.dropFirst()).reduce(0) { $0 + ($1.0 == UInt8(ascii: "*") && $1.1 > 32 ? 1 : 0) }
+            guard aliases <= aliasesMax else { throw KeelError.invalid("it has \(aliases) YAML aliases, at most \(aliasesMax) are read") }
+            // The parser itself refuses more than 1000 levels.
+            guard let root = try Yams.compose(yaml: text)?.mapping else { throw KeelError.invalid("it is not a YAML mapping") }
+            try read(root, into: &facts)
+        } catch { facts.problem = "MLmodel cannot be read: \((error as? KeelError)?.message ?? "\(error)".prefix(300).description)" }
+        return facts
+    }
+
+    private static func read(_ root: Node.Mapping, into facts: inout ModelFacts) throws(KeelError) {
+        func text(_ key: String) -> String? { root[Node(key)]?.scalar.flatMap { $0.string == "null" ? nil : String($0.string.prefix(1000)) } }
+        facts.flavors = (root["flavors"]?.mapping?.keys.compactMap { $0.scalar?.string } ?? []).prefix(100).sorted()
+        (facts.uuid, facts.runID, facts.modelID) = (text("model_uuid"), text("run_id"), text("model_id"))
+        (facts.mlflowVersion, facts.createdAt) = (text("mlflow_version"), text("utc_time_created"))
+        facts.bytes = text("model_size_bytes").flatMap { Int64($0) }
+        if let example = root["saved_input_example_info"]?.mapping {
+            facts.inputExample = example["artifact_path"]?.scalar?.string
+            facts.inputExampleType = example["type"]?.scalar?.string
+        }
+        guard let signature = root["signature"]?.mapping else { return }
+        facts.inputs = try columns(signature["inputs"], "inputs")
+        facts.outputs = try columns(signature["outputs"], "outputs")
+        facts.params = try list(signature["params"], "params").map { item in
+            ModelFacts.Parameter(
+                name: item["name"]?.string ?? "", type: item["dtype"]?.string ?? item["type"]?.string ?? "", standard: (item["default"] ?? .null).text)
+        }
+    }
+
+    private static func list(_ node: Node?, _ path: String) throws(KeelError) -> [JSON] {
+        guard let text = node?.scalar?.string, text != "null", !text.isEmpty, text != "~" else { return [] }
+        do { return try JSON.parse(text).array ?? [] } catch { throw .invalid("signature.\(path) is not JSON: \(error.message)") }
+    }
+
+    private static func columns(_ node: Node?, _ path: String) throws(KeelError) -> [ModelFacts.Column] {
+        try list(node, path).map { item in
+            let isRequired = item["required"] != .bool(false) && item["optional"] != .bool(true)
+            let (type, written) = type(of: item)
+            return ModelFacts.Column(name: item["name"]?.string, type: type, written: written, isRequired: isRequired)
+        }
+    }
+
+    /// Keel's word for a column's type, and how it was written.
+    private static func type(of item: JSON) -> (DataType?, String) {
+        if let tensor = item["tensor-spec"] {
+            let shape = (tensor["shape"]?.array ?? []).compactMap { $0.integer.map(Int.init) }
+            let written = "tensor(\(tensor["dtype"]?.string ?? "?"), \(shape.map(String.init).joined(separator: "x")))"
+            guard let element = tensor["dtype"]?.string.flatMap({ scalars[$0] }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 }) else {
+                return (nil, written)
+            }
+            return (.tensor(element, shape: shape), written)
+        }
+        guard let word = item["type"]?.string else { return (nil, item.text) }
+        if word == "array", let inner = item["items"] {
+            let (element, written) = type(of: inner)
+            return (element.map { .list($0) }, "array(\(written))")
+        }
+        if let scalar = scalars[word] { return (scalar, word) }
+        return (nil, item.text)
+    }
+
+    private static let scalars: [String: DataType] = [
+        "boolean": .bool, "integer": .int32, "long": .int64, "float": .float32, "double": .float64, "string": .string, "binary": .bytes,
+        "datetime": .timestamp, "bool": .bool, "int32": .int32, "int64": .int64, "float32": .float32, "float64": .float64, "str": .string,
+    ]
+}

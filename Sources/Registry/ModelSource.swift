@@ -1,0 +1,148 @@
+import Contracts
+import Storage
+
+/// Where a version's files lie and what it comes from, as MLflow's server demands it of a source.
+struct ModelSource {
+    let source: String
+    let location: String
+    let runID: String?
+    let modelID: String?
+}
+
+extension RegistryService {
+    func origin(of source: String, runID: String?, modelID: String?, prompt: Bool) async throws -> ModelSource {
+        let (runID, modelID) = (runID.flatMap { $0.isEmpty ? nil : $0 }, modelID.flatMap { $0.isEmpty ? nil : $0 })
+        if prompt {
+            guard ["prompt-template", "dummy-source"].contains(source) else {
+                throw KeelError.invalid("Invalid prompt source: '\(source.prefix(500))'. Prompt sources must use an MLflow placeholder.")
+            }
+            return ModelSource(source: source, location: source, runID: runID, modelID: modelID)
+        }
+        let named = SourceRules.loggedModel(source)
+        if source.hasPrefix("models:/"), named == nil { return try await copied(source, runID: runID, modelID: modelID) }
+        let logged = named ?? modelID
+        try SourceRules.checkPath(source, needing: modelID == nil ? "run" : "model")
+        if let logged, let loggedModels {
+            guard let found = try await loggedModels.loggedModel(logged) else { throw SourceRules.mismatch(source, "model_id") }
+            if source.hasPrefix("models:/") {
+                guard modelID == logged else { throw SourceRules.mismatch(source, "model_id") }
+                return ModelSource(source: source, location: found.artifactURI, runID: found.runID, modelID: logged)
+            }
+            if SourceRules.isProxied(source), !SourceRules.isWithin(source, found.artifactURI) { throw SourceRules.mismatch(source, "model_id") }
+            return ModelSource(source: source, location: source, runID: found.runID, modelID: logged)
+        }
+        if SourceRules.isProxied(source), let runs {
+            guard let runID, let root = try await runs.artifactURI(ofRun: runID), SourceRules.isWithin(source, root) else {
+                throw SourceRules.mismatch(source, "run_id")
+            }
+        }
+        if source.hasPrefix("runs:/") {
+            let parts = source.dropFirst("runs:/".count).split(separator: "/", maxSplits: 1)
+            guard let runID, parts.first.map(String.init) == runID else { throw SourceRules.mismatch(source, "run_id") }
+            if parts.count == 2, let root = try await runs?.artifactURI(ofRun: runID) {
+                return ModelSource(source: source, location: "\(root)/\(parts[1])", runID: runID, modelID: modelID)
+            }
+        }
+        return ModelSource(source: source, location: source, runID: runID, modelID: logged)
+    }
+
+    /// `models:/name/3`: the new version has the files and the lineage of that one.
+    private func copied(_ source: String, runID: String?, modelID: String?) async throws -> ModelSource {
+        guard let reference = ModelReference(source) else { throw SourceRules.mismatch(source, "model_id") }
+        let (version, isPrompt) = try await database.read { db in
+            _ = try RegistryStore.model(db, reference.name)
+            let isPrompt = try RegistryStore.isPrompt(db, reference.name)
+            if case .version(let number) = reference.target { return (try RegistryStore.version(db, reference.name, number), isPrompt) }
+            guard let found = try reference.resolve(on: db) else { throw KeelError.notFound("No model version is at '\(source.prefix(500))'") }
+            return (found, isPrompt)
+        }
+        guard !isPrompt else {
+            throw KeelError.invalid("Invalid model version source: '\(source)'. Prompt versions cannot be used as model version sources.")
+        }
+        guard runID == nil || runID == version.runID, modelID == nil || modelID == version.modelID else {
+            throw KeelError.invalid(
+                "Invalid model version source: '\(source)'. The run_id and model_id request parameters must match the referenced model version.")
+        }
+        return ModelSource(source: version.uri, location: version.storageLocation, runID: version.runID, modelID: version.modelID)
+    }
+}
+
+/// What a source may be, with MLflow's wording.
+enum SourceRules {
+    static func mismatch(_ source: String, _ parameter: String) -> KeelError {
+        .invalid(
+            "Invalid model version source: '\(source.prefix(500))'. The \(parameter) request parameter must identify the resource that contains the source.")
+    }
+
+    /// The id in `models:/m-…`; `models:/m-team/3` is a version of a model whose name begins so.
+    static func loggedModel(_ source: String) -> String? {
+        guard source.hasPrefix("models:/m-") else { return nil }
+        let id = source.dropFirst("models:/".count)
+        return id.contains("/") || id.contains("@") ? nil : String(id)
+    }
+
+    /// Refuses paths of the server's own disk, and paths that climb, however often they are escaped.
+    static func checkPath(_ source: String, needing owner: String) throws(KeelError) {
+        var plain = source
+        // Each round takes escapes away, so there are no more rounds than characters.
+        while let next = plain.removingEscapes, next != plain { plain = next }
+        let climbs =
+            plain.utf8.contains(0) || plain.split(separator: "/", omittingEmptySubsequences: false).contains("..")
+            || plain.split(separator: "/").contains(".")
+        guard !isLocal(plain), !isLocal(source) else {
+            throw .invalid(
+                "Invalid model version source: '\(source.prefix(500))'. To use a local path as a model version source, the \(owner)_id request parameter has to be specified and the local path has to be contained within the artifact directory of the run specified by the \(owner)_id."
+            )
+        }
+        guard !climbs else {
+            throw .invalid(
+                "Invalid model version source: '\(source.prefix(500))'. If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references present. Please provide an absolute path."
+            )
+        }
+    }
+
+    /// A path without a scheme, or `file:`. A digest (`sha256:…`) names content of Keel's own.
+    static func isLocal(_ source: String) -> Bool {
+        guard let colon = source.firstIndex(of: ":") else { return true }
+        let scheme = source[..<colon].lowercased()
+        return scheme == "file" || scheme.isEmpty || scheme.contains("/") || source.hasPrefix("\\\\")
+    }
+
+    /// Whether it lies behind a server's artifact proxy.
+    static func isProxied(_ source: String) -> Bool {
+        let lower = source.lowercased()
+        if lower.hasPrefix("mlflow-artifacts:") { return true }
+        return (lower.hasPrefix("http://") || lower.hasPrefix("https://")) && lower.contains("/api/2.0/mlflow-artifacts/artifacts")
+    }
+
+    static func isWithin(_ source: String, _ root: String) -> Bool {
+        let (inner, outer) = (parts(source), parts(root))
+        return !outer.isEmpty && inner.count >= outer.count && Array(inner.prefix(outer.count)) == outer
+    }
+
+    private static func parts(_ uri: String) -> [String] {
+        var plain = uri
+        while let next = plain.removingEscapes, next != plain { plain = next }
+        return plain.split(separator: "/").map(String.init)
+    }
+}
+
+extension String {
+    /// With percent escapes resolved once; nil when they are no UTF-8.
+    fileprivate var removingEscapes: String? {
+        guard utf8.contains(UInt8(ascii: "%")) else { return self }
+        let bytes = Array(utf8)
+        func nibble(_ i: Int) -> UInt8? { i < bytes.count ? Character(UnicodeScalar(bytes[i])).hexDigitValue.map(UInt8.init) : nil }
+        var (out, i): ([UInt8], Int) = ([], 0)
+        while i < bytes.count {
+            if bytes[i] == UInt8(ascii: "%"), let high = nibble(i + 1), let low = nibble(i + 2) {
+                out.append(high << 4 | low)
+                i += 3
+            } else {
+                out.append(bytes[i])
+                i += 1
+            }
+        }
+        return String(validating: out, as: UTF8.self)
+    }
+}

@@ -1,0 +1,164 @@
+import Contracts
+import Storage
+
+/// Bringing what another tracking store holds. Each verb that writes is one transaction with one event, `tracking.imported`, that says what
+/// came from where; doing it again changes nothing. The limits of logging do not bind what another server has accepted.
+extension TrackingService {
+    /// The most things of one call.
+    public static let importCountMax = 1000
+    public static let importPointsMax = 20_000
+
+    /// Brings experiments; each keeps its number where Keel has none of that number, and joins Keel's of the same name where there is one.
+    /// - Parameter isRehearsal: nothing is written, the answer says what would be.
+    public func importExperiments(
+        _ experiments: [ForeignExperiment], from source: String, isRehearsal: Bool = false, _ grant: Grant
+    ) async throws -> [ImportedExperiment] {
+        try grant.require(.trackingWrite)
+        try checkImport(source, experiments.count)
+        if isRehearsal { return try await database.read { try ExperimentImport.plan($0, experiments, source).map(\.imported) } }
+        return try await database.write { tx in
+            var out: [ImportedExperiment] = []
+            var written: [ForeignExperiment] = []
+            for experiment in experiments {
+                guard let planned = try ExperimentImport.plan(tx, [experiment], source).first else { continue }
+                out.append(planned.imported)
+                if try ExperimentImport.write(tx, experiment, planned, source) { written.append(experiment) }
+            }
+            try recordImport(tx, source, .experiments, written, grant)
+            return out
+        }
+    }
+
+    /// How things of a foreign store stand to Keel's, in the order asked.
+    public func checkImport(
+        _ kind: TrackingImportKind, _ things: [(id: String, digest: Digest)], from source: String, _ grant: Grant
+    ) async throws -> [ImportState] {
+        try grant.require(.trackingRead)
+        try checkImport(source, things.count)
+        let ids = things.map(\.id)
+        return try await database.read { db in
+            let imported = try ImportStore.imported(db, source, kind, ids)
+            let own: [String: Digest] =
+                switch kind {
+                case .experiments: [:]
+                case .runs: try ImportStore.runs(db, ids).mapValues(\.digest)
+                case .loggedModels: try ImportStore.models(db, ids).mapValues(\.digest)
+                }
+            // Ids of runs and logged models are random: the same id is the same thing.
+            return things.map { ImportState(foreign: $0.digest, own: own[$0.id], imported: imported[$0.id]?.digest, claims: true) }
+        }
+    }
+
+    /// Brings runs, but for the history of their metrics; a run that is there is replaced.
+    public func importRuns(_ runs: [Run], from source: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try checkImport(source, runs.count)
+        try await database.write { tx in
+            for run in runs {
+                _ = try ExperimentStore.find(tx, id: run.experimentID)
+                try ImportStore.replace(tx, run)
+                try ImportStore.note(tx, source, .runs, run.id, as: run.id, run.digest)
+            }
+            try recordImport(tx, source, .runs, runs, grant)
+        }
+    }
+
+    /// Brings logged models, but for their metrics; one that is there is replaced.
+    public func importLoggedModels(_ models: [ForeignModel], from source: String, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try checkImport(source, models.count)
+        try await database.write { tx in
+            for foreign in models {
+                _ = try ExperimentStore.find(tx, id: foreign.model.experimentID)
+                try ImportStore.replace(tx, foreign)
+                try ImportStore.note(tx, source, .loggedModels, foreign.importID, as: foreign.importID, foreign.digest)
+            }
+            try recordImport(tx, source, .loggedModels, models, grant)
+        }
+    }
+
+    /// Adds measurements to the history of runs, or to logged models.
+    /// - Returns: how many were new, or had another value.
+    public func importPoints(_ points: [MetricPoint], to kind: TrackingImportKind, from source: String, _ grant: Grant) async throws -> Int {
+        try grant.require(.trackingWrite)
+        try checkImport(source, points.count, atMost: TrackingService.importPointsMax)
+        return try await database.write { tx in
+            let owners = Set(points.map(\.owner))
+            let known = kind == .runs ? Set(try ImportStore.runIDs(tx, Array(owners))) : Set(try ImportStore.models(tx, Array(owners)).keys)
+            if let stranger = owners.first(where: { !known.contains($0) }) {
+                throw KeelError.notFound("there is no '\(stranger.prefix(80))' to add metrics to")
+            }
+            let added = kind == .runs ? try ImportStore.add(tx, runPoints: points) : try ImportStore.add(tx, modelPoints: points)
+            guard added > 0 else { return 0 }
+            var fingerprint = Fingerprint()
+            for point in points { fingerprint.add(Array(point.owner.utf8) + [0] + point.identity) }
+            try tx.record(
+                "tracking.imported", on: "Import/\(kind.rawValue)",
+                [
+                    "source": .string(source), "kind": "metrics", "count": .int(Int64(added)), "of": .int(Int64(owners.count)),
+                    "digest": .string(fingerprint.text),
+                ], by: grant)
+            return added
+        }
+    }
+
+    /// The fingerprint of each metric of runs or logged models, by their id and the metric's key.
+    public func importFingerprints(_ kind: TrackingImportKind, _ ids: [String], _ grant: Grant) async throws -> [String: [String: Fingerprint]] {
+        try grant.require(.trackingRead)
+        try checkImport("-", ids.count)
+        return try await database.read { db in
+            kind == .runs ? try ImportStore.runFingerprints(db, ids) : try ImportStore.modelFingerprints(db, ids)
+        }
+    }
+
+    /// Size and digest of artifacts, in the order asked; nil for those that are not there.
+    public func artifactDigests(_ paths: [String], _ grant: Grant) async throws -> [(bytes: Int64, digest: Digest)?] {
+        try grant.require(.trackingRead)
+        try checkImport("-", paths.count)
+        return try await database.read { db in
+            try paths.map { path in
+                do {
+                    let object = try ArtifactStore.file(db, try ArtifactPath(path))
+                    return (object.bytes, object.digest)
+                } catch let error as KeelError where error.code == .notFound || error.code == .invalidArgument { return nil }
+            }
+        }
+    }
+
+    /// Notes that the artifacts of an import have arrived.
+    public func recordImportedArtifacts(from source: String, files: Int64, bytes: Int64, _ grant: Grant) async throws {
+        try grant.require(.trackingWrite)
+        try checkImport(source, 1)
+        _ = try await database.write { tx in
+            try tx.record(
+                "tracking.imported", on: "Import/artifacts",
+                ["source": .string(source), "kind": "artifacts", "count": .int(files), "bytes": .int(bytes)], by: grant)
+        }
+    }
+
+    private func checkImport(_ source: String, _ count: Int, atMost limit: Int = TrackingService.importCountMax) throws(KeelError) {
+        guard !source.isEmpty, source.utf8.count <= 1000 else { throw .invalid("must be 1 to 1000 bytes", path: "source") }
+        guard count <= limit else { throw .invalid("at most \(limit) things go into one call, not \(count)") }
+    }
+}
+
+private func recordImport(_ tx: Transaction, _ source: String, _ kind: TrackingImportKind, _ things: [some ImportRecord], _ grant: Grant) throws {
+    guard let first = things.first, let last = things.last else { return }
+    let digest = Digest(of: things.map(\.digest.hex).joined())
+    try tx.record(
+        "tracking.imported", on: "Import/\(kind.rawValue)",
+        [
+            "source": .string(source), "kind": .string(kind.rawValue), "count": .int(Int64(things.count)), "first": .string(first.importID),
+            "last": .string(last.importID), "digest": .string(digest.hex),
+        ], by: grant)
+}
+
+extension ImportStore {
+    static func runIDs(_ db: some Querying, _ ids: [String]) throws -> [String] {
+        var out: [String] = []
+        try inParts(ids) { part in
+            out += try db.rows("SELECT id FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string)).map { $0.text("id") }
+        }
+        return out
+    }
+}

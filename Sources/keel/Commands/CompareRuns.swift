@@ -1,0 +1,102 @@
+import ArgumentParser
+import Contracts
+import Foundation
+import Plotting
+
+extension Runs {
+    struct Compare: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Compare runs side by side, in a table or a picture.",
+            discussion: """
+                Rows that differ come first; the best value of a metric has a star when it is known which way is better: by its name (auc, f1, loss,
+                rmse …) or by --maximize and --minimize.
+                Examples:
+                  keel runs compare 4a1d14 b3d5f0
+                  keel runs compare --experiment flights --filter "params.kind = 'tree'" --limit 6
+                  keel runs compare --experiment flights --plot loss.svg --metric loss
+                  keel runs compare --experiment flights --plot sweep.png --parallel params.depth,params.rate,metrics.auc
+                """)
+        @Argument(help: "Runs, by id, the beginning of an id, or name.") var runs: [String] = []
+        @OptionGroup var choice: RunChoice
+        @Option(help: "A metric of which more is better; may be given several times.") var maximize: [String] = []
+        @Option(help: "A metric of which less is better; may be given several times.") var minimize: [String] = []
+        @Option(help: "Draw into this file, .svg or .png: a metric over its steps, or parallel coordinates with --parallel.") var plot: String?
+        @Option(help: "The metric to draw; by default the one with the longest history.") var metric: String?
+        @Option(help: "Axes of a plot of parallel coordinates: params.KEY, metrics.KEY, tags.KEY, with commas between them.") var parallel: String?
+        @OptionGroup var connection: Connection
+
+        func validate() throws {
+            if plot == nil, parallel != nil || metric != nil { throw ValidationError("--metric and --parallel say what --plot draws: name its file") }
+            if let plot, !plot.hasSuffix(".svg"), !plot.hasSuffix(".png") { throw ValidationError("--plot writes .svg or .png, not '\(plot)'") }
+            if runs.isEmpty, choice.experiment == nil, choice.filter == nil {
+                throw ValidationError("name the runs to compare, or choose them with --experiment or --filter")
+            }
+        }
+
+        func run() async throws {
+            let axes = try TrackedRun.Column.list(parallel)
+            let server = try TrackedRuns(connection)
+            var chosen: [TrackedRun] = []
+            if runs.isEmpty { chosen = try await choice.runs(server) } else { for name in runs { chosen.append(try await server.find(name)) } }
+            guard !chosen.isEmpty else { throw KeelError.notFound("there are no such runs", hint: "'keel runs list' shows which there are") }
+            if let plot {
+                try await draw(chosen, axes, server, plot)
+                connection.show(["plot": .string(plot), "runs": .array(chosen.map { .string($0.id) })]) { _ in
+                    Terminal.print("\(plot): \(chosen.count) runs")
+                }
+                return
+            }
+            let table = RunComparison(chosen, maximize: Set(maximize), minimize: Set(minimize))
+            connection.show(table.json) { _ in table.show() }
+        }
+
+        private func draw(_ chosen: [TrackedRun], _ axes: [TrackedRun.Column]?, _ server: TrackedRuns, _ path: String) async throws {
+            let drawing: Drawing
+            if let axes {
+                for axis in axes where !chosen.contains(where: { $0.value(axis) != nil }) {
+                    throw KeelError.notFound("none of these runs has '\(axis.text)'", hint: hint(chosen))
+                }
+                let rows = chosen.map { run in axes.map { run.value($0) ?? .none } }
+                drawing = ParallelPlot(title: "\(chosen.count) runs", axes: axes.map(\.text), rows: rows).drawing()
+            } else {
+                drawing = try await lines(chosen, server)
+            }
+            let bytes = path.hasSuffix(".svg") ? Array(drawing.svg.utf8) : try drawing.png()
+            guard FileManager.default.createFile(atPath: path, contents: Data(bytes)) else {
+                throw KeelError(.unavailable, "could not write '\(path)'", hint: "is its folder there, and may it be written to?")
+            }
+        }
+
+        private func lines(_ chosen: [TrackedRun], _ server: TrackedRuns) async throws -> Drawing {
+            let key: String
+            if let metric { key = metric } else { key = try await longest(chosen, server) }
+            var histories: [(run: TrackedRun, points: [(step: Int64, value: Double)])] = []
+            for run in chosen where run.metric(key) != nil { histories.append((run, try await server.history(run.id, key))) }
+            guard !histories.isEmpty else { throw KeelError.notFound("none of these runs has the metric '\(key)'", hint: hint(chosen)) }
+            let series = histories.map { history in
+                LinePlot.Series(name: label(history.run, chosen), points: history.points.map { Point(Double($0.step), $0.value) })
+            }
+            return LinePlot(title: key, yLabel: key, series: series).drawing()
+        }
+
+        /// The metric that changed most often in the first run that has any.
+        private func longest(_ chosen: [TrackedRun], _ server: TrackedRuns) async throws -> String {
+            guard let run = chosen.first(where: { !$0.metrics.isEmpty }) else { throw KeelError.notFound("none of these runs has a metric") }
+            var best: (key: String, count: Int)?
+            for metric in run.metrics {
+                let count = try await server.history(run.id, metric.key).count
+                if count > (best?.count ?? 0) { best = (metric.key, count) }
+            }
+            return best?.key ?? run.metrics[0].key
+        }
+
+        private func label(_ run: TrackedRun, _ all: [TrackedRun]) -> String {
+            all.filter { $0.name == run.name }.count == 1 && !run.name.isEmpty ? run.name : "\(run.name) \(run.id.prefix(6))"
+        }
+
+        private func hint(_ chosen: [TrackedRun]) -> String {
+            let columns = RunColumns.telling(chosen).map(\.text)
+            return columns.isEmpty ? "they have no metrics" : "they have \(columns.joined(separator: ", ")) …"
+        }
+    }
+}

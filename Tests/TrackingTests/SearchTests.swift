@@ -129,8 +129,9 @@ struct SearchTests {
                 """)
             try tx.execute(
                 """
-                INSERT INTO tracking_latest_metrics (run_id, key, value, is_nan, at_ms, step)
-                SELECT id, 'auc', CASE WHEN start_ms % 7 = 0 THEN 0 ELSE start_ms % 50 END, CASE WHEN start_ms % 7 = 0 THEN 1 ELSE 0 END, 1, 0
+                INSERT INTO tracking_latest_metrics (run_id, key, value, is_nan, at_ms, step, series)
+                SELECT id, 'auc', CASE WHEN start_ms % 7 = 0 THEN 0 ELSE start_ms % 50 END, CASE WHEN start_ms % 7 = 0 THEN 1 ELSE 0 END, 1, 0,
+                    row_number() OVER (ORDER BY id)
                 FROM tracking_runs WHERE start_ms % 11 <> 0
                 """)
         }

@@ -144,7 +144,7 @@ def test_experiments_find_a_place_beside_those_of_keel(keel, store):
 
 def points_in(keel):
     with contextlib.closing(sqlite3.connect(f"file:{keel.home}/keel.sqlite?mode=ro", uri=True, timeout=30)) as db:
-        return db.execute("SELECT count(*) FROM tracking_metrics").fetchone()[0]
+        return db.execute("SELECT count(*) FROM tracking_points").fetchone()[0]
 
 
 def importing(keel, store):

@@ -56,7 +56,7 @@ def new_run(server, experiment_id, connection=None):
 
 def metric_lua(runs):
     ids = ",".join(f"'{run}'" for run in runs)
-    return (f"local ids={{{ids}}}\nlocal n=math.floor((os.time()%1000000)*1000)\nwrk.headers['Content-Type']='application/json'\n"
+    return (f"local ids={{{ids}}}\nlocal n=(os.time()%100000)*1000000\nwrk.headers['Content-Type']='application/json'\n"
             f"request=function() n=n+1; return wrk.format('POST','{API}runs/log-metric',nil,"
             "string.format('{\"run_id\":\"%s\",\"key\":\"loss\",\"value\":%f,\"timestamp\":%d,\"step\":%d}',ids[n%8+1],0.5,1700000000000+n,n)) end\n")
 

@@ -31,10 +31,10 @@ struct ModelList: AsyncParsableCommand {
         } while after != nil
         connection.show(["models": .array(models)]) { _ in
             Terminal.table(
-                ["model", "versions", "aliases", "created", "changed"],
+                ["model", "aliases", "created", "changed"],
                 models.map { model in
                     let aliases = (model["aliases"]?.members ?? []).map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
-                    return [model.cell("name"), model["versions"].map { String($0.items.count) } ?? "-", aliases.isEmpty ? "-" : aliases, model.cell("created_at"), model.cell("updated_at")]
+                    return [model.cell("name"), aliases.isEmpty ? "-" : aliases, model.cell("created_at"), model.cell("updated_at")]
                 })
         }
     }

@@ -156,6 +156,17 @@ private func scratchFolder() throws -> URL {
         #expect(throws: KeelError.self) { try DuckDB(path: "/nonexistent/folder/db") }
     }
 
+    @Test func aDatabaseOpenedAtFirstUseIsOneForAllWhoConnect() async throws {
+        #expect(throws: KeelError.self) { try DuckDB(openedAtFirstUse: .init(options: ["no_such_setting": "1"])).connect() }
+        let database = DuckDB(openedAtFirstUse: .init(threads: 1))
+        let connections = try await withThrowingTaskGroup(of: DuckDBConnection.self) { group in
+            for _ in 0..<8 { group.addTask { try database.connect() } }
+            return try await group.reduce(into: []) { $0.append($1) }
+        }
+        try connections[0].execute("CREATE TABLE t AS SELECT 7 AS x")
+        for connection in connections { #expect(try connection.query("SELECT x FROM t")["x"]?[0].integer == 7) }
+    }
+
     @Test func anInterruptedQueryIsCancelled() async throws {
         let running = Task.detached { [connection] in
             try connection.query("SELECT count(*) AS n FROM range(1000000000) a(i), range(1000000000) b(j) WHERE hash(i + j) % 1000003 = 7")

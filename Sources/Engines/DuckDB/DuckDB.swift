@@ -6,7 +6,7 @@ import Contracts
 /// Threads: a database may be used from any thread. Each `DuckDBConnection` runs one statement at a time; take one for each
 /// concurrent piece of work. Statements block the calling thread: keep them off the cooperative pool and off event loops.
 ///
-/// `@unchecked Sendable`: the handle is set once in `init` and DuckDB guards the database itself.
+/// `@unchecked Sendable`: `lock` guards the instance, which is set once.
 public final class DuckDB: @unchecked Sendable {
     public struct Settings: Sendable {
         /// How many threads a query may use; nil leaves it to DuckDB (all cores).
@@ -26,21 +26,52 @@ public final class DuckDB: @unchecked Sendable {
         }
     }
 
-    let library: DuckDBLibrary
-    let handle: keel_duckdb_handle
+    /// An open database; connections keep it.
+    ///
+    /// `@unchecked Sendable`: the handle never changes and DuckDB guards the database itself.
+    final class Instance: @unchecked Sendable {
+        let library: DuckDBLibrary
+        let handle: keel_duckdb_handle
 
-    /// The engine's version, such as `1.5.5`.
-    public var version: String { library.version }
+        init(library: DuckDBLibrary, handle: keel_duckdb_handle) { (self.library, self.handle) = (library, handle) }
+
+        deinit {
+            var database: keel_duckdb_handle? = handle
+            library.api.close(&database)
+        }
+    }
+
+    private let path: String?
+    private let settings: Settings
+    private let lock = NativeLock()
+    private var instance: Instance?
+
+    /// A database in memory that is opened by the first `connect`: what never asks needs neither the engine nor its memory (about 25 MB).
+    public init(openedAtFirstUse settings: Settings) { (path, self.settings) = (nil, settings) }
 
     /// Opens a database file, or one in memory when `path` is nil. Time zone arithmetic is in UTC, and no extension is ever downloaded.
     ///
     /// - Throws: `engineMissing` when DuckDB is not installed; `invalidArgument` for a setting that DuckDB does not take, or a file
     ///   that is not its own.
-    public convenience init(path: String? = nil, settings: Settings = Settings()) throws(KeelError) {
-        try self.init(library: try DuckDBLibrary.shared.get(), path: path, settings: settings)
+    public init(path: String? = nil, settings: Settings = Settings()) throws(KeelError) {
+        (self.path, self.settings) = (path, settings)
+        _ = try opened()
     }
 
-    init(library: DuckDBLibrary, path: String?, settings: Settings) throws(KeelError) {
+    /// The engine's version, such as `1.5.5`.
+    public var version: String { get throws(KeelError) { try opened().library.version } }
+
+    private func opened() throws(KeelError) -> Instance {
+        lock.lock()
+        defer { lock.unlock() }
+        if let instance { return instance }
+        let made = try DuckDB.open(path, settings)
+        instance = made
+        return made
+    }
+
+    private static func open(_ path: String?, _ settings: Settings) throws(KeelError) -> Instance {
+        let library = try DuckDBLibrary.shared.get()
         let api = library.api
         var config: keel_duckdb_handle?
         guard api.create_config(&config) == 0 else { throw KeelError(.internal, "DuckDB could not make a configuration") }
@@ -60,23 +91,18 @@ public final class DuckDB: @unchecked Sendable {
             if let message { api.free(message) }
             throw .invalid("DuckDB cannot open \(path.map { "'\($0)'" } ?? "a database in memory"): \(text)")
         }
-        self.library = library
-        handle = database
-    }
-
-    deinit {
-        var database: keel_duckdb_handle? = handle
-        library.api.close(&database)
+        return Instance(library: library, handle: database)
     }
 
     /// A new connection. Temporary tables belong to the connection that made them.
     public func connect() throws(KeelError) -> DuckDBConnection {
+        let instance = try opened()
         var connection: keel_duckdb_handle?
-        guard library.api.connect(handle, &connection) == 0, let connection else {
+        guard instance.library.api.connect(instance.handle, &connection) == 0, let connection else {
             throw KeelError(.internal, "DuckDB could not open a connection")
         }
-        let opened = DuckDBConnection(database: self, handle: connection)
-        try opened.execute("SET TimeZone = 'UTC'")
-        return opened
+        let made = DuckDBConnection(database: instance, handle: connection)
+        try made.execute("SET TimeZone = 'UTC'")
+        return made
     }
 }

@@ -11,14 +11,14 @@ import Synchronization
 ///
 /// `@unchecked Sendable`: every use of the handle holds `lock`, except `interrupt`, which DuckDB allows from any thread.
 public final class DuckDBConnection: @unchecked Sendable {
-    private let database: DuckDB
+    private let database: DuckDB.Instance
     private let handle: keel_duckdb_handle
     private let lock = NativeLock()
     private static let temporaryNumber = Atomic<UInt64>(0)
 
     var api: keel_duckdb_api { database.library.api }
 
-    init(database: DuckDB, handle: keel_duckdb_handle) {
+    init(database: DuckDB.Instance, handle: keel_duckdb_handle) {
         self.database = database
         self.handle = handle
     }

@@ -55,7 +55,7 @@ def test_models_are_read_with_their_versions(api, experiment, url):
     client = MlflowClient(url, url)
     name = "native-" + uuid.uuid4().hex
     client.create_registered_model(name, {"team": "ops"}, "what it is for")
-    client.create_model_version(name, "mlflow-artifacts:/x")
+    client.create_model_version(name, "s3://bucket/x")
     client.set_registered_model_alias(name, "champion", 1)
     assert api("GET", f"/models/{name}")["aliases"] == {"champion": 1}
     assert [v["version"] for v in api("GET", f"/models/{name}/versions")["versions"]] == [1]

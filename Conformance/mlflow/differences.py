@@ -110,13 +110,6 @@ KNOWN = [
           explains=lambda call, k, m: call.path.startswith("logged-models/") and k[0] == 404 and message(k).startswith("Logged model with ID"),
           example=[LOGGED, Call("DELETE", "logged-models/⟦logged:0⟧", {}),
                    Call("PATCH", "logged-models/⟦logged:0⟧/tags", {"tags": [{"key": "a", "value": "b"}]})], statuses=(404, 200)),
-    Known("More can be asked for in searches", "Orders and tests that MLflow refuses in one kind of search and takes in another.",
-          explains=lambda call, k, m: call.list and k[0] == 200 and code(m) == "INVALID_PARAMETER_VALUE",
-          example=[Call("GET", "registered-models/search", {"order_by": ["creation_timestamp"]})], statuses=(200, 400)),
-    Known("A filter with an empty clause is refused", "`a = 1 AND` is cut off more likely than meant; MLflow passes over empty clauses.",
-          explains=lambda call, k, m: call.list and k[0] == 400 and m[0] == 200 and message(k).startswith("Invalid clause(s) in filter string")
-          and re.search(r"^\s*AND\b|\bAND\s*$|\bAND\s+AND\b", call.fields.get("filter", "")),
-          example=[post("runs/search", experiment_ids=["⟦experiment:0⟧"], filter="metrics.a > 1 AND")], statuses=(400, 200)),
     Known("An experiment's artifacts may be said to lie at any URI", "Keel's server opens no place but its own store; MLflow refuses hosts and fragments.",
           example=[post("experiments/create", name="{prefix}u", artifact_location="http://host/a#b")], statuses=(200, 400)),
     Known("A run without an experiment goes to `Default`", "As in the client; MLflow's server ends in the database's refusal.",
@@ -130,9 +123,6 @@ KNOWN = [
           example=[post("logged-models", experiment_id="⟦experiment:0⟧", source_run_id="nope")], statuses=(404, 200)),
     Known("Names of logged models have at most 500 characters, of models 256, keys 250", "MLflow's tables say so, but its SQLite does not look.",
           example=[post("registered-models/create", name="x" * 257)], statuses=(400, 200)),
-    Known("A model version may come from any place", "Keel's server opens no place but its own store, so a source elsewhere is only noted; "
-          "MLflow wants the run or logged model that holds it to be named. Sources with `..` are refused by both.",
-          example=[MODEL, post("model-versions/create", name="{prefix}m", source="file:///data/model")], statuses=(200, 400)),
     Known("The schema and profile of a dataset input are those of the run", "MLflow keeps the first that the experiment saw under a name and digest."),
     Known("A tag given twice when a run or experiment is created: the last one counts", "MLflow answers with the SQL error.",
           example=[post("runs/create", experiment_id="⟦experiment:0⟧", tags=[{"key": "a", "value": "1"}, {"key": "a", "value": "2"}])], statuses=(200, 400)),

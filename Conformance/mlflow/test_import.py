@@ -83,7 +83,7 @@ def test_artifacts_and_models_are_used_through_keel(keel, store, tmp_path):
     assert mlflow.pyfunc.load_model("models:/doubler@champion").predict([1, 2]) == [2, 4]
     assert mlflow.pyfunc.load_model(f"models:/{made['model']}").predict([5]) == [10]
     assert client.get_model_version_download_uri("doubler", "4").endswith(f"/{made['models']}/artifacts/notes")
-    assert int(client.create_model_version("doubler", "models:/" + made["model"]).version) == 5
+    assert int(client.create_model_version("doubler", "models:/" + made["model"], model_id=made["model"]).version) == 5
 
 
 def test_the_ledger_says_what_came_from_where_by_whom(keel, store):

@@ -138,7 +138,8 @@ DIFFERENCES = {
     ("runs", "run_view_type", "SOME"): (400, "INVALID_PARAMETER_VALUE"),  # MLflow passes over words that it does not know
     ("experiments", "view_type", "SOME"): (400, "INVALID_PARAMETER_VALUE"),
     # Documented: without a digest any state of the dataset counts. MLflow's server finds nothing then.
-    ("logged", "datasets", "iris None"): (200,), ("logged", "datasets", "wine None, iris d1"): (200,),
+    ("logged", "datasets", "iris None"): (200,),
+    ("logged", "datasets", " None"): (400, "INVALID_PARAMETER_VALUE"),  # in other words
 }
 ROUTES = {
     "runs": ("POST", "runs/search", "runs", lambda r: r["info"].get("run_name", "")),
@@ -220,6 +221,8 @@ class Peer:
             body["experiment_ids"] = experiments or [self.a if kind == "runs" else self.b]
         reply = self.call(path, body, method)
         if reply.status_code != 200:
+            if "json" not in reply.headers.get("content-type", ""):
+                return (reply.status_code,)
             error = reply.json()
             return reply.status_code, error["error_code"], normal(error["message"])
         found = [name(item) for item in reply.json().get(items, [])]

@@ -24,7 +24,7 @@ public struct RegistrySearch: Sendable {
 
     private static let modelColumns = ["name": "m.name", "last_updated_timestamp": "m.updated_ms"]
     private static let versionColumns = [
-        "name": "v.name", "version_number": "v.version", "run_id": "v.run_id", "source_path": "v.source",
+        "name": "v.name", "version_number": "v.version", "run_id": "coalesce(v.run_id, '')", "source_path": "v.source",
         "creation_timestamp": "v.created_ms", "last_updated_timestamp": "v.updated_ms",
     ]
 

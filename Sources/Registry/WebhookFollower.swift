@@ -46,7 +46,9 @@ public actor WebhookFollower {
                         busy.insert(id)
                         group.addTask { [self] in await sendAll(to: id) }
                     }
-                } catch { report(.wrapping(error)) }
+                } catch where !Task.isCancelled {
+                    report(.wrapping(error))
+                } catch { break }
             }
             group.cancelAll()
         }

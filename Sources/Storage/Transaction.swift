@@ -7,6 +7,8 @@ public protocol Querying {
     func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow]
     /// Calls `body` for each row without holding them all.
     func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws
+    /// Calls `body` for each row, whose cells are read in place by their position: for answers of thousands of rows.
+    func scan(_ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void) throws
 }
 
 extension Querying {
@@ -21,6 +23,7 @@ public struct Reader: Querying {
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow] { try fetch(db, sql, parameters) }
     public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws { try iterate(db, sql, parameters, body) }
+    public func scan(_ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void) throws { try readInPlace(db, sql, parameters, body) }
 }
 
 /// A transaction under way, valid inside the closure that received it.
@@ -34,6 +37,7 @@ public struct Transaction: Querying {
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow] { try fetch(db, sql, parameters) }
     public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws { try iterate(db, sql, parameters, body) }
+    public func scan(_ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void) throws { try readInPlace(db, sql, parameters, body) }
 
     /// Runs one statement; returns how many rows it changed.
     @discardableResult
@@ -50,20 +54,12 @@ public struct SQLRow {
 
     public subscript(name: String) -> Value {
         guard let value: DatabaseValue = row[name] else { return .null }
-        return SQLRow.value(value)
+        return Value(value)
     }
 
     /// The column at this place of the SELECT list: what reads many rows asks by place.
-    public subscript(place: Int) -> Value { SQLRow.value(row[place]) }
-
-    private static func value(_ value: DatabaseValue) -> Value {
-        switch value.storage {
-        case .null: return .null
-        case .int64(let v): return .int(v)
-        case .double(let v): return .double(v)
-        case .string(let v): return .string(v)
-        case .blob(let v): return .bytes(Array(v))
-        }
+    public subscript(place: Int) -> Value {
+        Value(row[place] as DatabaseValue)
     }
 
     /// The text of a column that is never null; a missing one is empty.
@@ -79,6 +75,30 @@ public struct SQLRow {
     public func time(_ name: String) -> Timestamp { Timestamp(microseconds: int(name)) }
     public func optionalTime(_ name: String) -> Timestamp? { optionalInt(name).map { Timestamp(microseconds: $0) } }
     public func json(_ name: String) throws -> JSON { try JSON.parse(text(name)) }
+}
+
+/// The row a scan stands on, valid until the next one.
+public struct SQLCells {
+    fileprivate let row: GRDB.Row
+
+    public func text(_ column: Int) -> String { row[column] }
+    public func optionalText(_ column: Int) -> String? { row[column] }
+    public func int(_ column: Int) -> Int64 { row[column] }
+    public func optionalInt(_ column: Int) -> Int64? { row[column] }
+    public func double(_ column: Int) -> Double { row[column] }
+    public func value(_ column: Int) -> Value { Value(row[column] as DatabaseValue) }
+}
+
+extension Value {
+    fileprivate init(_ value: DatabaseValue) {
+        switch value.storage {
+        case .null: self = .null
+        case .int64(let v): self = .int(v)
+        case .double(let v): self = .double(v)
+        case .string(let v): self = .string(v)
+        case .blob(let v): self = .bytes(Array(v))
+        }
+    }
 }
 
 func databaseValue(_ value: Value) -> (any DatabaseValueConvertible)? {
@@ -105,4 +125,10 @@ private func iterate(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], 
     let cursor = try GRDB.Row.fetchCursor(statement, arguments: StatementArguments(parameters.map(databaseValue)))
     // The cursor reuses its row: each is copied so that a caller may keep it.
     while let row = try cursor.next() { try body(SQLRow(row: row.copy())) }
+}
+
+private func readInPlace(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void) throws {
+    let statement = try db.cachedStatement(sql: sql)
+    let cursor = try GRDB.Row.fetchCursor(statement, arguments: StatementArguments(parameters.map(databaseValue)))
+    while let row = try cursor.next() { try body(SQLCells(row: row)) }
 }

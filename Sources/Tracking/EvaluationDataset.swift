@@ -73,7 +73,7 @@ public struct EvaluationRecordContent: Sendable, Hashable {
     /// This record with what `new` gives: outputs replace, expectations and tags are added by key.
     func merging(_ new: EvaluationRecordContent) -> EvaluationRecordContent {
         var merged = self
-        if let outputs = new.outputs { merged.outputs = outputs.isNull ? nil : outputs }
+        if let outputs = new.outputs { merged.outputs = outputs.isNull ? Optional<JSON>.none : outputs }
         for item in new.expectations?.members ?? [] { merged.expectations = (merged.expectations ?? .object([])).setting(item) }
         for item in new.tags?.members ?? [] { merged.tags = (merged.tags ?? .object([])).setting(item) }
         return merged

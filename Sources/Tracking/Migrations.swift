@@ -1,3 +1,4 @@
+import Contracts
 import Storage
 
 public enum TrackingTables {
@@ -123,6 +124,9 @@ public enum TrackingTables {
                 "CREATE INDEX tracking_runs_status ON tracking_runs (experiment_id, lifecycle, status, start_ms DESC, id)",
                 "CREATE INDEX tracking_runs_all ON tracking_runs (experiment_id, start_ms DESC, id)",
                 "CREATE INDEX tracking_experiments_created ON tracking_experiments (created_ms DESC, id)",
+                // The first experiment is as old as the home, not as 1970.
+                "UPDATE tracking_experiments SET created_ms = \(Timestamp.systemNow().milliseconds) WHERE created_ms = 0",
+                "UPDATE tracking_experiments SET updated_ms = created_ms WHERE updated_ms = 0",
             ]),
         Migration(
             room: "tracking", version: 4,

@@ -22,7 +22,7 @@ extension RunSearch {
         }
         let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
         let ids = Set(try experimentIDs.map { try ExperimentStore.number(of: $0) }).sorted().map(Value.int)
-        let clauses = try RunSearch.grammar.parse(filter: filter ?? "")
+        let clauses = try RunSearch.grammar.parse(filter: filter ?? "").map(RunSearch.named)
         let orders = try RunSearch.grammar.parse(order: orderBy)
         let (order, joins) = RunSearch.keyset(orders)
         let question = "runs|\(experimentIDs.sorted())|\(view)|\(filter ?? "")|\(orderBy)"
@@ -51,6 +51,12 @@ extension RunSearch {
         return plan([RunSearch.select(order.columns, source, joins, conditions, order, limit: limit)])
     }
 
+    /// A run's name is also its tag, and that one has an index.
+    private static func named(_ clause: SearchClause) -> SearchClause {
+        guard clause.entity == .attribute, clause.key == "run_name" else { return clause }
+        return SearchClause(.tag, "mlflow.runName", clause.comparator, clause.operand)
+    }
+
     /// The runs of the experiments, `r.experiment_id` first.
     private static func among(_ ids: [Value], _ view: ViewType) -> SQLFragment {
         let stages = view.lifecycles.map { Value.string($0.rawValue) }
@@ -71,7 +77,7 @@ extension RunSearch {
     ) -> SQLFragment {
         SQLFragment(
             """
-            SELECT r.*, \(columns.sql) FROM \(source) \(joins.map(\.sql).joined(separator: " "))
+            SELECT \(RunStore.runColumns), \(columns.sql) FROM \(source) \(joins.map(\.sql).joined(separator: " "))
             WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
             """,
             columns.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters + [
@@ -119,11 +125,18 @@ extension RunSearch {
 
     func run(on db: some Querying) throws -> Page<Run> {
         let plan = try plan(on: db)
-        var rows: [SQLRow] = []
-        for statement in plan.statements where rows.count <= plan.limit { rows += try db.rows(statement.sql, statement.parameters) }
-        let page = Array(rows.prefix(plan.limit))
-        let next = rows.count > plan.limit ? page.last.map { plan.order.token(after: $0, query: plan.question) } : nil
-        return Page(items: try RunStore.withData(db, page.map(RunStore.run)), nextToken: next)
+        var (runs, last, token): ([Run], [Value], String?) = ([], [], nil)
+        for statement in plan.statements where token == nil {
+            try db.scan(statement.sql, statement.parameters) { row in
+                if runs.count < plan.limit {
+                    runs.append(RunStore.run(cells: row))
+                    if runs.count == plan.limit { last = plan.order.keys.indices.map { row.value(RunStore.runColumnCount + $0) } }
+                } else if token == nil {
+                    token = KeysetOrder.token(of: last, query: plan.question)
+                }
+            }
+        }
+        return Page(items: try RunStore.withData(db, runs), nextToken: token)
     }
 
     /// How the database would answer this search; tests hold it to the indexes.

@@ -99,8 +99,10 @@ public struct RunSearch: Sendable {
         switch (clause.entity, clause.comparator, clause.operand) {
         case (.metric, let comparator, _) where comparator != .notEqual: return own(clause)
         case (.parameter, .equal, .text(let text)), (.tag, .equal, .text(let text)):
+            // Not `x.value = ?`: SQLite would put that value into substr() too, and then no longer know the index by it.
             return SQLFragment(
-                "x.key = ? AND substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value = ?", [.string(clause.key), .string(text), .string(text)])
+                "x.key = ? AND substr(x.value, 1, 200) = substr(?, 1, 200) AND x.value >= ? AND x.value <= ?",
+                [.string(clause.key), .string(text), .string(text), .string(text)])
         case (.parameter, .like, .text(let pattern)), (.tag, .like, .text(let pattern)):
             let beginning = String(String.UnicodeScalarView(pattern.unicodeScalars.prefix { $0 != "%" && $0 != "_" }.prefix(200)))
             guard !beginning.isEmpty else { return nil }

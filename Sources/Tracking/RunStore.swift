@@ -111,29 +111,69 @@ enum RunStore {
 
     // MARK: Reading
 
-    /// The same runs with everything that was logged to them.
+    /// The same runs with everything that was logged to them: for each table one statement, which seeks the runs of a part in their order.
     static func withData(_ db: some Querying, _ runs: [Run]) throws -> [Run] {
         var out = runs
-        var places: [String: Int] = [:]
-        for (i, run) in out.enumerated() { places[run.id] = i }
-        for start in stride(from: 0, to: out.count, by: 500) {
-            let ids = out[start..<min(start + 500, out.count)].map { Value.string($0.id) }
-            let marks = SQLFragment.marks(ids.count)
-            func each(_ table: String, _ order: String, _ body: (Int, SQLRow) throws -> Void) throws {
-                try db.forEach("SELECT * FROM \(table) WHERE run_id IN (\(marks)) ORDER BY \(order)", ids) { row in
-                    if let place = places[row.text("run_id")] { try body(place, row) }
-                }
+        var start = 0
+        while start < out.count {
+            let count = min(out.count - start, partSizes[partSizes.count - 1])
+            // Few sizes, so that few statements are kept: places without a run match nothing.
+            let size = partSizes.first { $0 >= count } ?? count
+            let ids = (0..<size).map { $0 < count ? Value.string(out[start + $0].id) : .null }
+            let places = (start..<start + size).map { "(\($0 - start), ?)" }.joined(separator: ", ")
+            func each(_ columns: String, _ table: String, _ body: (Int, SQLCells) throws -> Void) throws {
+                try db.scan(
+                    """
+                    WITH part (place, id) AS (VALUES \(places))
+                    SELECT p.place, \(columns) FROM part p CROSS JOIN \(table) x WHERE x.run_id = p.id
+                    """, ids
+                ) { try body(start + Int($0.int(0)), $0) }
             }
-            try each("tracking_latest_metrics", "run_id, key") { out[$0].metrics.append(metric($1)) }
-            try each("tracking_params", "run_id, key") { out[$0].params.append(KeyValue($1.text("key"), $1.text("value"))) }
-            try each("tracking_tags", "run_id, key") { out[$0].tags.append(KeyValue($1.text("key"), $1.text("value"))) }
-            try each("tracking_inputs", "run_id, name, digest") { out[$0].datasets.append(try input($1)) }
-            try each("tracking_run_models", "run_id, step, model_id") { place, row in
-                let link = ModelLink(modelID: row.text("model_id"), step: row.int("step"))
-                if row.text("role") == "input" { out[place].modelInputs.append(link) } else { out[place].modelOutputs.append(link) }
+            try each("x.key, x.value, x.is_nan, x.at_ms, x.step", "tracking_latest_metrics") { place, row in
+                let value = row.int(3) != 0 ? Double.nan : row.double(2)
+                out[place].metrics.append(Metric(row.text(1), value, at: Timestamp(milliseconds: row.int(4)), step: row.int(5)))
             }
+            try each("x.key, x.value", "tracking_params") { out[$0].params.append(KeyValue($1.text(1), $1.text(2))) }
+            try each("x.key, x.value", "tracking_tags") { out[$0].tags.append(KeyValue($1.text(1), $1.text(2))) }
+            try each("x.name, x.digest, x.source_type, x.source, x.schema, x.profile, x.tags", "tracking_inputs") { place, row in
+                out[place].datasets.append(try input(row))
+            }
+            try each("x.role, x.model_id, x.step", "tracking_run_models") { place, row in
+                let link = ModelLink(modelID: row.text(2), step: row.int(3))
+                if row.text(1) == "input" { out[place].modelInputs.append(link) } else { out[place].modelOutputs.append(link) }
+            }
+            for place in start..<start + count { order(&out[place]) }
+            start += count
         }
         return out
+    }
+
+    private static let partSizes = [1, 16, 128, 512]
+
+    /// Everything by its key. The database gives it so already, from its primary keys; only SQL does not promise it.
+    private static func order(_ run: inout Run) {
+        func sort<T>(_ items: inout [T], _ precedes: (T, T) -> Bool) {
+            guard items.count > 1, zip(items, items.dropFirst()).contains(where: { precedes($1, $0) }) else { return }
+            items.sort(by: precedes)
+        }
+        sort(&run.metrics) { $0.key < $1.key }
+        sort(&run.params) { $0.key < $1.key }
+        sort(&run.tags) { $0.key < $1.key }
+        sort(&run.datasets) { ($0.name, $0.digest) < ($1.name, $1.digest) }
+        sort(&run.modelInputs) { ($0.step, $0.modelID) < ($1.step, $1.modelID) }
+        sort(&run.modelOutputs) { ($0.step, $0.modelID) < ($1.step, $1.modelID) }
+    }
+
+    /// The columns that `run(cells:)` reads, first and in this order.
+    static let runColumns = "r.id, r.name, r.experiment_id, r.user_id, r.status, r.start_ms, r.end_ms, r.artifact_uri, r.lifecycle"
+    static let runColumnCount = 9
+
+    static func run(cells row: SQLCells) -> Run {
+        Run(
+            id: row.text(0), name: row.text(1), experimentID: String(row.int(2)), userID: row.text(3),
+            status: RunStatus(rawValue: row.text(4)) ?? .running, startedAt: Timestamp(milliseconds: row.int(5)),
+            endedAt: row.optionalInt(6).map(Timestamp.init(milliseconds:)), artifactURI: row.text(7),
+            lifecycle: Lifecycle(rawValue: row.text(8)) ?? .active)
     }
 
     static func run(_ row: SQLRow) -> Run {
@@ -150,10 +190,9 @@ enum RunStore {
             step: row.int("step"))
     }
 
-    private static func input(_ row: SQLRow) throws -> DatasetInput {
+    private static func input(_ row: SQLCells) throws -> DatasetInput {
         DatasetInput(
-            name: row.text("name"), digest: row.text("digest"), sourceType: row.text("source_type"), source: row.text("source"),
-            schema: row.optionalText("schema"), profile: row.optionalText("profile"),
-            tags: (try row.json("tags").members ?? []).map { KeyValue($0.key, $0.value.string ?? "") })
+            name: row.text(1), digest: row.text(2), sourceType: row.text(3), source: row.text(4), schema: row.optionalText(5),
+            profile: row.optionalText(6), tags: (try JSON.parse(row.text(7)).members ?? []).map { KeyValue($0.key, $0.value.string ?? "") })
     }
 }

@@ -29,7 +29,7 @@ struct EvaluationDatasetTests {
     func merging() throws {
         let old = try content(["inputs": [:], "outputs": "first", "tags": ["a": "1"]])
         #expect(old.merging(try content(["inputs": [:]])).outputs == "first")
-        #expect(old.merging(try content(["inputs": [:], "outputs": nil])).outputs == nil)
+        #expect(old.merging(try content(["inputs": [:], "outputs": .null])).outputs == Optional<JSON>.none)
         #expect(old.merging(try content(["inputs": [:], "tags": ["a": "2", "b": "3"]])).tags == ["a": "2", "b": "3"])
     }
 

@@ -178,17 +178,21 @@ public enum JSON: Sendable, Hashable {
     /// Writes a quoted, escaped string.
     public static func write(string: String, to out: inout [UInt8]) {
         out.append(UInt8(ascii: "\""))
-        for byte in string.utf8 {
-            switch byte {
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                out.append(UInt8(ascii: "\\"))
-                out.append(byte)
-            case 10: out.append(contentsOf: "\\n".utf8)
-            case 13: out.append(contentsOf: "\\r".utf8)
-            case 9: out.append(contentsOf: "\\t".utf8)
-            case 0..<32: out.append(contentsOf: ("\\u00" + hexText([byte])).utf8)
-            default: out.append(byte)
+        var string = string
+        string.withUTF8 { bytes in
+            var start = 0
+            for (i, byte) in bytes.enumerated() where byte < 32 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") {
+                out.append(contentsOf: bytes[start..<i])
+                start = i + 1
+                switch byte {
+                case 10: out.append(contentsOf: "\\n".utf8)
+                case 13: out.append(contentsOf: "\\r".utf8)
+                case 9: out.append(contentsOf: "\\t".utf8)
+                case 0..<32: out.append(contentsOf: ("\\u00" + hexText([byte])).utf8)
+                default: out.append(contentsOf: [UInt8(ascii: "\\"), byte])
+                }
             }
+            out.append(contentsOf: bytes[start...])
         }
         out.append(UInt8(ascii: "\""))
     }

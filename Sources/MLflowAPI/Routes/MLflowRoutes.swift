@@ -71,6 +71,16 @@ struct MLflowRoutes {
         }
     }
 
+    /// A route whose answer is large enough to be written as bytes at once, without a tree between.
+    func postBytes(_ path: RouterPath, _ action: Action, _ handler: @escaping @Sendable (MLflowRequest, Grant) async throws -> [UInt8]) {
+        group.on(path, method: .post) { request, context in
+            do {
+                let grant = try await context.authorize(action)
+                return MLflowRoutes.respond(.ok, try await handler(MLflowRoutes.fields(of: request, context, .post), grant))
+            } catch { return MLflowRoutes.failure(error) }
+        }
+    }
+
     /// A POST whose handler reads the body from its bytes: what clients send most.
     func post(bytes path: RouterPath, _ action: Action, _ handler: @escaping @Sendable (ByteBuffer, Grant) async throws -> JSON) {
         group.on(path, method: .post) { request, context in
@@ -83,22 +93,22 @@ struct MLflowRoutes {
 
     /// The answer of `body` as JSON, or its error in MLflow's shape.
     static func answering(_ body: () async throws -> JSON) async -> Response {
-        do { return respond(.ok, try await body()) } catch { return failure(error) }
+        do { return respond(.ok, try await body().bytes) } catch { return failure(error) }
     }
 
     static func failure(_ error: any Error, status: HTTPResponse.Status? = nil) -> Response {
         let error = KeelError.wrapping(error)
-        return respond(status ?? error.code.status, ErrorWire.body(error))
+        return respond(status ?? error.code.status, ErrorWire.body(error).bytes)
     }
 
     static func failure(_ status: HTTPResponse.Status, _ code: String, _ message: String) -> Response {
-        respond(status, ["error_code": .string(code), "message": .string(message)])
+        respond(status, (["error_code": .string(code), "message": .string(message)] as JSON).bytes)
     }
 
-    private static func respond(_ status: HTTPResponse.Status, _ json: JSON) -> Response {
+    private static func respond(_ status: HTTPResponse.Status, _ json: [UInt8]) -> Response {
         var headers: HTTPFields = [.contentType: "application/json"]
         if status == .serviceUnavailable { headers[.retryAfter] = "1" }
-        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: json.bytes)))
+        return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: json)))
     }
 
     /// The body's fields, or the query's for GET (and for DELETE without a body), with the path's parameters added.

@@ -8,13 +8,13 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     addRunLifeRoutes(routes, tracking)
     addLoggingRoutes(routes, tracking)
     addMetricRoutes(routes, tracking)
-    routes.post("runs/search", .trackingRead) { request, grant in
+    routes.postBytes("runs/search", .trackingRead) { request, grant in
         let page = try await tracking.searchRuns(
             RunSearch(
                 experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter"),
                 view: request.word("run_view_type", ViewType.self) ?? .activeOnly, orderBy: request.texts("order_by"),
                 pageSize: request.optionalCount("max_results", atMost: 50_000), pageToken: request.optionalText("page_token")), grant)
-        return object([("runs", list(page.items.map { TrackingWire.run($0) })), ("next_page_token", page.nextToken.map(JSON.string))])
+        return RunWriter.page(page.items, nextToken: page.nextToken)
     }
     routes.get("artifacts/list", .trackingRead) { request, grant in
         let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: ArtifactWire.path(request.optionalText("path") ?? ""), grant)

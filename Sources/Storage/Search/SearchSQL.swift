@@ -88,8 +88,13 @@ public struct KeysetOrder: Sendable {
 
     /// The opaque token of the page after `row`. `query` describes what was asked: a token is good only for the same question.
     public func token(after row: SQLRow, query: String) -> String {
-        let values = keys.indices.map { i -> JSON in
-            switch row["k\(i)"] {
+        KeysetOrder.token(of: keys.indices.map { row["k\($0)"] }, query: query)
+    }
+
+    /// The token of the page after the row with these key values.
+    public static func token(of last: [Value], query: String) -> String {
+        let values = last.map { value -> JSON in
+            switch value {
             case .int(let v): .int(v)
             case .double(let v): .double(v)
             case let value: .string(value.text ?? "")
@@ -101,23 +106,30 @@ public struct KeysetOrder: Sendable {
     /// The key values of a token.
     /// - Throws: `invalidArgument` when it is no token, or one of another question.
     public func values(of token: String, query: String) throws(KeelError) -> [Value] {
-        let wrong = KeelError.invalid(
-            "Invalid page token", hint: "use the next_page_token of the answer before, with the same filter and order")
+        let values = try KeysetOrder.values(of: token, query: query)
+        guard values.count == keys.count else { throw KeysetOrder.wrongToken }
+        return values
+    }
+
+    /// The same, for who knows only then how many keys there must be.
+    public static func values(of token: String, query: String) throws(KeelError) -> [Value] {
         guard token.utf8.count <= 65_536, let bytes = bytes(hex: token), let json = try? JSON.parse(bytes), let items = json.array,
-            items.count == keys.count + 1,
-            items[0].string == Digest(of: query).short
-        else { throw wrong }
+            items.first?.string == Digest(of: query).short
+        else { throw wrongToken }
         var values: [Value] = []
         for item in items.dropFirst() {
             switch item {
             case .int, .double, .string: values.append(item.value)
-            default: throw wrong
+            default: throw wrongToken
             }
         }
         return values
     }
 
-    private func bytes(hex: String) -> [UInt8]? {
+    public static let wrongToken = KeelError.invalid(
+        "Invalid page token", hint: "use the next_page_token of the answer before, with the same filter and order")
+
+    private static func bytes(hex: String) -> [UInt8]? {
         let digits = Array(hex.utf8)
         guard digits.count % 2 == 0 else { return nil }
         func nibble(_ c: UInt8) -> UInt8? {

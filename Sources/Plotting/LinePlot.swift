@@ -69,7 +69,7 @@ public struct LinePlot: Sendable {
     }
 
     /// The stretches between points that are no numbers.
-    static func unbroken(_ points: [Point]) -> [[Point]] {
+    package static func unbroken(_ points: [Point]) -> [[Point]] {
         points.split { !$0.y.isFinite || abs($0.y) > 1e300 }.map(Array.init)
     }
 }

@@ -71,7 +71,7 @@ public struct EvaluationRecordContent: Sendable, Hashable {
     var user: String? { tags?["mlflow.user"]?.string }
 
     /// This record with what `new` gives: outputs replace, expectations and tags are added by key.
-    func merging(_ new: EvaluationRecordContent) -> EvaluationRecordContent {
+    package func merging(_ new: EvaluationRecordContent) -> EvaluationRecordContent {
         var merged = self
         if let outputs = new.outputs { merged.outputs = outputs.isNull ? Optional<JSON>.none : outputs }
         for item in new.expectations?.members ?? [] { merged.expectations = (merged.expectations ?? .object([])).setting(item) }

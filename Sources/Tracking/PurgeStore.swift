@@ -2,7 +2,7 @@ import Contracts
 import Storage
 
 /// SQL of removing for good.
-enum PurgeStore {
+package enum PurgeStore {
     /// A path of artifacts, and who needs it.
     struct Need {
         let path: ArtifactPath
@@ -10,11 +10,11 @@ enum PurgeStore {
     }
 
     /// Everything that was logged to a run, is of a logged model, or of an experiment. A test compares them with the tables' foreign keys.
-    static let runTables = [
+    package static let runTables = [
         "tracking_params", "tracking_tags", "tracking_latest_metrics", "tracking_inputs", "tracking_run_models",
     ]
-    static let modelTables = ["tracking_logged_model_items", "tracking_logged_model_metrics"]
-    static let experimentTables = ["tracking_experiment_tags", "tracking_evaluation_dataset_experiments"]
+    package static let modelTables = ["tracking_logged_model_items", "tracking_logged_model_metrics"]
+    package static let experimentTables = ["tracking_experiment_tags", "tracking_evaluation_dataset_experiments"]
 
     // MARK: What goes
 

@@ -7,6 +7,8 @@ public struct Artifact: Sendable, Hashable {
     public let path: String
     public let bytes: Int64
     public let isFolder: Bool
+
+    package init(path: String, bytes: Int64, isFolder: Bool) { (self.path, self.bytes, self.isFolder) = (path, bytes, isFolder) }
 }
 
 /// An artifact's content, ready to be read.

@@ -1,7 +1,7 @@
 import Contracts
 import Testing
 
-@testable import MLflowAPI
+import MLflowAPI
 
 @Suite("Artifacts over MLflow's protocol")
 struct ArtifactWireTests {

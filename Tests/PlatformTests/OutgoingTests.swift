@@ -1,7 +1,7 @@
 import Contracts
 import Testing
 
-@testable import Platform
+import Platform
 
 @Suite("Addresses that may be called")
 struct OutgoingTests {

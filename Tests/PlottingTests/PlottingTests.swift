@@ -5,7 +5,7 @@ import Testing
     import FoundationXML
 #endif
 
-@testable import Plotting
+import Plotting
 
 @Suite("Plots")
 struct PlottingTests {

@@ -3,7 +3,7 @@ import Foundation
 import Storage
 import Testing
 
-@testable import Tracking
+import Tracking
 
 private func stream(_ parts: [UInt8]...) -> AsyncThrowingStream<[UInt8], any Error> {
     AsyncThrowingStream { source in

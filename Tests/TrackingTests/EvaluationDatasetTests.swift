@@ -3,7 +3,7 @@ import Contracts
 import Storage
 import Testing
 
-@testable import Tracking
+import Tracking
 
 @Suite("Evaluation datasets")
 struct EvaluationDatasetTests {

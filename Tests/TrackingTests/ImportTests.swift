@@ -2,7 +2,7 @@ import Contracts
 import Foundation
 import Testing
 
-@testable import Tracking
+import Tracking
 
 @Suite("Imports of runs")
 struct ImportRunTests {

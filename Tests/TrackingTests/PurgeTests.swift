@@ -3,7 +3,7 @@ import Foundation
 import Storage
 import Testing
 
-@testable import Tracking
+import Tracking
 
 /// Somebody who needs artifacts.
 private struct Needs: ArtifactUsage {

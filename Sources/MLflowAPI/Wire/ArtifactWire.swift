@@ -2,10 +2,10 @@ import Contracts
 import Foundation
 
 /// Artifacts as MLflow's server presents them: paths, file names, content types, ranges.
-enum ArtifactWire {
+package enum ArtifactWire {
     /// A path as a client wrote it, with every layer of percent escapes resolved, as MLflow resolves them: what is judged is what is used.
     /// - Throws: `invalidArgument` for an absolute path, one with `..` or `#`, and one whose escapes never end.
-    static func path(_ text: String) throws(KeelError) -> String {
+    package static func path(_ text: String) throws(KeelError) -> String {
         var path = text
         for _ in 0..<10 {
             let decoded = Query.decode(path)
@@ -39,7 +39,7 @@ enum ArtifactWire {
     // MARK: Headers
 
     /// `attachment` with the name, after RFC 6266, with an ASCII name for clients that know no other.
-    static func disposition(_ name: String) -> String {
+    package static func disposition(_ name: String) -> String {
         guard !name.utf8.allSatisfy({ $0 < 128 }) else { return "attachment; filename=\(quoted(name))" }
         let plain = String(decoding: name.decomposedStringWithCompatibilityMapping.utf8.filter { $0 < 128 }, as: UTF8.self)
         return "attachment; filename=\(quoted(plain.isEmpty ? "download" : plain)); filename*=UTF-8''\(percent(name))"
@@ -59,7 +59,7 @@ enum ArtifactWire {
     }
 
     /// The type that MLflow guesses from a file's name.
-    static func contentType(_ name: String) -> String {
+    package static func contentType(_ name: String) -> String {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
         // A name that only begins with a point has no extension.
         let hasExtension = parts.count > 1 && !(parts.count == 2 && parts[0].isEmpty)
@@ -97,14 +97,14 @@ enum ArtifactWire {
 
     // MARK: Ranges
 
-    enum Extent: Equatable {
+    package enum Extent: Equatable {
         case whole
         case part(Range<Int64>)
         case unsatisfiable
     }
 
     /// What a `Range` header asks of content with a length, after RFC 9110. One range is served; several, or what is no range of bytes, as the whole.
-    static func extent(_ header: String?, of bytes: Int64) -> Extent {
+    package static func extent(_ header: String?, of bytes: Int64) -> Extent {
         guard let header, header.hasPrefix("bytes=") else { return .whole }
         let sides = header.dropFirst("bytes=".count).split(separator: "-", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
         guard sides.count == 2, sides.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } }), !sides.allSatisfy(\.isEmpty) else { return .whole }

@@ -3,14 +3,14 @@ import Registry
 import Yams
 
 /// Reads an `MLmodel` file: YAML, with the signature's columns as JSON texts in it.
-enum ModelFile {
+package enum ModelFile {
     /// Flavours, signature and the rest are some kilobytes; wide signatures some hundred.
     static let bytesMax = 2 << 20
     /// More `*` than an honest file has: each alias may stand for others, which may stand for others.
     private static let aliasesMax = 16
 
     /// - Returns: what could be understood; `problem` says what could not.
-    static func parse(_ bytes: [UInt8]) -> ModelFacts {
+    package static func parse(_ bytes: [UInt8]) -> ModelFacts {
         var facts = ModelFacts()
         do {
             guard bytes.count <= bytesMax else { throw KeelError.invalid("it is larger than \(bytesMax) bytes") }

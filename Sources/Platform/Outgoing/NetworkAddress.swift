@@ -2,13 +2,13 @@ import Contracts
 import Foundation
 
 /// An IP address, and whether it may be reached on somebody's behalf.
-struct NetworkAddress: Hashable, CustomStringConvertible {
+package struct NetworkAddress: Hashable, CustomStringConvertible {
     /// 4 or 16 bytes.
     let bytes: [UInt8]
-    let description: String
+    package let description: String
 
     /// A literal in its canonical notation only: `127.1`, `0177.0.0.1` and `2130706433` are none.
-    init?(literal text: String) {
+    package init?(literal text: String) {
         var (v4, v6) = (in_addr(), in6_addr())
         if inet_pton(AF_INET, text, &v4) == 1 {
             self.init(bytes: withUnsafeBytes(of: &v4) { Array($0) })
@@ -60,7 +60,7 @@ struct NetworkAddress: Hashable, CustomStringConvertible {
 
     /// Whether it is of the public internet: not this machine, not its networks, not a range with a special meaning (RFC 6890 and its registries).
     /// An IPv6 address that carries an IPv4 address is judged by that one.
-    var isPublic: Bool {
+    package var isPublic: Bool {
         if bytes.count == 4 { return NetworkAddress.isPublic(v4: bytes) }
         if let inner = embedded { return NetworkAddress.isPublic(v4: inner) }
         // Only 2000::/3 is given out; of that, protocol assignments (with Teredo and ORCHID), documentation and segment routing are not.

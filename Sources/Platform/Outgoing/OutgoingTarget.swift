@@ -2,12 +2,12 @@ import Contracts
 import Foundation
 
 /// A URL that somebody gave and the server is to call: taken apart once, so that what is checked is what is called.
-struct OutgoingTarget {
+package struct OutgoingTarget {
     let url: String
-    let host: String
+    package let host: String
 
     /// - Throws: `invalidArgument` in MLflow's words.
-    init(_ url: String, schemes: [String]) throws(KeelError) {
+    package init(_ url: String, schemes: [String]) throws(KeelError) {
         guard !url.allSatisfy(\.isWhitespace) else { throw .invalid("Webhook URL cannot be empty or just whitespace: '\(url.prefix(100))'") }
         guard url.utf8.count <= 2048, url.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "\\") }), let parts = URL(string: url) else {
             throw .invalid("Invalid webhook URL '\(url.prefix(200))': it has at most 2048 characters, all of ASCII, without spaces and backslashes")
@@ -37,7 +37,7 @@ struct OutgoingTarget {
     /// The address to connect to.
     /// - Parameter allowsInternal: whether addresses that are not public will do.
     /// - Throws: `invalidArgument` when the host has no address, or any that is not public.
-    func address(allowsInternal: Bool) async throws -> NetworkAddress {
+    package func address(allowsInternal: Bool) async throws -> NetworkAddress {
         let host = host
         let addresses = try await Blocking.run { try NetworkAddress.resolve(host) }
         if !allowsInternal, let inner = addresses.first(where: { !$0.isPublic }) {

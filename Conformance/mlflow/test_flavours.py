@@ -125,7 +125,7 @@ def test_logged_models_are_found(client, experiment):
         return [m.name for m in mlflow.search_logged_models([experiment.experiment_id], text, output_format="list")]
 
     assert sorted(names("tags.team = 'ops'")) == ["m1", "m2"] and names("params.depth = '2'") == ["m2"] and names("metrics.auc > 0.15") == ["m2"]
-    frame = mlflow.search_logged_models([experiment.experiment_id])
+    frame = mlflow.search_logged_models([experiment.experiment_id], "tags.team = 'ops'")
     assert len(frame) == 2 and "metrics" in frame.columns
     client.set_logged_model_tags(info.model_id, {"checked": "yes"})
     client.delete_logged_model_tag(info.model_id, "team")

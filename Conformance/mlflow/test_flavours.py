@@ -132,7 +132,7 @@ def test_logged_models_are_found(client, experiment):
     tags = client.get_logged_model(info.model_id).tags
     assert tags["checked"] == "yes" and "team" not in tags
     client.delete_logged_model(info.model_id)
-    assert names("name LIKE 'm%'") == ["m1"]
+    assert names("name LIKE 'm_'") == ["m1"]
 
 
 def test_an_active_model_takes_what_is_logged(experiment):

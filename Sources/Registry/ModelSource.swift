@@ -83,11 +83,11 @@ enum SourceRules {
 
     /// Refuses paths of the server's own disk, and paths that climb, however often they are escaped.
     static func checkPath(_ source: String, needing owner: String) throws(KeelError) {
-        var plain = source
-        // Each round takes escapes away, so there are no more rounds than characters.
-        while let next = plain.removingEscapes, next != plain { plain = next }
+        // What is escaped deeper than anyone writes is refused like a path that climbs.
+        let resolved = unescaped(source)
+        let plain = resolved ?? source
         let climbs =
-            plain.utf8.contains(0) || plain.split(separator: "/", omittingEmptySubsequences: false).contains("..")
+            resolved == nil || plain.utf8.contains(0) || plain.split(separator: "/", omittingEmptySubsequences: false).contains("..")
             || plain.split(separator: "/").contains(".")
         guard !isLocal(plain), !isLocal(source) else {
             throw .invalid(
@@ -121,28 +121,17 @@ enum SourceRules {
     }
 
     private static func parts(_ uri: String) -> [String] {
-        var plain = uri
-        while let next = plain.removingEscapes, next != plain { plain = next }
-        return plain.split(separator: "/").map(String.init)
+        (unescaped(uri) ?? uri).split(separator: "/").map(String.init)
     }
-}
 
-extension String {
-    /// With percent escapes resolved once; nil when they are no UTF-8.
-    fileprivate var removingEscapes: String? {
-        guard utf8.contains(UInt8(ascii: "%")) else { return self }
-        let bytes = Array(utf8)
-        func nibble(_ i: Int) -> UInt8? { i < bytes.count ? Character(UnicodeScalar(bytes[i])).hexDigitValue.map(UInt8.init) : nil }
-        var (out, i): ([UInt8], Int) = ([], 0)
-        while i < bytes.count {
-            if bytes[i] == UInt8(ascii: "%"), let high = nibble(i + 1), let low = nibble(i + 2) {
-                out.append(high << 4 | low)
-                i += 3
-            } else {
-                out.append(bytes[i])
-                i += 1
-            }
+    /// The text with its percent escapes resolved, and those that come out of them; nil when that takes more than a few rounds.
+    private static func unescaped(_ text: String) -> String? {
+        var text = text
+        for _ in 0..<8 {
+            let next = percentDecoded(text)
+            if next == text { return text }
+            text = next
         }
-        return String(validating: out, as: UTF8.self)
+        return nil
     }
 }

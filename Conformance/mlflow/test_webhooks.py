@@ -2,9 +2,7 @@
 import base64
 import hashlib
 import hmac
-import http.server
 import json
-import threading
 import time
 
 import pytest
@@ -12,48 +10,10 @@ import requests
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from receiver import LAPTOP, Receiver, deliveries, wait_for_state
 from servers import Keel
 
 SECRET = "correct horse battery staple"
-LAPTOP = {"KEEL_WEBHOOKS_SCHEMES": "http,https", "KEEL_WEBHOOKS_INTERNAL": "true"}
-
-
-class Receiver:
-    """Keeps what it is sent; answers with the statuses it was given, then with 200."""
-
-    def __init__(self, statuses=()):
-        self.seen, self.statuses, self.headers = [], list(statuses), {}
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                outer.seen.append((dict(self.headers), body, self.path))
-                self.send_response(outer.statuses.pop(0) if outer.statuses else 200)
-                for name, value in outer.headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(b"thanks")
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def wait(self, count):
-        for _ in range(600):
-            if len(self.seen) >= count:
-                return [json.loads(body) for _, body, _ in self.seen]
-            time.sleep(0.05)
-        raise AssertionError(f"{len(self.seen)} of {count} deliveries came: {self.seen}")
-
-    def close(self):
-        self.server.shutdown()
-        self.server.server_close()
-
-
 @pytest.fixture
 def receiver():
     made = Receiver()
@@ -74,19 +34,6 @@ def client(laptop):
     yield client
     for webhook in client.list_webhooks():
         client.delete_webhook(webhook.webhook_id)
-
-
-def deliveries(server, webhook):
-    return requests.get(f"{server.url}/api/v1/webhooks/{webhook.webhook_id}/deliveries").json()["deliveries"]
-
-
-def wait_for_state(server, webhook, state):
-    for _ in range(600):
-        found = deliveries(server, webhook)
-        if found and all(d["state"] == state for d in found):
-            return found
-        time.sleep(0.05)
-    raise AssertionError(found)
 
 
 def signature(headers, body, secret=SECRET):

@@ -22,6 +22,8 @@ public struct KeelConfiguration: Sendable {
     public var webhookSchemes: [String]
     /// Whether webhooks may reach loopback and private addresses: for tests and laptops.
     public var webhooksInternal: Bool
+    /// A PEM file of authorities whose certificates are trusted besides the system's, in all calls that the server makes.
+    public var outgoingAuthorities: String?
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
@@ -29,6 +31,7 @@ public struct KeelConfiguration: Sendable {
         ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)), ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
+        ("outgoing.authorities", .string("")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -54,7 +57,8 @@ public struct KeelConfiguration: Sendable {
             bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20), artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
-            webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false), logLevel: level)
+            webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
+            outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 }, logLevel: level)
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

@@ -66,7 +66,10 @@ public final class Platform: Sendable {
             database: database, loggedModels: TrackedModels(tracking: tracking), runs: TrackedRuns(tracking: tracking),
             files: TrackedModelFiles(tracking: tracking))
         webhooks = WebhookService(
-            database: database, sender: WebhookHTTP(schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal),
+            database: database,
+            sender: WebhookHTTP(
+                schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
+                http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
             secrets: try Platform.secretBox(home: home))
         let runtime = ServingRuntime(log: PredictionLog(database: database))
         let deployments = DeploymentService(

@@ -1,7 +1,7 @@
 import Contracts
-import Testing
-
+import Dispatch
 import Platform
+import Testing
 
 @Suite("Addresses that may be called")
 struct OutgoingTests {
@@ -30,57 +30,30 @@ struct OutgoingTests {
         #expect(NetworkAddress(literal: text) == nil)
     }
 
-    @Test("a host is resolved by the system, and refused when any of its addresses is internal")
+    @Test("the system's names")
     func resolved() async throws {
-        let target = try OutgoingTarget("https://localhost:8443/x", schemes: ["https"])
-        #expect(target.host == "localhost")
-        await #expect(throws: KeelError.self) { _ = try await target.address(allowsInternal: false) }
-        let address = try await target.address(allowsInternal: true)
-        #expect(!address.isPublic)
-    }
-}
-
-@Suite("MLmodel files")
-struct ModelFileTests {
-    @Test("flavours, signature and the rest")
-    func parsed() throws {
-        let facts = ModelFile.parse(
-            Array(
-                """
-                flavors:
-                  python_function:
-                    loader_module: mlflow.sklearn
-                  sklearn:
-                    sklearn_version: 1.5
-                mlflow_version: 3.17.2
-                model_size_bytes: 1234
-                model_uuid: abc
-                run_id: r1
-                model_id: m-1
-                saved_input_example_info:
-                  artifact_path: input_example.json
-                  type: dataframe
-                signature:
-                  inputs: '[{"type": "double", "name": "x", "required": true}, {"type": "long", "name": "n", "required": false}]'
-                  outputs: '[{"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 2]}}]'
-                  params: null
-                """.utf8))
-        #expect(facts.problem == nil && facts.flavors == ["python_function", "sklearn"] && facts.bytes == 1234 && facts.uuid == "abc")
-        #expect(facts.inputExample == "input_example.json" && facts.runID == "r1" && facts.modelID == "m-1")
-        let signature = try #require(facts.signature)
-        #expect(signature.inputs == [.init("x", .float64, nullable: false), .init("n", .int64)])
-        #expect(signature.outputs == [.init("output", .tensor(.float32, shape: [-1, 2]))])
-        #expect(try type(of: facts).init(json: facts.json) == facts)
+        #expect(try OutgoingTarget("https://localhost:8443/x", schemes: ["https"]).host == "localhost")
+        let addresses = try await SystemResolver().addresses(of: "localhost")
+        #expect(!addresses.isEmpty && addresses.allSatisfy { !$0.isPublic })
+        #expect(try await SystemResolver().addresses(of: "8.8.8.8").map(\.description) == ["8.8.8.8"])
+        let error = await #expect(throws: KeelError.self) { _ = try await SystemResolver().addresses(of: "no-such-host.invalid") }
+        #expect(error?.code == .unavailable)
     }
 
-    @Test("a column type that the contract has no word for is kept as written, and there is no signature")
-    func unknown() {
-        let facts = ModelFile.parse(Array(#"signature: {inputs: '[{"type": "object", "name": "o", "properties": {}}]', outputs: null}"#.utf8))
-        #expect(facts.inputs.map(\.type) == [nil] && facts.inputs[0].written.contains("properties") && facts.signature == nil)
-    }
-
-    @Test("hostile files are a problem that is told", arguments: ["a: [", "- ", "\u{0}", "*a "].map { String(repeating: $0, count: 50_000) } + ["x", ""])
-    func hostile(text: String) {
-        #expect(ModelFile.parse(Array(text.utf8)).problem != nil)
+    @Test("a look-up that does not end is given up, and many of them take no more threads than allowed")
+    func endless() async throws {
+        let end = DispatchSemaphore(value: 0)
+        let resolver = SystemResolver(limit: .milliseconds(50)) { _ in
+            end.wait()
+            return []
+        }
+        var messages: [String] = []
+        for i in 0..<17 {
+            let error = await #expect(throws: KeelError.self) { _ = try await resolver.addresses(of: "host\(i).example") }
+            #expect(error?.code == .unavailable)
+            messages.append(error?.message ?? "")
+        }
+        #expect(messages.prefix(16).allSatisfy { $0.contains("no answer in time") } && messages[16].contains("under way"))
+        for _ in 0..<16 { end.signal() }
     }
 }

@@ -27,13 +27,14 @@ package struct NetworkAddress: Hashable, CustomStringConvertible {
     }
 
     /// Every address of a host, as the system resolves it; it blocks.
-    static func resolve(_ host: String) throws(KeelError) -> [NetworkAddress] {
+    /// - Throws: `unavailable`: also a name that does not exist may be one that cannot be asked for now.
+    @Sendable package static func resolve(_ host: String) throws(KeelError) -> [NetworkAddress] {
         var hints = addrinfo()
         hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
         var list: UnsafeMutablePointer<addrinfo>?
         let result = getaddrinfo(host, nil, &hints, &list)
         guard result == 0 else {
-            throw .invalid("Cannot resolve Webhook URL hostname '\(host.prefix(255))': \(String(cString: gai_strerror(result)))")
+            throw KeelError(.unavailable, "cannot resolve '\(host.prefix(255))': \(String(cString: gai_strerror(result)))")
         }
         defer { freeaddrinfo(list) }
         var out: [NetworkAddress] = []

@@ -3,8 +3,17 @@ import Foundation
 
 /// A URL that somebody gave and the server is to call: taken apart once, so that what is checked is what is called.
 package struct OutgoingTarget {
-    let url: String
     package let host: String
+    let port: Int
+    let isEncrypted: Bool
+    /// The path and query, as they were given.
+    let requestTarget: String
+
+    /// What the `Host` header says.
+    var authority: String {
+        let name = host.contains(":") ? "[\(host)]" : host
+        return port == (isEncrypted ? 443 : 80) ? name : "\(name):\(port)"
+    }
 
     /// - Throws: `invalidArgument` in MLflow's words.
     package init(_ url: String, schemes: [String]) throws(KeelError) {
@@ -31,20 +40,12 @@ package struct OutgoingTarget {
         guard !looksNumeric || NetworkAddress(literal: host) != nil else {
             throw .invalid("Webhook URL host '\(host.prefix(100))' is not a canonical IP address literal.")
         }
-        (self.url, self.host) = (url, host)
-    }
-
-    /// The address to connect to.
-    /// - Parameter allowsInternal: whether addresses that are not public will do.
-    /// - Throws: `invalidArgument` when the host has no address, or any that is not public.
-    package func address(allowsInternal: Bool) async throws -> NetworkAddress {
-        let host = host
-        let addresses = try await Blocking.run { try NetworkAddress.resolve(host) }
-        if !allowsInternal, let inner = addresses.first(where: { !$0.isPublic }) {
-            throw KeelError.invalid(
-                "Webhook URL must not resolve to a non-public IP address. '\(host)' resolves to \(inner).", hint: "the setting webhooks.internal allows it, for tests and laptops")
-        }
-        guard let first = addresses.first else { throw KeelError.invalid("Cannot resolve Webhook URL hostname '\(host)'") }
-        return first
+        isEncrypted = scheme == "https"
+        guard (1...65535).contains(parts.port ?? 443) else { throw .invalid("Invalid webhook URL '\(url.prefix(200))': it has no valid port") }
+        port = parts.port ?? (isEncrypted ? 443 : 80)
+        let written = URLComponents(url: parts, resolvingAgainstBaseURL: false)
+        let path = written?.percentEncodedPath ?? ""
+        requestTarget = (path.isEmpty ? "/" : path) + (written?.percentEncodedQuery.map { "?" + $0 } ?? "")
+        self.host = host
     }
 }

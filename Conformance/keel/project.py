@@ -61,6 +61,14 @@ spec:
   rollout: { shadow: { requests: 20 }, canary: { shares: [50%, 100%], every: { requests: 20 } }, rollbackWhen: ["errors > 5%"] }
 """
 
+CARD = """
+---
+apiVersion: keel/v1
+kind: ModelCard
+metadata: { name: card }
+spec: { model: buying, license: mit, limitations: few clicks, slices: [user, country] }
+"""
+
 
 def rows(count, start=0, seed=1):
     """Rows as the dataset's contract wants them; cheap things are bought."""

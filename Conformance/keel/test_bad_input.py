@@ -85,11 +85,16 @@ def test_a_zip_bomb_is_refused(keel, tmp_path):
     (("metadata: { name: user }", "metadata: { name: ../../user }"), "name", "metadata.name"),
     (("shares: [50%, 100%]", "shares: [150%]"), "%", "rollout"),
     (('"errors > 5%"', '"erors > 5%"'), "errors", "rollbackWhen"),
+    (("limitations: few", "limitation: few"), "limitations", "spec.limitation"),
+    (("license: mit", "license: MIT License"), "apache-2.0", "spec.license"),
+    (("{ name: card }", "{ name: card, environment: production }"), "environment", "metadata.environment"),
+    (("spec: { model: buying, license", "spec: { model: 'a/b', license"), "a/b", "spec.model"),
 ])
 def test_mistakes_in_yaml_are_named_and_nothing_is_applied(keel, tmp_path, change, word, place):
     before = keel.json("get", "pipelines")
-    assert change[0] in project.RESOURCES
-    done = project.apply(keel, tmp_path, project.RESOURCES.replace(*change), check=False)
+    text = project.RESOURCES + project.CARD
+    assert change[0] in text
+    done = project.apply(keel, tmp_path, text.replace(*change), check=False)
     assert done.returncode == 1, done.stdout
     assert word in done.stderr and place in done.stderr, done.stderr
     assert keel.json("get", "pipelines") == before

@@ -4,16 +4,22 @@ import FeatureStore
 import Governance
 import Monitoring
 import Pipelines
+import Registry
 import Serving
 
 /// Every resource of the server, decoded; making one checks all that can be checked before anything changes.
-struct Declarations {
+public struct Declarations {
     var datasets: [DatasetSpec] = []
     var catalog = FeatureCatalog()
     var pipelines: [PipelineSpec] = []
     var endpoints: [EndpointSpec] = []
     var monitors: [MonitorSpec] = []
     var triggers: [TriggerSpec] = []
+    var modelCards: [ModelCardSpec] = []
+
+    public static let kinds = [
+        "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
+    ]
 
     /// - Throws: an error whose path begins with the resource.
     init(_ resources: [Resource]) throws(KeelError) {
@@ -29,8 +35,9 @@ struct Declarations {
                 case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
                 case "Monitor": monitors.append(try MonitorSpec(resource: resource))
                 case "Trigger": triggers.append(try TriggerSpec(resource: resource))
+                case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
                 default:
-                    let kinds = ["Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger"]
+                    let kinds = Declarations.kinds
                     throw .invalid("'\(resource.kind)' is not a kind", hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" } ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
                 }
             } catch { throw error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id) }
@@ -50,6 +57,11 @@ struct Declarations {
         }
         for monitor in monitors { try known(monitor.endpoint, endpoints.map(\.name), "endpoint", "Monitor/\(monitor.name).spec.endpoint") }
         for trigger in triggers { try known(trigger.run, pipelines.map(\.name), "pipeline", "Trigger/\(trigger.name).spec.run") }
+        for (i, card) in modelCards.enumerated() {
+            guard let other = modelCards[..<i].first(where: { $0.model == card.model }) else { continue }
+            throw .invalid(
+                "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)", path: "ModelCard/\(card.name).spec.model")
+        }
     }
 }
 

@@ -51,7 +51,8 @@ public struct EndpointSpec: Sendable, Hashable {
     }
 
     /// `Endpoint/name`, as the ledger names it.
-    public var subject: String { "Endpoint/\(name)" }
+    public var subject: String { EndpointSpec.subject(of: name) }
+    static func subject(of name: String) -> String { "Endpoint/\(name)" }
 }
 
 /// What the prediction log does, and when it cannot keep up.

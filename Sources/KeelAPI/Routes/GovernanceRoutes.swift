@@ -75,7 +75,7 @@ func addGovernanceRoutes(to router: some RouterMethods<KeelContext>, _ platform:
 
 func kind(_ context: KeelContext) throws -> String {
     let word = try context.parameters.require("kind")
-    return try KindName.kind(word)
+    return try KindName.kind(word, of: Declarations.kinds)
 }
 
 private func resource(_ context: KeelContext) throws -> (kind: String, name: String) { (try kind(context), try context.name()) }

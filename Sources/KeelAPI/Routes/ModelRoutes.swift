@@ -54,11 +54,13 @@ private func addHistoryRoutes(to router: some RouterMethods<KeelContext>, _ plat
     router.get("/models/:name/versions/:version/card") { _, context -> Response in
         let name = try context.modelName()
         let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
-        let (tracked, piped) = (try await context.authorize(.trackingRead), try await context.authorize(.pipelinesRead))
+        let grants = CardGrants(
+            registry: grant, tracking: try await context.authorize(.trackingRead), pipelines: try await context.authorize(.pipelinesRead),
+            releases: try await context.authorize(.releasesRead), resources: try await context.authorize(.resourcesRead))
         guard let number = Int(try context.parameters.require("version")) else {
             throw KeelError.invalid("a version is named by its number", path: "version")
         }
-        let card = try await platform.card(model: name, version: number, registry: grant, tracking: tracked, pipelines: piped)
+        let card = try await platform.card(model: name, version: number, grants)
         return Response(
             status: .ok, headers: [.contentType: "text/markdown; charset=utf-8"], body: ResponseBody(byteBuffer: ByteBuffer(string: card.markdown)))
     }

@@ -19,11 +19,9 @@ public enum ResourceList {
     }
 }
 
-/// The kinds of resources by the words that people use in paths and on the command line: `dataset`, `datasets`, `Dataset`.
+/// Kinds of resources by the words that people use in paths and on the command line: `dataset`, `datasets`, `Dataset`.
 public enum KindName {
-    public static let kinds = ["Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger"]
-
-    public static func kind(_ word: String) throws(KeelError) -> String {
+    public static func kind(_ word: String, of kinds: [String]) throws(KeelError) -> String {
         let lower = word.lowercased()
         for kind in kinds {
             let name = kind.lowercased()

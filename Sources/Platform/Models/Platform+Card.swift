@@ -1,73 +1,126 @@
 import Contracts
 import Pipelines
 import Registry
+import Serving
 import Storage
 import Tracking
 
+/// What a card is written from, and that the caller may read it.
+public struct CardGrants: Sendable {
+    let registry: Grant
+    let tracking: Grant
+    let pipelines: Grant
+    let releases: Grant
+    let resources: Grant
+
+    public init(registry: Grant, tracking: Grant, pipelines: Grant, releases: Grant, resources: Grant) {
+        (self.registry, self.tracking, self.pipelines, self.releases, self.resources) = (registry, tracking, pipelines, releases, resources)
+    }
+}
+
 extension Platform {
+    private static let decisionsMax = 200
+    private static let paramsMax = 500
+    private static let metricsMax = 1000
+
     /// The card of a version, from what all rooms know of it.
-    public func card(model name: String, version: Int, registry grant: Grant, tracking tracked: Grant, pipelines piped: Grant) async throws -> ModelCard {
-        let version = try await registry.version(model: name, version: version, grant)
-        var card = ModelCard(model: try await registry.model(name: name, grant), version: version)
+    public func card(model name: String, version: Int, _ grants: CardGrants) async throws -> ModelCard {
+        let version = try await registry.version(model: name, version: version, grants.registry)
+        var card = ModelCard(model: try await registry.model(name: name, grants.registry), version: version)
+        card.statements = try await statements(on: name, grants.resources)
         card.gate = version.tags.text(RegisterStep.gateTag)
-        card.decisions = try await registry.history(model: name, version: version.version, limit: 200, grant).events.reversed().compactMap(decision)
-        guard let id = version.runID ?? version.facts?.runID else { return card }
+        let history = try await registry.history(model: name, version: version.version, limit: Platform.decisionsMax, grants.registry)
+        let releases = try await deployments.decisions(model: name, version: String(version.version), grants.releases)
+        let decisions = (history.events + releases).sorted { $0.seq < $1.seq }.compactMap(CardDecision.read)
+        card.hasOlderDecisions = history.next != nil || decisions.count > Platform.decisionsMax
+        card.decisions = decisions.suffix(Platform.decisionsMax)
+        if let bundle = RegisterStep.bundleDigest(of: version), let bundle = try await found({ try await ModelBundle.read(bundle, from: objects) }) {
+            card.measurements = bundle.metrics.sorted { $0.key < $1.key }.compactMap { EvaluateStep.measurement($0.key, $0.value) }
+        }
         // A run may have been removed, or be of another server: then the card says that it is not stated.
-        guard let run = try await found({ try await tracking.run(id: id, tracked) }) else { return card }
+        guard let id = version.runID ?? version.facts?.runID, let run = try await found({ try await tracking.run(id: id, grants.tracking) }) else { return card }
+        try await read(run, into: &card, grants.pipelines)
+        return card
+    }
+
+    private func read(_ run: Run, into card: inout ModelCard, _ piped: Grant) async throws {
         func tag(_ key: String) -> String? { run.tags.first { $0.key == key }?.value }
         card.training = ModelCard.Training(
             run: run.id, startedAt: run.startedAt, by: run.userID, source: tag("mlflow.source.name"), commit: tag("mlflow.source.git.commit"),
-            params: run.params.prefix(500).map { ModelTag($0.key, $0.value) })
+            params: run.params.prefix(Platform.paramsMax).map { ModelTag($0.key, $0.value) })
         card.datasets = run.datasets.map { input in
             ModelCard.Dataset(
-                name: input.name, digest: input.digest, context: input.tags.first { $0.key == "mlflow.data.context" }?.value,
-                source: input.source)
+                name: input.name, digest: input.digest, context: input.tags.first { $0.key == "mlflow.data.context" }?.value, source: input.source)
         }
-        card.measurements = run.metrics.prefix(1000).map(measurement)
-        if let pipelineRun = tag("keel.pipeline_run"), let run = try await found({ try await pipelines.run(pipelineRun, grant: piped) }) {
-            for step in run.steps { card.measurements += slices(step.outputs) }
-            card.datasets += run.steps.compactMap { $0.outputs }.flatMap(snapshots)
+        // The bundle holds what the gate saw; a run that another client logged has only its metrics.
+        if card.measurements.isEmpty { card.measurements = run.metrics.prefix(Platform.metricsMax).map { Platform.measurement($0.key, $0.value) } }
+        guard let id = tag("keel.pipeline_run"), let made = try await found({ try await pipelines.run(id, grant: piped) }) else { return }
+        card.datasets += made.steps.compactMap(\.outputs).flatMap(snapshots)
+    }
+
+    /// The statements of the resource that declares the model's card.
+    private func statements(on model: String, _ grant: Grant) async throws -> ModelCard.Statements? {
+        for stored in try await resources.get(ModelCardSpec.kind, by: grant) {
+            let spec = try ModelCardSpec(resource: stored.resource)
+            guard spec.model == model, let revision = try await resources.revisions(ModelCardSpec.kind, spec.name, limit: 1, by: grant).first else { continue }
+            return ModelCard.Statements(spec: spec, revision: revision.revision, at: revision.at, by: revision.by)
         }
-        return card
+        return nil
     }
 
     private func found<T>(_ body: () async throws -> T) async throws -> T? {
         do { return try await body() } catch let error as KeelError where error.code == .notFound { return nil }
     }
 
-    /// A metric named `slices.carrier.UA.auc` or `slices/carrier/UA/auc` is of a slice.
-    private func measurement(_ metric: Metric) -> ModelCard.Measurement {
-        let parts = metric.key.split(whereSeparator: { $0 == "/" || $0 == "." }).map(String.init)
-        guard parts.count == 4, parts[0] == "slices" || parts[0] == "slice" else { return .init(name: metric.key, value: metric.value) }
-        return .init(name: parts[3], value: metric.value, slice: "\(parts[1]) = \(parts[2])")
-    }
-
-    /// The slices of an `evaluate` step's output.
-    private func slices(_ outputs: JSON?) -> [ModelCard.Measurement] {
-        (outputs?["slices"]?.members ?? []).flatMap { column in
-            (column.value.members ?? []).flatMap { metric in
-                (metric.value["values"]?.members ?? []).compactMap { value in
-                    value.value.number.map { .init(name: metric.key, value: $0, slice: "\(column.key) = \(value.key)") }
-                }
-            }
-        }
+    /// A metric that a run logged as `slices/carrier/UA/auc` is of the slice `carrier = UA`; a value may hold slashes.
+    package static func measurement(_ key: String, _ value: Double) -> ModelCard.Measurement {
+        let parts = key.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count >= 4, parts[0] == "slices" else { return .init(name: key, value: value) }
+        let slice = ModelCard.Slice(column: parts[1], value: parts[2..<(parts.count - 1)].joined(separator: "/"))
+        return .init(name: parts[parts.count - 1], value: value, slice: slice)
     }
 
     /// The snapshots that a training set was made from.
     private func snapshots(_ outputs: JSON) -> [ModelCard.Dataset] {
-        (outputs["snapshots"]?.members ?? []).map { .init(name: $0.key, digest: $0.value.string ?? $0.value.text, context: "training", source: "snapshot") }
+        (outputs["snapshots"]?.members ?? []).map {
+            .init(name: $0.key, digest: "snapshot \($0.value.string ?? $0.value.text)", context: "training", source: "Dataset/\($0.key)")
+        }
+    }
+}
+
+/// What an event of the ledger decided about a version, in words.
+enum CardDecision {
+    /// Nil for an event that decided nothing.
+    static func read(_ event: LedgerEvent) -> ModelCard.Decision? {
+        guard let text = event.subject.hasPrefix("Model/") ? version(event) : release(event) else { return nil }
+        return ModelCard.Decision(at: event.at, by: event.caller, text: text)
     }
 
-    private func decision(_ event: LedgerEvent) -> ModelCard.Decision? {
+    private static func version(_ event: LedgerEvent) -> String? {
         let (alias, before, after) = (event.data["alias"]?.string ?? "", event.data["before"] ?? .null, event.data["after"] ?? .null)
-        let text: String
         switch event.kind {
-        case "model.alias.set": text = "alias \(alias) \(before.isNull ? "set" : "moved from version \(before.text)") to version \(after.text)"
-        case "model.alias.removed": text = "alias \(alias) removed"
-        case "model.version.stage": text = "stage \(before.string ?? "") to \(after.string ?? "")"
-        case "model.version.created": text = "registered"
+        case "model.alias.set": return "alias \(alias) \(before.isNull ? "set" : "moved from version \(before.text)") to version \(after.text)"
+        case "model.alias.removed": return "alias \(alias) removed"
+        case "model.version.stage": return "stage \(before.string ?? "") to \(after.string ?? "")"
+        case "model.version.created": return "registered"
+        case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
         default: return nil
         }
-        return ModelCard.Decision(at: event.at, by: event.caller, text: text)
+    }
+
+    private static func release(_ event: LedgerEvent) -> String? {
+        let number = event.data["release"]?.integer ?? 0
+        let release = "release \(event.subject.dropFirst("Endpoint/".count))/\(number)"
+        let reason = event.data["reason"]?.string.map { ": \($0)" } ?? ""
+        switch event.kind {
+        case "release.created": return "\(release) made, gate \(event.data["gate"]?.string ?? "")"
+        case "rollout.started": return "\(release) entered the rollout"
+        case "rollout.aborted": return "\(release) taken out of the rollout\(reason)"
+        case "release.promoted": return "\(release) promoted\(reason)"
+        case "release.rolledback":
+            let to = event.data["to"]?.integer ?? 0
+            return to == number ? "\(release) brought back\(reason)" : "\(release) rolled back to \(to)\(reason)"
+        default: return nil
+        }
     }
 }

@@ -112,6 +112,14 @@ struct EvaluateStep: StepKind {
         return out
     }
 
+    /// What a number of a result measures, by its dotted name; nil for what is no metric of this model: row counts, the baseline's, extremes of slices.
+    static func measurement(_ name: String, _ value: Double) -> ModelCard.Measurement? {
+        guard name.hasPrefix("slices.") else { return Spec.known.contains(name) ? .init(name: name, value: value) : nil }
+        let parts = name.split(separator: ".", maxSplits: 4, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 5, parts[3] == "values" else { return nil }
+        return .init(name: parts[2], value: value, slice: ModelCard.Slice(column: parts[1], value: parts[4]))
+    }
+
     private static func slice(_ column: Column, _ scores: [Float], _ labels: [Double]) throws(KeelError) -> JSON {
         var groups: [String: [Int]] = [:]
         for i in 0..<column.count { groups[column[i].description, default: []].append(i) }

@@ -53,74 +53,27 @@ extension RegistryService {
     private static func concerns(_ version: Int?, _ event: LedgerEvent) -> Bool {
         guard let version = version.map({ JSON.int(Int64($0)) }) else { return true }
         if event.data["version"] == version { return true }
+        if event.kind == "model.aliases.imported" { return event.data["aliases"]?.members?.contains { $0.value == version } == true }
         return event.kind == "model.alias.set" && event.data["before"] == version
     }
 
-    /// What models there were at an instant, by name; at most `limit`, after a name.
-    public func models(at time: Timestamp, after name: String? = nil, limit: Int = 100, _ grant: Grant) async throws -> [PastModel] {
+    /// What models there were at an instant, in the order of their names, after a name.
+    /// - Returns: the models, and the name after which the next page begins when there may be more.
+    public func models(at time: Timestamp, after name: String = "", limit: Int = 100, _ grant: Grant) async throws -> (models: [PastModel], next: String?) {
         try grant.require(.registryRead)
-        let all = try await database.read { db in
-            var past = PastModels()
-            try db.forEachLedgerEvent(prefix: "model.", until: time) { past.apply($0) }
-            return past.models
+        return try await database.read { db in
+            var past = try PastModels(at: time, db)
+            var (found, name): ([PastModel], String) = ([], name)
+            while let next = try past.name(after: name) {
+                if let model = try past.model(next) {
+                    if found.count == limit { return (found, name) }
+                    found.append(model)
+                }
+                name = next
+                // A page reads a bounded part of the ledger, however many names there were that are no more.
+                if past.read >= PastModels.readMax { return (found, name) }
+            }
+            return (found, nil)
         }
-        let models = all.values.sorted { $0.name < $1.name }
-        guard let name else { return Array(models.prefix(limit)) }
-        return Array(models.drop { $0.name <= name }.prefix(limit))
-    }
-}
-
-/// A model as it was at an instant.
-public struct PastModel: Sendable, Hashable {
-    public var name: String
-    public var description: String
-    public var tags: [String: String] = [:]
-    /// Version → stage.
-    public var versions: [Int: String] = [:]
-    /// Alias → version.
-    public var aliases: [String: Int] = [:]
-    public let createdAt: Timestamp
-    /// When something of it last changed.
-    public var updatedAt: Timestamp
-}
-
-/// Folds events, oldest first, into what was.
-struct PastModels {
-    private(set) var models: [String: PastModel] = [:]
-
-    mutating func apply(_ event: LedgerEvent) {
-        guard event.subject.hasPrefix("Model/") else { return }
-        let (name, data) = (String(event.subject.dropFirst("Model/".count)), event.data)
-        if event.kind == "model.created" {
-            var model = PastModel(name: name, description: data["description"]?.string ?? "", createdAt: event.at, updatedAt: event.at)
-            for tag in data["tags"]?.members ?? [] { model.tags[tag.key] = tag.value.string }
-            models[name] = model
-            return
-        }
-        if event.kind == "model.renamed", let old = data["before"]?.string, var model = models.removeValue(forKey: old) {
-            (model.name, model.updatedAt) = (name, event.at)
-            models[name] = model
-            return
-        }
-        guard var model = models[name] else { return }
-        let (version, after) = (data["version"]?.integer.map(Int.init), data["after"]?.string)
-        switch event.kind {
-        case "model.deleted":
-            models[name] = nil
-            return
-        case "model.updated": model.description = after ?? ""
-        case "model.tagged": if let key = data["key"]?.string { model.tags[key] = after }
-        case "model.untagged": if let key = data["key"]?.string { model.tags[key] = nil }
-        case "model.version.created": if let version { model.versions[version] = ModelStage.none.rawValue }
-        case "model.version.stage": if let version { model.versions[version] = after }
-        case "model.version.deleted":
-            if let version { model.versions[version] = nil }
-            model.aliases = model.aliases.filter { $0.value != version }
-        case "model.alias.set": if let alias = data["alias"]?.string { model.aliases[alias] = version }
-        case "model.alias.removed": if let alias = data["alias"]?.string { model.aliases[alias] = nil }
-        default: break
-        }
-        model.updatedAt = event.at
-        models[name] = model
     }
 }

@@ -130,12 +130,24 @@ extension Querying {
             .map(event)
     }
 
-    /// Calls `body` for each event whose kind begins with `prefix`, up to an instant, oldest first, without holding them all.
-    public func forEachLedgerEvent(prefix: String, until time: Timestamp, _ body: (LedgerEvent) throws -> Void) throws {
-        try forEach(
-            "SELECT * FROM ledger WHERE kind >= ? AND kind < ? AND at <= ? ORDER BY seq",
-            [.string(prefix), .string(String(prefix.dropLast()) + "/"), .int(time.microseconds)]
-        ) { try body(event($0)) }
+    /// The number of the last event up to an instant; 0 when there is none. Events are numbered without gaps and in the order of time, so that it is
+    /// found by halving.
+    public func ledgerSeq(at time: Timestamp) throws -> Int64 {
+        var (known, end) = (Int64(0), try ledgerHead())
+        while known < end {
+            let middle = known + (end - known + 1) / 2
+            guard let row = try row("SELECT at FROM ledger WHERE seq = ?", [.int(middle)]) else {
+                throw KeelError(.corrupted, "event \(middle) of the ledger is missing", hint: "keel ledger verify")
+            }
+            if row.int("at") <= time.microseconds { known = middle } else { end = middle - 1 }
+        }
+        return known
+    }
+
+    /// The subject that comes next after another, in the order of the database; nil when no more begin with `prefix`.
+    public func ledgerSubject(after subject: String, prefix: String) throws -> String? {
+        try row("SELECT min(subject) AS next FROM ledger WHERE subject > ?", [.string(subject)])?.optionalText("next")
+            .flatMap { $0.hasPrefix(prefix) ? $0 : nil }
     }
 
     /// The number of the newest event; 0 when there is none.

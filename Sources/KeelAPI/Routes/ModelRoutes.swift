@@ -10,10 +10,9 @@ func addModelRoutes(to router: some RouterMethods<KeelContext>, _ platform: Plat
     router.get("/models") { request, context -> Response in
         let grant = try await context.authorize(.registryRead)
         if let time = try request.instant("at") {
-            let (limit, after) = (try request.limit(standard: 100), request.query("page").map { $0.removingPercentEncoding ?? $0 })
-            let models = try await registry.models(at: time, after: after, limit: limit, grant)
-            let next = models.count == limit ? models.last.map { JSON.string($0.name) } : nil
-            return Response(["models": .array(models.map(ModelWire.past)), "next": next ?? .null])
+            let after = request.query("page") ?? ""
+            let page = try await registry.models(at: time, after: after, limit: try request.limit(standard: 100), grant)
+            return Response(["models": .array(page.models.map(ModelWire.past)), "next": page.next.map(JSON.string) ?? .null])
         }
         let page = try await registry.searchModels(try request.registrySearch(filter: request.query("filter")), grant)
         return Response(["models": .array(page.items.map(TrackingJSON.model)), "next": page.nextToken.map(JSON.string) ?? .null])

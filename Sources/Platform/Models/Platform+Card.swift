@@ -103,6 +103,7 @@ enum CardDecision {
         case "model.alias.removed": return "alias \(alias) removed"
         case "model.version.stage": return "stage \(before.string ?? "") to \(after.string ?? "")"
         case "model.version.created": return "registered"
+        case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
         case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
         default: return nil
         }

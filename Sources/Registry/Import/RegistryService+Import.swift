@@ -59,7 +59,12 @@ extension RegistryService {
                     .string(model.description), .int(Int64(model.lastVersion)), .int(model.createdAt.milliseconds),
                     .int(model.updatedAt.milliseconds), .string(model.name),
                 ])
-            try tx.record("model.imported", on: "Model/\(model.name)", ["from": .string(source), "digest": .string(model.digest.hex)], by: grant)
+            try tx.record(
+                "model.imported", on: "Model/\(model.name)",
+                [
+                    "description": .string(model.description), "tags": .object(model.tags.map { JSON.Member($0.key, .string($0.value)) }),
+                    "from": .string(source), "digest": .string(model.digest.hex),
+                ], by: grant)
         }
     }
 
@@ -84,7 +89,7 @@ extension RegistryService {
                 "model.version.imported", on: "Model/\(version.name)",
                 [
                     "version": .int(Int64(version.version)), "source": .string(version.source), "run": version.runID.map(JSON.string) ?? .null,
-                    "from": .string(source), "digest": .string(version.digest.hex),
+                    "stage": .string(version.stage.rawValue), "from": .string(source), "digest": .string(version.digest.hex),
                 ], by: grant)
         }
     }

@@ -7,8 +7,6 @@ import yaml
 from mlflow import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
-from servers import Keel
-
 CARD = """
 apiVersion: keel/v1
 kind: ModelCard
@@ -28,17 +26,10 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def server():
-    server = Keel().start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def run(server):
+def run(shared_keel):
     """A version of the model `carded`, logged as MLflow's clients do, with metrics by slice."""
-    mlflow.set_tracking_uri(server.url)
-    mlflow.set_registry_uri(server.url)
+    mlflow.set_tracking_uri(shared_keel.url)
+    mlflow.set_registry_uri(shared_keel.url)
     mlflow.set_experiment("cards")
     frame = pd.DataFrame({"distance": [1.0, 2.0, 3.0, 4.0], "hour": [1, 2, 3, 4], "late": [0, 0, 1, 1]})
     features = frame[["distance", "hour"]]
@@ -50,10 +41,8 @@ def run(server):
                             "slices/carrier/9E/loss": 0.2})
         signature = mlflow.models.infer_signature(features, model.predict(features))
         mlflow.sklearn.log_model(model, name="m", signature=signature, input_example=features.head(1), registered_model_name="carded")
-    MlflowClient(server.url, server.url).set_registered_model_alias("carded", "champion", "1")
-    yield run.info.run_id
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
+    MlflowClient(shared_keel.url, shared_keel.url).set_registered_model_alias("carded", "champion", "1")
+    return run.info.run_id
 
 
 def apply(server, folder, text, check=True):
@@ -69,8 +58,8 @@ def card(server, name="carded", version=1):
     return yaml.safe_load(front), body
 
 
-def test_what_is_known_is_in_the_text_and_what_nobody_stated_is_a_gap(server, run):
-    front, body = card(server)
+def test_what_is_known_is_in_the_text_and_what_nobody_stated_is_a_gap(shared_keel, run):
+    front, body = card(shared_keel)
     for text in ["| input | distance | float64 | yes |", "| input | hour | int64 | yes |", run, "| departures |", "| carrier = UA | auc | 0.77 |",
                  "alias champion set to version 1", "Not stated: intended use (spec.intendedUse of a ModelCard)", "Not stated: license",
                  r"a \| b c &lt;script>"]:
@@ -80,38 +69,38 @@ def test_what_is_known_is_in_the_text_and_what_nobody_stated_is_a_gap(server, ru
     assert not {"pipeline_tag", "language"} & front.keys()
 
 
-def test_statements_come_from_the_resource_with_its_revision(server, run, tmp_path):
-    apply(server, tmp_path, CARD)
-    front, body = card(server)
+def test_statements_come_from_the_resource_with_its_revision(shared_keel, run, tmp_path):
+    apply(shared_keel, tmp_path, CARD)
+    front, body = card(shared_keel)
     assert {"license": "apache-2.0", "pipeline_tag": "tabular-classification", "language": ["en"]}.items() <= front.items()
     for text in ["Planning of crews, not of safety.", "- One year of data.", "| owner | crew-planning |", r"ada@example.com, #crew \| planning",
                  "| statements | ModelCard/carded, revision 1, 20", "Not stated: out-of-scope use", "Not stated: metrics by slice: origin"]:
         assert text in body, text
     assert "Not stated: intended use" not in body
-    changed = apply(server, tmp_path, CARD.replace("not of safety", "never of safety"))
+    changed = apply(shared_keel, tmp_path, CARD.replace("not of safety", "never of safety"))
     assert "intendedUse" in changed.stdout
-    assert "never of safety" in card(server)[1] and "revision 2" in card(server)[1]
-    event = requests.get(server.url + "/api/v1/ledger?kind=resources.applied&limit=1000").json()["events"][-1]
+    assert "never of safety" in card(shared_keel)[1] and "revision 2" in card(shared_keel)[1]
+    event = requests.get(shared_keel.url + "/api/v1/ledger?kind=resources.applied&limit=1000").json()["events"][-1]
     assert event["data"]["changes"][0]["id"] == "ModelCard/carded"
-    requests.post(server.url + "/api/v1/resources/modelcards/carded/restore", json={"revision": 1}).raise_for_status()
-    assert "not of safety" in card(server)[1] and "revision 3" in card(server)[1]
+    requests.post(shared_keel.url + "/api/v1/resources/modelcards/carded/restore", json={"revision": 1}).raise_for_status()
+    assert "not of safety" in card(shared_keel)[1] and "revision 3" in card(shared_keel)[1]
 
 
-def test_a_second_card_for_a_model_and_a_misspelt_field_are_refused(server, run, tmp_path):
-    apply(server, tmp_path, CARD)
-    before = server.json("get", "modelcards")
+def test_a_second_card_for_a_model_and_a_misspelt_field_are_refused(shared_keel, run, tmp_path):
+    apply(shared_keel, tmp_path, CARD)
+    before = shared_keel.json("get", "modelcards")
     for text, words in [(CARD.replace("name: carded", "name: another").replace("spec:", "spec:\n  model: carded"), ["has a card already", "spec.model"]),
                         (CARD.replace("intendedUse", "intededUse"), ["intededUse", "did you mean 'intendedUse'"]),
                         (CARD.replace("intendedUse: Planning of crews, not of safety.", "intendedUse: ''"), ["spec.intendedUse", "empty"]),
                         (CARD.replace("task: tabular-classification", "task: [a]"), ["spec.task"])]:
-        done = apply(server, tmp_path, text, check=False)
+        done = apply(shared_keel, tmp_path, text, check=False)
         assert done.returncode == 1 and all(word in done.stderr for word in words), done.stdout + done.stderr
-    assert server.json("get", "modelcards") == before
+    assert shared_keel.json("get", "modelcards") == before
 
 
-def test_front_matter_has_hugging_faces_keys(server, run, tmp_path):
-    apply(server, tmp_path, CARD)
-    front, body = card(server)
+def test_front_matter_has_hugging_faces_keys(shared_keel, run, tmp_path):
+    apply(shared_keel, tmp_path, CARD)
+    front, body = card(shared_keel)
     assert "| undefined | nan |" in body
     assert {"license", "tags", "library_name", "metrics", "model-index", "datasets"} <= front.keys()
     assert front["library_name"] == "sklearn" and "champion" in front["tags"] and front["datasets"] == ["departures"]
@@ -123,31 +112,31 @@ def test_front_matter_has_hugging_faces_keys(server, run, tmp_path):
         ("UA", "auc"): 0.77, ("9E", "auc"): 0.5, ("9E", "loss"): 0.2}
 
 
-def test_names_that_yaml_could_misread_come_back_as_they_are(server):
-    client = MlflowClient(server.url, server.url)
+def test_names_that_yaml_could_misread_come_back_as_they_are(shared_keel):
+    client = MlflowClient(shared_keel.url, shared_keel.url)
     name = 'bare "quoted" # \u0085 \u2028 \ufeff {a} *b &c - 😀'
     client.create_registered_model(name)
     client.create_model_version(name, "s3://elsewhere/model")
-    front, _ = card(server, requests.utils.quote(name, safe=""))
+    front, _ = card(shared_keel, requests.utils.quote(name, safe=""))
     assert front["model-index"] == [{"name": name, "results": []}]
 
 
-def test_a_version_of_which_nothing_is_known_is_all_gaps(server):
-    client = MlflowClient(server.url, server.url)
+def test_a_version_of_which_nothing_is_known_is_all_gaps(shared_keel):
+    client = MlflowClient(shared_keel.url, shared_keel.url)
     client.create_registered_model("bare")
     client.create_model_version("bare", "s3://elsewhere/model")
-    front, body = card(server, "bare")
+    front, body = card(shared_keel, "bare")
     assert front["license"] == "unknown" and front["model-index"] == [{"name": "bare", "results": []}]
     for thing in ["description", "owner", "contacts", "license", "task", "intended use", "out-of-scope use", "limitations", "ethical considerations",
                   "signature", "training run", "datasets", "metrics", "metrics by slice", "the result of a gate"]:
         assert f"Not stated: {thing}" in body, thing
-    assert requests.get(f"{server.url}/api/v1/models/bare/versions/99/card").status_code == 404
+    assert requests.get(f"{shared_keel.url}/api/v1/models/bare/versions/99/card").status_code == 404
 
 
-def test_the_command_writes_it(server, run, tmp_path):
-    server.cli("models", "card", "carded/1", "--output", tmp_path / "README.md")
+def test_the_command_writes_it(shared_keel, run, tmp_path):
+    shared_keel.cli("models", "card", "carded/1", "--output", tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text().startswith("---\nlicense:")
-    assert "distance" in server.cli("describe", "model", "carded/1").stdout
-    assert "alias.set champion" in server.cli("models", "history", "carded").stdout
-    assert "champion=1" in server.cli("models", "list").stdout
-    assert "carded" not in server.cli("models", "list", "--at", "2020-01-01").stdout
+    assert "distance" in shared_keel.cli("describe", "model", "carded/1").stdout
+    assert "alias.set champion" in shared_keel.cli("models", "history", "carded").stdout
+    assert "champion=1" in shared_keel.cli("models", "list").stdout
+    assert "carded" not in shared_keel.cli("models", "list", "--at", "2020-01-01").stdout

@@ -60,5 +60,12 @@ public enum RegistryTables {
                 "CREATE TABLE registry_webhook_position (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL)",
                 "INSERT INTO registry_webhook_position (id, seq) VALUES (1, 0)",
             ]),
+        Migration(
+            room: "registry", version: 3,
+            [
+                // A search leaves out the versions of prompts, which a tag of any of their versions tells: without this it read all tags of a model for
+                // each of its versions.
+                "CREATE INDEX registry_version_tags_key ON registry_version_tags (key, name)"
+            ]),
     ]
 }

@@ -14,6 +14,9 @@ extension [ModelTag] {
     func value(_ key: String) -> JSON { last { $0.key == key }.map { .string($0.value) } ?? .null }
 
     public func text(_ key: String) -> String? { last { $0.key == key }?.value }
+
+    /// Whether they say that what they are of is a prompt.
+    var arePromptTags: Bool { text(ModelTag.isPrompt)?.lowercased() == "true" }
 }
 
 /// A movable name of one version: `champion`.

@@ -56,20 +56,18 @@ public struct RegistrySearch: Sendable {
         }
     }
 
-    private static let promptTag = "mlflow.prompt.is_prompt"
-
     /// Prompts are models with a tag. A search shows them only when it asks for them; then its other clauses on the tag mean nothing.
     private static func conditions(_ clauses: [SearchClause], columns: [String: String], own: String, named: String) -> [SQLFragment] {
-        let first = clauses.first { $0.entity == .tag && $0.key == promptTag }
+        let first = clauses.first { $0.entity == .tag && $0.key == ModelTag.isPrompt }
         let wantsPrompts =
             switch (first?.comparator, first?.operand) {
             case (.equal, .text(let text)): text.lowercased() == "true"
             case (.notEqual, .text(let text)): text.lowercased() == "false"
             default: false
             }
-        let kept = wantsPrompts ? clauses : clauses.filter { $0.entity != .tag || $0.key != promptTag }
+        let kept = wantsPrompts ? clauses : clauses.filter { $0.entity != .tag || $0.key != ModelTag.isPrompt }
         let conditions = kept.map { condition($0, columns: columns, own: own) }
-        let noPrompt = SQLFragment("NOT EXISTS (\(named) AND t.key = ? AND t.value = 'true')", [.string(promptTag)])
+        let noPrompt = SQLFragment("NOT EXISTS (\(named) AND t.key = ? AND t.value = 'true')", [.string(ModelTag.isPrompt)])
         return wantsPrompts ? conditions : conditions + [noPrompt]
     }
 

@@ -16,7 +16,7 @@ extension RegistryService {
         try RegistryRules.check(modelName: name)
         for tag in tags { try RegistryRules.check(tag) }
         guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
-        let prompt = tags.last { $0.key == ModelTag.isPrompt }?.value.lowercased() == "true"
+        let prompt = tags.arePromptTags
         let origin = try await origin(of: source, runID: runID, modelID: modelID, prompt: prompt)
         let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
         let facts = prompt ? nil : try await files?.facts(at: origin.location)

@@ -43,11 +43,8 @@ public struct RegistryService: Sendable {
     }
 
     private static func taken(_ name: String, by old: [ModelTag], for new: [ModelTag]) -> KeelError {
-        func isPrompt(_ tags: [ModelTag]) -> Bool {
-            tags.contains { $0.key == "mlflow.prompt.is_prompt" && $0.value.lowercased() == "true" }
-        }
-        func word(_ tags: [ModelTag]) -> String { isPrompt(tags) ? "Prompt" : "Registered Model" }
-        if isPrompt(old) == isPrompt(new) { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
+        func word(_ tags: [ModelTag]) -> String { tags.arePromptTags ? "Prompt" : "Registered Model" }
+        if old.arePromptTags == new.arePromptTags { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
         return KeelError(
             .alreadyExists,
             "Tried to create a \(word(new).lowercased()) with name '\(name)', but the name is already taken by a \(word(old).lowercased()). MLflow does not allow creating a model and a prompt with the same name."
@@ -156,20 +153,6 @@ enum RegistryRules {
         }
         try EntityName.checkIsPath(name, path: "name")
         try EntityName.check(length: name, of: path, atMost: 256)
-    }
-
-    /// A source with a step upwards, however often it is escaped, names another place than it seems to.
-    static func check(source: String) throws(KeelError) {
-        var plain = source
-        while plain.utf8.contains(UInt8(ascii: "%")) {
-            let next = percentDecoded(plain, plusIsSpace: true)
-            guard next != plain else { break }
-            plain = next
-        }
-        guard plain.split(separator: "/").contains("..") || plain.utf8.contains(0) else { return }
-        throw .invalid(
-            "Invalid model version source: '\(source.prefix(300))'. If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be provided without relative path references present. Please provide an absolute path."
-        )
     }
 
     static func check(_ tag: ModelTag) throws(KeelError) {

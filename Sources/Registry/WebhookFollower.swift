@@ -70,9 +70,10 @@ public actor WebhookFollower {
             }
             let full = events.count == 500
             let through = full ? events[events.count - 1].seq : head
-            let payloads = events.compactMap { event in WebhookPayload(event).map { (event, $0) } }
-            let wanted = payloads.flatMap { event, payload in
-                webhooks.filter { $0.webhook.status == .active && $0.since < event.seq && $0.webhook.events.contains(payload.event) }.map { (event, payload, $0.webhook.id) }
+            let wanted = events.flatMap { event in
+                guard let payload = WebhookPayload(event) else { return [(LedgerEvent, WebhookPayload, String)]() }
+                let told = webhooks.filter { $0.webhook.status == .active && $0.since < event.seq && $0.webhook.events.contains(payload.event) }
+                return told.map { (event, payload, $0.webhook.id) }
             }
             if !events.isEmpty {
                 try await database.write { tx in

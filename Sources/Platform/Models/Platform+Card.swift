@@ -25,7 +25,9 @@ extension Platform {
 
     /// The card of a version, from what all rooms know of it.
     public func card(model name: String, version: Int, _ grants: CardGrants) async throws -> ModelCard {
-        let version = try await registry.version(model: name, version: version, grants.registry)
+        var version = try await registry.version(model: name, version: version, grants.registry)
+        let bundle = try await bundle(of: version)
+        if version.facts == nil, let bundle { version.facts = ModelFacts(bundle) }
         var card = ModelCard(model: try await registry.model(name: name, grants.registry), version: version)
         card.statements = try await statements(on: name, grants.resources)
         card.gate = version.tags.text(RegisterStep.gateTag)
@@ -34,8 +36,10 @@ extension Platform {
         let decisions = (history.events + releases).sorted { $0.seq < $1.seq }.compactMap(CardDecision.read)
         card.hasOlderDecisions = history.next != nil || decisions.count > Platform.decisionsMax
         card.decisions = decisions.suffix(Platform.decisionsMax)
-        if let bundle = RegisterStep.bundleDigest(of: version), let bundle = try await found({ try await ModelBundle.read(bundle, from: objects) }) {
+        if let bundle {
             card.measurements = bundle.metrics.sorted { $0.key < $1.key }.compactMap { EvaluateStep.measurement($0.key, $0.value) }
+            card.featureService = bundle.featureService
+            card.trainedUntil = version.tags.text(RegisterStep.trainedUntilTag).flatMap { Timestamp($0) }
         }
         // A run may have been removed, or be of another server: then the card says that it is not stated.
         guard let id = version.runID ?? version.facts?.runID, let run = try await found({ try await tracking.run(id: id, grants.tracking) }) else { return card }
@@ -68,6 +72,12 @@ extension Platform {
         return nil
     }
 
+    /// What Keel serves for a version; nil for one that another client registered.
+    private func bundle(of version: ModelVersion) async throws -> ModelBundle? {
+        guard let digest = RegisterStep.bundleDigest(of: version) else { return nil }
+        return try await found { try await ModelBundle.read(digest, from: objects) }
+    }
+
     private func found<T>(_ body: () async throws -> T) async throws -> T? {
         do { return try await body() } catch let error as KeelError where error.code == .notFound { return nil }
     }
@@ -85,6 +95,17 @@ extension Platform {
         (outputs["snapshots"]?.members ?? []).map {
             .init(name: $0.key, digest: "snapshot \($0.value.string ?? $0.value.text)", context: "training", source: "Dataset/\($0.key)")
         }
+    }
+}
+
+extension ModelFacts {
+    /// What a bundle says of its model.
+    fileprivate init(_ bundle: ModelBundle) {
+        self.init()
+        flavors = [bundle.flavor.rawValue]
+        inputs = bundle.signature.inputs.map { .init(name: $0.name, type: $0.type, written: $0.type.description, isRequired: !$0.nullable) }
+        outputs = bundle.signature.outputs.map { .init(name: $0.name, type: $0.type, written: $0.type.description, isRequired: true) }
+        bytes = Int64(bundle.modelBytes)
     }
 }
 

@@ -24,7 +24,9 @@ extension ModelCard {
         ]
         if let bytes = facts?.bytes { rows.append(["size", "\(bytes) bytes"]) }
         if let id = version.modelID { rows.append(["logged model", id]) }
-        if let statements { rows.append(["statements", "ModelCard/\(statements.spec.name), revision \(statements.revision), \(statements.at) by \(statements.by)"]) }
+        if let featureService { rows.append(["features", "FeatureService/\(featureService)"]) }
+        if let trainedUntil { rows.append(["trained on rows until", trainedUntil.description]) }
+        if let said = statements { rows.append(["statements", "ModelCard/\(said.spec.name), revision \(said.revision), \(said.at) by \(said.by)"]) }
         return section("Details", table(["", ""], rows))
     }
 

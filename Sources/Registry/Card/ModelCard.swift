@@ -62,6 +62,10 @@ public struct ModelCard: Sendable {
     public let model: RegisteredModel
     public var statements: Statements?
     public var training: Training?
+    /// Where the inputs come from.
+    public var featureService: String?
+    /// The instant of the last row that it was trained on.
+    public var trainedUntil: Timestamp?
     public var datasets: [Dataset] = []
     public var measurements: [Measurement] = []
     /// Oldest first.

@@ -55,7 +55,7 @@ public struct ModelCardSpec: Sendable, Hashable {
             guard text.utf8.count <= ModelCardSpec.textBytesMax else {
                 throw reader.failure(statement.rawValue, "is longer than \(ModelCardSpec.textBytesMax) bytes", hint: "refer to a document")
             }
-            guard text.contains(where: { !$0.isWhitespace }) else { throw reader.failure(statement.rawValue, "is empty", hint: "leave it out: the card shows the gap") }
+            guard !text.allSatisfy(\.isWhitespace) else { throw reader.failure(statement.rawValue, "is empty", hint: "leave it out: the card shows the gap") }
             said[statement] = text
         }
         statements = said

@@ -65,7 +65,9 @@ public enum RegistryTables {
             [
                 // A search leaves out the versions of prompts, which a tag of any of their versions tells: without this it read all tags of a model for
                 // each of its versions.
-                "CREATE INDEX registry_version_tags_key ON registry_version_tags (key, name)"
+                "CREATE INDEX registry_version_tags_key ON registry_version_tags (key, name)",
+                // The newest version of each stage is shown with every model.
+                "CREATE INDEX registry_versions_stage ON registry_versions (name, stage, version)",
             ]),
     ]
 }

@@ -35,12 +35,11 @@ enum RegistryStore {
     }
 
     static func latestVersions(_ db: some Querying, _ name: String) throws -> [ModelVersion] {
+        // A look-up for each stage: to group by stage would read every version.
+        let newest = ModelStage.allCases.map { _ in "(SELECT max(version) FROM registry_versions WHERE name = ? AND stage = ?)" }
         let rows = try db.rows(
-            """
-            SELECT v.* FROM registry_versions v
-            JOIN (SELECT stage, max(version) AS version FROM registry_versions WHERE name = ? GROUP BY stage) n ON n.stage = v.stage AND n.version = v.version
-            WHERE v.name = ? ORDER BY v.version
-            """, [.string(name), .string(name)])
+            "SELECT * FROM registry_versions WHERE name = ? AND version IN (\(newest.joined(separator: ", "))) ORDER BY version",
+            [.string(name)] + ModelStage.allCases.flatMap { [.string(name), .string($0.rawValue)] })
         return try withData(db, rows.map(Self.version))
     }
 

@@ -128,8 +128,8 @@ extension MLflowSource {
     // MARK: Rows
 
     func metric(_ row: ForeignRow) -> Metric? {
-        guard let at = row.optionalInt("timestamp"), abs(at) < MLflowSource.millisecondsMax else { return nil }
-        return Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: Timestamp(milliseconds: at), step: row.int("step"))
+        guard let at = row.optionalInt("timestamp").flatMap({ Timestamp(given: $0) }) else { return nil }
+        return Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: at, step: row.int("step"))
     }
 
     private func pairs(_ rows: [ForeignRow]?, _ key: String, _ value: String) -> [KeyValue] {

@@ -79,8 +79,8 @@ struct LogRequest {
                 throw unusual
             }
         }
-        guard let key, !key.isEmpty, let value, let milliseconds, abs(milliseconds) < Int64.max / 1000 else { throw unusual }
-        return Metric(key, value, at: Timestamp(milliseconds: milliseconds), step: step ?? 0)
+        guard let key, !key.isEmpty, let value, let at = milliseconds.flatMap({ Timestamp(given: $0) }) else { throw unusual }
+        return Metric(key, value, at: at, step: step ?? 0)
     }
 
     /// A number, or protobuf's words for those that JSON does not have.

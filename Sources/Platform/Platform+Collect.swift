@@ -42,8 +42,8 @@ extension Platform {
         }
         let report = CollectionReport(dryRun: dryRun, items: items, content: content)
         if !dryRun {
-            try await database.write { tx in
-                _ = try tx.record(
+            _ = try await database.write { tx in
+                try tx.record(
                     "storage.collected", on: "Storage/objects",
                     [
                         "runs": report.count(.run), "logged_models": report.count(.loggedModel), "experiments": report.count(.experiment),

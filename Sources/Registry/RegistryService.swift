@@ -43,8 +43,10 @@ public struct RegistryService: Sendable {
     }
 
     private static func taken(_ name: String, by old: [ModelTag], for new: [ModelTag]) -> KeelError {
-        func word(_ tags: [ModelTag]) -> String { tags.arePromptTags ? "Prompt" : "Registered Model" }
-        if old.arePromptTags == new.arePromptTags { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
+        // MLflow looks at the tag's key only here.
+        func isPrompt(_ tags: [ModelTag]) -> Bool { tags.contains { $0.key == ModelTag.isPrompt } }
+        func word(_ tags: [ModelTag]) -> String { isPrompt(tags) ? "Prompt" : "Registered Model" }
+        if isPrompt(old) == isPrompt(new) { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
         return KeelError(
             .alreadyExists,
             "Tried to create a \(word(new).lowercased()) with name '\(name)', but the name is already taken by a \(word(old).lowercased()). MLflow does not allow creating a model and a prompt with the same name."

@@ -50,7 +50,8 @@ def test_the_slices_are_the_evaluate_steps_own(trained):
 
 def test_snapshots_run_gate_and_releases_with_who_and_when(trained):
     _, body = card(trained)
-    for text in ["| input | mean_price_24h | float64 | no |", "| flavours | xgboost |", "| features | FeatureService/buying |", "| trained on rows until | 2024-"]:
+    for text in ["| input | mean_price_24h | float64 | no |", "| flavours | xgboost |", "| features | FeatureService/buying |",
+                 "| trained on rows until | 2024-"]:
         assert text in body, body
     assert "| clicks | snapshot 1 | training | Dataset/clicks |" in body and "- Gate: passed" in body
     decided = [line for line in body.splitlines() if line.startswith("| 20") and line.count("|") == 4]

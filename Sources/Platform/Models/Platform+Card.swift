@@ -42,8 +42,9 @@ extension Platform {
             card.trainedUntil = version.tags.text(RegisterStep.trainedUntilTag).flatMap { Timestamp($0) }
         }
         // A run may have been removed, or be of another server: then the card says that it is not stated.
-        guard let id = version.runID ?? version.facts?.runID, let run = try await found({ try await tracking.run(id: id, grants.tracking) }) else { return card }
-        try await read(run, into: &card, grants.pipelines)
+        if let id = version.runID ?? version.facts?.runID, let run = try await found({ try await tracking.run(id: id, grants.tracking) }) {
+            try await read(run, into: &card, grants.pipelines)
+        }
         return card
     }
 

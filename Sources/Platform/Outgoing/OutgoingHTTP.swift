@@ -124,7 +124,9 @@ private struct Exchange: Sendable {
     let body: ByteBuffer
     let answer: EventLoopPromise<OutgoingHTTP.Answer>
 
-    init(_ head: HTTPRequestHead, _ body: ByteBuffer, _ answer: EventLoopPromise<OutgoingHTTP.Answer>) { (self.head, self.body, self.answer) = (head, body, answer) }
+    init(_ head: HTTPRequestHead, _ body: ByteBuffer, _ answer: EventLoopPromise<OutgoingHTTP.Answer>) {
+        (self.head, self.body, self.answer) = (head, body, answer)
+    }
 }
 
 /// Sends the request when the connection stands, reads the answer as far as it is kept, and closes.

@@ -91,7 +91,8 @@ struct RegisterStep: StepKind {
         let id = run.id
         try await tracking.logBatch(
             // Values of slices may be any text and as many as a column has: the bundle has them, and the model's card shows them.
-            runID: id, metrics: metrics.filter { !($0.key.hasPrefix("slices.") && $0.key.contains(".values.")) }.sorted { $0.key < $1.key }.map { Metric($0.key, $0.value, at: started) },
+            runID: id,
+            metrics: metrics.filter { !($0.key.hasPrefix("slices.") && $0.key.contains(".values.")) }.sorted { $0.key < $1.key }.map { Metric($0.key, $0.value, at: started) },
             params: (context.parameters.members ?? []).map { KeyValue($0.key, $0.value.string ?? $0.value.text) }, grant)
         for (name, bytes) in [("model.\(bundle.flavor == .onnx ? "onnx" : "json")", model), ("keel.json", Array(bundle.json.pretty.utf8))] {
             let parts = AsyncThrowingStream<[UInt8], any Error> { continuation in

@@ -6,8 +6,12 @@ import NIOHTTP1
 
 struct ModelsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "models", abstract: "Registered models: what there is or was, what happened to one, and its card.",
-        subcommands: [ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self])
+        commandName: "models", abstract: "Registered models: list, make and change them; what happened to one, and its card.",
+        discussion: "'keel describe model NAME' and 'keel describe model NAME/VERSION' show one whole.",
+        subcommands: [
+            ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self, ModelCreate.self, ModelRegister.self, ModelAlias.self, ModelTagCommand.self,
+            ModelDelete.self,
+        ], defaultSubcommand: ModelList.self)
 }
 
 struct ModelList: AsyncParsableCommand {

@@ -8,10 +8,12 @@ import uuid
 import jsonschema
 import pytest
 import requests
+import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, Metric, Param
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+import project
 from servers import Keel
 
 # Actions that every persona has.
@@ -146,6 +148,48 @@ def test_answers_have_the_shapes_that_the_document_says(url, filled):
     # What lists show has been there, not only empty lists.
     for path, field in [("/api/v1/experiments", "experiments"), (f"/api/v1/models/{filled['models']}/history", "events"), ("/api/v1/ledger", "events")]:
         assert requests.get(url + path).json()[field], path
+
+
+@pytest.fixture(scope="module")
+def operating(tmp_path_factory):
+    """A server with a dataset, a trained model and an endpoint that has answered."""
+    server, folder = Keel().start(), tmp_path_factory.mktemp("project")
+    project.apply(server, folder)
+    project.ingest(server, folder, project.csv(project.rows(2000)) + "x,u1,2024-01-01T00:00:00Z,1,1\n")
+    assert server.json("run", "train")["state"] == "succeeded"
+    server.post("/v2/models/buying/infer", project.question(["a", "b"])).raise_for_status()
+    server.post("/api/v1/labels", {"labels": [{"id": "a", "value": 1}, {"id": "b", "value": 0}]}).raise_for_status()
+    yield server
+    server.stop()
+
+
+def test_answers_of_the_operating_side_have_the_shapes_that_the_document_says(operating):
+    described = document(operating.url)
+    run = operating.get("/api/v1/runs").json()["runs"][0]["id"]
+    dataset = {"name": "clicks"}
+    resource = yaml.safe_load(project.RESOURCES.split("---")[0])
+    calls = [
+        ("GET", "/api/v1/resources/{kind}", {"kind": "datasets"}, None), ("GET", "/api/v1/resources/{kind}/{name}", {"kind": "datasets", **dataset}, None),
+        ("POST", "/api/v1/plan", {}, {"resources": [resource]}), ("POST", "/api/v1/apply", {}, {"resources": [resource]}),
+        ("GET", "/api/v1/datasets/{name}/snapshots", dataset, None), ("GET", "/api/v1/datasets/{name}/snapshots/{number}", {"number": "1", **dataset}, None),
+        ("GET", "/api/v1/datasets/{name}/quarantine", dataset, None), ("POST", "/api/v1/datasets/{name}/events", dataset, {"rows": project.rows(3, 9000) + [{}]}),
+        ("POST", "/api/v1/datasets/{name}/seal", dataset, {}), ("GET", "/api/v1/runs", {}, None), ("GET", "/api/v1/runs/{id}", {"id": run}, None),
+        ("GET", "/api/v1/endpoints", {}, None), ("GET", "/api/v1/endpoints/{name}/releases", {"name": "buying"}, None),
+        ("GET", "/api/v1/endpoints/{name}/performance", {"name": "buying"}, None), ("GET", "/v2/models/{name}", {"name": "buying"}, None),
+        ("GET", "/v2", {}, None), ("POST", "/v2/models/{name}/infer", {"name": "buying"}, project.question()),
+        ("POST", "/api/v1/features/{name}/read", {"name": "buying"}, {"rows": [{"user": "u1", "at": "2024-06-01T00:00:00Z", "price": 3}]}),
+        ("POST", "/api/v1/features/verify", {}, {"endpoint": "buying"}), ("POST", "/api/v1/gc", {}, {"dry_run": True}),
+        ("GET", "/api/v1/ledger", {}, None),
+    ]
+    for method, path, names, body in calls:
+        where = re.sub(r"\{(\w+)\}", lambda m: names[m[1]], path)
+        answer = requests.request(method, operating.url + where, json=body, timeout=60)
+        assert answer.status_code < 300, (path, answer.text)
+        operation = described["paths"][path][method.lower()]
+        schemas = described["components"]["schemas"]
+        check(answer.json(), operation["responses"][str(answer.status_code)]["content"]["application/json"]["schema"], schemas)
+        if body is not None and "requestBody" in operation:
+            check(body, operation["requestBody"]["content"]["application/json"]["schema"], schemas)
 
 
 def test_errors_have_the_shape_that_the_document_says(url):

@@ -1,9 +1,15 @@
 """`keel runs`: what people see of tracked runs in the terminal, and the pictures."""
+import fcntl
 import math
+import os
+import pty
+import struct
+import subprocess
+import termios
 import xml.etree.ElementTree as xml
 
 import pytest
-from servers import Keel
+from servers import KEEL, ROOT, Keel
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from PIL import Image
@@ -60,6 +66,26 @@ def test_tables_fit_the_terminal(sweep):
     assert "(no room for " in narrow and "DURATION" not in narrow.splitlines()[0]
 
 
+def test_a_terminal_says_how_wide_it_is(sweep):
+    keel, _ = sweep
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    environment = {k: v for k, v in os.environ.items() if k != "COLUMNS"} | {"KEEL_URL": keel.url}
+    subprocess.run([str(ROOT / KEEL), "runs", "list", "--history", "loss"], stdout=theirs, env=environment, check=True, timeout=60)
+    lines = os.read(ours, 1 << 16).decode().splitlines()
+    os.close(ours), os.close(theirs)
+    assert len(lines) > 12 and max(map(len, lines)) <= 60 and lines[-1].startswith("(no room for ")
+
+
+def test_names_cannot_move_the_cursor(sweep):
+    keel, _ = sweep
+    client = MlflowClient(keel.url)
+    run = client.create_run(client.create_experiment("evil"), run_name="red \x1b[31mred\nline").info.run_id
+    client.log_param(run, "p", "\x1b]0;title\x07")
+    for arguments in (["list", "--experiment", "evil"], ["show", run], ["compare", run]):
+        assert "\x1b" not in keel.cli("runs", *arguments).stdout, arguments
+
+
 def test_show_takes_ids_their_beginnings_and_names(sweep):
     keel, ids = sweep
     run = ids["trial-3"]
@@ -102,10 +128,12 @@ def test_compare_says_what_differs_and_which_is_best(sweep):
     turned = keel.json("runs", "compare", "trial-1", "trial-4", "--minimize", "auc")
     assert {row["key"]: row for row in turned["rows"]}["metrics.auc"]["best"] == [ids["trial-1"]]
     text = keel.cli("runs", "compare", "trial-1", "trial-4").stdout
+    assert "0.71" in keel.cli("runs", "compare", "trial-1").stdout
     assert "0.74 *" in text and "█" in text and text.index("params.kind") < text.index("The same") < text.index("params.seed")
 
 
-@pytest.mark.parametrize("more", [["--metric", "loss"], ["--metric", "loss", "--log"], [], ["--parallel", "params.kind,params.depth,metrics.loss,metrics.auc"], ["--metric", "odd: näme/x"]])
+@pytest.mark.parametrize("more", [
+    ["--metric", "loss"], ["--metric", "loss", "--log"], ["--metric", "auc"], [], ["--parallel", "params.kind,params.depth,metrics.loss,metrics.auc"], ["--metric", "odd: näme/x"]])
 def test_plots_are_pictures(sweep, tmp_path, more):
     keel, _ = sweep
     for name in ("plot.svg", "plot.png"):
@@ -116,9 +144,12 @@ def test_plots_are_pictures(sweep, tmp_path, more):
     assert root.tag == space + "svg" and len(list(root.iter(space + "polyline"))) > 3
     if "--parallel" in more:
         assert {"params.kind", "tree", "linear", "metrics.auc"} <= set(texts)
+    elif "auc" in more or "odd: näme/x" in more:
+        assert ({"trial-3", "0.73"} if "auc" in more else {"trial-0", "NaN"}) <= set(texts)
+        assert len(list(root.iter(space + "circle"))) == (12 if "auc" in more else 0)
     else:
-        assert "step" in texts and any(t.startswith(more[1] if more else "loss") for t in texts) and ("no numbers to draw" in texts) == ("odd: näme/x" in more)
+        assert "step" in texts and any(t.startswith(more[1] if more else "loss") for t in texts)
     with Image.open(tmp_path / "plot.png") as picture:
         picture.load()
-        assert picture.size == (1920, 1080) and picture.mode == "RGB" and picture.getpixel((2, 2)) == (255, 255, 255)
-        assert len(picture.getcolors(1 << 22)) > 20
+        assert picture.width == 1920 and picture.mode == "RGB" and picture.getpixel((2, 2)) == (255, 255, 255)
+        assert len(picture.getcolors(1 << 22)) > 8

@@ -30,9 +30,7 @@ enum Terminal {
         let headings = headings.map { $0.uppercased() } + keys.map(plain)
         let rows = rows.map { $0.map(plain) }
         var widths = headings.indices.map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) }
-        let numeric = headings.indices.map { i in
-            !rows.isEmpty && rows.allSatisfy { row in row[i].isEmpty || row[i] == "-" || (row[i].first.map { $0.isNumber || $0 == "-" || $0 == "." } ?? true) }
-        }
+        let numeric = headings.indices.map { i in !rows.isEmpty && rows.allSatisfy { isNumber($0[i]) } }
         let shown = fit(&widths, headings.indices.filter { i in !numeric[i] && rows.contains { $0[i].contains(where: \.isLetter) } })
         func line(_ texts: [String]) -> String {
             (0..<shown).map { i in
@@ -45,6 +43,12 @@ enum Terminal {
         for row in rows { print(line(row)) }
         if rows.isEmpty { print("(none)") }
         if shown < headings.count { print(cut("(no room for \(headings[shown...].joined(separator: ", ")); --json has all)", to: width ?? .max)) }
+    }
+
+    /// Whether a cell is a number, perhaps with a unit; so is one that holds nothing.
+    private static func isNumber(_ cell: String) -> Bool {
+        ["", "-", "NaN", "inf", "-inf"].contains(cell)
+            || cell.first.map { $0.isNumber || "-.".contains($0) } == true && cell.prefix { $0 != " " }.allSatisfy { $0.isNumber || "-+.,:%e".contains($0) }
     }
 
     /// Makes the widest columns of words narrower until all fit.

@@ -137,4 +137,15 @@ struct PlottingTests {
         let series = (0..<11).map { LinePlot.Series(name: "\($0)", points: [Point(0, Double($0)), Point(1, Double($0))]) }
         #expect(try LinePlot(title: "a", series: series).drawing().png(scale: 1) != LinePlot(title: "a", series: series.dropLast()).drawing().png(scale: 1))
     }
+
+    @Test("values without a history are dots, each with its name and number")
+    func dots() throws {
+        let plot = DotPlot(title: "auc", dots: [("a", 0.7), ("b", 0.9), ("c", .nan), ("d", .infinity)])
+        let svg = plot.drawing().svg
+        #expect(svg.components(separatedBy: "<circle").count - 1 == 2)
+        for text in ["a", "b", "c", "0.7", "0.9", "NaN", "inf"] { #expect(svg.contains(">\(text)<"), "\(text)") }
+        let logarithmic = DotPlot(title: "rate", isLogarithmic: true, dots: [("a", 1e-4), ("b", 0)]).drawing().svg
+        #expect(logarithmic.components(separatedBy: "<circle").count - 1 == 1 && !logarithmic.contains("nan"))
+        #expect(try !DotPlot(title: "none", dots: []).drawing().png(scale: 1).isEmpty)
+    }
 }

@@ -93,12 +93,17 @@ extension Runs {
                 series.append(.init(name: label(run, chosen), points: try await server.shape(run.id, key, points: 2000).points))
             }
             guard !series.isEmpty else { throw TrackedRun.unknown(metric: key, in: chosen) }
-            return LinePlot(title: "\(key) - \(title(chosen.filter { $0.metric(key) != nil }))", isLogarithmic: log, series: series).drawing()
+            let title = "\(key) - \(title(chosen.filter { $0.metric(key) != nil }))"
+            if series.allSatisfy({ $0.points.count == 1 }), series.count <= DotPlot.dotsMax {
+                return DotPlot(title: title, isLogarithmic: log, dots: series.map { ($0.name, $0.points[0].y) }).drawing()
+            }
+            return LinePlot(title: title, isLogarithmic: log, series: series).drawing()
         }
 
         private func title(_ chosen: [TrackedRun]) -> String {
             let experiments = Set(chosen.map(\.experiment)).sorted()
-            return "\(chosen.count == 1 ? "1 run" : "\(chosen.count) runs") of \(experiments.count == 1 ? experiments[0] : "\(experiments.count) experiments")"
+            let place = experiments.count == 1 ? RunText.oneLine(experiments[0], 40) : "\(experiments.count) experiments"
+            return "\(chosen.count == 1 ? "1 run" : "\(chosen.count) runs") of \(place)"
         }
 
         /// The metric with the longest history in the first run that has any.

@@ -122,11 +122,10 @@ enum ModelView {
             let file = answer["file"] ?? .null
             Terminal.print("flavours     \((file["flavors"]?.items ?? []).compactMap(\.string).joined(separator: ", "))")
             if let problem = file["problem"]?.string { Terminal.print("problem      \(problem)") }
-            Terminal.table(
-                ["", "column", "type", "required"],
-                ["inputs", "outputs"].flatMap { side in
-                    (file[side]?.items ?? []).map { [side, $0.cell("name"), $0["type"]?.string ?? $0.cell("written"), $0.cell("required")] }
-                })
+            let columns = ["inputs", "outputs"].flatMap { side in
+                (file[side]?.items ?? []).map { [side, $0.cell("name"), $0["type"]?.string ?? $0.cell("written"), $0.cell("required")] }
+            }
+            if !columns.isEmpty { Terminal.table(["", "column", "type", "required"], columns) }
         }
     }
 }

@@ -45,7 +45,9 @@ struct Runs: AsyncParsableCommand {
             ]
             if Set(runs.map(\.experiment)).count > 1 { table.insert(("EXPERIMENT", { RunText.oneLine($0.experiment, 40) }), at: 2) }
             if let history { table.append((history, { shapes[$0.id].map { Sparkline.text($0.values, width: 16) } ?? "" })) }
-            for column in columns {
+            // The last value of what is drawn stands beside it.
+            let drawn = history.map { TrackedRun.Column(.metrics, $0) }
+            for column in columns.filter({ $0 == drawn }) + columns.filter({ $0 != drawn }) {
                 // The key alone says what is meant when it stands for one thing only.
                 let isAlone = columns.filter { $0.key == column.key }.count == 1
                 table.append((isAlone ? column.key : column.text, { RunText.oneLine($0.cell(column), 32) }))

@@ -74,7 +74,7 @@ struct RunComparison {
 
     /// - Parameter shapes: histories of each run's metrics, to be drawn below their last values; empty when none are.
     func show(_ shapes: [[String: MetricShape]]) {
-        let rows = rows.filter(\.differs).flatMap { lines($0, shapes) }
+        let rows = rows.filter { $0.differs || runs.count == 1 }.flatMap { lines($0, shapes) }
         let keyWidth = min(36, rows.map { Terminal.cells($0[0]) }.max() ?? 0)
         let names = runs.map { RunText.oneLine($0.name, 24) }
         for part in parts(names, rows, room: (Terminal.width ?? .max / 2) - keyWidth) {

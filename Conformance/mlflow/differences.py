@@ -31,12 +31,15 @@ FAULTS = ["Missing value for", "Invalid value .* supplied:  Hint", "Invalid valu
           "'.*' exceeds the maximum length", "Parameter 'version' must be", "Invalid alias name", "Version alias name|'latest' alias", "Invalid model name",
           "Invalid Model Version stage", "The (run|experiment) .* must be in the", "Registered Model .* not found", "Registered model alias .* not found",
           "Model Version .* not found", "Run with id=.* not found", "No Experiment with", "Logged model with", "Invalid experiment ID", "Duplicate parameter keys",
-          "Invalid model version source", "Changing param values", "Both dataset_name", "A batch logging request", "No tag with", "Both 'run_name'", "Invalid value .* for parameter 'run_id' supplied", "Latest version not found"]
+          "Invalid model version source", "Changing param values", "Both dataset_name", "A batch logging request", "No tag with", "Both 'run_name'", "Invalid value .* for parameter 'run_id' supplied", "Latest version not found",
+          "Invalid value .* Timestamp must be a nonnegative",
+          "max_results must be between"]
 
 
 def fault(answer):
-    """Which of the faults that both servers know an answer names."""
-    return next((i for i, pattern in enumerate(FAULTS) if re.match(pattern, message(answer), re.S)), None)
+    """Which of the faults that both servers know an answer names, and of which parameter."""
+    named = re.search("parameter '([^']*)'", message(answer))
+    return next(((i, named and named[1]) for i, pattern in enumerate(FAULTS) if re.match(pattern, message(answer), re.S)), None)
 
 
 def without(*names, where=lambda value: True):
@@ -96,13 +99,13 @@ KNOWN = [
           explains=lambda call, k, m: m[0] == 500 and 400 <= k[0] < 500,
           example=[post("runs/search", experiment_ids=["⟦experiment:0⟧"], order_by=["metrics.a", "metrics.a"])], statuses=(400, 500)),
     Known("The history of a metric of a run that does not exist is 404", "MLflow answers with an empty history.",
-          explains=lambda call, k, m: call.path == "metrics/get-history" and (k[0], m[0]) == (404, 200) and "not found" in message(k),
+          explains=lambda call, k, m: call.path in ("metrics/get-history", "metrics/get-history-bulk-interval") and (k[0], m[0]) == (404, 200) and "not found" in message(k),
           example=[Call("GET", "metrics/get-history", {"run_id": "nope", "metric_key": "a"})], statuses=(404, 200)),
     Known("A run id that cannot be one is 404 in `log-batch` and `log-inputs` too", "It is just not found, as everywhere else.",
           explains=lambda call, k, m: call.path in ("runs/log-batch", "runs/log-inputs") and (k[0], m[0]) == (404, 400) and "for parameter 'run_id'" in message(m),
           example=[post("runs/log-batch", run_id="a/b")], statuses=(404, 400)),
     Known("A value of the wrong type is refused", "MLflow passes over some that protobuf cannot read, and over all fields after them.",
-          explains=lambda call, k, m: k[0] == 400 and m[0] == 200 and (call.raw is not None or call.list and re.match("Invalid value .* for parameter '.*' supplied", message(k), re.S)),
+          explains=lambda call, k, m: k[0] == 400 and m[0] == 200 and (call.raw is not None or call.list and re.match("Invalid value .* for parameter '.*' supplied|Invalid experiment ID", message(k), re.S)),
           example=[RUN, post("runs/update", run_id="⟦run:0⟧", status="NOPE")], statuses=(400, 200)),
     Known("When a request has two faults, another of them may be named", "The order of checks is not the same everywhere.",
           explains=lambda call, k, m: {k[0], m[0]} <= {400, 404} and None not in {fault(k), fault(m)} and fault(k) != fault(m)),
@@ -127,6 +130,7 @@ KNOWN = [
     Known("A tag given twice when a run or experiment is created: the last one counts", "MLflow answers with the SQL error.",
           example=[post("runs/create", experiment_id="⟦experiment:0⟧", tags=[{"key": "a", "value": "1"}, {"key": "a", "value": "2"}])], statuses=(200, 400)),
     Known("Texts with a NUL are refused", "Not every database keeps them whole.",
+          explains=lambda call, k, m: (k[0], m[0]) == (400, 200) and "\\u0000" in message(k),
           example=[RUN, post("runs/set-tag", run_id="⟦run:0⟧", key="a", value="x\u0000y")], statuses=(400, 200)),
     Known("Logging an output twice, or a logged model's param again with the same value, is no error", "A client that tries again is right.",
           explains=lambda call, k, m: (call.path == "runs/outputs" or call.path.endswith("/params")) and k[0] == 200 and "UNIQUE" in message(m),
@@ -135,8 +139,38 @@ KNOWN = [
           forgets=without("description", where=lambda value: not value.get("description"))),
     Known("Values over the limit of 8,000 characters are cut when a run is created, as they are later", "MLflow keeps them whole there if the database lets it."),
     Known("Errors of filters and orders, of pages and of JSON have words of their own", "MLflow prints Python's sets, and takes broken JSON for none.",
-          explains=lambda call, k, m: (call.list or call.raw is not None) and k[0] == m[0] and code(k) == code(m) is not None,
+          explains=lambda call, k, m: (call.list or call.raw is not None or call.path == "runs/log-model") and k[0] == m[0] and code(k) is not None and code(m) in (code(k), "BAD_REQUEST"),
           example=[Call("GET", "registered-models/search", {"filter": "colour = 'red'"})], statuses=(400, 400)),
+    Known("What is asked of an evaluation dataset that does not exist is 404, always in the same words",
+          "MLflow has no records of it, adds records that belong to nothing, and has three ways to say it.",
+          explains=lambda call, k, m: call.path.startswith("/api/3.0/mlflow/datasets/") and k[0] == 404 and m[0] in (200, 404),
+          example=[Call("GET", "/api/3.0/mlflow/datasets/nope/records", {})], statuses=(404, 200)),
+    Known("All searches know the whole language of filters: `like` in lower case, `tag.x` for `tags.x`, every attribute that can be read",
+          "MLflow's parsers differ from one another; some end with an unhandled error.",
+          explains=lambda call, k, m: call.list and k[0] == 200 and (m[0] == 500 or m[0] == 400 and re.match("Invalid comparator for tag: i?like|Invalid comparator '(i?like|not in|in)'|Invalid identifier token '(tag|attribute)'", message(m))),
+          example=[Call("GET", "experiments/search", {"filter": "tags.a like 'x'", "max_results": 5})], statuses=(200, 400)),
+    Known("A filter that cannot be read as a whole is refused", "MLflow passes over what it does not expect at some places.",
+          explains=lambda call, k, m: call.list and (k[0], m[0]) == (400, 200) and re.match("Invalid filter string|could not convert", message(k)),
+          example=[post("logged-models/search", experiment_ids=["⟦experiment:0⟧"], filter="metrics.auc > 1 > 0")], statuses=(400, 200)),
+    Known("A page token belongs to its question, and only a server makes one", "MLflow's tokens are offsets: runs that come or go between two pages are skipped or repeated.",
+          explains=lambda call, k, m: "page_token" in call.fields and k[0] == 400 and "page token" in message(k),
+          example=[post("runs/search", experiment_ids=["⟦experiment:0⟧"], page_token="eyJvZmZzZXQiOiAxfQ==")], statuses=(400, 200)),
+    Known("The download address of a version made from `runs:/…` is where the files lie", "MLflow gives the `runs:/…` back, which clients look up again.",
+          explains=lambda call, k, m: call.path == "model-versions/get-download-uri" and (k[0], m[0]) == (200, 200) and m[1]["artifact_uri"].startswith("runs:/"),
+          example=[RUN, MODEL, post("model-versions/create", name="{prefix}m", source="runs:/⟦run:0⟧/model", run_id="⟦run:0⟧"),
+                   Call("GET", "model-versions/get-download-uri", {"name": "{prefix}m", "version": "1"})], statuses=(200, 200)),
+    Known("An empty file is listed with `file_size` 0", "MLflow lists none.", forgets=without("file_size", where=lambda value: value.get("file_size") == 0)),
+    Known("A page holds at least one thing", "MLflow answers with empty pages, some without end.",
+          explains=lambda call, k, m: call.list and (k[0], m[0]) == (400, 200) and "max_results" in message(k),
+          example=[Call("GET", "registered-models/search", {"max_results": 0})], statuses=(400, 200)),
+    Known("A key with a slash can stand in a path, as `%2F`", "MLflow has no route for it.",
+          explains=lambda call, k, m: "%2F" in call.path and m[0] == 404 and "not_json" in m[1],
+          example=[LOGGED, Call("DELETE", "logged-models/⟦logged:0⟧/tags/a%2Fb", {})], statuses=(404, 404)),
+    Known("An instant is at most 292,000 years from 1970", "Keel counts microseconds; MLflow takes any 64-bit number.",
+          example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value=1, timestamp=2**63 - 1)], statuses=(400, 200)),
+    Known("A number in a text is written as in JSON, or is a name of infinity or NaN", "MLflow takes Python's `1_0`, blanks around and digits of other scripts, and 0 at 1970 for `nan`.",
+          example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value="nan", timestamp=1)], statuses=(400, 200)),
+    Known("NaN is a text in `get-history-bulk` too", "MLflow's bare `NaN` there is no JSON."),
     Known("`INVALID_STATE` has the status 409", "MLflow's 500 would make clients try again."),
 ]
 
@@ -157,7 +191,8 @@ def same(call, keel, mlflow):
 
 
 def same_words(keel, mlflow):
-    """The same text, but that MLflow escapes what is not ASCII, and that Keel may say more: what to do about it, or what is missing."""
+    """The same text, but that MLflow escapes what is not ASCII, and that Keel cuts long values and may say more: what to do, or what is missing."""
     ours, theirs = message(keel), re.sub(r"\\u([0-9a-f]{4})", lambda m: chr(int(m[1], 16)), message(mlflow))
     theirs = theirs.encode("utf-16", "surrogatepass").decode("utf-16").split(" Error: (sqlite3.")[0]
+    ours, theirs = (re.sub(r"(.)\1{20,}", r"\1…", text) for text in (ours, theirs))
     return ours.startswith(theirs) or ours.startswith("Changing param values is not allowed.") and theirs.startswith("Changing param") or "\\u0000" in ours or ours.startswith("Missing value for required parameter")

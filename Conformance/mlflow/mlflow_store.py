@@ -1,10 +1,12 @@
 """A real MLflow store, made with MLflow's own client and no server: what imports are tested with."""
+import json
 import math
 
 import mlflow
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.genai import datasets
 
 
 class Doubler(mlflow.pyfunc.PythonModel):
@@ -30,6 +32,7 @@ def fill(uri, artifacts, points=2000):
     made |= {"plain": plain, "unicode": unicode, "gone": gone, "proxied": proxied, "elsewhere": elsewhere}
     made["long"] = long_run(client, plain, points)
     made |= logged_things(client, plain)
+    made["evaluation"] = evaluation_datasets([plain, unicode])
     parent = client.create_run(unicode, run_name="Eltern 👪")
     for i in range(3):
         child = client.create_run(unicode, tags={"mlflow.parentRunId": parent.info.run_id}, run_name=f"child {i}")
@@ -87,6 +90,18 @@ def logged_things(client, experiment):
 
 
 
+def evaluation_datasets(experiments):
+    """One with every kind of record, one that is empty."""
+    made = datasets.create_dataset(name="questions", experiment_id=experiments, tags={"team": "ops", "größe": "ü"})
+    made.merge_records([
+        {"inputs": {"question": "ä 😀", "n": 1.0, "deep": {"b": [1, None, True], "a": 2**60}}, "expectations": {"answer": "x", "score": 0.1}, "tags": {"level": "easy"}},
+        {"inputs": {"question": "b"}, "outputs": {"text": "y"}, "source": {"source_type": "human", "source_data": {"source_id": "s-1"}}},
+        {"inputs": {"question": "c"}, "outputs": [1, 2.5, None]}, {"inputs": {"question": "d"}, "outputs": "text"}])
+    made.merge_records([{"inputs": {"i": i}} for i in range(250)])
+    datasets.create_dataset(name="empty", experiment_id=[])
+    return made.dataset_id
+
+
 def everything(uri, experiments=None):
     """What MlflowClient reads of a store, without what an import moves: artifact places."""
     client = client_of(uri)
@@ -109,12 +124,22 @@ def everything(uri, experiments=None):
             out["models"][model.model_id] = (
                 model.name, model.model_type or "", model.source_run_id, str(model.status), model.creation_timestamp, model.last_updated_timestamp,
                 model.params, model.tags, sorted((m.key, m.value, m.step, m.timestamp, m.run_id, m.dataset_name, m.dataset_digest) for m in model.metrics or []))
+    mlflow.set_tracking_uri(uri)
+    out["evaluation"] = {} if experiments is not None else {d.dataset_id: described(client, d.dataset_id) for d in datasets.search_datasets()}
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
         out["registry"][model.name] = (
             model.description or "", dict(model.tags), {k: str(v) for k, v in model.aliases.items()}, model.creation_timestamp, model.last_updated_timestamp,
             sorted((int(v.version), v.current_stage, v.description or "", v.run_id, dict(v.tags), v.creation_timestamp, v.last_updated_timestamp) for v in versions))
     return out
+
+
+def described(client, dataset_id):
+    dataset = client.get_dataset(dataset_id)
+    names = sorted(client.get_experiment(e).name for e in dataset.experiment_ids)
+    records = sorted((r.to_dict() for r in dataset.records), key=lambda r: r["dataset_record_id"])
+    facts = {k: v for k, v in dataset.to_dict().items() if k not in ("experiment_ids", "records", "schema", "profile")}
+    return names, facts, json.loads(dataset.schema or "null"), json.loads(dataset.profile or "null"), records
 
 
 def describe(client, run, experiment):

@@ -70,16 +70,36 @@ def test_batches(servers, name):
     assert keel == reference
 
 
-@pytest.mark.parametrize("value", [0, -0.0, 1e-320, 1.7976931348623157e308, "NaN", "Infinity", "-Infinity", "1.5", "1e3", "x", "", None])
-def test_values_of_metrics(servers, value):
-    keel, reference = (Server(url).log("runs/log-metric", metric(value)) for url in servers)
+VALUES = [0, -0.0, 1e-320, 1.7976931348623157e308, True, False, "NaN", "NAN", "Infinity", "-inf", "1.5", "1e3", "+1", ".5", "1e400", "", None]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("path", ["runs/log-metric", "runs/log-batch"])
+def test_values_of_metrics(servers, path, value):
+    body = metric(value) if path == "runs/log-metric" else {"metrics": [metric(value)]}
+    keel, reference = (Server(url).log(path, body) for url in servers)
     assert keel == reference
 
 
-@pytest.mark.parametrize("value", [True, [1], {}])
-def test_what_is_no_number_is_refused(shared_keel, value):
-    # MLflow's server takes True for 1 and falls over lists and objects.
-    status, code, held = Server(shared_keel.url).log("runs/log-metric", metric(value))
+@pytest.mark.parametrize("step,timestamp", [("7", "8"), ("7.0", "8.0"), (7.0, 1e3), (2**63 - 1, 2**53), (-(2**63), 0), (None, 1), (0, -1)])
+@pytest.mark.parametrize("path", ["runs/log-metric", "runs/log-batch"])
+def test_steps_and_times_of_metrics(servers, path, step, timestamp):
+    def answers(url):
+        server, point = Server(url), metric(step=step, timestamp=timestamp)
+        said = server.log(path, point if path == "runs/log-metric" else {"metrics": [point]})
+        return said, server.get(API + "metrics/get-history", run_id=server.run, metric_key="m").get("metrics")
+
+    keel, reference = map(answers, servers)
+    assert keel == reference
+
+
+@pytest.mark.parametrize("fields", [{"value": [1]}, {"value": {}}, {"value": "x"}, {"value": "nan"}, {"timestamp": -(2**63)}, {"timestamp": 2**63 - 1},
+                                    {"timestamp": True}, {"step": True}, {"step": 1.5}, {"step": 2**63}])
+@pytest.mark.parametrize("path", ["runs/log-metric", "runs/log-batch"])
+def test_what_cannot_be_read_is_refused(shared_keel, path, fields):
+    # MLflow's server falls over lists and objects, and keeps 0, step 0 or the year 1970 for the rest.
+    point = metric() | fields
+    status, code, held = Server(shared_keel.url).log(path, point if path == "runs/log-metric" else {"metrics": [point]})
     assert (status, code, held["metrics"]) == (400, "INVALID_PARAMETER_VALUE", [])
 
 

@@ -34,8 +34,8 @@ extension FieldReader {
     /// Milliseconds since 1970 as an instant; nil when absent or null.
     public func optionalMilliseconds(_ name: String) throws(KeelError) -> Timestamp? {
         guard let value = try optionalInt(name) else { return nil }
-        guard abs(Int64(value)) < Int64.max / 1000 else { throw failure(name, "is no instant: milliseconds since 1970 are expected") }
-        return Timestamp(milliseconds: Int64(value))
+        guard let time = Timestamp(given: Int64(value)) else { throw failure(name, "is no instant: milliseconds since 1970 are expected") }
+        return time
     }
     public func milliseconds(_ name: String) throws(KeelError) -> Timestamp {
         guard let time = try optionalMilliseconds(name) else { throw failure(name, "'\(name)' is missing") }

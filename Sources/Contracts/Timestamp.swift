@@ -9,6 +9,11 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
     public init(microseconds: Int64) { self.microseconds = microseconds }
     public init(seconds: Double) { self.microseconds = Int64((seconds * 1_000_000).rounded()) }
     public init(milliseconds: Int64) { self.microseconds = milliseconds * 1000 }
+    /// Nil when so many milliseconds do not fit.
+    public init?(given milliseconds: Int64) {
+        guard milliseconds.magnitude < UInt64(Int64.max / 1000) else { return nil }
+        self.init(milliseconds: milliseconds)
+    }
 
     public init(from decoder: any Decoder) throws {
         microseconds = try decoder.singleValueContainer().decode(Int64.self)

@@ -20,10 +20,10 @@ struct PointTable: Sendable {
     /// Nil when its time is none.
     func point(_ row: ForeignRow, _ source: MLflowSource) -> MetricPoint? {
         guard kind == .loggedModels else { return source.metric(row).map { MetricPoint(owner: row.text(owner), metric: $0) } }
-        guard let at = row.optionalInt("metric_timestamp_ms"), abs(at) < MLflowSource.millisecondsMax else { return nil }
+        guard let at = row.optionalInt("metric_timestamp_ms").flatMap({ Timestamp(given: $0) }) else { return nil }
         func given(_ name: String) -> String? { row.text(name).isEmpty ? nil : row.text(name) }
         let metric = Metric(
-            row.text("metric_name"), row.double("metric_value"), at: Timestamp(milliseconds: at), step: row.int("metric_step"),
+            row.text("metric_name"), row.double("metric_value"), at: at, step: row.int("metric_step"),
             modelID: row.text(owner), datasetName: given("dataset_name"), datasetDigest: given("dataset_digest"))
         return MetricPoint(owner: row.text(owner), metric: metric, runID: row.text("run_id"))
     }

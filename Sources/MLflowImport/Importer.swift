@@ -62,6 +62,7 @@ public actor Importer {
         try await experiments()
         try await runs()
         try await loggedModels()
+        try await evaluationDatasets()
         try await registry()
         try await artifacts()
     }
@@ -190,7 +191,7 @@ public actor Importer {
 
     /// Compares a batch of things and sends those that differ.
     /// - Returns: those that Keel now holds, or (rehearsing) would.
-    private func bring<Thing: ImportRecord>(_ things: [Thing], _ path: String, _ kind: String, _ name: (Thing) -> String) async throws -> [Thing] {
+    func bring<Thing: ImportRecord>(_ things: [Thing], _ path: String, _ kind: String, _ name: (Thing) -> String) async throws -> [Thing] {
         guard !things.isEmpty else { return [] }
         let states = try await server.check(path, things.map { ($0.importID, $0.digest) })
         var (missing, open): ([Thing], [Thing]) = ([], [])

@@ -116,7 +116,7 @@ extension MLflowSource {
             let source = row.text("source")
             return ModelVersion(
                 name: name, version: Int(number), source: origins.keelURI(source),
-                storageLocation: origins.keelURI(row.optionalText("storage_location").flatMap { $0.isEmpty ? nil : $0 } ?? source),
+                storageLocation: origins.place(row.optionalText("storage_location").flatMap { $0.isEmpty ? nil : $0 } ?? source),
                 runID: row.optionalText("run_id").flatMap { $0.isEmpty ? nil : $0 }, runLink: row.optionalText("run_link").flatMap { $0.isEmpty ? nil : $0 },
                 modelID: source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : nil, userID: row.text("user_id"),
                 stage: ModelStage(rawValue: row.text("current_stage")) ?? .none, description: row.text("description"), createdAt: created,
@@ -128,11 +128,11 @@ extension MLflowSource {
     // MARK: Rows
 
     func metric(_ row: ForeignRow) -> Metric? {
-        guard let at = row.optionalInt("timestamp"), abs(at) < MLflowSource.millisecondsMax else { return nil }
-        return Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: Timestamp(milliseconds: at), step: row.int("step"))
+        guard let at = row.optionalInt("timestamp").flatMap({ Timestamp(given: $0) }) else { return nil }
+        return Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: at, step: row.int("step"))
     }
 
-    private func pairs(_ rows: [ForeignRow]?, _ key: String, _ value: String) -> [KeyValue] {
+    func pairs(_ rows: [ForeignRow]?, _ key: String, _ value: String) -> [KeyValue] {
         (rows ?? []).map { KeyValue($0.text(key), $0.text(value)) }
     }
 
@@ -141,7 +141,7 @@ extension MLflowSource {
     private func lifecycle(_ row: ForeignRow) -> Lifecycle { Lifecycle(rawValue: row.text("lifecycle_stage")) ?? .active }
 
     /// Instants that are none (a time in ns taken for ms) are brought to the nearest that is one.
-    private func time(_ row: ForeignRow, _ column: String) -> Timestamp {
+    func time(_ row: ForeignRow, _ column: String) -> Timestamp {
         Timestamp(milliseconds: min(max(row.int(column), -MLflowSource.millisecondsMax + 1), MLflowSource.millisecondsMax - 1))
     }
 
@@ -151,12 +151,15 @@ extension MLflowSource {
 /// Where the runs and logged models that versions were made from keep their files: there and in Keel.
 struct VersionOrigins {
     private var moved: [(foreign: String, own: String)] = []
+    private var runs: [String: String] = [:]
 
     init(_ source: MLflowSource, _ versions: [ForeignRow], _ map: ExperimentMap, _ places: ArtifactPlaces) throws {
-        let runs = try source.rows("runs", "run_uuid", Array(Set(versions.compactMap { $0.optionalText("run_id") })))
-        for (id, rows) in runs {
+        let rows = try source.rows("runs", "run_uuid", Array(Set(versions.compactMap { $0.optionalText("run_id") })))
+        for (id, rows) in rows {
             guard let row = rows.first, let experiment = map[row.text("experiment_id")] else { continue }
-            note(row.text("artifact_uri"), ArtifactPlaces.runURI(experiment, id), places)
+            let (foreign, own) = (row.text("artifact_uri"), ArtifactPlaces.runURI(experiment, id))
+            note(foreign, own, places)
+            runs[id] = places.keelURI(foreign, own: own)
         }
         let texts = versions.flatMap { [$0.text("source"), $0.text("storage_location")] }
         let ids = Set(texts.flatMap { $0.split(separator: "/").filter { $0.hasPrefix("m-") && $0.utf8.count == 34 }.map(String.init) })
@@ -168,6 +171,13 @@ struct VersionOrigins {
 
     private mutating func note(_ foreign: String, _ own: String, _ places: ArtifactPlaces) {
         if !foreign.isEmpty, places.relative(foreign) != nil { moved.append((foreign, own)) }
+    }
+
+    /// Where the files are: `runs:/ID/path` says it only through the run.
+    func place(_ uri: String) -> String {
+        let parts = uri.hasPrefix("runs:/") ? uri.dropFirst("runs:/".count).split(separator: "/", maxSplits: 1).map(String.init) : []
+        guard parts.count == 2, let run = runs[parts[0]] else { return keelURI(uri) }
+        return "\(run)/\(parts[1])"
     }
 
     func keelURI(_ uri: String) -> String {

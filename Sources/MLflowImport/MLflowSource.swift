@@ -54,7 +54,7 @@ public struct MLflowSource: Sendable {
     /// What the store holds that has no place in Keel yet, in words.
     func unsupported() throws -> [String] {
         let tables = [
-            ("trace_info", "traces"), ("assessments", "assessments"), ("evaluation_datasets", "evaluation datasets"), ("webhooks", "webhooks"),
+            ("trace_info", "traces"), ("assessments", "assessments"), ("webhooks", "webhooks"),
             ("scorers", "scorers"), ("issues", "issues"), ("label_schemas", "label schemas"), ("review_queues", "review queues"),
             ("mcp_servers", "MCP servers"), ("secrets", "gateway secrets"), ("endpoints", "gateway endpoints"),
         ]
@@ -96,6 +96,21 @@ public struct MLflowSource: Sendable {
             SELECT * FROM model_versions WHERE (name > ? OR (name = ? AND version > ?))\(inWorkspace("model_versions"))
             ORDER BY name, version LIMIT ?
             """, [.string(key.name), .string(key.name), .int(key.version), .int(Int64(limit))])
+    }
+
+    // MARK: Evaluation datasets
+
+    func evaluationDatasets(after id: String, limit: Int) throws -> [ForeignRow] {
+        try database.rows(
+            "SELECT * FROM evaluation_datasets WHERE dataset_id > ?\(inWorkspace("evaluation_datasets")) ORDER BY dataset_id LIMIT ?",
+            [.string(id), .int(Int64(limit))])
+    }
+
+    func evaluationRecords(of dataset: String, after id: String, limit: Int) throws -> [ForeignRow] {
+        guard has("evaluation_dataset_records") else { return [] }
+        return try database.rows(
+            "SELECT * FROM evaluation_dataset_records WHERE dataset_id = ? AND dataset_record_id > ? ORDER BY dataset_record_id LIMIT ?",
+            [.string(dataset), .string(id), .int(Int64(limit))])
     }
 
     // MARK: Tracking

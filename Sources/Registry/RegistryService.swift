@@ -43,9 +43,8 @@ public struct RegistryService: Sendable {
     }
 
     private static func taken(_ name: String, by old: [ModelTag], for new: [ModelTag]) -> KeelError {
-        func isPrompt(_ tags: [ModelTag]) -> Bool {
-            tags.contains { $0.key == "mlflow.prompt.is_prompt" && $0.value.lowercased() == "true" }
-        }
+        // MLflow looks at the tag's key only here.
+        func isPrompt(_ tags: [ModelTag]) -> Bool { tags.contains { $0.key == "mlflow.prompt.is_prompt" } }
         func word(_ tags: [ModelTag]) -> String { isPrompt(tags) ? "Prompt" : "Registered Model" }
         if isPrompt(old) == isPrompt(new) { return KeelError(.alreadyExists, "\(word(new)) (name=\(name)) already exists.") }
         return KeelError(

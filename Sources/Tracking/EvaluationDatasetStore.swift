@@ -4,10 +4,17 @@ import Storage
 /// SQL of evaluation datasets, their tags and the experiments they belong to.
 enum EvaluationDatasetStore {
     static func find(_ db: some Querying, id: String) throws -> EvaluationDataset {
-        guard let row = try db.row("SELECT * FROM tracking_evaluation_datasets WHERE id = ?", [.string(id)]) else {
+        guard let dataset = try datasets(db, ids: [id]).first else {
             throw KeelError.notFound("Evaluation dataset with id '\(id.prefix(100))' not found")
         }
-        return try withData(db, [try dataset(row)])[0]
+        return dataset
+    }
+
+    /// Those of these ids that there are.
+    static func datasets(_ db: some Querying, ids: [String]) throws -> [EvaluationDataset] {
+        let rows = try db.rows(
+            "SELECT * FROM tracking_evaluation_datasets WHERE id IN (\(SQLFragment.marks(ids.count)))", ids.map(Value.string))
+        return try withData(db, try rows.map(dataset))
     }
 
     static func insert(_ tx: Transaction, _ dataset: EvaluationDataset) throws {
@@ -30,6 +37,32 @@ enum EvaluationDatasetStore {
                 .string(digest), schema.map { .string($0.text) } ?? .null, .int(recordCount), .int(tx.now.milliseconds),
                 user.map(Value.string) ?? .null, .string(id),
             ])
+    }
+
+    /// Puts the dataset in the place of what is there, but for its records.
+    static func replace(_ tx: Transaction, _ dataset: EvaluationDataset) throws {
+        for table in ["dataset_tags", "dataset_experiments"] {
+            try tx.execute("DELETE FROM tracking_evaluation_\(table) WHERE dataset_id = ?", [.string(dataset.id)])
+        }
+        if try datasets(tx, ids: [dataset.id]).isEmpty { try insert(tx, dataset) }
+        try tx.execute(
+            """
+            UPDATE tracking_evaluation_datasets SET name = ?, digest = ?, schema = ?, created_ms = ?, updated_ms = ?, created_by = ?, updated_by = ?
+            WHERE id = ?
+            """,
+            [
+                .string(dataset.name), .string(dataset.digest), dataset.schema.map { .string($0.text) } ?? .null, .int(dataset.createdAt.milliseconds),
+                .int(dataset.updatedAt.milliseconds), dataset.createdBy.map(Value.string) ?? .null, dataset.updatedBy.map(Value.string) ?? .null,
+                .string(dataset.id),
+            ])
+        for tag in dataset.tags { try set(tx, tag, on: dataset.id) }
+        for experiment in dataset.experimentIDs { try add(tx, experiment: experiment, to: dataset.id) }
+    }
+
+    /// Brings the count of its records up to date.
+    static func count(_ tx: Transaction, recordsOf id: String) throws {
+        try tx.execute(
+            "UPDATE tracking_evaluation_datasets SET records = ? WHERE id = ?", [.int(try EvaluationRecordStore.count(tx, dataset: id)), .string(id)])
     }
 
     static func touch(_ tx: Transaction, id: String) throws {

@@ -10,6 +10,27 @@ enum EvaluationRecordStore {
         ).map(record)
     }
 
+    static func find(_ db: some Querying, dataset: String, id: String) throws -> EvaluationRecord? {
+        try db.row("SELECT * FROM tracking_evaluation_records WHERE dataset_id = ? AND id = ?", [.string(dataset), .string(id)]).map(record)
+    }
+
+    /// Puts the record in the place of what is there; beside another with the same inputs it is left out.
+    static func replace(_ tx: Transaction, _ record: EvaluationRecord) throws {
+        _ = try delete(tx, ids: [record.id], of: record.datasetID)
+        let content = record.content
+        try tx.execute(
+            """
+            INSERT INTO tracking_evaluation_records
+            (dataset_id, id, inputs_digest, inputs, outputs, expectations, tags, source, created_ms, updated_ms, created_by, updated_by)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
+            """,
+            [
+                .string(record.datasetID), .string(record.id), .string(Digest(of: content.inputs.canonical).hex), .string(content.inputs.text),
+                text(content.outputs), text(content.expectations), text(content.tags), text(content.source?.json), .int(record.createdAt.milliseconds),
+                .int(record.updatedAt.milliseconds), record.createdBy.map(Value.string) ?? .null, record.updatedBy.map(Value.string) ?? .null,
+            ])
+    }
+
     /// Outputs that are not given are an empty object, as MLflow keeps them.
     static func insert(_ tx: Transaction, _ content: EvaluationRecordContent, inputsDigest: String, into dataset: String) throws {
         let (now, user) = (Value.int(tx.now.milliseconds), content.user.map(Value.string) ?? .null)

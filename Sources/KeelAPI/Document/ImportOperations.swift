@@ -21,7 +21,13 @@ let importOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/imports/tracking/logged-models", imports, "Brings logged models without their metrics", .trackingWrite, body: batch(record), answer: [:]),
     .init(
-        "POST", "/api/v1/imports/tracking/{kind}/check", imports, "How runs or logged models of another store stand to Keel's", .trackingRead,
+        "POST", "/api/v1/imports/tracking/evaluation-datasets", imports, "Brings evaluation datasets without their records", .trackingWrite,
+        body: batch(.any), answer: .any),
+    .init(
+        "POST", "/api/v1/imports/tracking/evaluation-records", imports, "Brings records of evaluation datasets", .trackingWrite, body: batch(.any),
+        answer: .any),
+    .init(
+        "POST", "/api/v1/imports/tracking/{kind}/check", imports, "How runs and other things of another store stand to Keel's", .trackingRead,
         body: batch(.list(.text)), answer: states),
     .init(
         "POST", "/api/v1/imports/tracking/{kind}/points", imports, "Adds measurements to the history of runs or logged models", .trackingWrite,

@@ -35,6 +35,18 @@ private func addTrackingImportRoutes(_ router: some RouterMethods<KeelContext>, 
         try await tracking.importLoggedModels(try batch.records(ForeignModel.self), from: batch.source, grant)
         return Response([:])
     }
+    router.post("/imports/tracking/evaluation-datasets") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let batch = try await ImportBatch(request)
+        try await tracking.importEvaluationDatasets(try batch.records(EvaluationDataset.self), from: batch.source, grant)
+        return Response([:])
+    }
+    router.post("/imports/tracking/evaluation-records") { request, context -> Response in
+        let grant = try await context.authorize(.trackingWrite)
+        let batch = try await ImportBatch(request)
+        try await tracking.importEvaluationRecords(try batch.records(EvaluationRecord.self), from: batch.source, grant)
+        return Response([:])
+    }
     router.post("/imports/tracking/:kind/check") { request, context -> Response in
         let grant = try await context.authorize(.trackingRead)
         let kind: TrackingImportKind = try context.word("kind")

@@ -76,7 +76,7 @@ struct MLflowRequest {
         switch field(name) {
         case nil: return nil
         case .string(let text):
-            guard let number = Int64(text) else { throw wrong(name, .string(text)) }
+            guard let number = Int64(text) ?? MLflowRequest.decimal(text).flatMap({ Int64(exactly: $0) }) else { throw wrong(name, .string(text)) }
             return number
         case let other?:
             guard let number = other.integer else { throw wrong(name, other) }
@@ -92,30 +92,32 @@ struct MLflowRequest {
 
     func optionalTime(_ name: String) throws(KeelError) -> Timestamp? {
         guard let milliseconds = try optionalInt(name) else { return nil }
-        // Milliseconds that do not fit microseconds are no instant.
-        guard abs(milliseconds) < Int64.max / 1000 else { throw wrong(name, .int(milliseconds)) }
-        return Timestamp(milliseconds: milliseconds)
-    }
-
-    func time(_ name: String) throws(KeelError) -> Timestamp {
-        guard let time = try optionalTime(name) else { throw missing(name) }
+        guard let time = Timestamp(given: milliseconds) else { throw wrong(name, .int(milliseconds)) }
         return time
     }
 
-    /// A number, or one of `"NaN"`, `"Infinity"`, `"-Infinity"`.
+    func time(_ name: String) throws(KeelError) -> Timestamp {
+        guard field(name) != .string(""), let time = try optionalTime(name) else { throw missing(name) }
+        return time
+    }
+
+    /// A number, also as a text, `true` and `false` as 1 and 0, and `"NaN"`, `"Infinity"`, `"-Infinity"` in most spellings. `"nan"` protobuf refuses.
     func number(_ name: String) throws(KeelError) -> Double {
         switch field(name) {
-        case nil: throw missing(name)
+        case nil, .string(""): throw missing(name)
+        case .bool(let value): return value ? 1 : 0
         case .string(let text):
-            // Swift reads hexadecimal numbers too.
-            guard !text.utf8.contains(where: { $0 == UInt8(ascii: "x") || $0 == UInt8(ascii: "X") }), let number = Double(text) else {
-                throw wrong(name, .string(text))
-            }
+            guard text != "nan", let number = MLflowRequest.decimal(text) else { throw wrong(name, .string(text)) }
             return number
         case let other?:
             guard let number = other.number else { throw wrong(name, other) }
             return number
         }
+    }
+
+    /// Swift reads hexadecimal numbers too.
+    private static func decimal(_ text: String) -> Double? {
+        text.utf8.contains { $0 == UInt8(ascii: "x") || $0 == UInt8(ascii: "X") } ? nil : Double(text)
     }
 
     func flag(_ name: String, default standard: Bool) throws(KeelError) -> Bool {

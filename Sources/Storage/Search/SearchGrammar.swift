@@ -83,13 +83,13 @@ public struct SearchGrammar: Sendable {
     // MARK: Keys
 
     /// `tags.team`, `team`, ``tags.`a key` ``: the part before the first period says of what.
-    func identifier(_ text: String, valid: Set<String>) throws(KeelError) -> (SearchClause.Entity, String) {
+    func identifier(_ text: String, valid: Set<String>, isOrder: Bool = false) throws(KeelError) -> (SearchClause.Entity, String) {
         let halves = text.split(separator: ".", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         let entity = halves.count == 2 ? try self.entity(halves[0]) : .attribute
         let raw = halves.last ?? ""
         let key = Quotes.trimmed(Quotes.stripped(raw), "`")
-        // The registry's attributes are compared as they are written.
-        let attribute = dialect == .models || dialect == .versions ? raw : key
+        // The registry's attributes are compared as they are written, but in orders.
+        let attribute = !isOrder && (dialect == .models || dialect == .versions) ? raw : key
         if entity == .attribute, !valid.contains(attribute) {
             throw .invalid("Invalid attribute key '\(attribute)' specified. Valid keys are '\(Python.set(valid))'")
         }

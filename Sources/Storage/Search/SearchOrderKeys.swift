@@ -41,7 +41,7 @@ extension SearchGrammar {
             }
             return (.attribute, key)
         }
-        let (entity, name) = try identifier(key, valid: orderable)
+        let (entity, name) = try identifier(key, valid: orderable, isOrder: true)
         switch (dialect, entity) {
         case (_, .dataset): throw .invalid("Invalid identifier type 'dataset'")
         case (.experiments, .tag): throw .invalid("Invalid order_by entity: tag")

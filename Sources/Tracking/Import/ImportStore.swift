@@ -20,6 +20,8 @@ extension TrackingTables {
 public enum TrackingImportKind: String, Sendable, CaseIterable {
     case experiments, runs
     case loggedModels = "logged-models"
+    case evaluationDatasets = "evaluation-datasets"
+    case evaluationRecords = "evaluation-records"
 }
 
 /// SQL of imports.

@@ -84,10 +84,10 @@ extension Metric {
     }
 
     public init(point: JSON) throws(KeelError) {
-        guard let key = point[0]?.string, let at = point[2]?.integer, let step = point[3]?.integer, abs(at) < Int64.max / 1000,
+        guard let key = point[0]?.string, let at = point[2]?.integer.flatMap({ Timestamp(given: $0) }), let step = point[3]?.integer,
             let value = point[1]?.number ?? (point[1]?.string == "NaN" ? Double.nan : nil)
         else { throw .invalid("a measurement is [key, value, milliseconds, step], not \(point.text.prefix(200))") }
-        self.init(key, value, at: Timestamp(milliseconds: at), step: step)
+        self.init(key, value, at: at, step: step)
     }
 
     /// Bytes that no other measurement has, for fingerprints.

@@ -43,8 +43,10 @@ extension TrackingService {
                 case .experiments: [:]
                 case .runs: try ImportStore.runs(db, ids).mapValues(\.digest)
                 case .loggedModels: try ImportStore.models(db, ids).mapValues(\.digest)
+                case .evaluationDatasets: try ImportStore.evaluationDatasets(db, ids)
+                case .evaluationRecords: try ImportStore.evaluationRecords(db, ids)
                 }
-            // Ids of runs and logged models are random: the same id is the same thing.
+            // Ids of all but experiments are random: the same id is the same thing.
             return things.map { ImportState(foreign: $0.digest, own: own[$0.id], imported: imported[$0.id]?.digest, claims: true) }
         }
     }
@@ -136,13 +138,13 @@ extension TrackingService {
         }
     }
 
-    private func checkImport(_ source: String, _ count: Int, atMost limit: Int = TrackingService.importCountMax) throws(KeelError) {
+    func checkImport(_ source: String, _ count: Int, atMost limit: Int = TrackingService.importCountMax) throws(KeelError) {
         guard !source.isEmpty, source.utf8.count <= 1000 else { throw .invalid("must be 1 to 1000 bytes", path: "source") }
         guard count <= limit else { throw .invalid("at most \(limit) things go into one call, not \(count)") }
     }
 }
 
-private func recordImport(_ tx: Transaction, _ source: String, _ kind: TrackingImportKind, _ things: [some ImportRecord], _ grant: Grant) throws {
+func recordImport(_ tx: Transaction, _ source: String, _ kind: TrackingImportKind, _ things: [some ImportRecord], _ grant: Grant) throws {
     guard let first = things.first, let last = things.last else { return }
     let digest = Digest(of: things.map(\.digest.hex).joined())
     try tx.record(

@@ -15,7 +15,8 @@ let dataOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/datasets/{name}/snapshots/{number}", family, "A snapshot with its schema, files and profile", .datasetsRead,
         answer: [
-            "dataset": .text, "number": .integer, "digest": .text, "rows": .integer, "quarantined": .integer, "createdAt": .integer, "schema": .named("DatasetSchema"),
+            "dataset": .text, "number": .integer, "digest": .text, "rows": .integer, "quarantined": .integer, "createdAt": .integer,
+            "schema": .named("DatasetSchema"),
             "files": .list(["path": .text, "rows": .integer, "bytes": .integer, "digest": .text]), "parent?": .integer,
             "eventTimes?": .list(.integer), "profile?": .named("Profile"),
         ], errors: [400]),

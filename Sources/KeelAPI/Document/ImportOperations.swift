@@ -17,9 +17,11 @@ let importOperations: [APIOperation] = [
         body: ["source": .text, "items": .list(record), "rehearsal?": .flag],
         answer: ["items": .list(["id": .text, "to": .text, "state": .text, "joined": .flag])]),
     .init(
-        "POST", "/api/v1/imports/tracking/runs", imports, "Brings runs without the history of their metrics", .trackingWrite, body: batch(record), answer: [:]),
+        "POST", "/api/v1/imports/tracking/runs", imports, "Brings runs without the history of their metrics", .trackingWrite,
+        body: batch(record), answer: [:]),
     .init(
-        "POST", "/api/v1/imports/tracking/logged-models", imports, "Brings logged models without their metrics", .trackingWrite, body: batch(record), answer: [:]),
+        "POST", "/api/v1/imports/tracking/logged-models", imports, "Brings logged models without their metrics", .trackingWrite,
+        body: batch(record), answer: [:]),
     .init(
         "POST", "/api/v1/imports/tracking/evaluation-datasets", imports, "Brings evaluation datasets without their records", .trackingWrite,
         body: batch(.any), answer: .any),
@@ -42,11 +44,14 @@ let importOperations: [APIOperation] = [
         "POST", "/api/v1/imports/artifacts", imports, "Notes in the ledger that artifacts were brought", .trackingWrite,
         body: ["source": .text, "files": .integer, "bytes": .integer], answer: [:]),
     .init(
-        "POST", "/api/v1/imports/registry/models", imports, "Brings registered models without their versions", .registryWrite, body: batch(record), answer: [:]),
+        "POST", "/api/v1/imports/registry/models", imports, "Brings registered models without their versions", .registryWrite,
+        body: batch(record), answer: [:]),
     .init(
-        "POST", "/api/v1/imports/registry/versions", imports, "Brings versions of models under their numbers", .registryWrite, body: batch(record), answer: [:]),
+        "POST", "/api/v1/imports/registry/versions", imports, "Brings versions of models under their numbers", .registryWrite,
+        body: batch(record), answer: [:]),
     .init(
-        "POST", "/api/v1/imports/registry/aliases", imports, "Makes the aliases of models what they are in another registry", .registryWrite, body: batch(record), answer: [:]),
+        "POST", "/api/v1/imports/registry/aliases", imports, "Makes the aliases of models what they are in another registry", .registryWrite,
+        body: batch(record), answer: [:]),
     .init(
         "POST", "/api/v1/imports/registry/{kind}/check", imports, "How models, versions or aliases of another registry stand to Keel's", .registryRead,
         body: batch(.list(.text)), answer: states),

@@ -89,7 +89,8 @@ let modelShapes: [(String, Shape)] = [
         [
             "model": .text, "version": .integer, "uri": .text, "source": .text, "run": .nullable(.text), "logged_model": .nullable(.text),
             "stage": stage, "description": .text, "by": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text),
-            "aliases": .list(.text), "location": .text, "run_link": .nullable(.text), "signature": .nullable(.named("Signature")), "file": .nullable(.named("ModelFile")),
+            "aliases": .list(.text), "location": .text, "run_link": .nullable(.text),
+            "signature": .nullable(.named("Signature")), "file": .nullable(.named("ModelFile")),
         ]
     ),
     (

@@ -76,7 +76,8 @@ let trackingShapes: [(String, Shape)] = [
     (
         "LoggedModel",
         [
-            "id": .text, "name": .text, "experiment": .text, "run": .nullable(.text), "type": .nullable(.text), "status": .word(LoggedModelStatus.allCases.map(\.rawValue)), "artifacts": .text,
+            "id": .text, "name": .text, "experiment": .text, "run": .nullable(.text), "type": .nullable(.text),
+            "status": .word(LoggedModelStatus.allCases.map(\.rawValue)), "artifacts": .text,
             "created_at": .instant, "updated_at": .instant, "params": .map(.text), "tags": .map(.text),
             "metrics": .list(["key": .text, "value": .nullable(.number), "step": .integer, "run": .text, "dataset": .nullable(.text)]),
         ]

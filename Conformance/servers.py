@@ -58,8 +58,8 @@ class Keel:
             self.process.send_signal(signal.SIGTERM)
             assert self.process.wait(timeout=30) == 0, self.log()[-2000:]
 
-    def cli(self, *arguments, check=True, token=None):
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")} | {"KEEL_URL": self.url}
+    def cli(self, *arguments, check=True, token=None, environment=None):
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")} | {"KEEL_URL": self.url} | (environment or {})
         if token:
             environment["KEEL_TOKEN"] = token
         done = subprocess.run([str(KEEL), *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)

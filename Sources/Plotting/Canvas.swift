@@ -18,8 +18,8 @@ struct Canvas {
 
     mutating func draw(_ shape: Shape) {
         switch shape {
-        case .line(let points, let colour, let width):
-            stroke(points, width: width)
+        case .line(let points, let colour, let width, let isDashed):
+            for part in isDashed ? Canvas.dashes(points, on: width * Drawing.dash.on, off: width * Drawing.dash.off) : [points] { stroke(part, width: width) }
             ink(colour)
         case .disc(let centre, let radius, let colour):
             stroke([centre], width: radius * 2)
@@ -42,6 +42,26 @@ struct Canvas {
             segment(last, point, width / 2)
             last = point
         }
+    }
+
+    /// The parts of a line that a dashed pen draws.
+    static func dashes(_ points: [Point], on: Double, off: Double) -> [[Point]] {
+        guard var last = points.first else { return [] }
+        var (parts, isDown, left) = ([[last]], true, on)
+        for point in points.dropFirst() {
+            let length = ((point.x - last.x) * (point.x - last.x) + (point.y - last.y) * (point.y - last.y)).squareRoot()
+            var done = 0.0
+            while length - done > left {
+                done += left
+                let turn = Point(last.x + (point.x - last.x) * done / length, last.y + (point.y - last.y) * done / length)
+                if isDown { parts[parts.count - 1].append(turn) } else { parts.append([turn]) }
+                (isDown, left) = (!isDown, isDown ? off : on)
+            }
+            left -= length - done
+            if isDown { parts[parts.count - 1].append(point) }
+            last = point
+        }
+        return parts
     }
 
     /// Covers what is nearer to the line from `a` to `b` than `radius`, the edge softened over one pixel.
@@ -124,7 +144,7 @@ extension Shape {
     func scaled(_ factor: Double) -> Shape {
         func scaled(_ point: Point) -> Point { Point(point.x * factor, point.y * factor) }
         return switch self {
-        case .line(let points, let colour, let width): .line(points.map(scaled), colour, width: width * factor)
+        case .line(let points, let colour, let width, let isDashed): .line(points.map(scaled), colour, width: width * factor, isDashed: isDashed)
         case .disc(let centre, let radius, let colour): .disc(scaled(centre), radius: radius * factor, colour)
         case .halo(let text, let point, let size, let anchor): .halo(text, at: scaled(point), size: size * factor, anchor: anchor)
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):

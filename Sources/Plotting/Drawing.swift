@@ -17,20 +17,15 @@ public struct Colour: Sendable, Hashable {
     static let grid = Colour(0xE3E7EB)
     static let axis = Colour(0x8C959F)
 
+    /// Those that are not named.
+    static let background = Colour(0xD0D7DE)
+
     /// Ten that can be told apart, by colour-blind people too as far as ten can.
-    private static let palette = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x6A3D9A, 0x8C510A, 0x4D4D4D, 0xB2182B].map { Colour($0) }
+    static let palette = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x6A3D9A, 0x8C510A, 0x4D4D4D, 0xB2182B].map { Colour($0) }
 
-    /// The colour of the series of this number: of the palette, then paler.
-    static func series(_ number: Int) -> Colour {
-        let base = palette[number % palette.count]
-        guard number / palette.count % 2 == 1 else { return base }
-        func pale(_ part: UInt8) -> UInt32 { UInt32(part) + (255 - UInt32(part)) * 45 / 100 }
-        return Colour(pale(base.red) << 16 | pale(base.green) << 8 | pale(base.blue))
-    }
-
-    /// From low (0) to high (1): blue over green to orange.
+    /// From pale green (0) over blue to dark violet (1): darker all the way, so that it can be read without seeing colours, and on white.
     static func ramp(_ share: Double) -> Colour {
-        let stops: [(Double, Double, Double)] = [(53, 63, 140), (33, 120, 160), (50, 160, 120), (160, 190, 60), (235, 140, 40)]
+        let stops: [(Double, Double, Double)] = [(165, 219, 54), (74, 193, 109), (31, 146, 140), (54, 92, 141), (68, 1, 84)]
         let place = min(max(share, 0), 1) * Double(stops.count - 1)
         let i = min(Int(place), stops.count - 2)
         let (a, b, t) = (stops[i], stops[i + 1], place - Double(i))
@@ -47,7 +42,7 @@ public struct Point: Sendable, Hashable {
 }
 
 public enum Shape: Sendable {
-    case line([Point], Colour, width: Double)
+    case line([Point], Colour, width: Double, isDashed: Bool)
     case disc(Point, radius: Double, Colour)
     case text(String, at: Point, size: Double, Colour, anchor: Anchor, isUpright: Bool)
     /// White behind a text, so that lines do not strike it through.
@@ -64,9 +59,19 @@ public struct Drawing: Sendable {
     public let height: Int
     public internal(set) var shapes: [Shape] = []
 
+    /// How long the parts of a dashed line and the gaps between them are, in widths of the line.
+    static let dash = (on: 5.0, off: 3.5)
+
     public init(width: Int, height: Int) { (self.width, self.height) = (width, height) }
 
-    mutating func line(_ points: [Point], _ colour: Colour, width: Double = 1) { shapes.append(.line(points, colour, width: width)) }
+    /// Whether PNG has strokes for all letters of the texts; SVG leaves letters to its viewer.
+    public var isWritable: Bool {
+        shapes.allSatisfy { if case .text(let text, _, _, _, _, _) = $0 { StrokeFont.writes(text) } else { true } }
+    }
+
+    mutating func line(_ points: [Point], _ colour: Colour, width: Double = 1, isDashed: Bool = false) {
+        shapes.append(.line(points, colour, width: width, isDashed: isDashed))
+    }
 
     mutating func text(_ text: String, at point: Point, size: Double = 12, _ colour: Colour = .ink, anchor: Shape.Anchor = .start, isUpright: Bool = false) {
         shapes.append(.text(text, at: point, size: size, colour, anchor: anchor, isUpright: isUpright))
@@ -89,10 +94,11 @@ extension Drawing {
 
     private static func element(_ shape: Shape) -> String {
         switch shape {
-        case .line(let points, let colour, let width):
+        case .line(let points, let colour, let width, let isDashed):
             let list = points.map { "\(number($0.x)),\(number($0.y))" }.joined(separator: " ")
             let pen = #"stroke="\#(colour.text)" stroke-width="\#(number(width))" stroke-linejoin="round" stroke-linecap="round""#
-            return #"<polyline points="\#(list)" fill="none" \#(pen)/>"#
+            let dashes = isDashed ? #" stroke-dasharray="\#(number(width * Drawing.dash.on)) \#(number(width * Drawing.dash.off))""# : ""
+            return #"<polyline points="\#(list)" fill="none" \#(pen)\#(dashes)/>"#
         case .disc(let centre, let radius, let colour):
             return #"<circle cx="\#(number(centre.x))" cy="\#(number(centre.y))" r="\#(number(radius))" fill="\#(colour.text)"/>"#
         case .halo(let text, let point, let size, let anchor):

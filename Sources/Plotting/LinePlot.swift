@@ -9,68 +9,85 @@ public struct LinePlot: Sendable {
 
     public let title: String
     public let xLabel: String
-    public let yLabel: String
     public let series: [Series]
-    /// Names that the legend shows; it says how many more there are.
-    static let legendMax = 20
+    /// Whether the axis of values is logarithmic; values that are not above zero break their line then.
+    public let isLogarithmic: Bool
 
-    public init(title: String, xLabel: String = "step", yLabel: String, series: [Series]) {
-        (self.title, self.xLabel, self.yLabel, self.series) = (title, xLabel, yLabel, series)
+    /// Lines that are told apart: each colour once as a solid and once as a dashed line. Those after them are in the background.
+    static let namedMax = Colour.palette.count * 2
+
+    public init(title: String, xLabel: String = "step", isLogarithmic: Bool = false, series: [Series]) {
+        (self.title, self.xLabel, self.isLogarithmic, self.series) = (title, xLabel, isLogarithmic, series)
     }
 
     public func drawing(width: Int = 960, height: Int = 540) -> Drawing {
         var drawing = Drawing(width: width, height: height)
-        let names = series.prefix(LinePlot.legendMax).map { shortened($0.name) }
-        let legend = (names.map { StrokeFont.width($0, size: 12) }.max() ?? 0) + 44
-        let y = Scale(series.flatMap { $0.points.map(\.y) }, count: 7)
-        let labels = y.ticks.map(y.label)
-        let left = (labels.map { StrokeFont.width($0, size: 12) }.max() ?? 0) + 44
-        let frame = Frame(left: left, top: 44, right: Double(width) - legend, bottom: Double(height) - 52)
-        let xs = series.flatMap { $0.points.map(\.x) }
-        let x = Scale(xs, count: 8)
-        // Steps end where they end: only values get room up to the next mark.
-        let (first, last) = xs.isEmpty || xs.min() == xs.max() ? (x.low, x.high) : (xs.min() ?? 0, xs.max() ?? 1)
-        func place(_ point: Point) -> Point { Point(frame.x((point.x - first) / (last - first)), frame.y(y.share(point.y))) }
-
-        drawing.text(title, at: Point(frame.left, 26), size: 15)
-        for (tick, label) in zip(y.ticks, labels) {
-            drawing.line([Point(frame.left, frame.y(y.share(tick))), Point(frame.right, frame.y(y.share(tick)))], .grid)
-            drawing.text(label, at: Point(frame.left - 8, frame.y(y.share(tick)) + 4), .faint, anchor: .end)
-        }
-        for tick in x.ticks where tick >= first && tick <= last {
-            let at = frame.x((tick - first) / (last - first))
-            drawing.line([Point(at, frame.bottom), Point(at, frame.bottom + 5)], .axis)
-            drawing.text(x.label(tick), at: Point(at, frame.bottom + 19), .faint, anchor: .middle)
-        }
-        drawing.line([Point(frame.left, frame.bottom), Point(frame.right, frame.bottom)], .axis)
-        drawing.text(xLabel, at: Point((frame.left + frame.right) / 2, Double(height) - 12), .faint, anchor: .middle)
-        drawing.text(yLabel, at: Point(18, (frame.top + frame.bottom) / 2), .faint, anchor: .middle, isUpright: true)
-        for (i, one) in series.enumerated() {
-            let colour = Colour.series(i)
-            for part in LinePlot.unbroken(one.points) {
-                let points = Downsample.extremes(part.map(place), parts: Int(frame.right - frame.left))
-                drawing.line(points, colour, width: series.count > 8 ? 1.2 : 1.8)
-                if part.count == 1 { drawing.shapes.append(.disc(place(part[0]), radius: 3, colour)) }
+        let names = series.prefix(LinePlot.namedMax).map { shortened($0.name) + (stretches($0.points).isEmpty ? " (no number)" : "") }
+        let legend = (names.map { StrokeFont.width($0, size: 12) }.max() ?? 0) + 64
+        let y = Scale(series.flatMap { $0.points.map(\.y) }, count: 7, margin: 0.04, isLogarithmic: isLogarithmic)
+        let x = Scale(series.flatMap { $0.points.map(\.x) }, count: 8, leastStep: 1)
+        let left = (y.ticks.map { StrokeFont.width(y.label($0), size: 12) }.max() ?? 0) + 32
+        let frame = Frame(left: left, top: 48, right: Double(width) - legend, bottom: Double(height) - 52)
+        drawing.text(shortened(title, to: 80), at: Point(frame.left, 28), size: 15)
+        drawAxes(&drawing, x, y, frame, at: Double(height) - 12)
+        // The first is drawn last, on top.
+        for (i, one) in series.enumerated().reversed() {
+            let pen = LinePlot.pen(i)
+            let stretches = stretches(one.points)
+            for stretch in stretches {
+                let points = Downsample.extremes(
+                    stretch.map { Point(frame.x(x.share($0.x)), frame.y(y.share($0.y))) }, parts: Int(frame.right - frame.left))
+                drawing.line(points, pen.colour, width: series.count > 8 ? 1.2 : 1.8, isDashed: pen.isDashed)
+                if points.count == 1 { drawing.shapes.append(.disc(points[0], radius: 3.5, pen.colour)) }
+            }
+            // Where a line ends for want of numbers is a cross: the run has gone astray there.
+            if let end = stretches.last?.last, one.points.last != end {
+                let place = Point(frame.x(x.share(end.x)), frame.y(y.share(end.y)))
+                for slope in [4.0, -4.0] { drawing.line([Point(place.x - 4, place.y - slope), Point(place.x + 4, place.y + slope)], pen.colour, width: 1.8) }
             }
         }
-        drawLegend(&drawing, names, at: Point(frame.right + 14, frame.top + 4))
+        if series.allSatisfy({ stretches($0.points).isEmpty }) {
+            drawing.text("no numbers to draw", at: Point((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2), size: 15, .faint, anchor: .middle)
+        }
+        drawLegend(&drawing, names, at: Point(frame.right + 22, frame.top + 4))
         return drawing
     }
 
-    private func drawLegend(_ drawing: inout Drawing, _ names: [String], at corner: Point) {
-        for (i, name) in names.enumerated() {
-            let y = corner.y + Double(i) * 20
-            drawing.line([Point(corner.x, y), Point(corner.x + 16, y)], Colour.series(i), width: 3)
-            drawing.text(name, at: Point(corner.x + 22, y + 4))
-        }
-        if series.count > names.count {
-            drawing.text("and \(series.count - names.count) more", at: Point(corner.x, corner.y + Double(names.count) * 20 + 4), .faint)
-        }
+    /// Which line the series of this number is.
+    private static func pen(_ number: Int) -> (colour: Colour, isDashed: Bool) {
+        number < namedMax ? (Colour.palette[number % Colour.palette.count], number >= Colour.palette.count) : (.background, false)
     }
 
-    /// The stretches between points that are no numbers.
-    package static func unbroken(_ points: [Point]) -> [[Point]] {
-        points.split { !$0.y.isFinite || abs($0.y) > 1e300 }.map(Array.init)
+    private func drawAxes(_ drawing: inout Drawing, _ x: Scale, _ y: Scale, _ frame: Frame, at bottom: Double) {
+        for tick in y.ticks {
+            let place = frame.y(y.share(tick))
+            drawing.line([Point(frame.left, place), Point(frame.right, place)], .grid)
+            drawing.text(y.label(tick), at: Point(frame.left - 8, place + 4), .faint, anchor: .end)
+        }
+        for tick in x.ticks {
+            let place = frame.x(x.share(tick))
+            drawing.line([Point(place, frame.bottom), Point(place, frame.bottom + 5)], .axis)
+            drawing.text(x.label(tick), at: Point(place, frame.bottom + 19), .faint, anchor: .middle)
+        }
+        drawing.line([Point(frame.left, frame.bottom), Point(frame.right, frame.bottom)], .axis)
+        drawing.text(xLabel, at: Point((frame.left + frame.right) / 2, bottom), .faint, anchor: .middle)
+    }
+
+    private func drawLegend(_ drawing: inout Drawing, _ names: [String], at corner: Point) {
+        func entry(_ place: Int, _ text: String, _ colour: Colour) {
+            let (y, pen) = (corner.y + Double(place) * 20, LinePlot.pen(place))
+            drawing.line([Point(corner.x, y), Point(corner.x + 26, y)], pen.colour, width: 2.4, isDashed: pen.isDashed)
+            drawing.text(text, at: Point(corner.x + 33, y + 4), colour)
+        }
+        for (i, name) in names.enumerated() { entry(i, name, .ink) }
+        if series.count > names.count { entry(names.count, "\(series.count - names.count) more", .faint) }
+    }
+
+    /// The stretches between points that have no place.
+    private func stretches(_ points: [Point]) -> [[Point]] { LinePlot.unbroken(points, isLogarithmic: isLogarithmic) }
+
+    package static func unbroken(_ points: [Point], isLogarithmic: Bool = false) -> [[Point]] {
+        points.split { !Scale.isPlace($0.y) || isLogarithmic && $0.y <= 0 }.map(Array.init)
     }
 }
 
@@ -85,4 +102,7 @@ struct Frame {
     func y(_ share: Double) -> Double { bottom - (bottom - top) * share }
 }
 
-func shortened(_ text: String, to count: Int = 28) -> String { text.count > count ? text.prefix(count - 2) + ".." : text }
+/// Without its middle when it is long: names of one family differ at their ends.
+func shortened(_ text: String, to count: Int = 28) -> String {
+    text.count > count ? text.prefix((count - 2) / 2) + ".." + text.suffix((count - 1) / 2) : text
+}

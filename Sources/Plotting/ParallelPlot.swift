@@ -11,82 +11,63 @@ public struct ParallelPlot: Sendable {
     public let axes: [String]
     /// One value per axis, of each run.
     public let rows: [[Value]]
+    /// Whether less is better on the last axis: the better lines are darker, and on top.
+    public let isLeastBest: Bool
 
-    public init(title: String, axes: [String], rows: [[Value]]) { (self.title, self.axes, self.rows) = (title, axes, rows) }
-
-    /// One axis: of numbers when all are, of words otherwise.
-    private enum Axis {
-        case numbers(Scale)
-        case words([String])
-
-        init(_ values: [Value]) {
-            let numbers = values.compactMap { if case .number(let v) = $0, v.isFinite { v } else { nil } }
-            if values.contains(where: { if case .text = $0 { true } else { false } }) {
-                self = .words(Set(values.compactMap(Axis.word)).sorted())
-            } else {
-                self = .numbers(Scale(numbers, count: 6))
-            }
-        }
-
-        static func word(_ value: Value) -> String? {
-            switch value {
-            case .number(let v): Scale.short(v)
-            case .text(let v): v
-            case .none: nil
-            }
-        }
-
-        func share(_ value: Value) -> Double? {
-            switch self {
-            case .numbers(let scale):
-                guard case .number(let v) = value, v.isFinite, abs(v) < 1e300 else { return nil }
-                return scale.share(v)
-            case .words(let words):
-                guard let word = Axis.word(value), let i = words.firstIndex(of: word) else { return nil }
-                return words.count == 1 ? 0.5 : Double(i) / Double(words.count - 1)
-            }
-        }
-
-        var marks: [(share: Double, text: String)] {
-            switch self {
-            case .numbers(let scale): scale.ticks.map { (scale.share($0), scale.label($0)) }
-            // Of very many words only some can be written.
-            case .words(let words):
-                words.enumerated().filter { $0.offset % (words.count / 20 + 1) == 0 }.map { (share(.text($0.element)) ?? 0, shortened($0.element, to: 14)) }
-            }
-        }
+    public init(title: String, axes: [String], rows: [[Value]], isLeastBest: Bool = false) {
+        (self.title, self.axes, self.rows, self.isLeastBest) = (title, axes, rows, isLeastBest)
     }
 
     public func drawing(width: Int = 960, height: Int = 540) -> Drawing {
         var drawing = Drawing(width: width, height: height)
-        let scales = axes.indices.map { i in Axis(rows.map { $0[i] }) }
-        let frame = Frame(left: 90, top: 84, right: Double(width) - 90, bottom: Double(height) - 36)
+        let scales = axes.indices.map { i in ParallelAxis(rows.map { $0[i] }) }
+        let frame = Frame(left: 90, top: 88, right: Double(width) - 90, bottom: Double(height) - 50)
         func x(_ i: Int) -> Double { frame.x(axes.count == 1 ? 0.5 : Double(i) / Double(axes.count - 1)) }
-        drawing.text(title, at: Point(24, 26), size: 15)
+        drawing.text(shortened(title, to: 80), at: Point(24, 28), size: 15)
         let last = axes.count - 1
-        // The best end is drawn last, on top.
-        let ordered = rows.sorted { (scales[last].share($0[last]) ?? -1) < (scales[last].share($1[last]) ?? -1) }
-        for row in ordered {
+        func merit(_ row: [Value]) -> Double? { scales[last].merit(row[last]).map { isLeastBest ? 1 - $0 : $0 } }
+        let isCrowded = rows.count > 60
+        for row in rows.sorted(by: { (merit($0) ?? -1) < (merit($1) ?? -1) }) {
+            let colour = merit(row).map(Colour.ramp) ?? .background
             let places = scales.indices.map { i in scales[i].share(row[i]).map { Point(x(i), frame.y($0)) } }
-            let colour = scales[last].share(row[last]).map(Colour.ramp) ?? .grid
             for part in places.split(separator: nil) {
                 let points = part.compactMap { $0 }
-                drawing.line(points, colour, width: rows.count > 60 ? 1 : 1.6)
-                for point in points { drawing.shapes.append(.disc(point, radius: rows.count > 60 ? 1.6 : 2.6, colour)) }
+                drawing.line(points, colour, width: isCrowded ? 1 : 1.6)
+                for point in points { drawing.shapes.append(.disc(point, radius: isCrowded ? 1.6 : 2.6, colour)) }
             }
         }
+        let room = axes.count > 1 ? (x(1) - x(0)) * 2 : 300
         for (i, name) in axes.enumerated() {
-            drawing.line([Point(x(i), frame.top), Point(x(i), frame.bottom)], .axis, width: 1.2)
-            drawing.text(shortened(name, to: 24), at: Point(x(i), frame.top - (i % 2 == 0 ? 16 : 32)), anchor: .middle)
-            // Left of its axis, but for the last: lines come from the left there.
-            for mark in scales[i].marks {
-                drawing.line([Point(x(i) - 3, frame.y(mark.share)), Point(x(i) + 3, frame.y(mark.share))], .axis)
-                let isLast = i == last && i > 0
-                let (place, anchor) = (Point(x(i) + (isLast ? 8 : -8), frame.y(mark.share) + 4), isLast ? Shape.Anchor.start : .end)
-                drawing.shapes.append(.halo(mark.text, at: place, size: 11, anchor: anchor))
-                drawing.text(mark.text, at: place, size: 11, .faint, anchor: anchor)
-            }
+            drawAxis(&drawing, scales[i], at: x(i), frame, isLast: i == last && i > 0)
+            // Every second name stands higher: neighbours do not touch.
+            drawing.text(fitting(name, room - 12), at: Point(x(i), frame.top - (i % 2 == 0 ? 18 : 36)), anchor: .middle)
         }
         return drawing
+    }
+
+    private func drawAxis(_ drawing: inout Drawing, _ axis: ParallelAxis, at x: Double, _ frame: Frame, isLast: Bool) {
+        drawing.line([Point(x, frame.top), Point(x, frame.bottom)], .axis, width: 1.2)
+        if isLast, axis.isNumeric {
+            // The axis is its own legend of colours.
+            for i in 0..<40 {
+                let (from, to) = (Double(i) / 40, Double(i + 1) / 40)
+                let place = isLeastBest ? 1 - (from + to) / 2 : (from + to) / 2
+                drawing.line([Point(x, frame.y(from)), Point(x, frame.y(to))], .ramp(place), width: 5)
+            }
+        }
+        for mark in axis.marks {
+            let y = frame.y(mark.share)
+            drawing.line([Point(x - 3, y), Point(x + 3, y)], .axis)
+            // Left of its axis, but for the last: lines come from the left there.
+            let (place, anchor) = (Point(x + (isLast ? 9 : -8), y + 4), isLast ? Shape.Anchor.start : .end)
+            drawing.shapes.append(.halo(mark.text, at: place, size: 11, anchor: anchor))
+            drawing.text(mark.text, at: place, size: 11, .faint, anchor: anchor)
+        }
+    }
+
+    private func fitting(_ name: String, _ room: Double) -> String {
+        var count = name.count
+        while count > 6, StrokeFont.width(shortened(name, to: count), size: 12) > room { count -= 1 }
+        return shortened(name, to: count)
     }
 }

@@ -3,20 +3,28 @@ public enum Sparkline {
     private static let bars = Array("▁▂▃▄▅▆▇█")
 
     /// The shape of `values` in at most `width` characters; each stands for the mean of its share. What is no number is a space.
-    public static func text(_ values: [Double], width: Int = 24) -> String {
-        let parts = min(width, values.count)
-        let means = (0..<parts).map { i -> Double? in
-            let share = values[(i * values.count / parts)..<((i + 1) * values.count / parts)].filter { $0.isFinite && abs($0) < 1e300 }
+    public static func text(_ values: [Double], width: Int = 24) -> String { texts([values], width: width)[0] }
+
+    /// Several shapes, all drawn to one scale.
+    public static func texts(_ histories: [[Double]], width: Int) -> [String] {
+        let all = histories.map { means($0, min(width, $0.count)) }
+        let known = all.joined().compactMap { $0 }
+        guard let low = known.min(), let high = known.max() else { return all.map { _ in "" } }
+        return all.map { means in
+            String(
+                means.map { mean in
+                    guard let mean else { return " " }
+                    guard high > low else { return bars[3] }
+                    return bars[min(bars.count - 1, Int((mean - low) / (high - low) * Double(bars.count)))]
+                })
+        }
+    }
+
+    private static func means(_ values: [Double], _ parts: Int) -> [Double?] {
+        (0..<parts).map { i in
+            let share = values[(i * values.count / parts)..<((i + 1) * values.count / parts)].filter(Scale.isPlace)
             return share.isEmpty ? nil : share.reduce(0) { $0 + $1 / Double(share.count) }
         }
-        let known = means.compactMap { $0 }
-        guard let low = known.min(), let high = known.max() else { return "" }
-        return String(
-            means.map { mean in
-                guard let mean else { return " " }
-                guard high > low else { return bars[3] }
-                return bars[min(bars.count - 1, Int((mean - low) / (high - low) * Double(bars.count)))]
-            })
     }
 }
 

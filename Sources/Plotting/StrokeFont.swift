@@ -26,11 +26,16 @@ enum StrokeFont {
 
     private static let box = parse("02-42-48-08-02")
 
-    private static func glyph(_ character: Character) -> Glyph {
+    /// Whether there are strokes for every letter.
+    static func writes(_ text: String) -> Bool { text.allSatisfy { known($0) != nil } }
+
+    private static func glyph(_ character: Character) -> Glyph { known(character) ?? box }
+
+    private static func known(_ character: Character) -> Glyph? {
         if let glyph = glyphs[character] { return glyph }
+        if character.isWhitespace { return Glyph(strokes: [], advance: 3) }
         // Letters with marks are drawn without them.
-        let plain = character.unicodeScalars.first.flatMap { marked[$0] } ?? character
-        return glyphs[plain] ?? (character.isWhitespace ? Glyph(strokes: [], advance: 3) : box)
+        return character.unicodeScalars.first.flatMap { marked[$0] }.flatMap { glyphs[$0] }
     }
 
     private static let marked: [Unicode.Scalar: Character] = [
@@ -54,7 +59,7 @@ enum StrokeFont {
     private static let glyphs: [Character: Glyph] = strokes.mapValues(parse)
 
     private static let strokes: [Character: String] = [
-        "0": "12-03-07-18-38-47-43-32-12 14-36", "1": "07-28-22 02-42", "2": "07-18-38-47-46-02-42", "3": "07-18-38-47-46-35-25 35-44-43-32-12-03",
+        "0": "12-03-07-18-38-47-43-32-12", "1": "07-28-22 02-42", "2": "07-18-38-47-46-02-42", "3": "07-18-38-47-46-35-25 35-44-43-32-12-03",
         "4": "32-38-04-44", "5": "48-08-05-35-44-43-32-02", "6": "38-18-06-03-12-32-43-44-35-15-04", "7": "08-48-12",
         "8": "15-06-07-18-38-47-46-35-15-04-03-12-32-43-44-35", "9": "46-35-15-06-07-18-38-47-44-32-12",
         "A": "02-28-42 14-34", "B": "02-08-38-47-46-35-05 35-44-43-32-02", "C": "47-38-18-07-03-12-32-43", "D": "02-08-28-46-44-22-02",

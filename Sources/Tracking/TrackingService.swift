@@ -106,30 +106,37 @@ public struct TrackingService: Sendable {
         }
     }
 
-    public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws {
+    public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws { try await updateExperiment(id: id, name: name, grant) }
+
+    public func setExperimentTag(id: String, _ tag: KeyValue, _ grant: Grant) async throws { try await updateExperiment(id: id, tags: [tag], grant) }
+
+    /// Renames an experiment, sets tags, or both: all or none.
+    /// - Throws: `alreadyExists` when the name is another's, `failedPrecondition` or `invalidArgument` when the experiment is in the bin.
+    public func updateExperiment(id: String, name: String? = nil, tags: [KeyValue] = [], _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
-        try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        if let name {
+            guard !name.isEmpty else { throw KeelError.invalid("Invalid experiment name: ''") }
+            try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
+        }
+        for tag in tags { try check(experimentTag: tag) }
         try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
-            guard experiment.lifecycle == .active else { throw KeelError(.failedPrecondition, "Cannot rename a non-active experiment.") }
-            if let other = try ExperimentStore.find(tx, name: name), other.id != id {
-                throw KeelError(.alreadyExists, "Experiment(name=\(name)) already exists.")
+            if let name { try rename(experiment, to: name, tx, grant) }
+            for tag in tags {
+                try requireActive(experiment)
+                try ExperimentStore.set(tx, tag, on: id)
+                try tx.record("experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
             }
-            try ExperimentStore.update(tx, id: id, name: name, lifecycle: .active)
-            try tx.record(
-                "experiment.updated", on: "Experiment/\(id)", ["name": .string(name), "previous": .string(experiment.name)], by: grant)
         }
     }
 
-    public func setExperimentTag(id: String, _ tag: KeyValue, _ grant: Grant) async throws {
-        try grant.require(.trackingWrite)
-        try check(experimentTag: tag)
-        try await database.write { tx in
-            try requireActive(try ExperimentStore.find(tx, id: id))
-            try ExperimentStore.set(tx, tag, on: id)
-            try tx.record("experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
+    private func rename(_ experiment: Experiment, to name: String, _ tx: Transaction, _ grant: Grant) throws {
+        guard experiment.lifecycle == .active else { throw KeelError(.failedPrecondition, "Cannot rename a non-active experiment.") }
+        if let other = try ExperimentStore.find(tx, name: name), other.id != experiment.id {
+            throw KeelError(.alreadyExists, "Experiment(name=\(name)) already exists.")
         }
+        try ExperimentStore.update(tx, id: experiment.id, name: name, lifecycle: .active)
+        try tx.record("experiment.updated", on: "Experiment/\(experiment.id)", ["name": .string(name), "previous": .string(experiment.name)], by: grant)
     }
 
     public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {

@@ -12,23 +12,87 @@ enum Terminal {
         FileHandle.standardError.write(Data((text + "\n").utf8))
     }
 
-    /// Columns under upper-case headings; numbers are aligned to the right.
+    /// A remark beside the answer.
+    static func note(_ text: String) { FileHandle.standardError.write(Data("note: \(text)\n".utf8)) }
+
+    /// How many columns fit on a line; nil when the output is not a terminal, or has no end.
+    static let width: Int? = {
+        if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return columns }
+        var size = winsize()
+        guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
+        return Int(size.ws_col)
+    }()
+
+    /// Columns under upper-case headings; numbers are aligned to the right. On a terminal that is too narrow, words lose their middle, then the
+    /// last columns are left out, and a line says which.
     /// - Parameter keys: headings after those that people wrote themselves, and that stay as they are.
     static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]]) {
-        let headings = headings.map { $0.uppercased() } + keys
-        let widths = headings.indices.map { i in max(headings[i].count, rows.map { $0[i].count }.max() ?? 0) }
-        let numeric = headings.indices.map { i in
-            !rows.isEmpty && rows.allSatisfy { row in row[i].isEmpty || row[i] == "-" || (row[i].first.map { $0.isNumber || $0 == "-" || $0 == "." } ?? true) }
-        }
-        func line(_ cells: [String]) -> String {
-            cells.indices.map { i in
-                let pad = String(repeating: " ", count: widths[i] - cells[i].count)
-                return numeric[i] ? pad + cells[i] : cells[i] + pad
+        let headings = headings.map { $0.uppercased() } + keys.map(plain)
+        let rows = rows.map { $0.map(plain) }
+        var widths = headings.indices.map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) }
+        let numeric = headings.indices.map { i in !rows.isEmpty && rows.allSatisfy { isNumber($0[i]) } }
+        let shown = fit(&widths, headings.indices.filter { i in !numeric[i] && rows.contains { $0[i].contains(where: \.isLetter) } })
+        func line(_ texts: [String]) -> String {
+            (0..<shown).map { i in
+                let text = cut(texts[i], to: widths[i])
+                let pad = String(repeating: " ", count: max(0, widths[i] - cells(text)))
+                return numeric[i] ? pad + text : text + pad
             }.joined(separator: "  ").trimmingTrailingSpaces()
         }
         print(line(headings))
         for row in rows { print(line(row)) }
         if rows.isEmpty { print("(none)") }
+        if shown < headings.count { print(cut("(no room for \(headings[shown...].joined(separator: ", ")); --json has all)", to: width ?? .max)) }
+    }
+
+    /// Whether a cell is a number, perhaps with a unit; so is one that holds nothing.
+    private static func isNumber(_ cell: String) -> Bool {
+        ["", "-", "NaN", "inf", "-inf"].contains(cell)
+            || cell.first.map { $0.isNumber || "-.".contains($0) } == true && cell.prefix { $0 != " " }.allSatisfy { $0.isNumber || "-+.,:%e".contains($0) }
+    }
+
+    /// Makes the widest columns of words narrower until all fit.
+    /// - Returns: how many columns have room.
+    private static func fit(_ widths: inout [Int], _ words: [Int]) -> Int {
+        guard let width else { return widths.count }
+        func total(_ count: Int) -> Int { widths[..<count].reduce(0, +) + 2 * (count - 1) }
+        while total(widths.count) > width, let widest = words.filter({ widths[$0] > 18 }).max(by: { widths[$0] < widths[$1] }) { widths[widest] -= 1 }
+        var count = widths.count
+        while count > 1, total(count) > width { count -= 1 }
+        return count
+    }
+
+    /// How many columns of a terminal a text takes: letters of East Asia and emoji take two.
+    static func cells(_ text: String) -> Int {
+        text.utf8.allSatisfy { $0 < 128 } ? text.utf8.count : text.reduce(0) { $0 + cells($1) }
+    }
+
+    private static func cells(_ character: Character) -> Int {
+        guard let code = character.unicodeScalars.first?.value else { return 0 }
+        let isWide =
+            (0x1100...0x115F).contains(code) || (0x2E80...0xA4CF).contains(code) || (0xAC00...0xD7A3).contains(code) || (0xF900...0xFAFF).contains(code)
+            || (0xFE30...0xFE6F).contains(code) || (0xFF00...0xFF60).contains(code) || (0x1F300...0x1FAFF).contains(code) || (0x20000...0x3FFFD).contains(code)
+        return isWide ? 2 : 1
+    }
+
+    /// One line without what would move the cursor or change colours: names are written by others.
+    static func plain(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return text }
+        return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
+    }
+
+    /// At most `limit` columns: without the middle, since names of one family differ at their ends.
+    static func cut(_ text: String, to limit: Int) -> String {
+        guard cells(text) > limit else { return text }
+        var (head, tail, room) = ("", "", limit - 1)
+        var rest = Substring(text)
+        while room > 0 {
+            let isHead = cells(head) <= cells(tail)
+            guard let next = isHead ? rest.popFirst() : rest.popLast(), cells(next) <= room else { break }
+            if isHead { head.append(next) } else { tail.insert(next, at: tail.startIndex) }
+            room -= cells(next)
+        }
+        return head + "…" + tail
     }
 
     static func decimals(_ value: Double?, _ digits: Int) -> String {

@@ -2,6 +2,7 @@ import Platform
 
 private let family = "Inference"
 private let tensor: Shape = ["name": .text, "datatype": .text, "shape": .list(.integer), "data": .list(.any), "parameters?": .map(.any)]
+private let column: Shape = ["name": .text, "datatype": .text, "shape": .list(.integer)]
 private let predictions: Shape = ["predictions": .list(.number), "ids": .list(.text), "release": .text]
 /// One of MLflow's forms of a table.
 private let table: Shape = [
@@ -13,7 +14,9 @@ public let inferenceOperations: [APIOperation] = [
     .init("GET", "/v2", family, "The server's name, version and extensions", .serverRead, answer: ["name": .text, "version": .text, "extensions": .list(.text)]),
     .init("GET", "/v2/health/live", family, "Whether the server lives", nil),
     .init("GET", "/v2/health/ready", family, "Whether the server is ready", nil),
-    .init("GET", "/v2/models/{name}", family, "An endpoint's inputs and outputs", .predict, answer: .map(.any)),
+    .init(
+        "GET", "/v2/models/{name}", family, "An endpoint's inputs and outputs", .predict,
+        answer: ["name": .text, "versions": .list(.text), "platform": .text, "inputs": .list(column), "outputs": .list(column)]),
     .init("GET", "/v2/models/{name}/ready", family, "Whether an endpoint is ready", nil),
     .init(
         "POST", "/v2/models/{name}/infer", family, "Predicts", .predict, body: ["id?": .text, "inputs": .list(tensor), "parameters?": .map(.any)],

@@ -35,6 +35,9 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     private var held: CircularBuffer<HTTPRequestPart> = []
     private static let heldPartsMax = 4096
 
+    /// What it answers, for who must know every route.
+    public static let routes: [(method: HTTPRequest.Method, path: String)] = [(.post, "/v2/models/:name/infer")]
+
     public init(runtime: ServingRuntime, gate: RequestGate) {
         self.runtime = runtime
         self.gate = gate

@@ -26,22 +26,23 @@ public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingR
         ])
     }
     router.post("/endpoints/:name/invocations") { request, context -> Response in
-        try await invoke(request, context, try endpoint(context, runtime).name, runtime)
+        _ = try await context.authorize(.predict, on: "Endpoint/\(try context.parameters.require("name").prefix(100))")
+        return try await invoke(request, try endpoint(context, runtime).name, runtime)
     }
     router.post("/invocations") { request, context -> Response in
+        _ = try await context.authorize(.predict)
         let names = runtime.status().map(\.name)
         guard names.count == 1, let name = names.first else {
             throw KeelError.invalid(
                 "this server has \(names.count) endpoints", hint: "post to /endpoints/NAME/invocations: \(names.sorted().joined(separator: ", "))")
         }
-        return try await invoke(request, context, name, runtime)
+        return try await invoke(request, name, runtime)
     }
 }
 
 private func invoke(
-    _ request: Request, _ context: KeelContext, _ name: String, _ runtime: ServingRuntime
+    _ request: Request, _ name: String, _ runtime: ServingRuntime
 ) async throws -> Response {
-    _ = try await context.authorize(.predict, on: "Endpoint/\(name)")
     let type = request.headers[.contentType]?.split(separator: ";").first.map(String.init) ?? "application/json"
     guard type == "application/json" else {
         throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")

@@ -8,16 +8,16 @@ let governanceOperations: [APIOperation] = [
         answer: ["changes": .list(.named("ResourceChange"))]),
     .init(
         "POST", "/api/v1/apply", family, "Applies resources, all or none", .resourcesApply, body: ["resources": .list(.named("Resource"))],
-        answer: .any, errors: [409]),
+        answer: .named("Applied"), errors: [409]),
     .init(
         "GET", "/api/v1/resources/{kind}", family, "The resources of a kind", .resourcesRead,
         answer: ["resources": .list(["name": .text, "environment": .nullable(.text), "revision": .integer, "digest": .text])]),
     .init(
         "GET", "/api/v1/resources/{kind}/{name}", family, "A resource with its revisions", .resourcesRead,
-        answer: ["resource": .named("Resource"), "revision": .integer, "revisions": .list(.any)]),
+        answer: ["resource": .named("Resource"), "revision": .integer, "revisions": .list(.named("ResourceRevision"))]),
     .init(
         "POST", "/api/v1/resources/{kind}/{name}/restore", family, "Applies an earlier revision again", .resourcesApply,
-        body: ["revision": .integer], answer: .any, errors: [409]),
+        body: ["revision": .integer], answer: .named("Applied"), errors: [409]),
     .init(
         "GET", "/api/v1/ledger", family, "Events of the ledger, oldest first", .ledgerRead,
         query: [
@@ -43,11 +43,16 @@ let governanceShapes: [(String, Shape)] = [
             "differences": .list(["path": .text, "old": .any, "new": .any]),
         ]
     ),
+    ("Applied", ["revision": .integer, "ledger_seq": .nullable(.integer), "changes": .list(.named("ResourceChange"))]),
+    (
+        "ResourceRevision",
+        ["revision": .integer, "digest": .text, "apply": .integer, "at": .instant, "by": .text, "resource": .named("Resource")]
+    ),
     (
         "LedgerEvent",
         [
             "seq": .integer, "at": .instant, "caller": .text, "persona": .text, "workspace": .text, "request_id": .text, "kind": .text,
-            "subject": .text, "data": .any, "hash": .text,
+            "subject": .text, "data": .map(.any), "hash": .text,
         ]
     ),
     (

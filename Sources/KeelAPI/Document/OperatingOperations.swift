@@ -22,7 +22,7 @@ let pipelineOperations: [APIOperation] = [
 let servingOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/endpoints", serving, "The endpoints that serve, with their releases", .releasesRead,
-        answer: ["endpoints": .list(["name": .text, "environment": .text, "phase": .text, "releases": .list(.any)])]),
+        answer: ["endpoints": .list(["name": .text, "environment": .text, "phase": .text, "releases": .list(.named("ServedRelease"))])]),
     .init(
         "GET", "/api/v1/endpoints/{name}/releases", serving, "The releases of an endpoint", .releasesRead,
         answer: ["releases": .list(["number": .integer, "model": .text, "gate": .text, "state": .text, "created": .instant, "by": .text, "digest": .text])]),
@@ -36,14 +36,14 @@ let servingOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/endpoints/{name}/performance", serving, "Metrics of predictions with labels, by month", .predictionsRead,
         query: [.init("from", .instant, "From this event time on"), .init("until", .instant, "Before this event time")],
-        answer: ["months": .list(.any)]),
+        answer: ["months": .list(.named("MonthOfPredictions"))]),
     .init(
         "POST", "/api/v1/labels", serving, "Says what really happened", .labelsWrite,
         body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])],
         answer: ["accepted": .integer, "joined": .integer, "unknown": .integer], errors: [503]),
     .init(
         "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", .monitorsRead, query: [.limit(200)],
-        answer: ["windows": .list(.any)]),
+        answer: ["windows": .list(.named("MonitorWindow"))]),
 ]
 
 let serverOperations: [APIOperation] = [
@@ -53,9 +53,15 @@ let serverOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/gc", server, "Removes for good what is in the bin and content that nothing refers to", .storageCollect,
         body: ["older_than?": .text, "run_ids?": .list(.text), "experiment_ids?": .list(.text), "logged_model_ids?": .list(.text), "dry_run?": .flag],
-        answer: .any),
+        answer: [
+            "dry_run": .flag, "objects": .integer, "bytes": .integer,
+            "items": .list([
+                "kind": .text, "id": .text, "name": .text, "deleted_at": .instant, "files": .integer, "bytes": .integer, "kept_for": .nullable(.text),
+                "artifacts_elsewhere": .nullable(.text),
+            ]),
+        ]),
     .init("GET", "/api/v1/routes", server, "Every route of the server", .serverRead, answer: .list(["method": .text, "path": .text])),
-    .init("GET", "/openapi.json", server, "This document", .serverRead, answer: .any),
+    .init("GET", "/openapi.json", server, "This document", .serverRead, answer: .map(.any)),
 ]
 
 let operatingShapes: [(String, Shape)] = [
@@ -63,7 +69,38 @@ let operatingShapes: [(String, Shape)] = [
         "PipelineRun",
         [
             "id": .text, "pipeline": .text, "state": .word(PipelineRun.State.allCases.map(\.rawValue)), "reason": .text, "now": .instant,
-            "parameters": .any, "started_at": .instant, "finished_at?": .instant, "error?": .text, "steps?": .list(.any),
+            "parameters": .map(.any), "started_at": .instant, "finished_at?": .instant, "error?": .text, "steps?": .list(.named("PipelineStep")),
+        ]
+    ),
+    (
+        "PipelineStep",
+        [
+            "name": .text, "uses": .text, "state": .word(StepRun.State.allCases.map(\.rawValue)), "attempts": .integer, "cache?": .text,
+            "started_at?": .instant, "finished_at?": .instant, "progress?": .number, "message?": .text, "error?": .text, "outputs?": .map(.any),
+        ]
+    ),
+    (
+        "ServedRelease",
+        [
+            "number": .integer, "role": .text, "model": .text, "share": .text, "requests": .integer, "p50_us": .nullable(.number),
+            "p99_us": .nullable(.number), "errors": .text, "drift": .nullable(.number), "step": .nullable(.text),
+        ]
+    ),
+    (
+        "MonthOfPredictions",
+        [
+            "month": .text, "predictions": .integer, "labels": .integer, "auc?": .nullable(.number), "logloss?": .number, "calibration?": .number,
+            "mean_score?": .number, "mean_label?": .number,
+        ]
+    ),
+    (
+        "MonitorWindow",
+        [
+            "monitor": .text, "endpoint": .text, "kind": .text, "from": .instant, "until": .instant, "release": .integer, "rows": .integer,
+            "total_rows": .integer, "late": .integer, "value": .nullable(.number), "alerted": .flag,
+            "columns": .list([
+                "name": .text, "psi": .number, "calibratedThreshold": .number, "drifted": .flag, "counts": .list(.integer), "reference": .list(.number),
+            ]), "metrics": .map(.nullable(.number)), "reference": .map(.number), "notes": .list(.text),
         ]
     ),
     (

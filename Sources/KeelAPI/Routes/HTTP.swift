@@ -75,6 +75,10 @@ public struct ErrorMiddleware: RouterMiddleware {
             return try await next(request, context)
         } catch let error as HTTPError where error.status == .notFound {
             return Response(ErrorBody.json(.notFound("there is no route \(request.method) \(request.uri.path.prefix(200))")), status: .notFound)
+        } catch let error as HTTPError where error.status == .methodNotAllowed {
+            var response = Response(ErrorBody.json(.invalid(error.body ?? "this method is not allowed here")), status: .methodNotAllowed)
+            response.headers[.allow] = error.headers[.allow]
+            return response
         } catch {
             let keel = KeelError.wrapping(error)
             if keel.code == .internal || keel.code == .corrupted {

@@ -32,11 +32,10 @@ func addModelRoutes(to router: some RouterMethods<KeelContext>, _ platform: Plat
     router.get("/models/:name/versions/:version") { _, context -> Response in
         let name = try context.modelName()
         let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
-        guard let number = Int(try context.parameters.require("version")) else {
-            throw KeelError.invalid("a version is named by its number", path: "version")
-        }
-        return Response(TrackingJSON.version(try await registry.version(model: name, version: number, grant)))
+        return Response(TrackingJSON.version(try await registry.version(model: name, version: try context.versionNumber(), grant)))
     }
+    addModelChangeRoutes(to: router, registry)
+    addVersionChangeRoutes(to: router, registry)
     addHistoryRoutes(to: router, platform)
 }
 
@@ -56,10 +55,7 @@ private func addHistoryRoutes(to router: some RouterMethods<KeelContext>, _ plat
         let grants = CardGrants(
             registry: grant, tracking: try await context.authorize(.trackingRead), pipelines: try await context.authorize(.pipelinesRead),
             releases: try await context.authorize(.releasesRead), resources: try await context.authorize(.resourcesRead))
-        guard let number = Int(try context.parameters.require("version")) else {
-            throw KeelError.invalid("a version is named by its number", path: "version")
-        }
-        let card = try await platform.card(model: name, version: number, grants)
+        let card = try await platform.card(model: name, version: try context.versionNumber(), grants)
         return Response(
             status: .ok, headers: [.contentType: "text/markdown; charset=utf-8"], body: ResponseBody(byteBuffer: ByteBuffer(string: card.markdown)))
     }
@@ -67,9 +63,17 @@ private func addHistoryRoutes(to router: some RouterMethods<KeelContext>, _ plat
 
 extension KeelContext {
     /// Models may have names that paths escape.
-    fileprivate func modelName() throws -> String {
-        let name = try parameters.require("name")
-        return name.removingPercentEncoding ?? name
+    func modelName() throws -> String { try plain("name") }
+
+    func versionNumber() throws -> Int {
+        guard let number = Int(try parameters.require("version")) else { throw KeelError.invalid("a version is named by its number", path: "version") }
+        return number
+    }
+
+    /// A component of the path without its escapes.
+    func plain(_ parameter: String) throws -> String {
+        let text = try parameters.require(parameter)
+        return text.removingPercentEncoding ?? text
     }
 }
 

@@ -31,8 +31,7 @@ func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: T
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, tags) = (try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags"))
         try reader.finish()
-        if let name { try await tracking.renameExperiment(id: id, to: name, grant) }
-        for tag in tags { try await tracking.setExperimentTag(id: id, tag, grant) }
+        try await tracking.updateExperiment(id: id, name: name, tags: tags, grant)
         return Response([:])
     }
     router.delete("/experiments/:id") { _, context -> Response in

@@ -40,4 +40,9 @@ enum ModelWire {
             "created": .string(delivery.createdAt.description), "updated": .string(delivery.updatedAt.description),
         ]
     }
+
+    /// `{"team": "ops"}`
+    static func tags(_ reader: FieldReader) throws(KeelError) -> [ModelTag] {
+        try TrackingJSON.texts(reader, "tags").map { ModelTag($0.key, $0.value) }
+    }
 }

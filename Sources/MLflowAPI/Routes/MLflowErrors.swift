@@ -30,41 +30,13 @@ public struct MLflowErrorMiddleware: RouterMiddleware {
                     hint: "unset MLFLOW_WORKSPACE")
             }
             return try await next(request, context)
+        } catch let error as HTTPError where error.status == .notFound {
+            return MLflowRoutes.failure(
+                .notFound, "ENDPOINT_NOT_FOUND", "There is no endpoint \(request.method) \(request.uri.path.prefix(200)).")
+        } catch let error as HTTPError where error.status == .methodNotAllowed {
+            var response = MLflowRoutes.failure(.methodNotAllowed, "BAD_REQUEST", "Bad Request: \(error.body ?? "the method is not allowed").")
+            response.headers[.allow] = error.headers[.allow]
+            return response
         } catch { return MLflowRoutes.failure(error) }
-    }
-}
-
-/// Answers what no route of MLflow's takes: 405 for a path that has other methods, else 404. It is the router's last middleware, which
-/// only requests without a route reach.
-struct UnmatchedMiddleware: RouterMiddleware {
-    private let routes: [(method: HTTPRequest.Method, parts: [Substring])]
-
-    init(routes: [(method: HTTPRequest.Method, path: String)]) {
-        self.routes = routes.map { ($0.method, $0.path.split(separator: "/").map(Substring.init)) }
-    }
-
-    func handle(
-        _ request: Request, context: KeelContext, next: (Request, KeelContext) async throws -> Response
-    ) async throws -> Response {
-        let path = request.uri.path
-        guard MLflowPaths.contain(path) else { return try await next(request, context) }
-        let parts = path.split(separator: "/")
-        let allowed = routes.filter { UnmatchedMiddleware.matches($0.parts, parts) }.map(\.method.rawValue)
-        if allowed.isEmpty {
-            return MLflowRoutes.failure(.notFound, "ENDPOINT_NOT_FOUND", "There is no endpoint \(request.method) \(path.prefix(200)).")
-        }
-        var response = MLflowRoutes.failure(
-            .methodNotAllowed, "BAD_REQUEST",
-            "The method \(request.method) is not allowed for \(path.prefix(200)): use \(allowed.sorted().joined(separator: " or ")).")
-        response.headers[.allow] = allowed.sorted().joined(separator: ", ")
-        return response
-    }
-
-    private static func matches(_ route: [Substring], _ parts: [Substring]) -> Bool {
-        for (i, part) in route.enumerated() {
-            if part == "**" { return parts.count > i }
-            guard i < parts.count, part.hasPrefix("{") || part.hasPrefix("@{") || part.hasPrefix(":") || part == parts[i] else { return false }
-        }
-        return route.count == parts.count
     }
 }

@@ -47,7 +47,6 @@ public func addMLflowRoutes(
         return mlflowVersion
     }
     UnservedRoutes.add(to: router)
-    router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) }))
 }
 
 /// One family of routes: each names its method, its path and what the caller must be allowed to do, and turns a request into an answer.

@@ -6,8 +6,12 @@ import NIOHTTP1
 
 struct ModelsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "models", abstract: "Registered models: what there is or was, what happened to one, and its card.",
-        subcommands: [ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self])
+        commandName: "models", abstract: "Registered models: list, make and change them; what happened to one, and its card.",
+        discussion: "'keel describe model NAME' and 'keel describe model NAME/VERSION' show one whole.",
+        subcommands: [
+            ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self, ModelCreate.self, ModelRegister.self, ModelAlias.self, ModelTagCommand.self,
+            ModelDelete.self,
+        ], defaultSubcommand: ModelList.self)
 }
 
 struct ModelList: AsyncParsableCommand {
@@ -118,11 +122,10 @@ enum ModelView {
             let file = answer["file"] ?? .null
             Terminal.print("flavours     \((file["flavors"]?.items ?? []).compactMap(\.string).joined(separator: ", "))")
             if let problem = file["problem"]?.string { Terminal.print("problem      \(problem)") }
-            Terminal.table(
-                ["", "column", "type", "required"],
-                ["inputs", "outputs"].flatMap { side in
-                    (file[side]?.items ?? []).map { [side, $0.cell("name"), $0["type"]?.string ?? $0.cell("written"), $0.cell("required")] }
-                })
+            let columns = ["inputs", "outputs"].flatMap { side in
+                (file[side]?.items ?? []).map { [side, $0.cell("name"), $0["type"]?.string ?? $0.cell("written"), $0.cell("required")] }
+            }
+            if !columns.isEmpty { Terminal.table(["", "column", "type", "required"], columns) }
         }
     }
 }

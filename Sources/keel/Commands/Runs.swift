@@ -15,30 +15,47 @@ struct Runs: AsyncParsableCommand {
                 Examples:
                   keel runs list --experiment flights --limit 20
                   keel runs list --filter "metrics.auc > 0.8 AND params.kind = 'tree'" --order "metrics.auc DESC"
-                  keel runs list --columns metrics.auc,params.depth,tags.team
+                  keel runs list --columns metrics.auc,params.depth,tags.team --history loss
                 """)
         @OptionGroup var choice: RunChoice
-        @Option(help: "Columns after the usual ones: metrics.KEY, params.KEY, tags.KEY, with commas between them.") var columns: String?
+        @Option(help: "Columns instead of those that tell the runs apart: metrics.KEY, params.KEY, tags.KEY, with commas between them.") var columns: String?
+        @Option(help: "A metric whose course over the steps is drawn for each run.") var history: String?
         @OptionGroup var connection: Connection
 
         func run() async throws {
             let chosen = try TrackedRun.Column.list(columns)
-            let runs = try await choice.runs(try TrackedRuns(connection))
+            let server = try TrackedRuns(connection)
+            let runs = try await choice.runs(server)
+            var shapes: [String: MetricShape] = [:]
+            if let history, !connection.json {
+                for run in runs where run.metric(history) != nil { shapes[run.id] = try await server.shape(run.id, history, points: 240) }
+                if shapes.isEmpty, !runs.isEmpty { throw TrackedRun.unknown(metric: history, in: runs) }
+            }
             connection.show(["runs": .array(runs.map(\.json))]) { _ in
-                let columns = chosen ?? RunColumns.telling(runs)
-                let isMixed = Set(runs.map(\.experiment)).count > 1
-                Terminal.table(
-                    ["run", "name"] + (isMixed ? ["experiment"] : []) + ["status", "started", "duration", "user"], keys: columns.map(\.text),
-                    runs.map { run in
-                        [String(run.id.prefix(10)), short(run.name)] + (isMixed ? [short(run.experiment)] : [])
-                            + [run.info.cell("status").lowercased(), RunText.time(run.started), run.duration, run.info.cell("user_id")]
-                            + columns.map { short(run.cell($0)) }
-                    })
+                show(runs, chosen ?? RunColumns.telling(runs), shapes)
                 if runs.count == choice.limit { Terminal.print("(the first \(choice.limit); --limit shows more)") }
             }
         }
 
-        private func short(_ text: String) -> String { RunText.oneLine(text, 32) }
+        /// What is the same of all runs has no column.
+        private func show(_ runs: [TrackedRun], _ columns: [TrackedRun.Column], _ shapes: [String: MetricShape]) {
+            var table: [(heading: String, cell: (TrackedRun) -> String)] = [
+                ("RUN", { String($0.id.prefix(8)) }), ("NAME", { RunText.oneLine($0.name, 40) }), ("STATUS", { $0.info.cell("status").lowercased() }),
+                ("STARTED", { RunText.ago($0.started) }),
+            ]
+            if Set(runs.map(\.experiment)).count > 1 { table.insert(("EXPERIMENT", { RunText.oneLine($0.experiment, 40) }), at: 2) }
+            if let history { table.append((history, { shapes[$0.id].map { Sparkline.text($0.values, width: 16) } ?? "" })) }
+            // The last value of what is drawn stands beside it.
+            let drawn = history.map { TrackedRun.Column(.metrics, $0) }
+            for column in columns.filter({ $0 == drawn }) + columns.filter({ $0 != drawn }) {
+                // The key alone says what is meant when it stands for one thing only.
+                let isAlone = columns.filter { $0.key == column.key }.count == 1
+                table.append((isAlone ? column.key : column.text, { RunText.oneLine($0.cell(column), 32) }))
+            }
+            table.append(("DURATION", \.duration))
+            if Set(runs.map { $0.info.cell("user_id") }).count > 1 { table.append(("USER", { $0.info.cell("user_id") })) }
+            Terminal.table([], keys: table.map(\.heading), runs.map { run in table.map { $0.cell(run) } })
+        }
     }
 
     struct Show: AsyncParsableCommand {
@@ -51,13 +68,13 @@ struct Runs: AsyncParsableCommand {
         func run() async throws {
             let server = try TrackedRuns(connection)
             let found = try await server.find(run)
-            var histories: [(key: String, values: [Double])] = []
-            for metric in found.metrics { histories.append((metric.key, try await server.history(found.id, metric.key).map(\.value))) }
+            var histories: [MetricShape] = []
+            for metric in found.metrics { histories.append(try await server.shape(found.id, metric.key, points: 240)) }
             var (files, elsewhere): ([JSON], String?) = ([], nil)
             do { files = try await server.artifacts(found.id) } catch let error as KeelError where error.code != .unavailable { elsewhere = error.message }
             var answer = found.json
             answer["artifacts"] = .array(files)
-            answer["history"] = .object(histories.map { history in JSON.Member(history.key, RunText.summary(history.values)) })
+            answer["history"] = .object(zip(found.metrics, histories).map { JSON.Member($0.key, RunText.summary($1)) })
             connection.show(answer) { _ in
                 RunText.show(found, histories, files, elsewhere)
             }
@@ -83,14 +100,15 @@ struct RunChoice: ParsableArguments {
 
 /// Which columns tell runs apart.
 enum RunColumns {
-    /// The metrics that most runs have, and the params that differ: a few of each.
+    /// Of the metrics and the params that differ those that most runs have: a few of each.
     static func telling(_ runs: [TrackedRun]) -> [TrackedRun.Column] {
         func common(_ keys: [[String]], _ count: Int) -> [String] {
             var counts: [String: Int] = [:]
             for key in keys.joined() { counts[key, default: 0] += 1 }
             return counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(count).map(\.key)
         }
-        let metrics = common(runs.map { $0.metrics.map(\.key).filter { !$0.hasPrefix("system/") } }, 3)
+        func isVaried(_ key: String) -> Bool { runs.count == 1 || Set(runs.map { $0.metric(key) }).count > 1 }
+        let metrics = common(runs.map { $0.metrics.map(\.key).filter { !$0.hasPrefix("system/") && isVaried($0) } }, 3)
         let first = Dictionary(runs.flatMap(\.params).map { ($0.key, $0.value) }, uniquingKeysWith: { first, _ in first })
         let counts = Dictionary(grouping: runs.flatMap(\.params), by: \.key)
         let differing = Set(counts.filter { key, pairs in pairs.count < runs.count || pairs.contains { $0.value != first[key] } }.keys)

@@ -98,6 +98,7 @@ struct Server {
             _ = try await context.authorize(.serverRead)
             return JSON.array(routes).text
         }
+        router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes))
         return router
     }
 }

@@ -19,6 +19,12 @@ struct RunComparison {
             }
         }
 
+        /// Which way is better for a column: as it was said, or by its name.
+        init?(_ column: TrackedRun.Column, _ maximize: Set<String>, _ minimize: Set<String>) {
+            guard column.entity == .metrics else { return nil }
+            if maximize.contains(column.key) { self = .up } else if minimize.contains(column.key) { self = .down } else { self.init(name: column.key) }
+        }
+
         private static let falling: Set<String> = [
             "loss", "logloss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "brier", "perplexity", "wer", "cer", "latency", "duration",
             "crossentropy",
@@ -49,8 +55,7 @@ struct RunComparison {
         let all = columns(.metrics) { $0.metrics.map(\.key) } + columns(.params) { $0.params.map(\.key) }
         let rows = all.map { column in
             let cells = runs.map { $0.cell(column) }
-            let direction: Direction? =
-                column.entity != .metrics ? nil : maximize.contains(column.key) ? .up : minimize.contains(column.key) ? .down : Direction(name: column.key)
+            let direction = Direction(column, maximize, minimize)
             return Row(
                 column: column, cells: cells, differs: Set(cells).count > 1,
                 best: direction.map { RunComparison.best(runs.map { $0.metric(column.key) }, $0) } ?? [], direction: direction)
@@ -67,18 +72,46 @@ struct RunComparison {
         return Set(values.indices.filter { values[$0] == best })
     }
 
-    func show() {
-        let names = runs.map { run in RunText.oneLine(run.name, 20) + " " + run.id.prefix(8) }
-        for (title, part) in [("Different", rows.filter(\.differs)), ("The same", rows.filter { !$0.differs })] where !part.isEmpty {
-            Terminal.print(title)
-            Terminal.table(
-                [""], keys: names,
-                part.map { row in
-                    [row.column.text] + row.cells.enumerated().map { i, cell in RunText.oneLine(cell, 40) + (row.best.contains(i) ? " *" : "") }
-                })
+    /// - Parameter shapes: histories of each run's metrics, to be drawn below their last values; empty when none are.
+    func show(_ shapes: [[String: MetricShape]]) {
+        let rows = rows.filter { $0.differs || runs.count == 1 }.flatMap { lines($0, shapes) }
+        let keyWidth = min(36, rows.map { Terminal.cells($0[0]) }.max() ?? 0)
+        let names = runs.map { RunText.oneLine($0.name, 24) }
+        for part in parts(names, rows, room: (Terminal.width ?? .max / 2) - keyWidth) {
+            let table = [[""] + part.map { String(runs[$0].id.prefix(8)) }] + rows.map { row in [RunText.oneLine(row[0], 36)] + part.map { row[$0 + 1] } }
+            Terminal.table([""], keys: part.map { names[$0] }, table)
             Terminal.print("")
         }
-        if rows.contains(where: { !$0.best.isEmpty }) { Terminal.print("* the best value") }
+        if self.rows.contains(where: { !$0.best.isEmpty }) { Terminal.print("* the best value\n") }
+        let same = self.rows.filter { !$0.differs }
+        if runs.count > 1, !same.isEmpty {
+            Terminal.print("The same")
+            let width = min(36, same.map { Terminal.cells($0.column.text) }.max() ?? 0)
+            for row in same {
+                let key = RunText.oneLine(row.column.text, width)
+                Terminal.print(key + String(repeating: " ", count: width - Terminal.cells(key) + 2) + RunText.oneLine(row.cells[0], 40))
+            }
+        }
+    }
+
+    /// A row of text, and below a metric's values their histories, all drawn to one scale.
+    private func lines(_ row: Row, _ shapes: [[String: MetricShape]]) -> [[String]] {
+        let values = [row.column.text] + row.cells.enumerated().map { i, cell in RunText.oneLine(cell, 24) + (row.best.contains(i) ? " *" : "") }
+        let histories = shapes.map { row.column.entity == .metrics ? $0[row.column.key] : nil }
+        guard histories.contains(where: { ($0?.count ?? 0) > 1 }) else { return [values] }
+        return [values, [""] + Sparkline.texts(histories.map { $0?.values ?? [] }, width: 12)]
+    }
+
+    /// Runs that stand side by side within `room` columns.
+    private func parts(_ names: [String], _ rows: [[String]], room: Int) -> [[Int]] {
+        var (parts, used): ([[Int]], Int) = ([], 0)
+        for i in runs.indices {
+            let width = 2 + max(8, Terminal.cells(names[i]), rows.map { Terminal.cells($0[i + 1]) }.max() ?? 0)
+            if parts.isEmpty || used + width > room { (parts, used) = (parts + [[]], 0) }
+            parts[parts.count - 1].append(i)
+            used += width
+        }
+        return parts
     }
 
     var json: JSON {

@@ -4,24 +4,34 @@ import Plotting
 
 /// Runs in words.
 enum RunText {
-    static func oneLine(_ text: String, _ limit: Int) -> String {
-        let line = String(text.map { $0.isNewline || $0 == "\t" ? " " : $0 })
-        return line.count > limit ? line.prefix(limit - 1) + "…" : line
-    }
+    static func oneLine(_ text: String, _ limit: Int) -> String { Terminal.cut(Terminal.plain(text), to: limit) }
 
     /// `2026-11-24 19:10`, in UTC.
     static func time(_ time: Timestamp?) -> String { time.map { String($0.description.prefix(16)).replacing("T", with: " ") } ?? "-" }
 
-    static func summary(_ values: [Double]) -> JSON {
-        let known = values.filter { !$0.isNaN }
-        func json(_ value: Double?) -> JSON { value.map { $0.isNaN ? "NaN" : .double($0) } ?? .null }
-        return ["points": .int(Int64(values.count)), "last": json(values.last), "min": json(known.min()), "max": json(known.max())]
+    /// `3 min ago`; after a month the day.
+    static func ago(_ time: Timestamp?) -> String {
+        guard let time else { return "-" }
+        let seconds = (Timestamp.systemNow().microseconds - time.microseconds) / 1_000_000
+        switch seconds {
+        case ..<0: return RunText.time(time)
+        case ..<60: return "\(seconds) s ago"
+        case ..<3600: return "\(seconds / 60) min ago"
+        case ..<86_400: return "\(seconds / 3600) h ago"
+        case ..<2_592_000: return "\(seconds / 86_400) d ago"
+        default: return String(time.description.prefix(10))
+        }
     }
 
-    static func show(_ run: TrackedRun, _ histories: [(key: String, values: [Double])], _ files: [JSON], _ elsewhere: String?) {
+    static func summary(_ history: MetricShape) -> JSON {
+        func json(_ value: Double?) -> JSON { value.map { $0.isNaN ? "NaN" : .double($0) } ?? .null }
+        return ["points": .int(history.count), "last": json(history.values.last), "min": json(history.range?.lowerBound), "max": json(history.range?.upperBound)]
+    }
+
+    static func show(_ run: TrackedRun, _ histories: [MetricShape], _ files: [JSON], _ elsewhere: String?) {
         let info = run.info
         let lines = [
-            ("run", run.id), ("name", run.name), ("experiment", "\(run.experiment) (\(info.cell("experiment_id")))"),
+            ("run", run.id), ("name", oneLine(run.name, 200)), ("experiment", "\(oneLine(run.experiment, 200)) (\(info.cell("experiment_id")))"),
             ("status", info.cell("status").lowercased() + (info["lifecycle_stage"]?.string == "deleted" ? ", deleted" : "")), ("user", info.cell("user_id")),
             ("started", time(run.started) + " UTC"), ("duration", run.duration), ("artifacts", info.cell("artifact_uri")),
         ]
@@ -30,10 +40,10 @@ enum RunText {
         section(
             "Metrics", ["metric", "last", "min", "max", "points", "history"],
             zip(run.metrics, histories).map { metric, history in
-                let known = history.values.filter { !$0.isNaN }
-                return [
-                    metric.key, Scale.short(metric.value), known.min().map { Scale.short($0) } ?? "-", known.max().map { Scale.short($0) } ?? "-",
-                    Terminal.count(Int64(history.values.count)), history.values.count > 1 ? Sparkline.text(history.values) : "",
+                [
+                    metric.key, Scale.short(metric.value), history.range.map { Scale.short($0.lowerBound) } ?? "-",
+                    history.range.map { Scale.short($0.upperBound) } ?? "-", Terminal.count(history.count),
+                    history.count > 1 ? Sparkline.text(history.values, width: 16) : "",
                 ]
             })
         section("Tags", ["tag", "value"], run.tags.map { [$0.key, oneLine($0.value, 100)] })

@@ -43,9 +43,15 @@ struct TrackedRun {
     func cell(_ column: Column) -> String {
         switch column.entity {
         case .metrics: metric(column.key).map { Scale.short($0) } ?? "-"
-        case .params: params.first { $0.key == column.key }?.value ?? "-"
+        case .params: params.first { $0.key == column.key }.map { TrackedRun.brief($0.value) } ?? "-"
         case .tags: tags.first { $0.key == column.key }?.value ?? "-"
         }
+    }
+
+    /// A long fraction to six digits; anything else as it is.
+    private static func brief(_ text: String) -> String {
+        guard text.utf8.count > 10, text.utf8.contains(UInt8(ascii: ".")), let value = Double(text), value.isFinite else { return text }
+        return Scale.short(value, digits: 6)
     }
 
     /// How long it took, or has taken until now.
@@ -56,6 +62,15 @@ struct TrackedRun {
         if seconds < 60 { return "\(seconds) s" }
         if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
         return "\(seconds / 3600) h \(seconds / 60 % 60) min"
+    }
+
+    /// The error for a metric that none of these runs has.
+    static func unknown(metric key: String, in runs: [TrackedRun]) -> KeelError {
+        let keys = Set(runs.flatMap { $0.metrics.map(\.key) })
+        let hint =
+            keys.isEmpty
+            ? "they have no metrics" : nearest(key, in: keys).map { "did you mean '\($0)'?" } ?? "they have \(keys.sorted().prefix(10).joined(separator: ", "))"
+        return .notFound("none of these runs has the metric '\(key)'", hint: hint)
     }
 
     /// `metrics.auc`: what a run has under a key.
@@ -82,6 +97,23 @@ struct TrackedRun {
             for part in text.split(separator: ",") { out.append(try Column(part.trimmingCharacters(in: .whitespaces))) }
             return out
         }
+    }
+}
+
+/// A metric's history in few points.
+struct MetricShape {
+    /// How many values were logged.
+    let count: Int64
+    /// By step; what is no number is NaN.
+    let points: [Point]
+
+    var values: [Double] { points.map(\.y) }
+
+    /// From the lowest to the highest value; nil when there is none.
+    var range: ClosedRange<Double>? {
+        let known = values.filter { !$0.isNaN }
+        guard let low = known.min(), let high = known.max() else { return nil }
+        return low...high
     }
 }
 
@@ -158,26 +190,21 @@ struct TrackedRuns {
                 throw KeelError.invalid("'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id")
             }
         }
-        throw unknown(text)
+        let near = try await search(experiments, filter: "attributes.run_name ILIKE '%\(quoted)%'", limit: 3)
+        throw near.isEmpty ? unknown(text) : KeelError.notFound(
+            "there is no run '\(text)'", hint: "names like it: \(near.map { "\($0.name) (\($0.id.prefix(8)))" }.joined(separator: ", "))")
     }
 
     private func unknown(_ text: String) -> KeelError {
         KeelError.notFound("there is no run '\(text)'", hint: "name it by its id, the beginning of its id, or its name; 'keel runs list' shows them")
     }
 
-    /// Every value of a metric, by step and time.
-    func history(_ run: String, _ key: String) async throws -> [(step: Int64, value: Double)] {
-        var (out, token): ([(step: Int64, at: Int64, value: Double)], String?) = ([], nil)
-        repeat {
-            var path = "\(root)/metrics/get-history?run_id=\(escaped(run))&metric_key=\(escaped(key))&max_results=25000"
-            if let token { path += "&page_token=\(escaped(token))" }
-            let page = try await client.json(.GET, path)
-            for item in page["metrics"]?.items ?? [] {
-                out.append((item["step"]?.integer ?? 0, item["timestamp"]?.integer ?? 0, TrackedRun.number(item["value"])))
-            }
-            token = page["next_page_token"]?.string.flatMap { $0.isEmpty ? nil : $0 }
-        } while token != nil
-        return out.sorted { ($0.step, $0.at) < ($1.step, $1.at) }.map { ($0.step, $0.value) }
+    /// The shape of a metric's history, in at most about `points` points.
+    func shape(_ run: String, _ key: String, points: Int) async throws -> MetricShape {
+        let answer = try await client.json(.GET, "/api/v1/tracking/runs/\(escaped(run))/metrics?key=\(escaped(key))&points=\(points)")
+        // What is no number is null there.
+        let values = (answer["points"]?.items ?? []).map { Point(Double($0["step"]?.integer ?? 0), $0["value"]?.number ?? .nan) }
+        return MetricShape(count: answer["count"]?.integer ?? 0, points: values)
     }
 
     /// The artifacts below a path, as an indented tree; folders beyond `depth` are named and not opened.

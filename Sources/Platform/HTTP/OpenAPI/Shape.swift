@@ -3,6 +3,8 @@ import Contracts
 /// The shape of a JSON value, for the API's documentation.
 public indirect enum Shape: Sendable, ExpressibleByDictionaryLiteral {
     case any, text, flag, integer, number
+    /// No JSON: the bytes of a file.
+    case bytes
     /// An instant in UTC, ISO 8601.
     case instant
     /// One of these words.
@@ -21,7 +23,7 @@ public indirect enum Shape: Sendable, ExpressibleByDictionaryLiteral {
     /// As JSON Schema 2020-12.
     var schema: JSON {
         switch self {
-        case .any: [:]
+        case .any, .bytes: [:]
         case .text: ["type": "string"]
         case .flag: ["type": "boolean"]
         case .integer: ["type": "integer", "format": "int64"]

@@ -1,0 +1,132 @@
+import Platform
+import Registry
+
+private let family = "Models"
+private let stage = Shape.word(ModelStage.allCases.map(\.rawValue))
+
+/// A column as an `MLmodel` file describes it; `type` is null when the contract has no word for it.
+private let fileColumn: Shape = ["name": .nullable(.text), "type": .nullable(.text), "written": .text, "required": .flag]
+
+let modelOperations: [APIOperation] = [
+    .init(
+        "GET", "/api/v1/models", family, "Looks for registered models", .registryRead,
+        query: [
+            .init("filter", "What to look for, in MLflow's filter language"),
+            .init("at", .instant, "What there was at this instant, by the ledger; the filter does not apply then"),
+        ] + page,
+        answer: ["models": .list(.named("Model")), "next": .nullable(.text)]),
+    .init("GET", "/api/v1/models/{name}", family, "A registered model", .registryRead, answer: .named("Model"), errors: [400]),
+    .init(
+        "GET", "/api/v1/models/{name}/versions", family, "The versions of a model", .registryRead, query: page,
+        answer: ["versions": .list(.named("ModelVersion")), "next": .nullable(.text)]),
+    .init(
+        "GET", "/api/v1/models/{name}/versions/{version}", family, "A version of a model", .registryRead, answer: .named("ModelVersion"),
+        errors: [400]),
+    .init(
+        "POST", "/api/v1/models", family, "Makes a registered model", .registryWrite,
+        body: ["name": .text, "description?": .text, "tags?": .map(.text)], status: 201, answer: .named("Model")),
+    .init(
+        "PATCH", "/api/v1/models/{name}", family, "Describes a model anew", .registryWrite, body: ["description": .text], answer: .named("Model")),
+    .init(
+        "POST", "/api/v1/models/{name}/rename", family, "Gives a model another name", .registryWrite, body: ["name": .text], answer: .named("Model")),
+    .init(
+        "DELETE", "/api/v1/models/{name}", family, "Removes a model with all its versions, if nothing uses one", .registryWrite, answer: [:],
+        errors: [400, 409]),
+    .init("PUT", "/api/v1/models/{name}/tags/{key}", family, "Sets a tag of a model", .registryWrite, body: ["value": .text], answer: [:]),
+    .init("DELETE", "/api/v1/models/{name}/tags/{key}", family, "Removes a tag of a model", .registryWrite, answer: [:], errors: [400]),
+    .init(
+        "PUT", "/api/v1/models/{name}/aliases/{alias}", family,
+        "Moves an alias to a version; with `expecting` only if it stands at that version now, or at none (null)", .registryWrite,
+        body: ["version": .integer, "expecting?": .nullable(.integer)], answer: ["before": .nullable(.integer)], errors: [409]),
+    .init("DELETE", "/api/v1/models/{name}/aliases/{alias}", family, "Removes an alias, if it is there", .registryWrite, answer: [:], errors: [400]),
+    .init(
+        "POST", "/api/v1/models/{name}/versions", family, "Registers a version: of a run's artifacts, a logged model, another version, or what lies elsewhere",
+        .registryWrite,
+        body: [
+            "source": .text, "run?": .text, "run_link?": .text, "logged_model?": .text, "description?": .text, "tags?": .map(.text),
+            "create_model?": .flag,
+        ], status: 201, answer: .named("ModelVersion")),
+    .init(
+        "PATCH", "/api/v1/models/{name}/versions/{version}", family, "Describes a version anew", .registryWrite, body: ["description": .text],
+        answer: .named("ModelVersion")),
+    .init(
+        "DELETE", "/api/v1/models/{name}/versions/{version}", family, "Removes a version, if nothing uses it; its number is never given again",
+        .registryWrite, answer: [:], errors: [400, 409]),
+    .init(
+        "POST", "/api/v1/models/{name}/versions/{version}/stage", family, "Moves a version to a stage", .registryWrite,
+        body: ["stage": stage, "archive_others?": .flag], answer: .named("ModelVersion")),
+    .init(
+        "PUT", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Sets a tag of a version", .registryWrite, body: ["value": .text], answer: [:]),
+    .init(
+        "DELETE", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Removes a tag of a version", .registryWrite, answer: [:], errors: [400]),
+    .init(
+        "GET", "/api/v1/models/{name}/history", family, "Every change of a model, newest first: who, when, from what to what", .registryRead,
+        query: [
+            .init("version", .integer, "Only what concerns this version"), .init("before", .integer, "Only events before this number"), .limit(100),
+        ], answer: ["events": .list(.named("ModelChange")), "next": .nullable(.integer)]),
+    .init(
+        "GET", "/api/v1/models/{name}/versions/{version}/card", family, "The model card, in Markdown with Hugging Face's metadata", .registryRead,
+        answer: .text, answerType: "text/markdown", errors: [400]),
+    .init(
+        "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", .webhooksManage, query: page,
+        answer: ["webhooks": .list(.named("Webhook")), "next": .nullable(.text)]),
+    .init(
+        "GET", "/api/v1/webhooks/{id}/deliveries", family, "What a webhook was sent, newest first", .webhooksManage,
+        query: [.init("before", "Only deliveries before this id"), .limit(100)],
+        answer: ["deliveries": .list(.named("WebhookDelivery")), "next": .nullable(.text)]),
+]
+
+let modelShapes: [(String, Shape)] = [
+    (
+        "Model",
+        [
+            "name": .text, "description": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text), "aliases": .map(.integer),
+            "versions?": .list(["version": .integer, "stage": stage]),
+        ]
+    ),
+    (
+        "ModelVersion",
+        [
+            "model": .text, "version": .integer, "uri": .text, "source": .text, "run": .nullable(.text), "logged_model": .nullable(.text),
+            "stage": stage, "description": .text, "by": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text),
+            "aliases": .list(.text), "location": .text, "run_link": .nullable(.text),
+            "signature": .nullable(.named("Signature")), "file": .nullable(.named("ModelFile")),
+        ]
+    ),
+    (
+        "Signature",
+        [
+            "inputs": .list(["name": .text, "type": .text, "nullable": .flag, "categories?": .list(.text)]),
+            "outputs": .list(["name": .text, "type": .text]),
+        ]
+    ),
+    (
+        "ModelFile",
+        [
+            "flavors": .list(.text), "inputs": .list(fileColumn), "outputs": .list(fileColumn),
+            "params": .list(["name": .text, "type": .text, "default": .text]), "input_example": .nullable(.text),
+            "input_example_type": .nullable(.text), "bytes": .nullable(.integer), "uuid": .nullable(.text), "run_id": .nullable(.text),
+            "model_id": .nullable(.text), "mlflow_version": .nullable(.text), "created": .nullable(.text), "problem": .nullable(.text),
+        ]
+    ),
+    (
+        "ModelChange",
+        [
+            "seq": .integer, "at": .instant, "by": .text, "persona": .text, "request_id": .text, "kind": .text, "subject": .text, "data": .map(.any),
+        ]
+    ),
+    (
+        "Webhook",
+        [
+            "id": .text, "name": .text, "url": .text, "description": .text, "events": .list(.text), "status": .text, "signed": .flag,
+            "created": .instant, "updated": .instant, "last_delivery": .nullable(.named("WebhookDelivery")),
+        ]
+    ),
+    (
+        "WebhookDelivery",
+        [
+            "id": .text, "event": .text, "seq": .integer, "state": .word(["pending", "delivered", "failed"]), "attempts": .integer,
+            "answer": .nullable(.integer), "error": .nullable(.text), "due": .instant, "created": .instant, "updated": .instant,
+        ]
+    ),
+]

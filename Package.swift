@@ -30,7 +30,11 @@ let package = Package(
         .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"]),
         // storage
         .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
-        .target(name: "Storage", dependencies: ["Contracts", "CPostgres", .product(name: "GRDB", package: "GRDB.swift")]),
+        .target(
+            name: "Storage",
+            dependencies: [
+                "Contracts", "CPostgres", .product(name: "GRDB", package: "GRDB.swift"), .product(name: "GRDBSQLite", package: "GRDB.swift"),
+            ]),
         // domain: rooms never import each other
         .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
         .target(name: "DataEstate", dependencies: ["Contracts", "Engines", "Storage"]),

@@ -124,6 +124,7 @@ public final class Database: Sendable {
     static func translate(_ error: any Error) -> any Error {
         guard let error = error as? DatabaseError else { return error }
         switch error.resultCode {
+        case .SQLITE_INTERRUPT: return CancellationError()
         case .SQLITE_FULL:
             return KeelError(.unavailable, "the disk is full: nothing of this change was kept", hint: "free space on the disk that holds the home folder")
         case .SQLITE_CONSTRAINT: return KeelError(.alreadyExists, "a row like this exists already: \(error.message ?? "")")

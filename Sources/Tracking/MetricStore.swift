@@ -31,6 +31,69 @@ enum MetricStore {
     /// Steps with the same `step >> blockBits` are one block.
     static let blockBits = 8
 
+    /// What a block says of its points.
+    private struct Block {
+        let series: Int64
+        let number: Int64
+        var points = 0
+        /// Nil while all are NaN.
+        var low: Double?
+        var high: Double?
+
+        /// The blocks of points that are sorted.
+        static func of(_ points: [Point], _ series: Int64) -> [Block] {
+            var out: [Block] = []
+            for point in points {
+                let number = point.step >> blockBits
+                if out.last?.number != number { out.append(Block(series: series, number: number)) }
+                let place = out.count - 1
+                out[place].points += 1
+                guard point.isNaN == 0 else { continue }
+                out[place].low = min(out[place].low ?? point.value, point.value)
+                out[place].high = max(out[place].high ?? point.value, point.value)
+            }
+            return out
+        }
+
+        var values: [Value] {
+            [.int(series), .int(number), .int(Int64(points)), low.map(Value.double) ?? .null, high.map(Value.double) ?? .null]
+        }
+    }
+
+    /// An INSERT of any number of rows of five values: parts of 64, 32, … 1 rows, so that seven statements serve every number.
+    private struct ManyRows {
+        private let statements: [String]
+
+        private init(_ table: String, _ conflict: String) {
+            statements = (0...6).map { exponent in
+                "INSERT INTO \(table) VALUES " + Array(repeating: "(?, ?, ?, ?, ?)", count: 1 << exponent).joined(separator: ", ") + " " + conflict
+            }
+        }
+
+        static let newPoints = ManyRows("tracking_points (series, step, at_ms, value, is_nan)", "ON CONFLICT DO NOTHING")
+        /// Shows the steps of those that were not there before.
+        static let points = ManyRows("tracking_points (series, step, at_ms, value, is_nan)", "ON CONFLICT DO NOTHING RETURNING step")
+        static let blocks = ManyRows(
+            "tracking_point_blocks (series, block, points, low, high)",
+            """
+            ON CONFLICT (series, block) DO UPDATE SET points = tracking_point_blocks.points + excluded.points,
+                low = CASE WHEN tracking_point_blocks.low <= excluded.low THEN tracking_point_blocks.low
+                    ELSE coalesce(excluded.low, tracking_point_blocks.low) END,
+                high = CASE WHEN tracking_point_blocks.high >= excluded.high THEN tracking_point_blocks.high
+                    ELSE coalesce(excluded.high, tracking_point_blocks.high) END
+            """)
+
+        func insert(_ tx: Transaction, _ values: [Value], _ returned: (SQLCells) throws -> Void = { _ in }) throws {
+            var rest = values[...]
+            while !rest.isEmpty {
+                let rows = rest.count / 5
+                let exponent = min(6, Int.bitWidth - 1 - rows.leadingZeroBitCount)
+                try tx.scan(statements[exponent], Array(rest.prefix(5 << exponent)), returned)
+                rest = rest.dropFirst(5 << exponent)
+            }
+        }
+    }
+
     // MARK: Writing
 
     /// Appends to the histories and, where a point is the newest by step, time and value, makes it the metric's newest value.
@@ -39,6 +102,42 @@ enum MetricStore {
     /// - Returns: how many points were not there before.
     @discardableResult
     static func add(_ tx: Transaction, _ metrics: [Metric], to run: String, updatesNewest: Bool = true) throws -> Int {
+        let groups = grouped(metrics)
+        let known = try latest(tx, groups.map(\.key), of: run)
+        var (fresh, blocks, added): ([Value], [Block], Int) = ([], [], 0)
+        fresh.reserveCapacity(5 * metrics.count)
+        for (key, points) in groups {
+            let newest = points[points.count - 1]
+            let old = known[key]
+            let series = try old?.series ?? insert(tx, newest, as: key, of: run)
+            if let old, updatesNewest, (old.point.step, old.point.at, old.point.value) < (newest.step, newest.at, newest.value) {
+                try tx.execute(
+                    "UPDATE tracking_latest_metrics SET step = ?, at_ms = ?, value = ?, is_nan = ? WHERE run_id = ? AND key = ?",
+                    values(newest) + [.string(run), .string(key)])
+            }
+            let isAppended = old.map { updatesNewest && $0.point < points[0] } ?? true
+            if isAppended, zip(points, points.dropFirst()).allSatisfy({ $0 < $1 }) {
+                // Points beyond the newest are all new: they are written together, without asking which were.
+                for point in points { fresh += [.int(series)] + values(point) }
+                added += points.count
+                blocks += Block.of(points, series)
+            } else {
+                var steps: [Int64: Int] = [:]
+                try ManyRows.points.insert(tx, points.flatMap { [.int(series)] + values($0) }) { steps[$0.int(0) >> blockBits, default: 0] += 1 }
+                for var block in Block.of(points, series) {
+                    block.points = steps[block.number] ?? 0
+                    added += block.points
+                    if block.points > 0 { blocks.append(block) }
+                }
+            }
+        }
+        try ManyRows.newPoints.insert(tx, fresh)
+        try ManyRows.blocks.insert(tx, blocks.flatMap(\.values))
+        return added
+    }
+
+    /// The points of each metric, ascending.
+    private static func grouped(_ metrics: [Metric]) -> [(key: String, points: [Point])] {
         var places: [String: Int] = [:]
         var groups: [(key: String, points: [Point])] = []
         for metric in metrics {
@@ -51,23 +150,10 @@ enum MetricStore {
                 groups.append((metric.key, [point]))
             }
         }
-        let known = try latest(tx, groups.map(\.key), of: run)
-        var added = 0
-        for (key, points) in groups {
-            let points = points.count > 1 ? points.sorted() : points
-            let newest = points[points.count - 1]
-            if let old = known[key] {
-                added += try append(tx, points, to: old.series)
-                if updatesNewest, (old.point.step, old.point.at, old.point.value) < (newest.step, newest.at, newest.value) {
-                    try tx.execute(
-                        "UPDATE tracking_latest_metrics SET step = ?, at_ms = ?, value = ?, is_nan = ? WHERE run_id = ? AND key = ?",
-                        values(newest) + [.string(run), .string(key)])
-                }
-            } else {
-                added += try append(tx, points, to: insert(tx, newest, as: key, of: run))
-            }
+        for place in groups.indices where zip(groups[place].points, groups[place].points.dropFirst()).contains(where: { $1 < $0 }) {
+            groups[place].points.sort()
         }
-        return added
+        return groups
     }
 
     /// Makes these the newest values of all the run's metrics; histories of others go, those of these stay.
@@ -113,63 +199,6 @@ enum MetricStore {
             for row in rows { out[row[0].text ?? ""] = Latest(series: row[1].integer ?? 0, point: point(row, from: 2)) }
         }
         return out
-    }
-
-    /// Appends points that are sorted, block by block.
-    /// - Returns: how many were not there before.
-    private static func append(_ tx: Transaction, _ points: [Point], to series: Int64) throws -> Int {
-        var (start, all) = (0, 0)
-        while start < points.count {
-            let block = points[start].step >> blockBits
-            let end = points[start...].firstIndex { $0.step >> blockBits != block } ?? points.count
-            let added = try insert(tx, points[start..<end], to: series)
-            if added > 0 { try note(tx, points[start..<end], added, of: series, block: block) }
-            all += added
-            start = end
-        }
-        return all
-    }
-
-    /// - Returns: how many were not there before.
-    private static func insert(_ tx: Transaction, _ points: ArraySlice<Point>, to series: Int64) throws -> Int {
-        var (rest, added) = (points, 0)
-        while !rest.isEmpty {
-            // Parts of 1, 2, 4 … 64 rows: seven statements serve every size.
-            let exponent = min(6, Int.bitWidth - 1 - rest.count.leadingZeroBitCount)
-            let part = rest.prefix(1 << exponent)
-            rest = rest.dropFirst(1 << exponent)
-            var parameters: [Value] = []
-            parameters.reserveCapacity(5 * part.count)
-            for point in part {
-                parameters.append(.int(series))
-                parameters += values(point)
-            }
-            added += try tx.execute(insertStatements[exponent], parameters)
-        }
-        return added
-    }
-
-    private static let insertStatements = (0...6).map { exponent in
-        "INSERT INTO tracking_points (series, step, at_ms, value, is_nan) VALUES "
-            + Array(repeating: "(?, ?, ?, ?, ?)", count: 1 << exponent).joined(separator: ", ") + " ON CONFLICT DO NOTHING"
-    }
-
-    private static func note(_ tx: Transaction, _ points: ArraySlice<Point>, _ added: Int, of series: Int64, block: Int64) throws {
-        var (low, high): (Double?, Double?) = (nil, nil)
-        for point in points where point.isNaN == 0 {
-            low = min(low ?? point.value, point.value)
-            high = max(high ?? point.value, point.value)
-        }
-        try tx.execute(
-            """
-            INSERT INTO tracking_point_blocks (series, block, points, low, high) VALUES (?, ?, ?, ?, ?)
-            ON CONFLICT (series, block) DO UPDATE SET points = tracking_point_blocks.points + excluded.points,
-                low = CASE WHEN tracking_point_blocks.low <= excluded.low THEN tracking_point_blocks.low
-                    ELSE coalesce(excluded.low, tracking_point_blocks.low) END,
-                high = CASE WHEN tracking_point_blocks.high >= excluded.high THEN tracking_point_blocks.high
-                    ELSE coalesce(excluded.high, tracking_point_blocks.high) END
-            """,
-            [.int(series), .int(block), .int(Int64(added)), low.map(Value.double) ?? .null, high.map(Value.double) ?? .null])
     }
 
     /// Removes the points of a run; their newest values stay to be removed after them.

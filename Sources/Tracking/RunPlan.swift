@@ -31,15 +31,18 @@ extension RunSearch {
         guard !ids.isEmpty else { return plan([]) }
 
         let kept = RunSearch.among(ids, view)
-        let few = try clauses.first { clause in
-            guard let own = RunSearch.served(clause) else { return false }
-            return try RunSearch.isFew(db, "\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
-        }
-        if few == nil, let first = orders.first, first.entity == .metric,
-            try !RunSearch.isFew(db, "tracking_runs r WHERE \(kept.sql)", kept.parameters)
+        let leader = try RunSearch.leader(clauses, on: db)
+        let first = orders.first.flatMap { $0.entity == .metric ? $0 : nil }
+        if let first, leader.map({ $0.clause.entity == .metric && $0.clause.key == first.key }) ?? true,
+            try RunSearch.count(db, "tracking_runs r WHERE \(kept.sql)", kept.parameters) == nil
         {
-            return plan(
-                RunSearch.metricFirst(first, kept, clauses, Array(joins.dropFirst()), order, after: last, limit: limit))
+            return plan(RunSearch.metricFirst(first, kept, clauses, Array(joins.dropFirst()), order, after: last, limit: limit))
+        }
+        var few = leader?.clause
+        if let leader, clauses.count == 1, orders.isEmpty,
+            try RunSearch.fillsSooner(db, clauses[0], than: leader.runs, kept, order, after: last, limit: limit)
+        {
+            few = nil
         }
         var (source, conditions) = ("tracking_runs r", [kept])
         if let few, let own = RunSearch.served(few) {
@@ -66,10 +69,37 @@ extension RunSearch {
         return SQLFragment("r.experiment_id \(experiment) AND r.lifecycle = ?", ids + stages)
     }
 
-    private static func isFew(_ db: some Querying, _ source: String, _ parameters: [Value]) throws -> Bool {
-        let row = try db.row(
-            "SELECT count(*) AS n FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(RunPlan.fewMax) + 1)])
-        return row.map { $0.int("n") <= Int64(RunPlan.fewMax) } ?? false
+    /// The first clause that finds few runs, and how many.
+    private static func leader(_ clauses: [SearchClause], on db: some Querying) throws -> (clause: SearchClause, runs: Int)? {
+        for clause in clauses {
+            guard let own = served(clause), let runs = try count(db, "\(table(clause.entity)) x WHERE \(own.sql)", own.parameters) else { continue }
+            return (clause, runs)
+        }
+        return nil
+    }
+
+    /// How many rows there are; nil when they are more than few.
+    private static func count(_ db: some Querying, _ source: String, _ parameters: [Value]) throws -> Int? {
+        let counted = try db.row("SELECT count(*) FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(RunPlan.fewMax) + 1)])?[0].integer
+        return counted.flatMap { $0 <= Int64(RunPlan.fewMax) ? Int($0) : nil }
+    }
+
+    /// Whether runs walked in their order fill a page before `runs` that a clause finds would be looked up and sorted. The next runs tell how
+    /// many of them the clause finds.
+    private static func fillsSooner(
+        _ db: some Querying, _ clause: SearchClause, than runs: Int, _ kept: SQLFragment, _ order: KeysetOrder, after last: [Value]?, limit: Int
+    ) throws -> Bool {
+        let ahead = 128
+        guard runs > 2 * ahead else { return false }
+        let (condition, after) = (condition(clause), last.map { order.after($0) } ?? SQLFragment("1 = 1"))
+        let found = try db.row(
+            """
+            SELECT count(*) FROM (
+                SELECT r.id FROM tracking_runs r WHERE \(kept.sql) AND \(after.sql) ORDER BY \(order.orderBy.sql) LIMIT \(ahead)) r
+            WHERE \(condition.sql)
+            """, kept.parameters + after.parameters + order.orderBy.parameters + condition.parameters)?[0].integer ?? 0
+        // A step of the walk costs about two thirds of a run that is looked up and sorted.
+        return found > 0 && (limit + 1) * ahead / Int(found) <= runs + runs / 2
     }
 
     private static func select(

@@ -36,13 +36,9 @@ public final class SQLiteForeignDatabase: ForeignDatabase {
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [ForeignRow] {
         try reading { db in
-            let statement = try db.cachedStatement(sql: sql)
-            let arguments = StatementArguments(parameters.map(databaseValue))
-            var places: [String: Int] = [:]
-            for (i, name) in statement.columnNames.enumerated() { places[name] = i }
-            return try GRDB.Row.fetchAll(statement, arguments: arguments).map { row in
-                ForeignRow(places: places, values: row.databaseValues.map(value))
-            }
+            let rows = try fetch(db, sql, parameters)
+            let places = Dictionary((rows.first?.columns ?? []).enumerated().map { ($1, $0) }, uniquingKeysWith: { $1 })
+            return rows.map { ForeignRow(places: places, values: $0.cells) }
         }
     }
 
@@ -91,15 +87,5 @@ public final class SQLiteForeignDatabase: ForeignDatabase {
                 .unavailable, "'\(path)' cannot be read: \(error.message ?? "")", hint: "copy the file and its -wal into a folder of your own")
         default: return KeelError(.internal, "reading '\(path)' failed: \(error.message ?? "\(error.resultCode)")")
         }
-    }
-}
-
-private func value(_ value: DatabaseValue) -> Value {
-    switch value.storage {
-    case .null: .null
-    case .int64(let v): .int(v)
-    case .double(let v): .double(v)
-    case .string(let v): .string(v)
-    case .blob(let v): .bytes(Array(v))
     }
 }

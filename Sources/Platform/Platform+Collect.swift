@@ -42,7 +42,7 @@ extension Platform {
         }
         let report = CollectionReport(dryRun: dryRun, items: items, content: content)
         if !dryRun {
-            try await database.write { tx in
+            _ = try await database.write { tx in
                 try tx.record(
                     "storage.collected", on: "Storage/objects",
                     [

@@ -2,13 +2,7 @@ import Contracts
 import Storage
 
 /// How one page of runs is asked for: the statements to run one after another until the page is full.
-///
-/// The database's planner knows nothing of how many runs a clause finds, so a bounded look at the index decides: a clause that finds few
-/// runs leads; otherwise the runs are walked in their order and the clauses checked on the way, which ends when the page is full.
 struct RunPlan {
-    /// A clause that finds at most this many runs leads, and experiments with at most this many runs are sorted as they are.
-    static let fewMax = 2000
-
     let statements: [SQLFragment]
     let order: KeysetOrder
     let question: String
@@ -21,136 +15,21 @@ extension RunSearch {
             throw KeelError.invalid("at most \(TrackingLimits.experimentsPerFilterMax) experiments can be searched at once")
         }
         let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
-        let ids = Set(try experimentIDs.map { try ExperimentStore.number(of: $0) }).sorted().map(Value.int)
+        let experiments = Set(try experimentIDs.map { try ExperimentStore.number(of: $0) }).sorted()
         let clauses = try RunSearch.grammar.parse(filter: filter ?? "").map(RunSearch.named)
         let orders = try RunSearch.grammar.parse(order: orderBy)
         let (order, joins) = RunSearch.keyset(orders)
         let question = "runs|\(experimentIDs.sorted())|\(view)|\(filter ?? "")|\(orderBy)"
         let last = try pageToken.flatMap { $0.isEmpty ? nil : try order.values(of: $0, query: question) }
-        func plan(_ statements: [SQLFragment]) -> RunPlan { RunPlan(statements: statements, order: order, question: question, limit: limit) }
-        guard !ids.isEmpty else { return plan([]) }
-
-        let kept = RunSearch.among(ids, view)
-        let leader = try RunSearch.leader(clauses, on: db)
-        let first = orders.first.flatMap { $0.entity == .metric ? $0 : nil }
-        if let first, leader.map({ $0.clause.entity == .metric && $0.clause.key == first.key }) ?? true,
-            try RunSearch.count(db, "tracking_runs r WHERE \(kept.sql)", kept.parameters) == nil
-        {
-            return plan(RunSearch.metricFirst(first, kept, clauses, Array(joins.dropFirst()), order, after: last, limit: limit))
-        }
-        var few = leader?.clause
-        if let leader, clauses.count == 1, orders.isEmpty,
-            try RunSearch.fillsSooner(db, clauses[0], than: leader.runs, kept, order, after: last, limit: limit)
-        {
-            few = nil
-        }
-        var (source, conditions) = ("tracking_runs r", [kept])
-        if let few, let own = RunSearch.served(few) {
-            source = "\(RunSearch.table(few.entity)) x CROSS JOIN tracking_runs r"
-            conditions = [own, SQLFragment("r.id = x.run_id"), kept]
-        }
-        for clause in clauses where clause != few { conditions.append(RunSearch.condition(clause)) }
-        if let last { conditions.append(order.after(last)) }
-        return plan([RunSearch.select(order.columns, source, joins, conditions, order, limit: limit)])
+        let planner = RunPlanner(
+            db: db, experiments: experiments, view: view, clauses: clauses, orders: orders, order: order, joins: joins, last: last, limit: limit)
+        return RunPlan(statements: try planner.statements(), order: order, question: question, limit: limit)
     }
 
     /// A run's name is also its tag, and that one has an index.
     private static func named(_ clause: SearchClause) -> SearchClause {
         guard clause.entity == .attribute, clause.key == "run_name" else { return clause }
         return SearchClause(.tag, "mlflow.runName", clause.comparator, clause.operand)
-    }
-
-    /// The runs of the experiments, `r.experiment_id` first.
-    private static func among(_ ids: [Value], _ view: ViewType) -> SQLFragment {
-        let stages = view.lifecycles.map { Value.string($0.rawValue) }
-        // One value is an equality: the order of its index is then the order of the answer.
-        let experiment = ids.count == 1 ? "= ?" : "IN (\(SQLFragment.marks(ids.count)))"
-        guard view != .all else { return SQLFragment("r.experiment_id \(experiment)", ids) }
-        return SQLFragment("r.experiment_id \(experiment) AND r.lifecycle = ?", ids + stages)
-    }
-
-    /// The first clause that finds few runs, and how many.
-    private static func leader(_ clauses: [SearchClause], on db: some Querying) throws -> (clause: SearchClause, runs: Int)? {
-        for clause in clauses {
-            guard let own = served(clause), let runs = try count(db, "\(table(clause.entity)) x WHERE \(own.sql)", own.parameters) else { continue }
-            return (clause, runs)
-        }
-        return nil
-    }
-
-    /// How many rows there are; nil when they are more than few.
-    private static func count(_ db: some Querying, _ source: String, _ parameters: [Value]) throws -> Int? {
-        let counted = try db.row("SELECT count(*) FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(RunPlan.fewMax) + 1)])?[0].integer
-        return counted.flatMap { $0 <= Int64(RunPlan.fewMax) ? Int($0) : nil }
-    }
-
-    /// Whether runs walked in their order fill a page before `runs` that a clause finds would be looked up and sorted. The next runs tell how
-    /// many of them the clause finds.
-    private static func fillsSooner(
-        _ db: some Querying, _ clause: SearchClause, than runs: Int, _ kept: SQLFragment, _ order: KeysetOrder, after last: [Value]?, limit: Int
-    ) throws -> Bool {
-        let ahead = 128
-        guard runs > 2 * ahead else { return false }
-        let (condition, after) = (condition(clause), last.map { order.after($0) } ?? SQLFragment("1 = 1"))
-        let found = try db.row(
-            """
-            SELECT count(*) FROM (
-                SELECT r.id FROM tracking_runs r WHERE \(kept.sql) AND \(after.sql) ORDER BY \(order.orderBy.sql) LIMIT \(ahead)) r
-            WHERE \(condition.sql)
-            """, kept.parameters + after.parameters + order.orderBy.parameters + condition.parameters)?[0].integer ?? 0
-        // A step of the walk costs about two thirds of a run that is looked up and sorted.
-        return found > 0 && (limit + 1) * ahead / Int(found) <= runs + runs / 2
-    }
-
-    private static func select(
-        _ columns: SQLFragment, _ source: String, _ joins: [SQLFragment], _ conditions: [SQLFragment], _ order: KeysetOrder, limit: Int
-    ) -> SQLFragment {
-        SQLFragment(
-            """
-            SELECT \(RunStore.runColumns), \(columns.sql) FROM \(source) \(joins.map(\.sql).joined(separator: " "))
-            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
-            """,
-            columns.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters + [
-                .int(Int64(limit) + 1)
-            ])
-    }
-
-    /// An order by a metric is read from the metric's index: first the runs with a value, then those with NaN, then those without it.
-    private static func metricFirst(
-        _ metric: SearchOrder, _ kept: SQLFragment, _ clauses: [SearchClause], _ joins: [SQLFragment], _ order: KeysetOrder, after last: [Value]?,
-        limit: Int
-    ) -> [SQLFragment] {
-        let own = clauses.filter { $0.entity == .metric && $0.key == metric.key }
-        let others = clauses.filter { $0.entity != .metric || $0.key != metric.key }.map { condition($0) }
-        let rest = Array(order.keys.dropFirst(2))
-        // A token can be forged: its rank is brought into bounds.
-        let reached = min(max(last.flatMap { $0.first?.integer } ?? 0, 0), 2)
-        return (reached...2).map { rank in
-            let value = rank == 0 ? "o0.value" : "0.0"
-            let keys = rank == 0 ? [KeysetOrder.Key("o0.value", ascending: metric.ascending)] + rest : rest
-            let segment = KeysetOrder(keys)
-            var columns = SQLFragment("\(rank) AS k0, \(value) AS k1")
-            for (i, key) in rest.enumerated() {
-                columns = SQLFragment(
-                    columns.sql + ", \(key.expression.sql) AS k\(i + 2)", columns.parameters + key.expression.parameters)
-            }
-            var conditions = [kept] + others
-            let source = rank == 2 ? "tracking_runs r" : "tracking_latest_metrics o0 CROSS JOIN tracking_runs r"
-            if rank == 2 {
-                conditions.append(
-                    SQLFragment(
-                        "NOT EXISTS (SELECT 1 FROM tracking_latest_metrics x WHERE x.run_id = r.id AND x.key = ?)", [.string(metric.key)]))
-                if !own.isEmpty { conditions.append(SQLFragment("1 = 0")) }
-            } else {
-                conditions.append(SQLFragment("r.id = o0.run_id AND o0.key = ? AND o0.is_nan = \(rank)", [.string(metric.key)]))
-                for clause in own {
-                    if rank == 0 { conditions.append(clause.condition(on: "o0.value")) }
-                    if rank == 1, clause.comparator != .notEqual { conditions.append(SQLFragment("1 = 0")) }
-                }
-            }
-            if let last, rank == reached { conditions.append(segment.after(Array(last.dropFirst(rank == 0 ? 1 : 2)))) }
-            return select(columns, source, joins, conditions, segment, limit: limit)
-        }
     }
 
     func run(on db: some Querying) throws -> Page<Run> {
@@ -174,5 +53,168 @@ extension RunSearch {
         try plan(on: db).statements.flatMap { statement in
             try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
         }
+    }
+}
+
+/// Chooses how runs are found.
+///
+/// The database's planner knows nothing of how many runs a clause finds, so bounded looks at the indexes decide. A clause that finds few runs
+/// leads: they are looked up and sorted. Otherwise the runs are walked in their order and the clauses checked on the way, which ends when the
+/// page is full.
+private struct RunPlanner<DB: Querying> {
+    let db: DB
+    let experiments: [Int64]
+    let view: ViewType
+    let clauses: [SearchClause]
+    let orders: [SearchOrder]
+    let order: KeysetOrder
+    /// What the order needs beside the runs.
+    let joins: [SQLFragment]
+    /// The order's values of the last run of the page before.
+    let last: [Value]?
+    let limit: Int
+
+    /// A clause that finds at most this many runs may lead, and experiments with at most this many runs are sorted as they are.
+    private var fewMax: Int { 2000 }
+    /// The runs of so many experiments are walked side by side; those of more are sorted.
+    private var walkedTogetherMax: Int { 32 }
+
+    func statements() throws -> [SQLFragment] {
+        guard !experiments.isEmpty else { return [] }
+        let leader = try leader()
+        if let first = orders.first, first.entity == .metric, leader.map({ $0.clause.entity == .metric && $0.clause.key == first.key }) ?? true,
+            try count("tracking_runs r WHERE \(kept.sql)", kept.parameters) == nil
+        {
+            return byMetric(first)
+        }
+        if let leader, try !fillsSooner(than: leader.runs) { return [led(by: leader.clause)] }
+        if experiments.count > 1, experiments.count <= walkedTogetherMax, orders.isEmpty { return [walkedTogether] }
+        return [select(RunPlanner.runs, joins, walked(kept))]
+    }
+
+    // MARK: Ways
+
+    /// The runs that one clause finds.
+    private func led(by clause: SearchClause) -> SQLFragment {
+        guard let own = RunSearch.served(clause) else { return select(RunPlanner.runs, joins, walked(kept)) }
+        return select(
+            SQLFragment("\(RunSearch.table(clause.entity)) x CROSS JOIN tracking_runs r"), joins,
+            [own, SQLFragment("r.id = x.run_id"), kept] + clauses.filter { $0 != clause }.map(RunSearch.condition) + after(order))
+    }
+
+    /// What holds for runs that are walked in their order.
+    private func walked(_ among: SQLFragment) -> [SQLFragment] { [among] + clauses.map(RunSearch.condition) + after(order) }
+
+    /// Each experiment's runs in the order of its index, a page of each, merged.
+    private var walkedTogether: SQLFragment {
+        let pages = experiments.map { experiment in
+            let page = RunPlanner.select(SQLFragment("r.id"), RunPlanner.runs, [], walked(among([experiment])), order, limit: limit)
+            return SQLFragment("SELECT * FROM (\(page.sql))", page.parameters)
+        }
+        let merged = SQLFragment(
+            "(\(pages.map(\.sql).joined(separator: " UNION ALL "))) x CROSS JOIN tracking_runs r", pages.flatMap(\.parameters))
+        return select(merged, [], [SQLFragment("r.id = x.id")])
+    }
+
+    /// An order by a metric is read from the metric's index: first the runs with a value, then those with NaN, then those without it.
+    private func byMetric(_ metric: SearchOrder) -> [SQLFragment] {
+        let own = clauses.filter { $0.entity == .metric && $0.key == metric.key }
+        let others = clauses.filter { $0.entity != .metric || $0.key != metric.key }.map(RunSearch.condition)
+        let rest = Array(order.keys.dropFirst(2))
+        // A token can be forged: its rank is brought into bounds.
+        let reached = min(max(last.flatMap { $0.first?.integer } ?? 0, 0), 2)
+        return (reached...2).map { rank in
+            let value = rank == 0 ? "o0.value" : "0.0"
+            let keys = rank == 0 ? [KeysetOrder.Key("o0.value", ascending: metric.ascending)] + rest : rest
+            let segment = KeysetOrder(keys)
+            var columns = SQLFragment("\(rank) AS k0, \(value) AS k1")
+            for (i, key) in rest.enumerated() {
+                columns = SQLFragment(
+                    columns.sql + ", \(key.expression.sql) AS k\(i + 2)", columns.parameters + key.expression.parameters)
+            }
+            var conditions = [kept] + others
+            let source = rank == 2 ? RunPlanner.runs : SQLFragment("tracking_latest_metrics o0 CROSS JOIN tracking_runs r")
+            if rank == 2 {
+                conditions.append(
+                    SQLFragment(
+                        "NOT EXISTS (SELECT 1 FROM tracking_latest_metrics x WHERE x.run_id = r.id AND x.key = ?)", [.string(metric.key)]))
+                if !own.isEmpty { conditions.append(SQLFragment("1 = 0")) }
+            } else {
+                conditions.append(SQLFragment("r.id = o0.run_id AND o0.key = ? AND o0.is_nan = \(rank)", [.string(metric.key)]))
+                for clause in own {
+                    if rank == 0 { conditions.append(clause.condition(on: "o0.value")) }
+                    if rank == 1, clause.comparator != .notEqual { conditions.append(SQLFragment("1 = 0")) }
+                }
+            }
+            if let last, rank == reached { conditions.append(segment.after(Array(last.dropFirst(rank == 0 ? 1 : 2)))) }
+            return RunPlanner.select(
+                RunPlanner.runColumns(columns), source, Array(joins.dropFirst()), conditions, segment, limit: limit)
+        }
+    }
+
+    // MARK: Looks at the indexes
+
+    /// The first clause that finds few runs, and how many.
+    private func leader() throws -> (clause: SearchClause, runs: Int)? {
+        for clause in clauses {
+            guard let own = RunSearch.served(clause), let runs = try count("\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
+            else { continue }
+            return (clause, runs)
+        }
+        return nil
+    }
+
+    /// How many rows there are; nil when they are more than few.
+    private func count(_ source: String, _ parameters: [Value]) throws -> Int? {
+        let counted = try db.row("SELECT count(*) FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(fewMax) + 1)])?[0].integer
+        return counted.flatMap { $0 <= Int64(fewMax) ? Int($0) : nil }
+    }
+
+    /// Whether runs walked in their order fill a page before the `runs` that the only clause finds would be looked up and sorted. The next runs
+    /// tell how many of them it finds.
+    private func fillsSooner(than runs: Int) throws -> Bool {
+        let ahead = 128
+        guard runs > 2 * ahead, clauses.count == 1, orders.isEmpty, experiments.count == 1 else { return false }
+        let next = RunPlanner.select(SQLFragment("r.id"), RunPlanner.runs, [], [kept] + after(order), order, limit: ahead - 1)
+        let condition = RunSearch.condition(clauses[0])
+        let found = try db.row("SELECT count(*) FROM (\(next.sql)) r WHERE \(condition.sql)", next.parameters + condition.parameters)?[0].integer ?? 0
+        // A step of the walk costs about two thirds of a run that is looked up and sorted.
+        return found > 0 && (limit + 1) * ahead / Int(found) <= runs + runs / 2
+    }
+
+    // MARK: Pieces
+
+    private static var runs: SQLFragment { SQLFragment("tracking_runs r") }
+
+    private var kept: SQLFragment { among(experiments) }
+
+    /// The runs of the experiments, `r.experiment_id` first.
+    private func among(_ experiments: [Int64]) -> SQLFragment {
+        let ids = experiments.map(Value.int)
+        // One value is an equality: the order of its index is then the order of the answer.
+        let experiment = ids.count == 1 ? "= ?" : "IN (\(SQLFragment.marks(ids.count)))"
+        guard view != .all else { return SQLFragment("r.experiment_id \(experiment)", ids) }
+        return SQLFragment("r.experiment_id \(experiment) AND r.lifecycle = ?", ids + view.lifecycles.map { .string($0.rawValue) })
+    }
+
+    private func after(_ order: KeysetOrder) -> [SQLFragment] { last.map { [order.after($0)] } ?? [] }
+
+    private func select(_ source: SQLFragment, _ joins: [SQLFragment], _ conditions: [SQLFragment]) -> SQLFragment {
+        RunPlanner.select(RunPlanner.runColumns(order.columns), source, joins, conditions, order, limit: limit)
+    }
+
+    private static func runColumns(_ keys: SQLFragment) -> SQLFragment { SQLFragment("\(RunStore.runColumns), \(keys.sql)", keys.parameters) }
+
+    /// A page and one more, which tells that there is a next page.
+    private static func select(
+        _ columns: SQLFragment, _ source: SQLFragment, _ joins: [SQLFragment], _ conditions: [SQLFragment], _ order: KeysetOrder, limit: Int
+    ) -> SQLFragment {
+        SQLFragment(
+            """
+            SELECT \(columns.sql) FROM \(source.sql) \(joins.map(\.sql).joined(separator: " "))
+            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
+            """,
+            columns.parameters + source.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters
+                + [.int(Int64(limit) + 1)])
     }
 }

@@ -43,6 +43,31 @@ struct DatabaseTests {
         #expect(check.events == 360 && check.broken == nil)
     }
 
+    @Test("values come back as they were given, and a statement may be read while it is being read")
+    func values() async throws {
+        let database = try await openDatabase(temporaryFolder())
+        let given: [Value] = [
+            .null, .int(.min), .int(.max), .double(-0.1), .double(.greatestFiniteMagnitude), .string(""), .string("a\u{0}b"), .string("żółć 🦊"),
+            .string(String(repeating: "x", count: 100_000)), .bytes([]), .bytes([0, 255, 0]),
+        ]
+        try await database.write { tx in
+            try tx.execute("CREATE TABLE cells (id BIGINT PRIMARY KEY, value BLOB)")
+            for (i, value) in given.enumerated() { try tx.execute("INSERT INTO cells (id, value) VALUES (?, ?)", [.int(Int64(i)), value]) }
+        }
+        try await database.read { db in
+            let sql = "SELECT value, id FROM cells WHERE id >= ? ORDER BY id"
+            #expect(try db.rows(sql, [0]).map { $0["value"] } == given)
+            var scanned: [Value] = []
+            try db.scan(sql, [0]) { cells in
+                scanned.append(cells.value(0))
+                let rest = try db.rows(sql, [.int(cells.int(1))])
+                #expect(rest.map { $0["value"] } == given.suffix(rest.count) && rest.count == given.count - scanned.count + 1)
+            }
+            #expect(scanned == given)
+            #expect(throws: KeelError.self) { try db.rows(sql, []) }
+        }
+    }
+
     @Test(
         "an altered, removed, moved or cut-off event is found and named",
         arguments: [

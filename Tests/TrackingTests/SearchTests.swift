@@ -117,8 +117,8 @@ struct SearchTests {
         #expect(ordered.items.map(\.id) == [run.id])
     }
 
-    @Test("among many runs an order by a metric is read from its index, page by page, and tells values, NaN and absence apart")
-    func metricOrder() async throws {
+    /// 3,000 runs, two of each start; most have the metric `auc`, some as NaN.
+    private func manyRuns() async throws -> Fixture {
         let f = try await Fixture()
         try await f.database.write { tx in
             try tx.execute(
@@ -135,18 +135,67 @@ struct SearchTests {
                 FROM tracking_runs WHERE start_ms % 11 <> 0
                 """)
         }
+        return f
+    }
+
+    private func all(_ search: RunSearch, _ f: Fixture) async throws -> [Run] {
+        var (search, found): (RunSearch, [Run]) = (search, [])
+        repeat {
+            let page = try await f.tracking.searchRuns(search, f.read)
+            found += page.items
+            search.pageToken = page.nextToken
+        } while search.pageToken != nil
+        return found
+    }
+
+    @Test("a filter finds the same runs in the same order, whether its hits lead or the runs are walked")
+    func plansAgree() async throws {
+        let f = try await manyRuns()
+        let runs = try await all(RunSearch(experimentIDs: ["0"]), f)
+        @Sendable func value(_ run: Run) -> Double { run.metrics.first?.value ?? .nan }
+        for (bound, isWalked) in [(10.0, true), (40, true), (48, false), (49.5, false)] {
+            let search = RunSearch(experimentIDs: ["0"], filter: "metrics.auc >= \(bound)", pageSize: 60)
+            let plan = try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+            #expect(plan.contains("TEMP B-TREE") == !isWalked, "\(bound): \(plan)")
+            #expect(try await all(search, f).map(\.id) == runs.filter { value($0) >= bound }.map(\.id))
+            let ordered = RunSearch(experimentIDs: ["0"], filter: "metrics.auc >= \(bound)", orderBy: ["metrics.auc DESC"], pageSize: 60)
+            let ordering = try await f.database.read { try ordered.explain(on: $0) }.joined(separator: "\n")
+            #expect(ordering.contains("COVERING INDEX tracking_latest_value"), "\(ordering)")
+            let order = OracleOrder(text: "", ascending: false) { (0, value($0), "") }
+            #expect(
+                try await all(ordered, f).map(\.id)
+                    == runs.filter { value($0) >= bound }.sorted { OracleOrder.precedes($0, $1, [order]) }.map(\.id))
+        }
+    }
+
+    @Test("the runs of several experiments are merged from their indexes, page by page, without sorting them all")
+    func severalExperiments() async throws {
+        let f = try await manyRuns()
+        let other = try await f.tracking.createExperiment(name: "other", f.write)
+        try await f.database.write { tx in
+            _ = try tx.execute("UPDATE tracking_runs SET experiment_id = ? WHERE start_ms % 3 = 0", [.int(try #require(Int64(other)))])
+        }
+        let search = RunSearch(experimentIDs: ["0", other, "77"], filter: "metrics.auc >= 5", pageSize: 170)
+        let plan = try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+        #expect(plan.components(separatedBy: "INDEX tracking_runs_started (experiment_id=? AND lifecycle=?").count == 4, "\(plan)")
+        let found = try await all(search, f)
+        let halves = try await all(RunSearch(experimentIDs: ["0"]), f) + all(RunSearch(experimentIDs: [other]), f)
+        #expect(halves.count == 3000)
+        #expect(
+            found.map(\.id)
+                == halves.filter { ($0.metrics.first?.value ?? .nan) >= 5 }.sorted { OracleOrder.precedes($0, $1, []) }.map(\.id))
+    }
+
+    @Test("among many runs an order by a metric is read from its index, page by page, and tells values, NaN and absence apart")
+    func metricOrder() async throws {
+        let f = try await manyRuns()
         for direction in ["ASC", "DESC"] {
-            var search = RunSearch(experimentIDs: ["0"], orderBy: ["metrics.auc \(direction)"], pageSize: 700)
-            let plan = try await f.database.read { [search] in try search.explain(on: $0) }.joined(separator: "\n")
+            let search = RunSearch(experimentIDs: ["0"], orderBy: ["metrics.auc \(direction)"], pageSize: 700)
+            let plan = try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
             #expect(plan.contains("COVERING INDEX tracking_latest_value") && !plan.contains("SCAN"), "\(plan)")
             // Only runs with NaN, which have no order of their own, are sorted; values come from the index.
             #expect(plan.components(separatedBy: "TEMP B-TREE FOR ORDER BY").count <= 2, "\(plan)")
-            var found: [Run] = []
-            repeat {
-                let page = try await f.tracking.searchRuns(search, f.read)
-                found += page.items
-                search.pageToken = page.nextToken
-            } while search.pageToken != nil
+            let found = try await all(search, f)
             #expect(found.count == 3000 && Set(found.map(\.id)).count == 3000)
             let order = OracleOrder(text: "", ascending: direction == "ASC") { run in
                 guard let value = run.metrics.first?.value else { return (2, 0, "") }

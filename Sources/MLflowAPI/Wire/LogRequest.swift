@@ -69,7 +69,7 @@ struct LogRequest {
             if name == "key", key == nil {
                 key = try scanner.string()
             } else if name == "value", value == nil {
-                value = try scanner.number()
+                value = try LogRequest.value(&scanner)
             } else if name == "timestamp", milliseconds == nil {
                 milliseconds = try scanner.numberOrInteger().1
             } else if name == "step", step == nil {
@@ -81,6 +81,17 @@ struct LogRequest {
         }
         guard let key, !key.isEmpty, let value, let at = milliseconds.flatMap({ Timestamp(given: $0) }) else { throw unusual }
         return Metric(key, value, at: at, step: step ?? 0)
+    }
+
+    /// A number, or protobuf's words for those that JSON does not have.
+    private static func value(_ scanner: inout JSONScanner) throws(KeelError) -> Double {
+        guard try scanner.peek() == .string else { return try scanner.number() }
+        switch try scanner.string() {
+        case "NaN": return .nan
+        case "Infinity": return .infinity
+        case "-Infinity": return -.infinity
+        default: throw unusual
+        }
     }
 
     private static func pairs(_ scanner: inout JSONScanner) throws(KeelError) -> [KeyValue] {

@@ -147,7 +147,7 @@ KNOWN = [
           example=[Call("GET", "/api/3.0/mlflow/datasets/nope/records", {})], statuses=(404, 200)),
     Known("All searches know the whole language of filters: `like` in lower case, `tag.x` for `tags.x`, every attribute that can be read",
           "MLflow's parsers differ from one another; some end with an unhandled error.",
-          explains=lambda call, k, m: call.list and k[0] == 200 and (m[0] == 500 or m[0] == 400 and re.match("Invalid comparator for tag: i?like|Invalid comparator '(i?like|not in|in)'|Invalid identifier token '(tag|attribute)'", message(m))),
+          explains=lambda call, k, m: call.list and k[0] == 200 and (m[0] == 500 or m[0] == 400 and re.match("Invalid comparator for tag: (i?like|is (not )?null)|Invalid comparator '(i?like|not in|in)'|Invalid identifier token '(tag|attribute)'", message(m), re.I)),
           example=[Call("GET", "experiments/search", {"filter": "tags.a like 'x'", "max_results": 5})], statuses=(200, 400)),
     Known("A filter that cannot be read as a whole is refused", "MLflow passes over what it does not expect at some places.",
           explains=lambda call, k, m: call.list and (k[0], m[0]) == (400, 200) and re.match("Invalid filter string|could not convert", message(k)),

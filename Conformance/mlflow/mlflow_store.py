@@ -124,8 +124,10 @@ def everything(uri, experiments=None):
             out["models"][model.model_id] = (
                 model.name, model.model_type or "", model.source_run_id, str(model.status), model.creation_timestamp, model.last_updated_timestamp,
                 model.params, model.tags, sorted((m.key, m.value, m.step, m.timestamp, m.run_id, m.dataset_name, m.dataset_digest) for m in model.metrics or []))
+    before = mlflow.get_tracking_uri()
     mlflow.set_tracking_uri(uri)
     out["evaluation"] = {} if experiments is not None else {d.dataset_id: described(client, d.dataset_id) for d in datasets.search_datasets()}
+    mlflow.set_tracking_uri(before)
     for model in client.search_registered_models():
         versions = client.search_model_versions(f"name = '{model.name}'")
         out["registry"][model.name] = (

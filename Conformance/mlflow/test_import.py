@@ -61,7 +61,9 @@ def test_everything_arrives_as_it_was(keel, store):
     report = imported(keel, store["url"], store["artifacts"])
     assert report["verified"] and report["mismatches"] == [] and counts(report, "new") == counts(rehearsal, "new")
     assert report["kinds"]["experiments"]["source"] == 6 and report["kinds"]["versions"]["source"] == 3
-    assert everything(keel.url) == everything(store["url"])
+    assert report["kinds"]["evaluation_datasets"]["new"] == 2 and report["kinds"]["evaluation_records"]["new"] == 254
+    here = everything(keel.url)
+    assert here == everything(store["url"]) and len(here["evaluation"][store["made"]["evaluation"]][-1]) == 254
     assert client_of(keel.url).get_experiment(store["made"]["unicode"]).name == "ünï/cödé 😀"
     far = [line for line in report["not_brought"] if store["made"]["far"] in line]
     assert len(far) == 1 and "s3://bucket/elsewhere" in far[0]

@@ -22,10 +22,10 @@ extension EvaluationDataset: ImportRecord {
 
     public init(record: JSON) throws(KeelError) {
         let reader = try FieldReader(record, path: "dataset")
-        let schema = try reader.required("schema")
+        let schema = reader.optional("schema")
         guard let experiments = try reader.required("experiments").array else { throw reader.failure("experiments", "must be a list") }
         self.init(
-            id: try reader.identifier("id"), name: try reader.string("name"), digest: try reader.string("digest"), schema: schema.isNull ? nil : schema,
+            id: try reader.identifier("id"), name: try reader.string("name"), digest: try reader.string("digest"), schema: schema,
             createdAt: try reader.milliseconds("created"), updatedAt: try reader.milliseconds("updated"), createdBy: try reader.optionalString("created_by"),
             updatedBy: try reader.optionalString("updated_by"), tags: try ImportPairs.read(reader, "tags").map { KeyValue($0.0, $0.1) },
             experimentIDs: experiments.compactMap(\.string))
@@ -55,7 +55,8 @@ extension EvaluationRecord: ImportRecord {
 
     public init(record: JSON) throws(KeelError) {
         let reader = try FieldReader(record, path: "record")
-        for name in ["inputs", "outputs", "expectations", "tags", "source"] { _ = try reader.required(name) }
+        // Read by the content.
+        for name in ["inputs", "outputs", "expectations", "tags", "source"] { _ = reader.optional(name) }
         self.init(
             id: try reader.identifier("id"), of: try reader.identifier("dataset"), try EvaluationRecordContent(json: record, path: "record"),
             createdAt: try reader.milliseconds("created"), updatedAt: try reader.milliseconds("updated"), createdBy: try reader.optionalString("created_by"),

@@ -69,6 +69,7 @@ private final class ImportBars: Sendable {
         var line: ProgressLine?
         var title = ""
         var began = Timestamp.systemNow()
+        var told = Timestamp.systemNow()
         var text = ""
     }
     private let state = Mutex(State())
@@ -78,9 +79,11 @@ private final class ImportBars: Sendable {
             let title = (progress.isVerifying ? "compare " : "import ") + progress.kind
             if title != state.title {
                 state.line?.finish(state.text)
-                state = State(line: ProgressLine(title), title: title)
+                // What is told first took the time since what was told before it.
+                state = State(line: ProgressLine(title), title: title, began: state.told, told: state.told)
             }
-            let seconds = max(Double(Timestamp.systemNow().microseconds - state.began.microseconds) / 1e6, 0.001)
+            state.told = .systemNow()
+            let seconds = max((state.told - state.began).seconds, 0.001)
             let rate = Terminal.count(Int64(Double(progress.done) / seconds))
             state.text = Terminal.count(progress.done) + (progress.total.map { " of \(Terminal.count($0))" } ?? "") + ", \(rate)/s"
             state.line?.update(progress.total.map { Double(progress.done) / Double(max($0, 1)) } ?? 0, state.text)

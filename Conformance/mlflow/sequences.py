@@ -93,8 +93,9 @@ class Sequence:
     def spoilt(self, call):
         """One field of a wrong type, left out, or unknown."""
         fields = dict(call.fields)
-        # Without these the servers choose for themselves.
-        names = sorted(fields.keys() - {"user_id", "start_time", "model_id", "source_run_id", "run_name"} - {"run": {"experiment_id"}, "logged": {"name"}}.get(call.creates, set()))
+        # Without these the servers choose for themselves; a path without a run is one in the whole store, whose root is each server's own.
+        chosen = {"user_id", "start_time", "model_id", "source_run_id", "run_name"} | {"run": {"experiment_id"}, "logged": {"name"}}.get(call.creates, set())
+        names = sorted(fields.keys() - chosen - (set() if "run_id" in fields else {"path"}))
         if not names or call.list or call.raw is not None:
             return call
         name = self.one(names)

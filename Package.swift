@@ -33,7 +33,8 @@ let package = Package(
         .target(
             name: "Storage",
             dependencies: [
-                "Contracts", "CPostgres", .product(name: "GRDB", package: "GRDB.swift"), .product(name: "GRDBSQLite", package: "GRDB.swift"),
+                "Contracts", "CPostgres", .product(name: "GRDB", package: "GRDB.swift"),
+                .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ]),
         // domain: rooms never import each other
         .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
@@ -48,7 +49,8 @@ let package = Package(
         .target(
             name: "Platform",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring",
+                "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines",
+                "Serving", "Monitoring",
                 .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -71,7 +73,8 @@ let package = Package(
         .target(
             name: "KeelAPI",
             dependencies: [
-                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring", "Platform",
+                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
+                "Monitoring", "Platform",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line
@@ -86,7 +89,8 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "Yams",
+                "Contracts", "Engines", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
+                "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

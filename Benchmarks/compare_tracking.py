@@ -145,7 +145,7 @@ def fill_keel(server, where, count, seed=7):
         writer.join()
 
 
-def searching(server, where, options, label):
+def searching(server, where, options, label, without=()):
     out, calls, token = {}, 5 if options.quick else 100, None
     for _ in range(5):
         page = server.call("POST", API + "runs/search", {"experiment_ids": [where], "max_results": 1000} | ({"page_token": token} if token else {}))
@@ -159,8 +159,10 @@ def searching(server, where, options, label):
         "1,000 rows": {"max_results": 1000},
         "deep page, 1,000 rows": {"max_results": 1000, "page_token": token},
     }.items():
+        if what in without:
+            continue
         out[f"{label}: {what}, p50"], out[f"{label}: {what}, CPU"] = timed(
-            server, calls, "runs/search", {"experiment_ids": [where]} | question, seconds=10)
+            server, calls, "runs/search", {"experiment_ids": [where]} | question, seconds=6)
     return out
 
 
@@ -242,6 +244,10 @@ def writers(server, options):
 
 def measure(name, options):
     folder = tempfile.mkdtemp(prefix=f"compare-{name}-")
+
+    def stage(what):
+        print(f"{name}: {what} …", file=sys.stderr, flush=True)
+
     start = (lambda: bench.keel(folder, options.port)) if name == "keel" else (lambda: mlflow_server(folder, options.port))
     try:
         with start():
@@ -250,16 +256,23 @@ def measure(name, options):
         with start() as server:
             server.settle()
             out["start"], out["idle memory"] = server.start_s, server.memory()
+            stage("logging")
             out |= logging(server, options)
+            stage("searching 10,000 runs")
             where = experiment(server, "search")
             fill = (lambda count, seed: fill_keel(server, where, count, seed)) if name == "keel" else (
                 lambda count, seed: fill_mlflow(folder, where, count, seed))
             fill(10_000, 1)
             out |= searching(server, where, options, "search of 10,000")
             if not options.quick:
+                stage("searching 100,000 runs")
                 fill(90_000, 2)
-                out |= searching(server, where, options, "search of 100,000")
+                # MLflow orders all runs by a metric in a time that grows with their square: seconds at 10,000, no answer in minutes at 100,000.
+                out |= searching(
+                    server, where, options, "search of 100,000", without=["by a metric, 100 rows"] if name == "mlflow" else [])
+            stage("artifacts")
             out |= artifacts(server, options)
+            stage("64 writers")
             out |= writers(server, options)
         return out
     finally:

@@ -56,7 +56,8 @@ public indirect enum DataType: Sendable, Hashable, CustomStringConvertible {
     public func check(_ value: Value) throws(KeelError) {
         let fits: Bool
         switch (self, value) {
-        case (_, .null), (.bool, .bool), (.int64, .int), (.string, .string), (.bytes, .bytes), (.date, .date), (.timestamp, .timestamp): fits = true
+        case (_, .null), (.bool, .bool), (.int64, .int), (.string, .string), (.bytes, .bytes), (.date, .date), (.timestamp, .timestamp):
+            fits = true
         case (.int32, .int(let x)):
             guard Int32(exactly: x) != nil else { throw .invalid("\(x) does not fit in int32") }
             fits = true

@@ -4,7 +4,8 @@ public enum EntityName {
     /// - Parameters:
     ///   - path: where the name stands in the request.
     ///   - thing: what a name that is too long is called; the path when nil.
-    public static func check(_ name: String, path: String = "key", lengthOf thing: String? = nil, atMost limit: Int = 250) throws(KeelError) {
+    public static func check(_ name: String, path: String = "key", lengthOf thing: String? = nil, atMost limit: Int = 250) throws(KeelError)
+    {
         guard !name.isEmpty else { throw .invalid("Missing value for required parameter '\(path)'.") }
         if isPlain(name), name.utf8.count <= limit { return }
         guard name.unicodeScalars.allSatisfy({ isAlphanumeric($0) || "_-. :/".unicodeScalars.contains($0) }) else {

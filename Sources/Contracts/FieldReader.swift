@@ -37,7 +37,9 @@ public final class FieldReader {
         guard let value = optional(name) else { return nil }
         return try expect(value, name, "a text", FieldReader.asText)
     }
-    public func int(_ name: String) throws(KeelError) -> Int { try expect(try required(name), name, "a whole number") { $0.integer.map(Int.init) } }
+    public func int(_ name: String) throws(KeelError) -> Int {
+        try expect(try required(name), name, "a whole number") { $0.integer.map(Int.init) }
+    }
     public func optionalInt(_ name: String) throws(KeelError) -> Int? {
         guard let value = optional(name) else { return nil }
         return try expect(value, name, "a whole number") { $0.integer.map(Int.init) }
@@ -66,7 +68,9 @@ public final class FieldReader {
         guard let items = value.array else { throw .invalid("must be a list of texts, not \(value.kind)", path: place(name)) }
         var out: [String] = []
         for (i, item) in items.enumerated() {
-            guard let text = FieldReader.asText(item) else { throw .invalid("must be a text, not \(item.kind)", path: "\(place(name))[\(i)]") }
+            guard let text = FieldReader.asText(item) else {
+                throw .invalid("must be a text, not \(item.kind)", path: "\(place(name))[\(i)]")
+            }
             out.append(text)
         }
         return out
@@ -85,7 +89,8 @@ public final class FieldReader {
         return out
     }
     /// One of the words of an enumeration.
-    public func word<T: RawRepresentable & CaseIterable>(_ name: String, default fallback: T? = nil) throws(KeelError) -> T where T.RawValue == String {
+    public func word<T: RawRepresentable & CaseIterable>(_ name: String, default fallback: T? = nil) throws(KeelError) -> T
+    where T.RawValue == String {
         guard let value = optional(name) else {
             if let fallback { return fallback }
             _ = try required(name)
@@ -96,7 +101,8 @@ public final class FieldReader {
             let given = value.string ?? value.text
             throw .invalid(
                 "'\(given.prefix(60))' is not known here",
-                hint: nearest(given, in: words).map { "did you mean '\($0)'?" } ?? "one of: \(words.joined(separator: ", "))", path: place(name))
+                hint: nearest(given, in: words).map { "did you mean '\($0)'?" } ?? "one of: \(words.joined(separator: ", "))",
+                path: place(name))
         }
         return found
     }

@@ -13,7 +13,10 @@ public struct Fingerprint: Sendable, Hashable {
     public mutating func add(_ row: [UInt8]) {
         count += 1
         let (a, b) = SHA256.hash(data: row).withUnsafeBytes { bytes in
-            (bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self).bigEndian, bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian)
+            (
+                bytes.loadUnaligned(fromByteOffset: 0, as: UInt64.self).bigEndian,
+                bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self).bigEndian
+            )
         }
         let (sum, overflow) = low.addingReportingOverflow(b)
         low = sum

@@ -23,7 +23,9 @@ public enum ImportPairs {
         guard let items = try reader.required(name).array else { throw reader.failure(name, "must be a list of pairs") }
         var out: [(String, String)] = []
         for item in items {
-            guard let key = item[0]?.string, let value = item[1]?.string else { throw reader.failure(name, "must be a list of pairs of texts") }
+            guard let key = item[0]?.string, let value = item[1]?.string else {
+                throw reader.failure(name, "must be a list of pairs of texts")
+            }
             out.append((key, value))
         }
         return out

@@ -50,7 +50,9 @@ public struct Resource: Sendable, Hashable {
         var metadata: JSON = ["name": .string(name)]
         if let environment { metadata["environment"] = .string(environment) }
         if let owner { metadata["owner"] = .string(owner) }
-        if !labels.isEmpty { metadata["labels"] = .object(labels.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .string($0.value)) }) }
+        if !labels.isEmpty {
+            metadata["labels"] = .object(labels.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .string($0.value)) })
+        }
         return ["apiVersion": .string(Resource.apiVersion), "kind": .string(kind), "metadata": metadata, "spec": spec]
     }
 

@@ -29,7 +29,9 @@ public struct SecretBox: Sendable {
             let box = try AES.GCM.SealedBox(combined: Data(base64Encoded: sealed) ?? Data())
             return String(decoding: try AES.GCM.open(box, using: key, authenticating: Data(context.utf8)), as: UTF8.self)
         } catch {
-            throw KeelError(.corrupted, "a secret of \(context) cannot be opened", hint: "was secrets.key in the home folder replaced? Set the secret again")
+            throw KeelError(
+                .corrupted, "a secret of \(context) cannot be opened",
+                hint: "was secrets.key in the home folder replaced? Set the secret again")
         }
     }
 }

@@ -29,7 +29,9 @@ public struct Signature: Sendable, Hashable {
         [
             "inputs": .array(
                 inputs.map { input in
-                    var item: JSON = ["name": .string(input.name), "type": .string(input.type.description), "nullable": .bool(input.nullable)]
+                    var item: JSON = [
+                        "name": .string(input.name), "type": .string(input.type.description), "nullable": .bool(input.nullable),
+                    ]
                     if let categories = input.categories { item["categories"] = .array(categories.map(JSON.string)) }
                     return item
                 }),
@@ -43,7 +45,8 @@ public struct Signature: Sendable, Hashable {
         for field in try reader.objects("inputs") {
             inputs.append(
                 Input(
-                    try field.string("name"), try DataType(parsing: try field.string("type")), nullable: try field.optionalBool("nullable") ?? true,
+                    try field.string("name"), try DataType(parsing: try field.string("type")),
+                    nullable: try field.optionalBool("nullable") ?? true,
                     categories: try field.strings("categories")))
             try field.finish()
         }

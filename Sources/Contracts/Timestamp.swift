@@ -1,5 +1,5 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// An instant in microseconds since 1970-01-01T00:00:00Z (UTC, no leap seconds).
@@ -72,7 +72,9 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
             guard at + 1 < b.count, let x = digit(b[at]), let y = digit(b[at + 1]) else { return nil }
             return x * 10 + y
         }
-        guard let hour = two(11), hour < 24, b.count >= 16, b[13] == UInt8(ascii: ":"), let minute = two(14), minute < 60 else { return nil }
+        guard let hour = two(11), hour < 24, b.count >= 16, b[13] == UInt8(ascii: ":"), let minute = two(14), minute < 60 else {
+            return nil
+        }
         total += hour * 3_600_000_000 + minute * 60_000_000
         var i = 16
         if i < b.count, b[i] == UInt8(ascii: ":") {

@@ -67,7 +67,9 @@ struct DataFile {
     /// - Parameter path: a file, or `archive.zip#member`.
     init(path: String, limits: Inflate.Limits = Inflate.Limits()) throws(KeelError) {
         var (file, member) = (path, String?.none)
-        if let mark = path.lastIndex(of: "#"), path[..<mark].hasSuffix(".zip") { (file, member) = (String(path[..<mark]), String(path[path.index(after: mark)...])) }
+        if let mark = path.lastIndex(of: "#"), path[..<mark].hasSuffix(".zip") {
+            (file, member) = (String(path[..<mark]), String(path[path.index(after: mark)...]))
+        }
         let input = try InputFile(path: file)
         size = input.size
         let head: [UInt8] = try DataFile.head(input)
@@ -107,11 +109,15 @@ struct DataFile {
         let names = archive.members.map(\.name)
         if let name {
             if let member = archive.members.first(where: { $0.name == name }) { return member }
-            throw .notFound("\(archive.path) holds no '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "it holds \(names.prefix(10).joined(separator: ", "))")
+            throw .notFound(
+                "\(archive.path) holds no '\(name)'",
+                hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "it holds \(names.prefix(10).joined(separator: ", "))")
         }
         if archive.members.count == 1 { return archive.members[0] }
         guard !names.isEmpty else { throw .invalid("\(archive.path) is empty") }
-        throw .invalid("\(archive.path) holds \(names.count) files: \(names.prefix(10).joined(separator: ", "))", hint: "name one, as in '\(archive.path)#\(names[0])'")
+        throw .invalid(
+            "\(archive.path) holds \(names.count) files: \(names.prefix(10).joined(separator: ", "))",
+            hint: "name one, as in '\(archive.path)#\(names[0])'")
     }
 
     private static func format(named name: String) -> DatasetSpec.Format? {

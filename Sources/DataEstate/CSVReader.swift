@@ -45,7 +45,9 @@ struct CSVReader {
             switch scan(window.bytes, final: window.atEnd) {
             case .needsMore:
                 if window.bytes.count > CSVReader.rowBytesMax {
-                    guard header != nil else { throw .invalid("the first line has more than \(CSVReader.rowBytesMax) bytes", path: "\(file):1") }
+                    guard header != nil else {
+                        throw .invalid("the first line has more than \(CSVReader.rowBytesMax) bytes", path: "\(file):1")
+                    }
                     line += try skipRow(line)
                 } else if try !window.more(), window.bytes.isEmpty {
                     guard header != nil else { throw .invalid("\(file) is empty: its first line must name the columns") }
@@ -67,9 +69,16 @@ struct CSVReader {
                 window.consume(next)
                 line += lines
             case .malformed(let next, let lines, let reason):
-                guard header != nil else { throw .invalid("the first line, which names the columns, is malformed: \(reason)", path: "\(file):1") }
-                guard next <= RowBatcher.fieldBytesMax || !reason.hasPrefix("a quoted") else { throw .invalid("\(reason); it swallows the rest of the file", path: "\(file):\(line)") }
-                try batcher.abandonRow(RowIssue(line: line, rule: "malformed row", message: reason, raw: RowIssue.raw(UnsafeBufferPointer(rebasing: window.bytes.prefix(next)))))
+                guard header != nil else {
+                    throw .invalid("the first line, which names the columns, is malformed: \(reason)", path: "\(file):1")
+                }
+                guard next <= RowBatcher.fieldBytesMax || !reason.hasPrefix("a quoted") else {
+                    throw .invalid("\(reason); it swallows the rest of the file", path: "\(file):\(line)")
+                }
+                try batcher.abandonRow(
+                    RowIssue(
+                        line: line, rule: "malformed row", message: reason,
+                        raw: RowIssue.raw(UnsafeBufferPointer(rebasing: window.bytes.prefix(next)))))
                 window.consume(next)
                 line += lines
             }
@@ -110,7 +119,8 @@ struct CSVReader {
                     // Resume at the next line.
                     while i < count, bytes[i] != 10 { i += 1 }
                     if i >= count, !final { return .needsMore }
-                    return .malformed(next: min(i + 1, count), lines: lines + 1, reason: "text after the closing quote of field \(fields.count + 1)")
+                    return .malformed(
+                        next: min(i + 1, count), lines: lines + 1, reason: "text after the closing quote of field \(fields.count + 1)")
                 }
             } else {
                 while i < count, bytes[i] != delimiter, bytes[i] != 10, bytes[i] != 13 { i += 1 }
@@ -133,7 +143,9 @@ struct CSVReader {
         }
     }
 
-    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ header: [Int?], _ columns: Int, _ line: Int) throws(KeelError) {
+    private mutating func append(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ header: [Int?], _ columns: Int, _ line: Int)
+        throws(KeelError)
+    {
         guard fields.count == columns else {
             let issue = "\(fields.count) fields where the header has \(columns)"
             return try refuse(bytes, next, line, ("number of fields", issue))
@@ -155,7 +167,9 @@ struct CSVReader {
         try batcher.commitRow(line: line)
     }
 
-    private func refuse(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ line: Int, _ problem: (rule: String, message: String)) throws(KeelError) {
+    private func refuse(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ line: Int, _ problem: (rule: String, message: String))
+        throws(KeelError)
+    {
         var end = next
         while end > 0, bytes[end - 1] == 10 || bytes[end - 1] == 13 { end -= 1 }
         let raw = RowIssue.raw(UnsafeBufferPointer(rebasing: bytes.prefix(end)))
@@ -202,7 +216,9 @@ struct CSVReader {
             }
             window.consume(i)
             if !done, try !window.more() {
-                guard !quoted else { throw .invalid("a quoted field has no closing quote; it swallows the rest of the file", path: "\(file):\(line)") }
+                guard !quoted else {
+                    throw .invalid("a quoted field has no closing quote; it swallows the rest of the file", path: "\(file):\(line)")
+                }
                 done = true
             }
         }
@@ -233,7 +249,9 @@ enum FileColumns {
         }
         if let missing = expected.first(where: { !names.contains($0) }) {
             throw .invalid(
-                "the file has no column '\(missing)'", hint: nearest(missing, in: names).map { "is '\($0)' meant to be '\(missing)'?" } ?? "its columns are \(names.prefix(40).joined(separator: ", "))",
+                "the file has no column '\(missing)'",
+                hint: nearest(missing, in: names).map { "is '\($0)' meant to be '\(missing)'?" }
+                    ?? "its columns are \(names.prefix(40).joined(separator: ", "))",
                 path: file)
         }
         return out

@@ -72,7 +72,9 @@ final class ColumnBuilder {
             guard let value = integer ?? Int64(exactly: number) else { return "\(number) is not an int64" }
             int64s.append(value)
         case .int32:
-            guard let value = (integer ?? Int64(exactly: number)).flatMap({ Int32(exactly: $0) }) else { return "\(number) is not an int32" }
+            guard let value = (integer ?? Int64(exactly: number)).flatMap({ Int32(exactly: $0) }) else {
+                return "\(number) is not an int32"
+            }
             int32s.append(value)
         case .float64: float64s.append(number)
         case .float32:
@@ -251,7 +253,8 @@ enum NumberText {
     /// Whether an instant that was read names its zone.
     static func hasZone(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
         guard text.count > 16, let last = text.last else { return false }
-        return last == UInt8(ascii: "Z") || last == UInt8(ascii: "z") || text[16...].contains { $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "-") }
+        return last == UInt8(ascii: "Z") || last == UInt8(ascii: "z")
+            || text[16...].contains { $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "-") }
     }
 
     private static let powersOfTen: [Double] = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15]

@@ -25,23 +25,31 @@ extension DataEstate {
 
     /// Rows of a snapshot, in the order they arrived.
     /// - Parameter columns: nil is all columns that the contract had then.
-    public func read(dataset: String, snapshot number: Int? = nil, columns: [String]? = nil, limit: Int? = nil, grant: Grant) async throws -> Table {
+    public func read(dataset: String, snapshot number: Int? = nil, columns: [String]? = nil, limit: Int? = nil, grant: Grant) async throws
+        -> Table
+    {
         try grant.require(.datasetsRead)
-        guard let snapshot = try await snapshot(dataset, number) else { throw KeelError.notFound("the dataset '\(dataset)' has no snapshot yet", hint: "ingest a file first") }
+        guard let snapshot = try await snapshot(dataset, number) else {
+            throw KeelError.notFound("the dataset '\(dataset)' has no snapshot yet", hint: "ingest a file first")
+        }
         let schema = snapshot.schema
         for name in columns ?? [] where schema[name] == nil {
-            throw KeelError.invalid("'\(name)' is not a column of '\(dataset)'", hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" })
+            throw KeelError.invalid(
+                "'\(name)' is not a column of '\(dataset)'", hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" })
         }
         let names = columns ?? schema.names
         let files = files(of: snapshot)
         guard !files.isEmpty else { return Table(emptyOf: names.compactMap { schema[$0] }) }
-        let select = "SELECT \(names.map(DuckDBConnection.quoted).joined(separator: ", ")) FROM \(DataEstate.parquet(files))\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
+        let select =
+            "SELECT \(names.map(DuckDBConnection.quoted).joined(separator: ", ")) FROM \(DataEstate.parquet(files))\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
         return try await Blocking.run { [duckdb] in try duckdb.connect().query(select) }
     }
 
     /// Rows that were set aside when the snapshot was made, in order.
     /// - Parameter after: how many to pass over: the position of the page's first row.
-    public func quarantine(dataset: String, snapshot number: Int, after: Int = 0, limit: Int = 100, grant: Grant) async throws -> [QuarantinedRow] {
+    public func quarantine(dataset: String, snapshot number: Int, after: Int = 0, limit: Int = 100, grant: Grant) async throws
+        -> [QuarantinedRow]
+    {
         try grant.require(.datasetsRead)
         _ = try await snapshot(dataset, number)
         guard let path = try await database.read({ try SnapshotStore.quarantineFile(dataset, number, $0) }) else { return [] }

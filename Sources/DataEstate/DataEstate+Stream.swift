@@ -23,7 +23,8 @@ extension DataEstate {
         var (index, found) = (0, false)
         try scanner.object { (scanner, key) throws(KeelError) in
             guard key == "rows", !found else {
-                throw .invalid("unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'", hint: "the body is {\"rows\": [{…}, …]}")
+                throw .invalid(
+                    "unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'", hint: "the body is {\"rows\": [{…}, …]}")
             }
             found = true
             try scanner.array { (scanner) throws(KeelError) in
@@ -75,7 +76,8 @@ extension DataEstate {
             if joiner.rowCount > 0 { accepted = try joiner.take() }
         }
         if spec.onViolation == .reject, let issue = issues.min(by: { $0.line < $1.line }) {
-            throw KeelError(.contractViolation, issue.message, hint: "the dataset refuses batches with such rows", path: "rows[\(issue.line - 1)]")
+            throw KeelError(
+                .contractViolation, issue.message, hint: "the dataset refuses batches with such rows", path: "rows[\(issue.line - 1)]")
         }
         let waiting = entry.stream.rejected.end - entry.stream.keys.withLock { $0.sealed.rejected }
         guard issues.isEmpty || waiting < DataEstate.rejectedBytesMax else {
@@ -117,7 +119,8 @@ extension DataEstate {
         for row in hashes.indices where !fresh.contains(row) {
             issues.append(
                 RowIssue(
-                    line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row), raw: RowPipeline.raw(table.names, table.columns, row)))
+                    line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row),
+                    raw: RowPipeline.raw(table.names, table.columns, row)))
         }
         return table.taking(rows: kept)
     }
@@ -129,7 +132,9 @@ extension DataEstate {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
         return try await entry.stream.turn.run { [self] in
-            let (previous, sealed) = try await database.read { db in (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db)) }
+            let (previous, sealed) = try await database.read { db in
+                (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+            }
             let end = SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
             guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
             let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
@@ -138,7 +143,9 @@ extension DataEstate {
         }
     }
 
-    private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws -> SnapshotStore.Draft {
+    private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
+        -> SnapshotStore.Draft
+    {
         let (spec, stream) = (entry.spec, entry.stream)
         let number = (previous?.number ?? 0) + 1
         let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, spec: spec, number: number)

@@ -67,7 +67,10 @@ public final class DataEstate: Sendable {
     func entry(_ dataset: String) throws(KeelError) -> Entry {
         let found = entries.withLock { entries in
             entries[dataset].map(Result<Entry, KeelError>.success)
-                ?? .failure(.notFound("there is no Dataset '\(dataset)'", hint: nearest(dataset, in: entries.keys).map { "did you mean '\($0)'?" } ?? "apply one first"))
+                ?? .failure(
+                    .notFound(
+                        "there is no Dataset '\(dataset)'",
+                        hint: nearest(dataset, in: entries.keys).map { "did you mean '\($0)'?" } ?? "apply one first"))
         }
         return try found.get()
     }
@@ -84,7 +87,8 @@ public final class DataEstate: Sendable {
     ///   - progress: called now and then from the reading thread.
     /// - Throws: `contractViolation` when a batch is refused, `notFound`, `corrupted`, `unavailable` when the disk is full.
     public func ingest(
-        dataset: String, file: String, named source: String? = nil, format: DatasetSpec.Format? = nil, from: Timestamp? = nil, until: Timestamp? = nil, grant: Grant,
+        dataset: String, file: String, named source: String? = nil, format: DatasetSpec.Format? = nil, from: Timestamp? = nil,
+        until: Timestamp? = nil, grant: Grant,
         progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
     ) async throws -> IngestReport {
         try grant.require(.datasetsIngest)
@@ -93,10 +97,14 @@ public final class DataEstate: Sendable {
             throw KeelError.invalid("the dataset '\(dataset)' has no event time to filter by", hint: "declare eventTime in the Dataset")
         }
         return try await entry.stream.turn.run { [self] in
-            let (previous, sealed) = try await database.read { db in (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db)) }
+            let (previous, sealed) = try await database.read { db in
+                (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+            }
             let name = source ?? (file as NSString).lastPathComponent
             let (draft, reasons, warnings) = try await Blocking.run { [self] in
-                try read(entry, file: file, source: name, format: format, from: from, until: until, previous: previous, sealed: sealed, progress: progress)
+                try read(
+                    entry, file: file, source: name, format: format, from: from, until: until, previous: previous, sealed: sealed,
+                    progress: progress)
             }
             try await commit(draft, entry.stream, grant)
             return IngestReport(
@@ -138,7 +146,9 @@ public final class DataEstate: Sendable {
         do {
             try await database.write { try SnapshotStore.insert(draft, $0, grant) }
         } catch {
-            for path in draft.added.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) { try? FileManager.default.removeItem(atPath: "\(lake)/\(path)") }
+            for path in draft.added.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) {
+                try? FileManager.default.removeItem(atPath: "\(lake)/\(path)")
+            }
             stream.keys.withLock { $0.forget() }
             throw error
         }
@@ -149,7 +159,9 @@ public final class DataEstate: Sendable {
 
     /// Notes what is committed, from which keys are loaded, and frees the log up to there.
     private func refresh(_ dataset: String, _ stream: DatasetStream) async throws {
-        let (files, sealed) = try await database.read { db in (try SnapshotStore.files(dataset, upTo: .max, db), try SnapshotStore.sealed(dataset, db)) }
+        let (files, sealed) = try await database.read { db in
+            (try SnapshotStore.files(dataset, upTo: .max, db), try SnapshotStore.sealed(dataset, db))
+        }
         try stream.keys.withLock { keys in
             keys.files = files.map { "\(lake)/\($0.file.path)" }
             keys.sealed = sealed

@@ -89,7 +89,9 @@ public struct DatasetSpec: Sendable {
         computed = try DatasetSpec.order(columns, all)
         if let filter {
             do throws(KeelError) { typedFilter = try filter.typed(all) } catch { throw error.at("spec.where") }
-            guard typedFilter?.type == .bool else { throw .invalid("'\(filter.text)' is not a condition", hint: "compare it, as in 'distance > 0'", path: "spec.where") }
+            guard typedFilter?.type == .bool else {
+                throw .invalid("'\(filter.text)' is not a condition", hint: "compare it, as in 'distance > 0'", path: "spec.where")
+            }
         } else {
             typedFilter = nil
         }
@@ -141,7 +143,9 @@ public struct DatasetSpec: Sendable {
             zone: try reader.optionalString("zone"), keep: try reader.optionalBool("keep") ?? true)
         if let zone = column.zone {
             guard type == .timestamp else { throw reader.failure("zone", "only a timestamp has a zone") }
-            guard ClockZone(zone) != nil else { throw reader.failure("zone", "'\(zone)' is not a known time zone", hint: "use a name such as America/New_York") }
+            guard ClockZone(zone) != nil else {
+                throw reader.failure("zone", "'\(zone)' is not a known time zone", hint: "use a name such as America/New_York")
+            }
         }
         try reader.finish()
         return column
@@ -158,7 +162,8 @@ public struct DatasetSpec: Sendable {
         } else {
             let column = try reader.string("column")
             guard schema[column] != nil else {
-                throw reader.failure("column", "'\(column)' is not a column", hint: nearest(column, in: schema.names).map { "did you mean '\($0)'?" })
+                throw reader.failure(
+                    "column", "'\(column)' is not a column", hint: nearest(column, in: schema.names).map { "did you mean '\($0)'?" })
             }
             let text = try reader.string("nulls")
             do throws(KeelError) {
@@ -187,7 +192,8 @@ public struct DatasetSpec: Sendable {
                     continue
                 }
                 guard Conversion.possible(typed.type, columns[i].field.type) else {
-                    throw .invalid("'\(from.text)' gives a \(typed.type), the column is a \(columns[i].field.type)", path: "spec.columns[\(i)].from")
+                    throw .invalid(
+                        "'\(from.text)' gives a \(typed.type), the column is a \(columns[i].field.type)", path: "spec.columns[\(i)].from")
                 }
                 out.append((i, typed))
                 ready.insert(columns[i].field.name)

@@ -47,7 +47,9 @@ final class Ingest: RowSink {
             try reader.run(progress: report)
         case .jsonl: try JSONLinesReader(spec, window: data.window, sink: self).run(progress: report)
         case .parquet:
-            guard !data.packed else { throw KeelError.invalid("'\(file)' is packed Parquet", hint: "unpack it first: Parquet is compressed already") }
+            guard !data.packed else {
+                throw KeelError.invalid("'\(file)' is packed Parquet", hint: "unpack it first: Parquet is compressed already")
+            }
             try ParquetReader(spec, file: file, connection: connection, sink: self).run(progress: report)
         }
         try writer.finish()
@@ -66,7 +68,9 @@ final class Ingest: RowSink {
 
     func reject(_ issue: RowIssue) throws(KeelError) {
         if spec.onViolation == .reject {
-            throw KeelError(.contractViolation, issue.message, hint: "the dataset refuses batches with such rows (onViolation: reject)", path: "\(source):\(issue.line)")
+            throw KeelError(
+                .contractViolation, issue.message, hint: "the dataset refuses batches with such rows (onViolation: reject)",
+                path: "\(source):\(issue.line)")
         }
         counts[issue.rule, default: (0, issue.line)].count += 1
         do { try writer.quarantine(QuarantinedRow(source: source, issue: issue)) } catch { throw KeelError.wrapping(error) }
@@ -80,7 +84,8 @@ final class Ingest: RowSink {
         for row in fresh.indices where !fresh[row] {
             try reject(
                 RowIssue(
-                    line: outcome.lines[row], rule: "key \(spec.key.joined(separator: ", ")): unique", message: RowPipeline.duplicate(spec.key, outcome.table, row),
+                    line: outcome.lines[row], rule: "key \(spec.key.joined(separator: ", ")): unique",
+                    message: RowPipeline.duplicate(spec.key, outcome.table, row),
                     raw: RowPipeline.raw(outcome.table.names, outcome.table.columns, row)))
         }
         let kept = fresh.indices.filter { fresh[$0] }
@@ -95,12 +100,16 @@ final class Ingest: RowSink {
             switch expectation.rule {
             case .rows(let minimum, let maximum):
                 let bounds = "[\(minimum.map(String.init) ?? "null"), \(maximum.map(String.init) ?? "null")]"
-                breach = writer.rows < minimum ?? 0 || writer.rows > maximum ?? .max ? "the batch has \(writer.rows) rows, expected are \(bounds)" : nil
+                breach =
+                    writer.rows < minimum ?? 0 || writer.rows > maximum ?? .max
+                    ? "the batch has \(writer.rows) rows, expected are \(bounds)" : nil
             case .nulls(let name, let condition):
                 guard writer.rows > 0, let column = spec.schema.index(of: name) else { continue }
                 let share = Double(nullCounts[column]) / Double(writer.rows)
                 let percent = (share * 10_000).rounded() / 100
-                breach = try condition.holds(["nulls": share]) == true ? nil : "\(percent)% of column '\(name)' has no value, expected is \(condition.text)"
+                breach =
+                    try condition.holds(["nulls": share]) == true
+                    ? nil : "\(percent)% of column '\(name)' has no value, expected is \(condition.text)"
             }
             guard let breach else { continue }
             guard expectation.onBreach == .warn else {
@@ -127,7 +136,9 @@ struct ParquetReader {
         let source = "read_parquet(\(DataEstate.literal(file)))"
         let head: Table
         do throws(KeelError) { head = try connection.query("SELECT * FROM \(source) LIMIT 0") } catch {
-            throw KeelError(.corrupted, "'\(file)' is not readable Parquet: \(error.message)", hint: "it may be truncated: copy or download the file again")
+            throw KeelError(
+                .corrupted, "'\(file)' is not readable Parquet: \(error.message)",
+                hint: "it may be truncated: copy or download the file again")
         }
         _ = try FileColumns.match(head.names, spec, file: file)
         var joiner = TableJoiner()
@@ -153,7 +164,9 @@ struct ParquetReader {
     }
 
     /// The contract's read columns out of a table with the file's names and types; rows whose values do not fit are issues.
-    static func columns(of table: Table, _ spec: DatasetSpec, file: String, firstLine: Int, _ issues: inout [Int: RowIssue]) throws(KeelError) -> [Column] {
+    static func columns(of table: Table, _ spec: DatasetSpec, file: String, firstLine: Int, _ issues: inout [Int: RowIssue])
+        throws(KeelError) -> [Column]
+    {
         var out: [Column] = []
         for column in spec.layout.columns {
             let (name, type) = (column.name, column.type)
@@ -164,15 +177,20 @@ struct ParquetReader {
             var misfits: [Int] = []
             var values = try Conversion.column(given, to: type) { misfits.append($0) }
             if case .text(let texts) = values.buffer {
-                for row in 0..<texts.count where texts.offsets[row + 1] - texts.offsets[row] > RowBatcher.fieldBytesMax { misfits.append(row) }
+                for row in 0..<texts.count where texts.offsets[row + 1] - texts.offsets[row] > RowBatcher.fieldBytesMax {
+                    misfits.append(row)
+                }
                 if type == .string, texts.bytes.contains(where: { $0 >= 0x80 }) {
                     for row in 0..<texts.count where String(validating: texts.bytes(row), as: UTF8.self) == nil { misfits.append(row) }
                 }
             }
             for row in misfits where issues[row] == nil {
-                issues[row] = RowIssue(line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)", raw: RowPipeline.raw(table.names, table.columns, row))
+                issues[row] = RowIssue(
+                    line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)",
+                    raw: RowPipeline.raw(table.names, table.columns, row))
             }
-            if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer, given.type != .timestamp {
+            if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer, given.type != .timestamp
+            {
                 values = Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
             }
             out.append(values)

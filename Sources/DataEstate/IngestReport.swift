@@ -15,7 +15,8 @@ public struct QuarantinedRow: Sendable, Hashable {
     init(source: String, issue: RowIssue) { (self.source, line, reason, raw) = (source, issue.line, issue.message, issue.raw) }
 
     init?(json: JSON) {
-        guard let source = json["source"]?.string, let line = json["line"]?.integer, let reason = json["reason"]?.string, let raw = json["raw"]?.string
+        guard let source = json["source"]?.string, let line = json["line"]?.integer, let reason = json["reason"]?.string,
+            let raw = json["raw"]?.string
         else { return nil }
         (self.source, self.line, self.reason, self.raw) = (source, Int(line), reason, raw)
     }

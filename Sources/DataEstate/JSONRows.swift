@@ -153,6 +153,7 @@ struct JSONLinesReader {
             window.consume(window.bytes.count)
             guard try window.more() else { break }
         }
-        try batcher.abandonRow(RowIssue(line: line, rule: "row length", message: "a line of more than \(CSVReader.rowBytesMax) bytes", raw: raw))
+        try batcher.abandonRow(
+            RowIssue(line: line, rule: "row length", message: "a line of more than \(CSVReader.rowBytesMax) bytes", raw: raw))
     }
 }

@@ -56,11 +56,17 @@ final class RowBatcher {
         }
         guard text.count <= RowBatcher.fieldBytesMax else { return tooLong(column, text.count) }
         guard let problem = builder.append(text: text) else { return nil }
-        return ("\(layout.names[column]): \(problem.hasPrefix("text that") ? "valid UTF-8" : builder.type.description)", "column '\(layout.names[column])': \(problem)")
+        return (
+            "\(layout.names[column]): \(problem.hasPrefix("text that") ? "valid UTF-8" : builder.type.description)",
+            "column '\(layout.names[column])': \(problem)"
+        )
     }
 
     func tooLong(_ column: Int, _ bytes: Int) -> (rule: String, message: String) {
-        ("\(layout.names[column]): at most \(RowBatcher.fieldBytesMax) bytes", "column '\(layout.names[column])': a field of \(bytes) bytes, at most \(RowBatcher.fieldBytesMax) are allowed")
+        (
+            "\(layout.names[column]): at most \(RowBatcher.fieldBytesMax) bytes",
+            "column '\(layout.names[column])': a field of \(bytes) bytes, at most \(RowBatcher.fieldBytesMax) are allowed"
+        )
     }
 
     private func isNull(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
@@ -76,7 +82,9 @@ final class RowBatcher {
     func commitRow(line: Int) throws(KeelError) {
         lines.append(line)
         for builder in builders where builder.count < lines.count { builder.appendNull() }
-        guard lines.count >= RowBatcher.rowsMax || (lines.count & 255 == 0 && builders.reduce(0) { $0 + $1.byteCount } > RowBatcher.bytesMax) else { return }
+        guard
+            lines.count >= RowBatcher.rowsMax || (lines.count & 255 == 0 && builders.reduce(0) { $0 + $1.byteCount } > RowBatcher.bytesMax)
+        else { return }
         try flush()
     }
 

@@ -40,7 +40,9 @@ struct RowPipeline: Sendable {
         func step(_ expression: TypedExpression, _ name: String, _ type: DataType, _ zone: String?) -> Step {
             Step(expression: expression, inputs: expression.columns.compactMap(place), name: name, type: type, zone: zone)
         }
-        steps = spec.computed.map { step($0.expression, spec.columns[$0.column].field.name, spec.columns[$0.column].field.type, spec.columns[$0.column].zone) }
+        steps = spec.computed.map {
+            step($0.expression, spec.columns[$0.column].field.name, spec.columns[$0.column].field.type, spec.columns[$0.column].zone)
+        }
         filter = spec.typedFilter.map { step($0, "where", .bool, nil) }
         kept = spec.schema.names.compactMap(place)
         eventTime = spec.eventTime.flatMap(place)
@@ -85,18 +87,23 @@ struct RowPipeline: Sendable {
         return try step.expression.evaluate(over: try Table(step.inputs.map { (names[$0], columns[$0]) }))
     }
 
-    private func compute(_ step: Step, _ columns: [Column], _ rows: Int, _ faults: inout [Int: RowValidator.Fault]) throws(KeelError) -> Column {
+    private func compute(_ step: Step, _ columns: [Column], _ rows: Int, _ faults: inout [Int: RowValidator.Fault]) throws(KeelError)
+        -> Column
+    {
         var misfits: [Int] = []
         let values: Column
         if step.inputs.isEmpty {
             // A constant: there is no column to take the number of rows from.
             let value = step.expression.evaluate { _ in .null }
-            values = try Conversion.column(try Column(step.expression.type, values: repeatElement(value, count: rows)), to: step.type) { misfits.append($0) }
+            values = try Conversion.column(try Column(step.expression.type, values: repeatElement(value, count: rows)), to: step.type) {
+                misfits.append($0)
+            }
         } else {
             values = try Conversion.column(try evaluate(step, columns, rows), to: step.type) { misfits.append($0) }
         }
         for row in misfits where faults[row] == nil {
-            faults[row] = RowValidator.Fault(rule: "\(step.name): \(step.type)", message: "column '\(step.name)': the computed value does not fit in \(step.type)")
+            faults[row] = RowValidator.Fault(
+                rule: "\(step.name): \(step.type)", message: "column '\(step.name)': the computed value does not fit in \(step.type)")
         }
         guard let zoneName = step.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer else { return values }
         return Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
@@ -115,7 +122,8 @@ struct RowPipeline: Sendable {
         guard bounded, let eventTime else { return wanted }
         let times = columns[eventTime]
         switch times.buffer {
-        case .int64(let values): for i in wanted.indices where times.isValid(i) && (values[i] < from || values[i] >= until) { wanted[i] = false }
+        case .int64(let values):
+            for i in wanted.indices where times.isValid(i) && (values[i] < from || values[i] >= until) { wanted[i] = false }
         case .int32(let days):
             for i in wanted.indices where times.isValid(i) {
                 let time = Int64(days[i]) * 86_400_000_000

@@ -61,16 +61,20 @@ struct RowValidator: Sendable {
             guard column.isValid(row), faults[row] == nil else { return }
             if value < low || value > high {
                 let bounds = "[\(check.field.minimum.map { "\($0)" } ?? "null"), \(check.field.maximum.map { "\($0)" } ?? "null")]"
-                faults[row] = Fault(rule: "\(name): range \(bounds)", message: "column '\(name)': \(column[row]) is outside the range \(bounds)")
+                faults[row] = Fault(
+                    rule: "\(name): range \(bounds)", message: "column '\(name)': \(column[row]) is outside the range \(bounds)")
             } else if let allowed = check.allowedNumbers, !allowed.contains(value) {
                 faults[row] = Fault(rule: "\(name): oneOf", message: "column '\(name)': \(column[row]) is not one of the allowed values")
             }
         }
         let always = check.allowedNumbers != nil
         switch column.buffer {
-        case .int32(let values): for i in values.indices where always || Double(values[i]) < low || Double(values[i]) > high { each(i, Double(values[i])) }
-        case .int64(let values): for i in values.indices where always || Double(values[i]) < low || Double(values[i]) > high { each(i, Double(values[i])) }
-        case .float32(let values): for i in values.indices where always || Double(values[i]) < low || Double(values[i]) > high { each(i, Double(values[i])) }
+        case .int32(let values):
+            for i in values.indices where always || Double(values[i]) < low || Double(values[i]) > high { each(i, Double(values[i])) }
+        case .int64(let values):
+            for i in values.indices where always || Double(values[i]) < low || Double(values[i]) > high { each(i, Double(values[i])) }
+        case .float32(let values):
+            for i in values.indices where always || Double(values[i]) < low || Double(values[i]) > high { each(i, Double(values[i])) }
         case .float64(let values): for i in values.indices where always || values[i] < low || values[i] > high { each(i, values[i]) }
         default: break
         }
@@ -84,7 +88,9 @@ struct RowValidator: Sendable {
         }
         guard case .text(let texts) = column.buffer else {
             for row in 0..<column.count where column.isValid(row) && faults[row] == nil {
-                if let set = check.allowedSet, !set.contains(Array(column[row].description.utf8)) { refuse(row, "oneOf", "is not one of the allowed values") }
+                if let set = check.allowedSet, !set.contains(Array(column[row].description.utf8)) {
+                    refuse(row, "oneOf", "is not one of the allowed values")
+                }
             }
             return
         }

@@ -33,19 +33,24 @@ enum SnapshotStore {
                 .string(snapshot.dataset), int(snapshot.number), .timestamp(snapshot.createdAt), int(snapshot.rowCount), int(rowsAdded),
                 int(draft.filtered), int(snapshot.quarantinedCount), draft.quarantineFile.map(Value.string) ?? .null, .string(draft.source),
                 .string(snapshot.digest.hex), .string(snapshot.schema.json.text), .string(snapshot.profile?.json.text ?? "null"),
-                snapshot.eventTimes.map { .timestamp($0.lowerBound) } ?? .null, snapshot.eventTimes.map { .timestamp($0.upperBound) } ?? .null,
+                snapshot.eventTimes.map { .timestamp($0.lowerBound) } ?? .null,
+                snapshot.eventTimes.map { .timestamp($0.upperBound) } ?? .null,
                 .int(Int64(draft.sealed.stream)), .int(Int64(draft.sealed.rejected)),
             ])
         for (position, file) in draft.added.enumerated() {
             try transaction.execute(
                 "INSERT INTO data_files (dataset, added_in, position, path, row_count, bytes, digest) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [.string(snapshot.dataset), int(snapshot.number), int(position), .string(file.path), int(file.rows), int(file.bytes), .string(file.digest.hex)])
+                [
+                    .string(snapshot.dataset), int(snapshot.number), int(position), .string(file.path), int(file.rows), int(file.bytes),
+                    .string(file.digest.hex),
+                ])
         }
         try transaction.record(
             "dataset.snapshot", on: "Dataset/\(snapshot.dataset)",
             [
                 "dataset": .string(snapshot.dataset), "number": .int(Int64(snapshot.number)), "rows": .int(Int64(snapshot.rowCount)),
-                "rows_added": .int(Int64(rowsAdded)), "quarantined": .int(Int64(snapshot.quarantinedCount)), "source": .string(draft.source),
+                "rows_added": .int(Int64(rowsAdded)), "quarantined": .int(Int64(snapshot.quarantinedCount)),
+                "source": .string(draft.source),
                 "digest": .string(snapshot.digest.description),
             ], by: grant)
     }
@@ -65,14 +70,17 @@ enum SnapshotStore {
     /// One snapshot with its profile; without a number the newest.
     static func find(_ dataset: String, _ number: Int?, _ db: some Querying) throws -> Snapshot? {
         let row = try db.row(
-            "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1", [.string(dataset), int(number ?? .max)])
+            "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
+            [.string(dataset), int(number ?? .max)])
         guard let row, number == nil || Int(row.int("number")) == number else { return nil }
         let profile = try row.json("profile")
-        return try snapshot(row, try files(dataset, upTo: Int(row.int("number")), db), profile: profile.isNull ? nil : try Profile(json: profile))
+        return try snapshot(
+            row, try files(dataset, upTo: Int(row.int("number")), db), profile: profile.isNull ? nil : try Profile(json: profile))
     }
 
     static func sealed(_ dataset: String, _ db: some Querying) throws -> Sealed {
-        let row = try db.row("SELECT stream_end, rejected_end FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        let row = try db.row(
+            "SELECT stream_end, rejected_end FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
         return Sealed(stream: UInt64(row?.int("stream_end") ?? 0), rejected: UInt64(row?.int("rejected_end") ?? 0))
     }
 
@@ -87,7 +95,9 @@ enum SnapshotStore {
         try db.rows(
             "SELECT * FROM data_files WHERE dataset = ? AND added_in <= ? ORDER BY added_in, position", [.string(dataset), int(number)]
         ).map { row in
-            let file = Snapshot.File(path: row.text("path"), rows: Int(row.int("row_count")), bytes: Int(row.int("bytes")), digest: try digest(row.text("digest")))
+            let file = Snapshot.File(
+                path: row.text("path"), rows: Int(row.int("row_count")), bytes: Int(row.int("bytes")),
+                digest: try digest(row.text("digest")))
             return (Int(row.int("added_in")), file)
         }
     }
@@ -96,14 +106,18 @@ enum SnapshotStore {
     static func allFiles(_ db: some Querying) throws -> Set<String> {
         var out: Set<String> = []
         try db.forEach("SELECT path FROM data_files", []) { out.insert($0.text("path")) }
-        try db.forEach("SELECT quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) { out.insert($0.text("quarantine_file")) }
+        try db.forEach("SELECT quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
+            out.insert($0.text("quarantine_file"))
+        }
         return out
     }
 
     private static func snapshot(_ row: SQLRow, _ files: [(addedIn: Int, file: Snapshot.File)], profile: Profile?) throws -> Snapshot {
         let number = Int(row.int("number"))
         var eventTimes: ClosedRange<Timestamp>?
-        if let first = row.optionalTime("first_event"), let last = row.optionalTime("last_event"), first <= last { eventTimes = first...last }
+        if let first = row.optionalTime("first_event"), let last = row.optionalTime("last_event"), first <= last {
+            eventTimes = first...last
+        }
         let snapshot = Snapshot(
             dataset: row.text("dataset"), number: number, files: files.filter { $0.addedIn <= number }.map(\.file),
             quarantinedCount: Int(row.int("quarantined")), schema: try Schema(json: try row.json("contract")), profile: profile,

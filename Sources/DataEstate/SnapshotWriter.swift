@@ -36,7 +36,9 @@ final class SnapshotWriter {
         guard table.rowCount > 0 else { return }
         rows += table.rowCount
         // Rows that were pushed under an older contract are kept as they are; the profile is of this one's columns.
-        if table.names == spec.schema.names, zip(table.columns, spec.schema.fields).allSatisfy({ $0.type == $1.type }) { try profile.add(table) }
+        if table.names == spec.schema.names, zip(table.columns, spec.schema.fields).allSatisfy({ $0.type == $1.type }) {
+            try profile.add(table)
+        }
         noteEventTimes(table)
         if !joiner.append(table) {
             try flushRows()
@@ -50,7 +52,8 @@ final class SnapshotWriter {
         var bounds: (Int64, Int64)?
         switch column.buffer {
         case .int64(let values): if let low = values.min(), let high = values.max() { bounds = (low, high) }
-        case .int32(let days): if let low = days.min(), let high = days.max() { bounds = (Int64(low) * 86_400_000_000, Int64(high) * 86_400_000_000) }
+        case .int32(let days):
+            if let low = days.min(), let high = days.max() { bounds = (Int64(low) * 86_400_000_000, Int64(high) * 86_400_000_000) }
         default: return
         }
         guard let bounds else { return }
@@ -64,7 +67,9 @@ final class SnapshotWriter {
     }
 
     /// What the files make, after `finish`.
-    func draft(after previous: Snapshot?, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp) throws -> SnapshotStore.Draft {
+    func draft(after previous: Snapshot?, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp) throws
+        -> SnapshotStore.Draft
+    {
         // When the contract's columns changed, the profile begins anew: it describes one set of columns.
         let merged: Profile = if let before = previous?.profile, let both = try? before.merged(with: profile) { both } else { profile }
         let snapshot = Snapshot(
@@ -92,7 +97,9 @@ final class SnapshotWriter {
 
     func discard() {
         quarantine?.discard()
-        for path in files.map(\.path) + [quarantineFile].compactMap({ $0 }) { try? FileManager.default.removeItem(atPath: "\(lake)/\(path)") }
+        for path in files.map(\.path) + [quarantineFile].compactMap({ $0 }) {
+            try? FileManager.default.removeItem(atPath: "\(lake)/\(path)")
+        }
     }
 
     private func flushRows() throws {

@@ -17,7 +17,9 @@ public final class Inflate {
         public var outputBytesMax: Int
         /// Output over input; looked at only after the first 16 MiB of output, as small files of zeros are harmless.
         public var ratioMax: Int
-        public init(outputBytesMax: Int = 64 << 30, ratioMax: Int = 1000) { (self.outputBytesMax, self.ratioMax) = (outputBytesMax, ratioMax) }
+        public init(outputBytesMax: Int = 64 << 30, ratioMax: Int = 1000) {
+            (self.outputBytesMax, self.ratioMax) = (outputBytesMax, ratioMax)
+        }
     }
 
     private let stream: UnsafeMutablePointer<z_stream>
@@ -34,7 +36,8 @@ public final class Inflate {
     ///   - name: what the stream is called in errors.
     ///   - refill: fills the buffer with more input and returns how many bytes; 0 at the end.
     public init(
-        _ format: Format, name: String, limits: Limits = Limits(), refill: @escaping (UnsafeMutableBufferPointer<UInt8>) throws(KeelError) -> Int
+        _ format: Format, name: String, limits: Limits = Limits(),
+        refill: @escaping (UnsafeMutableBufferPointer<UInt8>) throws(KeelError) -> Int
     ) throws(KeelError) {
         (self.format, self.name, self.limits, self.refill) = (format, name, limits, refill)
         stream = .allocate(capacity: 1)
@@ -62,7 +65,8 @@ public final class Inflate {
                 let count = try refill(input)
                 guard count > 0 else {
                     if finished || (format == .gzip && !started && outputBytes > 0) { break }
-                    throw KeelError(.corrupted, "\(name) is truncated: the compressed data ends too early", hint: "copy or download the file again")
+                    throw KeelError(
+                        .corrupted, "\(name) is truncated: the compressed data ends too early", hint: "copy or download the file again")
                 }
                 inputBytes += count
                 stream.pointee.next_in = input.baseAddress
@@ -84,7 +88,9 @@ public final class Inflate {
         let produced = wanted - Int(stream.pointee.avail_out)
         outputBytes += produced
         guard outputBytes <= limits.outputBytesMax, outputBytes < 16 << 20 || outputBytes / limits.ratioMax <= inputBytes else {
-            throw .invalid("\(name) inflates to more than is allowed (\(outputBytes) bytes from \(inputBytes))", hint: "is it a decompression bomb? otherwise unpack it first")
+            throw .invalid(
+                "\(name) inflates to more than is allowed (\(outputBytes) bytes from \(inputBytes))",
+                hint: "is it a decompression bomb? otherwise unpack it first")
         }
         return produced
     }

@@ -57,7 +57,9 @@ public struct ZipArchive: Sendable {
             sum = crc32(sum, buffer.baseAddress, UInt32(count))
             total += count
             guard total <= member.size, count > 0 || (total == member.size && UInt32(truncatingIfNeeded: sum) == member.checksum) else {
-                throw KeelError(.corrupted, "\(name) is damaged: its size or checksum is not what the archive says", hint: "copy or download the file again")
+                throw KeelError(
+                    .corrupted, "\(name) is damaged: its size or checksum is not what the archive says",
+                    hint: "copy or download the file again")
             }
             return count
         }
@@ -71,12 +73,16 @@ public struct ZipArchive: Sendable {
         // The end record stands within the last 64 KiB + 22 bytes.
         let tailStart = max(0, file.size - 65_557)
         let tail = try file.bytes(at: tailStart, count: file.size - tailStart)
-        guard let end = stride(from: tail.count - 22, through: 0, by: -1).first(where: { tail.u32($0) == 0x0605_4b50 }) else { throw damaged(path) }
+        guard let end = stride(from: tail.count - 22, through: 0, by: -1).first(where: { tail.u32($0) == 0x0605_4b50 }) else {
+            throw damaged(path)
+        }
         var (count, size, offset) = (Int(tail.u16(end + 10)), Int(tail.u32(end + 12)), Int(tail.u32(end + 16)))
         if end >= 20, tail.u32(end - 20) == 0x0706_4b50 {
             let record = try file.bytes(at: try checked(tail.u64(end - 12), path), count: 56)
             guard record.u32(0) == 0x0606_4b50 else { throw damaged(path) }
-            (count, size, offset) = (try checked(record.u64(32), path), try checked(record.u64(40), path), try checked(record.u64(48), path))
+            (count, size, offset) = (
+                try checked(record.u64(32), path), try checked(record.u64(40), path), try checked(record.u64(48), path)
+            )
         }
         guard size <= directoryBytesMax, offset <= file.size, size <= file.size - offset else { throw damaged(path) }
         let directory = try file.bytes(at: offset, count: size)
@@ -84,7 +90,9 @@ public struct ZipArchive: Sendable {
         var at = 0
         for _ in 0..<count {
             guard at + 46 <= directory.count, directory.u32(at) == 0x0201_4b50 else { throw damaged(path) }
-            let (nameLength, extraLength, commentLength) = (Int(directory.u16(at + 28)), Int(directory.u16(at + 30)), Int(directory.u16(at + 32)))
+            let (nameLength, extraLength, commentLength) = (
+                Int(directory.u16(at + 28)), Int(directory.u16(at + 30)), Int(directory.u16(at + 32))
+            )
             let next = at + 46 + nameLength + extraLength + commentLength
             guard next <= directory.count else { throw damaged(path) }
             let name = String(decoding: directory[(at + 46)..<(at + 46 + nameLength)], as: UTF8.self)
@@ -102,7 +110,8 @@ public struct ZipArchive: Sendable {
     }
 
     /// Sizes and the offset that do not fit in 32 bits stand in an extra field, in this order, only those that do not fit.
-    private static func readZip64(_ bytes: [UInt8], _ start: Int, _ length: Int, _ values: inout [UInt64], _ path: String) throws(KeelError) {
+    private static func readZip64(_ bytes: [UInt8], _ start: Int, _ length: Int, _ values: inout [UInt64], _ path: String) throws(KeelError)
+    {
         var at = start
         while at + 4 <= start + length {
             let size = Int(bytes.u16(at + 2))

@@ -17,7 +17,9 @@ struct BatchQuery {
     static func quoted(_ name: String) -> String { DuckDBConnection.quoted(name) }
 
     static func list(_ files: [String]) -> String {
-        "[" + files.map { "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'" }.joined(separator: ", ") + "]"
+        "["
+            + files.map { "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'" }.joined(
+                separator: ", ") + "]"
     }
 
     /// Joins every feature of the service to the questions and returns the SQL of the result: `rid`, `t`, the request columns `r…` and each
@@ -54,7 +56,8 @@ struct BatchQuery {
         let known = use.keySlots.map { "r\($0) IS NOT NULL" }.joined(separator: " AND ")
         let keyNames = use.keySlots.indices.map { "k\($0)" }.joined(separator: ", ")
         try connection.execute(
-            "CREATE OR REPLACE TEMP TABLE \(table)_keys AS SELECT row_number() OVER () AS kid, * FROM (SELECT DISTINCT \(keys) FROM \(questions) WHERE \(known))")
+            "CREATE OR REPLACE TEMP TABLE \(table)_keys AS SELECT row_number() OVER () AS kid, * FROM (SELECT DISTINCT \(keys) FROM \(questions) WHERE \(known))"
+        )
         try makeEvents(use.view, as: "\(table)_events", keys: "\(table)_keys", questions: questions, files: files)
         let keyed = use.keySlots.enumerated().map { "k.k\($0.offset) = q.r\($0.element)" }.joined(separator: " AND ")
         let nulls = use.view.arguments.indices.map { ", NULL AS a\($0)" }.joined()
@@ -79,7 +82,8 @@ struct BatchQuery {
         for (i, key) in view.keys.enumerated() { columns.append("\(BatchQuery.quoted(key.column)) AS d\(i)") }
         for (i, argument) in view.arguments.enumerated() { columns.append("\(argument.sql(BatchQuery.quoted)) AS a\(i)") }
         let condition = view.filter.map { " AND (\($0.sql(BatchQuery.quoted)))" } ?? ""
-        let source = files.isEmpty
+        let source =
+            files.isEmpty
             ? "(SELECT \(view.identity.schema.fields.map { "CAST(NULL AS \(BatchQuery.sqlType($0.type))) AS \(BatchQuery.quoted($0.name))" }.joined(separator: ", ")), 0 AS arrival WHERE false)"
             : "(SELECT *, row_number() OVER () AS arrival FROM read_parquet(\(BatchQuery.list(files))))"
         let join = view.keys.indices.map { "k.k\($0) = e.d\($0)" }.joined(separator: " AND ")
@@ -140,7 +144,9 @@ private struct Frames {
                 let window = view.series[series].window
                 let name = names[window] ?? "o\(names.count)"
                 names[window] = name
-                add(aggregate, argument: view.series[series].argument, type: view.series[series].argument.map { view.arguments[$0].type }, index, name)
+                add(
+                    aggregate, argument: view.series[series].argument, type: view.series[series].argument.map { view.arguments[$0].type },
+                    index, name)
             }
         }
         let order = "PARTITION BY kid ORDER BY ts"

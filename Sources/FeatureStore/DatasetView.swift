@@ -60,7 +60,8 @@ struct DatasetView: Sendable {
         self.dataset = dataset
         keys = try DatasetView.keys(spec, entity, dataset, schema)
         guard let at = spec.at ?? schema.eventTime else {
-            throw .invalid("dataset '\(dataset)' has no event time", hint: "name the column when a row becomes known with at:", path: "spec.at")
+            throw .invalid(
+                "dataset '\(dataset)' has no event time", hint: "name the column when a row becomes known with at:", path: "spec.at")
         }
         for (column, place) in [(at, "spec.at"), (spec.created ?? at, "spec.created")] {
             let field = try DatasetView.field(column, of: dataset, schema, at: place)
@@ -80,7 +81,8 @@ struct DatasetView: Sendable {
         (arguments, series, features) = (builder.arguments, builder.series, builder.features)
     }
 
-    private static func keys(_ spec: FeatureViewSpec, _ entity: EntitySpec, _ dataset: String, _ schema: Schema) throws(KeelError) -> [Key] {
+    private static func keys(_ spec: FeatureViewSpec, _ entity: EntitySpec, _ dataset: String, _ schema: Schema) throws(KeelError) -> [Key]
+    {
         for name in spec.keys.keys.sorted() where !entity.keys.contains(where: { $0.name == name }) {
             throw .invalid(
                 "entity '\(entity.name)' has no key '\(name)'",
@@ -93,7 +95,8 @@ struct DatasetView: Sendable {
             let field = try DatasetView.field(column, of: dataset, schema, at: place)
             let fits = field.type == key.type || (field.type.isInteger && key.type.isInteger)
             guard fits, KeyEncoding.canHold(key.type) else {
-                throw .invalid("key '\(key.name)' is a \(key.type), column '\(column)' of dataset '\(dataset)' a \(field.type)", path: place)
+                throw .invalid(
+                    "key '\(key.name)' is a \(key.type), column '\(column)' of dataset '\(dataset)' a \(field.type)", path: place)
             }
             keys.append(Key(field: key, column: column))
         }
@@ -104,7 +107,8 @@ struct DatasetView: Sendable {
         if let field = schema[name] { return field }
         throw .invalid(
             "dataset '\(dataset)' has no column '\(name)'",
-            hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" } ?? "columns: \(schema.names.joined(separator: ", "))", path: place)
+            hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" } ?? "columns: \(schema.names.joined(separator: ", "))",
+            path: place)
     }
 
     /// Gathers the distinct expressions and windows of the features.
@@ -124,16 +128,20 @@ struct DatasetView: Sendable {
             try Identifier.check(name: spec.name, path: "\(place).name")
             switch spec.definition {
             case .request:
-                throw .invalid("'expression' belongs to a view with from: request", hint: "use of: for the latest value", path: "\(place).expression")
+                throw .invalid(
+                    "'expression' belongs to a view with from: request", hint: "use of: for the latest value", path: "\(place).expression")
             case .latest(let text):
                 let index = try argument(text, at: place)
                 guard arguments[index].type != .bytes else { throw .invalid("a feature cannot be bytes", path: "\(place).of") }
-                features.append(Feature(name: spec.name, type: arguments[index].type, source: .latest(argument: index, position: latestCount)))
+                features.append(
+                    Feature(name: spec.name, type: arguments[index].type, source: .latest(argument: index, position: latestCount)))
                 latestCount += 1
             case .windowed(let aggregate, let text, let length):
                 let window = try placed("\(place).window") { () throws(KeelError) in try Window(length) }
                 if let ttl, ttl < length {
-                    throw .invalid("the view's ttl of \(ttl) is shorter than this window of \(length)", hint: "raise the ttl to \(length)", path: "\(place).window")
+                    throw .invalid(
+                        "the view's ttl of \(ttl) is shorter than this window of \(length)", hint: "raise the ttl to \(length)",
+                        path: "\(place).window")
                 }
                 let index = try text.map { text throws(KeelError) in try argument(text, at: place) }
                 let type = try resultType(aggregate, index.map { arguments[$0].type }, at: place)
@@ -149,7 +157,8 @@ struct DatasetView: Sendable {
             let schema = self.schema
             let typed = try placed("\(place).of") { () throws(KeelError) in try Expression(parsing: text).typed(schema) }
             guard arguments.count < DatasetView.argumentsMax else {
-                throw .invalid("a view may use at most \(DatasetView.argumentsMax) different expressions", hint: "split the view", path: "\(place).of")
+                throw .invalid(
+                    "a view may use at most \(DatasetView.argumentsMax) different expressions", hint: "split the view", path: "\(place).of")
             }
             texts.append(text)
             arguments.append(typed)
@@ -161,13 +170,15 @@ struct DatasetView: Sendable {
             case .count, .countDistinct: return .int64
             case .sum, .mean, .min, .max, .stddev:
                 guard let argument, argument.isNumeric || argument == .bool else {
-                    throw .invalid("\(aggregate.rawValue) needs a number or a condition, not a \(argument?.description ?? "row")", path: "\(place).of")
+                    throw .invalid(
+                        "\(aggregate.rawValue) needs a number or a condition, not a \(argument?.description ?? "row")", path: "\(place).of")
                 }
                 return .float64
             case .last, .first:
                 guard let argument, argument != .string, argument != .bytes else {
                     throw .invalid(
-                        "\(aggregate.rawValue) over a window cannot hold a text", hint: "leave out aggregate and window for the latest value",
+                        "\(aggregate.rawValue) over a window cannot hold a text",
+                        hint: "leave out aggregate and window for the latest value",
                         path: "\(place).of")
                 }
                 return argument

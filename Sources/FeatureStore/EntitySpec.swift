@@ -24,7 +24,9 @@ public struct EntitySpec: Sendable, Hashable {
             }
             keys.append(Field(key, type))
         }
-        guard !keys.isEmpty else { throw reader.failure("keys", "an entity needs at least one key", hint: "for example keys: { origin: string }") }
+        guard !keys.isEmpty else {
+            throw reader.failure("keys", "an entity needs at least one key", hint: "for example keys: { origin: string }")
+        }
         try reader.finish()
     }
 }

@@ -24,7 +24,8 @@ public struct FeatureCatalog: Sendable {
                 case .request:
                     for feature in spec.features {
                         guard case .request = feature.definition else {
-                            throw .invalid("feature '\(feature.name)' of a view with from: request needs an expression", path: "spec.features")
+                            throw .invalid(
+                                "feature '\(feature.name)' of a view with from: request needs an expression", path: "spec.features")
                         }
                     }
                     requestViews[spec.name] = spec
@@ -74,7 +75,8 @@ public struct FeatureCatalog: Sendable {
     static func unknown(_ what: String, _ name: String, _ known: [String], at place: String) -> KeelError {
         .invalid(
             "there is no \(what) '\(name)'",
-            hint: nearest(name, in: known).map { "did you mean '\($0)'?" } ?? (known.isEmpty ? nil : "known: \(known.joined(separator: ", "))"),
+            hint: nearest(name, in: known).map { "did you mean '\($0)'?" }
+                ?? (known.isEmpty ? nil : "known: \(known.joined(separator: ", "))"),
             path: place)
     }
 }

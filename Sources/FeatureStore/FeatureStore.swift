@@ -28,7 +28,9 @@ public final class FeatureStore: Sendable {
             var stale: Set<String> = []
             var views: [String: OnlineView] = [:]
             for (name, view) in catalog.views {
-                if let known = state.views[name], known.view.identity == view.identity { views[name] = known } else {
+                if let known = state.views[name], known.view.identity == view.identity {
+                    views[name] = known
+                } else {
                     views[name] = OnlineView(view)
                     stale.insert(view.dataset)
                 }

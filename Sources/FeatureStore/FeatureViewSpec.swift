@@ -81,12 +81,15 @@ public struct FeatureViewSpec: Sendable, Hashable {
         let reader = try FieldReader(resource.spec, path: "spec")
         if let from = try reader.optionalString("from") {
             guard from == "request" else {
-                throw reader.failure("from", "'\(from)' is not known here", hint: "from: request, or source: and entity: for features of a dataset")
+                throw reader.failure(
+                    "from", "'\(from)' is not known here", hint: "from: request, or source: and entity: for features of a dataset")
             }
             source = .request
             if let declared = try reader.optionalObject("columns") {
                 for column in declared.keys {
-                    let type = try placed("spec.columns.\(column)") { () throws(KeelError) in try DataType(parsing: try declared.string(column)) }
+                    let type = try placed("spec.columns.\(column)") { () throws(KeelError) in
+                        try DataType(parsing: try declared.string(column))
+                    }
                     columns.append(Field(column, type, nullable: true))
                 }
             }

@@ -26,7 +26,8 @@ struct KeyState: Sendable {
     ///   - latest: the values of the latest features.
     ///   - reach: µs; how long single events are kept.
     mutating func add(
-        _ view: DatasetView, _ layouts: [PartialLayout], at: Int64, created: Int64, mask: UInt64, words: [UInt64], latest: [Value], reach: Int64
+        _ view: DatasetView, _ layouts: [PartialLayout], at: Int64, created: Int64, mask: UInt64, words: [UInt64], latest: [Value],
+        reach: Int64
     ) {
         newest = max(newest, at)
         if !layouts.isEmpty { recent.add(at: at, created: created, mask: mask, values: words, reach: reach) }
@@ -40,7 +41,8 @@ struct KeyState: Sendable {
 
     /// Writes features as of `t` (µs) into their slots; false when something that they cover is no longer kept.
     mutating func read(
-        _ view: DatasetView, _ layouts: [PartialLayout], asOf t: Int64, _ features: [(index: Int, slot: Int)], scratch out: PartialLayout.Words,
+        _ view: DatasetView, _ layouts: [PartialLayout], asOf t: Int64, _ features: [(index: Int, slot: Int)],
+        scratch out: PartialLayout.Words,
         into slots: UnsafeMutableBufferPointer<Value>
     ) -> Bool {
         var exact = true

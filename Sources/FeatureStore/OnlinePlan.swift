@@ -40,18 +40,24 @@ public struct OnlinePlan: Sendable {
             let known = service.outputs.map(\.name) + service.requestFields.map(\.name)
             throw .invalid(
                 "feature service '\(service.name)' has no feature '\(input.name)'",
-                hint: nearest(input.name, in: known).map { "did you mean '\($0)'?" } ?? "features: \(known.joined(separator: ", "))", path: place)
+                hint: nearest(input.name, in: known).map { "did you mean '\($0)'?" } ?? "features: \(known.joined(separator: ", "))",
+                path: place)
         }
         switch type {
         case .bool, .int32, .int64, .float32, .float64: return .number(slot: slot)
         case .string:
             guard let categories = input.categories else {
-                throw .invalid("input '\(input.name)' is a text without categories", hint: "a model takes a text as its position in a list", path: place)
+                throw .invalid(
+                    "input '\(input.name)' is a text without categories", hint: "a model takes a text as its position in a list",
+                    path: place)
             }
             var codes: [String: Float] = [:]
             for (i, category) in categories.enumerated() { codes[category] = Float(i) }
             return .category(slot: slot, codes: codes)
-        default: throw .invalid("input '\(input.name)' is a \(type), which a model cannot take", hint: "derive a number from it in a request view", path: place)
+        default:
+            throw .invalid(
+                "input '\(input.name)' is a \(type), which a model cannot take", hint: "derive a number from it in a request view",
+                path: place)
         }
     }
 
@@ -100,7 +106,9 @@ public struct OnlinePlan: Sendable {
             if let categories = input.categories, case .text = column.buffer {
                 var codes: [String: Float] = [:]
                 for (j, category) in categories.enumerated() { codes[category] = Float(j) }
-                for row in 0..<table.rowCount { if case .string(let text) = column[row] { out[row * inputs.count + i] = codes[text] ?? .nan } }
+                for row in 0..<table.rowCount {
+                    if case .string(let text) = column[row] { out[row * inputs.count + i] = codes[text] ?? .nan }
+                }
             } else if let numbers = column.doubles() {
                 for row in 0..<table.rowCount { out[row * inputs.count + i] = Float(numbers[row]) }
             } else {

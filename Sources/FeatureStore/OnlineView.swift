@@ -129,12 +129,14 @@ struct ViewColumns {
         for field in view.identity.schema.fields {
             guard let column = rows[field.name] else {
                 if view.uses(field.name) {
-                    throw KeelError(.contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
+                    throw KeelError(
+                        .contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
                 }
                 continue
             }
             guard column.type == field.type else {
-                throw KeelError(.contractViolation, "'\(field.name)' is a \(column.type), the contract says \(field.type)", path: field.name)
+                throw KeelError(
+                    .contractViolation, "'\(field.name)' is a \(column.type), the contract says \(field.type)", path: field.name)
             }
         }
         validTimes = try rows.column(view.at)

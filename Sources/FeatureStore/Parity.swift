@@ -40,8 +40,11 @@ extension FeatureStore {
         on connection: DuckDBConnection, files: (String) throws(KeelError) -> [String]
     ) throws(KeelError) -> ParityReport {
         let service = try catalog.resolved(name)
-        guard values.count == requests.rowCount, values.allSatisfy({ $0.count == inputs.count }), times.map({ $0.count == requests.rowCount }) ?? true else {
-            throw .invalid("\(requests.rowCount) requests need as many rows of \(inputs.count) values, and as many times when these are given")
+        guard values.count == requests.rowCount, values.allSatisfy({ $0.count == inputs.count }),
+            times.map({ $0.count == requests.rowCount }) ?? true
+        else {
+            throw .invalid(
+                "\(requests.rowCount) requests need as many rows of \(inputs.count) values, and as many times when these are given")
         }
         let offline = try OnlinePlan.matrix(
             try self.offline(service, requests: requests, times: times, on: connection, files: files), inputs: inputs)
@@ -100,7 +103,9 @@ extension FeatureStore {
         var slots: Set<Int> = []
         for use in service.uses {
             for (index, slot) in use.features {
-                if case .windowed(let aggregate, _) = use.view.features[index].source, [.sum, .mean, .stddev].contains(aggregate) { slots.insert(slot) }
+                if case .windowed(let aggregate, _) = use.view.features[index].source, [.sum, .mean, .stddev].contains(aggregate) {
+                    slots.insert(slot)
+                }
             }
         }
         for computed in service.computed where !slots.isDisjoint(with: computed.slots) { slots.insert(computed.slot) }

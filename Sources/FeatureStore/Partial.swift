@@ -103,7 +103,9 @@ struct PartialLayout: Sendable {
         }
     }
 
-    @inline(__always) private func finite(_ n: UInt64, _ i: Int?, _ p: Words) -> Value { n == 0 ? .null : i.map { known(real(p, $0)) } ?? .null }
+    @inline(__always) private func finite(_ n: UInt64, _ i: Int?, _ p: Words) -> Value {
+        n == 0 ? .null : i.map { known(real(p, $0)) } ?? .null
+    }
     /// A sum beyond float64 is null, as every value that is not finite.
     @inline(__always) private func known(_ x: Double) -> Value { x.isFinite ? .double(x) : .null }
 }

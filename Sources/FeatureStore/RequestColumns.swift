@@ -18,18 +18,22 @@ struct RequestColumns {
                 let field = service.requestFields[slot]
                 let strangers = request.names.filter { name in !service.requestFields.contains { $0.name == name } }
                 throw KeelError(
-                    .contractViolation, "the request lacks the column '\(field.name)' (\(field.type)) that feature service '\(service.name)' needs",
+                    .contractViolation,
+                    "the request lacks the column '\(field.name)' (\(field.type)) that feature service '\(service.name)' needs",
                     hint: nearest(field.name, in: strangers).map { "is '\($0)' meant to be '\(field.name)'?" }, path: field.name)
             }
             let isTyped = column.type == service.requestFields[slot].type
             let converted = isTyped ? column : try RequestColumns.convert(column, to: service.requestFields[slot])
             if slot == service.timeSlot, converted.nullCount > 0 {
                 let field = service.requestFields[slot]
-                throw KeelError(.contractViolation, "'\(field.name)' says as of when features are read and must have a value", path: field.name)
+                throw KeelError(
+                    .contractViolation, "'\(field.name)' says as of when features are read and must have a value", path: field.name)
             }
             columns.append(converted)
         }
-        if request.names.count > columns.count, let stranger = request.names.first(where: { name in !service.requestFields.contains { $0.name == name } }) {
+        if request.names.count > columns.count,
+            let stranger = request.names.first(where: { name in !service.requestFields.contains { $0.name == name } })
+        {
             let known = service.requestFields.map(\.name)
             throw KeelError(
                 .contractViolation, "feature service '\(service.name)' takes no column '\(stranger.prefix(100))'",
@@ -56,7 +60,9 @@ struct RequestColumns {
             return Column(.timestamp, .int64(times))
         }
         // A column of nothing but nulls has no type of its own.
-        if column.nullCount == column.count, column.count > 0 { return try Column(field.type, values: Array(repeating: .null, count: column.count)) }
+        if column.nullCount == column.count, column.count > 0 {
+            return try Column(field.type, values: Array(repeating: .null, count: column.count))
+        }
         var out = Column(field.type)
         for row in 0..<column.count {
             let value = column[row]

@@ -75,7 +75,8 @@ struct ServiceResolver {
         }
         if let time = spec.time { _ = try addRequest(Field(time, .timestamp), at: "spec.at") }
         for field in requestFields where selected.contains(where: { $0.name == field.name }) {
-            throw .invalid("'\(field.name)' is both a feature and a column of the request", hint: "rename the feature", path: "spec.features")
+            throw .invalid(
+                "'\(field.name)' is both a feature and a column of the request", hint: "rename the feature", path: "spec.features")
         }
         return assemble()
     }
@@ -84,7 +85,9 @@ struct ServiceResolver {
         let parts = item.split(separator: ".", maxSplits: 1).map(String.init)
         let view = catalog.viewNames.contains(item) ? item : parts.first ?? item
         let names: [String]
-        if let found = catalog.views[view] { names = found.features.map(\.name) } else if let found = catalog.requestViews[view] {
+        if let found = catalog.views[view] {
+            names = found.features.map(\.name)
+        } else if let found = catalog.requestViews[view] {
             names = found.features.map(\.name)
         } else {
             throw FeatureCatalog.unknown("feature view", view, catalog.viewNames, at: place)
@@ -95,7 +98,8 @@ struct ServiceResolver {
             guard names.contains(feature) else {
                 throw .invalid(
                     "view '\(view)' has no feature '\(feature)'",
-                    hint: nearest(feature, in: names).map { "did you mean '\(view).\($0)'?" } ?? "features: \(names.joined(separator: ", "))", path: place)
+                    hint: nearest(feature, in: names).map { "did you mean '\(view).\($0)'?" }
+                        ?? "features: \(names.joined(separator: ", "))", path: place)
             }
             wanted = [feature]
         }
@@ -112,7 +116,9 @@ struct ServiceResolver {
         guard case .feature(let viewName, let feature) = name else { return .bytes }
         if let view = catalog.views[viewName], let index = view.features.firstIndex(where: { $0.name == feature }) {
             for key in view.keys { _ = try addRequest(key.field, at: "FeatureView/\(viewName).spec.entity") }
-            if let use = stored.firstIndex(where: { $0.view.name == viewName }) { stored[use].indices.append(index) } else {
+            if let use = stored.firstIndex(where: { $0.view.name == viewName }) {
+                stored[use].indices.append(index)
+            } else {
                 stored.append((view, [index]))
             }
             types[name] = view.features[index].type
@@ -164,13 +170,15 @@ struct ServiceResolver {
         let known = selected.map(\.name) + catalog.datasets.values.flatMap(\.names) + view.columns.map(\.name)
         throw .invalid(
             "'\(column)' is neither a feature of the service nor a column of any dataset",
-            hint: nearest(column, in: known.sorted()).map { "did you mean '\($0)'?" } ?? "declare it: columns: { \(column): float64 }", path: place)
+            hint: nearest(column, in: known.sorted()).map { "did you mean '\($0)'?" } ?? "declare it: columns: { \(column): float64 }",
+            path: place)
     }
 
     private mutating func addRequest(_ field: Field, at place: String) throws(KeelError) -> DataType {
         if let known = requestFields.firstIndex(where: { $0.name == field.name }) {
             guard requestFields[known].type == field.type else {
-                throw .invalid("request column '\(field.name)' is a \(requestFields[known].type) here and a \(field.type) there", path: place)
+                throw .invalid(
+                    "request column '\(field.name)' is a \(requestFields[known].type) here and a \(field.type) there", path: place)
             }
             if !field.nullable { requestFields[known].nullable = false }
         } else {
@@ -195,7 +203,8 @@ struct ServiceResolver {
         }
         var computed: [ResolvedService.Computed] = []
         for computation in computations {
-            computed.append(.init(expression: computation.expression, slots: computation.inputs.compactMap { slots[$0] }, slot: slots.count))
+            computed.append(
+                .init(expression: computation.expression, slots: computation.inputs.compactMap { slots[$0] }, slot: slots.count))
             slots[computation.name] = slots.count
         }
         let outputs = selected.compactMap { item -> ResolvedService.Output? in
@@ -204,7 +213,8 @@ struct ServiceResolver {
             return .init(name: item.name, type: type, slot: slot, origin: "\(item.view).\(item.name)")
         }
         return ResolvedService(
-            spec: spec, requestFields: requestFields, timeSlot: spec.time.flatMap { slots[.request($0)] }, slotCount: slots.count, uses: uses,
+            spec: spec, requestFields: requestFields, timeSlot: spec.time.flatMap { slots[.request($0)] }, slotCount: slots.count,
+            uses: uses,
             computed: computed, outputs: outputs)
     }
 }

@@ -155,7 +155,8 @@ struct RecentEvents {
 
     /// Events in `from...to` (µs) in which the argument has a value (nil: all), in order.
     func forEach(from: Int64, to: Int64, argument: Int?, _ body: (_ at: Int64, _ created: Int64, _ word: UInt64) -> Void) {
-        var low = start, high = words.count / stride
+        var low = start
+        var high = words.count / stride
         while low < high {
             let middle = (low + high) / 2
             if at(middle) < from { low = middle + 1 } else { high = middle }

@@ -57,7 +57,8 @@ extension FeatureStore {
         let at = try FeatureStore.timeColumn(request, service, schema)
         let prefix = FeatureStore.temporaryPrefix()
         let questions = "\(prefix)_questions"
-        try connection.execute(try FeatureStore.questionsSQL(request, service, schema, at: at, table: questions, files: try files(request.labels)))
+        try connection.execute(
+            try FeatureStore.questionsSQL(request, service, schema, at: at, table: questions, files: try files(request.labels)))
         defer { FeatureStore.drop([questions] + service.uses.indices.map { "\(prefix)_view\($0)" }, on: connection) }
         let joined = try BatchQuery(service: service, connection: connection, prefix: prefix).features(questions: questions, files: files)
         var columns: [(sql: String, name: String)] = []
@@ -76,7 +77,8 @@ extension FeatureStore {
     }
 
     /// Training and serving have to read as of the same column.
-    private static func timeColumn(_ request: TrainingSetRequest, _ service: ResolvedService, _ schema: Schema) throws(KeelError) -> String {
+    private static func timeColumn(_ request: TrainingSetRequest, _ service: ResolvedService, _ schema: Schema) throws(KeelError) -> String
+    {
         if let time = service.spec.time, let at = request.at, at != time {
             throw .invalid(
                 "feature service '\(service.name)' is read as of '\(time)' when serving, the examples as of '\(at)'",
@@ -95,7 +97,8 @@ extension FeatureStore {
             if let field = schema[name] { return field }
             throw .invalid(
                 "dataset '\(request.labels)' has no column '\(name)'",
-                hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" } ?? "columns: \(schema.names.joined(separator: ", "))", path: place)
+                hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" } ?? "columns: \(schema.names.joined(separator: ", "))",
+                path: place)
         }
         func time(_ name: String, at place: String) throws(KeelError) -> String {
             let field = try column(name, at: place)

@@ -28,7 +28,8 @@ public struct Window: Sendable, Hashable, CustomStringConvertible {
             hop = Window.second
         } else {
             guard length.microseconds % Window.tilesMax == 0 else {
-                throw .invalid("a window of \(length) does not divide into 60 equal tiles", hint: "use a length such as 90s, 15m, 1h or 30d")
+                throw .invalid(
+                    "a window of \(length) does not divide into 60 equal tiles", hint: "use a length such as 90s, 15m, 1h or 30d")
             }
             hop = length.microseconds / Window.tilesMax
         }

@@ -70,7 +70,9 @@ public final class TokenService: Sendable {
     public func authenticate(_ secret: String) -> Caller? {
         guard secret.utf8.count == TokenService.secretLength, secret.hasPrefix(TokenService.prefix) else { return nil }
         let digest = Digest(of: secret)
-        if let caller = lent.withLock({ $0[digest] }) { return Caller(name: caller.name, persona: caller.persona, workspace: caller.workspace) }
+        if let caller = lent.withLock({ $0[digest] }) {
+            return Caller(name: caller.name, persona: caller.persona, workspace: caller.workspace)
+        }
         guard let token = known.withLock({ $0[digest] }), token.revokedAt == nil else { return nil }
         if let end = token.expiresAt, clock.now() >= end { return nil }
         return Caller(name: token.name, persona: token.persona, workspace: token.workspace)

@@ -24,7 +24,8 @@ public actor KeelClient {
             throw .invalid("'\(url)' is not the address of a server", hint: "http://HOST:PORT, in KEEL_URL or --url")
         }
         let parts = authority.split(separator: ":")
-        guard let name = parts.first, parts.count <= 2, let port = Int(parts.count == 2 ? parts[1] : "80"), (1...65535).contains(port) else {
+        guard let name = parts.first, parts.count <= 2, let port = Int(parts.count == 2 ? parts[1] : "80"), (1...65535).contains(port)
+        else {
             throw .invalid("'\(url)' is not the address of a server", hint: "http://HOST:PORT, in KEEL_URL or --url")
         }
         (self.host, self.port, self.token) = (String(name), port, token)
@@ -39,7 +40,7 @@ public actor KeelClient {
         let reused = channel != nil
         do {
             return try await exchange(method, path, body, contentType, onLine)
-        } catch where error is ChannelError || error is IOError {
+        } catch  where error is ChannelError || error is IOError {
             channel = nil
             // The server may have closed an idle connection; only requests that change nothing are sent twice.
             guard reused, method == .GET else { throw unreachable() }
@@ -50,13 +51,15 @@ public actor KeelClient {
     /// Sends a body of `bytes` bytes that comes in parts, each when the connection has taken the one before: its size does not matter to memory.
     /// - Parameter next: the next part; nil at the end.
     public func upload(
-        _ method: HTTPMethod, _ path: String, bytes: Int64, contentType: String = "application/octet-stream", next: () async throws -> [UInt8]?
+        _ method: HTTPMethod, _ path: String, bytes: Int64, contentType: String = "application/octet-stream",
+        next: () async throws -> [UInt8]?
     ) async throws -> Response {
         do {
             let channel = try await connected()
             let answer = channel.eventLoop.makePromise(of: Response.self)
             let head = head(method, path, bytes: bytes, contentType)
-            channel.writeAndFlush(Exchange.Outgoing.open(Exchange.Request(head: head, body: nil, promise: answer, onLine: nil)), promise: nil)
+            channel.writeAndFlush(
+                Exchange.Outgoing.open(Exchange.Request(head: head, body: nil, promise: answer, onLine: nil)), promise: nil)
             var left = bytes
             do {
                 while left > 0, let part = try await next() {
@@ -65,14 +68,14 @@ public actor KeelClient {
                 }
                 guard left == 0 else { throw KeelError(.unavailable, "the file changed while it was sent") }
                 try await channel.writeAndFlush(Exchange.Outgoing.end).get()
-            } catch where error is ChannelError || error is IOError {
+            } catch  where error is ChannelError || error is IOError {
                 // The server may have refused before it had all: its answer says why.
             } catch {
                 try? await channel.close()
                 throw error
             }
             return try await answer.futureResult.get()
-        } catch where error is ChannelError || error is IOError {
+        } catch  where error is ChannelError || error is IOError {
             channel = nil
             throw unreachable()
         }
@@ -92,7 +95,8 @@ public actor KeelClient {
             let error = body["error"] ?? .null
             throw KeelError(
                 error["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
-                error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string, path: error["path"]?.string)
+                error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string,
+                path: error["path"]?.string)
         }
         return body
     }
@@ -131,7 +135,8 @@ public actor KeelClient {
     }
 
     private func write(
-        _ channel: any Channel, _ method: HTTPMethod, _ path: String, _ body: [UInt8], _ contentType: String, _ onLine: (@Sendable ([UInt8]) -> Void)?
+        _ channel: any Channel, _ method: HTTPMethod, _ path: String, _ body: [UInt8], _ contentType: String,
+        _ onLine: (@Sendable ([UInt8]) -> Void)?
     ) -> EventLoopFuture<Response> {
         let head = head(method, path, bytes: body.isEmpty && method == .GET ? nil : Int64(body.count), contentType)
         let promise = channel.eventLoop.makePromise(of: Response.self)

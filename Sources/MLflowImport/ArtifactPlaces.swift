@@ -13,7 +13,8 @@ struct ArtifactPlaces: Sendable {
         }
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: root, isDirectory: &isFolder), isFolder.boolValue else {
-            throw .notFound("there is no folder '\(root)'", hint: "--artifacts names the folder that holds the artifacts of the MLflow server")
+            throw .notFound(
+                "there is no folder '\(root)'", hint: "--artifacts names the folder that holds the artifacts of the MLflow server")
         }
         self.root = ArtifactPlaces.absolute(root, from: FileManager.default.currentDirectoryPath)
     }
@@ -41,7 +42,8 @@ struct ArtifactPlaces: Sendable {
         // A relative path is meant from the folder that the server ran in; most often that is where `mlruns` lies.
         let name = (root as NSString).lastPathComponent
         let parts = uri.split(separator: "/").filter { $0 != "." }
-        let base = parts.first.map(String.init) == name ? (root as NSString).deletingLastPathComponent : FileManager.default.currentDirectoryPath
+        let base =
+            parts.first.map(String.init) == name ? (root as NSString).deletingLastPathComponent : FileManager.default.currentDirectoryPath
         return ArtifactPlaces.absolute(uri, from: base)
     }
 

@@ -30,7 +30,8 @@ public struct ImportReport: Sendable {
 
     /// In the order of the import.
     public static let kinds = [
-        "experiments", "runs", "metric points", "logged models", "model metric points", "evaluation datasets", "evaluation records", "models", "versions", "aliases", "artifact files",
+        "experiments", "runs", "metric points", "logged models", "model metric points", "evaluation datasets", "evaluation records",
+        "models", "versions", "aliases", "artifact files",
     ]
 
     public internal(set) var source = ""

@@ -57,14 +57,16 @@ struct ImportServer: Sendable {
 
     /// Size and digest of artifacts; nil for those that are not there.
     func artifacts(_ paths: [String]) async throws -> [(bytes: Int64, digest: Digest)?] {
-        try items(try await client.json(.POST, "/api/v1/imports/artifacts/digests", body(paths.map(JSON.string))), paths.count).map { item in
+        try items(try await client.json(.POST, "/api/v1/imports/artifacts/digests", body(paths.map(JSON.string))), paths.count).map {
+            item in
             guard let bytes = item["bytes"]?.integer, let digest = item["digest"]?.string.flatMap({ Digest(hex: $0) }) else { return nil }
             return (bytes, digest)
         }
     }
 
     func recordArtifacts(files: Int, bytes: Int64) async throws {
-        _ = try await client.json(.POST, "/api/v1/imports/artifacts", ["source": .string(source), "files": .int(Int64(files)), "bytes": .int(bytes)])
+        _ = try await client.json(
+            .POST, "/api/v1/imports/artifacts", ["source": .string(source), "files": .int(Int64(files)), "bytes": .int(bytes)])
     }
 
     private func body(_ items: [JSON]) -> JSON { ["source": .string(source), "items": .array(items)] }

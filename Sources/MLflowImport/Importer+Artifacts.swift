@@ -53,17 +53,22 @@ extension Importer {
                 for root in batch.compactMap(\.root) { try await artifacts(of: root) }
             }
         }
-        if pass == .bring, sent > before { try await server.recordArtifacts(files: sent - before, bytes: result.artifactBytes - bytesBefore) }
+        if pass == .bring, sent > before {
+            try await server.recordArtifacts(files: sent - before, bytes: result.artifactBytes - bytesBefore)
+        }
     }
 
     private func artifacts(of root: ArtifactRoot) async throws {
         guard !root.uri.isEmpty else { return }
-        guard let folder = places.root, let relative = places.relative(root.uri), let key = TrackingService.artifactPath(of: root.target) else {
+        guard let folder = places.root, let relative = places.relative(root.uri), let key = TrackingService.artifactPath(of: root.target)
+        else {
             if pass != .verify { result.notBrought.add("the artifacts of \(root.name), which are at \(root.uri)") }
             return
         }
         let (files, strange) = try await Blocking.run { Importer.files(below: "\(folder)/\(relative)", root: folder, key: key) }
-        if pass != .verify { for path in strange { result.notBrought.add("\(path): a link that leaves the folder of the artifacts, or no file") } }
+        if pass != .verify {
+            for path in strange { result.notBrought.add("\(path): a link that leaves the folder of the artifacts, or no file") }
+        }
         for start in stride(from: 0, to: files.count, by: Importer.batch) {
             let part = Array(files[start..<min(start + Importer.batch, files.count)])
             let there = try await server.artifacts(part.map(\.key))
@@ -79,7 +84,9 @@ extension Importer {
         count("artifact files", state, "artifact \(file.key)", sends: !isSame)
         if !isSame, pass != .verify { result.artifactBytes += file.bytes }
         if !isSame, pass == .bring {
-            let path = "/api/2.0/mlflow-artifacts/artifacts/" + file.key.split(separator: "/").map { Importer.escaped(String($0)) }.joined(separator: "/")
+            let path =
+                "/api/2.0/mlflow-artifacts/artifacts/"
+                + file.key.split(separator: "/").map { Importer.escaped(String($0)) }.joined(separator: "/")
             let handle = try Importer.open(file.path)
             defer { try? handle.close() }
             let answer = try await client.upload(.PUT, path, bytes: file.bytes) {
@@ -97,11 +104,15 @@ extension Importer {
         for name in names.sorted() {
             let path = folder + "/" + name
             let real = URL(fileURLWithPath: path).resolvingSymlinksInPath().path
-            guard let attributes = try? FileManager.default.attributesOfItem(atPath: real), let type = attributes[.type] as? FileAttributeType else {
+            guard let attributes = try? FileManager.default.attributesOfItem(atPath: real),
+                let type = attributes[.type] as? FileAttributeType
+            else {
                 strange.append(path)
                 continue
             }
-            if type == .typeDirectory, real == path || (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) == nil { continue }
+            if type == .typeDirectory, real == path || (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) == nil {
+                continue
+            }
             guard type == .typeRegular, real.hasPrefix(root + "/") else {
                 strange.append(path)
                 continue

@@ -12,7 +12,9 @@ extension Importer {
             let batch = try await read { try $0.evaluationDatasetRecords(after: after, limit: Importer.batch, map) }
             guard let end = batch.last?.id else { break }
             last = end
-            let open = try await bring(batch, "tracking/evaluation-datasets", "evaluation datasets") { "evaluation dataset \($0.id) ('\($0.name)')" }
+            let open = try await bring(batch, "tracking/evaluation-datasets", "evaluation datasets") {
+                "evaluation dataset \($0.id) ('\($0.name)')"
+            }
             for dataset in open { try await evaluationRecords(of: dataset.id) }
             progress("evaluation datasets", total)
         }
@@ -25,7 +27,9 @@ extension Importer {
             let batch = try await read { try $0.evaluationRecordRecords(of: dataset, after: after, limit: Importer.batch) }
             guard let end = batch.last?.id else { break }
             last = end
-            _ = try await bring(batch, "tracking/evaluation-records", "evaluation records") { "record \($0.id) of evaluation dataset \($0.datasetID)" }
+            _ = try await bring(batch, "tracking/evaluation-records", "evaluation records") {
+                "record \($0.id) of evaluation dataset \($0.datasetID)"
+            }
             progress("evaluation records", nil)
         }
     }
@@ -41,8 +45,10 @@ extension MLflowSource {
         return try rows.map { row in
             let id = row.text("dataset_id")
             return EvaluationDataset(
-                id: id, name: row.text("name"), digest: row.text("digest"), schema: try json(row, "schema"), createdAt: time(row, "created_time"),
-                updatedAt: time(row, "last_update_time"), createdBy: row.optionalText("created_by"), updatedBy: row.optionalText("last_updated_by"),
+                id: id, name: row.text("name"), digest: row.text("digest"), schema: try json(row, "schema"),
+                createdAt: time(row, "created_time"),
+                updatedAt: time(row, "last_update_time"), createdBy: row.optionalText("created_by"),
+                updatedBy: row.optionalText("last_updated_by"),
                 tags: pairs(tags[id], "key", "value"), experimentIDs: (links[id] ?? []).compactMap { map[$0.text("destination_id")] })
         }
     }
@@ -57,7 +63,8 @@ extension MLflowSource {
             content["outputs"] = outputs?["mlflow_wrapped"] ?? outputs ?? .null
             return EvaluationRecord(
                 id: id, of: dataset, try EvaluationRecordContent(json: content, path: "record \(id)"), createdAt: time(row, "created_time"),
-                updatedAt: time(row, "last_update_time"), createdBy: row.optionalText("created_by"), updatedBy: row.optionalText("last_updated_by"))
+                updatedAt: time(row, "last_update_time"), createdBy: row.optionalText("created_by"),
+                updatedBy: row.optionalText("last_updated_by"))
         }
     }
 

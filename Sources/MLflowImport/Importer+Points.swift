@@ -11,10 +11,13 @@ struct PointTable: Sendable {
     let words: String
 
     static let runs = PointTable(
-        kind: .runs, table: "metrics", owner: "run_uuid", columns: ["run_uuid", "key", "value", "timestamp", "step", "is_nan"], words: "metric points")
+        kind: .runs, table: "metrics", owner: "run_uuid", columns: ["run_uuid", "key", "value", "timestamp", "step", "is_nan"],
+        words: "metric points")
     static let models = PointTable(
         kind: .loggedModels, table: "logged_model_metrics", owner: "model_id",
-        columns: ["model_id", "metric_name", "metric_value", "metric_timestamp_ms", "metric_step", "run_id", "dataset_name", "dataset_digest"],
+        columns: [
+            "model_id", "metric_name", "metric_value", "metric_timestamp_ms", "metric_step", "run_id", "dataset_name", "dataset_digest",
+        ],
         words: "model metric points")
 
     /// Nil when its time is none.
@@ -43,7 +46,8 @@ extension MLflowSource {
     func pointCursor(_ table: PointTable, _ ids: [String]) throws -> any ForeignCursor {
         let marks = repeatElement("?", count: ids.count).joined(separator: ", ")
         return try database.cursor(
-            ForeignQuery(table.columns, from: table.table, where: "\(table.owner) IN (\(marks))", ids.map(Value.string)), batch: Importer.pointBatch)
+            ForeignQuery(table.columns, from: table.table, where: "\(table.owner) IN (\(marks))", ids.map(Value.string)),
+            batch: Importer.pointBatch)
     }
 }
 
@@ -85,7 +89,8 @@ extension Importer {
                 guard !isSame else { continue }
                 differing.insert([id, key])
                 guard pass == .verify else { continue }
-                result.mismatches.add("metric '\(key)' of \(id): \(print.count) points in the source, \(own?.count ?? 0) in Keel, of other content")
+                result.mismatches.add(
+                    "metric '\(key)' of \(id): \(print.count) points in the source, \(own?.count ?? 0) in Keel, of other content")
             }
         }
         if pass == .bring, !differing.isEmpty {
@@ -120,7 +125,9 @@ extension Importer {
             let rows = try cursor.next()
             return (rows.count, rows.compactMap { table.point($0, source) })
         }
-        if count > points.count, pass != .verify { result.notBrought.add("\(count - points.count) \(table.words) whose time is beyond what an instant can be") }
+        if count > points.count, pass != .verify {
+            result.notBrought.add("\(count - points.count) \(table.words) whose time is beyond what an instant can be")
+        }
         return count == 0 ? nil : points
     }
 

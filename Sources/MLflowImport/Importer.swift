@@ -93,7 +93,9 @@ public actor Importer {
         } else if place.id != experiment.id {
             result.notes.add("experiment \(experiment.id) ('\(experiment.name)') has the number \(place.id) in Keel")
         }
-        if !place.joined, let location = experiment.artifactLocation { result.notes.add("experiment \(experiment.id) keeps its artifacts at \(location)") }
+        if !place.joined, let location = experiment.artifactLocation {
+            result.notes.add("experiment \(experiment.id) keeps its artifacts at \(location)")
+        }
     }
 
     // MARK: Runs and logged models
@@ -156,7 +158,9 @@ public actor Importer {
             let batch = try await read { try $0.registeredModelRecords(after: after, limit: Importer.batch) }
             guard let end = batch.last?.0.name else { break }
             last = end
-            _ = try await bring(batch.map(\.1).filter { !refusedModels.contains($0.model) }, "registry/aliases", "aliases") { "aliases of model '\($0.model)'" }
+            _ = try await bring(batch.map(\.1).filter { !refusedModels.contains($0.model) }, "registry/aliases", "aliases") {
+                "aliases of model '\($0.model)'"
+            }
             progress("aliases", total)
         }
     }

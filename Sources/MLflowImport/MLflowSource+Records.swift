@@ -14,7 +14,8 @@ extension MLflowSource {
             let id = row.text("experiment_id")
             let location = row.optionalText("artifact_location").flatMap { $0.isEmpty || places.relative($0) != nil ? nil : $0 }
             return ForeignExperiment(
-                id: id, name: row.text("name"), artifactLocation: location, lifecycle: lifecycle(row), createdAt: time(row, "creation_time"),
+                id: id, name: row.text("name"), artifactLocation: location, lifecycle: lifecycle(row),
+                createdAt: time(row, "creation_time"),
                 updatedAt: time(row, "last_update_time"), tags: pairs(tags[id], "key", "value"))
         }
     }
@@ -32,10 +33,13 @@ extension MLflowSource {
             guard let experiment = map[row.text("experiment_id")] else { return nil }
             let runTags = pairs(tags[id], "key", "value")
             var run = Run(
-                id: id, name: row.optionalText("name").flatMap { $0.isEmpty ? nil : $0 } ?? runTags.first { $0.key == "mlflow.runName" }?.value ?? "",
+                id: id,
+                name: row.optionalText("name").flatMap { $0.isEmpty ? nil : $0 } ?? runTags.first { $0.key == "mlflow.runName" }?.value
+                    ?? "",
                 experimentID: experiment, userID: row.text("user_id"), status: RunStatus(rawValue: row.text("status")) ?? .running,
                 startedAt: time(row, "start_time"), endedAt: row.optionalInt("end_time").map { _ in time(row, "end_time") },
-                artifactURI: places.keelURI(row.text("artifact_uri"), own: ArtifactPlaces.runURI(experiment, id)), lifecycle: lifecycle(row))
+                artifactURI: places.keelURI(row.text("artifact_uri"), own: ArtifactPlaces.runURI(experiment, id)), lifecycle: lifecycle(row)
+            )
             run.params = pairs(params[id], "key", "value")
             run.tags = runTags
             run.metrics = (latest[id] ?? []).compactMap(metric)
@@ -58,7 +62,8 @@ extension MLflowSource {
         return Dictionary(grouping: rows) { $0.text("run") }.mapValues { rows in
             rows.map { row in
                 DatasetInput(
-                    name: row.text("name"), digest: row.text("digest"), sourceType: row.text("dataset_source_type"), source: row.text("dataset_source"),
+                    name: row.text("name"), digest: row.text("digest"), sourceType: row.text("dataset_source_type"),
+                    source: row.text("dataset_source"),
                     schema: row.optionalText("dataset_schema"), profile: row.optionalText("dataset_profile"),
                     tags: pairs(tags[row.text("input_uuid")], "name", "value"))
             }
@@ -117,7 +122,8 @@ extension MLflowSource {
             return ModelVersion(
                 name: name, version: Int(number), source: origins.keelURI(source),
                 storageLocation: origins.place(row.optionalText("storage_location").flatMap { $0.isEmpty ? nil : $0 } ?? source),
-                runID: row.optionalText("run_id").flatMap { $0.isEmpty ? nil : $0 }, runLink: row.optionalText("run_link").flatMap { $0.isEmpty ? nil : $0 },
+                runID: row.optionalText("run_id").flatMap { $0.isEmpty ? nil : $0 },
+                runLink: row.optionalText("run_link").flatMap { $0.isEmpty ? nil : $0 },
                 modelID: source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : nil, userID: row.text("user_id"),
                 stage: ModelStage(rawValue: row.text("current_stage")) ?? .none, description: row.text("description"), createdAt: created,
                 updatedAt: row.optionalInt("last_updated_time").map { _ in time(row, "last_updated_time") } ?? created,
@@ -136,7 +142,9 @@ extension MLflowSource {
         (rows ?? []).map { KeyValue($0.text(key), $0.text(value)) }
     }
 
-    private func links(_ rows: [ForeignRow]?) -> [ModelLink] { (rows ?? []).map { ModelLink(modelID: $0.text("destination_id"), step: $0.int("step")) } }
+    private func links(_ rows: [ForeignRow]?) -> [ModelLink] {
+        (rows ?? []).map { ModelLink(modelID: $0.text("destination_id"), step: $0.int("step")) }
+    }
 
     private func lifecycle(_ row: ForeignRow) -> Lifecycle { Lifecycle(rawValue: row.text("lifecycle_stage")) ?? .active }
 
@@ -181,7 +189,9 @@ struct VersionOrigins {
     }
 
     func keelURI(_ uri: String) -> String {
-        for place in moved where uri == place.foreign || uri.hasPrefix(place.foreign + "/") { return place.own + uri.dropFirst(place.foreign.count) }
+        for place in moved where uri == place.foreign || uri.hasPrefix(place.foreign + "/") {
+            return place.own + uri.dropFirst(place.foreign.count)
+        }
         return uri
     }
 }

@@ -64,8 +64,12 @@ public struct MLflowSource: Sendable {
             if count > 0 { out.append("\(count) \(words)") }
         }
         for table in ["experiments", "registered_models"] where has(table, "workspace") {
-            let others = try database.rows("SELECT count(*) AS n FROM \(table) WHERE workspace <> '\(MLflowSource.workspace)'", []).first?.int("n") ?? 0
-            if others > 0 { out.append("\(others) \(table.replacing("_", with: " ")) of other workspaces than '\(MLflowSource.workspace)'") }
+            let others =
+                try database.rows("SELECT count(*) AS n FROM \(table) WHERE workspace <> '\(MLflowSource.workspace)'", []).first?.int("n")
+                ?? 0
+            if others > 0 {
+                out.append("\(others) \(table.replacing("_", with: " ")) of other workspaces than '\(MLflowSource.workspace)'")
+            }
         }
         return out
     }
@@ -127,6 +131,7 @@ public struct MLflowSource: Sendable {
 
     func loggedModels(after id: String, limit: Int) throws -> [ForeignRow] {
         guard has("logged_models") else { return [] }
-        return try database.rows("SELECT * FROM logged_models WHERE model_id > ? ORDER BY model_id LIMIT ?", [.string(id), .int(Int64(limit))])
+        return try database.rows(
+            "SELECT * FROM logged_models WHERE model_id > ? ORDER BY model_id LIMIT ?", [.string(id), .int(Int64(limit))])
     }
 }

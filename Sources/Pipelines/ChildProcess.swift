@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// A program run to its end in a process group of its own, which never outlives it.
@@ -92,7 +92,13 @@ struct ChildProcess: Sendable {
         var buffer = [UInt8](repeating: 0, count: 65536)
         while true {
             let count = read(fd, &buffer, buffer.count)
-            if count > 0 { lines.add(buffer[0..<count], line) } else if count == 0 { return false } else if errno != EINTR { return errno == EAGAIN }
+            if count > 0 {
+                lines.add(buffer[0..<count], line)
+            } else if count == 0 {
+                return false
+            } else if errno != EINTR {
+                return errno == EAGAIN
+            }
         }
     }
 

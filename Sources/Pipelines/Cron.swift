@@ -20,7 +20,8 @@ public struct Cron: Sendable, Hashable, CustomStringConvertible {
     public init(_ text: String) throws(KeelError) {
         let fields = text.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
         guard fields.count == 5 else {
-            throw .invalid("a schedule has five fields, not \(fields.count)", hint: "minute hour day-of-month month day-of-week: '0 4 1 * *'")
+            throw .invalid(
+                "a schedule has five fields, not \(fields.count)", hint: "minute hour day-of-month month day-of-week: '0 4 1 * *'")
         }
         minutes = try Cron.field(fields[0], "minute", 0...59)
         hours = try Cron.field(fields[1], "hour", 0...23)
@@ -33,9 +34,12 @@ public struct Cron: Sendable, Hashable, CustomStringConvertible {
         guard next(after: Timestamp(microseconds: 0)) != nil else { throw .invalid("no date matches the schedule '\(description)'") }
     }
 
-    private static func field(_ text: String, _ name: String, _ range: ClosedRange<Int>, names: [String] = []) throws(KeelError) -> Set<Int> {
+    private static func field(_ text: String, _ name: String, _ range: ClosedRange<Int>, names: [String] = []) throws(KeelError) -> Set<Int>
+    {
         func wrong(_ part: String) -> KeelError {
-            .invalid("'\(part.prefix(40))' is no \(name)", hint: "use \(range.lowerBound)-\(range.upperBound), lists, ranges, '*' and steps such as */5")
+            .invalid(
+                "'\(part.prefix(40))' is no \(name)",
+                hint: "use \(range.lowerBound)-\(range.upperBound), lists, ranges, '*' and steps such as */5")
         }
         func number(_ part: Substring) -> Int? {
             if let i = names.firstIndex(of: part.lowercased()) { return i + (range.lowerBound == 1 ? 1 : 0) }

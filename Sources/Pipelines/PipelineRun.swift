@@ -57,7 +57,9 @@ public struct StepRun: Sendable, Hashable {
     public internal(set) var message: String?
 
     public var json: JSON {
-        var json: JSON = ["name": .string(name), "uses": .string(uses), "state": .string(state.rawValue), "attempts": .int(Int64(attempts))]
+        var json: JSON = [
+            "name": .string(name), "uses": .string(uses), "state": .string(state.rawValue), "attempts": .int(Int64(attempts)),
+        ]
         if let cache { json["cache"] = .string(cache) }
         if let startedAt { json["started_at"] = .string(startedAt.description) }
         if let finishedAt { json["finished_at"] = .string(finishedAt.description) }

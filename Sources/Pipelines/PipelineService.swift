@@ -29,7 +29,8 @@ public final class PipelineService: Sendable {
     ///   - concurrency: steps of one run that run at once.
     ///   - backoff: the pause after failed attempt 1, 2, …; doubling from half a second to half a minute unless given.
     public init(
-        database: Storage.Database, kinds: [any StepKind], workFolder: String, concurrency: Int = max(2, ProcessInfo.processInfo.activeProcessorCount),
+        database: Storage.Database, kinds: [any StepKind], workFolder: String,
+        concurrency: Int = max(2, ProcessInfo.processInfo.activeProcessorCount),
         clock: any Clock = SystemClock(),
         backoff: @escaping @Sendable (Int) -> TimeSpan = { .milliseconds(min(30_000, 500 << min($0 - 1, 10))) }
     ) {
@@ -93,7 +94,8 @@ public final class PipelineService: Sendable {
                 ["run": .string(started.id), "reason": .string(reason), "now": .string(now.description), "parameters": bound], by: grant)
             try also(tx, started.id)
         }
-        launch(LiveRun(started, pipeline, steps: pipeline.steps.map { StepRun(name: $0.name, uses: $0.uses, state: .pending, attempts: 0) }))
+        launch(
+            LiveRun(started, pipeline, steps: pipeline.steps.map { StepRun(name: $0.name, uses: $0.uses, state: .pending, attempts: 0) }))
         return started.id
     }
 
@@ -171,7 +173,8 @@ public final class PipelineService: Sendable {
                     let message = "cannot be resumed: \(error)"
                     try PipelineStore.finish(run: started.id, state: .failed, error: message, tx)
                     try tx.record(
-                        "pipeline.run.failed", on: "Pipeline/\(started.spec.name)", ["run": .string(started.id), "error": .string(message)],
+                        "pipeline.run.failed", on: "Pipeline/\(started.spec.name)",
+                        ["run": .string(started.id), "error": .string(message)],
                         by: Caller.system("pipelines"))
                 }
             }
@@ -196,7 +199,8 @@ public final class PipelineService: Sendable {
         guard let found else {
             throw .notFound(
                 "there is no pipeline '\(name.prefix(140))'",
-                hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? (names.isEmpty ? "none is applied yet" : "known: \(names.joined(separator: ", "))"))
+                hint: nearest(name, in: names).map { "did you mean '\($0)'?" }
+                    ?? (names.isEmpty ? "none is applied yet" : "known: \(names.joined(separator: ", "))"))
         }
         return found
     }
@@ -218,7 +222,9 @@ public final class PipelineService: Sendable {
         let refusal: KeelError? = state.withLock { state in
             if state.isStopped { return KeelError(.unavailable, "the server is shutting down: no pipeline can be started") }
             guard state.live.count + state.reserved < PipelineService.activeRunsMax else {
-                return KeelError(.unavailable, "\(PipelineService.activeRunsMax) pipeline runs are under way", hint: "wait for one to end, or cancel one")
+                return KeelError(
+                    .unavailable, "\(PipelineService.activeRunsMax) pipeline runs are under way", hint: "wait for one to end, or cancel one"
+                )
             }
             state.reserved += 1
             return nil
@@ -242,7 +248,9 @@ public final class PipelineService: Sendable {
     }
 
     private func stored(_ id: String) async throws -> PipelineRun {
-        guard let run = try await database.read({ try PipelineStore.run(id, $0) }) else { throw KeelError.notFound("there is no pipeline run '\(id.prefix(80))'") }
+        guard let run = try await database.read({ try PipelineStore.run(id, $0) }) else {
+            throw KeelError.notFound("there is no pipeline run '\(id.prefix(80))'")
+        }
         return run
     }
 }

@@ -46,9 +46,13 @@ public struct PipelineSpec: Sendable, Hashable {
             for key in object.keys {
                 try PipelineSpec.check(name: key, path: "spec.parameters.\(key)")
                 guard key != PipelineSpec.now else {
-                    throw .invalid("'now' is always known and cannot be declared", hint: "leave it out: $now is the run's event time", path: "spec.parameters.now")
+                    throw .invalid(
+                        "'now' is always known and cannot be declared", hint: "leave it out: $now is the run's event time",
+                        path: "spec.parameters.now")
                 }
-                guard !parameters.contains(where: { $0.name == key }) else { throw .invalid("parameter '\(key)' is there twice", path: "spec.parameters.\(key)") }
+                guard !parameters.contains(where: { $0.name == key }) else {
+                    throw .invalid("parameter '\(key)' is there twice", path: "spec.parameters.\(key)")
+                }
                 parameters.append(Parameter(name: key, standard: object.optional(key) ?? .null))
             }
         }
@@ -56,7 +60,9 @@ public struct PipelineSpec: Sendable, Hashable {
         var steps: [Step] = []
         for reader in try reader.objects("steps") { steps.append(try PipelineSpec.step(reader)) }
         guard !steps.isEmpty else { throw .invalid("a pipeline needs at least one step", path: "spec.steps") }
-        guard steps.count <= PipelineSpec.stepsMax else { throw .invalid("\(steps.count) steps are more than \(PipelineSpec.stepsMax)", path: "spec.steps") }
+        guard steps.count <= PipelineSpec.stepsMax else {
+            throw .invalid("\(steps.count) steps are more than \(PipelineSpec.stepsMax)", path: "spec.steps")
+        }
         try reader.finish()
         self.steps = steps
     }
@@ -78,7 +84,9 @@ public struct PipelineSpec: Sendable, Hashable {
     /// Names of steps and parameters are written behind `$`, so they take no dots and begin with a letter.
     private static func check(name: String, path: String) throws(KeelError) {
         guard Reference.pieces("$" + name) == [.reference(Reference(root: name, fields: []))], name.utf8.count <= 128 else {
-            throw .invalid("'\(name.prefix(140))' is not a valid name here", hint: "use letters, digits, '_' and '-', beginning with a letter", path: path)
+            throw .invalid(
+                "'\(name.prefix(140))' is not a valid name here", hint: "use letters, digits, '_' and '-', beginning with a letter",
+                path: path)
         }
     }
 
@@ -91,7 +99,9 @@ public struct PipelineSpec: Sendable, Hashable {
                 throw .invalid("two steps are named '\(step.name)'", hint: "the first is steps[\(first)]", path: "spec.steps[\(i)].name")
             }
             if parameters.contains(where: { $0.name == step.name }) || step.name == PipelineSpec.now {
-                throw .invalid("'\(step.name)' is a parameter too", hint: "give the step another name: $\(step.name) must mean one thing", path: "spec.steps[\(i)].name")
+                throw .invalid(
+                    "'\(step.name)' is a parameter too", hint: "give the step another name: $\(step.name) must mean one thing",
+                    path: "spec.steps[\(i)].name")
             }
         }
         let known = Set(parameters.map(\.name)).union([PipelineSpec.now])
@@ -109,14 +119,16 @@ public struct PipelineSpec: Sendable, Hashable {
         guard let kind = kinds[step.uses] else {
             throw .invalid(
                 "'\(step.uses)' is not a kind of step",
-                hint: nearest(step.uses, in: kinds.keys.sorted()).map { "did you mean '\($0)'?" } ?? "known: \(kinds.keys.sorted().joined(separator: ", "))",
+                hint: nearest(step.uses, in: kinds.keys.sorted()).map { "did you mean '\($0)'?" }
+                    ?? "known: \(kinds.keys.sorted().joined(separator: ", "))",
                 path: path + ".uses")
         }
         var step = step
         for (i, need) in step.needs.enumerated() {
             guard positions[need] != nil else {
                 throw .invalid(
-                    "there is no step '\(need)'", hint: nearest(need, in: positions.keys.sorted()).map { "did you mean '\($0)'?" }, path: "\(path).needs[\(i)]")
+                    "there is no step '\(need)'", hint: nearest(need, in: positions.keys.sorted()).map { "did you mean '\($0)'?" },
+                    path: "\(path).needs[\(i)]")
             }
             if !step.dependencies.contains(need) { step.dependencies.append(need) }
         }
@@ -126,7 +138,8 @@ public struct PipelineSpec: Sendable, Hashable {
             guard positions[reference.root] != nil else {
                 throw .invalid(
                     "\(reference) names no step and no parameter",
-                    hint: nearest(reference.root, in: (parameters.union(positions.keys)).sorted()).map { "did you mean '$\($0)'?" } ?? "write $$ for a plain $",
+                    hint: nearest(reference.root, in: (parameters.union(positions.keys)).sorted()).map { "did you mean '$\($0)'?" }
+                        ?? "write $$ for a plain $",
                     path: place)
             }
             if !found.contains(reference.root) { found.append(reference.root) }
@@ -144,7 +157,8 @@ public struct PipelineSpec: Sendable, Hashable {
             for case .reference(let reference) in Reference.pieces(step.with[field]?.string ?? "")
             where isName(reference.root) && !set.contains(reference.root) {
                 throw .invalid(
-                    "$\(reference.root) is not replaced in program text", hint: "add  env: { \(reference.root): \(reference) }", path: "\(path).with.\(field)")
+                    "$\(reference.root) is not replaced in program text", hint: "add  env: { \(reference.root): \(reference) }",
+                    path: "\(path).with.\(field)")
             }
         }
     }
@@ -169,7 +183,8 @@ public struct PipelineSpec: Sendable, Hashable {
                 if onPath.contains(child) {
                     let cycle = path[(path.firstIndex(of: child) ?? 0)...].map { steps[$0].name } + [steps[child].name]
                     throw .invalid(
-                        "the steps wait for each other: \(cycle.joined(separator: " → "))", hint: "each step here needs the one after the arrow",
+                        "the steps wait for each other: \(cycle.joined(separator: " → "))",
+                        hint: "each step here needs the one after the arrow",
                         path: "spec.steps[\(at)]")
                 }
                 path.append(child)
@@ -195,7 +210,9 @@ public struct PipelineSpec: Sendable, Hashable {
         var out: [JSON.Member] = []
         for parameter in parameters {
             var value = given[parameter.name] ?? parameter.standard
-            guard !value.isNull else { throw .invalid("parameter '\(parameter.name)' has no default and must be given", path: "parameters.\(parameter.name)") }
+            guard !value.isNull else {
+                throw .invalid("parameter '\(parameter.name)' has no default and must be given", path: "parameters.\(parameter.name)")
+            }
             if value == .string(PipelineSpec.now) { value = .string(now.description) }
             out.append(JSON.Member(parameter.name, try PipelineSpec.coerce(value, like: parameter)))
         }
@@ -212,7 +229,9 @@ public struct PipelineSpec: Sendable, Hashable {
             default: value
             }
         guard let read else {
-            throw .invalid("parameter '\(parameter.name)' must be \(parameter.standard.kind), not '\(text.prefix(60))'", path: "parameters.\(parameter.name)")
+            throw .invalid(
+                "parameter '\(parameter.name)' must be \(parameter.standard.kind), not '\(text.prefix(60))'",
+                path: "parameters.\(parameter.name)")
         }
         return read
     }

@@ -42,7 +42,8 @@ enum PipelineStore {
             [
                 .string(step.state.rawValue), .int(Int64(step.attempts)), step.cache.map(Value.string) ?? .null,
                 step.outputs.map { .string($0.text) } ?? .null, step.error.map(Value.string) ?? .null,
-                step.startedAt.map(Value.timestamp) ?? .null, step.finishedAt.map(Value.timestamp) ?? .null, .string(run), .string(step.name),
+                step.startedAt.map(Value.timestamp) ?? .null, step.finishedAt.map(Value.timestamp) ?? .null, .string(run),
+                .string(step.name),
             ])
     }
 
@@ -69,14 +70,16 @@ enum PipelineStore {
             parameters.append(.string(before))
         }
         parameters.append(.int(Int64(limit)))
-        return try db.rows("SELECT * FROM pipeline_runs WHERE \(clauses.joined(separator: " AND ")) ORDER BY id DESC LIMIT ?", parameters).map(decode)
+        return try db.rows("SELECT * FROM pipeline_runs WHERE \(clauses.joined(separator: " AND ")) ORDER BY id DESC LIMIT ?", parameters)
+            .map(decode)
     }
 
     static func unfinished(_ db: some Querying) throws -> [Started] {
         try db.rows("SELECT * FROM pipeline_runs WHERE state = 'running' ORDER BY id").map { row in
             Started(
                 id: row.text("id"), spec: Resource(kind: "Pipeline", name: row.text("pipeline"), spec: try row.json("spec")),
-                parameters: try row.json("parameters"), reason: row.text("reason"), now: row.time("event_now"), useCache: row.bool("use_cache"),
+                parameters: try row.json("parameters"), reason: row.text("reason"), now: row.time("event_now"),
+                useCache: row.bool("use_cache"),
                 caller: Caller(
                     name: row.text("caller"), persona: Persona(rawValue: row.text("persona")) ?? .service, workspace: row.text("workspace"),
                     requestID: row.text("request_id")), startedAt: row.time("started_at"))
@@ -93,7 +96,8 @@ enum PipelineStore {
     static func decodeStep(_ row: SQLRow) throws -> StepRun {
         StepRun(
             name: row.text("step"), uses: row.text("uses"), state: StepRun.State(rawValue: row.text("state")) ?? .failed,
-            attempts: Int(row.int("attempts")), cache: row.optionalText("cache"), outputs: try row.optionalText("outputs").map { try JSON.parse($0) },
+            attempts: Int(row.int("attempts")), cache: row.optionalText("cache"),
+            outputs: try row.optionalText("outputs").map { try JSON.parse($0) },
             error: row.optionalText("error"), startedAt: row.optionalTime("started_at"), finishedAt: row.optionalTime("finished_at"))
     }
 }

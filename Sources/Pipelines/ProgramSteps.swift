@@ -62,7 +62,8 @@ public struct ProgramEnvironment: Sendable {
         let access = connection(context.caller)
         defer { access.end() }
         let child = ChildProcess(
-            executable: executable, arguments: arguments, environment: variables(context, access, output: output), workingDirectory: context.workingDirectory)
+            executable: executable, arguments: arguments, environment: variables(context, access, output: output),
+            workingDirectory: context.workingDirectory)
         let last = Mutex<[String]>([])
         let end = try await child.run { line in
             context.log(line)
@@ -79,7 +80,8 @@ public struct ProgramEnvironment: Sendable {
                 }
             let lines = last.withLock { $0 }
             throw KeelError(
-                .failedPrecondition, "the program \(how)" + (lines.isEmpty ? " and wrote nothing" : "; it wrote last:\n  " + lines.joined(separator: "\n  ")),
+                .failedPrecondition,
+                "the program \(how)" + (lines.isEmpty ? " and wrote nothing" : "; it wrote last:\n  " + lines.joined(separator: "\n  ")),
                 hint: "its whole log: \(context.workingDirectory)/log.txt")
         }
         return try read(output)
@@ -95,7 +97,9 @@ public struct ProgramEnvironment: Sendable {
         }
         let json: JSON
         do throws(KeelError) { json = try JSON.parse(Array(try contents(path))) } catch { throw error.at("KEEL_OUTPUT") }
-        guard case .object = json else { throw KeelError.invalid("the outputs must be one JSON object, not \(json.kind)", path: "KEEL_OUTPUT") }
+        guard case .object = json else {
+            throw KeelError.invalid("the outputs must be one JSON object, not \(json.kind)", path: "KEEL_OUTPUT")
+        }
         return json
     }
 
@@ -108,7 +112,9 @@ public struct ProgramEnvironment: Sendable {
         guard let env = try reader.optionalObject("env") else { return }
         for key in env.keys {
             let value = env.optional(key) ?? .null
-            guard !key.isEmpty, !key.utf8.contains(UInt8(ascii: "=")), !key.utf8.contains(0) else { throw env.failure(key, "is no name of a variable") }
+            guard !key.isEmpty, !key.utf8.contains(UInt8(ascii: "=")), !key.utf8.contains(0) else {
+                throw env.failure(key, "is no name of a variable")
+            }
             if value.string?.utf8.contains(0) == true { throw env.failure(key, "holds a zero byte") }
         }
     }

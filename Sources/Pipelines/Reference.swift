@@ -59,7 +59,9 @@ struct Reference: Hashable, CustomStringConvertible {
     }
 
     /// Calls `body` for every reference in a tree, with its place; `literal` are top-level fields to leave out.
-    static func visit(_ json: JSON, at path: String, skipping literal: Set<String> = [], _ body: (Reference, String) throws(KeelError) -> Void) throws(KeelError) {
+    static func visit(
+        _ json: JSON, at path: String, skipping literal: Set<String> = [], _ body: (Reference, String) throws(KeelError) -> Void
+    ) throws(KeelError) {
         switch json {
         case .string(let text):
             for case .reference(let reference) in pieces(text) { try body(reference, path) }
@@ -72,7 +74,9 @@ struct Reference: Hashable, CustomStringConvertible {
     }
 
     /// The tree with references replaced by what `value` gives; those it gives nil for stay as they are written.
-    static func resolve(_ json: JSON, skipping literal: Set<String> = [], _ value: (Reference) throws(KeelError) -> JSON?) throws(KeelError) -> JSON {
+    static func resolve(_ json: JSON, skipping literal: Set<String> = [], _ value: (Reference) throws(KeelError) -> JSON?) throws(KeelError)
+        -> JSON
+    {
         switch json {
         case .string(let text):
             let pieces = pieces(text)

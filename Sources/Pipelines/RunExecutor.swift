@@ -35,9 +35,12 @@ struct RunExecutor: Sendable {
         try await database.write { tx in
             for step in unfinished { try PipelineStore.finish(step, run: run.id, tx) }
             try PipelineStore.finish(run: run.id, state: state, error: message, tx)
-            var data: JSON = ["run": .string(run.id), "now": .string(run.now.description), "seconds": .double((tx.now - run.startedAt).seconds)]
+            var data: JSON = [
+                "run": .string(run.id), "now": .string(run.now.description), "seconds": .double((tx.now - run.startedAt).seconds),
+            ]
             if let message { data["error"] = .string(message) }
-            try tx.record("pipeline.run.\(state == .succeeded ? "finished" : state.rawValue)", on: "Pipeline/\(run.spec.name)", data, by: caller)
+            try tx.record(
+                "pipeline.run.\(state == .succeeded ? "finished" : state.rawValue)", on: "Pipeline/\(run.spec.name)", data, by: caller)
         }
         live.announce(.runFinished(state, error: message))
     }
@@ -61,7 +64,8 @@ struct RunExecutor: Sendable {
             while true {
                 while failure == nil, !Task.isCancelled, running < concurrency, next < ready.count {
                     let i = ready[next]
-                    let needed = Dictionary(uniqueKeysWithValues: steps[i].dependencies.compactMap { name in outputs[name].map { (name, $0) } })
+                    let needed = Dictionary(
+                        uniqueKeysWithValues: steps[i].dependencies.compactMap { name in outputs[name].map { (name, $0) } })
                     group.addTask { (i, await perform(steps[i], needed)) }
                     next += 1
                     running += 1
@@ -154,7 +158,9 @@ struct RunExecutor: Sendable {
     private func attempts(_ step: PipelineSpec.Step, _ kind: any StepKind, _ with: JSON) async throws -> JSON {
         let folder = "\(workFolder)/\(run.id)/\(step.name)"
         do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
-            throw KeelError(.unavailable, "no working directory can be made for the step: \(error.localizedDescription)", hint: "is there space on the disk?", path: folder)
+            throw KeelError(
+                .unavailable, "no working directory can be made for the step: \(error.localizedDescription)",
+                hint: "is there space on the disk?", path: folder)
         }
         // rmdir(2) removes only what is empty: a step that left files keeps its folder.
         defer { rmdir(folder) }
@@ -167,7 +173,8 @@ struct RunExecutor: Sendable {
             _ = live.update(name) { $0.attempts = number }
             live.announce(.stepStarted(step: name, attempt: number))
             let context = StepContext(
-                runID: run.id, pipeline: self.name, step: name, with: with, parameters: run.parameters, now: run.now, workingDirectory: folder,
+                runID: run.id, pipeline: self.name, step: name, with: with, parameters: run.parameters, now: run.now,
+                workingDirectory: folder,
                 attempt: number, caller: run.caller,
                 log: { line in
                     log.write(line)
@@ -179,7 +186,9 @@ struct RunExecutor: Sendable {
                 })
             do {
                 let outputs = try await timed(step, kind, context)
-                guard case .object = outputs else { throw KeelError(.internal, "a \(kind.name) step must return an object, not \(outputs.kind)") }
+                guard case .object = outputs else {
+                    throw KeelError(.internal, "a \(kind.name) step must return an object, not \(outputs.kind)")
+                }
                 return outputs
             } catch {
                 let error = KeelError.wrapping(error)
@@ -205,23 +214,28 @@ struct RunExecutor: Sendable {
             group.cancelAll()
             if let first { return first }
             // Its own complaint about being cancelled is not the reason.
-            while let _ = await group.nextResult() {}
-            throw KeelError(.deadlineExceeded, "not done within its timeout of \(limit)", hint: "raise `timeout` of the step, or make it do less")
+            while await group.nextResult() != nil {}
+            throw KeelError(
+                .deadlineExceeded, "not done within its timeout of \(limit)", hint: "raise `timeout` of the step, or make it do less")
         }
     }
 
     private func record(_ step: String, key: StepCache.Key?, _ change: (inout StepRun) -> Void) async throws {
         let end = clock.now()
         guard
-            let finished = live.update(step, {
-                change(&$0)
-                $0.finishedAt = end
-            })
+            let finished = live.update(
+                step,
+                {
+                    change(&$0)
+                    $0.finishedAt = end
+                })
         else { return }
         let (run, pipeline) = (run, name)
         try await database.write { tx in
             try PipelineStore.finish(finished, run: run.id, tx)
-            if let key, let outputs = finished.outputs { try StepCache.keep(outputs, for: key, pipeline: pipeline, step: step, run: run.id, tx) }
+            if let key, let outputs = finished.outputs {
+                try StepCache.keep(outputs, for: key, pipeline: pipeline, step: step, run: run.id, tx)
+            }
             var data: JSON = ["run": .string(run.id), "step": .string(step), "state": .string(finished.state.rawValue)]
             if let cache = finished.cache { data["cache"] = .string(cache) }
             if let error = finished.error { data["error"] = .string(error) }

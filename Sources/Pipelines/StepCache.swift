@@ -30,7 +30,8 @@ enum StepCache {
             return .hit(outputs: try row.json("outputs"), reason: "hit: same inputs as run \(run)", run: run)
         }
         let last = try db.row(
-            "SELECT parts FROM pipeline_cache WHERE pipeline = ? AND step = ? ORDER BY made_at DESC LIMIT 1", [.string(pipeline), .string(step)])
+            "SELECT parts FROM pipeline_cache WHERE pipeline = ? AND step = ? ORDER BY made_at DESC LIMIT 1",
+            [.string(pipeline), .string(step)])
         guard let last else { return .miss(reason: "miss: never ran") }
         return .miss(reason: "miss: " + difference(from: try last.json("parts"), to: key.parts))
     }

@@ -69,7 +69,8 @@ public actor TriggerService {
             for event in pending.sorted(by: { $0.seq < $1.seq }) {
                 let before = engine
                 done += try await carryOut(
-                    engine.observe(seq: event.seq, kind: event.kind, subject: event.subject, data: event.data, at: event.at), before: before)
+                    engine.observe(seq: event.seq, kind: event.kind, subject: event.subject, data: event.data, at: event.at), before: before
+                )
             }
             let before = engine
             done += try await carryOut(engine.tick(now: clock.now()), before: before)
@@ -130,17 +131,24 @@ public actor TriggerService {
         case .skip(_, let now, let reason):
             try await database.write { tx in
                 try TriggerService.keep(memory, of: name, tx)
-                try tx.record("trigger.skipped", on: "Trigger/\(name)", ["reason": .string(reason), "eventTime": .string(now.description)], by: caller)
+                try tx.record(
+                    "trigger.skipped", on: "Trigger/\(name)", ["reason": .string(reason), "eventTime": .string(now.description)], by: caller
+                )
             }
             return action
         case .start(_, let pipeline, let parameters, let now, let reason):
             do {
                 let grant = try Grant.check(caller, may: .pipelinesRun, on: "Pipeline/\(pipeline)")
-                _ = try await pipelines.start(pipeline: pipeline, parameters: parameters, reason: reason, now: now, useCache: true, grant: grant) { tx, run in
+                _ = try await pipelines.start(
+                    pipeline: pipeline, parameters: parameters, reason: reason, now: now, useCache: true, grant: grant
+                ) { tx, run in
                     try TriggerService.keep(memory, of: name, tx)
                     try tx.record(
                         "trigger.fired", on: "Trigger/\(name)",
-                        ["run": .string(run), "pipeline": .string(pipeline), "reason": .string(reason), "eventTime": .string(now.description)], by: caller)
+                        [
+                            "run": .string(run), "pipeline": .string(pipeline), "reason": .string(reason),
+                            "eventTime": .string(now.description),
+                        ], by: caller)
                 }
                 return action
             } catch let error as KeelError where [.invalidArgument, .notFound, .permissionDenied, .unavailable].contains(error.code) {
@@ -150,7 +158,9 @@ public actor TriggerService {
                 let (kept, why) = (undone, "\(reason); the pipeline could not be started: \(error)")
                 try await database.write { tx in
                     try TriggerService.keep(kept, of: name, tx)
-                    try tx.record("trigger.skipped", on: "Trigger/\(name)", ["reason": .string(why), "eventTime": .string(now.description)], by: caller)
+                    try tx.record(
+                        "trigger.skipped", on: "Trigger/\(name)", ["reason": .string(why), "eventTime": .string(now.description)],
+                        by: caller)
                 }
                 return .skip(trigger: name, now: now, reason: why)
             }

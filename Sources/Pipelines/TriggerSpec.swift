@@ -35,7 +35,9 @@ public struct TriggerSpec: Sendable, Hashable {
         for (i, text) in (try reader.strings("when") ?? []).enumerated() {
             when.append(try TriggerSpec.condition(text, path: "spec.when[\(i)]"))
         }
-        guard !when.isEmpty else { throw reader.failure("when", "a trigger needs at least one condition", hint: "when: [monitor/NAME fires]") }
+        guard !when.isEmpty else {
+            throw reader.failure("when", "a trigger needs at least one condition", hint: "when: [monitor/NAME fires]")
+        }
         self.when = when
         run = try reader.string("run")
         with = reader.optional("with") ?? .object([])

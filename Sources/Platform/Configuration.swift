@@ -29,32 +29,44 @@ public struct KeelConfiguration: Sendable {
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
     static let settings: [(key: String, standard: ConfigContent)] = [
         ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
-        ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)), ("log.level", .string("info")),
+        ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
+        ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
         ("outgoing.authorities", .string("")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
     /// - Throws: an error that names the setting and the nearest known one.
-    public static func load(file: String?, environment: [String: String], overrides: [String: String]) throws(KeelError) -> KeelConfiguration {
+    public static func load(file: String?, environment: [String: String], overrides: [String: String]) throws(KeelError)
+        -> KeelConfiguration
+    {
         var providers: [any ConfigProvider] = [
-            InMemoryProvider(name: "arguments", values: Dictionary(uniqueKeysWithValues: overrides.map { (AbsoluteConfigKey($0.key.split(separator: ".").map(String.init)), ConfigValue(.string($0.value), isSecret: false)) })),
+            InMemoryProvider(
+                name: "arguments",
+                values: Dictionary(
+                    uniqueKeysWithValues: overrides.map {
+                        (AbsoluteConfigKey($0.key.split(separator: ".").map(String.init)), ConfigValue(.string($0.value), isSecret: false))
+                    })),
             EnvironmentVariablesProvider(environmentVariables: environment).prefixKeys(with: "keel"),
         ]
         if let file { providers.append(InMemoryProvider(name: file, values: try values(of: file))) }
         try checkTypes(environment, overrides)
         let reader = ConfigReader(providers: providers)
         let listen = reader.string(forKey: "listen", default: "127.0.0.1:7070")
-        guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (0...65535).contains(port) else {
+        guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (0...65535).contains(port)
+        else {
             throw .invalid("'\(listen)' is not HOST:PORT", path: "listen")
         }
         let level = reader.string(forKey: "log.level", default: "info")
         let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
-        guard levels.contains(level) else { throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level") }
+        guard levels.contains(level) else {
+            throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level")
+        }
         return KeelConfiguration(
             home: reader.string(forKey: "home", default: ".keel"), host: String(listen[..<colon]), port: port,
             hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
-            bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20), artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
+            bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20),
+            artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
@@ -106,7 +118,9 @@ public struct KeelConfiguration: Sendable {
             case .bool: content = node.bool.map { .bool($0) }
             default: content = node.sequence.map { .stringArray($0.compactMap(\.scalar?.string)) }
             }
-            guard let content else { throw .invalid("'\(name)' has a value of another type than \(setting.standard)", path: "\(file):\(node.mark?.line ?? 1)") }
+            guard let content else {
+                throw .invalid("'\(name)' has a value of another type than \(setting.standard)", path: "\(file):\(node.mark?.line ?? 1)")
+            }
             out[AbsoluteConfigKey(path)] = ConfigValue(content, isSecret: false)
         }
         if let root { try walk(root, []) }

@@ -15,7 +15,9 @@ extension OnlinePlan: FeaturePlan {}
 /// Serving reads features from the feature store.
 struct ServedFeatures: OnlineFeatures {
     let store: FeatureStore
-    func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan { try store.plan(service: service, inputs: inputs) }
+    func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan {
+        try store.plan(service: service, inputs: inputs)
+    }
 }
 
 /// Monitoring compares with the bundle of the release.
@@ -25,7 +27,9 @@ struct ReleaseReferences: ReferenceSource {
 
     func reference(endpoint: String, release: Int) async throws -> MonitorReference? {
         let grant = try Grant.check(.system("monitoring"), may: .releasesRead, on: "Endpoint/\(endpoint)")
-        guard let found = try await deployments.releases(endpoint: endpoint, grant).first(where: { $0.number == release }) else { return nil }
+        guard let found = try await deployments.releases(endpoint: endpoint, grant).first(where: { $0.number == release }) else {
+            return nil
+        }
         let bundle = try await ModelBundle.read(found.bundle, from: objects)
         return MonitorReference(
             inputs: try bundle.signature.inputs.compactMap { input in
@@ -55,7 +59,8 @@ struct LoggedPredictions: PredictionHistory {
                 page.map { row in
                     (
                         ObservedPrediction(
-                            id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: Float(row.score), features: row.features,
+                            id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: Float(row.score),
+                            features: row.features,
                             shadow: row.shadow), row.label
                     )
                 })
@@ -63,7 +68,9 @@ struct LoggedPredictions: PredictionHistory {
         }
     }
 
-    private func grant(_ endpoint: String) throws -> Grant { try Grant.check(.system("monitoring"), may: .predictionsRead, on: "Endpoint/\(endpoint)") }
+    private func grant(_ endpoint: String) throws -> Grant {
+        try Grant.check(.system("monitoring"), may: .predictionsRead, on: "Endpoint/\(endpoint)")
+    }
 }
 
 /// Hands what was logged on to monitoring, in order, without making the log's writer wait for a window's evaluation.
@@ -89,7 +96,8 @@ final class MonitorFeed: PredictionObserver {
             .predictions(
                 predictions.map {
                     ObservedPrediction(
-                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: $0.score, features: $0.features, shadow: $0.shadow)
+                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: $0.score,
+                        features: $0.features, shadow: $0.shadow)
                 }))
     }
 
@@ -98,7 +106,8 @@ final class MonitorFeed: PredictionObserver {
             .labels(
                 labels.map {
                     ObservedLabel(
-                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: Float($0.score), label: $0.label, shadow: $0.shadow)
+                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: Float($0.score),
+                        label: $0.label, shadow: $0.shadow)
                 }))
     }
 
@@ -167,7 +176,9 @@ struct TrackedModelFiles: ModelFiles {
         return try await Blocking.run {
             var (bytes, offset) = ([UInt8](repeating: 0, count: min(Int(content.bytes), ModelFile.bytesMax + 1)), 0)
             while offset < bytes.count {
-                let count = try bytes.withUnsafeMutableBytes { try content.reader.read(at: Int64(offset), into: UnsafeMutableRawBufferPointer(rebasing: $0[offset...])) }
+                let count = try bytes.withUnsafeMutableBytes {
+                    try content.reader.read(at: Int64(offset), into: UnsafeMutableRawBufferPointer(rebasing: $0[offset...]))
+                }
                 if count == 0 { break }
                 offset += count
             }

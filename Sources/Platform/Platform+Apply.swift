@@ -38,7 +38,10 @@ public struct Declarations {
                 case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
                 default:
                     let kinds = Declarations.kinds
-                    throw .invalid("'\(resource.kind)' is not a kind", hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" } ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
+                    throw .invalid(
+                        "'\(resource.kind)' is not a kind",
+                        hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
+                            ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
                 }
             } catch { throw error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id) }
         }
@@ -53,14 +56,17 @@ public struct Declarations {
             throw .invalid("there is no \(what) '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" }, path: place)
         }
         for endpoint in endpoints {
-            if let service = endpoint.features { try known(service, catalog.serviceNames, "feature service", "Endpoint/\(endpoint.name).spec.features") }
+            if let service = endpoint.features {
+                try known(service, catalog.serviceNames, "feature service", "Endpoint/\(endpoint.name).spec.features")
+            }
         }
         for monitor in monitors { try known(monitor.endpoint, endpoints.map(\.name), "endpoint", "Monitor/\(monitor.name).spec.endpoint") }
         for trigger in triggers { try known(trigger.run, pipelines.map(\.name), "pipeline", "Trigger/\(trigger.name).spec.run") }
         for (i, card) in modelCards.enumerated() {
             guard let other = modelCards[..<i].first(where: { $0.model == card.model }) else { continue }
             throw .invalid(
-                "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)", path: "ModelCard/\(card.name).spec.model")
+                "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
+                path: "ModelCard/\(card.name).spec.model")
         }
     }
 }
@@ -82,7 +88,9 @@ extension Platform {
     }
 
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
-        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in try await check(candidate) }
+        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in
+            try await check(candidate)
+        }
         try await configure()
         return result
     }

@@ -27,7 +27,9 @@ final class PushGate: Sendable {
     func push(_ dataset: String, _ body: () -> Result<PushResult, KeelError>) -> Result<PushResult, KeelError> {
         lane(dataset).isRebuilding.withLock { isRebuilding in
             isRebuilding
-                ? .failure(KeelError(.unavailable, "the features of '\(dataset)' are being rebuilt", hint: "push again in a second; nothing was kept"))
+                ? .failure(
+                    KeelError(
+                        .unavailable, "the features of '\(dataset)' are being rebuilt", hint: "push again in a second; nothing was kept"))
                 : body()
         }
     }
@@ -98,14 +100,17 @@ extension Platform {
         let folder = configuration.home + "/work/upload-" + Identifier.hex32()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         // Only the endings matter, and they are all that is kept of a name from outside.
-        let endings = name.lowercased().split(separator: ".").dropFirst().suffix(2).filter { $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) } }
+        let endings = name.lowercased().split(separator: ".").dropFirst().suffix(2).filter {
+            $0.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber) }
+        }
         let spooled = Spooled(folder: folder, path: folder + "/upload" + endings.map { "." + $0 }.joined(), name: String(name.prefix(200)))
         do {
             let file = try AtomicFile(path: spooled.path, temporaryFolder: folder)
             for try await part in parts {
                 try await Blocking.run { try file.write(part) }
                 guard file.size <= bytesMax else {
-                    throw KeelError(.payloadTooLarge, "the file is larger than \(bytesMax) bytes", hint: "raise limits.body, or ingest it in parts")
+                    throw KeelError(
+                        .payloadTooLarge, "the file is larger than \(bytesMax) bytes", hint: "raise limits.body, or ingest it in parts")
                 }
             }
             try await Blocking.run { try file.commit() }
@@ -120,14 +125,18 @@ extension Platform {
         _ dataset: String, spooled: Spooled, from: Timestamp?, until: Timestamp?, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
-        let report = try await data.ingest(dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant) { step in
-            progress(step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
+        let report = try await data.ingest(
+            dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant
+        ) { step in
+            progress(
+                step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
         }
         try await rebuild(dataset)
         return [
             "snapshot": .int(Int64(report.snapshot.number)), "rows": .int(Int64(report.rows)), "filtered": .int(Int64(report.filtered)),
             "quarantined": .int(Int64(report.quarantined)), "digest": .string(report.snapshot.digest.hex),
-            "reasons": .array(report.reasons.map { ["reason": .string($0.reason), "count": .int(Int64($0.count)), "line": .int(Int64($0.firstLine))] }),
+            "reasons": .array(
+                report.reasons.map { ["reason": .string($0.reason), "count": .int(Int64($0.count)), "line": .int(Int64($0.firstLine))] }),
             "warnings": .array(report.warnings.map(JSON.string)),
         ]
     }
@@ -142,14 +151,17 @@ extension Platform {
         for field in fields {
             var column = Column(field.type == .timestamp ? .string : field.type)
             for (i, item) in items.enumerated() {
-                do throws(KeelError) { try column.append(item[field.name]?.value ?? .null) } catch { throw error.at("rows[\(i)].\(field.name)") }
+                do throws(KeelError) { try column.append(item[field.name]?.value ?? .null) } catch {
+                    throw error.at("rows[\(i)].\(field.name)")
+                }
             }
             pairs.append((field.name, column))
         }
         for (i, item) in items.enumerated() {
             if let stranger = item.members?.first(where: { member in !fields.contains { $0.name == member.key } }) {
                 throw .invalid(
-                    "'\(stranger.key)' is not a column of this service", hint: nearest(stranger.key, in: fields.map(\.name)).map { "did you mean '\($0)'?" },
+                    "'\(stranger.key)' is not a column of this service",
+                    hint: nearest(stranger.key, in: fields.map(\.name)).map { "did you mean '\($0)'?" },
                     path: "rows[\(i)]")
             }
         }
@@ -160,7 +172,8 @@ extension Platform {
     public func verifyFeatures(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
         await runtime.flush()
         guard let release = try await stableRelease(endpoint), let service = release.featureService else {
-            throw KeelError(.failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
+            throw KeelError(
+                .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
         }
         let inputs = try await ModelBundle.read(release.bundle, from: objects).signature.inputs
         let reads = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant).filter { $0.features.count == inputs.count }
@@ -180,7 +193,8 @@ extension Platform {
             ) { dataset throws(KeelError) in paths[dataset] ?? [] }
         }
         return [
-            "rows": .int(Int64(report.rows)), "compared": .int(Int64(report.compared)), "differences": .int(Int64(report.differences.count)),
+            "rows": .int(Int64(report.rows)), "compared": .int(Int64(report.compared)),
+            "differences": .int(Int64(report.differences.count)),
             "examples": .array(
                 report.differences.prefix(100).map {
                     [

@@ -24,7 +24,8 @@ extension Platform {
                 guard let release else { continue }
                 let failures = release.errors.values.reduce(0, +)
                 releases.append([
-                    "number": .int(Int64(release.release)), "role": .string(role), "model": .string("\(release.model)/\(release.modelVersion)"),
+                    "number": .int(Int64(release.release)), "role": .string(role),
+                    "model": .string("\(release.model)/\(release.modelVersion)"),
                     "share": .string("\(Int((release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
                     "p50_us": release.p50.map { .double($0 * 1e6) } ?? .null, "p99_us": release.p99.map { .double($0 * 1e6) } ?? .null,
                     "errors": .string(percent(failures, of: release.requests + failures)),
@@ -32,7 +33,10 @@ extension Platform {
                     "step": role == "stable" ? .null : progress.map(JSON.string) ?? .null,
                 ])
             }
-            out.append(["name": .string(status.name), "environment": .string(status.environment), "phase": .string(status.phase), "releases": .array(releases)])
+            out.append([
+                "name": .string(status.name), "environment": .string(status.environment), "phase": .string(status.phase),
+                "releases": .array(releases),
+            ])
         }
         return out
     }
@@ -41,10 +45,14 @@ extension Platform {
     public func releaseSummaries(_ endpoint: String, _ grant: Grant) async throws -> [JSON] {
         let state = try await deployments.state(endpoint: endpoint, grant)
         return try await deployments.releases(endpoint: endpoint, grant).map { release in
-            let place = release.number == state.stable ? "stable" : release.number == state.candidate ? "candidate" : release.number == state.previous ? "previous" : "-"
+            let place =
+                release.number == state.stable
+                ? "stable" : release.number == state.candidate ? "candidate" : release.number == state.previous ? "previous" : "-"
             return [
-                "number": .int(Int64(release.number)), "model": .string("models:/\(release.model)/\(release.modelVersion)"), "gate": .string(release.gate.text),
-                "state": .string(place), "created": .string(release.createdAt.description), "by": .string(release.createdBy), "digest": .string(release.digest.hex),
+                "number": .int(Int64(release.number)), "model": .string("models:/\(release.model)/\(release.modelVersion)"),
+                "gate": .string(release.gate.text),
+                "state": .string(place), "created": .string(release.createdAt.description), "by": .string(release.createdBy),
+                "digest": .string(release.digest.hex),
             ]
         }
     }
@@ -68,7 +76,9 @@ extension Platform {
             months[name, default: Month()].labels.append(label)
         }
         return try months.sorted { $0.key < $1.key }.map { name, month in
-            var row: JSON = ["month": .string(name), "predictions": .int(Int64(month.predictions)), "labels": .int(Int64(month.labels.count))]
+            var row: JSON = [
+                "month": .string(name), "predictions": .int(Int64(month.predictions)), "labels": .int(Int64(month.labels.count)),
+            ]
             guard !month.labels.isEmpty else { return row }
             let metrics = try BinaryMetrics(scores: month.scores, labels: month.labels)
             row["auc"] = metrics.auc.map(JSON.double) ?? .null
@@ -101,7 +111,9 @@ extension Platform {
                 text.counter("keel_inference_rows_total", "Predicted rows", labels, Double(release.rows))
                 text.counter("keel_inference_shadow_rows_total", "Rows predicted in shadow", labels, Double(release.shadowRows))
                 for (reason, count) in release.errors.sorted(by: { $0.key < $1.key }) {
-                    text.counter("keel_inference_errors_total", "Failed inference requests", labels.merging(["reason": reason]) { $1 }, Double(count))
+                    text.counter(
+                        "keel_inference_errors_total", "Failed inference requests", labels.merging(["reason": reason]) { $1 }, Double(count)
+                    )
                 }
                 text.gauge("keel_inference_latency_p50_seconds", "Median latency", labels, release.p50 ?? .nan)
                 text.gauge("keel_inference_latency_p99_seconds", "99th percentile of latency", labels, release.p99 ?? .nan)
@@ -115,13 +127,17 @@ extension Platform {
         text.counter("keel_predictions_repeated_total", "Predictions whose id was logged already", [:], Double(log.repeated))
         text.counter("keel_predictions_refused_total", "Requests refused because the log was full", [:], Double(log.refused))
         text.counter("keel_predictions_log_failures_total", "Failed attempts to write the log", [:], Double(log.failures))
-        text.counter("keel_shadow_rows_dropped_total", "Rows that the other release of a rollout could not keep up with", [:], Double(runtime.shadowRowsDropped))
+        text.counter(
+            "keel_shadow_rows_dropped_total", "Rows that the other release of a rollout could not keep up with", [:],
+            Double(runtime.shadowRowsDropped))
         text.counter("keel_labels_unknown_total", "Labels of ids that are not logged", [:], Double(log.labelsUnknown))
         text.gauge("keel_predictions_queued", "Predictions on their way to the log", [:], Double(log.queued))
         text.counter("keel_labels_joined_total", "Labels that found their prediction", [:], Double(log.labelsJoined))
         for view in features.statistics() {
             text.gauge("keel_feature_keys", "Entity keys in memory", ["view": view.view], Double(view.keys))
-            text.counter("keel_feature_inexact_reads_total", "Reads as of a time before the newest event of their key", ["view": view.view], Double(view.inexactReads))
+            text.counter(
+                "keel_feature_inexact_reads_total", "Reads as of a time before the newest event of their key", ["view": view.view],
+                Double(view.inexactReads))
         }
         text.counter("keel_monitor_missed_batches_total", "Batches that monitoring was too slow for", [:], Double(feed.missedCount))
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
@@ -133,11 +149,17 @@ extension Platform {
 struct MetricsText {
     private var families: [(name: String, lines: [String])] = []
 
-    mutating func counter(_ name: String, _ help: String, _ labels: [String: String], _ value: Double) { add(name, help, "counter", labels, value) }
-    mutating func gauge(_ name: String, _ help: String, _ labels: [String: String], _ value: Double) { add(name, help, "gauge", labels, value) }
+    mutating func counter(_ name: String, _ help: String, _ labels: [String: String], _ value: Double) {
+        add(name, help, "counter", labels, value)
+    }
+    mutating func gauge(_ name: String, _ help: String, _ labels: [String: String], _ value: Double) {
+        add(name, help, "gauge", labels, value)
+    }
 
     private mutating func add(_ name: String, _ help: String, _ type: String, _ labels: [String: String], _ value: Double) {
-        func escaped(_ text: String) -> String { text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n") }
+        func escaped(_ text: String) -> String {
+            text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
+        }
         let list = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(escaped($0.value))\"" }.joined(separator: ",")
         let line = name + (list.isEmpty ? "" : "{\(list)}") + " " + (value.isNaN ? "NaN" : "\(value)")
         if let i = families.firstIndex(where: { $0.name == name }) {

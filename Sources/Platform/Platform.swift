@@ -51,7 +51,8 @@ public final class Platform: Sendable {
         self.logger = logger
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
-            Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations + RegistryTables.migrations
+            Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations
+                + RegistryTables.migrations
                 + TrackingTables.importMigrations + RegistryTables.importMigrations
                 + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: home + "/backups")
@@ -61,7 +62,8 @@ public final class Platform: Sendable {
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
         let tracking = TrackingService(
-            database: database, objects: objects, artifactUsage: RegisteredArtifacts(), artifactBytesMax: Int64(configuration.artifactBytesMax))
+            database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
+            artifactBytesMax: Int64(configuration.artifactBytesMax))
         let registry = RegistryService(
             database: database, loggedModels: TrackedModels(tracking: tracking), runs: TrackedRuns(tracking: tracking),
             files: TrackedModelFiles(tracking: tracking))
@@ -82,7 +84,8 @@ public final class Platform: Sendable {
             let secret = tokens.lend(to: caller)
             return ProgramAccess(
                 variables: [
-                    "MLFLOW_TRACKING_URI": configuration.url, "MLFLOW_TRACKING_TOKEN": secret, "KEEL_URL": configuration.url, "KEEL_TOKEN": secret,
+                    "MLFLOW_TRACKING_URI": configuration.url, "MLFLOW_TRACKING_TOKEN": secret, "KEEL_URL": configuration.url,
+                    "KEEL_TOKEN": secret,
                 ],
                 end: { tokens.takeBack(secret) })
         }
@@ -113,7 +116,9 @@ public final class Platform: Sendable {
 
     /// In production the promoted version is the champion of its model: what the next one is compared with.
     private static func markChampion(_ release: Release, _ runtime: ServingRuntime, _ registry: RegistryService, _ logger: Logger) async {
-        guard runtime.status().first(where: { $0.name == release.endpoint })?.environment == "production", let version = Int(release.modelVersion) else { return }
+        guard runtime.status().first(where: { $0.name == release.endpoint })?.environment == "production",
+            let version = Int(release.modelVersion)
+        else { return }
         do {
             let grant = try Grant.check(.system("deployments"), may: .registryWrite, on: "Model/\(release.model)")
             try await registry.setAlias(model: release.model, alias: "champion", version: version, grant)

@@ -19,17 +19,23 @@ struct Canvas {
     mutating func draw(_ shape: Shape) {
         switch shape {
         case .line(let points, let colour, let width, let isDashed):
-            for part in isDashed ? Canvas.dashes(points, on: width * Drawing.dash.on, off: width * Drawing.dash.off) : [points] { stroke(part, width: width) }
+            for part in isDashed ? Canvas.dashes(points, on: width * Drawing.dash.on, off: width * Drawing.dash.off) : [points] {
+                stroke(part, width: width)
+            }
             ink(colour)
         case .disc(let centre, let radius, let colour):
             stroke([centre], width: radius * 2)
             ink(colour)
         case .halo(let text, let point, let size, let anchor):
-            for line in StrokeFont.lines(text, size: size, anchor: anchor) { stroke(line.map { Point(point.x + $0.x, point.y + $0.y) }, width: size / 2) }
+            for line in StrokeFont.lines(text, size: size, anchor: anchor) {
+                stroke(line.map { Point(point.x + $0.x, point.y + $0.y) }, width: size / 2)
+            }
             ink(.white)
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):
             for line in StrokeFont.lines(text, size: size, anchor: anchor) {
-                stroke(line.map { isUpright ? Point(point.x + $0.y, point.y - $0.x) : Point(point.x + $0.x, point.y + $0.y) }, width: max(1, size / 11))
+                stroke(
+                    line.map { isUpright ? Point(point.x + $0.y, point.y - $0.x) : Point(point.x + $0.x, point.y + $0.y) },
+                    width: max(1, size / 11))
             }
             ink(colour)
         }
@@ -69,7 +75,9 @@ struct Canvas {
         let (dx, dy) = (b.x - a.x, b.y - a.y)
         let square = dx * dx + dy * dy
         let reach = radius + 1
-        let (top, bottom) = (max(0, Int((min(a.y, b.y) - reach).rounded(.down))), min(height - 1, Int((max(a.y, b.y) + reach).rounded(.up))))
+        let (top, bottom) = (
+            max(0, Int((min(a.y, b.y) - reach).rounded(.down))), min(height - 1, Int((max(a.y, b.y) + reach).rounded(.up)))
+        )
         guard top <= bottom else { return }
         for y in top...bottom {
             // Of a long slanted line only the part near this row is looked at.
@@ -144,7 +152,8 @@ extension Shape {
     func scaled(_ factor: Double) -> Shape {
         func scaled(_ point: Point) -> Point { Point(point.x * factor, point.y * factor) }
         return switch self {
-        case .line(let points, let colour, let width, let isDashed): .line(points.map(scaled), colour, width: width * factor, isDashed: isDashed)
+        case .line(let points, let colour, let width, let isDashed):
+            .line(points.map(scaled), colour, width: width * factor, isDashed: isDashed)
         case .disc(let centre, let radius, let colour): .disc(scaled(centre), radius: radius * factor, colour)
         case .halo(let text, let point, let size, let anchor): .halo(text, at: scaled(point), size: size * factor, anchor: anchor)
         case .text(let text, let point, let size, let colour, let anchor, let isUpright):

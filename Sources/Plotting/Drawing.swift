@@ -21,7 +21,9 @@ public struct Colour: Sendable, Hashable {
     static let background = Colour(0xD0D7DE)
 
     /// Ten that can be told apart, by colour-blind people too as far as ten can.
-    static let palette = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x6A3D9A, 0x8C510A, 0x4D4D4D, 0xB2182B].map { Colour($0) }
+    static let palette = [0x0072B2, 0xD55E00, 0x009E73, 0xCC79A7, 0xE69F00, 0x56B4E9, 0x6A3D9A, 0x8C510A, 0x4D4D4D, 0xB2182B].map {
+        Colour($0)
+    }
 
     /// From pale green (0) over blue to dark violet (1): darker all the way, so that it can be read without seeing colours, and on white.
     static func ramp(_ share: Double) -> Colour {
@@ -73,7 +75,9 @@ public struct Drawing: Sendable {
         shapes.append(.line(points, colour, width: width, isDashed: isDashed))
     }
 
-    mutating func text(_ text: String, at point: Point, size: Double = 12, _ colour: Colour = .ink, anchor: Shape.Anchor = .start, isUpright: Bool = false) {
+    mutating func text(
+        _ text: String, at point: Point, size: Double = 12, _ colour: Colour = .ink, anchor: Shape.Anchor = .start, isUpright: Bool = false
+    ) {
         shapes.append(.text(text, at: point, size: size, colour, anchor: anchor, isUpright: isUpright))
     }
 }

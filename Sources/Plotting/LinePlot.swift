@@ -43,11 +43,15 @@ public struct LinePlot: Sendable {
             // Where a line ends for want of numbers is a cross: the run has gone astray there.
             if let end = stretches.last?.last, one.points.last != end {
                 let place = Point(frame.x(x.share(end.x)), frame.y(y.share(end.y)))
-                for slope in [4.0, -4.0] { drawing.line([Point(place.x - 4, place.y - slope), Point(place.x + 4, place.y + slope)], pen.colour, width: 1.8) }
+                for slope in [4.0, -4.0] {
+                    drawing.line([Point(place.x - 4, place.y - slope), Point(place.x + 4, place.y + slope)], pen.colour, width: 1.8)
+                }
             }
         }
         if series.allSatisfy({ stretches($0.points).isEmpty }) {
-            drawing.text("no numbers to draw", at: Point((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2), size: 15, .faint, anchor: .middle)
+            drawing.text(
+                "no numbers to draw", at: Point((frame.left + frame.right) / 2, (frame.top + frame.bottom) / 2), size: 15, .faint,
+                anchor: .middle)
         }
         drawLegend(&drawing, names, at: Point(frame.right + 22, frame.top + 4))
         return drawing

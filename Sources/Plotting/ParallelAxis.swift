@@ -20,7 +20,9 @@ package struct ParallelAxis {
             // Rates and sizes are tried by their order of magnitude.
             let isLogarithmic = (known.min() ?? 0) > 0 && (known.max() ?? 0) >= 100 * (known.min() ?? 0)
             kind = .numbers(Scale(known, count: 6, isLogarithmic: isLogarithmic), distinct: Set(known).sorted())
-            odd = known.count == numbers.count ? nil : Set(numbers.filter { !Scale.isPlace($0) }.map { Scale.short($0) }).sorted().joined(separator: ", ")
+            odd =
+                known.count == numbers.count
+                ? nil : Set(numbers.filter { !Scale.isPlace($0) }.map { Scale.short($0) }).sorted().joined(separator: ", ")
         } else {
             // Numbers among words stand before them, in their own order.
             let words = Set(numbers).sorted().map { Scale.short($0) } + Set(texts).sorted()
@@ -53,11 +55,15 @@ package struct ParallelAxis {
             marks = scale.ticks.map { (scale.share($0), scale.label($0)) }
             // A few values that were chosen by hand are marked themselves.
             let chosen = distinct.map { (share: scale.share($0), text: Scale.short($0)) }
-            if (1...8).contains(chosen.count), zip(chosen, chosen.dropFirst()).allSatisfy({ $1.share - $0.share > 0.035 }) { marks = chosen }
+            if (1...8).contains(chosen.count), zip(chosen, chosen.dropFirst()).allSatisfy({ $1.share - $0.share > 0.035 }) {
+                marks = chosen
+            }
         case .words(let places):
             // Of very many words only some can be written.
             let sorted = places.sorted { $0.value < $1.value }
-            marks = sorted.enumerated().filter { $0.offset % (sorted.count / 20 + 1) == 0 }.map { ($0.element.value, shortened($0.element.key, to: 16)) }
+            marks = sorted.enumerated().filter { $0.offset % (sorted.count / 20 + 1) == 0 }.map {
+                ($0.element.value, shortened($0.element.key, to: 16))
+            }
         }
         return marks + (odd.map { [(ParallelAxis.oddShare, $0)] } ?? [])
     }

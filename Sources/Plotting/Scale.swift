@@ -63,7 +63,9 @@ public struct Scale: Sendable {
     public func label(_ tick: Double) -> String {
         if isLogarithmic { return Scale.short(tick) }
         let largest = max(abs(low), abs(high))
-        if largest >= 1e6 || largest < 1e-3 { return Scale.short(tick, digits: min(15, max(4, Int(log10(largest / step).rounded(.up)) + 1))) }
+        if largest >= 1e6 || largest < 1e-3 {
+            return Scale.short(tick, digits: min(15, max(4, Int(log10(largest / step).rounded(.up)) + 1)))
+        }
         var (decimals, rest) = (0, step)
         while decimals < 9, abs(rest - rest.rounded()) > 1e-6 * max(1, rest) {
             rest *= 10

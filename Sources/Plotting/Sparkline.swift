@@ -35,7 +35,9 @@ public enum Downsample {
         guard points.count > parts * 4, parts > 0 else { return points }
         return (0..<parts).flatMap { part -> [Point] in
             let share = (part * points.count / parts)..<((part + 1) * points.count / parts)
-            guard let low = share.min(by: { points[$0].y < points[$1].y }), let high = share.max(by: { points[$0].y < points[$1].y }) else { return [] }
+            guard let low = share.min(by: { points[$0].y < points[$1].y }), let high = share.max(by: { points[$0].y < points[$1].y }) else {
+                return []
+            }
             return Set([share.lowerBound, low, high, share.upperBound - 1]).sorted().map { points[$0] }
         }
     }

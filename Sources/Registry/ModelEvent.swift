@@ -30,7 +30,8 @@ struct ModelEvent {
             "model.version.created", version.name, version: version.version,
             [
                 ("source", .string(version.source)), ("run", version.runID.map(JSON.string) ?? .null),
-                ("model", version.modelID.map(JSON.string) ?? .null), ("description", .string(version.description)), ("tags", json(version.tags)),
+                ("model", version.modelID.map(JSON.string) ?? .null), ("description", .string(version.description)),
+                ("tags", json(version.tags)),
             ])
         event.data["prompt"] = .bool(prompt)
         return event

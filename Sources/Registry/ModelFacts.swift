@@ -62,15 +62,18 @@ public struct ModelFacts: Sendable, Hashable {
             .array(
                 columns.map {
                     [
-                        "name": text($0.name), "type": text($0.type?.description), "written": .string($0.written), "required": .bool($0.isRequired),
+                        "name": text($0.name), "type": text($0.type?.description), "written": .string($0.written),
+                        "required": .bool($0.isRequired),
                     ]
                 })
         }
         return [
             "flavors": .array(flavors.map(JSON.string)), "inputs": columns(inputs), "outputs": columns(outputs),
             "params": .array(params.map { ["name": .string($0.name), "type": .string($0.type), "default": .string($0.standard)] }),
-            "input_example": text(inputExample), "input_example_type": text(inputExampleType), "bytes": bytes.map(JSON.int) ?? .null, "uuid": text(uuid),
-            "run_id": text(runID), "model_id": text(modelID), "mlflow_version": text(mlflowVersion), "created": text(createdAt), "problem": text(problem),
+            "input_example": text(inputExample), "input_example_type": text(inputExampleType), "bytes": bytes.map(JSON.int) ?? .null,
+            "uuid": text(uuid),
+            "run_id": text(runID), "model_id": text(modelID), "mlflow_version": text(mlflowVersion), "created": text(createdAt),
+            "problem": text(problem),
         ]
     }
 
@@ -82,7 +85,8 @@ public struct ModelFacts: Sendable, Hashable {
                 if let word = item["type"]?.string { type = try DataType(parsing: word) }
                 out.append(
                     Column(
-                        name: item["name"]?.string, type: type, written: item["written"]?.string ?? "", isRequired: item["required"] != .bool(false)))
+                        name: item["name"]?.string, type: type, written: item["written"]?.string ?? "",
+                        isRequired: item["required"] != .bool(false)))
             }
             return out
         }

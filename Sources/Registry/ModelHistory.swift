@@ -42,7 +42,9 @@ extension RegistryService {
     private static func name(_ db: some Querying, of name: String, before seq: Int64?) throws -> String {
         guard let seq else { return name }
         var (name, upper) = (name, Int64.max)
-        while let renamed = try db.ledgerEvents(after: seq - 1, kind: "model.renamed", subject: "Model/\(name)").last(where: { $0.seq < upper }),
+        while let renamed = try db.ledgerEvents(after: seq - 1, kind: "model.renamed", subject: "Model/\(name)").last(where: {
+            $0.seq < upper
+        }),
             let old = renamed.data["before"]?.string
         {
             (name, upper) = (old, renamed.seq)
@@ -59,7 +61,9 @@ extension RegistryService {
 
     /// What models there were at an instant, in the order of their names, after a name.
     /// - Returns: the models, and the name after which the next page begins when there may be more.
-    public func models(at time: Timestamp, after name: String = "", limit: Int = 100, _ grant: Grant) async throws -> (models: [PastModel], next: String?) {
+    public func models(at time: Timestamp, after name: String = "", limit: Int = 100, _ grant: Grant) async throws -> (
+        models: [PastModel], next: String?
+    ) {
         try grant.require(.registryRead)
         return try await database.read { db in
             var past = try PastModels(at: time, db)

@@ -28,7 +28,9 @@ extension RegistryService {
                 guard modelID == logged else { throw SourceRules.mismatch(source, "model_id") }
                 return ModelSource(source: source, location: found.artifactURI, runID: found.runID, modelID: logged)
             }
-            if SourceRules.isProxied(source), !SourceRules.isWithin(source, found.artifactURI) { throw SourceRules.mismatch(source, "model_id") }
+            if SourceRules.isProxied(source), !SourceRules.isWithin(source, found.artifactURI) {
+                throw SourceRules.mismatch(source, "model_id")
+            }
             return ModelSource(source: source, location: source, runID: found.runID, modelID: logged)
         }
         if SourceRules.isProxied(source), let runs {
@@ -53,7 +55,9 @@ extension RegistryService {
             _ = try RegistryStore.model(db, reference.name)
             let isPrompt = try RegistryStore.isPrompt(db, reference.name)
             if case .version(let number) = reference.target { return (try RegistryStore.version(db, reference.name, number), isPrompt) }
-            guard let found = try reference.resolve(on: db) else { throw KeelError.notFound("No model version is at '\(source.prefix(500))'") }
+            guard let found = try reference.resolve(on: db) else {
+                throw KeelError.notFound("No model version is at '\(source.prefix(500))'")
+            }
             return (found, isPrompt)
         }
         guard !isPrompt else {
@@ -61,7 +65,8 @@ extension RegistryService {
         }
         guard runID == nil || runID == version.runID, modelID == nil || modelID == version.modelID else {
             throw KeelError.invalid(
-                "Invalid model version source: '\(source)'. The run_id and model_id request parameters must match the referenced model version.")
+                "Invalid model version source: '\(source)'. The run_id and model_id request parameters must match the referenced model version."
+            )
         }
         return ModelSource(source: version.uri, location: version.storageLocation, runID: version.runID, modelID: version.modelID)
     }
@@ -71,7 +76,8 @@ extension RegistryService {
 enum SourceRules {
     static func mismatch(_ source: String, _ parameter: String) -> KeelError {
         .invalid(
-            "Invalid model version source: '\(source.prefix(500))'. The \(parameter) request parameter must identify the resource that contains the source.")
+            "Invalid model version source: '\(source.prefix(500))'. The \(parameter) request parameter must identify the resource that contains the source."
+        )
     }
 
     /// The id in `models:/m-…`; `models:/m-team/3` is a version of a model whose name begins so.

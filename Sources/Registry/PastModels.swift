@@ -15,7 +15,8 @@ public struct PastModel: Sendable, Hashable {
     public let updatedAt: Timestamp
 
     package init(
-        name: String, description: String, tags: [String: String], versions: [Int: String], aliases: [String: Int], createdAt: Timestamp, updatedAt: Timestamp
+        name: String, description: String, tags: [String: String], versions: [Int: String], aliases: [String: Int], createdAt: Timestamp,
+        updatedAt: Timestamp
     ) {
         (self.name, self.description, self.tags, self.versions, self.aliases) = (name, description, tags, versions, aliases)
         (self.createdAt, self.updatedAt) = (createdAt, updatedAt)
@@ -39,7 +40,9 @@ struct PastModels {
         var seq = Int64(0)
         while let batch = try Optional(db.ledgerEvents(after: seq, kind: "model.renamed")), let end = batch.last {
             for event in batch where event.seq <= last {
-                if let old = event.data["before"]?.string, event.subject != "Model/\(old)" { renamedAway[old, default: []].append(event.seq) }
+                if let old = event.data["before"]?.string, event.subject != "Model/\(old)" {
+                    renamedAway[old, default: []].append(event.seq)
+                }
             }
             seq = end.seq
             if seq >= last { break }

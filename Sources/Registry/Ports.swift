@@ -42,5 +42,7 @@ public struct WebhookAnswer: Sendable, Hashable {
     /// Seconds that the receiver asks to wait.
     public let retryAfter: Int?
 
-    public init(status: Int, body: String, retryAfter: Int? = nil) { (self.status, self.body, self.retryAfter) = (status, body, retryAfter) }
+    public init(status: Int, body: String, retryAfter: Int? = nil) {
+        (self.status, self.body, self.retryAfter) = (status, body, retryAfter)
+    }
 }

@@ -32,7 +32,8 @@ public struct RegistrySearch: Sendable {
         let grammar = RegistrySearch.modelGrammar
         let conditions = RegistrySearch.conditions(
             try grammar.parse(filter: filter ?? ""), columns: RegistrySearch.modelColumns,
-            own: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name", named: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name")
+            own: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name",
+            named: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name")
         let orders = try grammar.parse(order: orderBy)
         var keys = orders.map { KeysetOrder.Key(RegistrySearch.modelColumns[$0.key] ?? "m.name", ascending: $0.ascending) }
         if !orders.contains(where: { $0.key == "name" }) { keys.append(.init("m.name", ascending: true)) }
@@ -47,7 +48,8 @@ public struct RegistrySearch: Sendable {
             try grammar.parse(filter: filter ?? ""), columns: RegistrySearch.versionColumns,
             own: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name AND t.version = v.version",
             named: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name")
-        let orders = try grammar.parse(order: orderBy.isEmpty ? ["last_updated_timestamp DESC", "name ASC", "version_number DESC"] : orderBy)
+        let orders = try grammar.parse(
+            order: orderBy.isEmpty ? ["last_updated_timestamp DESC", "name ASC", "version_number DESC"] : orderBy)
         var keys = orders.map { KeysetOrder.Key(RegistrySearch.versionColumns[$0.key] ?? "v.name", ascending: $0.ascending) }
         if !orders.contains(where: { $0.key == "name" }) { keys.append(.init("v.name", ascending: true)) }
         if !orders.contains(where: { $0.key == "version_number" }) { keys.append(.init("v.version", ascending: false)) }

@@ -30,7 +30,8 @@ extension RegistryService {
             let version = ModelVersion(
                 name: name, version: number, source: origin.source, storageLocation: origin.location, runID: run, runLink: runLink,
                 modelID: origin.modelID,
-                userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, facts: facts, tags: tags)
+                userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, facts: facts,
+                tags: tags)
             try RegistryStore.insert(tx, version)
             try ModelEvent.created(version: version, prompt: prompt).record(tx, grant)
             return try RegistryStore.version(tx, name, number)
@@ -93,7 +94,8 @@ extension RegistryService {
             for other in others {
                 try RegistryStore.set(tx, stage: .archived, version: other, of: name)
                 try ModelEvent(
-                    "model.version.stage", name, version: other, before: .string(stage.rawValue), after: .string(ModelStage.archived.rawValue)
+                    "model.version.stage", name, version: other, before: .string(stage.rawValue),
+                    after: .string(ModelStage.archived.rawValue)
                 ).record(tx, grant)
             }
             try RegistryStore.set(tx, stage: stage, version: version, of: name)

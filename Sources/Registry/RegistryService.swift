@@ -112,7 +112,8 @@ public struct RegistryService: Sendable {
         try RegistryRules.check(tag)
         _ = try await change(name, grant) { tx, model in
             try RegistryStore.set(tx, tag, model: name)
-            return ModelEvent("model.tagged", name, [("key", .string(tag.key))], before: model.tags.value(tag.key), after: .string(tag.value))
+            return ModelEvent(
+                "model.tagged", name, [("key", .string(tag.key))], before: model.tags.value(tag.key), after: .string(tag.value))
         }
     }
 

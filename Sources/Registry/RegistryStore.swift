@@ -44,8 +44,10 @@ enum RegistryStore {
     }
 
     static func versions(_ db: some Querying, of name: String, in stage: ModelStage) throws -> [Int] {
-        try db.rows("SELECT version FROM registry_versions WHERE name = ? AND stage = ? ORDER BY version", [.string(name), .string(stage.rawValue)])
-            .map { Int($0.int("version")) }
+        try db.rows(
+            "SELECT version FROM registry_versions WHERE name = ? AND stage = ? ORDER BY version", [.string(name), .string(stage.rawValue)]
+        )
+        .map { Int($0.int("version")) }
     }
 
     static func isPrompt(_ db: some Querying, _ name: String) throws -> Bool {

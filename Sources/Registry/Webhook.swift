@@ -31,7 +31,8 @@ public enum WebhookEvent: String, Sendable, Hashable, CaseIterable {
         }
         let actions = WebhookEvent.allCases.filter { $0.entity == entity }.map { "'\($0.action)'" }.sorted()
         guard !actions.isEmpty else { throw .invalid("'\(entity.prefix(100))' is not an entity of webhooks") }
-        throw .invalid("Invalid action '\(action.prefix(100))' for entity '\(entity)'. Valid actions are: [\(actions.joined(separator: ", "))]")
+        throw .invalid(
+            "Invalid action '\(action.prefix(100))' for entity '\(entity)'. Valid actions are: [\(actions.joined(separator: ", "))]")
     }
 }
 

@@ -46,7 +46,7 @@ public actor WebhookFollower {
                         busy.insert(id)
                         group.addTask { [self] in await sendAll(to: id) }
                     }
-                } catch where !Task.isCancelled {
+                } catch  where !Task.isCancelled {
                     report(.wrapping(error))
                 } catch { break }
             }
@@ -72,7 +72,9 @@ public actor WebhookFollower {
             let through = full ? events[events.count - 1].seq : head
             let wanted = events.flatMap { event in
                 guard let payload = WebhookPayload(event) else { return [(LedgerEvent, WebhookPayload, String)]() }
-                let told = webhooks.filter { $0.webhook.status == .active && $0.since < event.seq && $0.webhook.events.contains(payload.event) }
+                let told = webhooks.filter {
+                    $0.webhook.status == .active && $0.since < event.seq && $0.webhook.events.contains(payload.event)
+                }
                 return told.map { (event, payload, $0.webhook.id) }
             }
             if !events.isEmpty {

@@ -37,7 +37,8 @@ struct WebhookPayload {
         case "model.version.untagged": self = make(prompt ? .promptVersionTagDeleted : .versionTagDeleted, name, version, key)
         case "model.alias.set":
             self = make(prompt ? .promptAliasCreated : .versionAliasCreated, name, ("alias", data["alias"] ?? .null), version)
-        case "model.alias.removed": self = make(prompt ? .promptAliasDeleted : .versionAliasDeleted, name, ("alias", data["alias"] ?? .null))
+        case "model.alias.removed":
+            self = make(prompt ? .promptAliasDeleted : .versionAliasDeleted, name, ("alias", data["alias"] ?? .null))
         default: return nil
         }
     }
@@ -48,13 +49,16 @@ struct WebhookPayload {
     func body(at time: Timestamp) -> String { WebhookPayload.body(event, data, at: time) }
 
     static func body(_ event: WebhookEvent, _ data: JSON, at time: Timestamp) -> String {
-        let body: JSON = ["entity": .string(event.entity), "action": .string(event.action), "timestamp": .string(time.description), "data": data]
+        let body: JSON = [
+            "entity": .string(event.entity), "action": .string(event.action), "timestamp": .string(time.description), "data": data,
+        ]
         return body.text
     }
 
     /// Made-up data of the same shape, for tests of a webhook.
     static func example(_ event: WebhookEvent) -> JSON {
-        let thing = event.rawValue.hasPrefix("prompt") ? "prompt" : event.entity.hasPrefix("model_version") ? "model version" : "registered model"
+        let thing =
+            event.rawValue.hasPrefix("prompt") ? "prompt" : event.entity.hasPrefix("model_version") ? "model version" : "registered model"
         let name = JSON.string(thing == "prompt" ? "example_prompt" : "example_model")
         let tags: JSON = ["example_key": "example_value"]
         switch event {
@@ -75,8 +79,10 @@ struct WebhookPayload {
         case .versionAliasDeleted, .promptAliasDeleted: return ["name": name, "alias": "example_alias"]
         case .budgetExceeded:
             return [
-                "budget_policy_id": "bp-abc123", "budget_unit": "USD", "budget_amount": 100.0, "current_spend": 105.5, "duration_unit": "MONTHS",
-                "duration_value": 1, "target_scope": "ENDPOINT", "workspace": "default", "target_value": "ep-abc123", "window_start": 1_704_067_200_000,
+                "budget_policy_id": "bp-abc123", "budget_unit": "USD", "budget_amount": 100.0, "current_spend": 105.5,
+                "duration_unit": "MONTHS",
+                "duration_value": 1, "target_scope": "ENDPOINT", "workspace": "default", "target_value": "ep-abc123",
+                "window_start": 1_704_067_200_000,
             ]
         }
     }

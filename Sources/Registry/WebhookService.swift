@@ -14,7 +14,8 @@ public struct WebhookService: Sendable {
     }
 
     public func create(
-        name: String, url: String, events: [WebhookEvent], description: String? = nil, secret: String? = nil, status: WebhookStatus = .active,
+        name: String, url: String, events: [WebhookEvent], description: String? = nil, secret: String? = nil,
+        status: WebhookStatus = .active,
         _ grant: Grant
     ) async throws -> Webhook {
         try grant.require(.webhooksManage)
@@ -30,7 +31,8 @@ public struct WebhookService: Sendable {
                 throw KeelError(.failedPrecondition, "there are \(WebhookService.webhooksMax) webhooks already", hint: "delete one first")
             }
             let webhook = Webhook(
-                id: id, name: name, url: url, description: description ?? "", events: events.unique, status: status, hasSecret: sealed != nil,
+                id: id, name: name, url: url, description: description ?? "", events: events.unique, status: status,
+                hasSecret: sealed != nil,
                 createdAt: tx.now, updatedAt: tx.now)
             try tx.record("webhook.created", on: "Webhook/\(id)", WebhookService.json(webhook), by: grant)
             try WebhookStore.save(tx, webhook, secret: sealed)
@@ -53,7 +55,8 @@ public struct WebhookService: Sendable {
 
     /// What is nil stays as it is; an empty secret takes it away.
     public func update(
-        id: String, name: String? = nil, url: String? = nil, events: [WebhookEvent]? = nil, description: String? = nil, secret: String? = nil,
+        id: String, name: String? = nil, url: String? = nil, events: [WebhookEvent]? = nil, description: String? = nil,
+        secret: String? = nil,
         status: WebhookStatus? = nil, _ grant: Grant
     ) async throws -> Webhook {
         try grant.require(.webhooksManage)
@@ -71,7 +74,9 @@ public struct WebhookService: Sendable {
                 events: events?.unique ?? old.events, status: status ?? old.status, hasSecret: !kept.isEmpty, createdAt: old.createdAt,
                 updatedAt: tx.now)
             try WebhookStore.save(tx, new, secret: kept.isEmpty ? nil : kept)
-            let data: JSON = ["before": WebhookService.json(old), "after": WebhookService.json(new), "secret_changed": .bool(secret != nil)]
+            let data: JSON = [
+                "before": WebhookService.json(old), "after": WebhookService.json(new), "secret_changed": .bool(secret != nil),
+            ]
             try tx.record("webhook.updated", on: "Webhook/\(id)", data, by: grant)
             return new
         }
@@ -93,7 +98,8 @@ public struct WebhookService: Sendable {
         let webhook = try await webhook(id: id, grant)
         let event = event ?? webhook.events.first ?? .modelCreated
         do {
-            let answer = try await send(WebhookPayload.body(event, WebhookPayload.example(event), at: .systemNow()), id: Identifier.uuid(), to: webhook)
+            let answer = try await send(
+                WebhookPayload.body(event, WebhookPayload.example(event), at: .systemNow()), id: Identifier.uuid(), to: webhook)
             return WebhookTest(answer: answer, error: nil)
         } catch { return WebhookTest(answer: nil, error: "Failed to test webhook: \(KeelError.wrapping(error).message)") }
     }

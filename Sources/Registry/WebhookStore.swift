@@ -18,7 +18,8 @@ enum WebhookStore {
             "SELECT *, \(order.columns.sql) FROM registry_webhooks WHERE \(after?.sql ?? "1 = 1") ORDER BY \(order.orderBy.sql) LIMIT ?",
             (after?.parameters ?? []) + [.int(Int64(size) + 1)])
         let page = Array(rows.prefix(size))
-        return Page(items: page.map(webhook), nextToken: rows.count > size ? page.last.map { order.token(after: $0, query: "webhooks") } : nil)
+        return Page(
+            items: page.map(webhook), nextToken: rows.count > size ? page.last.map { order.token(after: $0, query: "webhooks") } : nil)
     }
 
     static func count(_ db: some Querying) throws -> Int { Int(try db.row("SELECT count(*) AS n FROM registry_webhooks")?.int("n") ?? 0) }
@@ -79,7 +80,8 @@ enum WebhookStore {
     /// Webhooks with something to send now.
     static func dueWebhooks(_ db: some Querying, at now: Timestamp) throws -> [String] {
         try db.rows(
-            "SELECT DISTINCT webhook_id FROM registry_deliveries WHERE state = 'pending' AND due_ms <= ? LIMIT 1000", [.int(now.milliseconds)]
+            "SELECT DISTINCT webhook_id FROM registry_deliveries WHERE state = 'pending' AND due_ms <= ? LIMIT 1000",
+            [.int(now.milliseconds)]
         ).map { $0.text("webhook_id") }
     }
 
@@ -93,7 +95,8 @@ enum WebhookStore {
 
     static func pendingCount(_ db: some Querying, _ webhook: String) throws -> Int {
         Int(
-            try db.row("SELECT count(*) AS n FROM registry_deliveries WHERE webhook_id = ? AND state = 'pending'", [.string(webhook)])?.int("n")
+            try db.row("SELECT count(*) AS n FROM registry_deliveries WHERE webhook_id = ? AND state = 'pending'", [.string(webhook)])?.int(
+                "n")
                 ?? 0)
     }
 
@@ -125,7 +128,8 @@ enum WebhookStore {
         let events = (try? row.json("events").array) ?? []
         return Webhook(
             id: row.text("id"), name: row.text("name"), url: row.text("url"), description: row.text("description"),
-            events: events.compactMap { $0.string.flatMap(WebhookEvent.init(rawValue:)) }, status: WebhookStatus(rawValue: row.text("status")) ?? .disabled,
+            events: events.compactMap { $0.string.flatMap(WebhookEvent.init(rawValue:)) },
+            status: WebhookStatus(rawValue: row.text("status")) ?? .disabled,
             hasSecret: row.optionalText("secret") != nil, createdAt: Timestamp(milliseconds: row.int("created_ms")),
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
@@ -134,7 +138,8 @@ enum WebhookStore {
         WebhookDelivery(
             id: row.text("id"), webhookID: row.text("webhook_id"), seq: row.int("seq"), event: row.text("event"), body: row.text("body"),
             state: WebhookDelivery.State(rawValue: row.text("state")) ?? .failed, attempts: Int(row.int("attempts")),
-            dueAt: Timestamp(milliseconds: row.int("due_ms")), answer: row.optionalInt("answer").map(Int.init), error: row.optionalText("error"),
+            dueAt: Timestamp(milliseconds: row.int("due_ms")), answer: row.optionalInt("answer").map(Int.init),
+            error: row.optionalText("error"),
             createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")))
     }
 }

@@ -15,8 +15,11 @@ extension DeploymentService {
         try grant.require(.releasesRead)
         return try await database.read { db in
             let endpoints = try db.rows(
-                "SELECT DISTINCT endpoint FROM releases WHERE model = ? AND model_version = ? ORDER BY endpoint LIMIT 100", [.string(model), .string(version)])
-            let events = try endpoints.flatMap { try db.ledgerEvents(on: EndpointSpec.subject(of: $0.text("endpoint")), before: .max, limit: 1000) }
+                "SELECT DISTINCT endpoint FROM releases WHERE model = ? AND model_version = ? ORDER BY endpoint LIMIT 100",
+                [.string(model), .string(version)])
+            let events = try endpoints.flatMap {
+                try db.ledgerEvents(on: EndpointSpec.subject(of: $0.text("endpoint")), before: .max, limit: 1000)
+            }
             return events.filter { $0.data["model"] == .string(model) && $0.data["version"] == .string(version) }.sorted { $0.seq < $1.seq }
         }
     }

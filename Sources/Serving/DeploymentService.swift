@@ -134,12 +134,14 @@ public actor DeploymentService {
         guard let service = spec.features else { return RequestPlan(inputs: inputs) }
         if let trained = release.featureService, trained != service {
             throw KeelError(
-                .failedPrecondition, "release \(release.name) was trained on feature service '\(trained)', the endpoint declares '\(service)'",
+                .failedPrecondition,
+                "release \(release.name) was trained on feature service '\(trained)', the endpoint declares '\(service)'",
                 hint: "set spec.features of Endpoint/\(spec.name) to \(trained), or train on \(service)")
         }
         guard let features else { throw KeelError(.failedPrecondition, "there is no online feature store to read '\(service)' from") }
         do throws(KeelError) { return try features.plan(service: service, inputs: inputs) } catch {
-            throw KeelError(error.code, "release \(release.name) cannot read its features: \(error.message)", hint: error.hint, path: error.path)
+            throw KeelError(
+                error.code, "release \(release.name) cannot read its features: \(error.message)", hint: error.hint, path: error.path)
         }
     }
 
@@ -148,20 +150,24 @@ public actor DeploymentService {
     /// Makes a numbered release of a stored bundle. Its model is loaded and tried first. Asking again for what the newest release already is
     /// returns that one.
     /// - Throws: `corrupted`, `contractViolation`, `engineMissing` when the model is not fit to serve; then there is no release.
-    public func createRelease(endpoint: String, model: String, version: String, bundle digest: Digest, gate: GateResult, _ grant: Grant) async throws -> Release {
+    public func createRelease(endpoint: String, model: String, version: String, bundle digest: Digest, gate: GateResult, _ grant: Grant)
+        async throws -> Release
+    {
         try requireDeploy(grant, gate)
         let live = try self.live(endpoint)
         let loaded = try await LoadedModel.load(digest, from: objects)
         let service = loaded.bundle.featureService
         let trial = Release(
-            endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service, createdAt: .systemNow(),
+            endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,
+            createdAt: .systemNow(),
             createdBy: grant.caller.name, gate: gate)
         _ = try plan(trial, loaded, live.spec)
         return try await database.write { transaction in
             let newest = try ReleaseStore.newest(endpoint, in: transaction)
             if let newest, newest.digest == trial.digest { return newest }
             let release = Release(
-                endpoint: endpoint, number: (newest?.number ?? 0) + 1, model: model, modelVersion: version, bundle: digest, featureService: service,
+                endpoint: endpoint, number: (newest?.number ?? 0) + 1, model: model, modelVersion: version, bundle: digest,
+                featureService: service,
                 createdAt: transaction.now, createdBy: grant.caller.name, gate: gate)
             try ReleaseStore.insert(release, in: transaction)
             try transaction.record("release.created", on: live.spec.subject, release.json, by: grant)
@@ -202,7 +208,9 @@ public actor DeploymentService {
                 throw KeelError(.failedPrecondition, "release \(served.release.name) already serves")
             }
             guard live.stable != nil else {
-                throw KeelError(.failedPrecondition, "the stable release of '\(endpoint)' cannot be loaded", hint: "keel rollback \(endpoint) --to a release that can")
+                throw KeelError(
+                    .failedPrecondition, "the stable release of '\(endpoint)' cannot be loaded",
+                    hint: "keel rollback \(endpoint) --to a release that can")
             }
             if live.state.candidate == number { return .rollout(served.release, superseded: nil) }
             let superseded = live.state.candidate
@@ -240,7 +248,8 @@ public actor DeploymentService {
         return try await exclusively {
             var live = try self.live(endpoint)
             if number == nil, live.state.candidate != nil, let stable = live.stable {
-                try await self.withdraw(&live, "release.rolledback", ["to": .int(Int64(stable.release.number)), "reason": .string(reason)], grant)
+                try await self.withdraw(
+                    &live, "release.rolledback", ["to": .int(Int64(stable.release.number)), "reason": .string(reason)], grant)
                 return stable.release
             }
             guard let target = number ?? live.state.previous else {
@@ -249,7 +258,8 @@ public actor DeploymentService {
             let served = try await self.load(endpoint, target, live.spec)
             try self.requireDeploy(grant, served.release.gate)
             let from: JSON = live.state.stable.map { .int(Int64($0)) } ?? .null
-            try await self.makeStable(served, &live, "release.rolledback", ["from": from, "to": .int(Int64(target)), "reason": .string(reason)], grant)
+            try await self.makeStable(
+                served, &live, "release.rolledback", ["from": from, "to": .int(Int64(target)), "reason": .string(reason)], grant)
             return served.release
         }
     }
@@ -261,7 +271,8 @@ public actor DeploymentService {
     private func live(_ endpoint: String) throws(KeelError) -> Live {
         if let live = endpoints[endpoint] { return live }
         throw .notFound(
-            "there is no endpoint '\(endpoint.prefix(128))'", hint: nearest(endpoint, in: endpoints.keys).map { "did you mean '\($0)'?" } ?? "declare an Endpoint and apply it")
+            "there is no endpoint '\(endpoint.prefix(128))'",
+            hint: nearest(endpoint, in: endpoints.keys).map { "did you mean '\($0)'?" } ?? "declare an Endpoint and apply it")
     }
 
     // MARK: Transitions
@@ -285,7 +296,9 @@ public actor DeploymentService {
         state.phase = if case .canary(let step) = rollout.phase { .canary(step: step) } else { .shadow }
         (state.phaseRequests, state.requests, state.errors) = (0, 0, 0)
         let superseded: JSON = live.state.candidate.map { .int(Int64($0)) } ?? .null
-        let data: JSON = ["superseded": superseded, "share": .double(rollout.share), "phase": .string(rollout.share > 0 ? "canary" : "shadow")]
+        let data: JSON = [
+            "superseded": superseded, "share": .double(rollout.share), "phase": .string(rollout.share > 0 ? "canary" : "shadow"),
+        ]
         state.startedAt = try await commit(state, live, "rollout.started", served.release, data, grant)
         live.state = state
         live.candidate = served
@@ -305,7 +318,9 @@ public actor DeploymentService {
 
     /// Writes the state and its event. Returns the transaction's instant.
     @discardableResult
-    private func commit(_ next: EndpointState, _ live: Live, _ event: String, _ release: Release?, _ data: JSON, _ grant: Grant) async throws -> Timestamp {
+    private func commit(_ next: EndpointState, _ live: Live, _ event: String, _ release: Release?, _ data: JSON, _ grant: Grant)
+        async throws -> Timestamp
+    {
         let before = live.state
         var members: JSON = ["release": release.map { .int(Int64($0.number)) } ?? .null]
         if let release {
@@ -383,13 +398,16 @@ public actor DeploymentService {
         case .canary(let step, let share):
             var state = live.state
             (state.phase, state.phaseRequests) = (.canary(step: step), 0)
-            try await commit(state, live, "rollout.step", live.candidate?.release, ["step": .int(Int64(step + 1)), "share": .double(share), "numbers": numbers(live)], grant)
+            try await commit(
+                state, live, "rollout.step", live.candidate?.release,
+                ["step": .int(Int64(step + 1)), "share": .double(share), "numbers": numbers(live)], grant)
             live.state = state
             live.rollout?.apply(action)
             publish(live)
         case .promote:
             guard let candidate = live.candidate else { return }
-            try await makeStable(candidate, &live, "release.promoted", ["reason": "the rollout is complete", "numbers": numbers(live)], grant)
+            try await makeStable(
+                candidate, &live, "release.promoted", ["reason": "the rollout is complete", "numbers": numbers(live)], grant)
         case .rollBack(let condition, _):
             try await withdraw(
                 &live, "release.rolledback",
@@ -404,7 +422,9 @@ public actor DeploymentService {
             rollout.observe(observation)
         }
         live.rollout = rollout
-        (live.state.phaseRequests, live.state.requests, live.state.errors) = (rollout.phaseRequests, live.baseline.candidate.requests, live.baseline.candidate.errors)
+        (live.state.phaseRequests, live.state.requests, live.state.errors) = (
+            rollout.phaseRequests, live.baseline.candidate.requests, live.baseline.candidate.errors
+        )
     }
 
     /// Stores the counters now and then, so that a crash costs a rollout at most a second of counted requests.

@@ -22,7 +22,8 @@ public struct EndpointSpec: Sendable, Hashable {
     public let limits: EndpointLimits
 
     public init(
-        name: String, environment: String = "production", features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
+        name: String, environment: String = "production", features: String? = nil, rollout: RolloutPlan = RolloutPlan(),
+        log: LogPolicy = LogPolicy(),
         limits: EndpointLimits = EndpointLimits()
     ) {
         (self.name, self.environment, self.features) = (name, environment, features)
@@ -84,7 +85,9 @@ public struct EndpointLimits: Sendable, Hashable {
     /// Bytes of a request's body; doors enforce it.
     public var bodyBytes: Int
 
-    public init(rows: Int = 10_000, queue: Int = 256, bodyBytes: Int = 16 << 20) { (self.rows, self.queue, self.bodyBytes) = (rows, queue, bodyBytes) }
+    public init(rows: Int = 10_000, queue: Int = 256, bodyBytes: Int = 16 << 20) {
+        (self.rows, self.queue, self.bodyBytes) = (rows, queue, bodyBytes)
+    }
 
     init(_ reader: FieldReader) throws(KeelError) {
         rows = try reader.positive("rows") ?? 10_000

@@ -19,20 +19,25 @@ public final class LoadedModel: Sendable {
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
         guard bytes.count == bundle.modelBytes else {
             throw KeelError(
-                .corrupted, "the model file has \(bytes.count) bytes instead of \(bundle.modelBytes)", hint: "register and release the model again")
+                .corrupted, "the model file has \(bytes.count) bytes instead of \(bundle.modelBytes)",
+                hint: "register and release the model again")
         }
         switch bundle.flavor {
         case .xgboost:
             let trees = try TreeEnsemble(xgboostJSON: bytes)
-            guard trees.outputCount == 1 else { throw KeelError(.contractViolation, "the model gives \(trees.outputCount) values a row; one is served") }
+            guard trees.outputCount == 1 else {
+                throw KeelError(.contractViolation, "the model gives \(trees.outputCount) values a row; one is served")
+            }
             guard trees.featureCount == bundle.signature.inputs.count else {
                 throw KeelError(
-                    .contractViolation, "the model takes \(trees.featureCount) features, its signature has \(bundle.signature.inputs.count) inputs")
+                    .contractViolation,
+                    "the model takes \(trees.featureCount) features, its signature has \(bundle.signature.inputs.count) inputs")
             }
             let names = bundle.signature.inputs.map(\.name)
             guard trees.featureNames.isEmpty || trees.featureNames == names else {
                 let i = zip(trees.featureNames, names).enumerated().first { $1.0 != $1.1 }?.offset ?? 0
-                throw KeelError(.contractViolation, "the model's feature \(i) is '\(trees.featureNames[i])', its signature says '\(names[i])'")
+                throw KeelError(
+                    .contractViolation, "the model's feature \(i) is '\(trees.featureNames[i])', its signature says '\(names[i])'")
             }
             engine = .trees(trees)
         case .onnx: engine = .onnx(try ONNXModel(bytes: bytes))
@@ -60,7 +65,8 @@ public final class LoadedModel: Sendable {
                 matrix.withUnsafeBufferPointer { values in
                     for i in 0..<rows {
                         do throws(KeelError) {
-                            out.initializeElement(at: i, to: try trees.predict(UnsafeBufferPointer(rebasing: values[i * width..<(i + 1) * width])))
+                            out.initializeElement(
+                                at: i, to: try trees.predict(UnsafeBufferPointer(rebasing: values[i * width..<(i + 1) * width])))
                         } catch {
                             failure = error
                             return

@@ -41,7 +41,9 @@ public struct ModelBundle: Sendable, Hashable {
 
     public init(json: JSON) throws(KeelError) {
         let reader = try FieldReader(json, path: "bundle")
-        guard try reader.string("format") == "keel/bundle/v1" else { throw reader.failure("format", "is not a bundle that this version reads") }
+        guard try reader.string("format") == "keel/bundle/v1" else {
+            throw reader.failure("format", "is not a bundle that this version reads")
+        }
         flavor = try reader.word("flavor")
         guard let digest = Digest(hex: try reader.string("model")) else { throw reader.failure("model", "is not a digest") }
         model = digest
@@ -59,7 +61,8 @@ public struct ModelBundle: Sendable, Hashable {
     ///
     /// The model is loaded and tried first: one that cannot predict is refused and nothing is stored.
     public static func store(
-        flavor: Flavor, model bytes: [UInt8], signature: Signature, featureService: String? = nil, reference: ModelReference = ModelReference(),
+        flavor: Flavor, model bytes: [UInt8], signature: Signature, featureService: String? = nil,
+        reference: ModelReference = ModelReference(),
         metrics: [String: Double] = [:], in objects: any ObjectStore
     ) async throws -> Digest {
         let bundle = ModelBundle(

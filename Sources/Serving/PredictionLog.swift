@@ -97,7 +97,9 @@ public final class PredictionLog: Sendable {
             case .block:
                 guard attempt < waitMilliseconds else {
                     tallies.withLock { $0.refused += 1 }
-                    throw KeelError(.unavailable, "the prediction log cannot keep up", hint: "try again in a second; or declare log.whenFull: sample or drop")
+                    throw KeelError(
+                        .unavailable, "the prediction log cannot keep up",
+                        hint: "try again in a second; or declare log.whenFull: sample or drop")
                 }
                 usleep(1000)
                 continue
@@ -122,7 +124,9 @@ public final class PredictionLog: Sendable {
         try grant.require(.labelsWrite)
         for (i, label) in labels.enumerated() {
             guard label.value.isFinite else { throw KeelError.invalid("a label must be a finite number", path: "labels[\(i)].value") }
-            guard !label.id.isEmpty, label.id.utf8.count <= 200 else { throw KeelError.invalid("an id has 1 to 200 bytes", path: "labels[\(i)].id") }
+            guard !label.id.isEmpty, label.id.utf8.count <= 200 else {
+                throw KeelError.invalid("an id has 1 to 200 bytes", path: "labels[\(i)].id")
+            }
         }
         guard !labels.isEmpty else { return LabelCounts() }
         return try await withCheckedThrowingContinuation { push(.labels(labels, $0), urgent: true) }
@@ -147,7 +151,8 @@ public final class PredictionLog: Sendable {
         case .predictions(let batch, _):
             rows.wrappingDecrement(by: batch.ids.count, ordering: .relaxed)
             tallies.withLock { $0.lost += batch.ids.count }
-        case .labels(_, let continuation): continuation.resume(throwing: KeelError(.unavailable, "the server is shutting down", hint: "post the labels again"))
+        case .labels(_, let continuation):
+            continuation.resume(throwing: KeelError(.unavailable, "the server is shutting down", hint: "post the labels again"))
         case .flush(let continuation): continuation.resume()
         }
     }
@@ -174,7 +179,8 @@ public final class PredictionLog: Sendable {
     /// Gathers a batch, unless someone waits.
     private func linger() async {
         for _ in 0..<(PredictionLog.lingerMilliseconds / 5) {
-            guard rows.load(ordering: .relaxed) < PredictionLog.batchRows, !state.withLock({ $0.urgent || $0.closed }), !Task.isCancelled else { return }
+            guard rows.load(ordering: .relaxed) < PredictionLog.batchRows, !state.withLock({ $0.urgent || $0.closed }), !Task.isCancelled
+            else { return }
             try? await Task.sleep(for: .milliseconds(5))
         }
     }

@@ -46,7 +46,8 @@ public struct PredictionQueries: Sendable {
 
     /// Predictions with `from <= eventTime < until`, in order of event time, at most `limit` behind `after`.
     public func predictions(
-        endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, after key: PredictionKey? = nil, limit: Int = 1000,
+        endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, after key: PredictionKey? = nil,
+        limit: Int = 1000,
         _ grant: Grant
     ) async throws -> [StoredPrediction] {
         try grant.require(.predictionsRead)
@@ -54,7 +55,9 @@ public struct PredictionQueries: Sendable {
         var (clause, parameters) = ("", [Value.string(endpoint), .timestamp(start), .timestamp(until)])
         if let key {
             clause = "AND (event_time > ? OR (event_time = ? AND (id > ? OR (id = ? AND release_number > ?))))"
-            parameters += [.timestamp(key.eventTime), .timestamp(key.eventTime), .string(key.id), .string(key.id), .int(Int64(key.release))]
+            parameters += [
+                .timestamp(key.eventTime), .timestamp(key.eventTime), .string(key.id), .string(key.id), .int(Int64(key.release)),
+            ]
         }
         let sql = """
             SELECT * FROM predictions WHERE endpoint = ? AND event_time >= ? AND event_time < ? \(clause)
@@ -68,7 +71,8 @@ public struct PredictionQueries: Sendable {
     public func prediction(id: String, _ grant: Grant) async throws -> [StoredPrediction] {
         try grant.require(.predictionsRead)
         return try await database.read { reader in
-            try reader.rows("SELECT * FROM predictions WHERE id = ? ORDER BY endpoint, release_number", [.string(id)]).map(PredictionQueries.stored)
+            try reader.rows("SELECT * FROM predictions WHERE id = ? ORDER BY endpoint, release_number", [.string(id)]).map(
+                PredictionQueries.stored)
         }
     }
 
@@ -110,7 +114,9 @@ public struct PredictionQueries: Sendable {
     public func sampleReads(endpoint: String, limit: Int, _ grant: Grant) async throws -> [StoredPrediction] {
         try grant.require(.predictionsRead)
         return try await database.read { reader in
-            let total = try reader.row("SELECT COUNT(*) AS n FROM predictions WHERE endpoint = ? AND shadow = 0", [.string(endpoint)])?.int("n") ?? 0
+            let total =
+                try reader.row("SELECT COUNT(*) AS n FROM predictions WHERE endpoint = ? AND shadow = 0", [.string(endpoint)])?.int("n")
+                ?? 0
             let step = max(1, Int(total) / max(1, limit))
             var (out, index) = ([StoredPrediction](), 0)
             var wanted: [(Timestamp, String)] = []
@@ -122,7 +128,8 @@ public struct PredictionQueries: Sendable {
             }
             for (_, id) in wanted {
                 if let row = try reader.row(
-                    "SELECT * FROM predictions WHERE id = ? AND endpoint = ? AND shadow = 0 ORDER BY release_number LIMIT 1", [.string(id), .string(endpoint)])
+                    "SELECT * FROM predictions WHERE id = ? AND endpoint = ? AND shadow = 0 ORDER BY release_number LIMIT 1",
+                    [.string(id), .string(endpoint)])
                 {
                     out.append(PredictionQueries.stored(row))
                 }

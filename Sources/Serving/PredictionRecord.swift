@@ -81,7 +81,8 @@ final class InferenceBatch: Sendable {
     let latencyNanoseconds: Int
 
     init(
-        endpoint: String, release: Int, shadow: Bool, at: Timestamp, ids: [String], eventTimes: [Timestamp]?, scores: [Float], features: [Float], width: Int,
+        endpoint: String, release: Int, shadow: Bool, at: Timestamp, ids: [String], eventTimes: [Timestamp]?, scores: [Float],
+        features: [Float], width: Int,
         request: Table, latencyNanoseconds: Int
     ) {
         (self.endpoint, self.release, self.shadow, self.at, self.ids, self.eventTimes) = (endpoint, release, shadow, at, ids, eventTimes)

@@ -62,7 +62,8 @@ enum PredictionStore {
             let changed = try transaction.execute(
                 insert,
                 [
-                    .string(record.id), .string(record.endpoint), .int(Int64(record.release)), .timestamp(record.eventTime), .timestamp(record.at),
+                    .string(record.id), .string(record.endpoint), .int(Int64(record.release)), .timestamp(record.eventTime),
+                    .timestamp(record.at),
                     .int(record.shadow ? 1 : 0), .double(Double(record.score)), .bytes(littleEndian(record.features)), .string(text.row(i)),
                     .int(Int64(record.latencyNanoseconds)),
                 ])
@@ -96,7 +97,9 @@ enum PredictionStore {
 
     private static func joinEarly(_ outcome: inout Outcome, _ transaction: Transaction) throws {
         for record in outcome.records {
-            guard let row = try transaction.row("SELECT label, label_at FROM early_labels WHERE id = ?", [.string(record.id)]) else { continue }
+            guard let row = try transaction.row("SELECT label, label_at FROM early_labels WHERE id = ?", [.string(record.id)]) else {
+                continue
+            }
             outcome.labelled += try join(LabelInput(id: record.id, value: row.double("label"), at: row.time("label_at")), transaction)
             try transaction.execute("DELETE FROM early_labels WHERE id = ?", [.string(record.id)])
         }

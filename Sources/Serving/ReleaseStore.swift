@@ -8,7 +8,8 @@ enum ReleaseStore {
     }
 
     static func find(_ endpoint: String, _ number: Int, in db: some Querying) throws -> Release {
-        guard let row = try db.row("SELECT * FROM releases WHERE endpoint = ? AND number = ?", [.string(endpoint), .int(Int64(number))]) else {
+        guard let row = try db.row("SELECT * FROM releases WHERE endpoint = ? AND number = ?", [.string(endpoint), .int(Int64(number))])
+        else {
             throw KeelError.notFound("there is no release \(endpoint)/\(number)", hint: "list them with keel releases \(endpoint)")
         }
         return try release(row)
@@ -34,10 +35,14 @@ enum ReleaseStore {
     private static func release(_ row: SQLRow) throws -> Release {
         guard let bundle = Digest(hex: row.text("bundle")) else { throw KeelError(.corrupted, "a release has no valid bundle digest") }
         let release = Release(
-            endpoint: row.text("endpoint"), number: Int(row.int("number")), model: row.text("model"), modelVersion: row.text("model_version"),
-            bundle: bundle, featureService: row.optionalText("feature_service"), createdAt: row.time("created_at"), createdBy: row.text("created_by"),
+            endpoint: row.text("endpoint"), number: Int(row.int("number")), model: row.text("model"),
+            modelVersion: row.text("model_version"),
+            bundle: bundle, featureService: row.optionalText("feature_service"), createdAt: row.time("created_at"),
+            createdBy: row.text("created_by"),
             gate: GateResult(text: row.text("gate")))
-        guard release.digest.hex == row.text("digest") else { throw KeelError(.corrupted, "release \(release.name) is not what was released") }
+        guard release.digest.hex == row.text("digest") else {
+            throw KeelError(.corrupted, "release \(release.name) is not what was released")
+        }
         return release
     }
 
@@ -71,7 +76,8 @@ enum ReleaseStore {
             """,
             [
                 .string(state.endpoint), number(state.stable), number(state.previous), number(state.candidate), number(step),
-                .int(Int64(state.phaseRequests)), .int(Int64(state.requests)), .int(Int64(state.errors)), state.startedAt.map(Value.timestamp) ?? .null,
+                .int(Int64(state.phaseRequests)), .int(Int64(state.requests)), .int(Int64(state.errors)),
+                state.startedAt.map(Value.timestamp) ?? .null,
             ])
     }
 

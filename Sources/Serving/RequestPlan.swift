@@ -30,7 +30,8 @@ struct RequestPlan: FeaturePlan {
             let stranger = request.names.first { !names.contains($0) } ?? ""
             throw KeelError(
                 .contractViolation, "the model takes no column '\(stranger)'",
-                hint: nearest(stranger, in: names).map { "did you mean '\($0)'?" } ?? "columns: \(names.joined(separator: ", "))", path: stranger)
+                hint: nearest(stranger, in: names).map { "did you mean '\($0)'?" } ?? "columns: \(names.joined(separator: ", "))",
+                path: stranger)
         }
         return nil
     }
@@ -40,7 +41,8 @@ struct RequestPlan: FeaturePlan {
         let strangers = request.names.filter { !known.contains($0) }
         return KeelError(
             .contractViolation, "column '\(name)' is missing",
-            hint: nearest(name, in: strangers).map { "is '\($0)' meant to be '\(name)'?" } ?? "columns: \(known.joined(separator: ", "))", path: name)
+            hint: nearest(name, in: strangers).map { "is '\($0)' meant to be '\(name)'?" } ?? "columns: \(known.joined(separator: ", "))",
+            path: name)
     }
 
     private func write(

@@ -24,7 +24,8 @@ struct RolloutBaseline: Sendable {
         lastAnswered = incumbent?.rows.load(ordering: .relaxed) ?? 0
     }
 
-    mutating func observations(candidate meter: ReleaseMeter, incumbent other: ReleaseMeter, phase: Rollout.Phase) -> [Rollout.Observation] {
+    mutating func observations(candidate meter: ReleaseMeter, incumbent other: ReleaseMeter, phase: Rollout.Phase) -> [Rollout.Observation]
+    {
         let failed = meter.failedRows.load(ordering: .relaxed)
         let otherFailed = other.failedRows.load(ordering: .relaxed)
         // In shadow the candidate's own scores count, and its failures; in canary the endpoint's answers, whoever gave them.

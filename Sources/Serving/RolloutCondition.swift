@@ -12,7 +12,9 @@ public struct RolloutCondition: Sendable, Hashable {
     public init(_ text: String) throws(KeelError) {
         let known = RolloutEvidence.names
         expression = try Expression(parsing: text).typed(known: known) { known.contains($0) ? .float64 : nil }
-        guard expression.type == .bool else { throw .invalid("'\(text)' is not a condition", hint: "compare numbers, as in \"errors > 1%\"") }
+        guard expression.type == .bool else {
+            throw .invalid("'\(text)' is not a condition", hint: "compare numbers, as in \"errors > 1%\"")
+        }
         self.text = text
         names = expression.columns
     }

@@ -12,7 +12,8 @@ import Contracts
 /// - `requests`, `labels`: the candidate's requests; paired requests with a label.
 public struct RolloutEvidence: Sendable {
     public static let names = [
-        "errors", "latency.p99", "score.psi", "score.mean", "logloss", "auc", "incumbent.errors", "incumbent.latency.p99", "incumbent.score.mean",
+        "errors", "latency.p99", "score.psi", "score.mean", "logloss", "auc", "incumbent.errors", "incumbent.latency.p99",
+        "incumbent.score.mean",
         "incumbent.logloss", "incumbent.auc", "requests", "labels",
     ]
     static let pairsMax = 10_000
@@ -61,7 +62,9 @@ public struct RolloutEvidence: Sendable {
         rate("incumbent.errors", incumbent)
         if candidate.requests >= minimumRequests { out["latency.p99"] = latencies.candidate }
         if incumbent.requests >= minimumRequests { out["incumbent.latency.p99"] = latencies.incumbent }
-        guard wanted.contains(where: { $0.hasSuffix("logloss") || $0.hasSuffix("auc") || $0.contains("score.") || $0 == "labels" }) else { return out }
+        guard wanted.contains(where: { $0.hasSuffix("logloss") || $0.hasSuffix("auc") || $0.contains("score.") || $0 == "labels" }) else {
+            return out
+        }
         let complete = pairs.values.compactMap { pair -> (Double, Double, Double?)? in
             guard let candidate = pair.candidate, let incumbent = pair.incumbent else { return nil }
             return (candidate, incumbent, pair.label)

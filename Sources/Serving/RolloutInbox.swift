@@ -45,7 +45,9 @@ final class RolloutInbox: PredictionObserver {
         }
     }
 
-    private func add(_ endpoint: String, _ id: String, _ release: Int, _ score: Double, _ label: Double?, to watched: inout [String: Watched]) {
+    private func add(
+        _ endpoint: String, _ id: String, _ release: Int, _ score: Double, _ label: Double?, to watched: inout [String: Watched]
+    ) {
         guard let watch = watched[endpoint] else { return }
         if release == watch.candidate {
             watched[endpoint]?.observations.append(.request(id: id, candidate: score, incumbent: nil, label: label))

@@ -17,7 +17,8 @@ public struct RolloutPlan: Sendable, Hashable {
     public var minimumLabels: Int
 
     public init(
-        shadowRequests: Int = 0, shares: [Double] = [], stepRequests: Int = 1000, rollbackWhen: [RolloutCondition] = [], minimumRequests: Int = 100,
+        shadowRequests: Int = 0, shares: [Double] = [], stepRequests: Int = 1000, rollbackWhen: [RolloutCondition] = [],
+        minimumRequests: Int = 100,
         minimumLabels: Int = 200
     ) {
         (self.shadowRequests, self.shares, self.stepRequests) = (shadowRequests, shares, stepRequests)
@@ -42,7 +43,9 @@ public struct RolloutPlan: Sendable, Hashable {
         }
         var conditions: [RolloutCondition] = []
         for (i, text) in (try reader.strings("rollbackWhen") ?? []).enumerated() {
-            do throws(KeelError) { conditions.append(try RolloutCondition(text)) } catch { throw error.at("\(reader.path).rollbackWhen[\(i)]") }
+            do throws(KeelError) { conditions.append(try RolloutCondition(text)) } catch {
+                throw error.at("\(reader.path).rollbackWhen[\(i)]")
+            }
         }
         var (requests, labels) = (100, 200)
         if let inner = try reader.optionalObject("minimum") {
@@ -52,11 +55,14 @@ public struct RolloutPlan: Sendable, Hashable {
         }
         try reader.finish()
         self.init(
-            shadowRequests: shadow, shares: shares, stepRequests: step, rollbackWhen: conditions, minimumRequests: requests, minimumLabels: labels)
+            shadowRequests: shadow, shares: shares, stepRequests: step, rollbackWhen: conditions, minimumRequests: requests,
+            minimumLabels: labels)
     }
 
     private static func shares(_ reader: FieldReader) throws(KeelError) -> [Double] {
-        guard let items = try reader.required("shares").array else { throw reader.failure("shares", "must be a list such as [5%, 25%, 100%]") }
+        guard let items = try reader.required("shares").array else {
+            throw reader.failure("shares", "must be a list such as [5%, 25%, 100%]")
+        }
         var out: [Double] = []
         for (i, item) in items.enumerated() {
             let path = "\(reader.path).shares[\(i)]"

@@ -42,7 +42,8 @@ public final class ServingRuntime: Sendable {
         let table = routing.load(ordering: .acquiring)
         guard let route = table.routes[endpoint] else {
             throw .notFound(
-                "there is no endpoint '\(endpoint.prefix(128))'", hint: nearest(endpoint, in: table.routes.keys).map { "did you mean '\($0)'?" })
+                "there is no endpoint '\(endpoint.prefix(128))'",
+                hint: nearest(endpoint, in: table.routes.keys).map { "did you mean '\($0)'?" })
         }
         do throws(KeelError) {
             try check(request, given, route)
@@ -99,11 +100,14 @@ public final class ServingRuntime: Sendable {
         if let other { shadows.add(ShadowJob(release: other, batch: batch, sharesFeatures: route.sharesFeatures, policy: route.spec.log)) }
         log.append(batch, ticket)
         return InferenceResult(
-            ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion, scores: scored.scores,
+            ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
+            scores: scored.scores,
             eventTimes: scored.eventTimes, timing: scored.timing)
     }
 
-    private func answer(by candidate: ServedRelease, or stable: ServedRelease, _ request: Table) throws(KeelError) -> (Scored, ServedRelease) {
+    private func answer(by candidate: ServedRelease, or stable: ServedRelease, _ request: Table) throws(KeelError) -> (
+        Scored, ServedRelease
+    ) {
         do throws(KeelError) { return (try Scored(candidate, request), candidate) } catch {
             // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
             let scored = try score(stable, request)
@@ -194,7 +198,9 @@ struct Scored {
             var (times, failure): ([Timestamp]?, KeelError?)
             features = [Float](unsafeUninitializedCapacity: size) { buffer, count in
                 buffer.initialize(repeating: .nan)
-                do throws(KeelError) { times = try served.plan.fill(request, into: UnsafeMutableBufferPointer(rebasing: buffer[0..<size])) } catch { failure = error }
+                do throws(KeelError) {
+                    times = try served.plan.fill(request, into: UnsafeMutableBufferPointer(rebasing: buffer[0..<size]))
+                } catch { failure = error }
                 count = size
             }
             if let failure { throw failure }
@@ -208,7 +214,8 @@ struct Scored {
 
     func batch(of served: ServedRelease, _ ids: [String], _ request: Table, at: Timestamp, shadow: Bool) -> InferenceBatch {
         InferenceBatch(
-            endpoint: served.release.endpoint, release: served.release.number, shadow: shadow, at: at, ids: ids, eventTimes: eventTimes, scores: scores,
+            endpoint: served.release.endpoint, release: served.release.number, shadow: shadow, at: at, ids: ids, eventTimes: eventTimes,
+            scores: scores,
             features: features, width: served.width, request: request, latencyNanoseconds: timing.total)
     }
 }

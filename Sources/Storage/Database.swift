@@ -37,7 +37,8 @@ public final class Database: Sendable {
         do {
             pool = try DatabasePool(path: path, configuration: configuration)
         } catch {
-            throw KeelError(.corrupted, "cannot open the database: \(error)", hint: "is \(path) a Keel database, and readable and writable?")
+            throw KeelError(
+                .corrupted, "cannot open the database: \(error)", hint: "is \(path) a Keel database, and readable and writable?")
         }
     }
 
@@ -126,7 +127,9 @@ public final class Database: Sendable {
         switch error.resultCode {
         case .SQLITE_INTERRUPT: return CancellationError()
         case .SQLITE_FULL:
-            return KeelError(.unavailable, "the disk is full: nothing of this change was kept", hint: "free space on the disk that holds the home folder")
+            return KeelError(
+                .unavailable, "the disk is full: nothing of this change was kept", hint: "free space on the disk that holds the home folder"
+            )
         case .SQLITE_CONSTRAINT: return KeelError(.alreadyExists, "a row like this exists already: \(error.message ?? "")")
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: return KeelError(.corrupted, "the database is damaged: \(error.message ?? "")")
         case .SQLITE_IOERR: return KeelError(.unavailable, "the disk refused a read or write: \(error.message ?? "")")

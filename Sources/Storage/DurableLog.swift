@@ -38,7 +38,9 @@ public final class DurableLog: Sendable {
             state.segmentStart = last
             state.segmentSize = valid
             state.end = last + valid
-            guard truncate(DurableLog.path(folder, last), off_t(valid)) == 0 else { throw AtomicFile.failure("cut the torn end of the log") }
+            guard truncate(DurableLog.path(folder, last), off_t(valid)) == 0 else {
+                throw AtomicFile.failure("cut the torn end of the log")
+            }
         }
         state.descriptor = try DurableLog.openSegment(folder, state.segmentStart)
         self.state = Mutex(state)
@@ -105,7 +107,8 @@ public final class DurableLog: Sendable {
         for start in try DurableLog.segments(folder) where start < limit {
             let next = try DurableLog.segments(folder).first { $0 > start } ?? .max
             if next <= offset { continue }
-            _ = try DurableLog.scan(DurableLog.path(folder, start), from: offset > start ? offset - start : 0, limit: limit - start) { record, after in
+            _ = try DurableLog.scan(DurableLog.path(folder, start), from: offset > start ? offset - start : 0, limit: limit - start) {
+                record, after in
                 try body(record, start + after)
             }
         }

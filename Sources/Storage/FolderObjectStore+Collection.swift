@@ -10,7 +10,8 @@ extension FolderObjectStore {
         defer { holds.end() }
         var collected = Collected()
         let always = try await needed()
-        for folder in try await Blocking.run({ try FileManager.default.contentsOfDirectory(atPath: root + "/content") }) where folder.utf8.count == 2 {
+        for folder in try await Blocking.run({ try FileManager.default.contentsOfDirectory(atPath: root + "/content") })
+        where folder.utf8.count == 2 {
             let kept = always.union(try await alsoNeeded(folder))
             collected += try await Blocking.run { try collect(folder: folder, kept, dryRun: dryRun) }
         }

@@ -20,7 +20,10 @@ extension FolderObjectStore {
     public func join(upload: String, parts: [(number: Int, digest: Digest)]) async throws -> StoredObject {
         try await Blocking.run {
             let intake = try Intake(folder: root + "/tmp")
-            for part in parts { try intake.take(file: ObjectReader(path: path(upload, part.number, part.digest), name: "part \(part.number) of upload \(upload)")) }
+            for part in parts {
+                try intake.take(
+                    file: ObjectReader(path: path(upload, part.number, part.digest), name: "part \(part.number) of upload \(upload)"))
+            }
             return try keep(intake)
         }
     }

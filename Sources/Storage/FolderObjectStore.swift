@@ -13,7 +13,9 @@ public struct FolderObjectStore: ObjectStore {
             try FileManager.default.createDirectory(atPath: root + folder, withIntermediateDirectories: true)
         }
         // What a crash left half-written has no name that anyone knows.
-        for name in try FileManager.default.contentsOfDirectory(atPath: root + "/tmp") { try? FileManager.default.removeItem(atPath: root + "/tmp/" + name) }
+        for name in try FileManager.default.contentsOfDirectory(atPath: root + "/tmp") {
+            try? FileManager.default.removeItem(atPath: root + "/tmp/" + name)
+        }
     }
 
     /// Where content lies, for engines that open files.
@@ -36,7 +38,9 @@ public struct FolderObjectStore: ObjectStore {
 
     public func get(_ digest: Digest) async throws -> [UInt8] {
         try await Blocking.run {
-            guard let data = FileManager.default.contents(atPath: path(of: digest)) else { throw KeelError.notFound("there is no object \(digest)") }
+            guard let data = FileManager.default.contents(atPath: path(of: digest)) else {
+                throw KeelError.notFound("there is no object \(digest)")
+            }
             let bytes = Array(data)
             guard Digest(of: bytes) == digest else { throw KeelError(.corrupted, "object \(digest) is not what was stored") }
             return bytes

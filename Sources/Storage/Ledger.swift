@@ -21,7 +21,8 @@ public struct LedgerEvent: Sendable, Hashable {
     public var json: JSON {
         [
             "seq": .int(seq), "at": .string(at.description), "caller": .string(caller), "persona": .string(persona),
-            "workspace": .string(workspace), "request_id": .string(requestID), "kind": .string(kind), "subject": .string(subject), "data": data,
+            "workspace": .string(workspace), "request_id": .string(requestID), "kind": .string(kind), "subject": .string(subject),
+            "data": data,
             "hash": .string(hash),
         ]
     }
@@ -126,8 +127,11 @@ extension Querying {
 
     /// Events on a subject before `seq`, newest first.
     public func ledgerEvents(on subject: String, before seq: Int64, limit: Int) throws -> [LedgerEvent] {
-        try rows("SELECT * FROM ledger WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?", [.string(subject), .int(seq), .int(Int64(limit))])
-            .map(event)
+        try rows(
+            "SELECT * FROM ledger WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
+            [.string(subject), .int(seq), .int(Int64(limit))]
+        )
+        .map(event)
     }
 
     /// The number of the last event up to an instant; 0 when there is none. Events are numbered without gaps and in the order of time, so that it is
@@ -161,17 +165,22 @@ extension Querying {
             guard broken == nil else { return }
             let seq = row.int("seq")
             guard seq == count + 1 else {
-                broken = Ledger.Break(seq: count + 1, problem: seq - count == 2 ? "event \(count + 1) was removed" : "events \(count + 1) to \(seq - 1) were removed")
+                broken = Ledger.Break(
+                    seq: count + 1,
+                    problem: seq - count == 2 ? "event \(count + 1) was removed" : "events \(count + 1) to \(seq - 1) were removed")
                 return
             }
             let fields = ["caller", "persona", "workspace", "request_id", "kind", "subject", "data"].map(row.text)
             guard Ledger.hash(previous: previous, seq, row.int("at"), fields) == row.text("hash") else {
-                broken = Ledger.Break(seq: seq, problem: "event \(seq) (\(row.text("kind")) on \(row.text("subject"))) was altered or moved")
+                broken = Ledger.Break(
+                    seq: seq, problem: "event \(seq) (\(row.text("kind")) on \(row.text("subject"))) was altered or moved")
                 return
             }
             (previous, count) = (row.text("hash"), seq)
         }
-        if broken == nil, let head = try row("SELECT seq, hash FROM ledger_head WHERE id = 1"), head.int("seq") != count || head.text("hash") != previous {
+        if broken == nil, let head = try row("SELECT seq, hash FROM ledger_head WHERE id = 1"),
+            head.int("seq") != count || head.text("hash") != previous
+        {
             broken = Ledger.Break(seq: count + 1, problem: "the ledger should end with event \(head.int("seq")), it ends with \(count)")
         }
         return Ledger.Verification(events: count, head: previous, broken: broken)
@@ -179,7 +188,9 @@ extension Querying {
 
     private func event(_ row: SQLRow) throws -> LedgerEvent {
         LedgerEvent(
-            seq: row.int("seq"), at: row.time("at"), caller: row.text("caller"), persona: row.text("persona"), workspace: row.text("workspace"),
-            requestID: row.text("request_id"), kind: row.text("kind"), subject: row.text("subject"), data: try row.json("data"), hash: row.text("hash"))
+            seq: row.int("seq"), at: row.time("at"), caller: row.text("caller"), persona: row.text("persona"),
+            workspace: row.text("workspace"),
+            requestID: row.text("request_id"), kind: row.text("kind"), subject: row.text("subject"), data: try row.json("data"),
+            hash: row.text("hash"))
     }
 }

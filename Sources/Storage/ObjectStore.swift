@@ -60,7 +60,8 @@ public struct ContentSize: Sendable {
     func check(atMost bytes: Int64) throws(KeelError) {
         guard bytes > max else { return }
         throw KeelError(
-            .payloadTooLarge, "the content has more than the \(max) bytes that an artifact may have", hint: "the setting limits.artifact raises this limit")
+            .payloadTooLarge, "the content has more than the \(max) bytes that an artifact may have",
+            hint: "the setting limits.artifact raises this limit")
     }
 
     func check(whole bytes: Int64) throws(KeelError) {

@@ -21,7 +21,9 @@ public struct Reader: Querying {
     let db: GRDB.Database
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow] { try fetch(db, sql, parameters) }
-    public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws { try run(db, sql, parameters) { try body($0.row) } }
+    public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws {
+        try run(db, sql, parameters) { try body($0.row) }
+    }
     public func scan(_ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void) throws { try run(db, sql, parameters, body) }
 }
 
@@ -35,7 +37,9 @@ public struct Transaction: Querying {
     public var now: Timestamp { clock.now() }
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow] { try fetch(db, sql, parameters) }
-    public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws { try run(db, sql, parameters) { try body($0.row) } }
+    public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws {
+        try run(db, sql, parameters) { try body($0.row) }
+    }
     public func scan(_ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void) throws { try run(db, sql, parameters, body) }
 
     /// Runs one statement; returns how many rows it changed.

@@ -18,7 +18,8 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
         }
         guard path.utf8.count <= ArtifactPath.bytesMax, parts.allSatisfy({ $0.utf8.count <= ArtifactPath.partBytesMax }) else {
             throw .invalid(
-                "Invalid path", hint: "an artifact path has at most \(ArtifactPath.bytesMax) bytes, each part at most \(ArtifactPath.partBytesMax)")
+                "Invalid path",
+                hint: "an artifact path has at most \(ArtifactPath.bytesMax) bytes, each part at most \(ArtifactPath.partBytesMax)")
         }
         text = parts.joined(separator: "/")
     }

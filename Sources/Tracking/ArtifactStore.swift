@@ -17,7 +17,9 @@ enum ArtifactStore {
         return object
     }
 
-    private static func isFolder(_ path: ArtifactPath) -> KeelError { .invalid("Artifact path refers to a directory, not a file: '\(path)'") }
+    private static func isFolder(_ path: ArtifactPath) -> KeelError {
+        .invalid("Artifact path refers to a directory, not a file: '\(path)'")
+    }
 
     /// What lies directly in a folder, by name.
     static func list(_ db: some Querying, _ folder: ArtifactPath) throws -> [(name: String, object: StoredObject?)] {
@@ -70,7 +72,8 @@ enum ArtifactStore {
     /// - Returns: how many files that were, and their bytes.
     static func remove(_ tx: Transaction, _ path: ArtifactPath) throws -> Collected {
         let removed = try size(tx, path)
-        try tx.execute("DELETE FROM tracking_artifacts WHERE folder = ? AND name = ?", [.string(path.folder?.text ?? ""), .string(path.name)])
+        try tx.execute(
+            "DELETE FROM tracking_artifacts WHERE folder = ? AND name = ?", [.string(path.folder?.text ?? ""), .string(path.name)])
         let (below, parameters) = below(path)
         try tx.execute("DELETE FROM tracking_artifacts WHERE \(below)", parameters)
         return removed
@@ -107,7 +110,8 @@ enum ArtifactStore {
     static func references(_ db: some Querying, prefix: String, butWithin roots: Set<ArtifactPath>) throws -> Set<Digest> {
         var found: Set<Digest> = []
         try db.forEach(
-            "SELECT folder, name, digest FROM tracking_artifacts WHERE digest >= ? AND digest < ?", [.string(prefix), .string(prefix + "g")]
+            "SELECT folder, name, digest FROM tracking_artifacts WHERE digest >= ? AND digest < ?",
+            [.string(prefix), .string(prefix + "g")]
         ) { row in
             guard let digest = Digest(hex: row.text("digest")), !found.contains(digest) else { return }
             guard roots.isEmpty || !isWithin(roots, row.text("folder"), row.text("name")) else { return }

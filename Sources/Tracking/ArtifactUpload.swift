@@ -35,7 +35,8 @@ enum UploadStore {
     static func insert(_ tx: Transaction, _ upload: ArtifactUpload) throws {
         let open = try tx.row("SELECT count(*) AS n FROM tracking_uploads WHERE digest IS NULL")?.int("n") ?? 0
         guard open < ArtifactUpload.openMax else {
-            throw KeelError(.unavailable, "\(open) uploads are under way already", hint: "complete or abort some; unfinished ones end after a day")
+            throw KeelError(
+                .unavailable, "\(open) uploads are under way already", hint: "complete or abort some; unfinished ones end after a day")
         }
         try tx.execute(
             """
@@ -43,7 +44,8 @@ enum UploadStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)
             """,
             [
-                .string(upload.id), .string(upload.path.text), .int(Int64(upload.parts)), .string(upload.secret), .string(upload.caller.name),
+                .string(upload.id), .string(upload.path.text), .int(Int64(upload.parts)), .string(upload.secret),
+                .string(upload.caller.name),
                 .string(upload.caller.persona.rawValue), .string(upload.caller.workspace), .int(tx.now.milliseconds),
                 .int(upload.expiresAt.milliseconds),
             ])
@@ -75,7 +77,8 @@ enum UploadStore {
     }
 
     static func bytes(_ db: some Querying, of id: String) throws -> Int64 {
-        try db.row("SELECT coalesce(sum(bytes), 0) AS bytes FROM tracking_upload_parts WHERE upload_id = ?", [.string(id)])?.int("bytes") ?? 0
+        try db.row("SELECT coalesce(sum(bytes), 0) AS bytes FROM tracking_upload_parts WHERE upload_id = ?", [.string(id)])?.int("bytes")
+            ?? 0
     }
 
     /// The parts go; that it was completed stays known until its time is over, for a client that asks again.

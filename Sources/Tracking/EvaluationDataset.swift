@@ -82,7 +82,13 @@ public struct EvaluationRecordContent: Sendable, Hashable {
 
 /// Where a record comes from.
 public struct EvaluationRecordSource: Sendable, Hashable {
-    public enum Kind: String, Sendable, CaseIterable { case unspecified = "UNSPECIFIED", trace = "TRACE", human = "HUMAN", document = "DOCUMENT", code = "CODE" }
+    public enum Kind: String, Sendable, CaseIterable {
+        case unspecified = "UNSPECIFIED"
+        case trace = "TRACE"
+        case human = "HUMAN"
+        case document = "DOCUMENT"
+        case code = "CODE"
+    }
 
     public let kind: Kind
     /// An object.

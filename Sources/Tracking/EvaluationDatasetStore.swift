@@ -25,7 +25,8 @@ enum EvaluationDatasetStore {
             """,
             [
                 .string(dataset.id), .string(dataset.name), .string(dataset.digest), .int(dataset.createdAt.milliseconds),
-                .int(dataset.updatedAt.milliseconds), dataset.createdBy.map(Value.string) ?? .null, dataset.updatedBy.map(Value.string) ?? .null,
+                .int(dataset.updatedAt.milliseconds), dataset.createdBy.map(Value.string) ?? .null,
+                dataset.updatedBy.map(Value.string) ?? .null,
             ])
     }
 
@@ -51,8 +52,10 @@ enum EvaluationDatasetStore {
             WHERE id = ?
             """,
             [
-                .string(dataset.name), .string(dataset.digest), dataset.schema.map { .string($0.text) } ?? .null, .int(dataset.createdAt.milliseconds),
-                .int(dataset.updatedAt.milliseconds), dataset.createdBy.map(Value.string) ?? .null, dataset.updatedBy.map(Value.string) ?? .null,
+                .string(dataset.name), .string(dataset.digest), dataset.schema.map { .string($0.text) } ?? .null,
+                .int(dataset.createdAt.milliseconds),
+                .int(dataset.updatedAt.milliseconds), dataset.createdBy.map(Value.string) ?? .null,
+                dataset.updatedBy.map(Value.string) ?? .null,
                 .string(dataset.id),
             ])
         for tag in dataset.tags { try set(tx, tag, on: dataset.id) }
@@ -62,7 +65,8 @@ enum EvaluationDatasetStore {
     /// Brings the count of its records up to date.
     static func count(_ tx: Transaction, recordsOf id: String) throws {
         try tx.execute(
-            "UPDATE tracking_evaluation_datasets SET records = ? WHERE id = ?", [.int(try EvaluationRecordStore.count(tx, dataset: id)), .string(id)])
+            "UPDATE tracking_evaluation_datasets SET records = ? WHERE id = ?",
+            [.int(try EvaluationRecordStore.count(tx, dataset: id)), .string(id)])
     }
 
     static func touch(_ tx: Transaction, id: String) throws {
@@ -158,7 +162,8 @@ enum EvaluationDatasetStore {
 
     private static func dataset(_ row: SQLRow) throws -> EvaluationDataset {
         EvaluationDataset(
-            id: row.text("id"), name: row.text("name"), digest: row.text("digest"), schema: try row.optionalText("schema").map { try JSON.parse($0) },
+            id: row.text("id"), name: row.text("name"), digest: row.text("digest"),
+            schema: try row.optionalText("schema").map { try JSON.parse($0) },
             recordCount: row.int("records"), createdAt: Timestamp(milliseconds: row.int("created_ms")),
             updatedAt: Timestamp(milliseconds: row.int("updated_ms")), createdBy: row.optionalText("created_by"),
             updatedBy: row.optionalText("updated_by"))

@@ -6,7 +6,8 @@ enum EvaluationRecordStore {
     /// The record of a dataset with these inputs.
     static func find(_ db: some Querying, dataset: String, inputsDigest: String) throws -> EvaluationRecord? {
         try db.row(
-            "SELECT * FROM tracking_evaluation_records WHERE dataset_id = ? AND inputs_digest = ?", [.string(dataset), .string(inputsDigest)]
+            "SELECT * FROM tracking_evaluation_records WHERE dataset_id = ? AND inputs_digest = ?",
+            [.string(dataset), .string(inputsDigest)]
         ).map(record)
     }
 
@@ -25,9 +26,12 @@ enum EvaluationRecordStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
             """,
             [
-                .string(record.datasetID), .string(record.id), .string(Digest(of: content.inputs.canonical).hex), .string(content.inputs.text),
-                text(content.outputs), text(content.expectations), text(content.tags), text(content.source?.json), .int(record.createdAt.milliseconds),
-                .int(record.updatedAt.milliseconds), record.createdBy.map(Value.string) ?? .null, record.updatedBy.map(Value.string) ?? .null,
+                .string(record.datasetID), .string(record.id), .string(Digest(of: content.inputs.canonical).hex),
+                .string(content.inputs.text),
+                text(content.outputs), text(content.expectations), text(content.tags), text(content.source?.json),
+                .int(record.createdAt.milliseconds),
+                .int(record.updatedAt.milliseconds), record.createdBy.map(Value.string) ?? .null,
+                record.updatedBy.map(Value.string) ?? .null,
             ])
     }
 
@@ -41,7 +45,8 @@ enum EvaluationRecordStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(dataset), .string("dr-" + Identifier.hex32()), .string(inputsDigest), .string(content.inputs.text), text(content.outputs ?? .object([])),
+                .string(dataset), .string("dr-" + Identifier.hex32()), .string(inputsDigest), .string(content.inputs.text),
+                text(content.outputs ?? .object([])),
                 text(content.expectations), text(content.tags), text(content.source?.json), now, now, user, user,
             ])
     }
@@ -97,7 +102,8 @@ enum EvaluationRecordStore {
         return EvaluationRecord(
             id: row.text("id"), datasetID: row.text("dataset_id"),
             content: EvaluationRecordContent(
-                inputs: try row.json("inputs"), outputs: try json("outputs"), expectations: try json("expectations"), tags: try json("tags"),
+                inputs: try row.json("inputs"), outputs: try json("outputs"), expectations: try json("expectations"),
+                tags: try json("tags"),
                 source: try json("source").map { try EvaluationRecordSource(json: $0, path: "source") }),
             createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")),
             createdBy: row.optionalText("created_by"), updatedBy: row.optionalText("updated_by"))

@@ -105,7 +105,9 @@ public struct LoggedModelSearch: Sendable {
 
     private static func value(of order: Order) throws -> SQLFragment {
         guard let dot = order.field.firstIndex(of: ".") else {
-            guard let column = column(order.field) else { throw KeelError.invalid("Invalid order by field name: \(order.field.prefix(200))") }
+            guard let column = column(order.field) else {
+                throw KeelError.invalid("Invalid order by field name: \(order.field.prefix(200))")
+            }
             return SQLFragment(column)
         }
         guard order.field[..<dot] == "metrics" else {
@@ -141,7 +143,9 @@ public struct LoggedModelSearch: Sendable {
 
     /// That the model has a metric like this, of one of the datasets if any are asked for.
     private func measured(_ condition: SQLFragment) -> SQLFragment {
-        var (sql, parameters) = ("SELECT 1 FROM tracking_logged_model_metrics x WHERE x.model_id = m.id AND \(condition.sql)", condition.parameters)
+        var (sql, parameters) = (
+            "SELECT 1 FROM tracking_logged_model_metrics x WHERE x.model_id = m.id AND \(condition.sql)", condition.parameters
+        )
         if !datasets.isEmpty {
             let ofDatasets = datasets.map(\.condition)
             sql += " AND (\(ofDatasets.map(\.sql).joined(separator: " OR ")))"

@@ -42,7 +42,8 @@ enum LoggedModelStore {
             """, [.string(id), .string(param.key), .string(param.value)])
         guard added == 0 else { return }
         let old = try tx.row(
-            "SELECT value FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'param' AND key = ?", [.string(id), .string(param.key)])
+            "SELECT value FROM tracking_logged_model_items WHERE model_id = ? AND kind = 'param' AND key = ?",
+            [.string(id), .string(param.key)])
         guard old?.text("value") == param.value else {
             throw KeelError.invalid(
                 "Changing param values is not allowed. Param with key='\(param.key)' was already logged with value='\(old?.text("value") ?? "")' for model ID='\(id)'. Attempted logging new value '\(param.value)'."
@@ -99,7 +100,8 @@ enum LoggedModelStore {
         for start in stride(from: 0, to: out.count, by: 500) {
             let ids = out[start..<min(start + 500, out.count)].map { Value.string($0.id) }
             let marks = SQLFragment.marks(ids.count)
-            try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id IN (\(marks)) ORDER BY model_id, kind, key", ids) { row in
+            try db.forEach("SELECT * FROM tracking_logged_model_items WHERE model_id IN (\(marks)) ORDER BY model_id, kind, key", ids) {
+                row in
                 guard let place = places[row.text("model_id")] else { return }
                 let item = KeyValue(row.text("key"), row.text("value"))
                 if row.text("kind") == "param" { out[place].params.append(item) } else { out[place].tags.append(item) }

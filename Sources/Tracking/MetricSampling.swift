@@ -69,7 +69,9 @@ struct MetricSampling<DB: Querying> {
         func finish() throws {
             guard let first = part.first else { return }
             let numbered = part.filter { $0.low != nil }
-            if let low = numbered.min(by: { ($0.low ?? 0) < ($1.low ?? 0) }), let high = numbered.max(by: { ($0.high ?? 0) < ($1.high ?? 0) }) {
+            if let low = numbered.min(by: { ($0.low ?? 0) < ($1.low ?? 0) }),
+                let high = numbered.max(by: { ($0.high ?? 0) < ($1.high ?? 0) })
+            {
                 try out.append(contentsOf: [point(low.low ?? 0, in: low), point(high.high ?? 0, in: high)].compactMap(\.self))
             } else {
                 out += try points(at: [first.first])

@@ -66,7 +66,8 @@ enum MetricStore {
 
         private init(_ table: String, _ conflict: String) {
             statements = (0...6).map { exponent in
-                "INSERT INTO \(table) VALUES " + Array(repeating: "(?, ?, ?, ?, ?)", count: 1 << exponent).joined(separator: ", ") + " " + conflict
+                "INSERT INTO \(table) VALUES " + Array(repeating: "(?, ?, ?, ?, ?)", count: 1 << exponent).joined(separator: ", ") + " "
+                    + conflict
             }
         }
 
@@ -123,7 +124,9 @@ enum MetricStore {
                 blocks += Block.of(points, series)
             } else {
                 var steps: [Int64: Int] = [:]
-                try ManyRows.points.insert(tx, points.flatMap { [.int(series)] + values($0) }) { steps[$0.int(0) >> blockBits, default: 0] += 1 }
+                try ManyRows.points.insert(tx, points.flatMap { [.int(series)] + values($0) }) {
+                    steps[$0.int(0) >> blockBits, default: 0] += 1
+                }
                 for var block in Block.of(points, series) {
                     block.points = steps[block.number] ?? 0
                     added += block.points

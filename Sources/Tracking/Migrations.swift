@@ -219,11 +219,13 @@ public enum TrackingTables {
             + rebuilt(
                 "tracking_params",
                 "run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key)",
-                columns: "run_id, key, value", indexes: ["CREATE INDEX tracking_params_value ON tracking_params (key, substr(value, 1, 200), run_id)"])
+                columns: "run_id, key, value",
+                indexes: ["CREATE INDEX tracking_params_value ON tracking_params (key, substr(value, 1, 200), run_id)"])
             + rebuilt(
                 "tracking_tags",
                 "run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key)",
-                columns: "run_id, key, value", indexes: ["CREATE INDEX tracking_tags_value ON tracking_tags (key, substr(value, 1, 200), run_id)"]))
+                columns: "run_id, key, value",
+                indexes: ["CREATE INDEX tracking_tags_value ON tracking_tags (key, substr(value, 1, 200), run_id)"]))
 
     /// Indexes go with their table and are made again on the filled one.
     private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [String] = []) -> [String] {

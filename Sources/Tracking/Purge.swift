@@ -18,7 +18,11 @@ public struct PurgeRequest: Sendable {
 
 /// One run, logged model or experiment that goes, or stays because somebody needs its artifacts.
 public struct PurgeItem: Sendable, Hashable {
-    public enum Kind: String, Sendable { case run, loggedModel = "logged model", experiment }
+    public enum Kind: String, Sendable {
+        case run
+        case loggedModel = "logged model"
+        case experiment
+    }
 
     public let kind: Kind
     public let id: String

@@ -23,7 +23,9 @@ package enum PurgeStore {
         let experiments = try rows(db, .experiment, request.experimentIDs, request, cutoff)
         // What is in an experiment that goes, goes with it.
         let ids = experiments.map { Value.int($0.int("id")) }
-        var (runs, models) = (try rows(db, .run, request.runIDs, request, cutoff), try rows(db, .loggedModel, request.loggedModelIDs, request, cutoff))
+        var (runs, models) = (
+            try rows(db, .run, request.runIDs, request, cutoff), try rows(db, .loggedModel, request.loggedModelIDs, request, cutoff)
+        )
         for id in ids {
             runs += try db.rows("\(select(.run)) WHERE x.experiment_id = ? AND x.lifecycle = 'deleted'", [id])
             models += try db.rows("\(select(.loggedModel)) WHERE x.experiment_id = ?", [id])
@@ -47,7 +49,8 @@ package enum PurgeStore {
     private static func resolve(_ db: some Querying, _ uri: String) throws -> String? {
         if uri.hasPrefix("runs:/") {
             let parts = uri.dropFirst("runs:/".count).split(separator: "/", maxSplits: 1)
-            guard let id = parts.first, let row = try db.row("SELECT artifact_uri FROM tracking_runs WHERE id = ?", [.string(String(id))]) else { return nil }
+            guard let id = parts.first, let row = try db.row("SELECT artifact_uri FROM tracking_runs WHERE id = ?", [.string(String(id))])
+            else { return nil }
             return ([row.text("artifact_uri")] + parts.dropFirst().map(String.init)).joined(separator: "/")
         }
         guard uri.hasPrefix("models:/m-") else { return uri }
@@ -57,10 +60,12 @@ package enum PurgeStore {
 
     private static func select(_ kind: PurgeItem.Kind) -> String {
         switch kind {
-        case .run: "SELECT x.id AS id, x.name AS name, x.artifact_uri AS uri, x.deleted_ms AS deleted_ms, x.lifecycle AS lifecycle FROM tracking_runs x"
+        case .run:
+            "SELECT x.id AS id, x.name AS name, x.artifact_uri AS uri, x.deleted_ms AS deleted_ms, x.lifecycle AS lifecycle FROM tracking_runs x"
         case .loggedModel:
             "SELECT x.id AS id, x.name AS name, x.artifact_uri AS uri, x.updated_ms AS deleted_ms, x.lifecycle AS lifecycle FROM tracking_logged_models x"
-        case .experiment: "SELECT x.id AS id, x.name AS name, x.updated_ms AS deleted_ms, x.lifecycle AS lifecycle FROM tracking_experiments x"
+        case .experiment:
+            "SELECT x.id AS id, x.name AS name, x.updated_ms AS deleted_ms, x.lifecycle AS lifecycle FROM tracking_experiments x"
         }
     }
 
@@ -75,14 +80,18 @@ package enum PurgeStore {
         }
         return try (named ?? []).map { id in
             let key = kind == .experiment ? Value.int(try ExperimentStore.number(of: id)) : .string(id)
-            guard let row = try db.row("\(select(kind)) WHERE x.id = ?", [key]) else { throw KeelError.notFound("\(title(kind)) with id=\(id.prefix(100)) not found") }
+            guard let row = try db.row("\(select(kind)) WHERE x.id = ?", [key]) else {
+                throw KeelError.notFound("\(title(kind)) with id=\(id.prefix(100)) not found")
+            }
             guard row.text("lifecycle") == Lifecycle.deleted.rawValue else {
                 throw KeelError.invalid(
-                    "\(title(kind)) \(id) is not in `deleted` lifecycle stage. Only \(kind.rawValue)s in `deleted` lifecycle stage can be deleted.")
+                    "\(title(kind)) \(id) is not in `deleted` lifecycle stage. Only \(kind.rawValue)s in `deleted` lifecycle stage can be deleted."
+                )
             }
             if let cutoff, row.int("deleted_ms") > cutoff.milliseconds {
                 throw KeelError.invalid(
-                    "\(title(kind)) \(id) is not older than the required age. Only \(kind.rawValue)s older than \(request.olderThan?.description ?? "") can be deleted.")
+                    "\(title(kind)) \(id) is not older than the required age. Only \(kind.rawValue)s older than \(request.olderThan?.description ?? "") can be deleted."
+                )
             }
             return row
         }
@@ -109,7 +118,8 @@ package enum PurgeStore {
         let size = try root.map { try ArtifactStore.size(db, $0) } ?? Collected()
         let user = root.flatMap { root in needed.first { $0.path.isWithin(root) || root.isWithin($0.path) }?.by }
         return PurgeItem(
-            kind: kind, id: row.text("id"), name: row.text("name"), deletedAt: Timestamp(milliseconds: row.int("deleted_ms")), files: size.objects,
+            kind: kind, id: row.text("id"), name: row.text("name"), deletedAt: Timestamp(milliseconds: row.int("deleted_ms")),
+            files: size.objects,
             bytes: size.bytes, keptFor: user, elsewhere: root == nil ? uri : nil, root: root)
     }
 
@@ -123,7 +133,8 @@ package enum PurgeStore {
             }
         }
         return PurgeItem(
-            kind: .experiment, id: String(id), name: row.text("name"), deletedAt: Timestamp(milliseconds: row.int("deleted_ms")), files: 0, bytes: 0,
+            kind: .experiment, id: String(id), name: row.text("name"), deletedAt: Timestamp(milliseconds: row.int("deleted_ms")), files: 0,
+            bytes: 0,
             keptFor: stays, elsewhere: nil, root: nil)
     }
 
@@ -174,6 +185,7 @@ package enum PurgeStore {
             case .loggedModel: ("logged_model.purged", "LoggedModel/\(item.id)")
             case .experiment: ("experiment.purged", "Experiment/\(item.id)")
             }
-        try tx.record(event, on: subject, ["name": .string(item.name), "files": .int(Int64(item.files)), "bytes": .int(item.bytes)], by: grant)
+        try tx.record(
+            event, on: subject, ["name": .string(item.name), "files": .int(Int64(item.files)), "bytes": .int(item.bytes)], by: grant)
     }
 }

@@ -22,7 +22,8 @@ extension RunSearch {
         let question = "runs|\(experimentIDs.sorted())|\(view)|\(filter ?? "")|\(orderBy)"
         let last = try pageToken.flatMap { $0.isEmpty ? nil : try order.values(of: $0, query: question) }
         let planner = RunPlanner(
-            db: db, experiments: experiments, view: view, clauses: clauses, orders: orders, order: order, joins: joins, last: last, limit: limit)
+            db: db, experiments: experiments, view: view, clauses: clauses, orders: orders, order: order, joins: joins, last: last,
+            limit: limit)
         return RunPlan(statements: try planner.statements(), order: order, question: question, limit: limit)
     }
 
@@ -82,7 +83,8 @@ private struct RunPlanner<DB: Querying> {
     func statements() throws -> [SQLFragment] {
         guard !experiments.isEmpty else { return [] }
         let leader = try leader()
-        if let first = orders.first, first.entity == .metric, leader.map({ $0.clause.entity == .metric && $0.clause.key == first.key }) ?? true,
+        if let first = orders.first, first.entity == .metric,
+            leader.map({ $0.clause.entity == .metric && $0.clause.key == first.key }) ?? true,
             try count("tracking_runs r WHERE \(kept.sql)", kept.parameters) == nil
         {
             return byMetric(first)
@@ -157,7 +159,8 @@ private struct RunPlanner<DB: Querying> {
     /// The first clause that finds few runs, and how many.
     private func leader() throws -> (clause: SearchClause, runs: Int)? {
         for clause in clauses {
-            guard let own = RunSearch.served(clause), let runs = try count("\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
+            guard let own = RunSearch.served(clause),
+                let runs = try count("\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
             else { continue }
             return (clause, runs)
         }
@@ -166,7 +169,8 @@ private struct RunPlanner<DB: Querying> {
 
     /// How many rows there are; nil when they are more than few.
     private func count(_ source: String, _ parameters: [Value]) throws -> Int? {
-        let counted = try db.row("SELECT count(*) FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(fewMax) + 1)])?[0].integer
+        let counted = try db.row("SELECT count(*) FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(fewMax) + 1)])?[0]
+            .integer
         return counted.flatMap { $0 <= Int64(fewMax) ? Int($0) : nil }
     }
 
@@ -177,7 +181,9 @@ private struct RunPlanner<DB: Querying> {
         guard runs > 2 * ahead, clauses.count == 1, orders.isEmpty, experiments.count == 1 else { return false }
         let next = RunPlanner.select(SQLFragment("r.id"), RunPlanner.runs, [], [kept] + after(order), order, limit: ahead - 1)
         let condition = RunSearch.condition(clauses[0])
-        let found = try db.row("SELECT count(*) FROM (\(next.sql)) r WHERE \(condition.sql)", next.parameters + condition.parameters)?[0].integer ?? 0
+        let found =
+            try db.row("SELECT count(*) FROM (\(next.sql)) r WHERE \(condition.sql)", next.parameters + condition.parameters)?[0].integer
+            ?? 0
         // A step of the walk costs about two thirds of a run that is looked up and sorted.
         return found > 0 && (limit + 1) * ahead / Int(found) <= runs + runs / 2
     }
@@ -203,7 +209,9 @@ private struct RunPlanner<DB: Querying> {
         RunPlanner.select(RunPlanner.runColumns(order.columns), source, joins, conditions, order, limit: limit)
     }
 
-    private static func runColumns(_ keys: SQLFragment) -> SQLFragment { SQLFragment("\(RunStore.runColumns), \(keys.sql)", keys.parameters) }
+    private static func runColumns(_ keys: SQLFragment) -> SQLFragment {
+        SQLFragment("\(RunStore.runColumns), \(keys.sql)", keys.parameters)
+    }
 
     /// A page and one more, which tells that there is a next page.
     private static func select(
@@ -214,7 +222,8 @@ private struct RunPlanner<DB: Querying> {
             SELECT \(columns.sql) FROM \(source.sql) \(joins.map(\.sql).joined(separator: " "))
             WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
             """,
-            columns.parameters + source.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters) + order.orderBy.parameters
+            columns.parameters + source.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters)
+                + order.orderBy.parameters
                 + [.int(Int64(limit) + 1)])
     }
 }

@@ -18,7 +18,9 @@ enum RunStore {
 
     /// - Throws: `notFound` without the run; `invalidArgument` when it is in the bin.
     static func checkActive(_ db: some Querying, id: String) throws {
-        guard let lifecycle = try db.row("SELECT lifecycle FROM tracking_runs WHERE id = ?", [.string(id)])?[0].text else { throw notFound(id) }
+        guard let lifecycle = try db.row("SELECT lifecycle FROM tracking_runs WHERE id = ?", [.string(id)])?[0].text else {
+            throw notFound(id)
+        }
         guard lifecycle == Lifecycle.active.rawValue else {
             throw KeelError.invalid("The run \(id) must be in the 'active' state. Current state is \(lifecycle).")
         }

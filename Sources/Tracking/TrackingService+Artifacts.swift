@@ -88,7 +88,9 @@ extension TrackingService {
 
     private func list(_ folder: ArtifactPath, as prefix: String) async throws -> [Artifact] {
         try await database.read { db in
-            try ArtifactStore.list(db, folder).map { Artifact(path: prefix + $0.name, bytes: $0.object?.bytes ?? 0, isFolder: $0.object == nil) }
+            try ArtifactStore.list(db, folder).map {
+                Artifact(path: prefix + $0.name, bytes: $0.object?.bytes ?? 0, isFolder: $0.object == nil)
+            }
         }
     }
 
@@ -121,7 +123,8 @@ extension TrackingService {
     private func refer(_ path: ArtifactPath, to object: StoredObject, _ grant: Grant) async throws {
         try await database.write { tx in
             try ArtifactStore.set(tx, path, object)
-            try tx.record("artifact.stored", on: "Artifact/\(path)", ["digest": .string(object.digest.hex), "bytes": .int(object.bytes)], by: grant)
+            try tx.record(
+                "artifact.stored", on: "Artifact/\(path)", ["digest": .string(object.digest.hex), "bytes": .int(object.bytes)], by: grant)
         }
     }
 
@@ -142,7 +145,8 @@ extension TrackingService {
         try await database.write { tx in
             let removed = try ArtifactStore.remove(tx, path)
             try tx.record(
-                "artifact.deleted", on: "Artifact/\(path)", ["files": .int(Int64(removed.objects)), "bytes": .int(removed.bytes)], by: grant)
+                "artifact.deleted", on: "Artifact/\(path)", ["files": .int(Int64(removed.objects)), "bytes": .int(removed.bytes)], by: grant
+            )
         }
     }
 }

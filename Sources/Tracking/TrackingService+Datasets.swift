@@ -53,12 +53,14 @@ extension TrackingService {
         let entry = TrackingService.historyEntry(of: model)
         try await database.write { tx in
             _ = try RunStore.findActive(tx, id: runID)
-            let before = try tx.row("SELECT value FROM tracking_tags WHERE run_id = ? AND key = ?", [.string(runID), .string(modelHistoryTag)])
+            let before = try tx.row(
+                "SELECT value FROM tracking_tags WHERE run_id = ? AND key = ?", [.string(runID), .string(modelHistoryTag)])
             // A person may have set the tag to anything.
             let entries = before.flatMap { try? JSON.parse($0.text("value")) }?.array ?? []
             let history = JSON.array(entries + [entry]).text
             guard history.utf8.count <= TrackingLimits.modelHistoryBytesMax else {
-                throw KeelError.invalid("The tag \(modelHistoryTag) of run \(runID) is longer than \(TrackingLimits.modelHistoryBytesMax) bytes.")
+                throw KeelError.invalid(
+                    "The tag \(modelHistoryTag) of run \(runID) is longer than \(TrackingLimits.modelHistoryBytesMax) bytes.")
             }
             try RunStore.set(tx, KeyValue(modelHistoryTag, history), on: runID)
         }

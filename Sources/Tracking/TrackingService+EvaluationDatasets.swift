@@ -16,7 +16,8 @@ extension TrackingService {
             try EvaluationDatasetStore.insert(
                 tx,
                 EvaluationDataset(
-                    id: id, name: name, digest: evaluationDigest(name, tx.now), schema: nil, recordCount: 0, createdAt: tx.now, updatedAt: tx.now,
+                    id: id, name: name, digest: evaluationDigest(name, tx.now), schema: nil, recordCount: 0, createdAt: tx.now,
+                    updatedAt: tx.now,
                     createdBy: user, updatedBy: user))
             for tag in tags { try EvaluationDatasetStore.set(tx, tag, on: id) }
             for experiment in experimentIDs { try EvaluationDatasetStore.add(tx, experiment: experiment, to: id) }
@@ -76,10 +77,13 @@ extension TrackingService {
     }
 
     /// An experiment that the dataset does not belong to is passed over.
-    public func removeEvaluationDataset(id: String, fromExperiments experiments: [String], _ grant: Grant) async throws -> EvaluationDataset {
+    public func removeEvaluationDataset(id: String, fromExperiments experiments: [String], _ grant: Grant) async throws -> EvaluationDataset
+    {
         try await change(evaluationDataset: id, "evaluation_dataset.experiments_removed", grant) { tx, _ in
             var removed: [String] = []
-            for experiment in experiments where try EvaluationDatasetStore.remove(tx, experiment: experiment, from: id) { removed.append(experiment) }
+            for experiment in experiments where try EvaluationDatasetStore.remove(tx, experiment: experiment, from: id) {
+                removed.append(experiment)
+            }
             if !removed.isEmpty { try EvaluationDatasetStore.touch(tx, id: id) }
             return ["experiments": .array(removed.map(JSON.string))]
         }
@@ -110,7 +114,8 @@ extension TrackingService {
             }
             let total = dataset.recordCount + Int64(counts.inserted)
             guard total <= TrackingLimits.evaluationRecordsMax else {
-                throw KeelError.invalid("An evaluation dataset can hold at most \(TrackingLimits.evaluationRecordsMax) records. Got \(total).")
+                throw KeelError.invalid(
+                    "An evaluation dataset can hold at most \(TrackingLimits.evaluationRecordsMax) records. Got \(total).")
             }
             try EvaluationDatasetStore.update(
                 tx, id: datasetID, digest: evaluationDigest(dataset.name, tx.now), schema: schema.json, recordCount: total,
@@ -151,7 +156,8 @@ extension TrackingService {
     }
 
     private func change(
-        evaluationDataset id: String, _ kind: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction, EvaluationDataset) throws -> JSON
+        evaluationDataset id: String, _ kind: String, _ grant: Grant,
+        _ body: @escaping @Sendable (Transaction, EvaluationDataset) throws -> JSON
     ) async throws -> EvaluationDataset {
         try grant.require(.trackingWrite)
         return try await database.write { tx in
@@ -175,7 +181,9 @@ private func optional<T>(_ body: () throws -> T) throws -> T? {
     do { return try body() } catch let error as KeelError where error.code == .notFound { return nil }
 }
 
-private func evaluationDigest(_ name: String, _ time: Timestamp) -> String { String(Digest(of: "\(name):\(time.milliseconds)").hex.prefix(8)) }
+private func evaluationDigest(_ name: String, _ time: Timestamp) -> String {
+    String(Digest(of: "\(name):\(time.milliseconds)").hex.prefix(8))
+}
 
 /// The fields that the records of a dataset have, with the type that each had first.
 private struct EvaluationSchema {
@@ -200,7 +208,9 @@ private struct EvaluationSchema {
     }
 
     private mutating func add(_ object: JSON, to part: String) {
-        for member in object.members ?? [] where parts[part]?[member.key] == nil { parts[part]?[member.key] = .string(EvaluationSchema.type(member.value)) }
+        for member in object.members ?? [] where parts[part]?[member.key] == nil {
+            parts[part]?[member.key] = .string(EvaluationSchema.type(member.value))
+        }
     }
 
     var json: JSON? {

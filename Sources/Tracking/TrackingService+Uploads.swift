@@ -21,7 +21,8 @@ extension TrackingService {
                 id: Identifier.hex32(), path: path, parts: parts, secret: Identifier.hex32() + Identifier.hex32(), caller: grant.caller,
                 expiresAt: expires, completed: nil)
             try UploadStore.insert(tx, upload)
-            try tx.record("artifact.upload.begun", on: "Artifact/\(path)", ["upload": .string(upload.id), "parts": .int(Int64(parts))], by: grant)
+            try tx.record(
+                "artifact.upload.begun", on: "Artifact/\(path)", ["upload": .string(upload.id), "parts": .int(Int64(parts))], by: grant)
             return upload
         }
     }
@@ -31,7 +32,10 @@ extension TrackingService {
     public func grant(upload id: String, part: Int, signature: String) async throws -> Grant {
         guard let upload = try await database.read({ try UploadStore.find($0, id: id) }), upload.isValid(signature, part: part),
             (1...upload.parts).contains(part)
-        else { throw KeelError(.unauthenticated, "this is not the address of a part of an upload", hint: "begin an upload and use the addresses it gives") }
+        else {
+            throw KeelError(
+                .unauthenticated, "this is not the address of a part of an upload", hint: "begin an upload and use the addresses it gives")
+        }
         guard upload.expiresAt > .systemNow() else {
             throw KeelError(.permissionDenied, "the time of upload \(id) is over", hint: "begin another upload")
         }
@@ -109,7 +113,9 @@ extension TrackingService {
             for id in try UploadStore.expired(tx, at: tx.now) {
                 guard let upload = try UploadStore.find(tx, id: id) else { continue }
                 try UploadStore.delete(tx, id: id)
-                if upload.completed == nil { try tx.record("artifact.upload.expired", on: "Artifact/\(upload.path)", ["upload": .string(id)], by: grant) }
+                if upload.completed == nil {
+                    try tx.record("artifact.upload.expired", on: "Artifact/\(upload.path)", ["upload": .string(id)], by: grant)
+                }
             }
         }
         // The folders are asked first: an upload that begins after that is not among them.
@@ -120,7 +126,9 @@ extension TrackingService {
 
     private func find(upload id: String, path: String) async throws -> ArtifactUpload {
         let path = try ArtifactPath(file: path)
-        guard let upload = try await database.read({ try UploadStore.find($0, id: id) }), upload.path == path else { throw TrackingService.noUpload(id) }
+        guard let upload = try await database.read({ try UploadStore.find($0, id: id) }), upload.path == path else {
+            throw TrackingService.noUpload(id)
+        }
         return upload
     }
 
@@ -134,10 +142,13 @@ extension TrackingService {
         }
         var ordered: [(number: Int, object: StoredObject)] = []
         for number in 1...upload.parts {
-            guard let object = stored[number] else { throw .invalid("part \(number) has not arrived", hint: "send it, then complete again", path: "parts") }
+            guard let object = stored[number] else {
+                throw .invalid("part \(number) has not arrived", hint: "send it, then complete again", path: "parts")
+            }
             guard let digest = given[number] else { throw .invalid("part \(number) is not named", hint: "name every part", path: "parts") }
             guard digest == object.digest.hex else {
-                throw .invalid("part \(number) is another one: its etag is \(object.digest.hex), not '\(digest.prefix(100))'", path: "parts")
+                throw .invalid(
+                    "part \(number) is another one: its etag is \(object.digest.hex), not '\(digest.prefix(100))'", path: "parts")
             }
             ordered.append((number, object))
         }

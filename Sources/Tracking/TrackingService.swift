@@ -15,7 +15,9 @@ public struct TrackingService: Sendable {
     /// - Parameters:
     ///   - artifactUsage: who else needs artifacts.
     ///   - artifactBytesMax: how large one artifact may be.
-    public init(database: Database, objects: any ObjectStore, artifactUsage: (any ArtifactUsage)? = nil, artifactBytesMax: Int64 = 100 << 30) {
+    public init(
+        database: Database, objects: any ObjectStore, artifactUsage: (any ArtifactUsage)? = nil, artifactBytesMax: Int64 = 100 << 30
+    ) {
         self.database = database
         self.objects = objects
         self.artifactUsage = artifactUsage
@@ -99,16 +101,21 @@ public struct TrackingService: Sendable {
             try tx.execute(
                 "UPDATE tracking_runs SET lifecycle = ?, deleted_ms = ? WHERE experiment_id = ? AND lifecycle = ?",
                 [
-                    .string(runs.1.rawValue), lifecycle == .deleted ? .int(tx.now.milliseconds) : .null, .int(try ExperimentStore.number(of: id)),
+                    .string(runs.1.rawValue), lifecycle == .deleted ? .int(tx.now.milliseconds) : .null,
+                    .int(try ExperimentStore.number(of: id)),
                     .string(runs.0.rawValue),
                 ])
             try tx.record(kind, on: "Experiment/\(id)", ["name": .string(experiment.name)], by: grant)
         }
     }
 
-    public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws { try await updateExperiment(id: id, name: name, grant) }
+    public func renameExperiment(id: String, to name: String, _ grant: Grant) async throws {
+        try await updateExperiment(id: id, name: name, grant)
+    }
 
-    public func setExperimentTag(id: String, _ tag: KeyValue, _ grant: Grant) async throws { try await updateExperiment(id: id, tags: [tag], grant) }
+    public func setExperimentTag(id: String, _ tag: KeyValue, _ grant: Grant) async throws {
+        try await updateExperiment(id: id, tags: [tag], grant)
+    }
 
     /// Renames an experiment, sets tags, or both: all or none.
     /// - Throws: `alreadyExists` when the name is another's, `failedPrecondition` or `invalidArgument` when the experiment is in the bin.
@@ -125,7 +132,8 @@ public struct TrackingService: Sendable {
             for tag in tags {
                 try requireActive(experiment)
                 try ExperimentStore.set(tx, tag, on: id)
-                try tx.record("experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
+                try tx.record(
+                    "experiment.tagged", on: "Experiment/\(id)", ["key": .string(tag.key), "value": .string(tag.value)], by: grant)
             }
         }
     }
@@ -136,7 +144,9 @@ public struct TrackingService: Sendable {
             throw KeelError(.alreadyExists, "Experiment(name=\(name)) already exists.")
         }
         try ExperimentStore.update(tx, id: experiment.id, name: name, lifecycle: .active)
-        try tx.record("experiment.updated", on: "Experiment/\(experiment.id)", ["name": .string(name), "previous": .string(experiment.name)], by: grant)
+        try tx.record(
+            "experiment.updated", on: "Experiment/\(experiment.id)", ["name": .string(name), "previous": .string(experiment.name)],
+            by: grant)
     }
 
     public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {

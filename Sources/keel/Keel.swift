@@ -19,8 +19,10 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self, Label.self,
-            Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self, Tokens.self,
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self,
+            Label.self,
+            Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
+            Tokens.self,
             GarbageCollection.self, Doctor.self,
         ])
 
@@ -58,7 +60,9 @@ struct Connection: ParsableArguments {
 }
 
 /// A path component that is safe in a URL.
-func escaped(_ text: String) -> String { text.addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? "" }
+func escaped(_ text: String) -> String {
+    text.addingPercentEncoding(withAllowedCharacters: .alphanumerics.union(CharacterSet(charactersIn: "-._~"))) ?? ""
+}
 
 extension JSON {
     /// A scalar for a table cell.

@@ -6,7 +6,9 @@ import Yams
 enum ResourceFiles {
     static func read(_ path: String) throws(KeelError) -> [Resource] {
         var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { throw .notFound("there is no file or folder '\(path)'") }
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+            throw .notFound("there is no file or folder '\(path)'")
+        }
         guard isFolder.boolValue else { return try documents(in: path) }
         let names = ((FileManager.default.enumerator(atPath: path)?.allObjects as? [String]) ?? [])
             .filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted()
@@ -16,7 +18,9 @@ enum ResourceFiles {
             // A project may hold other YAML (settings of tools); a resource says so in its first field.
             out += try documents(in: file)
         }
-        guard !out.isEmpty else { throw .notFound("there are no resources in '\(path)'", hint: "resources are YAML files with apiVersion: \(Resource.apiVersion)") }
+        guard !out.isEmpty else {
+            throw .notFound("there are no resources in '\(path)'", hint: "resources are YAML files with apiVersion: \(Resource.apiVersion)")
+        }
         return out
     }
 
@@ -54,7 +58,9 @@ enum YAML {
             var members: [JSON.Member] = []
             for (key, value) in mapping {
                 guard let name = key.scalar?.string else { throw .invalid("a key must be a text", path: "line \(key.mark?.line ?? 0)") }
-                guard !members.contains(where: { $0.key == name }) else { throw .invalid("the field '\(name)' is there twice", path: "line \(key.mark?.line ?? 0)") }
+                guard !members.contains(where: { $0.key == name }) else {
+                    throw .invalid("the field '\(name)' is there twice", path: "line \(key.mark?.line ?? 0)")
+                }
                 members.append(JSON.Member(name, try json(value, depth: depth + 1)))
             }
             return .object(members)
@@ -72,7 +78,10 @@ enum YAML {
         }
         let bytes = scalar.string.utf8
         // Only what JSON calls a number is one: `9E`, `1_000` and `0x10` are texts.
-        if let first = bytes.first, first == UInt8(ascii: "-") || (first >= 48 && first <= 57), let number = try? JSON.parse(scalar.string) { return number }
+        if let first = bytes.first, first == UInt8(ascii: "-") || (first >= 48 && first <= 57), let number = try? JSON.parse(scalar.string)
+        {
+            return number
+        }
         return .string(scalar.string)
     }
 }

@@ -42,13 +42,16 @@ enum Terminal {
         print(line(headings))
         for row in rows { print(line(row)) }
         if rows.isEmpty { print("(none)") }
-        if shown < headings.count { print(cut("(no room for \(headings[shown...].joined(separator: ", ")); --json has all)", to: width ?? .max)) }
+        if shown < headings.count {
+            print(cut("(no room for \(headings[shown...].joined(separator: ", ")); --json has all)", to: width ?? .max))
+        }
     }
 
     /// Whether a cell is a number, perhaps with a unit; so is one that holds nothing.
     private static func isNumber(_ cell: String) -> Bool {
         ["", "-", "NaN", "inf", "-inf"].contains(cell)
-            || cell.first.map { $0.isNumber || "-.".contains($0) } == true && cell.prefix { $0 != " " }.allSatisfy { $0.isNumber || "-+.,:%e".contains($0) }
+            || cell.first.map { $0.isNumber || "-.".contains($0) } == true
+                && cell.prefix { $0 != " " }.allSatisfy { $0.isNumber || "-+.,:%e".contains($0) }
     }
 
     /// Makes the widest columns of words narrower until all fit.
@@ -56,7 +59,9 @@ enum Terminal {
     private static func fit(_ widths: inout [Int], _ words: [Int]) -> Int {
         guard let width else { return widths.count }
         func total(_ count: Int) -> Int { widths[..<count].reduce(0, +) + 2 * (count - 1) }
-        while total(widths.count) > width, let widest = words.filter({ widths[$0] > 18 }).max(by: { widths[$0] < widths[$1] }) { widths[widest] -= 1 }
+        while total(widths.count) > width, let widest = words.filter({ widths[$0] > 18 }).max(by: { widths[$0] < widths[$1] }) {
+            widths[widest] -= 1
+        }
         var count = widths.count
         while count > 1, total(count) > width { count -= 1 }
         return count
@@ -70,8 +75,10 @@ enum Terminal {
     private static func cells(_ character: Character) -> Int {
         guard let code = character.unicodeScalars.first?.value else { return 0 }
         let isWide =
-            (0x1100...0x115F).contains(code) || (0x2E80...0xA4CF).contains(code) || (0xAC00...0xD7A3).contains(code) || (0xF900...0xFAFF).contains(code)
-            || (0xFE30...0xFE6F).contains(code) || (0xFF00...0xFF60).contains(code) || (0x1F300...0x1FAFF).contains(code) || (0x20000...0x3FFFD).contains(code)
+            (0x1100...0x115F).contains(code) || (0x2E80...0xA4CF).contains(code) || (0xAC00...0xD7A3).contains(code)
+            || (0xF900...0xFAFF).contains(code)
+            || (0xFE30...0xFE6F).contains(code) || (0xFF00...0xFF60).contains(code) || (0x1F300...0x1FAFF).contains(code)
+            || (0x20000...0x3FFFD).contains(code)
         return isWide ? 2 : 1
     }
 

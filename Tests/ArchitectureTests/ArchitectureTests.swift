@@ -19,20 +19,28 @@ struct ArchitectureTests {
     ]
     static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
 
-    struct Source { let target: String; let path: String; let text: String }
+    struct Source {
+        let target: String
+        let path: String
+        let text: String
+    }
 
     static func sources() throws -> [Source] {
         let folder = root.appendingPathComponent("Sources").path
         let names = try #require(FileManager.default.enumerator(atPath: folder)?.allObjects as? [String])
         return try names.filter { $0.hasSuffix(".swift") }.map { name in
-            Source(target: String(name.prefix { $0 != "/" }), path: name, text: try String(contentsOfFile: folder + "/" + name, encoding: .utf8))
+            Source(
+                target: String(name.prefix { $0 != "/" }), path: name,
+                text: try String(contentsOfFile: folder + "/" + name, encoding: .utf8))
         }
     }
 
     static func imports(_ text: String) -> [String] {
         text.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ").map(String.init)
-            guard let i = words.firstIndex(of: "import"), words[..<i].allSatisfy({ $0.hasPrefix("@") || $0 == "public" || $0 == "package" }), i + 1 < words.count else { return nil }
+            guard let i = words.firstIndex(of: "import"),
+                words[..<i].allSatisfy({ $0.hasPrefix("@") || $0 == "public" || $0 == "package" }), i + 1 < words.count
+            else { return nil }
             return words[words.count - 1].split(separator: ".").first.map(String.init)
         }
     }
@@ -75,7 +83,9 @@ struct ArchitectureTests {
     func wire() throws {
         for source in try Self.sources() where source.path.contains("/Wire/") {
             for name in Self.imports(source.text) {
-                #expect(!name.hasPrefix("Hummingbird") && !name.hasPrefix("NIO") && name != "Platform", "\(source.path) must not import \(name)")
+                #expect(
+                    !name.hasPrefix("Hummingbird") && !name.hasPrefix("NIO") && name != "Platform", "\(source.path) must not import \(name)"
+                )
             }
         }
     }

@@ -2,7 +2,7 @@ import Contracts
 import Testing
 
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 @Suite("Metrics of a yes-or-no prediction")
@@ -93,7 +93,11 @@ struct BinaryMetricsTests {
         var (left, right) = (LogLoss(), LogLoss())
         #expect(left.mean == nil)
         for i in scores.indices {
-            if i < 200 { try left.add(score: scores[i], label: labels[i] == 1) } else { try right.add(score: scores[i], label: labels[i] == 1) }
+            if i < 200 {
+                try left.add(score: scores[i], label: labels[i] == 1)
+            } else {
+                try right.add(score: scores[i], label: labels[i] == 1)
+            }
         }
         #expect(throws: KeelError.self) { try left.add(score: .nan, label: true) }
         left.merge(right)

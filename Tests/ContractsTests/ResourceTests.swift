@@ -13,7 +13,9 @@ struct ResourceTests {
         #expect(error?.hint == "did you mean 'window'?")
     }
 
-    @Test("names that could leave a folder are refused", arguments: ["", "../x", "a/b", "-a", "a b", "é", ".hidden", String(repeating: "a", count: 129)])
+    @Test(
+        "names that could leave a folder are refused",
+        arguments: ["", "../x", "a/b", "-a", "a b", "é", ".hidden", String(repeating: "a", count: 129)])
     func names(name: String) {
         #expect(throws: KeelError.self) { try Identifier.check(name: name) }
     }

@@ -13,12 +13,17 @@ import Testing
         #expect(error?.hint?.contains("range") == true)
         #expect(throws: KeelError.self) { try dataset("t", #"{"columns": [{"name": "a", "type": "int46"}]}"#) }
         #expect(throws: KeelError.self) { try dataset("t", #"{"columns": [{"name": "a", "type": "string", "pattern": "(["}]}"#) }
-        #expect(throws: KeelError.self) { try dataset("t", #"{"columns": [{"name": "a", "type": "timestamp", "zone": "America/New_Pork"}]}"#) }
+        #expect(throws: KeelError.self) {
+            try dataset("t", #"{"columns": [{"name": "a", "type": "timestamp", "zone": "America/New_Pork"}]}"#)
+        }
     }
 
     @Test func computedColumnsInACircleAreRefused() throws {
         let error = #expect(throws: KeelError.self) {
-            try dataset("t", #"{"columns": [{"name": "x", "type": "int64"}, {"name": "a", "type": "int64", "from": "b + x"}, {"name": "b", "type": "int64", "from": "a + 1"}]}"#)
+            try dataset(
+                "t",
+                #"{"columns": [{"name": "x", "type": "int64"}, {"name": "a", "type": "int64", "from": "b + x"}, {"name": "b", "type": "int64", "from": "a + 1"}]}"#
+            )
         }
         #expect(error?.message.contains("circle") == true)
         #expect(error?.path == "spec.columns[1].from")

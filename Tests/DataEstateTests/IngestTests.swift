@@ -62,7 +62,8 @@ import Testing
         let estate = try await Estate([try dataset("trips", trips)])
         let giant = String(repeating: "x", count: 10 << 20)
         let beyond = String(repeating: "y", count: 40 << 20)
-        let text = "id,at,miles,kind,note\n1,2013-01-01,1,bus,\(giant)\n2,2013-01-01,1,bus,ok\n3,2013-01-01,1,bus,\"\(beyond)\"\n4,2013-01-01,1,bus,ok\n"
+        let text =
+            "id,at,miles,kind,note\n1,2013-01-01,1,bus,\(giant)\n2,2013-01-01,1,bus,ok\n3,2013-01-01,1,bus,\"\(beyond)\"\n4,2013-01-01,1,bus,ok\n"
         let report = try await estate.ingest("trips", csv: text)
         #expect(report.rows == 2)
         #expect(try await estate.quarantine("trips", 1).map(\.line) == [2, 4])
@@ -92,7 +93,9 @@ import Testing
 
     @Test func expectationsGuardTheBatch() async throws {
         let spec = try dataset(
-            "t", #"{"columns": [{"name": "a", "type": "int64", "nullable": true}], "expectations": [{"rows": [2, null]}, {"column": "a", "nulls": "< 50%", "onBreach": "warn"}]}"#)
+            "t",
+            #"{"columns": [{"name": "a", "type": "int64", "nullable": true}], "expectations": [{"rows": [2, null]}, {"column": "a", "nulls": "< 50%", "onBreach": "warn"}]}"#
+        )
         let estate = try await Estate([spec])
         let error = await #expect(throws: KeelError.self) { try await estate.ingest("t", csv: "a\n1\n") }
         #expect(error?.code == .contractViolation)
@@ -106,7 +109,9 @@ import Testing
         let estate = try await Estate([try dataset("trips", trips)])
         _ = try await estate.ingest("trips", csv: IngestTests.good)
         let kept = try estate.lakeFiles("trips")
-        for name in ["2-0-abcdef.parquet", "part-1.tmp", "2-quarantine-x.jsonl"] { _ = try estate.file("lake/datasets/trips/\(name)", "torn") }
+        for name in ["2-0-abcdef.parquet", "part-1.tmp", "2-quarantine-x.jsonl"] {
+            _ = try estate.file("lake/datasets/trips/\(name)", "torn")
+        }
         let reopened = try await Estate(home: estate.home, [try dataset("trips", trips)])
         #expect(try reopened.lakeFiles("trips") == kept)
         #expect(try await reopened.read("trips").rowCount == 1)
@@ -116,14 +121,17 @@ import Testing
         let estate = try await Estate([try dataset("trips", trips)])
         let path = try estate.file("t.csv", "id,at,miles,kind,note\n1,2013-01-01,1,bus,\n2,2013-02-01,1,bus,\n3,2013-03-01,1,bus,\n")
         let report = try await estate.data.ingest(
-            dataset: "trips", file: path, from: Timestamp("2013-01-15"), until: Timestamp("2013-03-01"), grant: try Estate.may(.datasetsIngest))
+            dataset: "trips", file: path, from: Timestamp("2013-01-15"), until: Timestamp("2013-03-01"),
+            grant: try Estate.may(.datasetsIngest))
         #expect((report.rows, report.filtered) == (1, 2))
     }
 
     @Test func packedFilesJSONLinesAndParquetAreRead() async throws {
         let estate = try await Estate([try dataset("trips", trips), try dataset("copy", trips)])
         let csv = try estate.file("t.csv", "id,at,miles,kind,note\n1,2013-01-01,1,bus,a\n2,2013-01-01,1,bus,b\n")
-        try python("import gzip,sys; d=open(sys.argv[1],'rb').read(); f=gzip.open(sys.argv[2],'wb'); f.write(d); f.close()", [csv, estate.home + "/t.csv.gz"])
+        try python(
+            "import gzip,sys; d=open(sys.argv[1],'rb').read(); f=gzip.open(sys.argv[2],'wb'); f.write(d); f.close()",
+            [csv, estate.home + "/t.csv.gz"])
         try python(
             "import zipfile,sys; z=zipfile.ZipFile(sys.argv[2],'w',zipfile.ZIP_DEFLATED); z.writestr('b.csv', open(sys.argv[1]).read().replace('1,2013','3,2013').replace('2,2013','4,2013')); z.writestr('a.txt','x'); z.close()",
             [csv, estate.home + "/t.zip"])
@@ -147,7 +155,9 @@ import Testing
     @Test func damagedPacksAreClearErrors() async throws {
         let estate = try await Estate([try dataset("trips", trips)])
         let csv = try estate.file("t.csv", IngestTests.good + (0..<5000).map { "\($0 + 10),2013-01-01,1,bus,note \($0 * 7919)\n" }.joined())
-        try python("import gzip,sys; open(sys.argv[2],'wb').write(gzip.compress(open(sys.argv[1],'rb').read())[:-2000])", [csv, estate.home + "/t.csv.gz"])
+        try python(
+            "import gzip,sys; open(sys.argv[2],'wb').write(gzip.compress(open(sys.argv[1],'rb').read())[:-2000])",
+            [csv, estate.home + "/t.csv.gz"])
         try python("import gzip,sys; open(sys.argv[1],'wb').write(gzip.compress(bytes(300<<20)))", [estate.home + "/bomb.csv.gz"])
         try python(
             "import zipfile,sys,io; b=io.BytesIO(); z=zipfile.ZipFile(b,'w',zipfile.ZIP_DEFLATED); z.write(sys.argv[1],'t.csv'); z.close(); open(sys.argv[2],'wb').write(b.getvalue()[:-300])",
@@ -177,7 +187,9 @@ import Testing
     }
 
     static let flightColumns =
-        ["year", "month", "day", "sched_dep_time", "sched_arr_time", "flight", "distance", "hour", "minute"].map { #"{"name": "\#($0)", "type": "int32"}"# }
+        ["year", "month", "day", "sched_dep_time", "sched_arr_time", "flight", "distance", "hour", "minute"].map {
+            #"{"name": "\#($0)", "type": "int32"}"#
+        }
         + ["dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"].map { #"{"name": "\#($0)", "type": "float64", "nullable": true}"# }
         + ["origin", "dest"].map { #"{"name": "\#($0)", "type": "string", "pattern": "[A-Z]{3}"}"# }
     var flights: String {

@@ -4,12 +4,19 @@ import Foundation
 import Testing
 
 @Suite struct StreamTests {
-    private func row(_ id: Int, _ more: String = "") -> String { #"{"id": \#(id), "at": "2013-01-01T00:00:00Z", "miles": 2.5, "kind": "bus"\#(more)}"# }
+    private func row(_ id: Int, _ more: String = "") -> String {
+        #"{"id": \#(id), "at": "2013-01-01T00:00:00Z", "miles": 2.5, "kind": "bus"\#(more)}"#
+    }
     private func body(_ rows: [String]) -> String { #"{"rows": [\#(rows.joined(separator: ", "))]}"# }
 
     @Test func whatIsPushedIsSealedAndReadBack() async throws {
         let estate = try await Estate([try dataset("trips", trips)])
-        let result = try estate.push("trips", body([row(1), row(2, #", "note": "x\u00e9""#), row(1), row(3, #", "nope": 1"#), row(4).replacingOccurrences(of: "2.5", with: "101")]))
+        let result = try estate.push(
+            "trips",
+            body([
+                row(1), row(2, #", "note": "x\u00e9""#), row(1), row(3, #", "nope": 1"#),
+                row(4).replacingOccurrences(of: "2.5", with: "101"),
+            ]))
         #expect(result.accepted.rowCount == 2)
         #expect(result.rejected.map(\.index) == [2, 3, 4])
         #expect(result.rejected[1].reason.contains("'note'"))

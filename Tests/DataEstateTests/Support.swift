@@ -17,7 +17,8 @@ final class Estate {
         try FileManager.default.createDirectory(atPath: self.home, withIntermediateDirectories: true)
         database = try Database(path: self.home + "/keel.sqlite")
         try await database.migrate(Ledger.migrations + DataEstateMigrations.all, backupFolder: self.home + "/backups")
-        data = try DataEstate(database: database, lake: self.home + "/lake", streams: self.home + "/streams", duckdb: try DuckDB(settings: .init(threads: 1)))
+        data = try DataEstate(
+            database: database, lake: self.home + "/lake", streams: self.home + "/streams", duckdb: try DuckDB(settings: .init(threads: 1)))
         try await data.start()
         try await data.configure(specs)
     }
@@ -34,7 +35,9 @@ final class Estate {
     func ingest(_ dataset: String, _ path: String) async throws -> IngestReport {
         try await data.ingest(dataset: dataset, file: path, grant: try Estate.may(.datasetsIngest))
     }
-    func ingest(_ dataset: String, csv text: String) async throws -> IngestReport { try await ingest(dataset, try file("in-\(Identifier.hex32()).csv", text)) }
+    func ingest(_ dataset: String, csv text: String) async throws -> IngestReport {
+        try await ingest(dataset, try file("in-\(Identifier.hex32()).csv", text))
+    }
 
     func read(_ dataset: String, _ snapshot: Int? = nil) async throws -> Table {
         try await data.read(dataset: dataset, snapshot: snapshot, grant: try Estate.may(.datasetsRead))
@@ -46,7 +49,9 @@ final class Estate {
         let grant = try Estate.may(.eventsPush)
         return try Array(text.utf8).withUnsafeBufferPointer { try data.push(dataset: dataset, json: $0, grant: grant) }
     }
-    func lakeFiles(_ dataset: String) throws -> [String] { try FileManager.default.contentsOfDirectory(atPath: "\(home)/lake/datasets/\(dataset)").sorted() }
+    func lakeFiles(_ dataset: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: "\(home)/lake/datasets/\(dataset)").sorted()
+    }
 
     deinit { try? FileManager.default.removeItem(atPath: home) }
 }

@@ -84,7 +84,9 @@ private func scratchFolder() throws -> URL {
     }
 
     @Test func valuesAndTypesThatDoNotFitAreErrorsThatSayToCast() {
-        let tooLarge = #expect(throws: KeelError.self) { try self.connection.query("SELECT 170141183460469231731687303715884105727::HUGEINT AS big") }
+        let tooLarge = #expect(throws: KeelError.self) {
+            try self.connection.query("SELECT 170141183460469231731687303715884105727::HUGEINT AS big")
+        }
         #expect(tooLarge?.code == .invalidArgument)
         #expect(tooLarge?.message.contains("big") == true)
         let time = #expect(throws: KeelError.self) { try self.connection.query("SELECT {'a': 1} AS thing") }

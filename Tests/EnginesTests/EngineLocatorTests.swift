@@ -16,9 +16,11 @@ import Testing
         let library = project.appendingPathComponent(".keel/native/duckdb/libduckdb.so").path
         try FileManager.default.createDirectory(atPath: project.path + "/.keel/native/duckdb", withIntermediateDirectories: true)
         try Data().write(to: URL(fileURLWithPath: library))
-        let inside = EngineLocator(environment: [:], workingDirectory: project.path + "/Sources/Engines", executable: "/usr/bin/keel", usesSystemPath: false)
+        let inside = EngineLocator(
+            environment: [:], workingDirectory: project.path + "/Sources/Engines", executable: "/usr/bin/keel", usesSystemPath: false)
         #expect(inside.candidates(for: .duckdb) == [library])
-        let beside = EngineLocator(environment: [:], workingDirectory: "/", executable: project.path + "/.build/debug/keel", usesSystemPath: false)
+        let beside = EngineLocator(
+            environment: [:], workingDirectory: "/", executable: project.path + "/.build/debug/keel", usesSystemPath: false)
         #expect(beside.candidates(for: .duckdb) == [library])
         let damaged = #expect(throws: KeelError.self) { try inside.version(of: .duckdb) }
         #expect(damaged?.code == .engineMissing)
@@ -30,7 +32,8 @@ import Testing
         let missing = #expect(throws: KeelError.self) { try nowhere.version(of: engine) }
         #expect(missing?.code == .engineMissing)
         #expect(missing?.hint?.contains("scripts/bootstrap") == true)
-        let wrong = EngineLocator(environment: [engine.environmentVariable: "/nonexistent.so"], workingDirectory: "/", executable: "/usr/bin/keel")
+        let wrong = EngineLocator(
+            environment: [engine.environmentVariable: "/nonexistent.so"], workingDirectory: "/", executable: "/usr/bin/keel")
         #expect(throws: KeelError.self) { try wrong.version(of: engine) }
     }
 

@@ -20,7 +20,9 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
     var values: [Float] = []
     var labels: [Float] = []
     for _ in 0..<rows {
-        let row = (0..<columns).map { _ in Int.random(in: 0..<10, using: &random) == 0 ? Float.nan : Float.random(in: -3...3, using: &random) }
+        let row = (0..<columns).map { _ in
+            Int.random(in: 0..<10, using: &random) == 0 ? Float.nan : Float.random(in: -3...3, using: &random)
+        }
         let score = (row[0].isNaN ? 1 : row[0]) + (row[1].isNaN ? 0 : row[1] * row[1]) + Float.random(in: -1...1, using: &random)
         labels.append(Float(min(classes - 1, max(0, Int(score)))))
         values += row
@@ -32,13 +34,16 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
     private let logistic = ["objective": "binary:logistic", "max_depth": "6", "eta": "0.3", "seed": "7"]
 
     @Test(arguments: [
-        ("binary:logistic", 2, [1, 11, 2013] as [UInt64]), ("reg:squarederror", 9, [2, 12]), ("count:poisson", 9, [3]), ("multi:softprob", 4, [4, 14]),
+        ("binary:logistic", 2, [1, 11, 2013] as [UInt64]), ("reg:squarederror", 9, [2, 12]), ("count:poisson", 9, [3]),
+        ("multi:softprob", 4, [4, 14]),
         ("multi:softmax", 3, [5]), ("binary:logitraw", 2, [6]),
     ])
     func ourEvaluatorGivesXGBoostsOwnPredictions(objective: String, classes: Int, seeds: [UInt64]) throws {
         for seed in seeds {
             let training = try examples(rows: 600, columns: 5, classes: classes, seed: seed)
-            var parameters = ["objective": objective, "max_depth": String(seed % 7 + 2), "eta": "0.2", "subsample": "0.8", "seed": String(seed)]
+            var parameters = [
+                "objective": objective, "max_depth": String(seed % 7 + 2), "eta": "0.2", "subsample": "0.8", "seed": String(seed),
+            ]
             if objective.hasPrefix("multi") { parameters["num_class"] = String(classes) }
             let bytes = try XGBoost.train(training, parameters: parameters, rounds: 23)
             let unseen = try examples(rows: 400, columns: 5, seed: seed + 1000).matrix
@@ -55,7 +60,9 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
         let held = try examples(rows: 200, columns: 4, seed: 2)
         var rounds: [XGBoost.Round] = []
         let names = ["distance", "delay", "hour", "month"]
-        let first = try XGBoost.train(training, validation: held, featureNames: names, parameters: logistic, rounds: 12) { rounds.append($0) }
+        let first = try XGBoost.train(training, validation: held, featureNames: names, parameters: logistic, rounds: 12) {
+            rounds.append($0)
+        }
         #expect(rounds.map(\.index) == Array(0..<12))
         let losses = try rounds.map { try #require($0.metrics["validation-logloss"]) }
         #expect(losses[11] < losses[0])
@@ -97,7 +104,9 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
         #expect(throws: KeelError.self) { try XGBoost.train(labels, parameters: [:], rounds: 1) }
         labels.labels = training.labels.map { _ in 7 }
         #expect(throws: KeelError.self) { try XGBoost.train(labels, parameters: self.logistic, rounds: 1) }
-        let stopped = #expect(throws: KeelError.self) { try XGBoost.train(training, parameters: self.logistic, rounds: 5, shouldStop: { true }) }
+        let stopped = #expect(throws: KeelError.self) {
+            try XGBoost.train(training, parameters: self.logistic, rounds: 5, shouldStop: { true })
+        }
         #expect(stopped?.code == .cancelled)
         let model = try TreeEnsemble(xgboostJSON: XGBoost.train(training, parameters: logistic, rounds: 1))
         #expect(throws: KeelError.self) { try [Float](repeating: 0, count: 2).withUnsafeBufferPointer { try model.predict($0) } }
@@ -119,7 +128,8 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
 
     @Test func aTableBecomesAMatrix() throws {
         let table = try Table([
-            ("a", Column(.int64, values: [1, nil])), ("b", Column(.bool, values: [true, false])), ("s", Column(.string, values: ["x", "y"])),
+            ("a", Column(.int64, values: [1, nil])), ("b", Column(.bool, values: [true, false])),
+            ("s", Column(.string, values: ["x", "y"])),
         ])
         let matrix = try FloatMatrix(table, columns: ["b", "a"])
         #expect(matrix.values[..<3] == [1, 1, 0])
@@ -143,12 +153,15 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
             for _ in 0..<Int.random(in: 1...3, using: &random) {
                 let at = Int.random(in: 0..<bytes.count, using: &random)
                 // Digits become other digits often: that is the damage a parser does not see.
-                damaged[at] = (48...57).contains(damaged[at]) ? UInt8.random(in: 48...57, using: &random) : damaged[at] ^ (1 << UInt8.random(in: 0..<8, using: &random))
+                damaged[at] =
+                    (48...57).contains(damaged[at])
+                    ? UInt8.random(in: 48...57, using: &random) : damaged[at] ^ (1 << UInt8.random(in: 0..<8, using: &random))
             }
             do throws(KeelError) {
                 let model = try TreeEnsemble(xgboostJSON: damaged)
                 let rows = try FloatMatrix(
-                    rowCount: 2, columnCount: model.featureCount, values: [Float](repeating: 1, count: model.featureCount) + [Float](repeating: .nan, count: model.featureCount))
+                    rowCount: 2, columnCount: model.featureCount,
+                    values: [Float](repeating: 1, count: model.featureCount) + [Float](repeating: .nan, count: model.featureCount))
                 _ = try model.predict(rows)
             } catch {
                 #expect(error.code == .corrupted || error.code == .invalidArgument)

@@ -121,7 +121,9 @@ private func tinyModel() -> [UInt8] {
         #expect(throws: KeelError.self) { try model.run([]) }
         #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 3], .float32([1, 2, 3]))], wanted: [2]) }
         #expect(throws: KeelError.self) { try ONNXTensor(shape: [2, 3], .float32([1])) }
-        #expect(throws: KeelError.self) { try [Float](repeating: 0, count: 4).withUnsafeBufferPointer { try model.predict($0, rowCount: 1) } }
+        #expect(throws: KeelError.self) {
+            try [Float](repeating: 0, count: 4).withUnsafeBufferPointer { try model.predict($0, rowCount: 1) }
+        }
     }
 
     @Test func damagedModelsAreRefused() throws {

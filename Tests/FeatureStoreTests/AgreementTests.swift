@@ -83,7 +83,8 @@ private func randomViews(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
     return [
         FeatureViewSpec(name: "windowed", source: source, at: "time", created: "written", features: windowed),
         FeatureViewSpec(
-            name: "latest", source: source, at: "time", created: "written", filter: "b", ttl: TimeSpan(["7s", "20s", "10m"].randomElement(using: &random)!)!,
+            name: "latest", source: source, at: "time", created: "written", filter: "b",
+            ttl: TimeSpan(["7s", "20s", "10m"].randomElement(using: &random)!)!,
             features: filtered),
     ]
 }
@@ -102,7 +103,8 @@ private func randomEvents(_ count: Int, from start: Double, _ random: inout Seed
                 machine: Int.random(in: 0..<25, using: &random) == 0 ? nil : ["a", "b", ""].randomElement(using: &random)!,
                 line: Int64.random(in: 1...2, using: &random), time: Int.random(in: 0..<25, using: &random) == 0 ? nil : at(now - late),
                 written: some(at(Double(Int.random(in: 0...2, using: &random))), &random),
-                x: some(Double(Int.random(in: -20...20, using: &random)) / 4, &random), n: some(Int64.random(in: -3...3, using: &random), &random),
+                x: some(Double(Int.random(in: -20...20, using: &random)) / 4, &random),
+                n: some(Int64.random(in: -3...3, using: &random), &random),
                 b: some(Bool.random(using: &random), &random), s: some(["p", "q", "r", ""].randomElement(using: &random)!, &random)))
     }
     return (events, now)
@@ -133,12 +135,20 @@ private func randomEvents(_ count: Int, from start: Double, _ random: inout Seed
             try connection.writeParquet(MachineEvent.table(events), to: path)
             var asked: [(machine: String?, line: Int64, asked: Timestamp)] = []
             for _ in 0..<40 {
-                let offset = Int.random(in: 0..<4, using: &random) == 0 ? Double.random(in: 0...4000, using: &random).rounded() : Double(Int.random(in: -4...50, using: &random)) * 0.5
-                asked.append((["a", "b", "", "unknown", nil].randomElement(using: &random)!, Int64.random(in: 1...2, using: &random), at(end + offset)))
+                let offset =
+                    Int.random(in: 0..<4, using: &random) == 0
+                    ? Double.random(in: 0...4000, using: &random).rounded() : Double(Int.random(in: -4...50, using: &random)) * 0.5
+                asked.append(
+                    (
+                        ["a", "b", "", "unknown", nil].randomElement(using: &random)!, Int64.random(in: 1...2, using: &random),
+                        at(end + offset)
+                    ))
             }
             let request = try requests(asked)
             let online = try store.read(service: "all", request: request)
-            let offline = try store.offlineRead(service: "all", requests: request, on: connection) { _ in (0...chunk).map { "\(folder.path)/\($0).parquet" } }
+            let offline = try store.offlineRead(service: "all", requests: request, on: connection) { _ in
+                (0...chunk).map { "\(folder.path)/\($0).parquet" }
+            }
             #expect(online.names == offline.names)
             let oracle = Oracle(events: all)
             for view in views {
@@ -158,7 +168,8 @@ private func randomEvents(_ count: Int, from start: Double, _ random: inout Seed
     @Test func ttlHoldsToTheMicrosecondOnBothSides() throws {
         let store = FeatureStore()
         let view = FeatureViewSpec(
-            name: "v", source: .dataset("events", entity: "machine"), at: "time", ttl: .seconds(10), features: [FeatureSpec("x", .latest("x"))])
+            name: "v", source: .dataset("events", entity: "machine"), at: "time", ttl: .seconds(10),
+            features: [FeatureSpec("x", .latest("x"))])
         _ = try store.configure(
             entities: [machine], views: [view], services: [FeatureServiceSpec(name: "s", features: ["v"], time: "asked")],
             datasets: ["events": MachineEvent.schema])
@@ -173,7 +184,8 @@ private func randomEvents(_ count: Int, from start: Double, _ random: inout Seed
         try connection.writeParquet(events, to: folder.path + "/e.parquet")
         let expected: [Value] = [1.5, 1.5, nil, nil]
         let online = try store.read(service: "s", request: request).column("x")
-        let offline = try store.offlineRead(service: "s", requests: request, on: connection) { _ in [folder.path + "/e.parquet"] }.column("x")
+        let offline = try store.offlineRead(service: "s", requests: request, on: connection) { _ in [folder.path + "/e.parquet"] }.column(
+            "x")
         #expect((0..<4).map { online[$0] } == expected)
         #expect((0..<4).map { offline[$0] } == expected)
     }

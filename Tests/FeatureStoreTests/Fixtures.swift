@@ -40,7 +40,8 @@ struct MachineEvent: Sendable {
         var table = Table(emptyOf: schema.fields)
         for e in events {
             try table.append(row: [
-                e.machine.map(Value.string) ?? .null, .int(e.line), e.time.map(Value.timestamp) ?? .null, e.written.map(Value.timestamp) ?? .null,
+                e.machine.map(Value.string) ?? .null, .int(e.line), e.time.map(Value.timestamp) ?? .null,
+                e.written.map(Value.timestamp) ?? .null,
                 e.x.map(Value.double) ?? .null, e.n.map(Value.int) ?? .null, e.b.map(Value.bool) ?? .null, e.s.map(Value.string) ?? .null,
             ])
         }

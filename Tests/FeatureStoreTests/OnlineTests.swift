@@ -15,17 +15,23 @@ private final class Flags: Sendable {
     let torn = Atomic(0)
 }
 
-private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any Clock = SystemClock(), service time: String? = "asked") throws -> FeatureStore {
+private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any Clock = SystemClock(), service time: String? = "asked")
+    throws -> FeatureStore
+{
     let store = FeatureStore(clock: clock)
     let view = FeatureViewSpec(name: "v", source: .dataset("events", entity: "machine"), at: "time", ttl: ttl, features: features)
     _ = try store.configure(
-        entities: [machine], views: [view], services: [FeatureServiceSpec(name: "s", features: ["v"], time: time)], datasets: ["events": MachineEvent.schema])
+        entities: [machine], views: [view], services: [FeatureServiceSpec(name: "s", features: ["v"], time: time)],
+        datasets: ["events": MachineEvent.schema])
     return store
 }
 
 @Suite struct OnlineTests {
     @Test func aLateEventCountsWhereItBelongsAndOneBeyondEveryWindowIsDropped() throws {
-        let store = try store([FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!)), FeatureSpec("first", .windowed(.first, of: "x", TimeSpan("60s")!))])
+        let store = try store([
+            FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!)),
+            FeatureSpec("first", .windowed(.first, of: "x", TimeSpan("60s")!)),
+        ])
         func push(_ time: Double, _ x: Double) throws {
             try store.apply(dataset: "events", rows: MachineEvent.table([MachineEvent(machine: "a", line: 1, time: at(time), x: x)]))
         }
@@ -44,10 +50,13 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
     }
 
     @Test func withoutATimeColumnFeaturesAreReadAsOfNow() throws {
-        let store = try store([FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!))], clock: FixedClock(time: at(100)), service: nil)
+        let store = try store(
+            [FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!))], clock: FixedClock(time: at(100)), service: nil)
         try store.apply(
             dataset: "events",
-            rows: MachineEvent.table([MachineEvent(machine: "a", line: 1, time: at(99)), MachineEvent(machine: "a", line: 1, time: at(101))]))
+            rows: MachineEvent.table([
+                MachineEvent(machine: "a", line: 1, time: at(99)), MachineEvent(machine: "a", line: 1, time: at(101)),
+            ]))
         let request = try requests([("a", 1, at(0))]).selecting(["machine", "line"])
         #expect(try store.read(service: "s", request: request).column("n")[0] == 1)
         var nothing: [Float] = []
@@ -73,13 +82,18 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         try store.apply(dataset: "events", rows: MachineEvent.table([MachineEvent(machine: "a", line: 1, time: at(1))]))
         let plan = try store.plan(service: "s", inputs: [Signature.Input("n", .float64)])
         let old = FeatureViewSpec(
-            name: "v", source: .dataset("events", entity: "machine"), at: "time", features: [FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!))])
+            name: "v", source: .dataset("events", entity: "machine"), at: "time",
+            features: [FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!))])
         var new = old
         new.name = "w"
         new.features[0].name = "m"
         let service = FeatureServiceSpec(name: "s", features: ["v"], time: "asked")
-        #expect(try store.configure(entities: [machine], views: [old], services: [service], datasets: ["events": MachineEvent.schema]) == [])
-        #expect(try store.configure(entities: [machine], views: [old, new], services: [service], datasets: ["events": MachineEvent.schema]) == ["events"])
+        #expect(
+            try store.configure(entities: [machine], views: [old], services: [service], datasets: ["events": MachineEvent.schema]) == [])
+        #expect(
+            try store.configure(entities: [machine], views: [old, new], services: [service], datasets: ["events": MachineEvent.schema]) == [
+                "events"
+            ])
         var matrix: [Float] = [-1]
         try matrix.withUnsafeMutableBufferPointer { try plan.fill(requests([("a", 1, at(2))]), into: $0) }
         #expect(matrix == [1])

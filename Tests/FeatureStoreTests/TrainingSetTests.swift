@@ -21,14 +21,16 @@ private let orders = Schema(
         let view = FeatureViewSpec(
             name: "v", source: .dataset("events", entity: "machine"), at: "time",
             features: [
-                FeatureSpec("mean_1h", .windowed(.mean, of: "x", TimeSpan("1h")!)), FeatureSpec("n_1h", .windowed(.count, of: nil, TimeSpan("1h")!)),
+                FeatureSpec("mean_1h", .windowed(.mean, of: "x", TimeSpan("1h")!)),
+                FeatureSpec("n_1h", .windowed(.count, of: nil, TimeSpan("1h")!)),
                 FeatureSpec("state", .latest("s")),
             ])
         let request = FeatureViewSpec(
             name: "request", source: .request,
             features: [FeatureSpec("twice", .request("mean_1h * 2")), FeatureSpec("busy", .request("coalesce(twice, 0) + n_1h > 3"))])
         _ = try store.configure(
-            entities: [machine], views: [view, request], services: [FeatureServiceSpec(name: "s", features: ["v", "request"], time: "asked")],
+            entities: [machine], views: [view, request],
+            services: [FeatureServiceSpec(name: "s", features: ["v", "request"], time: "asked")],
             datasets: ["events": MachineEvent.schema, "orders": orders])
         var table = Table(emptyOf: orders.fields)
         // In the second row the label became known late, in the third it never did.
@@ -44,7 +46,8 @@ private let orders = Schema(
     private var events: Table {
         get throws {
             try MachineEvent.table([
-                MachineEvent(machine: "a", line: 1, time: at(90), x: 2, s: "up"), MachineEvent(machine: "a", line: 1, time: at(100), x: 4, s: "down"),
+                MachineEvent(machine: "a", line: 1, time: at(90), x: 2, s: "up"),
+                MachineEvent(machine: "a", line: 1, time: at(100), x: 4, s: "down"),
                 MachineEvent(machine: "a", line: 1, time: Timestamp(microseconds: at(100).microseconds + 1), x: 100, s: "later"),
             ])
         }
@@ -85,7 +88,10 @@ private let orders = Schema(
 
     @Test func parityHoldsAndASkewIsReported() throws {
         try store.apply(dataset: "events", rows: events)
-        let inputs = ["mean_1h", "n_1h", "twice", "busy"].map { Signature.Input($0, .float64) } + [Signature.Input("state", .string, categories: ["up", "down"])]
+        let inputs =
+            ["mean_1h", "n_1h", "twice", "busy"].map { Signature.Input($0, .float64) } + [
+                Signature.Input("state", .string, categories: ["up", "down"])
+            ]
         let plan = try store.plan(service: "s", inputs: inputs)
         let asked = try requests([("a", 1, at(100)), ("zz", 1, at(100)), ("a", 1, at(95)), ("a", 1, at(4000))])
         var flat = [Float](repeating: -1, count: 20)

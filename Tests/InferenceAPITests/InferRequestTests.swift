@@ -11,7 +11,8 @@ struct InferRequestTests {
     @Test("inputs become typed columns, nulls and all, whatever the order of the fields")
     func columns() throws {
         let request = try parse(
-            #"{"id":"q","inputs":[{"name":"a","shape":[2],"datatype":"FP64","data":[1.5,null]},{"data":[["x"],["é"]],"datatype":"BYTES","shape":[2,1],"name":"b"},{"name":"c","shape":[2],"datatype":"BOOL","data":[true,false]},{"name":"d","shape":[2],"datatype":"INT64","data":[7,-9007199254740993]}],"outputs":[{"name":"score"}]}"#)
+            #"{"id":"q","inputs":[{"name":"a","shape":[2],"datatype":"FP64","data":[1.5,null]},{"data":[["x"],["é"]],"datatype":"BYTES","shape":[2,1],"name":"b"},{"name":"c","shape":[2],"datatype":"BOOL","data":[true,false]},{"name":"d","shape":[2],"datatype":"INT64","data":[7,-9007199254740993]}],"outputs":[{"name":"score"}]}"#
+        )
         #expect(request.ids == ["q/0", "q/1"])
         #expect(request.table.names == ["a", "b", "c", "d"])
         #expect(request.table.row(0) == [1.5, "x", true, 7])
@@ -26,7 +27,10 @@ struct InferRequestTests {
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"INT64","data":[1.5]}]}"#, "inputs[0] (a)"),
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP128","data":[1]}]}"#, "inputs[0] (a)"),
             (#"{"inputs":[{"shape":[1],"datatype":"FP64","data":[1]}]}"#, "inputs[0]"),
-            (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1]},{"name":"b","shape":[2],"datatype":"FP64","data":[1,2]}]}"#, "inputs[1].shape"),
+            (
+                #"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1]},{"name":"b","shape":[2],"datatype":"FP64","data":[1,2]}]}"#,
+                "inputs[1].shape"
+            ),
             (#"{"inputs":[]}"#, "inputs"),
             (#"{}"#, "inputs"),
         ])
@@ -37,7 +41,9 @@ struct InferRequestTests {
 
     @Test("random damage never crashes the parser")
     func fuzz() {
-        let seed = Array(#"{"id":"x","parameters":{"ids":["a"]},"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1.5]},{"name":"b","shape":[1],"datatype":"BYTES","data":["q\u0041"]}]}"#.utf8)
+        let seed = Array(
+            #"{"id":"x","parameters":{"ids":["a"]},"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1.5]},{"name":"b","shape":[1],"datatype":"BYTES","data":["q\u0041"]}]}"#
+                .utf8)
         for _ in 0..<20_000 {
             var bytes = Array(seed.prefix(Int.random(in: 0...seed.count)))
             for _ in 0..<Int.random(in: 0...4) where !bytes.isEmpty { bytes[Int.random(in: 0..<bytes.count)] = .random(in: .min ... .max) }
@@ -50,13 +56,15 @@ struct InferRequestTests {
         let response = InferResponse(model: "delay", version: "3", id: "q", release: 7, ids: ["q"], scores: [0.25])
         #expect(
             String(decoding: response.bytes, as: UTF8.self)
-                == #"{"model_name":"delay","model_version":"3","id":"q","parameters":{"release":7,"ids":["q"]},"outputs":[{"name":"score","shape":[1],"datatype":"FP32","data":[0.25]}]}"#)
+                == #"{"model_name":"delay","model_version":"3","id":"q","parameters":{"release":7,"ids":["q"]},"outputs":[{"name":"score","shape":[1],"datatype":"FP32","data":[0.25]}]}"#
+        )
     }
 
     @Test(
         "MLflow's scoring forms give the same table",
         arguments: [
-            #"{"dataframe_split":{"columns":["a","b"],"data":[[1.5,"x"],[2,"y"]]}}"#, #"{"dataframe_records":[{"a":1.5,"b":"x"},{"b":"y","a":2}]}"#,
+            #"{"dataframe_split":{"columns":["a","b"],"data":[[1.5,"x"],[2,"y"]]}}"#,
+            #"{"dataframe_records":[{"a":1.5,"b":"x"},{"b":"y","a":2}]}"#,
             #"{"inputs":{"a":[1.5,2],"b":["x","y"]}}"#, #"{"instances":[{"a":1.5,"b":"x"},{"a":2,"b":"y"}]}"#,
         ])
     func scoring(text: String) throws {
@@ -64,6 +72,8 @@ struct InferRequestTests {
         #expect(table.row(0) == [1.5, "x"] && table.row(1) == [2.0, "y"])
     }
 
-    @Test("exactly one form", arguments: [#"{}"#, #"{"instances":[],"inputs":{}}"#, #"{"dataframe_split":{"columns":["a"],"data":[[1,2]]}}"#, #"{"other":1}"#])
+    @Test(
+        "exactly one form",
+        arguments: [#"{}"#, #"{"instances":[],"inputs":{}}"#, #"{"dataframe_split":{"columns":["a"],"data":[[1,2]]}}"#, #"{"other":1}"#])
     func notScoring(text: String) { #expect(throws: KeelError.self) { try Invocation.table(parsing: Array(text.utf8)) } }
 }

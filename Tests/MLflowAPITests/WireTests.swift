@@ -122,7 +122,10 @@ struct MLflowProtocolTests {
                 "Invalid attribute key"
             ),
             ("GET", "runs/get?run_id=abc", "", 404, "RESOURCE_DOES_NOT_EXIST", "Run with id=abc not found"),
-            ("POST", "runs/search", #"{"experiment_ids":["0"],"max_results":50001}"#, 400, "INVALID_PARAMETER_VALUE", "Invalid value 50001 for parameter 'max_results'"),
+            (
+                "POST", "runs/search", #"{"experiment_ids":["0"],"max_results":50001}"#, 400, "INVALID_PARAMETER_VALUE",
+                "Invalid value 50001 for parameter 'max_results'"
+            ),
             ("GET", "registered-models/get?name=x", "", 404, "RESOURCE_DOES_NOT_EXIST", "Registered Model with name=x not found"),
             (
                 "GET", "model-versions/get?name=x&version=a", "", 400, "INVALID_PARAMETER_VALUE",
@@ -193,8 +196,14 @@ struct RunWriterTests {
                 #"{"experiment_id":"0","start_time":5,"run_name":"n \"q\" \\ \n\t\u0001 🚀","tags":[{"key":"t","value":""}]}"#)
             let id = made.json["run"]?["info"]?["run_id"]?.string ?? ""
             for (path, body) in [
-                ("log-batch", #"{"run_id":"\#(id)","metrics":[{"key":"a","value":0.1,"timestamp":0,"step":-7},{"key":"n","value":"NaN","timestamp":1},{"key":"i","value":"Infinity","timestamp":1},{"key":"s","value":-1e-300,"timestamp":1},{"key":"w","value":3,"timestamp":9007199254740}],"params":[{"key":"lr","value":"0.1"},{"key":"b","value":"ü"}]}"#),
-                ("log-inputs", #"{"run_id":"\#(id)","datasets":[{"tags":[{"key":"mlflow.data.context","value":"train"}],"dataset":{"name":"d","digest":"e","source_type":"s","source":"{}"}}],"models":[{"model_id":"m-1"}]}"#),
+                (
+                    "log-batch",
+                    #"{"run_id":"\#(id)","metrics":[{"key":"a","value":0.1,"timestamp":0,"step":-7},{"key":"n","value":"NaN","timestamp":1},{"key":"i","value":"Infinity","timestamp":1},{"key":"s","value":-1e-300,"timestamp":1},{"key":"w","value":3,"timestamp":9007199254740}],"params":[{"key":"lr","value":"0.1"},{"key":"b","value":"ü"}]}"#
+                ),
+                (
+                    "log-inputs",
+                    #"{"run_id":"\#(id)","datasets":[{"tags":[{"key":"mlflow.data.context","value":"train"}],"dataset":{"name":"d","digest":"e","source_type":"s","source":"{}"}}],"models":[{"model_id":"m-1"}]}"#
+                ),
                 ("outputs", #"{"run_id":"\#(id)","models":[{"model_id":"m-2","step":4}]}"#),
                 ("update", #"{"run_id":"\#(id)","status":"FINISHED","end_time":9}"#),
             ] {

@@ -30,7 +30,8 @@ struct CronTests {
             }
         }
         for _ in 0..<60 {
-            let cron = try Cron("\(field(0...59)) \(field(0...23)) \(field(1...28)) \(["*", field(1...12)].randomElement() ?? "*") \(field(0...7))")
+            let cron = try Cron(
+                "\(field(0...59)) \(field(0...23)) \(field(1...28)) \(["*", field(1...12)].randomElement() ?? "*") \(field(0...7))")
             let start = Timestamp(microseconds: .random(in: 1_300_000_000_000_000...1_700_000_000_000_000))
             let next = try #require(cron.next(after: start))
             #expect(next > start && cron.matches(next) && next.microseconds % 60_000_000 == 0)
@@ -48,7 +49,12 @@ struct CronTests {
         }
     }
 
-    @Test("what is no schedule is refused", arguments: ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *", "5-1 * * * *", "a * * * *", "1,,2 * * * *", "-1 * * * *", "1/2/3 * * * *", "0 0 31 4 *", "99999999999999999999 * * * *"])
+    @Test(
+        "what is no schedule is refused",
+        arguments: [
+            "", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "* * * * 8", "*/0 * * * *", "5-1 * * * *",
+            "a * * * *", "1,,2 * * * *", "-1 * * * *", "1/2/3 * * * *", "0 0 31 4 *", "99999999999999999999 * * * *",
+        ])
     func refused(text: String) {
         #expect(throws: KeelError.self) { try Cron(text) }
     }

@@ -16,7 +16,10 @@ struct PipelineServiceTests {
             spec([
                 "parameters": ["from": "2013-01-01", "until": "now", "trees": 150],
                 "steps": [
-                    ["name": "train", "uses": "test", "with": ["data": "$examples.files", "text": "$trees trees to ${until}, $$1", "trees": "$trees"]],
+                    [
+                        "name": "train", "uses": "test",
+                        "with": ["data": "$examples.files", "text": "$trees trees to ${until}, $$1", "trees": "$trees"],
+                    ],
                     ["name": "examples", "uses": "test", "with": ["files": ["a", "$from"], "at": "$now"]],
                 ],
             ])
@@ -24,7 +27,8 @@ struct PipelineServiceTests {
         let run = try await service.go("p", ["trees": "200"], now: #require(Timestamp("2013-06-01")))
         #expect(run.state == .succeeded && run.error == nil)
         #expect(run.step("examples")?.outputs == ["files": ["a", "2013-01-01"], "at": "2013-06-01T00:00:00Z"])
-        #expect(run.step("train")?.outputs == ["data": ["a", "2013-01-01"], "text": "200 trees to 2013-06-01T00:00:00Z, $1", "trees": 200])
+        #expect(
+            run.step("train")?.outputs == ["data": ["a", "2013-01-01"], "text": "200 trees to 2013-06-01T00:00:00Z, $1", "trees": 200])
         let kinds = try await database.read { try $0.ledgerEvents(subject: "Pipeline/p").map(\.kind) }
         #expect(kinds == ["pipeline.run.started", "pipeline.step.finished", "pipeline.step.finished", "pipeline.run.finished"])
     }
@@ -34,7 +38,9 @@ struct PipelineServiceTests {
         let folder = try temporaryFolder()
         let database = try await openDatabase(folder)
         let service = service(database, [TestKind()], folder)
-        try service.configure([spec(["parameters": ["trees": 150, "key": .null], "steps": [["name": "a", "uses": "test", "with": ["x": "$trees"]]]])])
+        try service.configure([
+            spec(["parameters": ["trees": 150, "key": .null], "steps": [["name": "a", "uses": "test", "with": ["x": "$trees"]]]])
+        ])
         for bad: JSON in [["key": 1, "tree": 2], [:], ["key": 1, "trees": "many"], [1]] {
             await #expect(throws: KeelError.self) { try await service.go("p", bad) }
         }
@@ -89,7 +95,9 @@ struct PipelineServiceTests {
         try service.configure([
             spec([
                 "steps": .array(
-                    [["name": "root", "uses": "test"]] + steps + [["name": "last", "uses": "test", "with": ["all": .array(names.map { .string("$\($0).x") })]]])
+                    [["name": "root", "uses": "test"]] + steps + [
+                        ["name": "last", "uses": "test", "with": ["all": .array(names.map { .string("$\($0).x") })]]
+                    ])
             ])
         ])
         let run = try await service.go()
@@ -112,7 +120,11 @@ struct PipelineServiceTests {
         }
         let service = service(database, [kind], folder)
         try service.configure([
-            spec(["steps": [["name": "bad", "uses": "test"], ["name": "long", "uses": "test"], ["name": "after", "uses": "test", "needs": "bad"]]])
+            spec([
+                "steps": [
+                    ["name": "bad", "uses": "test"], ["name": "long", "uses": "test"], ["name": "after", "uses": "test", "needs": "bad"],
+                ]
+            ])
         ])
         let run = try await service.go()
         #expect(run.state == .failed)
@@ -127,7 +139,9 @@ struct PipelineServiceTests {
         let folder = try temporaryFolder()
         let service = service(try await openDatabase(folder), [TestKind()], folder)
         try service.configure([
-            spec(["steps": [["name": "a", "uses": "test", "with": ["model": 1]], ["name": "b", "uses": "test", "with": ["m": "$a.modle"]]]])
+            spec([
+                "steps": [["name": "a", "uses": "test", "with": ["model": 1]], ["name": "b", "uses": "test", "with": ["m": "$a.modle"]]]
+            ])
         ])
         let run = try await service.go()
         #expect(run.step("b")?.error?.contains("did you mean 'model'?") == true)
@@ -243,19 +257,23 @@ struct PipelineServiceTests {
             ],
         ]
         try first.configure([spec(json)])
-        let id = try await first.start(pipeline: "p", parameters: ["x": 7], reason: "test", now: Timestamp(seconds: 5), grant: may(.pipelinesRun))
+        let id = try await first.start(
+            pipeline: "p", parameters: ["x": 7], reason: "test", now: Timestamp(seconds: 5), grant: may(.pipelinesRun))
         await reached.pass()
         await first.shutdown()
         await #expect(throws: KeelError.self) { try await first.go() }
 
-        let kind = TestKind { context in ["from": "second", "with": context.with, "now": .string(context.now.description), "caller": .string(context.caller.name)] }
+        let kind = TestKind { context in
+            ["from": "second", "with": context.with, "now": .string(context.now.description), "caller": .string(context.caller.name)]
+        }
         let second = service(database, [kind], folder)
         #expect(try await second.resumeUnfinished() == [id])
         let run = try await second.wait(id, grant: may(.pipelinesRead))
         #expect(run.state == .succeeded)
         #expect(kind.count("a") == 0 && kind.count("b") == 1 && kind.count("c") == 1)
         #expect(run.step("a")?.outputs == ["from": "first"])
-        #expect(run.step("b")?.outputs == ["from": "second", "with": ["x": ["from": "first"]], "now": "1970-01-01T00:00:05Z", "caller": "test"])
+        #expect(
+            run.step("b")?.outputs == ["from": "second", "with": ["x": ["from": "first"]], "now": "1970-01-01T00:00:05Z", "caller": "test"])
         #expect(try await second.resumeUnfinished() == [])
         #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
     }
@@ -265,11 +283,15 @@ struct PipelineServiceTests {
         let folder = try temporaryFolder()
         let database = try await openDatabase(folder)
         let reached = Gate()
-        let first = service(database, [TestKind("gone") { _ in
-            await reached.open()
-            try await Task.sleep(for: .seconds(3600))
-            return .object([])
-        }], folder)
+        let first = service(
+            database,
+            [
+                TestKind("gone") { _ in
+                    await reached.open()
+                    try await Task.sleep(for: .seconds(3600))
+                    return .object([])
+                }
+            ], folder)
         try first.configure([spec(["steps": [["name": "a", "uses": "gone"]]])])
         let id = try await first.start(pipeline: "p", reason: "test", now: .systemNow(), grant: may(.pipelinesRun))
         await reached.pass()
@@ -310,7 +332,9 @@ struct PipelineServiceTests {
     func listing() async throws {
         let folder = try temporaryFolder()
         let service = service(try await openDatabase(folder), [TestKind()], folder)
-        try service.configure([spec(["steps": [["name": "a", "uses": "test"]]]), spec(["steps": [["name": "a", "uses": "test"]]], name: "q")])
+        try service.configure([
+            spec(["steps": [["name": "a", "uses": "test"]]]), spec(["steps": [["name": "a", "uses": "test"]]], name: "q"),
+        ])
         var ids: [String] = []
         for _ in 0..<5 {
             ids.append(try await service.go().id)

@@ -16,7 +16,10 @@ struct PipelineSpecTests {
             "parameters": ["trees": 150],
             "steps": [
                 ["name": "examples", "uses": "test"], ["name": "check", "uses": "test"],
-                ["name": "train", "uses": "gradient-boosting", "with": ["data": "$examples", "also": ["${examples.holdout}s of $trees, $$5"]], "needs": "check"],
+                [
+                    "name": "train", "uses": "gradient-boosting",
+                    "with": ["data": "$examples", "also": ["${examples.holdout}s of $trees, $$5"]], "needs": "check",
+                ],
             ],
         ]).validated(kinds: kinds)
         #expect(valid.steps[2].dependencies == ["check", "examples"])
@@ -46,8 +49,14 @@ struct PipelineSpecTests {
     func mistakes() {
         let cases: [(JSON, path: String, hint: String)] = [
             (["steps": [["name": "a", "uses": "gradient-bosting"]]], "spec.steps[0].uses", "did you mean 'gradient-boosting'?"),
-            (["parameters": ["trees": 1], "steps": [["name": "a", "uses": "test", "with": ["n": ["$tree"]]]]], "spec.steps[0].with.n[0]", "did you mean '$trees'?"),
-            (["steps": [["name": "train", "uses": "test"], ["name": "b", "uses": "test", "needs": ["trian"]]]], "spec.steps[1].needs[0]", "did you mean 'train'?"),
+            (
+                ["parameters": ["trees": 1], "steps": [["name": "a", "uses": "test", "with": ["n": ["$tree"]]]]], "spec.steps[0].with.n[0]",
+                "did you mean '$trees'?"
+            ),
+            (
+                ["steps": [["name": "train", "uses": "test"], ["name": "b", "uses": "test", "needs": ["trian"]]]], "spec.steps[1].needs[0]",
+                "did you mean 'train'?"
+            ),
             (["steps": [["name": "a", "uses": "test"], ["name": "a", "uses": "test"]]], "spec.steps[1].name", "the first is steps[0]"),
             (["steps": [["name": "a", "uses": "test", "retrys": 3]]], "spec.steps[0].retrys", "did you mean 'retries'?"),
             (["steps": [["name": "a", "uses": "test"]], "parametres": [:]], "spec.parametres", "did you mean 'parameters'?"),
@@ -79,9 +88,14 @@ struct PipelineSpecTests {
         let good = try TriggerSpec(
             resource: Resource(
                 kind: "Trigger", name: "t",
-                spec: ["when": ["monitor/delay fires", "schedule 0 4 1 * *", "dataset/flights snapshot"], "run": "p", "with": ["until": "now"], "cooldown": "14d"]))
+                spec: [
+                    "when": ["monitor/delay fires", "schedule 0 4 1 * *", "dataset/flights snapshot"], "run": "p", "with": ["until": "now"],
+                    "cooldown": "14d",
+                ]))
         #expect(good.when.map(\.description) == ["monitor/delay fires", "schedule 0 4 1 * *", "dataset/flights snapshot"])
-        for bad in ["monitor/delay", "monitor/../x fires", "schedule 0 4 1 *", "schedule 61 * * * *", "schedule 0 0 30 2 *", "full moon", ""] {
+        for bad in [
+            "monitor/delay", "monitor/../x fires", "schedule 0 4 1 *", "schedule 61 * * * *", "schedule 0 0 30 2 *", "full moon", "",
+        ] {
             let error = #expect(throws: KeelError.self) {
                 try TriggerSpec(resource: Resource(kind: "Trigger", name: "t", spec: ["when": [.string(bad)], "run": "p"]))
             }

@@ -6,12 +6,16 @@ import Testing
 
 @Suite("The user's own programs")
 struct ProgramStepTests {
-    private func run(_ step: JSON, parameters: JSON = .object([]), folder: String? = nil) async throws -> (run: PipelineRun, folder: String) {
+    private func run(_ step: JSON, parameters: JSON = .object([]), folder: String? = nil) async throws -> (run: PipelineRun, folder: String)
+    {
         let folder = try folder ?? temporaryFolder()
         let environment = ProgramEnvironment(projectFolder: folder) { caller in
-            ProgramAccess(variables: ["KEEL_URL": "http://127.0.0.1:7070", "MLFLOW_TRACKING_URI": "http://127.0.0.1:7070", "WHO": caller.name])
+            ProgramAccess(variables: [
+                "KEEL_URL": "http://127.0.0.1:7070", "MLFLOW_TRACKING_URI": "http://127.0.0.1:7070", "WHO": caller.name,
+            ])
         }
-        let service = service(try await openDatabase(folder), [ShellStep(environment: environment), PythonStep(environment: environment)], folder)
+        let service = service(
+            try await openDatabase(folder), [ShellStep(environment: environment), PythonStep(environment: environment)], folder)
         var step = step
         step["name"] = "s"
         try service.configure([spec(["parameters": parameters, "steps": [step]])])
@@ -42,32 +46,43 @@ struct ProgramStepTests {
         // The quote in the parameter makes bad JSON of this naive program; its text was never run.
         #expect(result.run.state == .failed && result.run.error?.contains("KEEL_OUTPUT") == true)
         let good = try await run(
-            ["uses": "shell", "with": ["env": ["T": "$trees"], "run": "printf '{\"t\":%s,\"now\":\"%s\"}' \"$T\" \"$KEEL_NOW\" > \"$KEEL_OUTPUT\""]],
+            [
+                "uses": "shell",
+                "with": ["env": ["T": "$trees"], "run": "printf '{\"t\":%s,\"now\":\"%s\"}' \"$T\" \"$KEEL_NOW\" > \"$KEEL_OUTPUT\""],
+            ],
             parameters: ["trees": 150])
         #expect(good.run.steps[0].outputs == ["t": 150, "now": "1970-01-01T00:00:00Z"])
     }
 
     @Test("a program that ends badly says how, with its last lines")
     func badEnd() async throws {
-        let shell = try await run(["uses": "shell", "with": ["run": "for i in $(seq 100); do echo line $i; done; echo problem >&2; exit 3"]])
+        let shell = try await run([
+            "uses": "shell", "with": ["run": "for i in $(seq 100); do echo line $i; done; echo problem >&2; exit 3"],
+        ])
         let error = shell.run.error ?? ""
         #expect(error.contains("exit code 3") && error.contains("line 100\n") && error.contains("problem") && !error.contains("line 50\n"))
-        let log = String(decoding: FileManager.default.contents(atPath: "\(shell.folder)/work/\(shell.run.id)/s/log.txt") ?? Data(), as: UTF8.self)
+        let log = String(
+            decoding: FileManager.default.contents(atPath: "\(shell.folder)/work/\(shell.run.id)/s/log.txt") ?? Data(), as: UTF8.self)
         #expect(log.hasPrefix("line 1\nline 2\n") && log.hasSuffix("problem\n"))
         #expect(try await run(["uses": "shell", "with": ["run": "kill -9 $$"]]).run.error?.contains("signal 9") == true)
         #expect(try await run(["uses": "shell", "with": ["run": "false; echo on"]]).run.state == .failed)
-        #expect(try await run(["uses": "shell", "with": ["run": "echo '[1]' > $KEEL_OUTPUT"]]).run.error?.contains("one JSON object") == true)
+        #expect(
+            try await run(["uses": "shell", "with": ["run": "echo '[1]' > $KEEL_OUTPUT"]]).run.error?.contains("one JSON object") == true)
     }
 
     @Test("python runs scripts of the project and code of the step")
     func python() async throws {
         let folder = try temporaryFolder()
-        let script = "import sys, os, json\njson.dump({'args': sys.argv[1:], 'uri': os.environ['MLFLOW_TRACKING_URI']}, open(os.environ['KEEL_OUTPUT'], 'w'))\n"
+        let script =
+            "import sys, os, json\njson.dump({'args': sys.argv[1:], 'uri': os.environ['MLFLOW_TRACKING_URI']}, open(os.environ['KEEL_OUTPUT'], 'w'))\n"
         try Data(script.utf8).write(to: URL(fileURLWithPath: folder + "/train.py"))
-        let scripted = try await run(["uses": "python", "with": ["script": "train.py", "args": ["--trees", "$trees"]]], parameters: ["trees": 150], folder: folder)
+        let scripted = try await run(
+            ["uses": "python", "with": ["script": "train.py", "args": ["--trees", "$trees"]]], parameters: ["trees": 150], folder: folder)
         #expect(scripted.run.error == nil)
         #expect(scripted.run.steps[0].outputs == ["args": ["--trees", "150"], "uri": "http://127.0.0.1:7070"])
-        let coded = try await run(["uses": "python", "with": ["code": "import os\nopen(os.environ['KEEL_OUTPUT'],'w').write('{\"a\": 1}')"]])
+        let coded = try await run([
+            "uses": "python", "with": ["code": "import os\nopen(os.environ['KEEL_OUTPUT'],'w').write('{\"a\": 1}')"],
+        ])
         #expect(coded.run.steps[0].outputs == ["a": 1])
         let missing = try await run(["uses": "python", "with": ["script": "no.py"]])
         #expect(missing.run.error?.contains("there is no script 'no.py'") == true)
@@ -95,7 +110,8 @@ struct ProgramStepTests {
         ])
         #expect(result.run.error?.contains("timeout of 1s") == true)
         for file in ["child", "other"] {
-            let pid = String(decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s/\(file)") ?? Data(), as: UTF8.self)
+            let pid = String(
+                decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s/\(file)") ?? Data(), as: UTF8.self)
             #expect(!pid.isEmpty && !isAlive(pid.trimmingCharacters(in: .whitespacesAndNewlines)))
         }
     }
@@ -104,7 +120,8 @@ struct ProgramStepTests {
     func leftovers() async throws {
         let result = try await run(["uses": "shell", "with": ["run": "sleep 1000 & echo $! > child"]])
         #expect(result.run.state == .succeeded)
-        let pid = String(decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s/child") ?? Data(), as: UTF8.self)
+        let pid = String(
+            decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s/child") ?? Data(), as: UTF8.self)
         #expect(!isAlive(pid.trimmingCharacters(in: .whitespacesAndNewlines)))
     }
 }

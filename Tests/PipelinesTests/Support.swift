@@ -19,7 +19,9 @@ func openDatabase(_ folder: String) async throws -> Storage.Database {
 
 func may(_ action: Action) throws -> Grant { try Grant.check(Caller(name: "test", persona: .owner), may: action) }
 
-func spec(_ json: JSON, name: String = "p") throws -> PipelineSpec { try PipelineSpec(resource: Resource(kind: "Pipeline", name: name, spec: json)) }
+func spec(_ json: JSON, name: String = "p") throws -> PipelineSpec {
+    try PipelineSpec(resource: Resource(kind: "Pipeline", name: name, spec: json))
+}
 
 /// A step kind from closures, which counts its runs by step.
 final class TestKind: StepKind {
@@ -48,12 +50,16 @@ final class TestKind: StepKind {
 }
 
 func service(_ database: Storage.Database, _ kinds: [any StepKind], _ folder: String, concurrency: Int = 4) -> PipelineService {
-    PipelineService(database: database, kinds: kinds, workFolder: folder + "/work", concurrency: concurrency, backoff: { _ in .milliseconds(1) })
+    PipelineService(
+        database: database, kinds: kinds, workFolder: folder + "/work", concurrency: concurrency, backoff: { _ in .milliseconds(1) })
 }
 
 extension PipelineService {
-    func go(_ name: String = "p", _ parameters: JSON = .object([]), now: Timestamp = Timestamp(seconds: 0), useCache: Bool = true) async throws -> PipelineRun {
-        let id = try await start(pipeline: name, parameters: parameters, reason: "test", now: now, useCache: useCache, grant: may(.pipelinesRun))
+    func go(_ name: String = "p", _ parameters: JSON = .object([]), now: Timestamp = Timestamp(seconds: 0), useCache: Bool = true)
+        async throws -> PipelineRun
+    {
+        let id = try await start(
+            pipeline: name, parameters: parameters, reason: "test", now: now, useCache: useCache, grant: may(.pipelinesRun))
         return try await wait(id, grant: may(.pipelinesRead))
     }
 }

@@ -34,7 +34,8 @@ struct TriggerTests {
         var engine = TriggerEngine(triggers: [spec], memory: [:], now: .systemNow(), seq: 0)
         func alert(_ seq: Int64, day: Int64, monitor: String = "delay") -> [TriggerAction] {
             engine.observe(
-                seq: seq, kind: "monitor.alert", subject: "Monitor/\(monitor)", data: ["eventTime": .string((june + .days(day)).description)], at: .systemNow())
+                seq: seq, kind: "monitor.alert", subject: "Monitor/\(monitor)",
+                data: ["eventTime": .string((june + .days(day)).description)], at: .systemNow())
         }
         guard case .start("retrain", "p", ["until": "now"], june + day, _)? = alert(1, day: 1).first else {
             Issue.record("the first alert starts the pipeline")
@@ -70,7 +71,9 @@ struct TriggerTests {
         let database = try await openDatabase(folder)
         let kind = TestKind { context in ["now": .string(context.now.description), "until": context.with["until"] ?? .null] }
         let pipelines = service(database, [kind], folder)
-        try pipelines.configure([spec(["parameters": ["until": "2013-01-01"], "steps": [["name": "a", "uses": "test", "with": ["until": "$until"]]]])])
+        try pipelines.configure([
+            spec(["parameters": ["until": "2013-01-01"], "steps": [["name": "a", "uses": "test", "with": ["until": "$until"]]]])
+        ])
         return (database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock), kind)
     }
 

@@ -37,11 +37,14 @@ struct ModelFileTests {
 
     @Test("a column type that the contract has no word for is kept as written, and there is no signature")
     func unknown() {
-        let facts = ModelFile.parse(Array(#"signature: {inputs: '[{"type": "object", "name": "o", "properties": {}}]', outputs: null}"#.utf8))
+        let facts = ModelFile.parse(
+            Array(#"signature: {inputs: '[{"type": "object", "name": "o", "properties": {}}]', outputs: null}"#.utf8))
         #expect(facts.inputs.map(\.type) == [nil] && facts.inputs[0].written.contains("properties") && facts.signature == nil)
     }
 
-    @Test("hostile files are a problem that is told", arguments: ["a: [", "- ", "\u{0}", "*a "].map { String(repeating: $0, count: 50_000) } + ["x", ""])
+    @Test(
+        "hostile files are a problem that is told",
+        arguments: ["a: [", "- ", "\u{0}", "*a "].map { String(repeating: $0, count: 50_000) } + ["x", ""])
     func hostile(text: String) {
         #expect(ModelFile.parse(Array(text.utf8)).problem != nil)
     }

@@ -27,7 +27,9 @@ private final class LocalReceiver: Sendable {
     private let channel = Mutex<(any Channel)?>(nil)
 
     /// - Parameter status: what it answers with; with `location`, a redirect.
-    static func start(on address: String, port: Int = 0, status: HTTPResponseStatus = .ok, location: String? = nil) async throws -> LocalReceiver {
+    static func start(on address: String, port: Int = 0, status: HTTPResponseStatus = .ok, location: String? = nil) async throws
+        -> LocalReceiver
+    {
         let receiver = LocalReceiver()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -49,7 +51,9 @@ private final class LocalReceiver: Sendable {
         typealias InboundIn = HTTPServerRequestPart
         typealias OutboundOut = HTTPServerResponsePart
         let (receiver, status, location): (LocalReceiver, HTTPResponseStatus, String?)
-        init(_ receiver: LocalReceiver, _ status: HTTPResponseStatus, _ location: String?) { (self.receiver, self.status, self.location) = (receiver, status, location) }
+        init(_ receiver: LocalReceiver, _ status: HTTPResponseStatus, _ location: String?) {
+            (self.receiver, self.status, self.location) = (receiver, status, location)
+        }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
             switch unwrapInboundIn(data) {

@@ -1,11 +1,10 @@
 import Foundation
+import Plotting
 import Testing
 
 #if canImport(FoundationXML)
     import FoundationXML
 #endif
-
-import Plotting
 
 @Suite("Plots")
 struct PlottingTests {
@@ -20,7 +19,9 @@ struct PlottingTests {
         #expect(Sparkline.text((0..<10_000).map(Double.init), width: 8) == "▁▂▃▄▅▆▇█")
     }
 
-    @Test("marks are round numbers that span all values", arguments: [(0.0, 1.0), (0.71, 0.74), (-3.2, 11.9), (1e-9, 3e-9), (5, 5), (0, 0), (-2e7, 3e12)])
+    @Test(
+        "marks are round numbers that span all values",
+        arguments: [(0.0, 1.0), (0.71, 0.74), (-3.2, 11.9), (1e-9, 3e-9), (5, 5), (0, 0), (-2e7, 3e12)])
     func ticks(low: Double, high: Double) {
         let scale = Scale([low, high])
         #expect(scale.low <= low && scale.high >= high && scale.share(scale.low) == 0 && scale.share(scale.high) == 1)
@@ -34,7 +35,10 @@ struct PlottingTests {
 
     @Test("numbers in few characters")
     func short() {
-        #expect([0.8731, 12, 3.2e-7, -1.5e9, 0, 123_456, 0.5, 100].map { Scale.short($0) } == ["0.8731", "12", "3.2e-7", "-1.5e9", "0", "123456", "0.5", "100"])
+        #expect(
+            [0.8731, 12, 3.2e-7, -1.5e9, 0, 123_456, 0.5, 100].map { Scale.short($0) } == [
+                "0.8731", "12", "3.2e-7", "-1.5e9", "0", "123456", "0.5", "100",
+            ])
         #expect(Scale.short(9.99999e-10) == "1e-9" && Scale.short(-99_999.96) == "-100000" && Scale.short(0.99996) == "1")
         #expect(Scale.short(.nan) == "NaN" && Scale.short(-.infinity) == "-inf" && Scale.short(1.7976931348623157e308) == "inf")
     }
@@ -55,7 +59,8 @@ struct PlottingTests {
         let plot = LinePlot(
             title: "a <b> & \"c\" \u{1} 😀",
             series: [
-                .init(name: "one", points: (0..<50).map { Point(Double($0), $0 == 20 ? .nan : Double($0 * $0)) }), .init(name: "dot", points: [Point(3, 5)]),
+                .init(name: "one", points: (0..<50).map { Point(Double($0), $0 == 20 ? .nan : Double($0 * $0)) }),
+                .init(name: "dot", points: [Point(3, 5)]),
                 .init(name: "none", points: []),
             ])
         let drawing = plot.drawing()
@@ -135,7 +140,9 @@ struct PlottingTests {
         let latin = LinePlot(title: "naïve", series: []).drawing()
         #expect(latin.isWritable && !LinePlot(title: "日本", series: []).drawing().isWritable)
         let series = (0..<11).map { LinePlot.Series(name: "\($0)", points: [Point(0, Double($0)), Point(1, Double($0))]) }
-        #expect(try LinePlot(title: "a", series: series).drawing().png(scale: 1) != LinePlot(title: "a", series: series.dropLast()).drawing().png(scale: 1))
+        #expect(
+            try LinePlot(title: "a", series: series).drawing().png(scale: 1)
+                != LinePlot(title: "a", series: series.dropLast()).drawing().png(scale: 1))
     }
 
     @Test("values without a history are dots, each with its name and number")

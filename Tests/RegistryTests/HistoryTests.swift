@@ -15,7 +15,8 @@ private struct Fixture {
         let folder = NSTemporaryDirectory() + "keel-history-" + Identifier.hex32()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         database = try Storage.Database(path: folder + "/keel.sqlite")
-        try await database.migrate(Ledger.migrations + RegistryTables.migrations + RegistryTables.importMigrations, backupFolder: folder + "/backups")
+        try await database.migrate(
+            Ledger.migrations + RegistryTables.migrations + RegistryTables.importMigrations, backupFolder: folder + "/backups")
         registry = RegistryService(database: database)
         let owner = Caller(name: "ada", persona: .owner)
         read = try Grant.check(owner, may: .registryRead)
@@ -34,9 +35,11 @@ private struct Fixture {
         return try await models.asyncMap { model in
             let versions = try await registry.searchVersions(RegistrySearch(filter: "name = '\(model.name)'"), read).items
             return PastModel(
-                name: model.name, description: model.description, tags: Dictionary(uniqueKeysWithValues: model.tags.map { ($0.key, $0.value) }),
+                name: model.name, description: model.description,
+                tags: Dictionary(uniqueKeysWithValues: model.tags.map { ($0.key, $0.value) }),
                 versions: Dictionary(uniqueKeysWithValues: versions.map { ($0.version, $0.stage.rawValue) }),
-                aliases: Dictionary(uniqueKeysWithValues: model.aliases.map { ($0.alias, $0.version) }), createdAt: .distantPast, updatedAt: .distantPast)
+                aliases: Dictionary(uniqueKeysWithValues: model.aliases.map { ($0.alias, $0.version) }), createdAt: .distantPast,
+                updatedAt: .distantPast)
         }
     }
 
@@ -64,7 +67,9 @@ extension Array {
 extension PastModel {
     /// Without its instants.
     fileprivate var content: PastModel {
-        PastModel(name: name, description: description, tags: tags, versions: versions, aliases: aliases, createdAt: .distantPast, updatedAt: .distantPast)
+        PastModel(
+            name: name, description: description, tags: tags, versions: versions, aliases: aliases, createdAt: .distantPast,
+            updatedAt: .distantPast)
     }
 }
 
@@ -91,7 +96,8 @@ struct HistoryTests {
             let head = try await f.database.read { try $0.ledgerHead() }
             do {
                 switch Int.random(in: 0..<12, using: &random) {
-                case 0, 1: _ = try await f.registry.createModel(name: name, description: "d\(step)", tags: [ModelTag("k", "v\(step)")], f.write)
+                case 0, 1:
+                    _ = try await f.registry.createModel(name: name, description: "d\(step)", tags: [ModelTag("k", "v\(step)")], f.write)
                 case 2, 3: _ = try await f.registry.createVersion(model: name, source: "s3://b/\(step)", f.write)
                 case 4: _ = try await f.registry.setStage(model: name, version: number, .staging, archivingOthers: true, f.write)
                 case 5: try await f.registry.setAlias(model: name, alias: ["x", "y"][number % 2], version: number, f.write)
@@ -122,7 +128,8 @@ struct HistoryTests {
         let old = Timestamp(milliseconds: 1000)
         func version(_ number: Int, _ stage: ModelStage) -> ModelVersion {
             ModelVersion(
-                name: "m", version: number, source: "s3://b/m", storageLocation: "s3://b/m", runID: nil, runLink: nil, modelID: nil, userID: "eve",
+                name: "m", version: number, source: "s3://b/m", storageLocation: "s3://b/m", runID: nil, runLink: nil, modelID: nil,
+                userID: "eve",
                 stage: stage, description: "", createdAt: old, updatedAt: old, foreignTags: [])
         }
         func model(_ tags: [ModelTag]) -> ForeignRegisteredModel {

@@ -105,9 +105,14 @@ struct RegistryTests {
         #expect(first.storageLocation == "mlflow-artifacts:/1/models/m-1/artifacts" && first.runID == "run1" && first.modelID == "m-1")
         let second = try await f.registry.createVersion(model: "copy", source: "models:/delay/1", creatingModel: true, f.write)
         #expect(second.storageLocation == first.storageLocation && second.source == "models:/delay/1")
-        await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: "models:/m-2", modelID: "m-2", f.write) }
+        await #expect(throws: KeelError.self) {
+            _ = try await f.registry.createVersion(model: "delay", source: "models:/m-2", modelID: "m-2", f.write)
+        }
         await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "nobody", source: "s3://b/s", f.write) }
-        for hostile in ["s3://b/../../x", "s3://b/%2e%2e/x", "mlflow-artifacts:/0/%252e%252e/x", "file:///a%00b", "s3://b/%" + String(repeating: "25", count: 50_000) + "2e/x"] {
+        for hostile in [
+            "s3://b/../../x", "s3://b/%2e%2e/x", "mlflow-artifacts:/0/%252e%252e/x", "file:///a%00b",
+            "s3://b/%" + String(repeating: "25", count: 50_000) + "2e/x",
+        ] {
             await #expect(throws: KeelError.self) { _ = try await f.registry.createVersion(model: "delay", source: hostile, f.write) }
         }
     }

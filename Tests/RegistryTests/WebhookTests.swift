@@ -7,7 +7,11 @@ import Testing
 
 /// Answers as it is told and keeps what it was sent.
 private final class Answering: WebhookSender {
-    struct Sent: Sendable { let body: String; let headers: [String: String]; let url: String }
+    struct Sent: Sendable {
+        let body: String
+        let headers: [String: String]
+        let url: String
+    }
     let sent = Mutex<[Sent]>([])
     private let statuses: Mutex<[Int]>
 
@@ -18,7 +22,9 @@ private final class Answering: WebhookSender {
     }
 
     func post(_ body: String, headers: [(name: String, value: String)], to url: String) async throws -> WebhookAnswer {
-        sent.withLock { $0.append(Sent(body: body, headers: Dictionary(uniqueKeysWithValues: headers.map { ($0.name, $0.value) }), url: url)) }
+        sent.withLock {
+            $0.append(Sent(body: body, headers: Dictionary(uniqueKeysWithValues: headers.map { ($0.name, $0.value) }), url: url))
+        }
         return WebhookAnswer(status: statuses.withLock { $0.isEmpty ? 200 : $0.removeFirst() }, body: "")
     }
 }
@@ -104,7 +110,8 @@ struct WebhookTests {
     @Test("the secret is sealed for its webhook, and is in no ledger event")
     func secrets() async throws {
         let f = try await Fixture()
-        let hook = try await f.webhooks.create(name: "ci", url: "https://example.com", events: [.modelCreated], secret: "hush-hush", f.grant)
+        let hook = try await f.webhooks.create(
+            name: "ci", url: "https://example.com", events: [.modelCreated], secret: "hush-hush", f.grant)
         let sealed = try #require(try await f.database.read { try $0.row("SELECT secret FROM registry_webhooks")?.text("secret") })
         #expect(!sealed.contains("hush") && hook.hasSecret)
         let events = try await f.database.read { try $0.ledgerEvents() }
@@ -120,7 +127,9 @@ struct WebhookTests {
     @Test("bad names, no events and addresses that the sender refuses change nothing")
     func refused() async throws {
         let f = try await Fixture()
-        for (name, url, events) in [("-", "https://x", [WebhookEvent.modelCreated]), ("ok", "https://internal", [.modelCreated]), ("ok", "https://x", [])] {
+        for (name, url, events) in [
+            ("-", "https://x", [WebhookEvent.modelCreated]), ("ok", "https://internal", [.modelCreated]), ("ok", "https://x", []),
+        ] {
             await #expect(throws: KeelError.self) { _ = try await f.webhooks.create(name: name, url: url, events: events, f.grant) }
         }
         #expect(try await f.webhooks.list(f.grant).items.isEmpty)

@@ -7,7 +7,8 @@ import Testing
 @Suite struct DeploymentTests {
     private func plan(_ conditions: [String] = []) throws -> RolloutPlan {
         RolloutPlan(
-            shadowRequests: 50, shares: [0.2, 1], stepRequests: 50, rollbackWhen: try conditions.map { try RolloutCondition($0) }, minimumRequests: 20,
+            shadowRequests: 50, shares: [0.2, 1], stepRequests: 50, rollbackWhen: try conditions.map { try RolloutCondition($0) },
+            minimumRequests: 20,
             minimumLabels: 30)
     }
 
@@ -43,7 +44,8 @@ import Testing
         try await home.release(0.1, 0.9)
         let denied = try await #require(throws: KeelError.self) {
             try await home.service.createRelease(
-                endpoint: "delay", model: "delay", version: "9", bundle: try await home.bundle(0.5, 0.49), gate: .forced(reason: "to see"), Home.deployer)
+                endpoint: "delay", model: "delay", version: "9", bundle: try await home.bundle(0.5, 0.49), gate: .forced(reason: "to see"),
+                Home.deployer)
         }
         #expect(denied.message.contains("releases.force"))
         try await home.release(0.5, 0.49, forced: true)
@@ -150,8 +152,10 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         let digest = try await home.bundle(0.2, 0.8)
-        let first = try await home.service.createRelease(endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
-        let second = try await home.service.createRelease(endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+        let first = try await home.service.createRelease(
+            endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+        let second = try await home.service.createRelease(
+            endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
         #expect(first == second)
         #expect(try await home.service.releases(endpoint: "delay", Home.deployer).count == 1)
         await home.stop()

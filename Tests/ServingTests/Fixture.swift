@@ -1,8 +1,7 @@
 import Contracts
 import Foundation
-import Storage
-
 import Serving
+import Storage
 
 /// A home in a temporary folder with one endpoint; opening it again is a restart after a crash.
 final class Home: Sendable {
@@ -46,7 +45,8 @@ final class Home: Sendable {
     /// A model with one input `x`: `low` below 0.5, else `high`.
     func bundle(_ low: Double, _ high: Double, input: String = "x", service: String? = nil) async throws -> Digest {
         try await ModelBundle.store(
-            flavor: .xgboost, model: Home.tree(low, high), signature: Home.signature(input), featureService: service, metrics: ["auc": 0.8], in: objects)
+            flavor: .xgboost, model: Home.tree(low, high), signature: Home.signature(input), featureService: service, metrics: ["auc": 0.8],
+            in: objects)
     }
 
     static func signature(_ input: String) -> Signature { Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]) }
@@ -71,7 +71,8 @@ final class Home: Sendable {
         let digest = try await bundle(low, high)
         let gate: GateResult = forced ? .forced(reason: "to see") : .passed
         let grant = forced ? Home.forcer : Home.deployer
-        let release = try await service.createRelease(endpoint: "delay", model: "delay", version: "\(low)", bundle: digest, gate: gate, grant)
+        let release = try await service.createRelease(
+            endpoint: "delay", model: "delay", version: "\(low)", bundle: digest, gate: gate, grant)
         return try await service.deploy(endpoint: "delay", release: release.number, grant)
     }
 
@@ -95,7 +96,10 @@ final class Home: Sendable {
 }
 
 extension EndpointSpec {
-    static func delay(_ rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), limits: EndpointLimits = EndpointLimits(), features: String? = nil) -> EndpointSpec {
+    static func delay(
+        _ rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), limits: EndpointLimits = EndpointLimits(),
+        features: String? = nil
+    ) -> EndpointSpec {
         EndpointSpec(name: "delay", features: features, rollout: rollout, log: log, limits: limits)
     }
 }

@@ -56,7 +56,9 @@ import Testing
         try await home.release(0.3, 0.7)
         let total = 4000
         var byCandidate = 0
-        for i in 0..<total where try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 { byCandidate += 1 }
+        for i in 0..<total where try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
+            byCandidate += 1
+        }
         // Five standard deviations of a binomial.
         let (expected, spread) = (Double(total) * 0.25, (Double(total) * 0.25 * 0.75).squareRoot())
         #expect(abs(Double(byCandidate) - expected) < 5 * spread, "\(byCandidate) of \(total)")
@@ -73,7 +75,8 @@ import Testing
         try await home.release(0.1, 0.1)
         for n in 2...5 {
             _ = try await home.service.createRelease(
-                endpoint: "delay", model: "delay", version: "\(n)", bundle: try await home.bundle(Double(n) / 10, Double(n) / 10), gate: .passed, Home.deployer)
+                endpoint: "delay", model: "delay", version: "\(n)", bundle: try await home.bundle(Double(n) / 10, Double(n) / 10),
+                gate: .passed, Home.deployer)
         }
         let runtime = home.runtime
         let readers = (0..<3).map { _ in
@@ -101,7 +104,8 @@ import Testing
         try await home.release(0.2, 0.8)
         let whole = Home.tree(0.3, 0.7)
         let refused = try await #require(throws: KeelError.self) {
-            try await ModelBundle.store(flavor: .xgboost, model: Array(whole.prefix(whole.count / 2)), signature: Home.signature("x"), in: home.objects)
+            try await ModelBundle.store(
+                flavor: .xgboost, model: Array(whole.prefix(whole.count / 2)), signature: Home.signature("x"), in: home.objects)
         }
         #expect(refused.code == .corrupted)
         // And one whose file is cut off after it was stored.
@@ -110,7 +114,8 @@ import Testing
         let path = home.objects.path(of: bundle.model)
         try Data(whole.prefix(100)).write(to: URL(fileURLWithPath: path))
         let error = try await #require(throws: KeelError.self) {
-            try await home.service.createRelease(endpoint: "delay", model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)
+            try await home.service.createRelease(
+                endpoint: "delay", model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)
         }
         #expect(error.code == .corrupted)
         #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)

@@ -73,7 +73,9 @@ import Testing
 
     @Test func aBadLabelIsRefusedWithItsPlace() async throws {
         let home = try await Home()
-        let error = try await #require(throws: KeelError.self) { try await home.runtime.label([LabelInput(id: "a", value: .nan)], Home.labeller) }
+        let error = try await #require(throws: KeelError.self) {
+            try await home.runtime.label([LabelInput(id: "a", value: .nan)], Home.labeller)
+        }
         #expect(error.path == "labels[0].value")
         await home.stop()
     }
@@ -95,7 +97,9 @@ import Testing
         for i in 0..<500 { _ = try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p\(i)"]) }
         await home.stop()
         #expect(home.runtime.log.counters.written == 500 && home.runtime.log.counters.lost == 0)
-        let error = try await #require(throws: KeelError.self) { try await home.runtime.label([LabelInput(id: "p1", value: 1)], Home.labeller) }
+        let error = try await #require(throws: KeelError.self) {
+            try await home.runtime.label([LabelInput(id: "p1", value: 1)], Home.labeller)
+        }
         #expect(error.code == .unavailable)
     }
 

@@ -5,7 +5,8 @@ import Testing
 @Suite struct RolloutTests {
     private func plan(_ conditions: [String], shadow: Int = 100, shares: [Double] = [0.05, 0.25, 1]) throws -> RolloutPlan {
         RolloutPlan(
-            shadowRequests: shadow, shares: shares, stepRequests: 200, rollbackWhen: try conditions.map { try RolloutCondition($0) }, minimumRequests: 50,
+            shadowRequests: shadow, shares: shares, stepRequests: 200, rollbackWhen: try conditions.map { try RolloutCondition($0) },
+            minimumRequests: 50,
             minimumLabels: 40)
     }
 
@@ -39,42 +40,58 @@ import Testing
         let story: String
     }
 
-    static func requests(_ count: Int, candidate: @Sendable (Int) -> Double?, incumbent: @Sendable (Int) -> Double?, label: @Sendable (Int) -> Double?) -> [Rollout.Observation] {
+    static func requests(
+        _ count: Int, candidate: @Sendable (Int) -> Double?, incumbent: @Sendable (Int) -> Double?, label: @Sendable (Int) -> Double?
+    ) -> [Rollout.Observation] {
         (0..<count).map { .request(id: "p\($0)", candidate: candidate($0), incumbent: incumbent($0), label: label($0)) }
     }
 
     static let cases: [Case] = [
-        Case(condition: "errors > 1%", observations: [.totals(candidate: (100, 2), incumbent: (100, 0))], isBreached: true, story: "2 % of requests fail"),
-        Case(condition: "errors > 1%", observations: [.totals(candidate: (100, 1), incumbent: (100, 0))], isBreached: false, story: "1 % is allowed"),
-        Case(condition: "errors > 1%", observations: [.totals(candidate: (49, 49), incumbent: (49, 0))], isBreached: false, story: "too few requests to say"),
         Case(
-            condition: "latency.p99 > 50ms", observations: [.totals(candidate: (100, 0), incumbent: (100, 0)), .latency(candidate: 0.06, incumbent: 0.01)],
+            condition: "errors > 1%", observations: [.totals(candidate: (100, 2), incumbent: (100, 0))], isBreached: true,
+            story: "2 % of requests fail"),
+        Case(
+            condition: "errors > 1%", observations: [.totals(candidate: (100, 1), incumbent: (100, 0))], isBreached: false,
+            story: "1 % is allowed"),
+        Case(
+            condition: "errors > 1%", observations: [.totals(candidate: (49, 49), incumbent: (49, 0))], isBreached: false,
+            story: "too few requests to say"),
+        Case(
+            condition: "latency.p99 > 50ms",
+            observations: [.totals(candidate: (100, 0), incumbent: (100, 0)), .latency(candidate: 0.06, incumbent: 0.01)],
             isBreached: true, story: "60 ms"),
         Case(
             condition: "latency.p99 > incumbent.latency.p99 * 2",
-            observations: [.totals(candidate: (100, 0), incumbent: (100, 0)), .latency(candidate: 0.015, incumbent: 0.01)], isBreached: false,
+            observations: [.totals(candidate: (100, 0), incumbent: (100, 0)), .latency(candidate: 0.015, incumbent: 0.01)],
+            isBreached: false,
             story: "half as slow again"),
         Case(
-            condition: "score.psi > 0.5", observations: requests(200, candidate: { _ in 0.5 }, incumbent: { Double($0 % 100) / 100 }, label: { _ in nil }),
+            condition: "score.psi > 0.5",
+            observations: requests(200, candidate: { _ in 0.5 }, incumbent: { Double($0 % 100) / 100 }, label: { _ in nil }),
             isBreached: true, story: "the candidate says the same of everything"),
         Case(
             condition: "score.psi > 0.5",
-            observations: requests(200, candidate: { Double($0 % 100) / 100 + 0.001 }, incumbent: { Double($0 % 100) / 100 }, label: { _ in nil }),
+            observations: requests(
+                200, candidate: { Double($0 % 100) / 100 + 0.001 }, incumbent: { Double($0 % 100) / 100 }, label: { _ in nil }),
             isBreached: false, story: "the scores agree"),
         Case(
             condition: "logloss > incumbent.logloss * 1.05",
-            observations: requests(60, candidate: { _ in 0.5 }, incumbent: { $0 % 2 == 0 ? 0.1 : 0.9 }, label: { Double($0 % 2) }), isBreached: true,
+            observations: requests(60, candidate: { _ in 0.5 }, incumbent: { $0 % 2 == 0 ? 0.1 : 0.9 }, label: { Double($0 % 2) }),
+            isBreached: true,
             story: "the incumbent knows, the candidate does not"),
         Case(
             condition: "logloss > incumbent.logloss * 1.05",
-            observations: requests(39, candidate: { _ in 0.5 }, incumbent: { $0 % 2 == 0 ? 0.1 : 0.9 }, label: { Double($0 % 2) }), isBreached: false,
+            observations: requests(39, candidate: { _ in 0.5 }, incumbent: { $0 % 2 == 0 ? 0.1 : 0.9 }, label: { Double($0 % 2) }),
+            isBreached: false,
             story: "too few labels to say"),
         Case(
             condition: "logloss > incumbent.logloss * 1.05",
-            observations: requests(60, candidate: { _ in 0.5 }, incumbent: { $0 < 30 ? 0.9 : nil }, label: { Double($0 % 2) }), isBreached: false,
+            observations: requests(60, candidate: { _ in 0.5 }, incumbent: { $0 < 30 ? 0.9 : nil }, label: { Double($0 % 2) }),
+            isBreached: false,
             story: "only paired requests count, and half are not"),
         Case(
-            condition: "auc < 0.6", observations: requests(60, candidate: { $0 % 2 == 0 ? 0.9 : 0.1 }, incumbent: { _ in 0.5 }, label: { Double($0 % 2) }),
+            condition: "auc < 0.6",
+            observations: requests(60, candidate: { $0 % 2 == 0 ? 0.9 : 0.1 }, incumbent: { _ in 0.5 }, label: { Double($0 % 2) }),
             isBreached: true, story: "it ranks the wrong way round"),
     ]
 
@@ -101,9 +118,12 @@ import Testing
     @Test(arguments: 0..<200)
     func noSequenceOfObservationsPromotesWithABreachedCondition(_ seed: Int) throws {
         var random = Seeded(state: UInt64(seed) &* 7919 &+ 1)
-        let conditions = try ["errors > 2%", "latency.p99 > 50ms", "logloss > incumbent.logloss * 1.05", "score.psi > 0.5"].map { try RolloutCondition($0) }
+        let conditions = try ["errors > 2%", "latency.p99 > 50ms", "logloss > incumbent.logloss * 1.05", "score.psi > 0.5"].map {
+            try RolloutCondition($0)
+        }
         var rollout = Rollout(
-            plan: RolloutPlan(shadowRequests: 30, shares: [0.1, 1], stepRequests: 40, rollbackWhen: conditions, minimumRequests: 20, minimumLabels: 20))
+            plan: RolloutPlan(
+                shadowRequests: 30, shares: [0.1, 1], stepRequests: 40, rollbackWhen: conditions, minimumRequests: 20, minimumLabels: 20))
         var (requests, errors, id) = (0, 0, 0)
         let quality = Double.random(in: 0...0.5, using: &random)
         for _ in 0..<400 where !rollout.phase.isOver {

@@ -62,12 +62,16 @@ struct ObjectStoreTests {
     func refused() async throws {
         let store = try FolderObjectStore(root: temporaryFolder())
         let parts = [[UInt8]](repeating: [UInt8](repeating: 7, count: 100_000), count: 30)
-        await #expect(throws: CancellationError.self) { try await store.put(parts: stream(parts, failing: CancellationError()), size: anySize) }
+        await #expect(throws: CancellationError.self) {
+            try await store.put(parts: stream(parts, failing: CancellationError()), size: anySize)
+        }
         let large = await #expect(throws: KeelError.self) { try await store.put(parts: stream(parts), size: ContentSize(max: 2_999_999)) }
         #expect(large?.code == .payloadTooLarge)
         #expect(throws: KeelError.self) { try ContentSize(declared: 11, max: 10) }
         for declared: Int64 in [2_999_999, 3_000_001] {
-            let error = await #expect(throws: KeelError.self) { try await store.put(parts: stream(parts), size: ContentSize(declared: declared, max: 1 << 30)) }
+            let error = await #expect(throws: KeelError.self) {
+                try await store.put(parts: stream(parts), size: ContentSize(declared: declared, max: 1 << 30))
+            }
             #expect(error?.code == .invalidArgument)
         }
         #expect(try files(store, "tmp").isEmpty && files(store, "content").isEmpty)
@@ -102,13 +106,17 @@ struct ObjectStoreTests {
     func collection() async throws {
         let store = try FolderObjectStore(root: temporaryFolder())
         func put(_ text: String) async throws -> Digest { try await store.put(parts: stream([Array(text.utf8)]), size: anySize).digest }
-        let (needed, also, held, garbage) = (try await put("needed"), try await put("also"), try await put("held"), try await put("garbage"))
+        let (needed, also, held, garbage) = (
+            try await put("needed"), try await put("also"), try await put("held"), try await put("garbage")
+        )
         for digest in [needed, also, garbage] { store.settle(digest) }
         func collect(dryRun: Bool, meanwhile: @escaping @Sendable () async throws -> Void = {}) async throws -> Collected {
             try await store.collect(dryRun: dryRun) {
                 try await meanwhile()
                 return [needed]
-            } alsoNeeded: { prefix in also.hex.hasPrefix(prefix) ? [also] : [] }
+            } alsoNeeded: { prefix in
+                also.hex.hasPrefix(prefix) ? [also] : []
+            }
         }
         #expect(try await collect(dryRun: true) == Collected(objects: 1, bytes: 7))
         // What is stored while it runs, and settled before it comes by, had no reference when the references were read.
@@ -134,9 +142,17 @@ struct ObjectStoreTests {
         store.settle(object.digest)
         let reader = try await store.open(object.digest)
         let collected = try await store.collect(dryRun: false) {
-            await #expect(throws: KeelError.self) { try await store.collect(dryRun: true) { [] } alsoNeeded: { _ in [] } }
+            await #expect(throws: KeelError.self) {
+                try await store.collect(dryRun: true) {
+                    []
+                } alsoNeeded: { _ in
+                    []
+                }
+            }
             return []
-        } alsoNeeded: { _ in [] }
+        } alsoNeeded: { _ in
+            []
+        }
         #expect(collected.objects == 1)
         #expect(try read(reader, 0..<5) == Array("bytes".utf8))
     }

@@ -13,7 +13,9 @@ private let owner = Caller(name: "test", persona: .owner)
 
 private func openDatabase(_ folder: String) async throws -> Storage.Database {
     let database = try Storage.Database(path: folder + "/keel.sqlite")
-    try await database.migrate(Ledger.migrations + [Migration(room: "test", version: 1, ["CREATE TABLE things (id BIGINT PRIMARY KEY, name TEXT NOT NULL)"])], backupFolder: folder + "/backups")
+    try await database.migrate(
+        Ledger.migrations + [Migration(room: "test", version: 1, ["CREATE TABLE things (id BIGINT PRIMARY KEY, name TEXT NOT NULL)"])],
+        backupFolder: folder + "/backups")
     return database
 }
 
@@ -47,7 +49,8 @@ struct DatabaseTests {
     func values() async throws {
         let database = try await openDatabase(temporaryFolder())
         let given: [Value] = [
-            .null, .int(.min), .int(.max), .double(-0.1), .double(.greatestFiniteMagnitude), .string(""), .string("a\u{0}b"), .string("żółć 🦊"),
+            .null, .int(.min), .int(.max), .double(-0.1), .double(.greatestFiniteMagnitude), .string(""), .string("a\u{0}b"),
+            .string("żółć 🦊"),
             .string(String(repeating: "x", count: 100_000)), .bytes([]), .bytes([0, 255, 0]),
         ]
         try await database.write { tx in
@@ -71,13 +74,15 @@ struct DatabaseTests {
     @Test(
         "an altered, removed, moved or cut-off event is found and named",
         arguments: [
-            ("UPDATE ledger SET data = '{\"x\":2}' WHERE seq = 5", 5), ("DELETE FROM ledger WHERE seq = 4", 4), ("DELETE FROM ledger WHERE seq = 10", 10),
+            ("UPDATE ledger SET data = '{\"x\":2}' WHERE seq = 5", 5), ("DELETE FROM ledger WHERE seq = 4", 4),
+            ("DELETE FROM ledger WHERE seq = 10", 10),
             ("UPDATE ledger SET at = at + 1 WHERE seq = 1", 1),
             ("UPDATE ledger SET seq = CASE seq WHEN 6 THEN -7 ELSE -6 END WHERE seq IN (6, 7); ", 6),
         ] as [(String, Int64)])
     func tampering(sql: String, seq: Int64) async throws {
         let database = try await openDatabase(temporaryFolder())
-        try await database.write { tx in for i in 1...10 { try tx.record("thing.made", on: "Thing/\(i)", ["x": .int(Int64(i))], by: owner) } }
+        try await database.write { tx in for i in 1...10 { try tx.record("thing.made", on: "Thing/\(i)", ["x": .int(Int64(i))], by: owner) }
+        }
         try await database.write { tx in
             try tx.execute(sql)
             try tx.execute("UPDATE ledger SET seq = -seq WHERE seq < 0")
@@ -93,7 +98,8 @@ struct DatabaseTests {
         let bad = [Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT", "NOT SQL"])]
         await #expect(throws: KeelError.self) { try await database.migrate(bad, backupFolder: folder + "/backups") }
         try await database.write { _ = try $0.execute("INSERT INTO things (id, name) VALUES (2, 'b')") }
-        try await database.migrate([Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT"])], backupFolder: folder + "/backups")
+        try await database.migrate(
+            [Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT"])], backupFolder: folder + "/backups")
         #expect(try await database.read { try $0.row("SELECT size FROM things WHERE id = 2")?["size"] } == .null)
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/backups").contains { $0.hasSuffix(".sqlite") })
     }

@@ -2,7 +2,6 @@ import Contracts
 import Foundation
 import Storage
 import Testing
-
 import Tracking
 
 private func stream(_ parts: [UInt8]...) -> AsyncThrowingStream<[UInt8], any Error> {
@@ -15,18 +14,26 @@ private func stream(_ parts: [UInt8]...) -> AsyncThrowingStream<[UInt8], any Err
 extension Fixture {
     var collect: Grant { get throws { try Grant.check(Caller(name: "ada", persona: .owner), may: .storageCollect) } }
 
-    func put(_ path: String, _ text: String) async throws { try await tracking.putArtifact(path: path, parts: stream(Array(text.utf8)), write) }
+    func put(_ path: String, _ text: String) async throws {
+        try await tracking.putArtifact(path: path, parts: stream(Array(text.utf8)), write)
+    }
 
     func text(_ path: String) async throws -> String {
         String(decoding: try await objects.get(try await tracking.openArtifact(path: path, read).digest), as: UTF8.self)
     }
 
-    func names(_ folder: String) async throws -> [String] { try await tracking.listArtifacts(path: folder, read).map { $0.path + ($0.isFolder ? "/" : "") } }
+    func names(_ folder: String) async throws -> [String] {
+        try await tracking.listArtifacts(path: folder, read).map { $0.path + ($0.isFolder ? "/" : "") }
+    }
 
     /// Collects all content that artifacts do not need.
     func sweep() async throws -> Collected {
         let grant = try collect
-        return try await objects.collect(dryRun: false) { [] } alsoNeeded: { try await tracking.contentReferences(prefix: $0, grant) }
+        return try await objects.collect(dryRun: false) {
+            []
+        } alsoNeeded: {
+            try await tracking.contentReferences(prefix: $0, grant)
+        }
     }
 }
 
@@ -46,7 +53,10 @@ struct ArtifactTests {
         let object = try await f.tracking.putArtifact(path: root + "/model/data.bin", declaredBytes: 5_000_000, parts: body, f.write)
         #expect(object == StoredObject(digest: Digest(of: parts.joined()), bytes: 5_000_000))
         #expect(try await f.tracking.listArtifacts(runID: run.id, f.read).files == [Artifact(path: "model", bytes: 0, isFolder: true)])
-        #expect(try await f.tracking.listArtifacts(runID: run.id, path: "model/", f.read).files == [Artifact(path: "model/data.bin", bytes: 5_000_000, isFolder: false)])
+        #expect(
+            try await f.tracking.listArtifacts(runID: run.id, path: "model/", f.read).files == [
+                Artifact(path: "model/data.bin", bytes: 5_000_000, isFolder: false)
+            ])
         let event = try #require(try await f.database.read { try $0.ledgerEvents(kind: "artifact.stored").first })
         #expect(event.subject == "Artifact/\(root)/model/data.bin" && event.data["digest"]?.string == object.digest.hex)
     }
@@ -69,7 +79,8 @@ struct ArtifactTests {
     @Test(
         "a path that would leave the root, or that no file system could hold, is refused and nothing is stored",
         arguments: [
-            "../../keel.sqlite", "1/../../x", "", "/", "/etc/passwd", "a\\..\\b", "a\\b", "a/\0", "..", "folder/", String(repeating: "a", count: 256),
+            "../../keel.sqlite", "1/../../x", "", "/", "/etc/passwd", "a\\..\\b", "a\\b", "a/\0", "..", "folder/",
+            String(repeating: "a", count: 256),
             String(repeating: "a/", count: 1100) + "a",
         ])
     func hostile(path: String) async throws {
@@ -122,8 +133,10 @@ struct ArtifactTests {
         #expect(try await f.names("big") == ["0/", "1/", "2/"])
         #expect(try await f.names("big/2").count == 100)
         let plan = try await f.database.read { db in
-            try db.rows("EXPLAIN QUERY PLAN SELECT name, digest, bytes FROM tracking_artifacts WHERE folder = ? ORDER BY name", [.string("big")])
-                .map { $0.text("detail") }
+            try db.rows(
+                "EXPLAIN QUERY PLAN SELECT name, digest, bytes FROM tracking_artifacts WHERE folder = ? ORDER BY name", [.string("big")]
+            )
+            .map { $0.text("detail") }
         }
         #expect(plan.count == 1 && plan[0].contains("USING INDEX") && plan[0].contains("folder=?"))
     }
@@ -169,7 +182,9 @@ struct UploadTests {
         let upload = try await f.tracking.beginUpload(path: "r/big", parts: 2, f.write)
         let first = try await send(f, upload, 1)
         func complete(_ parts: [(number: Int, digest: String)], path: String = "r/big") async throws -> String {
-            do { try await f.tracking.completeUpload(id: upload.id, path: path, parts: parts, f.write) } catch let error as KeelError { return error.message }
+            do { try await f.tracking.completeUpload(id: upload.id, path: path, parts: parts, f.write) } catch let error as KeelError {
+                return error.message
+            }
             return "completed"
         }
         #expect(try await complete([first]) == "part 2 has not arrived")
@@ -186,9 +201,13 @@ struct UploadTests {
     @Test("a part's address is for that part of that upload, until its time is over or it is aborted")
     func addresses() async throws {
         let f = try await Fixture()
-        let (upload, other) = (try await f.tracking.beginUpload(path: "a", parts: 2, f.write), try await f.tracking.beginUpload(path: "b", parts: 2, f.write))
+        let (upload, other) = (
+            try await f.tracking.beginUpload(path: "a", parts: 2, f.write), try await f.tracking.beginUpload(path: "b", parts: 2, f.write)
+        )
         func code(_ id: String, _ part: Int, _ signature: String) async throws -> KeelError.Code? {
-            do { _ = try await f.tracking.grant(upload: id, part: part, signature: signature) } catch let error as KeelError { return error.code }
+            do { _ = try await f.tracking.grant(upload: id, part: part, signature: signature) } catch let error as KeelError {
+                return error.code
+            }
             return nil
         }
         let signature = upload.signature(part: 1)
@@ -219,7 +238,9 @@ struct UploadTests {
         let small = TrackingService(database: f.database, objects: f.objects, artifactBytesMax: 2500)
         let upload = try await small.beginUpload(path: "a", parts: 2, f.write)
         _ = try await small.putPart(upload: upload.id, part: 2, parts: stream(part(2)), f.write)
-        let error = await #expect(throws: KeelError.self) { try await small.putPart(upload: upload.id, part: 1, parts: stream(part(1)), f.write) }
+        let error = await #expect(throws: KeelError.self) {
+            try await small.putPart(upload: upload.id, part: 1, parts: stream(part(1)), f.write)
+        }
         #expect(error?.code == .payloadTooLarge)
     }
 }

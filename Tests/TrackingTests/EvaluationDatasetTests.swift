@@ -1,8 +1,6 @@
 import Contracts
-
 import Storage
 import Testing
-
 import Tracking
 
 @Suite("Evaluation datasets")
@@ -16,7 +14,8 @@ struct EvaluationDatasetTests {
         _ = try await f.tracking.upsertEvaluationRecords(
             datasetID: dataset.id, [content(["inputs": ["a": 1, "b": 2], "expectations": ["x": 1]])], f.write)
         let counts = try await f.tracking.upsertEvaluationRecords(
-            datasetID: dataset.id, [content(["inputs": ["b": 2, "a": 1], "expectations": ["y": 2]]), content(["inputs": ["c": 3]])], f.write)
+            datasetID: dataset.id, [content(["inputs": ["b": 2, "a": 1], "expectations": ["y": 2]]), content(["inputs": ["c": 3]])], f.write
+        )
         #expect(counts.inserted == 1 && counts.updated == 1)
         let records = try await f.tracking.evaluationRecords(datasetID: dataset.id, f.read).items
         #expect(Set(records.map(\.content.expectations)) == [["x": 1, "y": 2], nil])

@@ -1,7 +1,6 @@
 import Contracts
 import Foundation
 import Testing
-
 import Tracking
 
 @Suite("Imports of runs")
@@ -13,7 +12,9 @@ struct ImportRunTests {
         run.params = [KeyValue("z", "1"), KeyValue("ä", "ü 😀")]
         run.tags = [KeyValue("t", "x")]
         run.metrics = [Metric("m", .nan, at: at(5), step: 2), Metric("inf", .infinity, at: at(6)), Metric("zero", -0.0, at: at(7))]
-        run.datasets = [DatasetInput(name: "d", digest: "1", sourceType: "s", source: "{}", tags: [KeyValue("mlflow.data.context", "training")])]
+        run.datasets = [
+            DatasetInput(name: "d", digest: "1", sourceType: "s", source: "{}", tags: [KeyValue("mlflow.data.context", "training")])
+        ]
         run.modelOutputs = [ModelLink(modelID: "m-1", step: 3)]
         return run
     }
@@ -26,7 +27,9 @@ struct ImportRunTests {
         var other = run
         other.tags[0] = KeyValue("t", "y")
         #expect(other.digest != run.digest)
-        for (field, value) in [("id", "../x"), ("id", ""), ("status", "DONE"), ("started", "x"), ("params", "x"), ("lifecycle", "gone")] as [(String, JSON)] {
+        for (field, value) in [("id", "../x"), ("id", ""), ("status", "DONE"), ("started", "x"), ("params", "x"), ("lifecycle", "gone")]
+            as [(String, JSON)]
+        {
             var wrong = run.record
             wrong[field] = value
             #expect(throws: KeelError.self) { try Run(record: wrong) }
@@ -40,7 +43,8 @@ struct ImportRunTests {
         try await fixture.database.migrate(TrackingTables.importMigrations, backupFolder: NSTemporaryDirectory())
         let (tracking, write) = (fixture.tracking, fixture.write)
         let foreign = ForeignExperiment(
-            id: "7", name: "seven", artifactLocation: nil, lifecycle: .active, createdAt: at(1), updatedAt: at(2), tags: [KeyValue("a", "b")])
+            id: "7", name: "seven", artifactLocation: nil, lifecycle: .active, createdAt: at(1), updatedAt: at(2),
+            tags: [KeyValue("a", "b")])
         for expected in [ImportState.new, .same] {
             let place = try await tracking.importExperiments([foreign], from: "s", write)
             #expect(place.map(\.id) == ["7"] && place.map(\.state) == [expected])
@@ -55,7 +59,9 @@ struct ImportRunTests {
         var print = Fingerprint()
         for point in points.reversed() { print.add(point.identity) }
         #expect(try await tracking.importFingerprints(.runs, ["abc"], fixture.read) == ["abc": ["m": print]])
-        await #expect(throws: KeelError.self) { try await tracking.importPoints([MetricPoint(owner: "none", metric: points[0].metric)], to: .runs, from: "s", write) }
+        await #expect(throws: KeelError.self) {
+            try await tracking.importPoints([MetricPoint(owner: "none", metric: points[0].metric)], to: .runs, from: "s", write)
+        }
         #expect(try await fixture.kinds().filter { $0 == "tracking.imported" }.count == 3)
     }
 }

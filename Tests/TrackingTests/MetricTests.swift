@@ -35,7 +35,9 @@ struct MetricTests {
         return out
     }
 
-    @Test("samples are the first of equal parts and the last, in any range of steps, however points are spread", arguments: [1, 7, 40, 5000, 0])
+    @Test(
+        "samples are the first of equal parts and the last, in any range of steps, however points are spread",
+        arguments: [1, 7, 40, 5000, 0])
     func samples(spread: Int) async throws {
         let f = try await Fixture()
         var random = SplitMix(seed: UInt64(spread))
@@ -46,7 +48,9 @@ struct MetricTests {
         #expect(try await f.tracking.run(id: run, f.read).metrics.map(text) == points.suffix(1).map(text))
         let lowest = points[0].step
         let highest = points[points.count - 1].step
-        let ranges: [ClosedRange<Int64>?] = [nil, lowest...highest, (lowest / 2 + 3)...(highest / 2 + 3), highest...highest, (highest + 1)...Int64.max]
+        let ranges: [ClosedRange<Int64>?] = [
+            nil, lowest...highest, (lowest / 2 + 3)...(highest / 2 + 3), highest...highest, (highest + 1)...Int64.max,
+        ]
         for size in [1, 2, 10, 320, 2999, 3000] {
             for range in ranges {
                 let expected = sampled(points.filter { range?.contains($0.step) ?? true }, size)

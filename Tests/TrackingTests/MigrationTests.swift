@@ -74,10 +74,13 @@ struct MigrationTests {
                 try tx.execute("INSERT INTO tracking_tags (run_id, key, value) VALUES (?, 't', '1')", [.string(run)])
             }
             for point in points.shuffled() {
-                try tx.execute("INSERT INTO tracking_metrics (run_id, key, value, is_nan, at_ms, step) VALUES (?, ?, ?, ?, ?, ?)", point.values)
+                try tx.execute(
+                    "INSERT INTO tracking_metrics (run_id, key, value, is_nan, at_ms, step) VALUES (?, ?, ?, ?, ?, ?)", point.values)
             }
             for newest in MigrationTests.newest(points) {
-                try tx.execute("INSERT INTO tracking_latest_metrics (run_id, key, value, is_nan, at_ms, step) VALUES (?, ?, ?, ?, ?, ?)", newest.values)
+                try tx.execute(
+                    "INSERT INTO tracking_latest_metrics (run_id, key, value, is_nan, at_ms, step) VALUES (?, ?, ?, ?, ?, ?)", newest.values
+                )
             }
         }
         return database
@@ -93,11 +96,14 @@ struct MigrationTests {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         let points = MigrationTests.points()
         let database = try await version1(points, folder)
-        try await database.migrate(Ledger.migrations + TrackingTables.migrations + TrackingTables.importMigrations, backupFolder: folder + "/backups")
+        try await database.migrate(
+            Ledger.migrations + TrackingTables.migrations + TrackingTables.importMigrations, backupFolder: folder + "/backups")
         let tracking = TrackingService(database: database, objects: try FolderObjectStore(root: folder + "/objects"))
         let owner = Caller(name: "ada", persona: .owner)
         let (read, write) = (try Grant.check(owner, may: .trackingRead), try Grant.check(owner, may: .trackingWrite))
-        func text(_ run: String, _ metric: Metric) -> String { Point(run, metric.key, metric.value, metric.at.milliseconds, metric.step).text }
+        func text(_ run: String, _ metric: Metric) -> String {
+            Point(run, metric.key, metric.value, metric.at.milliseconds, metric.step).text
+        }
 
         for (name, own) in Dictionary(grouping: points, by: { $0.run + "/" + $0.key }) {
             let (run, key) = (own[0].run, own[0].key)
@@ -136,7 +142,9 @@ struct MigrationTests {
     func runs() async throws {
         let folder = NSTemporaryDirectory() + "keel-migration-" + Identifier.hex32()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        let points = [Point("r0", "auc", 0.5, 1, 1), Point("r1", "auc", .nan, 1, 1), Point("r2", "auc", 0.9, 1, 1), Point("r3", "auc", 0.7, 1, 1)]
+        let points = [
+            Point("r0", "auc", 0.5, 1, 1), Point("r1", "auc", .nan, 1, 1), Point("r2", "auc", 0.9, 1, 1), Point("r3", "auc", 0.7, 1, 1),
+        ]
         let database = try await version1(points, folder)
         try await database.migrate(Ledger.migrations + TrackingTables.migrations, backupFolder: folder + "/backups")
         let tracking = TrackingService(database: database, objects: try FolderObjectStore(root: folder + "/objects"))

@@ -2,7 +2,6 @@ import Contracts
 import Foundation
 import Storage
 import Testing
-
 import Tracking
 
 /// Somebody who needs artifacts.
@@ -17,7 +16,8 @@ struct PurgeTests {
         let run = try await f.tracking.createRun(experimentID: experiment, f.write)
         try await f.tracking.logBatch(
             runID: run.id, metrics: [Metric("m", 1, at: at(1))], params: [KeyValue("p", "1")], tags: [KeyValue("t", "1")], f.write)
-        try await f.tracking.logInputs(runID: run.id, datasets: [DatasetInput(name: "d", digest: "1", sourceType: "x", source: "y")], f.write)
+        try await f.tracking.logInputs(
+            runID: run.id, datasets: [DatasetInput(name: "d", digest: "1", sourceType: "x", source: "y")], f.write)
         try await f.put("\(experiment)/\(run.id)/artifacts/model/file", artifact)
         return run
     }
@@ -72,8 +72,11 @@ struct PurgeTests {
         let f = try await Fixture()
         let id = try await f.tracking.createExperiment(name: "e", f.write)
         let run = try await run(f, in: id, artifact: "x")
-        let uri = ["uri": "mlflow-artifacts:/\(id)/\(run.id)/artifacts/model", "runs": "runs:/\(run.id)/model", "above": "mlflow-artifacts:/\(id)"][form]
-        let tracking = TrackingService(database: f.database, objects: f.objects, artifactUsage: Needs(uris: [(try #require(uri), "models:/delay/3")]))
+        let uri = [
+            "uri": "mlflow-artifacts:/\(id)/\(run.id)/artifacts/model", "runs": "runs:/\(run.id)/model", "above": "mlflow-artifacts:/\(id)",
+        ][form]
+        let tracking = TrackingService(
+            database: f.database, objects: f.objects, artifactUsage: Needs(uris: [(try #require(uri), "models:/delay/3")]))
         try await tracking.deleteExperiment(id: id, f.write)
         let kept = try await tracking.purge(PurgeRequest(), f.collect)
         #expect(kept.map(\.keptFor) == ["models:/delay/3", "run \(run.id)"])
@@ -107,7 +110,9 @@ struct PurgeTests {
         let unknown = await #expect(throws: KeelError.self) { try await f.tracking.purge(PurgeRequest(runIDs: ["x"]), grant) }
         #expect(unknown?.code == .notFound)
         for run in [one, two] { try await f.tracking.deleteRun(id: run.id, f.write) }
-        let young = await #expect(throws: KeelError.self) { try await f.tracking.purge(PurgeRequest(olderThan: .seconds(60), runIDs: [one.id]), grant) }
+        let young = await #expect(throws: KeelError.self) {
+            try await f.tracking.purge(PurgeRequest(olderThan: .seconds(60), runIDs: [one.id]), grant)
+        }
         #expect(young?.message.contains("is not older than the required age") == true)
         #expect(try await f.tracking.purge(PurgeRequest(runIDs: [one.id]), grant).map(\.id) == [one.id])
         #expect(try await f.tracking.run(id: two.id, f.read).lifecycle == .deleted)

@@ -102,12 +102,15 @@ struct SearchTests {
         }
     }
 
-    @Test("SQL in keys, values and lists is only text", arguments: ["x' OR '1'='1", "'; DROP TABLE tracking_runs; --", "?", "x') OR 1=1 --", "%' ESCAPE 'x"])
+    @Test(
+        "SQL in keys, values and lists is only text",
+        arguments: ["x' OR '1'='1", "'; DROP TABLE tracking_runs; --", "?", "x') OR 1=1 --", "%' ESCAPE 'x"])
     func injection(text: String) async throws {
         let f = try await Fixture()
         let run = try await f.tracking.createRun(experimentID: "0", name: "kept", f.write)
         for filter in [
-            "params.`\(text)` = 'v'", "tags.\"\(text)\" LIKE '%'", "metrics.`\(text)` > 0", "tags.a = \"\(text)\"", "tags.a LIKE \"\(text)\"",
+            "params.`\(text)` = 'v'", "tags.\"\(text)\" LIKE '%'", "metrics.`\(text)` > 0", "tags.a = \"\(text)\"",
+            "tags.a LIKE \"\(text)\"",
             "run_id IN (\"\(text)\")",
         ] {
             let page = try await f.tracking.searchRuns(RunSearch(experimentIDs: ["0"], filter: filter), f.read)
@@ -229,7 +232,8 @@ struct SearchTests {
         #expect(standard.contains("USING INDEX tracking_runs_started") && !standard.contains("TEMP B-TREE"), "\(standard)")
         for (filter, index) in [
             ("params.lr = '0.1'", "tracking_params_value (key=? AND <expr>=?)"),
-            ("tags.team = 'ops'", "tracking_tags_value (key=? AND <expr>=?)"), ("run_name = 'a'", "tracking_tags_value (key=? AND <expr>=?)"),
+            ("tags.team = 'ops'", "tracking_tags_value (key=? AND <expr>=?)"),
+            ("run_name = 'a'", "tracking_tags_value (key=? AND <expr>=?)"),
             ("run_name LIKE 'a%'", "tracking_tags_value (key=? AND <expr>>? AND <expr><?)"), ("status = 'FAILED'", "tracking_runs_status"),
             ("metrics.auc = 0.5", "tracking_latest_value"),
             ("metrics.auc > 0.5", "tracking_latest"), ("tags.team LIKE 'o%'", "tracking_tags"),

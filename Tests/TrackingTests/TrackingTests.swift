@@ -104,7 +104,8 @@ struct TrackingTests {
         let run = try await f.tracking.createRun(experimentID: "0", f.write).id
         for _ in 0..<2 { try await f.tracking.deleteRun(id: run, f.write) }
         for _ in 0..<2 { try await f.tracking.restoreRun(id: run, f.write) }
-        #expect(try await f.database.read { try $0.ledgerEvents(kind: "run.deleted").count + $0.ledgerEvents(kind: "run.restored").count } == 2)
+        #expect(
+            try await f.database.read { try $0.ledgerEvents(kind: "run.deleted").count + $0.ledgerEvents(kind: "run.restored").count } == 2)
     }
 
     @Test(

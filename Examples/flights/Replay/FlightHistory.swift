@@ -5,7 +5,10 @@ import Engines
 struct FlightHistory {
     enum Kind: Int64 {
         // At one instant facts come before questions: a value known at t counts for a question at t.
-        case weather = 0, departure = 1, arrival = 2, question = 3
+        case weather = 0
+        case departure = 1
+        case arrival = 2
+        case question = 3
     }
 
     /// Rows in order of time; `payload` is the event, or the question's request columns, as a JSON object.

@@ -6,7 +6,8 @@ import KeelClient
 @main
 struct FlightsExample: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "flights-replay", abstract: "The flights of 2013 against a running Keel server.", subcommands: [Replay.self, Report.self])
+        commandName: "flights-replay", abstract: "The flights of 2013 against a running Keel server.",
+        subcommands: [Replay.self, Report.self])
 }
 
 /// Replays a stretch of 2013 through a running server over HTTP, in event time: pushes every fact at the instant it became known, asks for a
@@ -22,7 +23,9 @@ struct Replay: AsyncParsableCommand {
     @Option(help: "The endpoints to ask, each for every flight.") var endpoint: [String] = ["delay"]
 
     func run() async throws {
-        guard let start = Timestamp(from), let end = Timestamp(until) else { throw ValidationError("--from and --until are instants such as 2013-04-01") }
+        guard let start = Timestamp(from), let end = Timestamp(until) else {
+            throw ValidationError("--from and --until are instants such as 2013-04-01")
+        }
         let history = try FlightHistory(folder: data, from: start, until: end)
         let token = ProcessInfo.processInfo.environment["KEEL_TOKEN"]
         var session = try ReplaySession(history: history, url: url, token: token, endpoints: endpoint)

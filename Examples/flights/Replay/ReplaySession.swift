@@ -112,7 +112,9 @@ struct ReplaySession {
             ("carrier", "BYTES"), ("tailnum", "BYTES"), ("origin", "BYTES"), ("dest", "BYTES"), ("distance", "FP64"), ("hour", "INT32"),
             ("scheduled_departure", "BYTES"),
         ] {
-            inputs.append(["name": .string(name), "datatype": .string(type), "shape": count, "data": .array(questions.map { $0[name] ?? .null })])
+            inputs.append([
+                "name": .string(name), "datatype": .string(type), "shape": count, "data": .array(questions.map { $0[name] ?? .null }),
+            ])
         }
         let ids = JSON.array(rows.map { .string(history.ids[$0].text ?? "") })
         return JSON.of(["parameters": ["ids": ids], "inputs": .array(inputs)]).bytes
@@ -121,7 +123,9 @@ struct ReplaySession {
     /// Waits until no pipeline runs; returns for how many seconds.
     private func waitForPipelines() async throws -> Double {
         let begun = Timestamp.systemNow()
-        while try await client.json(.GET, "/api/v1/runs?state=running")["runs"]?.array?.isEmpty == false { try await Task.sleep(for: .milliseconds(50)) }
+        while try await client.json(.GET, "/api/v1/runs?state=running")["runs"]?.array?.isEmpty == false {
+            try await Task.sleep(for: .milliseconds(50))
+        }
         return (Timestamp.systemNow() - begun).seconds
     }
 
@@ -130,12 +134,15 @@ struct ReplaySession {
         let filled = Int(share * 24)
         let rate = Double(events + questions) / max((Timestamp.systemNow() - begun).seconds - waited, 0.001)
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
-        FileHandle.standardError.write(Data("\r\u{1b}[2Kreplay \(bar) \(moment.description.prefix(10))  \(Int(rate)) events + predictions/s".utf8))
+        FileHandle.standardError.write(
+            Data("\r\u{1b}[2Kreplay \(bar) \(moment.description.prefix(10))  \(Int(rate)) events + predictions/s".utf8))
     }
 
     var summary: String {
         let sorted = latencies.sorted()
-        func percentile(_ p: Double) -> String { sorted.isEmpty ? "-" : "\((sorted[Int(Double(sorted.count - 1) * p)] * 1000).rounded() / 1000) ms" }
+        func percentile(_ p: Double) -> String {
+            sorted.isEmpty ? "-" : "\((sorted[Int(Double(sorted.count - 1) * p)] * 1000).rounded() / 1000) ms"
+        }
         return """
             replayed \(events) events and \(questions) predictions in \(requests) requests and \(Int(seconds)) s: \
             \(Int(Double(events + questions) / max(seconds, 0.001))) events + predictions/s, \(rejected) events rejected

@@ -37,7 +37,9 @@ struct Report: AsyncParsableCommand {
         for endpoint in ["delay", "delay-frozen"] {
             let parity = try await client.json(.POST, "/api/v1/features/verify", ["endpoint": .string(endpoint), "sample": 5000])
             differences += parity["differences"]?.integer ?? 1
-            print("  \(endpoint): \(parity["rows"]?.integer ?? 0) reads, \(parity["compared"]?.integer ?? 0) values, \(parity["differences"]?.integer ?? 0) differences")
+            print(
+                "  \(endpoint): \(parity["rows"]?.integer ?? 0) reads, \(parity["compared"]?.integer ?? 0) values, \(parity["differences"]?.integer ?? 0) differences"
+            )
             for example in (parity["examples"]?.array ?? []).prefix(5) { print("    \(example.text)") }
         }
         let ledger = try await client.json(.GET, "/api/v1/ledger/verify")
@@ -60,7 +62,9 @@ struct Report: AsyncParsableCommand {
             print("\nTHE LOOP DID NOT CLOSE: \(missing.joined(separator: "; "))")
             throw ExitCode(1)
         }
-        print("\nThe loop closed: alerts, retrainings and rollouts by themselves; the frozen model beaten in \(won) of \(months) months since May.")
+        print(
+            "\nThe loop closed: alerts, retrainings and rollouts by themselves; the frozen model beaten in \(won) of \(months) months since May."
+        )
     }
 
     private func months(_ endpoint: String, _ client: KeelClient) async throws -> [Month] {
@@ -80,7 +84,8 @@ struct Report: AsyncParsableCommand {
             if better, month.name >= "2013-05" { won += 1 }
             let difference = decimals(abs(month.auc - other.auc), 4)
             lines.append(
-                "  \(month.name)  \(pad(String(month.labels), 7))  \(decimals(month.auc, 4))\(better ? "*" : " ") \(decimals(other.auc, 4))\(better ? " " : "*")     \(month.auc < other.auc ? "-" : "+")\(difference)    \(decimals(month.logloss, 4))  \(decimals(other.logloss, 4))   \(decimals(month.calibration, 4))  \(decimals(other.calibration, 4))")
+                "  \(month.name)  \(pad(String(month.labels), 7))  \(decimals(month.auc, 4))\(better ? "*" : " ") \(decimals(other.auc, 4))\(better ? " " : "*")     \(month.auc < other.auc ? "-" : "+")\(difference)    \(decimals(month.logloss, 4))  \(decimals(other.logloss, 4))   \(decimals(month.calibration, 4))  \(decimals(other.calibration, 4))"
+            )
         }
         return (won, lines.joined(separator: "\n"))
     }
@@ -95,7 +100,8 @@ struct Report: AsyncParsableCommand {
         case "monitor.alert":
             let columns = (data["columns"]?.array ?? []).sorted { ($0["psi"]?.number ?? 0) > ($1["psi"]?.number ?? 0) }
             let worst = columns.prefix(2).map { "\($0["name"]?.string ?? "") PSI \(decimals($0["psi"]?.number ?? .nan, 2))" }
-            let metric = "auc \(decimals(data["metrics"]?["auc"]?.number ?? .nan, 3)), reference \(decimals(data["reference"]?["auc"]?.number ?? .nan, 3))"
+            let metric =
+                "auc \(decimals(data["metrics"]?["auc"]?.number ?? .nan, 3)), reference \(decimals(data["reference"]?["auc"]?.number ?? .nan, 3))"
             return (when, "alert       \(data["kind"]?.string ?? ""): \(columns.isEmpty ? metric : worst.joined(separator: ", "))")
         case "trigger.fired": return (when, "retrain     \(data["reason"]?.string ?? subject)")
         case "pipeline.run.failed": return (when, "refused     \(data["error"]?.string ?? "")")

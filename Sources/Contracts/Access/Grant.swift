@@ -29,7 +29,8 @@ public struct Grant: Sendable {
     /// - Throws: `internal`: a door passed the grant of another action, which is a bug of Keel.
     public func require(_ actions: Action...) throws(KeelError) {
         guard actions.contains(action) else {
-            throw KeelError(.internal, "a grant for \(action.rawValue) was used where \(actions.map(\.rawValue).joined(separator: " or ")) is needed")
+            throw KeelError(
+                .internal, "a grant for \(action.rawValue) was used where \(actions.map(\.rawValue).joined(separator: " or ")) is needed")
         }
     }
 }

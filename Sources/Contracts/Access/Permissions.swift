@@ -33,7 +33,8 @@ public enum Action: String, Sendable, CaseIterable {
 /// The one table of who may do what. A conformance test walks every route through it.
 public enum Permissions {
     private static let read: Set<Action> = [
-        .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead, .serverRead,
+        .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead,
+        .serverRead,
     ]
 
     public static func actions(of persona: Persona) -> Set<Action> { table[persona] ?? [] }
@@ -49,12 +50,14 @@ public enum Permissions {
                 .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
                 .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage,
             ])
-        case .platformEngineer: read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect])
+        case .platformEngineer:
+            read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect])
         case .riskOfficer: read.union([.predictionsRead, .ledgerRead])
         case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:
             read.union([
-                .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predictionsRead, .ledgerRead, .resourcesApply, .datasetsIngest,
+                .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predictionsRead, .ledgerRead, .resourcesApply,
+                .datasetsIngest,
                 .predict,
             ])
         }

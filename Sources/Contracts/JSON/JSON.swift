@@ -28,7 +28,11 @@ public enum JSON: Sendable, Hashable {
             guard case .object(var members) = self else { return }
             members.removeAll { $0.key == key && newValue == nil }
             if let newValue {
-                if let i = members.firstIndex(where: { $0.key == key }) { members[i].value = newValue } else { members.append(Member(key, newValue)) }
+                if let i = members.firstIndex(where: { $0.key == key }) {
+                    members[i].value = newValue
+                } else {
+                    members.append(Member(key, newValue))
+                }
             }
             self = .object(members)
         }
@@ -128,7 +132,8 @@ public enum JSON: Sendable, Hashable {
     private var sorted: JSON {
         switch self {
         case .array(let v): .array(v.map(\.sorted))
-        case .object(let v): .object(v.map { Member($0.key, $0.value.sorted) }.sorted { Array($0.key.utf8).lexicographicallyPrecedes(Array($1.key.utf8)) })
+        case .object(let v):
+            .object(v.map { Member($0.key, $0.value.sorted) }.sorted { Array($0.key.utf8).lexicographicallyPrecedes(Array($1.key.utf8)) })
         default: self
         }
     }

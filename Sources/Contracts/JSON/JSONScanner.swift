@@ -1,5 +1,5 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// Reads JSON bytes token by token without building a tree: the parser of the hot paths.
@@ -174,7 +174,9 @@ public struct JSONScanner {
     private mutating func literal(_ word: StaticString) throws(KeelError) -> Bool {
         skipSpace()
         let count = word.utf8CodeUnitCount
-        guard position + count <= bytes.count, let base = bytes.baseAddress, memcmp(base + position, word.utf8Start, count) == 0 else { return false }
+        guard position + count <= bytes.count, let base = bytes.baseAddress, memcmp(base + position, word.utf8Start, count) == 0 else {
+            return false
+        }
         place += count
         return true
     }
@@ -182,7 +184,8 @@ public struct JSONScanner {
     public mutating func string() throws(KeelError) -> String {
         skipSpace()
         let (range, escaped) = try stringRange()
-        let text = escaped ? try unescape(range).withUnsafeBufferPointer { $0.utf8Text } : UnsafeBufferPointer(rebasing: bytes[range]).utf8Text
+        let text =
+            escaped ? try unescape(range).withUnsafeBufferPointer { $0.utf8Text } : UnsafeBufferPointer(rebasing: bytes[range]).utf8Text
         guard let text else { throw failure("a string that is not valid UTF-8 ends") }
         return text
     }

@@ -1,5 +1,5 @@
 #if canImport(Glibc)
-import Glibc
+    import Glibc
 #endif
 
 /// How well scores rank and predict a yes-or-no label: the same arithmetic for evaluation, gates, rollouts and monitors.
@@ -68,7 +68,9 @@ public struct BinaryMetrics: Sendable, Hashable {
         return rows.accuracy(threshold: threshold)
     }
 
-    public static func calibration<S: BinaryFloatingPoint, L: BinaryFloatingPoint>(scores: [S], labels: [L]) throws(KeelError) -> Calibration {
+    public static func calibration<S: BinaryFloatingPoint, L: BinaryFloatingPoint>(scores: [S], labels: [L]) throws(KeelError)
+        -> Calibration
+    {
         let rows = try Rows(scores, labels, probabilities: true)
         try rows.requireSome()
         return Calibration(rows)
@@ -95,7 +97,9 @@ public struct Calibration: Sendable, Hashable {
 
     fileprivate init(_ rows: Rows) {
         let width = Calibration.binCount
-        var (counts, scores, ones) = ([Int](repeating: 0, count: width), [Double](repeating: 0, count: width), [Double](repeating: 0, count: width))
+        var (counts, scores, ones) = (
+            [Int](repeating: 0, count: width), [Double](repeating: 0, count: width), [Double](repeating: 0, count: width)
+        )
         for (score, label) in zip(rows.scores, rows.labels) {
             let bin = min(width - 1, Int(score * Double(width)))
             counts[bin] += 1
@@ -164,11 +168,15 @@ private struct Rows {
         (self.scores, self.labels) = (scores.map { Double($0) }, labels.map { Double($0) })
         for i in self.scores.indices {
             let (score, label) = (self.scores[i], self.labels[i])
-            guard score.isFinite else { throw .invalid("score \(i) is \(score)", hint: "scores must be finite numbers", path: "scores[\(i)]") }
+            guard score.isFinite else {
+                throw .invalid("score \(i) is \(score)", hint: "scores must be finite numbers", path: "scores[\(i)]")
+            }
             guard !probabilities || (score >= 0 && score <= 1) else {
                 throw .invalid("score \(i) is \(score), which is no probability", hint: "scores lie between 0 and 1", path: "scores[\(i)]")
             }
-            guard label == 0 || label == 1 else { throw .invalid("label \(i) is \(label)", hint: "labels are 0 or 1", path: "labels[\(i)]") }
+            guard label == 0 || label == 1 else {
+                throw .invalid("label \(i) is \(label)", hint: "labels are 0 or 1", path: "labels[\(i)]")
+            }
         }
     }
 

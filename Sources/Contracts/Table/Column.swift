@@ -72,7 +72,8 @@ public struct Column: Sendable, Hashable {
     /// - Precondition: the buffer's case fits the type and the bitmap has as many rows.
     public init(_ type: DataType, _ buffer: Buffer, validity: Bitmap? = nil) {
         precondition(Column.fits(type, buffer), "a \(type) column cannot hold this buffer")
-        precondition(validity.map { $0.count == buffer.count } ?? true, "validity has \(validity?.count ?? 0) rows, the buffer \(buffer.count)")
+        precondition(
+            validity.map { $0.count == buffer.count } ?? true, "validity has \(validity?.count ?? 0) rows, the buffer \(buffer.count)")
         self.type = type
         self.buffer = buffer
         self.validity = validity.flatMap { $0.setCount == $0.count ? nil : $0 }

@@ -28,7 +28,9 @@ public struct Table: Sendable, Hashable {
     /// The column, or an error that names the nearest one.
     public func column(_ name: String) throws(KeelError) -> Column {
         if let column = self[name] { return column }
-        throw .invalid("there is no column '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "columns: \(names.joined(separator: ", "))")
+        throw .invalid(
+            "there is no column '\(name)'",
+            hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "columns: \(names.joined(separator: ", "))")
     }
 
     public func row(_ i: Int) -> [Value] { columns.map { $0[i] } }

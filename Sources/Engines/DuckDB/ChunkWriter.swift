@@ -62,7 +62,8 @@ struct ChunkWriter {
             guard let data = api.vector_get_data(vector) else { return false }
             let first = Int(api.list_vector_get_size(vector))
             let total = offsets[row + rows] - offsets[row]
-            guard api.list_vector_reserve(vector, UInt64(first + total)) == 0, api.list_vector_set_size(vector, UInt64(first + total)) == 0 else {
+            guard api.list_vector_reserve(vector, UInt64(first + total)) == 0, api.list_vector_set_size(vector, UInt64(first + total)) == 0
+            else {
                 return false
             }
             let entries = data.assumingMemoryBound(to: keel_duckdb_list_entry.self)

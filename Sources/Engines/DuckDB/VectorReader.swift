@@ -83,7 +83,8 @@ final class VectorReader {
         default:
             let name = DuckDBType.unsupportedNames[id] ?? "number \(id)"
             throw .invalid(
-                "column '\(column)' has DuckDB's type \(name), which a table cannot hold", hint: "cast it in the SQL, for example to VARCHAR or DOUBLE")
+                "column '\(column)' has DuckDB's type \(name), which a table cannot hold",
+                hint: "cast it in the SQL, for example to VARCHAR or DOUBLE")
         }
     }
 

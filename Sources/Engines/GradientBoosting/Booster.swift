@@ -37,7 +37,9 @@ final class BoosterMatrix {
     convenience init(_ library: XGBoostLibrary, _ examples: XGBoost.Examples) throws(KeelError) {
         let matrix = examples.matrix
         guard matrix.rowCount > 0 else { throw .invalid("there are no rows to train or measure on") }
-        guard examples.labels.count == matrix.rowCount else { throw .invalid("\(matrix.rowCount) rows have \(examples.labels.count) labels") }
+        guard examples.labels.count == matrix.rowCount else {
+            throw .invalid("\(matrix.rowCount) rows have \(examples.labels.count) labels")
+        }
         try self.init(library, matrix)
         try set("label", examples.labels)
         if let weights = examples.weights {

@@ -63,7 +63,9 @@ public final class TreeEnsemble: @unchecked Sendable {
         guard document.featureNames.isEmpty || document.featureNames.count == document.featureCount else {
             throw TreeEnsemble.corrupted("\(document.featureCount) features have \(document.featureNames.count) names")
         }
-        guard document.treeGroups.count == document.trees.count else { throw TreeEnsemble.corrupted("tree_info does not have one entry a tree") }
+        guard document.treeGroups.count == document.trees.count else {
+            throw TreeEnsemble.corrupted("tree_info does not have one entry a tree")
+        }
         baseMargins = try TreeEnsemble.baseMargins(document.baseScores, transform, count: groupCount)
         var flat: [Node] = []
         var trees: [Tree] = []
@@ -211,7 +213,8 @@ public final class TreeEnsemble: @unchecked Sendable {
     private static func transform(_ objective: String) throws(KeelError) -> Transform {
         switch objective {
         case "binary:logistic", "reg:logistic": return .logistic
-        case "reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror", "binary:logitraw", "rank:pairwise", "rank:ndcg",
+        case "reg:squarederror", "reg:absoluteerror", "reg:pseudohubererror", "reg:squaredlogerror", "binary:logitraw", "rank:pairwise",
+            "rank:ndcg",
             "rank:map":
             return .identity
         case "count:poisson", "reg:gamma", "reg:tweedie": return .exponential
@@ -244,7 +247,8 @@ public final class TreeEnsemble: @unchecked Sendable {
         _ tree: XGBoostDocument.Tree, featureCount: Int, into flat: inout [Node]
     ) throws(KeelError) -> (root: UInt32, depth: UInt32) {
         let count = tree.left.count
-        guard count > 0, tree.right.count == count, tree.features.count == count, tree.conditions.count == count, tree.defaultLeft.count == count,
+        guard count > 0, tree.right.count == count, tree.features.count == count, tree.conditions.count == count,
+            tree.defaultLeft.count == count,
             tree.parents.count == count, tree.splitTypes.isEmpty || tree.splitTypes.count == count
         else { throw corrupted("its arrays differ in length") }
         guard tree.leafVectorSize <= 1 else { throw unsupported("vector leaves") }
@@ -263,7 +267,8 @@ public final class TreeEnsemble: @unchecked Sendable {
                     flat[target] = Node(threshold: .nan, value: tree.conditions[source], feature: 0, left: UInt32(target))
                     continue
                 }
-                guard (0..<count).contains(left), (0..<count).contains(right), left != right, tree.parents[left] == source, tree.parents[right] == source
+                guard (0..<count).contains(left), (0..<count).contains(right), left != right, tree.parents[left] == source,
+                    tree.parents[right] == source
                 else { throw corrupted("node \(source) has children \(left) and \(right)") }
                 // Each node has one parent, so more visits than nodes mean a circle.
                 visited += 2

@@ -70,7 +70,8 @@ public enum XGBoost {
         let log = String(cString: keel_xgboost_captured_log())
         guard let end = log.firstRange(of: "} are not used"), let start = log[..<end.lowerBound].lastIndex(of: "{") else { return }
         let names = log[log.index(after: start)..<end.lowerBound].trimmingSpaces
-        throw .invalid("XGBoost does not know or does not use: \(names)", hint: "see XGBoost's parameters for this objective and tree method")
+        throw .invalid(
+            "XGBoost does not know or does not use: \(names)", hint: "see XGBoost's parameters for this objective and tree method")
     }
 }
 
@@ -118,7 +119,8 @@ public final class XGBoostModel: @unchecked Sendable {
         var shape: UnsafePointer<UInt64>?
         var scores: UnsafePointer<Float>?
         try library.check(
-            library.api.booster_feature_score(booster.handle, #"{"importance_type": "gain"}"#, &count, &features, &dimensions, &shape, &scores))
+            library.api.booster_feature_score(
+                booster.handle, #"{"importance_type": "gain"}"#, &count, &features, &dimensions, &shape, &scores))
         var out: [(feature: String, gain: Double)] = []
         for i in 0..<Int(count) {
             if let name = features?[i], let score = scores?[i] { out.append((String(cString: name), Double(score))) }

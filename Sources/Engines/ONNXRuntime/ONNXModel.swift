@@ -113,7 +113,8 @@ public final class ONNXModel: @unchecked Sendable {
     /// - Throws: `invalidArgument` for a missing input, a wrong type or shape, or a wanted output that is not a tensor of numbers.
     public func run(_ tensors: [ONNXTensor], wanted: [Int]? = nil) throws(KeelError) -> [ONNXTensor] {
         guard tensors.count == inputs.count else {
-            throw .invalid("the model takes \(inputs.count) inputs (\(inputs.map(\.name).joined(separator: ", "))), \(tensors.count) were given")
+            throw .invalid(
+                "the model takes \(inputs.count) inputs (\(inputs.map(\.name).joined(separator: ", "))), \(tensors.count) were given")
         }
         for (port, tensor) in zip(inputs, tensors) { try ONNXModel.check(tensor, for: port) }
         return try withTensors(tensors) { native throws(KeelError) in try self.run(native, wanted: wanted ?? Array(outputs.indices)) }
@@ -124,8 +125,12 @@ public final class ONNXModel: @unchecked Sendable {
     /// - Parameter wanted: the position in `outputs`; nil is the last one that holds floats (a classifier's probabilities).
     public func predict(_ values: UnsafeBufferPointer<Float>, rowCount: Int, wanted: Int? = nil) throws(KeelError) -> [Float] {
         guard inputs.count == 1, inputs[0].type == .float32 else { throw .invalid("the model does not take one float32 tensor") }
-        guard rowCount > 0, values.count % rowCount == 0 else { throw .invalid("\(values.count) values are no \(rowCount) rows of equal length") }
-        guard let output = wanted ?? outputs.lastIndex(where: { $0.type == .float32 || $0.type == .float64 }), outputs.indices.contains(output) else {
+        guard rowCount > 0, values.count % rowCount == 0 else {
+            throw .invalid("\(values.count) values are no \(rowCount) rows of equal length")
+        }
+        guard let output = wanted ?? outputs.lastIndex(where: { $0.type == .float32 || $0.type == .float64 }),
+            outputs.indices.contains(output)
+        else {
             throw .invalid("the model has no output of floats")
         }
         var native = keel_onnx_tensor()
@@ -145,7 +150,9 @@ public final class ONNXModel: @unchecked Sendable {
     private func run(_ native: [keel_onnx_tensor], wanted: [Int]) throws(KeelError) -> [ONNXTensor] {
         for index in wanted where !outputs.indices.contains(index) { throw .invalid("the model has no output \(index)") }
         for index in wanted where outputs[index].type == nil {
-            throw .invalid("output '\(outputs[index].name)' is not a tensor of numbers", hint: "ask for the others, or export the model without ZipMap")
+            throw .invalid(
+                "output '\(outputs[index].name)' is not a tensor of numbers", hint: "ask for the others, or export the model without ZipMap"
+            )
         }
         var results: OpaquePointer?
         let failure = keel_onnx_run(session, native, wanted, wanted.count, &results)

@@ -18,7 +18,9 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
     init(locator: EngineLocator) throws(KeelError) {
         var runtime: OpaquePointer?
         path = try locator.load(.onnxruntime) { candidate in ONNXRuntimeLibrary.take(keel_onnx_open(candidate, &runtime)) }
-        guard let runtime else { throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: "install it with scripts/bootstrap") }
+        guard let runtime else {
+            throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: "install it with scripts/bootstrap")
+        }
         handle = runtime
         version = String(cString: keel_onnx_version(runtime))
     }

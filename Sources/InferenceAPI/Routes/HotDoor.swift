@@ -70,7 +70,8 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
             let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
             let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
             hot = HotRequest(
-                head: head, endpoint: endpoint, bodyBytesMax: bodyBytesMax, body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
+                head: head, endpoint: endpoint, bodyBytesMax: bodyBytesMax,
+                body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
                 refused: announced > bodyBytesMax ? HotDoor.tooLarge(bodyBytesMax) : nil)
         case .body(var bytes):
             guard hot != nil else { return context.fireChannelRead(wrapInboundOut(part)) }
@@ -137,7 +138,9 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
         let caller = try gate.caller(of: head)
         _ = try gate.grant(caller, may: .predict, on: "Endpoint/\(endpoint)")
         let parsed: Result<InferRequest, KeelError> = body.withUnsafeReadableBytes { raw in
-            do throws(KeelError) { return .success(try InferRequest(parsing: raw.bindMemory(to: UInt8.self))) } catch { return .failure(error) }
+            do throws(KeelError) { return .success(try InferRequest(parsing: raw.bindMemory(to: UInt8.self))) } catch {
+                return .failure(error)
+            }
         }
         let request = try parsed.get()
         let result = try runtime.infer(endpoint: endpoint, request: request.table, ids: request.ids)

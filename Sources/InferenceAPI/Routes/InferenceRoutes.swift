@@ -34,7 +34,8 @@ public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingR
         let names = runtime.status().map(\.name)
         guard names.count == 1, let name = names.first else {
             throw KeelError.invalid(
-                "this server has \(names.count) endpoints", hint: "post to /endpoints/NAME/invocations: \(names.sorted().joined(separator: ", "))")
+                "this server has \(names.count) endpoints",
+                hint: "post to /endpoints/NAME/invocations: \(names.sorted().joined(separator: ", "))")
         }
         return try await invoke(request, name, runtime)
     }
@@ -63,7 +64,9 @@ private func invoke(
 private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (name: String, fields: [Field], status: EndpointStatus) {
     let name = try context.parameters.require("name")
     guard let status = runtime.status().first(where: { $0.name == name }), let fields = runtime.requestFields(endpoint: name) else {
-        throw KeelError.notFound("there is no endpoint '\(name.prefix(100))' that serves", hint: nearest(name, in: runtime.status().map(\.name)).map { "did you mean '\($0)'?" })
+        throw KeelError.notFound(
+            "there is no endpoint '\(name.prefix(100))' that serves",
+            hint: nearest(name, in: runtime.status().map(\.name)).map { "did you mean '\($0)'?" })
     }
     return (name, fields, status)
 }

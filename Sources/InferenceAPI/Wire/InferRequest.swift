@@ -28,7 +28,8 @@ public struct InferRequest: Sendable {
             } else if key == "outputs" {
                 try scanner.skip()
             } else {
-                throw .invalid("unknown field '\(String(decoding: key, as: UTF8.self))'", hint: "known fields: id, inputs, outputs, parameters")
+                throw .invalid(
+                    "unknown field '\(String(decoding: key, as: UTF8.self))'", hint: "known fields: id, inputs, outputs, parameters")
             }
         }
         try scanner.expectEnd()
@@ -36,7 +37,8 @@ public struct InferRequest: Sendable {
         guard !inputs.isEmpty else { throw .invalid("'inputs' is empty", path: "inputs") }
         let rows = inputs[0].column.count
         for (i, input) in inputs.enumerated() where input.column.count != rows {
-            throw .invalid("input '\(input.name)' has \(input.column.count) rows, '\(inputs[0].name)' has \(rows)", path: "inputs[\(i)].shape")
+            throw .invalid(
+                "input '\(input.name)' has \(input.column.count) rows, '\(inputs[0].name)' has \(rows)", path: "inputs[\(i)].shape")
         }
         if let ids, ids.count != rows { throw .invalid("\(ids.count) ids for \(rows) rows", path: "parameters.ids") }
         self.id = id
@@ -84,7 +86,8 @@ public struct InferRequest: Sendable {
                     try scanner.skip()
                 } else {
                     throw .invalid(
-                        "unknown field '\(String(decoding: key, as: UTF8.self))'", hint: "known fields: name, shape, datatype, data, parameters")
+                        "unknown field '\(String(decoding: key, as: UTF8.self))'",
+                        hint: "known fields: name, shape, datatype, data, parameters")
                 }
             }
             guard let type else { throw .invalid("'datatype' is missing") }
@@ -116,7 +119,11 @@ public struct InferRequest: Sendable {
         try scanner.array { (scanner) throws(KeelError) in
             let (_, size) = try scanner.numberOrInteger()
             guard let size, size >= 0, size <= 1_000_000 else { throw .invalid("a shape is a list of sizes up to 1,000,000") }
-            if rank == 0 { rows = Int(size) } else if size != 1 { throw .invalid("each input is one column: its shape is [rows] or [rows, 1]") }
+            if rank == 0 {
+                rows = Int(size)
+            } else if size != 1 {
+                throw .invalid("each input is one column: its shape is [rows] or [rows, 1]")
+            }
             rank += 1
         }
         guard rank > 0 else { throw .invalid("a shape needs at least one dimension") }
@@ -173,8 +180,12 @@ public struct InferRequest: Sendable {
                     values.append("")
                 } else {
                     try scanner.stringBytes { (text) throws(KeelError) in
-                        guard text.count <= 1 << 20 else { throw .invalid("a text of \(text.count) bytes", hint: "texts are limited to 1 MiB") }
-                        guard text.isASCII || String(validating: text, as: UTF8.self) != nil else { throw .invalid("value \(values.count) is not valid UTF-8") }
+                        guard text.count <= 1 << 20 else {
+                            throw .invalid("a text of \(text.count) bytes", hint: "texts are limited to 1 MiB")
+                        }
+                        guard text.isASCII || String(validating: text, as: UTF8.self) != nil else {
+                            throw .invalid("value \(values.count) is not valid UTF-8")
+                        }
                         values.append(text)
                     }
                 }

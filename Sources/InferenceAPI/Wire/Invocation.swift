@@ -37,7 +37,9 @@ public enum Invocation {
     }
 
     private static func records(_ body: JSON, _ form: String) throws(KeelError) -> Table {
-        guard let rows = body.array, let names = rows.first?.members?.map(\.key) else { throw .invalid("must be a list of objects", path: form) }
+        guard let rows = body.array, let names = rows.first?.members?.map(\.key) else {
+            throw .invalid("must be a list of objects", path: form)
+        }
         var values = names.map { _ in [Value]() }
         for (i, row) in rows.enumerated() {
             guard let members = row.members else { throw .invalid("must be an object, not \(row.kind)", path: "\(form)[\(i)]") }

@@ -4,14 +4,16 @@ private let family = "Data and features"
 
 let dataOperations: [APIOperation] = [
     .init(
-        "POST", "/api/v1/datasets/{name}/ingest", family, "Reads a file into a new snapshot; progress and the result are lines of JSON", .datasetsIngest,
+        "POST", "/api/v1/datasets/{name}/ingest", family, "Reads a file into a new snapshot; progress and the result are lines of JSON",
+        .datasetsIngest,
         query: [
             .init("file", "The file's name, which tells its format: .csv, .parquet, .jsonl, also compressed"),
             .init("from", .instant, "Only rows from this event time on"), .init("until", .instant, "Only rows before this event time"),
         ], body: .bytes, bodyType: "application/octet-stream", answer: .text, answerType: "application/x-ndjson", errors: [422]),
     .init(
         "GET", "/api/v1/datasets/{name}/snapshots", family, "The snapshots of a dataset, newest first", .datasetsRead,
-        query: [.init("before", .integer, "Only snapshots before this number"), .limit(100)], answer: ["snapshots": .list(.named("SnapshotSummary"))]),
+        query: [.init("before", .integer, "Only snapshots before this number"), .limit(100)],
+        answer: ["snapshots": .list(.named("SnapshotSummary"))]),
     .init(
         "GET", "/api/v1/datasets/{name}/snapshots/{number}", family, "A snapshot with its schema, files and profile", .datasetsRead,
         answer: [
@@ -22,7 +24,10 @@ let dataOperations: [APIOperation] = [
         ], errors: [400]),
     .init(
         "GET", "/api/v1/datasets/{name}/quarantine", family, "The rows that broke the dataset's contract, with the reason", .datasetsRead,
-        query: [.init("snapshot", .integer, "Of this snapshot; the newest unless given"), .init("after", .integer, "After this row"), .limit(100)],
+        query: [
+            .init("snapshot", .integer, "Of this snapshot; the newest unless given"), .init("after", .integer, "After this row"),
+            .limit(100),
+        ],
         answer: ["rows": .list(["source": .text, "line": .integer, "reason": .text, "raw": .text])]),
     .init(
         "POST", "/api/v1/datasets/{name}/events", family, "Pushes events; good ones are durable when this returns", .eventsPush,
@@ -34,11 +39,13 @@ let dataOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/features/verify", family, "Compares features as served with the same features computed offline", .predictionsRead,
         body: ["endpoint": .text, "sample?": .integer],
-        answer: ["rows": .integer, "compared": .integer, "differences": .integer,
+        answer: [
+            "rows": .integer, "compared": .integer, "differences": .integer,
             "examples": .list(["id": .text, "feature": .text, "online": .nullable(.number), "offline": .nullable(.number)]),
         ], errors: [404, 409]),
     .init(
-        "POST", "/api/v1/features/{name}/read", family, "The features of some entities now", .featuresRead, body: ["rows": .list(.map(.any))],
+        "POST", "/api/v1/features/{name}/read", family, "The features of some entities now", .featuresRead,
+        body: ["rows": .list(.map(.any))],
         answer: ["rows": .list(.map(.any))]),
 ]
 
@@ -54,7 +61,8 @@ let dataShapes: [(String, Shape)] = [
         "DatasetSchema",
         [
             "columns": .list([
-                "name": .text, "type": .text, "nullable?": .flag, "range?": .list(.nullable(.number)), "oneOf?": .list(.text), "pattern?": .text,
+                "name": .text, "type": .text, "nullable?": .flag, "range?": .list(.nullable(.number)), "oneOf?": .list(.text),
+                "pattern?": .text,
                 "unit?": .text, "personal?": .flag,
             ]), "key?": .list(.text), "eventTime?": .text, "label?": .text,
         ]

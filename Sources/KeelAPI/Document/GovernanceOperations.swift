@@ -4,7 +4,8 @@ private let family = "Resources, ledger and tokens"
 
 let governanceOperations: [APIOperation] = [
     .init(
-        "POST", "/api/v1/plan", family, "What applying these resources would change", .resourcesRead, body: ["resources": .list(.named("Resource"))],
+        "POST", "/api/v1/plan", family, "What applying these resources would change", .resourcesRead,
+        body: ["resources": .list(.named("Resource"))],
         answer: ["changes": .list(.named("ResourceChange"))]),
     .init(
         "POST", "/api/v1/apply", family, "Applies resources, all or none", .resourcesApply, body: ["resources": .list(.named("Resource"))],
@@ -58,7 +59,8 @@ let governanceShapes: [(String, Shape)] = [
     (
         "Token",
         [
-            "name": .text, "persona": .text, "workspace": .text, "created_at": .instant, "created_by": .text, "expires_at": .nullable(.instant),
+            "name": .text, "persona": .text, "workspace": .text, "created_at": .instant, "created_by": .text,
+            "expires_at": .nullable(.instant),
             "revoked_at": .nullable(.instant),
         ]
     ),

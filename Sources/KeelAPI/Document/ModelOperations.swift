@@ -26,11 +26,14 @@ let modelOperations: [APIOperation] = [
         "POST", "/api/v1/models", family, "Makes a registered model", .registryWrite,
         body: ["name": .text, "description?": .text, "tags?": .map(.text)], status: 201, answer: .named("Model")),
     .init(
-        "PATCH", "/api/v1/models/{name}", family, "Describes a model anew", .registryWrite, body: ["description": .text], answer: .named("Model")),
+        "PATCH", "/api/v1/models/{name}", family, "Describes a model anew", .registryWrite, body: ["description": .text],
+        answer: .named("Model")),
     .init(
-        "POST", "/api/v1/models/{name}/rename", family, "Gives a model another name", .registryWrite, body: ["name": .text], answer: .named("Model")),
+        "POST", "/api/v1/models/{name}/rename", family, "Gives a model another name", .registryWrite, body: ["name": .text],
+        answer: .named("Model")),
     .init(
-        "DELETE", "/api/v1/models/{name}", family, "Removes a model with all its versions, if nothing uses one", .registryWrite, answer: [:],
+        "DELETE", "/api/v1/models/{name}", family, "Removes a model with all its versions, if nothing uses one", .registryWrite,
+        answer: [:],
         errors: [400, 409]),
     .init("PUT", "/api/v1/models/{name}/tags/{key}", family, "Sets a tag of a model", .registryWrite, body: ["value": .text], answer: [:]),
     .init("DELETE", "/api/v1/models/{name}/tags/{key}", family, "Removes a tag of a model", .registryWrite, answer: [:], errors: [400]),
@@ -38,34 +41,44 @@ let modelOperations: [APIOperation] = [
         "PUT", "/api/v1/models/{name}/aliases/{alias}", family,
         "Moves an alias to a version; with `expecting` only if it stands at that version now, or at none (null)", .registryWrite,
         body: ["version": .integer, "expecting?": .nullable(.integer)], answer: ["before": .nullable(.integer)], errors: [409]),
-    .init("DELETE", "/api/v1/models/{name}/aliases/{alias}", family, "Removes an alias, if it is there", .registryWrite, answer: [:], errors: [400]),
     .init(
-        "POST", "/api/v1/models/{name}/versions", family, "Registers a version: of a run's artifacts, a logged model, another version, or what lies elsewhere",
+        "DELETE", "/api/v1/models/{name}/aliases/{alias}", family, "Removes an alias, if it is there", .registryWrite, answer: [:],
+        errors: [400]),
+    .init(
+        "POST", "/api/v1/models/{name}/versions", family,
+        "Registers a version: of a run's artifacts, a logged model, another version, or what lies elsewhere",
         .registryWrite,
         body: [
             "source": .text, "run?": .text, "run_link?": .text, "logged_model?": .text, "description?": .text, "tags?": .map(.text),
             "create_model?": .flag,
         ], status: 201, answer: .named("ModelVersion")),
     .init(
-        "PATCH", "/api/v1/models/{name}/versions/{version}", family, "Describes a version anew", .registryWrite, body: ["description": .text],
+        "PATCH", "/api/v1/models/{name}/versions/{version}", family, "Describes a version anew", .registryWrite,
+        body: ["description": .text],
         answer: .named("ModelVersion")),
     .init(
-        "DELETE", "/api/v1/models/{name}/versions/{version}", family, "Removes a version, if nothing uses it; its number is never given again",
+        "DELETE", "/api/v1/models/{name}/versions/{version}", family,
+        "Removes a version, if nothing uses it; its number is never given again",
         .registryWrite, answer: [:], errors: [400, 409]),
     .init(
         "POST", "/api/v1/models/{name}/versions/{version}/stage", family, "Moves a version to a stage", .registryWrite,
         body: ["stage": stage, "archive_others?": .flag], answer: .named("ModelVersion")),
     .init(
-        "PUT", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Sets a tag of a version", .registryWrite, body: ["value": .text], answer: [:]),
+        "PUT", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Sets a tag of a version", .registryWrite,
+        body: ["value": .text], answer: [:]),
     .init(
-        "DELETE", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Removes a tag of a version", .registryWrite, answer: [:], errors: [400]),
+        "DELETE", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Removes a tag of a version", .registryWrite, answer: [:],
+        errors: [400]),
     .init(
-        "GET", "/api/v1/models/{name}/history", family, "Every change of a model, newest first: who, when, from what to what", .registryRead,
+        "GET", "/api/v1/models/{name}/history", family, "Every change of a model, newest first: who, when, from what to what",
+        .registryRead,
         query: [
-            .init("version", .integer, "Only what concerns this version"), .init("before", .integer, "Only events before this number"), .limit(100),
+            .init("version", .integer, "Only what concerns this version"), .init("before", .integer, "Only events before this number"),
+            .limit(100),
         ], answer: ["events": .list(.named("ModelChange")), "next": .nullable(.integer)]),
     .init(
-        "GET", "/api/v1/models/{name}/versions/{version}/card", family, "The model card, in Markdown with Hugging Face's metadata", .registryRead,
+        "GET", "/api/v1/models/{name}/versions/{version}/card", family, "The model card, in Markdown with Hugging Face's metadata",
+        .registryRead,
         answer: .text, answerType: "text/markdown", errors: [400]),
     .init(
         "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", .webhooksManage, query: page,
@@ -80,7 +93,8 @@ let modelShapes: [(String, Shape)] = [
     (
         "Model",
         [
-            "name": .text, "description": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text), "aliases": .map(.integer),
+            "name": .text, "description": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text),
+            "aliases": .map(.integer),
             "versions?": .list(["version": .integer, "stage": stage]),
         ]
     ),
@@ -112,7 +126,8 @@ let modelShapes: [(String, Shape)] = [
     (
         "ModelChange",
         [
-            "seq": .integer, "at": .instant, "by": .text, "persona": .text, "request_id": .text, "kind": .text, "subject": .text, "data": .map(.any),
+            "seq": .integer, "at": .instant, "by": .text, "persona": .text, "request_id": .text, "kind": .text, "subject": .text,
+            "data": .map(.any),
         ]
     ),
     (

@@ -12,7 +12,8 @@ let pipelineOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/runs", pipelines, "Runs of pipelines, newest first", .pipelinesRead,
         query: [
-            .init("pipeline", "Only of this pipeline"), .init("state", .word(PipelineRun.State.allCases.map(\.rawValue)), "Only in this state"),
+            .init("pipeline", "Only of this pipeline"),
+            .init("state", .word(PipelineRun.State.allCases.map(\.rawValue)), "Only in this state"),
             .init("before", "Only runs before this id"), .limit(50),
         ], answer: ["runs": .list(.named("PipelineRun"))]),
     .init("GET", "/api/v1/runs/{id}", pipelines, "A run with its steps", .pipelinesRead, answer: .named("PipelineRun")),
@@ -25,14 +26,20 @@ let servingOperations: [APIOperation] = [
         answer: ["endpoints": .list(["name": .text, "environment": .text, "phase": .text, "releases": .list(.named("ServedRelease"))])]),
     .init(
         "GET", "/api/v1/endpoints/{name}/releases", serving, "The releases of an endpoint", .releasesRead,
-        answer: ["releases": .list(["number": .integer, "model": .text, "gate": .text, "state": .text, "created": .instant, "by": .text, "digest": .text])]),
+        answer: [
+            "releases": .list([
+                "number": .integer, "model": .text, "gate": .text, "state": .text, "created": .instant, "by": .text, "digest": .text,
+            ])
+        ]),
     .init(
         "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model; force also one that its gate refused", .releasesDeploy,
         body: ["model": .text, "force?": .flag, "reason?": .text], answer: .named("Release"), errors: [409, 422]),
     .init(
         "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number", .releasesDeploy,
         body: ["to?": .integer, "reason?": .text], answer: .named("Release"), errors: [409]),
-    .init("POST", "/api/v1/endpoints/{name}/promote", serving, "Ends a rollout by hand", .releasesDeploy, answer: .named("Release"), errors: [409]),
+    .init(
+        "POST", "/api/v1/endpoints/{name}/promote", serving, "Ends a rollout by hand", .releasesDeploy, answer: .named("Release"),
+        errors: [409]),
     .init(
         "GET", "/api/v1/endpoints/{name}/performance", serving, "Metrics of predictions with labels, by month", .predictionsRead,
         query: [.init("from", .instant, "From this event time on"), .init("until", .instant, "Before this event time")],
@@ -48,15 +55,20 @@ let servingOperations: [APIOperation] = [
 
 let serverOperations: [APIOperation] = [
     .init("GET", "/health", server, "Whether the server answers", nil, isOpen: true, answer: .text, answerType: "text/plain"),
-    .init("GET", "/version", server, "The version of MLflow whose protocol is spoken", .serverRead, answer: .text, answerType: "text/plain"),
+    .init(
+        "GET", "/version", server, "The version of MLflow whose protocol is spoken", .serverRead, answer: .text, answerType: "text/plain"),
     .init("GET", "/metrics", server, "Counters for Prometheus", .serverRead, answer: .text, answerType: "text/plain"),
     .init(
         "POST", "/api/v1/gc", server, "Removes for good what is in the bin and content that nothing refers to", .storageCollect,
-        body: ["older_than?": .text, "run_ids?": .list(.text), "experiment_ids?": .list(.text), "logged_model_ids?": .list(.text), "dry_run?": .flag],
+        body: [
+            "older_than?": .text, "run_ids?": .list(.text), "experiment_ids?": .list(.text), "logged_model_ids?": .list(.text),
+            "dry_run?": .flag,
+        ],
         answer: [
             "dry_run": .flag, "objects": .integer, "bytes": .integer,
             "items": .list([
-                "kind": .text, "id": .text, "name": .text, "deleted_at": .instant, "files": .integer, "bytes": .integer, "kept_for": .nullable(.text),
+                "kind": .text, "id": .text, "name": .text, "deleted_at": .instant, "files": .integer, "bytes": .integer,
+                "kept_for": .nullable(.text),
                 "artifacts_elsewhere": .nullable(.text),
             ]),
         ]),
@@ -69,14 +81,16 @@ let operatingShapes: [(String, Shape)] = [
         "PipelineRun",
         [
             "id": .text, "pipeline": .text, "state": .word(PipelineRun.State.allCases.map(\.rawValue)), "reason": .text, "now": .instant,
-            "parameters": .map(.any), "started_at": .instant, "finished_at?": .instant, "error?": .text, "steps?": .list(.named("PipelineStep")),
+            "parameters": .map(.any), "started_at": .instant, "finished_at?": .instant, "error?": .text,
+            "steps?": .list(.named("PipelineStep")),
         ]
     ),
     (
         "PipelineStep",
         [
             "name": .text, "uses": .text, "state": .word(StepRun.State.allCases.map(\.rawValue)), "attempts": .integer, "cache?": .text,
-            "started_at?": .instant, "finished_at?": .instant, "progress?": .number, "message?": .text, "error?": .text, "outputs?": .map(.any),
+            "started_at?": .instant, "finished_at?": .instant, "progress?": .number, "message?": .text, "error?": .text,
+            "outputs?": .map(.any),
         ]
     ),
     (
@@ -89,7 +103,8 @@ let operatingShapes: [(String, Shape)] = [
     (
         "MonthOfPredictions",
         [
-            "month": .text, "predictions": .integer, "labels": .integer, "auc?": .nullable(.number), "logloss?": .number, "calibration?": .number,
+            "month": .text, "predictions": .integer, "labels": .integer, "auc?": .nullable(.number), "logloss?": .number,
+            "calibration?": .number,
             "mean_score?": .number, "mean_label?": .number,
         ]
     ),
@@ -99,14 +114,16 @@ let operatingShapes: [(String, Shape)] = [
             "monitor": .text, "endpoint": .text, "kind": .text, "from": .instant, "until": .instant, "release": .integer, "rows": .integer,
             "total_rows": .integer, "late": .integer, "value": .nullable(.number), "alerted": .flag,
             "columns": .list([
-                "name": .text, "psi": .number, "calibratedThreshold": .number, "drifted": .flag, "counts": .list(.integer), "reference": .list(.number),
+                "name": .text, "psi": .number, "calibratedThreshold": .number, "drifted": .flag, "counts": .list(.integer),
+                "reference": .list(.number),
             ]), "metrics": .map(.nullable(.number)), "reference": .map(.number), "notes": .list(.text),
         ]
     ),
     (
         "Release",
         [
-            "release": .integer, "endpoint": .text, "model": .text, "version": .text, "bundle": .text, "features": .nullable(.text), "gate": .text,
+            "release": .integer, "endpoint": .text, "model": .text, "version": .text, "bundle": .text, "features": .nullable(.text),
+            "gate": .text,
             "created_at": .instant, "created_by": .text, "digest": .text,
         ]
     ),

@@ -24,13 +24,16 @@ let trackingOperations: [APIOperation] = [
         "PATCH", "/api/v1/experiments/{id}", tracking, "Renames an experiment, sets tags, or both: all or none", .trackingWrite,
         body: ["name?": .text, "tags?": .map(.text)], answer: [:], errors: [409]),
     .init("DELETE", "/api/v1/experiments/{id}", tracking, "Puts an experiment into the bin", .trackingWrite, answer: [:], errors: [400]),
-    .init("POST", "/api/v1/experiments/{id}/restore", tracking, "Takes an experiment out of the bin", .trackingWrite, answer: [:], errors: [400]),
+    .init(
+        "POST", "/api/v1/experiments/{id}/restore", tracking, "Takes an experiment out of the bin", .trackingWrite, answer: [:],
+        errors: [400]),
     .init(
         "GET", "/api/v1/tracking/runs", tracking, "Looks for runs", .trackingRead, query: [experiments] + search + [state] + page,
         answer: ["runs": .list(.named("Run")), "next": .nullable(.text)]),
     .init(
         "POST", "/api/v1/tracking/runs", tracking, "Starts a run", .trackingWrite,
-        body: ["experiment": .text, "name?": .text, "tags?": .map(.text), "started_at?": .instant], status: 201, answer: .named("Run"), errors: [404]),
+        body: ["experiment": .text, "name?": .text, "tags?": .map(.text), "started_at?": .instant], status: 201, answer: .named("Run"),
+        errors: [404]),
     .init("GET", "/api/v1/tracking/runs/{id}", tracking, "A run", .trackingRead, answer: .named("Run")),
     .init(
         "PATCH", "/api/v1/tracking/runs/{id}", tracking, "Changes a run's status, end or name", .trackingWrite,
@@ -40,19 +43,26 @@ let trackingOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/tracking/runs/{id}/log", tracking, "Logs metrics, params and tags together: all or none", .trackingWrite,
         body: [
-            "metrics?": .list(["key": .text, "value": .number, "at?": .instant, "step?": .integer]), "params?": .map(.text), "tags?": .map(.text),
+            "metrics?": .list(["key": .text, "value": .number, "at?": .instant, "step?": .integer]), "params?": .map(.text),
+            "tags?": .map(.text),
         ], answer: [:]),
     .init(
-        "GET", "/api/v1/tracking/runs/{id}/metrics", tracking, "The shape of a metric's history: the lowest and highest value of each part", .trackingRead,
-        query: [.init("key", "The metric's name; needed"), .init("points", .integer, "At most about so many points, 2 to 10000; 1000 when not given")],
+        "GET", "/api/v1/tracking/runs/{id}/metrics", tracking, "The shape of a metric's history: the lowest and highest value of each part",
+        .trackingRead,
+        query: [
+            .init("key", "The metric's name; needed"),
+            .init("points", .integer, "At most about so many points, 2 to 10000; 1000 when not given"),
+        ],
         answer: ["key": .text, "count": .integer, "points": .list(.named("Point"))]),
     .init(
         "GET", "/api/v1/tracking/runs/{id}/history", tracking, "Every value of a metric", .trackingRead,
         query: [
-            .init("key", "The metric's name; needed"), .limit(1000, most: 25_000), .init("page", "The token of the page, from `next` of the answer before"),
+            .init("key", "The metric's name; needed"), .limit(1000, most: 25_000),
+            .init("page", "The token of the page, from `next` of the answer before"),
         ], answer: ["points": .list(.named("Point")), "next": .nullable(.text)]),
     .init(
-        "GET", "/api/v1/tracking/models", tracking, "Looks for models that runs have logged", .trackingRead, query: [experiments] + search + page,
+        "GET", "/api/v1/tracking/models", tracking, "Looks for models that runs have logged", .trackingRead,
+        query: [experiments] + search + page,
         answer: ["models": .list(.named("LoggedModel")), "next": .nullable(.text)]),
     .init("GET", "/api/v1/tracking/models/{id}", tracking, "A model that a run has logged", .trackingRead, answer: .named("LoggedModel")),
 ]
@@ -61,15 +71,18 @@ let trackingShapes: [(String, Shape)] = [
     (
         "Experiment",
         [
-            "id": .text, "name": .text, "state": lifecycle, "artifacts": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text),
+            "id": .text, "name": .text, "state": lifecycle, "artifacts": .text, "created_at": .instant, "updated_at": .instant,
+            "tags": .map(.text),
         ]
     ),
     ("Point", ["value": .nullable(.number), "step": .integer, "at": .instant]),
     (
         "Run",
         [
-            "id": .text, "name": .text, "experiment": .text, "user": .text, "status": .word(RunStatus.allCases.map(\.rawValue)), "state": lifecycle,
-            "artifacts": .text, "started_at": .instant, "ended_at": .nullable(.instant), "metrics": .map(.named("Point")), "params": .map(.text),
+            "id": .text, "name": .text, "experiment": .text, "user": .text, "status": .word(RunStatus.allCases.map(\.rawValue)),
+            "state": lifecycle,
+            "artifacts": .text, "started_at": .instant, "ended_at": .nullable(.instant), "metrics": .map(.named("Point")),
+            "params": .map(.text),
             "tags": .map(.text), "datasets": .list(["name": .text, "digest": .text]), "models": .list(.text),
         ]
     ),

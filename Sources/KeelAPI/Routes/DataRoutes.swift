@@ -13,7 +13,8 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
         let (from, until) = (try request.instant("from"), try request.instant("until"))
         // The name only tells the format; the bytes are spooled under a name of our own.
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
-        let spooled = try await platform.spool(request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
+        let spooled = try await platform.spool(
+            request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
         return Response(
             status: .ok, headers: [.contentType: "application/x-ndjson"],
             body: ResponseBody { writer in
@@ -45,8 +46,12 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
     router.get("/datasets/:name/snapshots/:number") { _, context -> Response in
         let name = try context.name()
         _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
-        guard let number = Int(try context.parameters.require("number")) else { throw KeelError.invalid("a snapshot is named by its number", path: "number") }
-        guard let snapshot = try await platform.data.snapshot(name, number) else { throw KeelError.notFound("dataset '\(name)' has no snapshot \(number)") }
+        guard let number = Int(try context.parameters.require("number")) else {
+            throw KeelError.invalid("a snapshot is named by its number", path: "number")
+        }
+        guard let snapshot = try await platform.data.snapshot(name, number) else {
+            throw KeelError.notFound("dataset '\(name)' has no snapshot \(number)")
+        }
         return Response(snapshot.json)
     }
     router.get("/datasets/:name/quarantine") { request, context -> Response in
@@ -56,10 +61,13 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
         if number == nil { number = try await platform.data.snapshot(name)?.number }
         guard let number else { throw KeelError.notFound("dataset '\(name)' has no snapshot yet") }
         let after = request.query("after").flatMap { Int($0) } ?? 0
-        let rows = try await platform.data.quarantine(dataset: name, snapshot: number, after: after, limit: try request.limit(standard: 100), grant: grant)
+        let rows = try await platform.data.quarantine(
+            dataset: name, snapshot: number, after: after, limit: try request.limit(standard: 100), grant: grant)
         return Response([
             "rows": .array(
-                rows.map { ["source": .string($0.source), "line": .int(Int64($0.line)), "reason": .string($0.reason), "raw": .string($0.raw)] })
+                rows.map {
+                    ["source": .string($0.source), "line": .int(Int64($0.line)), "reason": .string($0.reason), "raw": .string($0.raw)]
+                })
         ])
     }
     router.post("/datasets/:name/events") { request, context -> Response in
@@ -102,9 +110,11 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
 /// A snapshot without its profile and files.
 private func summary(_ snapshot: Snapshot) -> JSON {
     [
-        "number": .int(Int64(snapshot.number)), "rows": .int(Int64(snapshot.rowCount)), "quarantined": .int(Int64(snapshot.quarantinedCount)),
+        "number": .int(Int64(snapshot.number)), "rows": .int(Int64(snapshot.rowCount)),
+        "quarantined": .int(Int64(snapshot.quarantinedCount)),
         "from": snapshot.eventTimes.map { .string($0.lowerBound.description) } ?? .null,
-        "until": snapshot.eventTimes.map { .string($0.upperBound.description) } ?? .null, "created": .string(snapshot.createdAt.description),
+        "until": snapshot.eventTimes.map { .string($0.upperBound.description) } ?? .null,
+        "created": .string(snapshot.createdAt.description),
         "digest": .string(snapshot.digest.hex),
     ]
 }

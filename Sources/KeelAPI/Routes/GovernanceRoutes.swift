@@ -88,7 +88,9 @@ private func describe(_ context: KeelContext, _ platform: Platform) async throws
     return Response(["resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json))])
 }
 
-private func restore(_ resource: (kind: String, name: String), _ revision: Int64, _ grant: Grant, _ platform: Platform) async throws -> Response {
+private func restore(_ resource: (kind: String, name: String), _ revision: Int64, _ grant: Grant, _ platform: Platform) async throws
+    -> Response
+{
     let result = try await platform.restore(resource.kind, resource.name, revision: revision, by: grant)
     return Response(result.json)
 }

@@ -45,7 +45,9 @@ extension Request {
 
     func instant(_ name: String) throws(KeelError) -> Timestamp? {
         guard let text = query(name) else { return nil }
-        guard let time = Timestamp(text) else { throw .invalid("'\(text.prefix(60))' is not an instant", hint: "2013-04-01 or 2013-04-01T10:00:00Z, in UTC", path: name) }
+        guard let time = Timestamp(text) else {
+            throw .invalid("'\(text.prefix(60))' is not an instant", hint: "2013-04-01 or 2013-04-01T10:00:00Z, in UTC", path: name)
+        }
         return time
     }
 
@@ -74,7 +76,8 @@ public struct ErrorMiddleware: RouterMiddleware {
         do {
             return try await next(request, context)
         } catch let error as HTTPError where error.status == .notFound {
-            return Response(ErrorBody.json(.notFound("there is no route \(request.method) \(request.uri.path.prefix(200))")), status: .notFound)
+            return Response(
+                ErrorBody.json(.notFound("there is no route \(request.method) \(request.uri.path.prefix(200))")), status: .notFound)
         } catch let error as HTTPError where error.status == .methodNotAllowed {
             var response = Response(ErrorBody.json(.invalid(error.body ?? "this method is not allowed here")), status: .methodNotAllowed)
             response.headers[.allow] = error.headers[.allow]

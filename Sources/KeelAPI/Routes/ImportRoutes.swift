@@ -20,7 +20,9 @@ private func addTrackingImportRoutes(_ router: some RouterMethods<KeelContext>, 
             try batch.records(ForeignExperiment.self), from: batch.source, isRehearsal: batch.isRehearsal, grant)
         return Response([
             "items": .array(
-                places.map { ["id": .string($0.foreignID), "to": .string($0.id), "state": .string($0.state.rawValue), "joined": .bool($0.joined)] })
+                places.map {
+                    ["id": .string($0.foreignID), "to": .string($0.id), "state": .string($0.state.rawValue), "joined": .bool($0.joined)]
+                })
         ])
     }
     router.post("/imports/tracking/runs") { request, context -> Response in
@@ -159,7 +161,8 @@ extension KeelContext {
     fileprivate func word<T: RawRepresentable & CaseIterable>(_ parameter: String) throws -> T where T.RawValue == String {
         let text = try parameters.require(parameter)
         guard let word = T(rawValue: text) else {
-            throw KeelError.notFound("'\(text.prefix(60))' is not known here", hint: "one of \(T.allCases.map(\.rawValue).joined(separator: ", "))")
+            throw KeelError.notFound(
+                "'\(text.prefix(60))' is not known here", hint: "one of \(T.allCases.map(\.rawValue).joined(separator: ", "))")
         }
         return word
     }

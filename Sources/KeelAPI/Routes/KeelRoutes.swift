@@ -18,6 +18,7 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     router.get("/metrics") { _, context -> Response in
         _ = try await context.authorize(.serverRead)
         let text = try await platform.metrics()
-        return Response(status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
+        return Response(
+            status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }
 }

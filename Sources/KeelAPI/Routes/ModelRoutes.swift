@@ -57,7 +57,8 @@ private func addHistoryRoutes(to router: some RouterMethods<KeelContext>, _ plat
             releases: try await context.authorize(.releasesRead), resources: try await context.authorize(.resourcesRead))
         let card = try await platform.card(model: name, version: try context.versionNumber(), grants)
         return Response(
-            status: .ok, headers: [.contentType: "text/markdown; charset=utf-8"], body: ResponseBody(byteBuffer: ByteBuffer(string: card.markdown)))
+            status: .ok, headers: [.contentType: "text/markdown; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: card.markdown)))
     }
 }
 
@@ -66,7 +67,9 @@ extension KeelContext {
     func modelName() throws -> String { try plain("name") }
 
     func versionNumber() throws -> Int {
-        guard let number = Int(try parameters.require("version")) else { throw KeelError.invalid("a version is named by its number", path: "version") }
+        guard let number = Int(try parameters.require("version")) else {
+            throw KeelError.invalid("a version is named by its number", path: "version")
+        }
         return number
     }
 

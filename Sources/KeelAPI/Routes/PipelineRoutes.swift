@@ -18,14 +18,17 @@ func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: P
             return time
         }
         let id = try await platform.pipelines.start(
-            pipeline: name, parameters: parameters, reason: "asked by \(grant.caller.name)", now: now ?? .systemNow(), useCache: usesCache, grant: grant)
+            pipeline: name, parameters: parameters, reason: "asked by \(grant.caller.name)", now: now ?? .systemNow(), useCache: usesCache,
+            grant: grant)
         return Response(["run": .string(id)], status: .accepted)
     }
     router.get("/runs") { request, context -> Response in
         let grant = try await context.authorize(.pipelinesRead)
         let state = try request.query("state").map { text throws(KeelError) in
             guard let state = PipelineRun.State(rawValue: text) else {
-                throw KeelError.invalid("'\(text.prefix(40))' is not a state", hint: "one of \(PipelineRun.State.allCases.map(\.rawValue).joined(separator: ", "))", path: "state")
+                throw KeelError.invalid(
+                    "'\(text.prefix(40))' is not a state",
+                    hint: "one of \(PipelineRun.State.allCases.map(\.rawValue).joined(separator: ", "))", path: "state")
             }
             return state
         }

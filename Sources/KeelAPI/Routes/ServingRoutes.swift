@@ -19,7 +19,9 @@ func addServingRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
         let name = try context.name()
         let grant = try await context.authorize(.releasesDeploy, on: "Endpoint/\(name)")
         let reader = try FieldReader(try await request.json(), path: "")
-        let (model, force, reason) = (try reader.string("model"), try reader.optionalBool("force") ?? false, try reader.optionalString("reason"))
+        let (model, force, reason) = (
+            try reader.string("model"), try reader.optionalBool("force") ?? false, try reader.optionalString("reason")
+        )
         try reader.finish()
         if force { _ = try await context.authorize(.releasesForce, on: "Endpoint/\(name)") }
         let release = try await platform.releasing.release(
@@ -42,7 +44,8 @@ func addServingRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
     router.get("/endpoints/:name/performance") { request, context -> Response in
         let name = try context.name()
         let grant = try await context.authorize(.predictionsRead, on: "Endpoint/\(name)")
-        let months = try await platform.performanceByMonth(endpoint: name, from: try request.instant("from"), until: try request.instant("until"), grant)
+        let months = try await platform.performanceByMonth(
+            endpoint: name, from: try request.instant("from"), until: try request.instant("until"), grant)
         return Response(["months": .array(months)])
     }
     router.post("/labels") { request, context -> Response in
@@ -60,7 +63,9 @@ func addServingRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
         }
         try reader.finish()
         let counts = try await platform.runtime.label(labels, grant)
-        return Response(["accepted": .int(Int64(labels.count)), "joined": .int(Int64(counts.joined)), "unknown": .int(Int64(counts.unknown))])
+        return Response([
+            "accepted": .int(Int64(labels.count)), "joined": .int(Int64(counts.joined)), "unknown": .int(Int64(counts.unknown)),
+        ])
     }
     router.get("/monitors/:name/windows") { request, context -> Response in
         let name = try context.name()

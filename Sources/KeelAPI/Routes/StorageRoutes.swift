@@ -9,7 +9,8 @@ func addStorageRoutes(to router: some RouterMethods<KeelContext>, _ platform: Pl
         let grant = try await context.authorize(.storageCollect)
         let reader = try FieldReader(try await request.json(), path: "")
         let asked = PurgeRequest(
-            olderThan: try reader.optionalSpan("older_than"), runIDs: try reader.strings("run_ids"), experimentIDs: try reader.strings("experiment_ids"),
+            olderThan: try reader.optionalSpan("older_than"), runIDs: try reader.strings("run_ids"),
+            experimentIDs: try reader.strings("experiment_ids"),
             loggedModelIDs: try reader.strings("logged_model_ids"))
         let dryRun = try reader.optionalBool("dry_run") ?? false
         try reader.finish()

@@ -16,7 +16,9 @@ func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: T
     router.post("/experiments") { request, context -> Response in
         let grant = try await context.authorize(.trackingWrite)
         let reader = try FieldReader(try await request.json(), path: "")
-        let (name, artifacts, tags) = (try reader.string("name"), try reader.optionalString("artifacts"), try TrackingJSON.texts(reader, "tags"))
+        let (name, artifacts, tags) = (
+            try reader.string("name"), try reader.optionalString("artifacts"), try TrackingJSON.texts(reader, "tags")
+        )
         try reader.finish()
         let id = try await tracking.createExperiment(name: name, artifactLocation: artifacts, tags: tags, grant)
         return Response(["id": .string(id)], status: .created)
@@ -64,17 +66,21 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
         let grant = try await context.authorize(.trackingRead)
         let page = try await tracking.searchRuns(
             RunSearch(
-                experimentIDs: try request.experiments(), filter: request.query("filter"), view: try request.view(), orderBy: request.order(),
+                experimentIDs: try request.experiments(), filter: request.query("filter"), view: try request.view(),
+                orderBy: request.order(),
                 pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
         return Response(["runs": .array(page.items.map(TrackingJSON.run)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
     router.post("/tracking/runs") { request, context -> Response in
         let grant = try await context.authorize(.trackingWrite)
         let reader = try FieldReader(try await request.json(), path: "")
-        let (experiment, name, tags) = (try reader.string("experiment"), try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags"))
+        let (experiment, name, tags) = (
+            try reader.string("experiment"), try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags")
+        )
         let started = try TrackingJSON.instant(reader, "started_at")
         try reader.finish()
-        let run = try await tracking.createRun(experimentID: experiment, name: name, userID: grant.caller.name, startedAt: started, tags: tags, grant)
+        let run = try await tracking.createRun(
+            experimentID: experiment, name: name, userID: grant.caller.name, startedAt: started, tags: tags, grant)
         return Response(TrackingJSON.run(run), status: .created)
     }
     router.get("/tracking/runs/:id") { _, context -> Response in
@@ -113,14 +119,22 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
     router.get("/tracking/runs/:id/metrics") { request, context -> Response in
         let grant = try await context.authorize(.trackingRead)
         let id = try context.parameters.require("id")
-        guard let key = request.query("key"), !key.isEmpty else { throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key") }
-        guard let size = Int(request.query("points") ?? "1000"), (2...10_000).contains(size) else { throw KeelError.invalid("must be 2 to 10000", path: "points") }
+        guard let key = request.query("key"), !key.isEmpty else {
+            throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key")
+        }
+        guard let size = Int(request.query("points") ?? "1000"), (2...10_000).contains(size) else {
+            throw KeelError.invalid("must be 2 to 10000", path: "points")
+        }
         let outline = try await tracking.metricOutline(runID: id, key: key, size: size, grant)
-        return Response(["key": .string(key), "count": .int(Int64(outline.count)), "points": .array(outline.points.map(TrackingJSON.point))])
+        return Response([
+            "key": .string(key), "count": .int(Int64(outline.count)), "points": .array(outline.points.map(TrackingJSON.point)),
+        ])
     }
     router.get("/tracking/runs/:id/history") { request, context -> Response in
         let grant = try await context.authorize(.trackingRead)
-        guard let key = request.query("key"), !key.isEmpty else { throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key") }
+        guard let key = request.query("key"), !key.isEmpty else {
+            throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key")
+        }
         let page = try await tracking.metricHistory(
             runID: try context.parameters.require("id"), key: key, pageSize: try request.limit(standard: 1000, max: 25_000),
             pageToken: request.query("page"), grant)
@@ -133,7 +147,9 @@ extension Request {
 
     fileprivate func experiments() throws(KeelError) -> [String] {
         let ids = queries("experiment")
-        guard !ids.isEmpty else { throw .invalid("'experiment' is missing", hint: "give the id of one or more experiments", path: "experiment") }
+        guard !ids.isEmpty else {
+            throw .invalid("'experiment' is missing", hint: "give the id of one or more experiments", path: "experiment")
+        }
         return ids
     }
 

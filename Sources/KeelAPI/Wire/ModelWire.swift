@@ -25,16 +25,19 @@ enum ModelWire {
 
     static func webhook(_ webhook: Webhook, last: WebhookDelivery?) -> JSON {
         [
-            "id": .string(webhook.id), "name": .string(webhook.name), "url": .string(webhook.url), "description": .string(webhook.description),
+            "id": .string(webhook.id), "name": .string(webhook.name), "url": .string(webhook.url),
+            "description": .string(webhook.description),
             "events": .array(webhook.events.map { .string($0.rawValue) }), "status": .string(webhook.status.rawValue),
-            "signed": .bool(webhook.hasSecret), "created": .string(webhook.createdAt.description), "updated": .string(webhook.updatedAt.description),
+            "signed": .bool(webhook.hasSecret), "created": .string(webhook.createdAt.description),
+            "updated": .string(webhook.updatedAt.description),
             "last_delivery": last.map(delivery) ?? .null,
         ]
     }
 
     static func delivery(_ delivery: WebhookDelivery) -> JSON {
         [
-            "id": .string(delivery.id), "event": .string(delivery.event), "seq": .int(delivery.seq), "state": .string(delivery.state.rawValue),
+            "id": .string(delivery.id), "event": .string(delivery.event), "seq": .int(delivery.seq),
+            "state": .string(delivery.state.rawValue),
             "attempts": .int(Int64(delivery.attempts)), "answer": delivery.answer.map { .int(Int64($0)) } ?? .null,
             "error": delivery.error.map(JSON.string) ?? .null, "due": .string(delivery.dueAt.description),
             "created": .string(delivery.createdAt.description), "updated": .string(delivery.updatedAt.description),

@@ -8,7 +8,9 @@ public enum ResourceList {
         let reader = try FieldReader(json, path: "")
         let list = try reader.required("resources")
         try reader.finish()
-        guard let items = list.array, items.count <= countMax else { throw .invalid("must be a list of at most \(countMax) resources", path: "resources") }
+        guard let items = list.array, items.count <= countMax else {
+            throw .invalid("must be a list of at most \(countMax) resources", path: "resources")
+        }
         var out: [Resource] = []
         for (i, item) in items.enumerated() {
             do throws(KeelError) { out.append(try Resource(json: item)) } catch {
@@ -27,6 +29,9 @@ public enum KindName {
             let name = kind.lowercased()
             if lower == name || lower == name + "s" || (name.hasSuffix("y") && lower == name.dropLast() + "ies") { return kind }
         }
-        throw .notFound("there is no kind '\(word.prefix(60))'", hint: nearest(word, in: kinds.map { $0.lowercased() + "s" }).map { "did you mean '\($0)'?" } ?? "kinds: \(kinds.joined(separator: ", "))")
+        throw .notFound(
+            "there is no kind '\(word.prefix(60))'",
+            hint: nearest(word, in: kinds.map { $0.lowercased() + "s" }).map { "did you mean '\($0)'?" }
+                ?? "kinds: \(kinds.joined(separator: ", "))")
     }
 }

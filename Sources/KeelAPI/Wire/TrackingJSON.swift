@@ -57,7 +57,8 @@ enum TrackingJSON {
             "model": .string(version.name), "version": .int(Int64(version.version)), "uri": .string(version.uri),
             "source": .string(version.source), "run": version.runID.map(JSON.string) ?? .null,
             "logged_model": version.modelID.map(JSON.string) ?? .null, "stage": .string(version.stage.rawValue),
-            "description": .string(version.description), "by": .string(version.userID), "created_at": .string(version.createdAt.description),
+            "description": .string(version.description), "by": .string(version.userID),
+            "created_at": .string(version.createdAt.description),
             "updated_at": .string(version.updatedAt.description), "tags": object(version.tags.map { ($0.key, $0.value) }),
             "aliases": .array(version.aliases.map(JSON.string)), "location": .string(version.storageLocation),
             "run_link": version.runLink.map(JSON.string) ?? .null, "signature": version.facts?.signature?.json ?? .null,
@@ -76,7 +77,9 @@ enum TrackingJSON {
         guard let members = json.members else { throw reader.failure(name, "'\(name)' must be an object of texts, not \(json.kind)") }
         var items: [KeyValue] = []
         for member in members {
-            guard let text = member.value.string else { throw reader.failure(name, "'\(name).\(member.key)' must be a text, not \(member.value.kind)") }
+            guard let text = member.value.string else {
+                throw reader.failure(name, "'\(name).\(member.key)' must be a text, not \(member.value.kind)")
+            }
             items.append(KeyValue(member.key, text))
         }
         return items

@@ -11,7 +11,9 @@ func addArtifactProxyRoutes(_ group: RouterGroup<KeelContext>, _ tracking: Track
         await MLflowRoutes.answering {
             let grant = try await context.authorize(.trackingRead)
             let path = try MLflowRequest(query: Query.pairs(request.uri.query ?? "")).optionalText("path") ?? ""
-            return object([("files", list(try await tracking.listArtifacts(path: ArtifactWire.path(path), grant).map(TrackingWire.artifact)))])
+            return object([
+                ("files", list(try await tracking.listArtifacts(path: ArtifactWire.path(path), grant).map(TrackingWire.artifact)))
+            ])
         }
     }
     group.get("artifacts/**") { request, context in
@@ -24,7 +26,8 @@ func addArtifactProxyRoutes(_ group: RouterGroup<KeelContext>, _ tracking: Track
         await MLflowRoutes.answering {
             let grant = try await context.authorize(.trackingWrite)
             try await tracking.putArtifact(
-                path: artifactPath(of: request, after: "artifacts"), declaredBytes: request.declaredBytes, parts: request.body.map(\.readableBytesView), grant)
+                path: artifactPath(of: request, after: "artifacts"), declaredBytes: request.declaredBytes,
+                parts: request.body.map(\.readableBytesView), grant)
             return .object([])
         }
     }
@@ -51,7 +54,8 @@ func addArtifactRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         let (run, model) = (try request.optionalText("run_id") ?? "", try request.optionalText("model_id") ?? "")
         guard run.isEmpty != model.isEmpty else { throw KeelError.invalid("Exactly one of run_id and model_id must be provided.") }
         _ = try ArtifactWire.path(path)
-        let uri = run.isEmpty ? try await tracking.artifactURI(loggedModelID: model, grant) : try await tracking.artifactURI(runID: run, grant)
+        let uri =
+            run.isEmpty ? try await tracking.artifactURI(loggedModelID: model, grant) : try await tracking.artifactURI(runID: run, grant)
         throw notPresigned("Presigned upload is not supported for proxied artifact storage", uri, "a direct cloud storage artifact URI")
     }
     routes.post("artifacts/presigned-download-url", .trackingRead) { request, grant in
@@ -62,14 +66,18 @@ func addArtifactRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
             throw KeelError.invalid("expiration must be between 1 and 604800 seconds (got \(expiration)).")
         }
         let uri = try await tracking.artifactURI(runID: run, grant)
-        throw notPresigned("Presigned download is not supported for runs with proxied artifact storage", uri, "a run with a direct cloud storage artifact URI")
+        throw notPresigned(
+            "Presigned download is not supported for runs with proxied artifact storage", uri,
+            "a run with a direct cloud storage artifact URI")
     }
 }
 
 private func notPresigned(_ message: String, _ uri: String, _ needs: String) -> KeelError {
     let scheme = uri.prefix { $0 != ":" }
     guard ["http", "https", "mlflow-artifacts"].contains(String(scheme)) else {
-        return KeelError(.notImplemented, "Presigned \(message.contains("upload") ? "upload" : "download") is not supported for the current artifact repository")
+        return KeelError(
+            .notImplemented,
+            "Presigned \(message.contains("upload") ? "upload" : "download") is not supported for the current artifact repository")
     }
     return .invalid("\(message) (artifact URI scheme: \(scheme)). This endpoint requires \(needs).")
 }
@@ -90,7 +98,9 @@ func addArtifactPageRoutes(to router: some RouterMethods<KeelContext>, _ trackin
             let (registryGrant, grant) = (try await context.authorize(.registryRead), try await context.authorize(.trackingRead))
             let fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
             let (name, version, path) = (try fields.text("name"), try fields.text("version"), try ArtifactWire.path(fields.text("path")))
-            guard let number = Int(version) else { throw KeelError.invalid("Parameter 'version' must be an integer, got '\(version.prefix(100))'.") }
+            guard let number = Int(version) else {
+                throw KeelError.invalid("Parameter 'version' must be an integer, got '\(version.prefix(100))'.")
+            }
             let uri = try await registry.version(model: name, version: number, registryGrant).storageLocation
             return try await tracking.openArtifact(path: TrackingService.artifactPath(of: uri, below: path), grant)
         }
@@ -98,7 +108,9 @@ func addArtifactPageRoutes(to router: some RouterMethods<KeelContext>, _ trackin
     router.get("/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files") { request, context in
         await answeringContent(request) {
             let grant = try await context.authorize(.trackingRead)
-            guard let text = try MLflowRequest(query: Query.pairs(request.uri.query ?? "")).optionalText("artifact_file_path"), !text.isEmpty else {
+            guard let text = try MLflowRequest(query: Query.pairs(request.uri.query ?? "")).optionalText("artifact_file_path"),
+                !text.isEmpty
+            else {
                 throw KeelError.invalid("Request must include the \"artifact_file_path\" query parameter.")
             }
             let uri = try await tracking.artifactURI(loggedModelID: Query.decode(try context.parameters.require("model_id")), grant)

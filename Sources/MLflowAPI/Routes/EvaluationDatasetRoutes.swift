@@ -5,14 +5,16 @@ import Tracking
 func addEvaluationDatasetRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post("datasets/create", .trackingWrite) { request, grant in
         let dataset = try await tracking.createEvaluationDataset(
-            name: request.text("name"), experimentIDs: request.texts("experiment_ids"), tags: EvaluationWire.tags(request, isRequired: false), grant)
+            name: request.text("name"), experimentIDs: request.texts("experiment_ids"),
+            tags: EvaluationWire.tags(request, isRequired: false), grant)
         return ["dataset": EvaluationWire.dataset(dataset, withExperiments: true)]
     }
     let search: MLflowRoutes.Handler = { request, grant in
         let page = try await tracking.searchEvaluationDatasets(
             EvaluationDatasetSearch(
                 experimentIDs: request.texts("experiment_ids"), filter: request.optionalText("filter_string"),
-                orderBy: request.texts("order_by"), pageSize: EvaluationWire.pageSize(request), pageToken: request.optionalText("page_token")),
+                orderBy: request.texts("order_by"), pageSize: EvaluationWire.pageSize(request),
+                pageToken: request.optionalText("page_token")),
             grant)
         return object([
             ("datasets", list(page.items.map { EvaluationWire.dataset($0) })), ("next_page_token", page.nextToken.map(JSON.string)),
@@ -55,9 +57,11 @@ func addEvaluationDatasetRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServ
 private func addEvaluationRecordRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.get("datasets/{dataset_id}/records", .trackingRead) { request, grant in
         let page = try await tracking.evaluationRecords(
-            datasetID: request.text("dataset_id"), pageSize: EvaluationWire.pageSize(request), pageToken: request.optionalText("page_token"), grant)
+            datasetID: request.text("dataset_id"), pageSize: EvaluationWire.pageSize(request),
+            pageToken: request.optionalText("page_token"), grant)
         return object([
-            ("records", .string(JSON.array(page.items.map(EvaluationWire.record)).text)), ("next_page_token", page.nextToken.map(JSON.string)),
+            ("records", .string(JSON.array(page.items.map(EvaluationWire.record)).text)),
+            ("next_page_token", page.nextToken.map(JSON.string)),
         ])
     }
     routes.post("datasets/{dataset_id}/records", .trackingWrite) { request, grant in

@@ -5,7 +5,8 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
     routes.post("logged-models", .trackingWrite) { request, grant in
         let model = try await tracking.createLoggedModel(
             experimentID: request.text("experiment_id"), name: request.optionalText("name"), modelType: request.optionalText("model_type"),
-            sourceRunID: request.optionalText("source_run_id").flatMap { $0.isEmpty ? nil : $0 }, params: request.objects("params").map { try TrackingWire.keyValue($0) },
+            sourceRunID: request.optionalText("source_run_id").flatMap { $0.isEmpty ? nil : $0 },
+            params: request.objects("params").map { try TrackingWire.keyValue($0) },
             tags: request.objects("tags").map { try TrackingWire.keyValue($0) }, grant)
         return ["model": TrackingWire.loggedModel(model)]
     }
@@ -15,7 +16,8 @@ func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
                 experimentIDs: request.requiredTexts("experiment_ids"), filter: request.optionalText("filter"),
                 datasets: request.objects("datasets").map { try TrackingWire.searchedDataset($0, isRequired: true) }.compactMap { $0 },
                 orderBy: request.objects("order_by").map { try TrackingWire.order($0) },
-                pageSize: request.optionalCount("max_results").flatMap { $0 == 0 ? nil : $0 }, pageToken: request.optionalText("page_token")), grant)
+                pageSize: request.optionalCount("max_results").flatMap { $0 == 0 ? nil : $0 }, pageToken: request.optionalText("page_token")
+            ), grant)
         return object([("models", list(page.items.map(TrackingWire.loggedModel))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("logged-models/{model_id}", .trackingRead) { request, grant in

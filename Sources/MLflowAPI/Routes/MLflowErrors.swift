@@ -6,7 +6,8 @@ import Platform
 /// Whether a path is one of MLflow's, so that its errors have MLflow's shape whoever raises them.
 enum MLflowPaths {
     private static let families = [
-        "/api/2.0/", "/api/2.0mlflow/", "/api/3.0/", "/ajax-api/", "/gateway/", "/graphql", "/get-artifact", "/model-versions/get-artifact", "/v1/traces",
+        "/api/2.0/", "/api/2.0mlflow/", "/api/3.0/", "/ajax-api/", "/gateway/", "/graphql", "/get-artifact", "/model-versions/get-artifact",
+        "/v1/traces",
     ]
 
     static func contain(_ path: String) -> Bool { families.contains { path.hasPrefix($0) } }
@@ -34,7 +35,8 @@ public struct MLflowErrorMiddleware: RouterMiddleware {
             return MLflowRoutes.failure(
                 .notFound, "ENDPOINT_NOT_FOUND", "There is no endpoint \(request.method) \(request.uri.path.prefix(200)).")
         } catch let error as HTTPError where error.status == .methodNotAllowed {
-            var response = MLflowRoutes.failure(.methodNotAllowed, "BAD_REQUEST", "Bad Request: \(error.body ?? "the method is not allowed").")
+            var response = MLflowRoutes.failure(
+                .methodNotAllowed, "BAD_REQUEST", "Bad Request: \(error.body ?? "the method is not allowed").")
             response.headers[.allow] = error.headers[.allow]
             return response
         } catch { return MLflowRoutes.failure(error) }

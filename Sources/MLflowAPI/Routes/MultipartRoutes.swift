@@ -21,7 +21,8 @@ func addMultipartRoutes(_ group: RouterGroup<KeelContext>, _ tracking: TrackingS
                     .array(
                         (1...upload.parts).map { part in
                             [
-                                "url": .string("\(base)/\(upload.id)/\(part)?signature=\(upload.signature(part: part))"), "part_number": .int(Int64(part)),
+                                "url": .string("\(base)/\(upload.id)/\(part)?signature=\(upload.signature(part: part))"),
+                                "part_number": .int(Int64(part)),
                                 "headers": [:],
                             ]
                         })

@@ -17,7 +17,8 @@ func addRunRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {
         return RunWriter.page(page.items, nextToken: page.nextToken)
     }
     routes.get("artifacts/list", .trackingRead) { request, grant in
-        let (root, files) = try await tracking.listArtifacts(runID: request.runID(), path: ArtifactWire.path(request.optionalText("path") ?? ""), grant)
+        let (root, files) = try await tracking.listArtifacts(
+            runID: request.runID(), path: ArtifactWire.path(request.optionalText("path") ?? ""), grant)
         return object([("root_uri", .string(root)), ("files", list(files.map(TrackingWire.artifact)))])
     }
 }
@@ -86,7 +87,8 @@ private func addLoggingRoutes(_ routes: MLflowRoutes, _ tracking: TrackingServic
         return .object([])
     }
     routes.post("runs/outputs", .trackingWrite) { request, grant in
-        try await tracking.logOutputs(runID: request.runID(), models: request.requiredObjects("models").map { try TrackingWire.link($0) }, grant)
+        try await tracking.logOutputs(
+            runID: request.runID(), models: request.requiredObjects("models").map { try TrackingWire.link($0) }, grant)
         return .object([])
     }
 }

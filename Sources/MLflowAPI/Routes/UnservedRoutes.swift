@@ -50,7 +50,8 @@ enum UnservedRoutes {
             paths: verbs(
                 "3.0/mlflow/scorers", "DELETE delete", "GET get", "GET list", "PUT online-config", "GET online-configs", "POST register",
                 "GET versions")),
-        Feature(name: "issues", paths: ["POST 3.0/mlflow/issues", "POST 3.0/mlflow/issues/search", "GET,PATCH 3.0/mlflow/issues/{issue_id}"]),
+        Feature(
+            name: "issues", paths: ["POST 3.0/mlflow/issues", "POST 3.0/mlflow/issues/search", "GET,PATCH 3.0/mlflow/issues/{issue_id}"]),
         Feature(
             name: "label schemas",
             paths: verbs(
@@ -111,7 +112,8 @@ enum UnservedRoutes {
                 await MLflowRoutes.answering {
                     _ = try await context.authorize(.trackingRead)
                     throw KeelError(
-                        .notImplemented, "\(request.method) \(request.uri.path.prefix(200)) belongs to \(feature.name), which Keel does not serve.",
+                        .notImplemented,
+                        "\(request.method) \(request.uri.path.prefix(200)) belongs to \(feature.name), which Keel does not serve.",
                         hint: "docs/mlflow.md lists what it serves")
                 }
             }

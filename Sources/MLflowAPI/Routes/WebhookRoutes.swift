@@ -10,7 +10,8 @@ func addWebhookRoutes(_ routes: MLflowRoutes, _ webhooks: WebhookService) {
         return ["webhook": WebhookWire.webhook(webhook)]
     }
     routes.get("webhooks", .webhooksManage) { request, grant in
-        let page = try await webhooks.list(pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token"), grant)
+        let page = try await webhooks.list(
+            pageSize: request.optionalCount("max_results"), pageToken: request.optionalText("page_token"), grant)
         return object([("webhooks", list(page.items.map(WebhookWire.webhook))), ("next_page_token", page.nextToken.map(JSON.string))])
     }
     routes.get("webhooks/{webhook_id}", .webhooksManage) { request, grant in

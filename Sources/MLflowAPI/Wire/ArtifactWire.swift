@@ -22,7 +22,8 @@ package enum ArtifactWire {
 
     private static func check(_ path: String) throws(KeelError) {
         let bytes = Array(path.utf8.prefix(3))
-        let hasDrive = bytes.count == 3 && bytes[1] == UInt8(ascii: ":") && (bytes[2] == UInt8(ascii: "/") || bytes[2] == UInt8(ascii: "\\"))
+        let hasDrive =
+            bytes.count == 3 && bytes[1] == UInt8(ascii: ":") && (bytes[2] == UInt8(ascii: "/") || bytes[2] == UInt8(ascii: "\\"))
         guard !path.hasPrefix("/"), !hasDrive, !path.utf8.contains(UInt8(ascii: "#")), !path.utf8.contains(0),
             !path.split(separator: "/").contains("..")
         else { throw invalid }
@@ -77,15 +78,19 @@ package enum ArtifactWire {
 
     private static let binary = "application/octet-stream"
     private static let textExtensions: Set<String> = [
-        "txt", "log", "err", "cfg", "conf", "cnf", "cf", "ini", "properties", "prop", "hocon", "toml", "yaml", "yml", "xml", "json", "js", "py",
+        "txt", "log", "err", "cfg", "conf", "cnf", "cf", "ini", "properties", "prop", "hocon", "toml", "yaml", "yml", "xml", "json", "js",
+        "py",
         "py3", "csv", "tsv", "md", "rst", "ipynb", "MLmodel", "MLproject",
     ]
     private static let types: [String: String] = [
         "aac": "audio/aac", "avi": "video/x-msvideo", "avif": "image/avif", "bat": "text/plain", "bmp": "image/bmp", "c": "text/plain",
         "css": "text/css", "doc": "application/msword", "docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-        "gif": "image/gif", "h": "text/plain", "h5": "application/x-hdf5", "hdf": "application/x-hdf", "heic": "image/heic", "htm": "text/html",
-        "html": "text/html", "ico": "image/vnd.microsoft.icon", "jpe": "image/jpeg", "jpeg": "image/jpeg", "jpg": "image/jpeg", "ksh": "text/plain",
-        "mjs": "application/javascript", "mov": "video/quicktime", "mp2": "audio/mpeg", "mp3": "audio/mpeg", "mp4": "video/mp4", "mpeg": "video/mpeg",
+        "gif": "image/gif", "h": "text/plain", "h5": "application/x-hdf5", "hdf": "application/x-hdf", "heic": "image/heic",
+        "htm": "text/html",
+        "html": "text/html", "ico": "image/vnd.microsoft.icon", "jpe": "image/jpeg", "jpeg": "image/jpeg", "jpg": "image/jpeg",
+        "ksh": "text/plain",
+        "mjs": "application/javascript", "mov": "video/quicktime", "mp2": "audio/mpeg", "mp3": "audio/mpeg", "mp4": "video/mp4",
+        "mpeg": "video/mpeg",
         "mpg": "video/mpeg", "n3": "text/n3", "nc": "application/x-netcdf", "nt": "application/n-triples", "opus": "audio/opus",
         "pdf": "application/pdf", "pl": "text/plain", "png": "image/png", "ppt": "application/vnd.ms-powerpoint",
         "pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation", "ps": "application/postscript",
@@ -106,8 +111,12 @@ package enum ArtifactWire {
     /// What a `Range` header asks of content with a length, after RFC 9110. One range is served; several, or what is no range of bytes, as the whole.
     package static func extent(_ header: String?, of bytes: Int64) -> Extent {
         guard let header, header.hasPrefix("bytes=") else { return .whole }
-        let sides = header.dropFirst("bytes=".count).split(separator: "-", omittingEmptySubsequences: false).map { $0.trimmingCharacters(in: .whitespaces) }
-        guard sides.count == 2, sides.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } }), !sides.allSatisfy(\.isEmpty) else { return .whole }
+        let sides = header.dropFirst("bytes=".count).split(separator: "-", omittingEmptySubsequences: false).map {
+            $0.trimmingCharacters(in: .whitespaces)
+        }
+        guard sides.count == 2, sides.allSatisfy({ $0.utf8.allSatisfy { (48...57).contains($0) } }), !sides.allSatisfy(\.isEmpty) else {
+            return .whole
+        }
         if sides[0].isEmpty {
             // A number that is too large is more than all there is.
             let last = min(Int64(sides[1]) ?? .max, bytes)

@@ -32,7 +32,9 @@ enum EvaluationWire {
 
     static func tags(_ request: MLflowRequest, isRequired: Bool) throws -> [KeyValue] {
         guard let text = isRequired ? try request.text("tags") : try request.optionalText("tags"), !text.isEmpty else { return [] }
-        guard let members = try parse(text, "tags").members else { throw KeelError.invalid("must be a JSON object inside a text", path: "tags") }
+        guard let members = try parse(text, "tags").members else {
+            throw KeelError.invalid("must be a JSON object inside a text", path: "tags")
+        }
         return members.compactMap { $0.value.isNull ? nil : KeyValue($0.key, $0.value.string ?? $0.value.text) }
     }
 
@@ -44,7 +46,9 @@ enum EvaluationWire {
     }
 
     /// Nil for 0, which is how protobuf says that nothing is given.
-    static func pageSize(_ request: MLflowRequest) throws -> Int? { try request.optionalCount("max_results").flatMap { $0 == 0 ? nil : $0 } }
+    static func pageSize(_ request: MLflowRequest) throws -> Int? {
+        try request.optionalCount("max_results").flatMap { $0 == 0 ? nil : $0 }
+    }
 
     private static func parse(_ text: String, _ field: String) throws -> JSON {
         do { return try JSON.parse(text) } catch { throw KeelError.invalid("is not JSON: \(error.message)", path: field) }

@@ -76,7 +76,9 @@ struct MLflowRequest {
         switch field(name) {
         case nil: return nil
         case .string(let text):
-            guard let number = Int64(text) ?? MLflowRequest.decimal(text).flatMap({ Int64(exactly: $0) }) else { throw wrong(name, .string(text)) }
+            guard let number = Int64(text) ?? MLflowRequest.decimal(text).flatMap({ Int64(exactly: $0) }) else {
+                throw wrong(name, .string(text))
+            }
             return number
         case let other?:
             guard let number = other.integer else { throw wrong(name, other) }
@@ -178,7 +180,8 @@ struct MLflowRequest {
         return word
     }
 
-    func requiredWord<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T where T.RawValue == String {
+    func requiredWord<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T
+    where T.RawValue == String {
         guard let word = try word(name, type) else { throw missing(name) }
         return word
     }

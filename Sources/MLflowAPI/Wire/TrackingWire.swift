@@ -118,7 +118,8 @@ enum TrackingWire {
 
     static func metric(_ request: MLflowRequest) throws -> Metric {
         Metric(
-            try request.text("key"), try request.number("value"), at: try request.time("timestamp"), step: try request.optionalInt("step") ?? 0,
+            try request.text("key"), try request.number("value"), at: try request.time("timestamp"),
+            step: try request.optionalInt("step") ?? 0,
             modelID: try given(request.optionalText("model_id")), datasetName: try given(request.optionalText("dataset_name")),
             datasetDigest: try given(request.optionalText("dataset_digest")))
     }

@@ -6,8 +6,12 @@ enum WebhookWire {
     static func webhook(_ webhook: Webhook) -> JSON {
         object([
             ("webhook_id", .string(webhook.id)), ("name", .string(webhook.name)), ("url", .string(webhook.url)),
-            ("events", list(webhook.events.map { ["entity": .string($0.entity.uppercased()), "action": .string($0.action.uppercased())] })),
-            ("description", webhook.description.isEmpty ? JSON?.none : .string(webhook.description)), ("status", .string(webhook.status.rawValue)),
+            (
+                "events",
+                list(webhook.events.map { ["entity": .string($0.entity.uppercased()), "action": .string($0.action.uppercased())] })
+            ),
+            ("description", webhook.description.isEmpty ? JSON?.none : .string(webhook.description)),
+            ("status", .string(webhook.status.rawValue)),
             ("creation_timestamp", .int(webhook.createdAt.milliseconds)), ("last_updated_timestamp", .int(webhook.updatedAt.milliseconds)),
         ])
     }

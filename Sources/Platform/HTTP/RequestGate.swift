@@ -24,7 +24,9 @@ public struct RequestGate: Sendable {
     public func caller(of request: HTTPRequest) throws(KeelError) -> Caller {
         // A page in the local browser must not reach the server under a name of its own (DNS rebinding), nor from its own origin.
         guard let authority = request.authority, hosts.contains(RequestGate.host(authority)) else {
-            throw KeelError(.permissionDenied, "the Host header '\((request.authority ?? "").prefix(100))' is not a name of this server", hint: "list it in server.hosts")
+            throw KeelError(
+                .permissionDenied, "the Host header '\((request.authority ?? "").prefix(100))' is not a name of this server",
+                hint: "list it in server.hosts")
         }
         if let origin = request.headerFields[.origin], origin != "null" || !trustsLoopback {
             guard let scheme = origin.range(of: "://"), hosts.contains(RequestGate.host(String(origin[scheme.upperBound...]))) else {
@@ -38,7 +40,8 @@ public struct RequestGate: Sendable {
             return caller
         }
         guard trustsLoopback else {
-            throw KeelError(.unauthenticated, "a token is needed", hint: "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command")
+            throw KeelError(
+                .unauthenticated, "a token is needed", hint: "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command")
         }
         return Caller(name: "local", persona: .owner)
     }

@@ -17,14 +17,17 @@ public struct UnmatchedMiddleware: RouterMiddleware {
         let parts = request.uri.path.split(separator: "/")
         let allowed = Set(routes.filter { UnmatchedMiddleware.matches($0.parts, parts) }.map(\.method.rawValue)).sorted()
         guard !allowed.isEmpty else { throw HTTPError(.notFound) }
-        let message = "the method \(request.method) is not allowed for \(request.uri.path.prefix(200)): use \(allowed.joined(separator: " or "))"
+        let message =
+            "the method \(request.method) is not allowed for \(request.uri.path.prefix(200)): use \(allowed.joined(separator: " or "))"
         throw HTTPError(.methodNotAllowed, headers: [.allow: allowed.joined(separator: ", ")], message: message)
     }
 
     private static func matches(_ route: [Substring], _ parts: [Substring]) -> Bool {
         for (i, part) in route.enumerated() {
             if part == "**" { return parts.count > i }
-            guard i < parts.count, part.hasPrefix("{") || part.hasPrefix("@{") || part.hasPrefix(":") || part == parts[i] else { return false }
+            guard i < parts.count, part.hasPrefix("{") || part.hasPrefix("@{") || part.hasPrefix(":") || part == parts[i] else {
+                return false
+            }
         }
         return route.count == parts.count
     }

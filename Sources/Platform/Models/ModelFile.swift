@@ -25,7 +25,9 @@ package enum ModelFile {
     }
 
     private static func read(_ root: Node.Mapping, into facts: inout ModelFacts) throws(KeelError) {
-        func text(_ key: String) -> String? { root[Node(key)]?.scalar.flatMap { $0.string == "null" ? nil : String($0.string.prefix(1000)) } }
+        func text(_ key: String) -> String? {
+            root[Node(key)]?.scalar.flatMap { $0.string == "null" ? nil : String($0.string.prefix(1000)) }
+        }
         facts.flavors = (root["flavors"]?.mapping?.keys.compactMap { $0.scalar?.string } ?? []).prefix(100).sorted()
         (facts.uuid, facts.runID, facts.modelID) = (text("model_uuid"), text("run_id"), text("model_id"))
         (facts.mlflowVersion, facts.createdAt) = (text("mlflow_version"), text("utc_time_created"))
@@ -39,7 +41,8 @@ package enum ModelFile {
         facts.outputs = try columns(signature["outputs"], "outputs")
         facts.params = try list(signature["params"], "params").map { item in
             ModelFacts.Parameter(
-                name: item["name"]?.string ?? "", type: item["dtype"]?.string ?? item["type"]?.string ?? "", standard: (item["default"] ?? .null).text)
+                name: item["name"]?.string ?? "", type: item["dtype"]?.string ?? item["type"]?.string ?? "",
+                standard: (item["default"] ?? .null).text)
         }
     }
 
@@ -61,7 +64,8 @@ package enum ModelFile {
         if let tensor = item["tensor-spec"] {
             let shape = (tensor["shape"]?.array ?? []).compactMap { $0.integer.map(Int.init) }
             let written = "tensor(\(tensor["dtype"]?.string ?? "?"), \(shape.map(String.init).joined(separator: "x")))"
-            guard let element = tensor["dtype"]?.string.flatMap({ scalars[$0] }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 }) else {
+            guard let element = tensor["dtype"]?.string.flatMap({ scalars[$0] }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 })
+            else {
                 return (nil, written)
             }
             return (.tensor(element, shape: shape), written)

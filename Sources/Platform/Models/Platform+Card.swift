@@ -51,14 +51,18 @@ extension Platform {
     private func read(_ run: Run, into card: inout ModelCard, _ piped: Grant) async throws {
         func tag(_ key: String) -> String? { run.tags.first { $0.key == key }?.value }
         card.training = ModelCard.Training(
-            run: run.id, startedAt: run.startedAt, by: run.userID, source: tag("mlflow.source.name"), commit: tag("mlflow.source.git.commit"),
+            run: run.id, startedAt: run.startedAt, by: run.userID, source: tag("mlflow.source.name"),
+            commit: tag("mlflow.source.git.commit"),
             params: run.params.prefix(Platform.paramsMax).map { ModelTag($0.key, $0.value) })
         card.datasets = run.datasets.map { input in
             ModelCard.Dataset(
-                name: input.name, digest: input.digest, context: input.tags.first { $0.key == "mlflow.data.context" }?.value, source: input.source)
+                name: input.name, digest: input.digest, context: input.tags.first { $0.key == "mlflow.data.context" }?.value,
+                source: input.source)
         }
         // The bundle holds what the gate saw; a run that another client logged has only its metrics.
-        if card.measurements.isEmpty { card.measurements = run.metrics.prefix(Platform.metricsMax).map { Platform.measurement($0.key, $0.value) } }
+        if card.measurements.isEmpty {
+            card.measurements = run.metrics.prefix(Platform.metricsMax).map { Platform.measurement($0.key, $0.value) }
+        }
         guard let id = tag("keel.pipeline_run"), let made = try await found({ try await pipelines.run(id, grant: piped) }) else { return }
         card.datasets += made.steps.compactMap(\.outputs).flatMap(snapshots)
     }
@@ -67,7 +71,9 @@ extension Platform {
     private func statements(on model: String, _ grant: Grant) async throws -> ModelCard.Statements? {
         for stored in try await resources.get(ModelCardSpec.kind, by: grant) {
             let spec = try ModelCardSpec(resource: stored.resource)
-            guard spec.model == model, let revision = try await resources.revisions(ModelCardSpec.kind, spec.name, limit: 1, by: grant).first else { continue }
+            guard spec.model == model,
+                let revision = try await resources.revisions(ModelCardSpec.kind, spec.name, limit: 1, by: grant).first
+            else { continue }
             return ModelCard.Statements(spec: spec, revision: revision.revision, at: revision.at, by: revision.by)
         }
         return nil
@@ -121,7 +127,8 @@ enum CardDecision {
     private static func version(_ event: LedgerEvent) -> String? {
         let (alias, before, after) = (event.data["alias"]?.string ?? "", event.data["before"] ?? .null, event.data["after"] ?? .null)
         switch event.kind {
-        case "model.alias.set": return "alias \(alias) \(before.isNull ? "set" : "moved from version \(before.text)") to version \(after.text)"
+        case "model.alias.set":
+            return "alias \(alias) \(before.isNull ? "set" : "moved from version \(before.text)") to version \(after.text)"
         case "model.alias.removed": return "alias \(alias) removed"
         case "model.version.stage": return "stage \(before.string ?? "") to \(after.string ?? "")"
         case "model.version.created": return "registered"

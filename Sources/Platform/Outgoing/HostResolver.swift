@@ -19,7 +19,8 @@ package struct SystemResolver: HostResolver {
     /// threads that Dispatch has to spare are missed by everything else.
     private static let underWayMax = 16
 
-    package init(limit: TimeAmount = .seconds(5), lookUp: @escaping @Sendable (String) throws -> [NetworkAddress] = NetworkAddress.resolve) {
+    package init(limit: TimeAmount = .seconds(5), lookUp: @escaping @Sendable (String) throws -> [NetworkAddress] = NetworkAddress.resolve)
+    {
         (self.limit, self.lookUp) = (limit, lookUp)
     }
 

@@ -49,7 +49,9 @@ package final class OutgoingHTTP: Sendable {
 
     /// Posts to the first of the addresses that takes the connection.
     /// - Throws: `unavailable`, saying what went wrong: no connection, a certificate that is not trusted or of another name, no answer in time.
-    func post(_ body: String, headers: [(name: String, value: String)], to target: OutgoingTarget, at addresses: [NetworkAddress]) async throws -> Answer {
+    func post(_ body: String, headers: [(name: String, value: String)], to target: OutgoingTarget, at addresses: [NetworkAddress])
+        async throws -> Answer
+    {
         var head = HTTPRequestHead(version: .http1_1, method: .POST, uri: target.requestTarget)
         head.headers.add(name: "Host", value: target.authority)
         head.headers.add(name: "User-Agent", value: "Keel/\(KeelVersion.text)")
@@ -84,7 +86,9 @@ package final class OutgoingHTTP: Sendable {
             }
         var last: any Error = KeelError(.unavailable, "'\(target.host)' has no address")
         for address in addresses.prefix(OutgoingHTTP.addressesMax) {
-            do { return try await bootstrap.connect(to: SocketAddress(ipAddress: address.description, port: target.port)).get() } catch { last = error }
+            do { return try await bootstrap.connect(to: SocketAddress(ipAddress: address.description, port: target.port)).get() } catch {
+                last = error
+            }
         }
         throw last
     }
@@ -107,7 +111,8 @@ package final class OutgoingHTTP: Sendable {
         switch error {
         case let error as KeelError: return error
         case NIOSSLError.handshakeFailed(let cause) where "\(cause)".contains("CERTIFICATE_VERIFY_FAILED"):
-            text = "the certificate of '\(target.host)' is not trusted; the setting outgoing.authorities names authorities besides the system's"
+            text =
+                "the certificate of '\(target.host)' is not trusted; the setting outgoing.authorities names authorities besides the system's"
         case let error as NIOSSLExtraError where error == .failedToValidateHostname: text = "the certificate is not of '\(target.host)'"
         case NIOSSLError.handshakeFailed(let cause): text = "no TLS connection to '\(target.host)': \(cause)"
         case ChannelError.connectTimeout: text = "no connection to '\(target.host)' within \(connectSeconds) seconds"

@@ -77,7 +77,10 @@ struct EvaluateStep: StepKind {
                 let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }
                 comparable = unseen.count >= Self.comparedRowsMin
                 if comparable { rows = rows.taking(rows: unseen) }
-                context.log(comparable ? "compared on \(unseen.count) rows from after the baseline's training" : "only \(unseen.count) rows are from after the baseline's training: no comparison")
+                context.log(
+                    comparable
+                        ? "compared on \(unseen.count) rows from after the baseline's training"
+                        : "only \(unseen.count) rows are from after the baseline's training: no comparison")
             }
             var out = try Self.score(model, rows, spec, slices: true)
             out["rows"] = .int(Int64(rows.rowCount))
@@ -101,7 +104,8 @@ struct EvaluateStep: StepKind {
         let metrics = try BinaryMetrics(scores: scores, labels: labels)
         var out: JSON = [:]
         let values: [(String, Double?)] = [
-            ("auc", metrics.auc), ("logloss", metrics.logLoss), ("brier", metrics.brier), ("calibration", metrics.calibration.expectedError),
+            ("auc", metrics.auc), ("logloss", metrics.logLoss), ("brier", metrics.brier),
+            ("calibration", metrics.calibration.expectedError),
             ("accuracy", metrics.accuracy),
         ]
         for (name, value) in values where spec.metrics.contains(name) { out[name] = value.map(JSON.double) ?? .null }

@@ -18,7 +18,9 @@ struct GateStep: StepKind {
             let flag = reader.optional("enforce")
             enforce = flag?.bool ?? true
             for (i, text) in (try reader.strings("require") ?? []).enumerated() {
-                do throws(KeelError) { conditions.append((text, try Expression(parsing: text))) } catch { throw error.at("with.require[\(i)]") }
+                do throws(KeelError) { conditions.append((text, try Expression(parsing: text))) } catch {
+                    throw error.at("with.require[\(i)]")
+                }
             }
             try reader.finish()
             guard !conditions.isEmpty else { throw reader.failure("require", "a gate needs at least one condition") }
@@ -38,13 +40,17 @@ struct GateStep: StepKind {
                 continue
             }
             let holds = try expression.evaluate(numbers: numbers) == .bool(true)
-            let seen = expression.identifiers.map { "\($0) = \(numbers[$0].flatMap { $0 }.map { "\(($0 * 10_000).rounded() / 10_000)" } ?? "unknown")" }.joined(separator: ", ")
+            let seen = expression.identifiers.map {
+                "\($0) = \(numbers[$0].flatMap { $0 }.map { "\(($0 * 10_000).rounded() / 10_000)" } ?? "unknown")"
+            }.joined(separator: ", ")
             checks.append(["condition": .string(text), "result": .string(holds ? "holds" : "fails"), "values": .string(seen)])
             if !holds { failures.append("\(text) (\(seen))") }
             context.log("\(holds ? "holds" : "FAILS"): \(text) (\(seen))")
         }
         guard failures.isEmpty || !spec.enforce else {
-            throw KeelError(.failedPrecondition, "the gate refuses this model: " + failures.joined(separator: "; "), hint: "nothing was registered or released")
+            throw KeelError(
+                .failedPrecondition, "the gate refuses this model: " + failures.joined(separator: "; "),
+                hint: "nothing was registered or released")
         }
         return ["passed": .bool(failures.isEmpty), "checks": .array(checks), "failures": .array(failures.map(JSON.string))]
     }

@@ -56,15 +56,18 @@ struct GradientBoostingStep: StepKind {
         let stopped = Mutex(false)
         let bundles = try await withTaskCancellationHandler {
             try await Blocking.run {
-            let connection = try analytics.connect()
-            let train = try StepData(spec.data["train"] ?? .null, spec.data, lake, connection)
-            let rounds = Double(spec.trees * (spec.refit ? 2 : 1))
-            let stop = { stopped.withLock { $0 } }
-            let candidate = try Self.fit(train, spec, stop) { context.progress(Double($0) / rounds, "tree \($0)") }
-            guard spec.refit else { return [candidate, candidate] }
-            let holdout = try StepData(spec.data["holdout"] ?? .null, spec.data, lake, connection)
-            let all = try train.appending(holdout)
-            return [candidate, try Self.fit(all, spec, stop) { context.progress(Double($0 + spec.trees) / rounds, "tree \($0) on all rows") }]
+                let connection = try analytics.connect()
+                let train = try StepData(spec.data["train"] ?? .null, spec.data, lake, connection)
+                let rounds = Double(spec.trees * (spec.refit ? 2 : 1))
+                let stop = { stopped.withLock { $0 } }
+                let candidate = try Self.fit(train, spec, stop) { context.progress(Double($0) / rounds, "tree \($0)") }
+                guard spec.refit else { return [candidate, candidate] }
+                let holdout = try StepData(spec.data["holdout"] ?? .null, spec.data, lake, connection)
+                let all = try train.appending(holdout)
+                return [
+                    candidate,
+                    try Self.fit(all, spec, stop) { context.progress(Double($0 + spec.trees) / rounds, "tree \($0) on all rows") },
+                ]
             }
         } onCancel: {
             stopped.withLock { $0 = true }
@@ -74,7 +77,8 @@ struct GradientBoostingStep: StepKind {
             // What the model has seen: rows up to here are no test of it.
             let seen = spec.data[part == "model" && spec.refit ? "holdout" : "train"]?["until"] ?? .null
             let digest = try await ModelBundle.store(
-                flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service, reference: fitted.reference, in: objects)
+                flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service,
+                reference: fitted.reference, in: objects)
             out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees)), "until": seen]
         }
         return out
@@ -83,12 +87,14 @@ struct GradientBoostingStep: StepKind {
     private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: (Int) -> Void) throws(KeelError) -> Fitted {
         let matrix = try FloatMatrix(rowCount: data.table.rowCount, columnCount: data.inputs.count, values: data.matrix)
         let parameters = [
-            "objective": "binary:logistic", "tree_method": "hist", "max_depth": String(spec.depth), "eta": "\(spec.rate)", "seed": String(spec.seed),
+            "objective": "binary:logistic", "tree_method": "hist", "max_depth": String(spec.depth), "eta": "\(spec.rate)",
+            "seed": String(spec.seed),
         ]
         // Asked before each round, so it tells of progress as well; XGBoost's own metrics of each round would cost a prediction.
         var round = 0
         let bytes = try XGBoost.train(
-            XGBoost.Examples(matrix: matrix, labels: data.labels.map(Float.init)), featureNames: data.inputs.map(\.name), parameters: parameters,
+            XGBoost.Examples(matrix: matrix, labels: data.labels.map(Float.init)), featureNames: data.inputs.map(\.name),
+            parameters: parameters,
             rounds: spec.trees,
             shouldStop: {
                 progress(round)
@@ -131,7 +137,8 @@ struct StepData {
     /// - Parameter part: `{path, …}` of one Parquet file; `set`: the outputs of the training-set step that it belongs to.
     init(_ part: JSON, _ set: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) {
         guard let path = part["path"]?.string, let names = set["inputs"]?.array else {
-            throw .invalid("is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
+            throw .invalid(
+                "is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
         }
         let table = try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
         var inputs: [Signature.Input] = []

@@ -50,7 +50,8 @@ struct RegisterStep: StepKind {
         let metrics = GateStep.numbers(spec.metrics).compactMapValues { $0 }
         let model = try await objects.get(trained.model)
         let stored = try await ModelBundle.store(
-            flavor: trained.flavor, model: model, signature: trained.signature, featureService: trained.featureService, reference: trained.reference,
+            flavor: trained.flavor, model: model, signature: trained.signature, featureService: trained.featureService,
+            reference: trained.reference,
             metrics: metrics, in: objects)
         let bundle = try await ModelBundle.read(stored, from: objects)
         let run = try await record(context, spec, bundle, model, metrics)
@@ -75,7 +76,8 @@ struct RegisterStep: StepKind {
 
     static func noBundle(_ version: ModelVersion) -> KeelError {
         KeelError(
-            .failedPrecondition, "\(version.uri) has no bundle that Keel can serve", hint: "register it with the 'register' step of a pipeline")
+            .failedPrecondition, "\(version.uri) has no bundle that Keel can serve",
+            hint: "register it with the 'register' step of a pipeline")
     }
 
     /// A run of the experiment that is named as the pipeline, with what MLflow's clients look for.
@@ -87,12 +89,15 @@ struct RegisterStep: StepKind {
         let started = Timestamp.systemNow()
         let run = try await tracking.createRun(
             experimentID: experiment, name: "\(spec.name) of \(context.now)", startedAt: started,
-            tags: [KeyValue("keel.pipeline_run", context.runID), KeyValue("mlflow.source.name", "keel pipeline \(context.pipeline)")], grant)
+            tags: [KeyValue("keel.pipeline_run", context.runID), KeyValue("mlflow.source.name", "keel pipeline \(context.pipeline)")], grant
+        )
         let id = run.id
         try await tracking.logBatch(
             // Values of slices may be any text and as many as a column has: the bundle has them, and the model's card shows them.
             runID: id,
-            metrics: metrics.filter { !($0.key.hasPrefix("slices.") && $0.key.contains(".values.")) }.sorted { $0.key < $1.key }.map { Metric($0.key, $0.value, at: started) },
+            metrics: metrics.filter { !($0.key.hasPrefix("slices.") && $0.key.contains(".values.")) }.sorted { $0.key < $1.key }.map {
+                Metric($0.key, $0.value, at: started)
+            },
             params: (context.parameters.members ?? []).map { KeyValue($0.key, $0.value.string ?? $0.value.text) }, grant)
         for (name, bytes) in [("model.\(bundle.flavor == .onnx ? "onnx" : "json")", model), ("keel.json", Array(bundle.json.pretty.utf8))] {
             let parts = AsyncThrowingStream<[UInt8], any Error> { continuation in

@@ -16,8 +16,11 @@ struct ReleaseStep: StepKind {
 
     func run(_ context: StepContext) async throws -> JSON {
         let (model, endpoint, force) = try read(context.with)
-        guard let uri = model["model"]?.string ?? model.string else { throw KeelError.invalid("is not a registered model", path: "with.model") }
-        let release = try await releasing.release(uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)", by: context.caller)
+        guard let uri = model["model"]?.string ?? model.string else {
+            throw KeelError.invalid("is not a registered model", path: "with.model")
+        }
+        let release = try await releasing.release(
+            uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)", by: context.caller)
         context.log("release \(release.name) of \(uri)")
         return ["release": .string(release.name), "digest": .string(release.digest.hex)]
     }
@@ -44,7 +47,9 @@ public struct Releasing: Sendable {
         let verdict = version.tags.first { $0.key == RegisterStep.gateTag }?.value ?? "failed: no gate was asked"
         let passed = verdict == "passed"
         guard passed || force else {
-            throw KeelError(.failedPrecondition, "the gate of \(version.uri) \(verdict)", hint: "force: true releases it all the same, for those who may")
+            throw KeelError(
+                .failedPrecondition, "the gate of \(version.uri) \(verdict)",
+                hint: "force: true releases it all the same, for those who may")
         }
         let grant = try Grant.check(caller, may: passed ? .releasesDeploy : .releasesForce, on: subject)
         guard let bundle = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }

@@ -57,7 +57,9 @@ struct TrainingSetStep: StepKind {
 
         private static func instant(_ text: String, _ now: Timestamp, _ reader: FieldReader) throws(KeelError) -> Timestamp {
             if text == "now" { return now }
-            guard let time = Timestamp(text) else { throw reader.failure("between", "'\(text)' is not an instant", hint: "2013-04-01, 2013-04-01T10:00:00Z or now") }
+            guard let time = Timestamp(text) else {
+                throw reader.failure("between", "'\(text)' is not an instant", hint: "2013-04-01, 2013-04-01T10:00:00Z or now")
+            }
             return time
         }
     }
@@ -94,7 +96,8 @@ struct TrainingSetStep: StepKind {
             snapshots.append(JSON.Member(dataset, .int(Int64(snapshot.number))))
         }
         let request = TrainingSetRequest(
-            labels: spec.labels, label: spec.label, at: spec.at, service: spec.service, from: spec.from, until: spec.until, knownAt: spec.known, keep: spec.keep)
+            labels: spec.labels, label: spec.label, at: spec.at, service: spec.service, from: spec.from, until: spec.until,
+            knownAt: spec.known, keep: spec.keep)
         let (paths, features, analytics, lake) = (files, features, analytics, lake)
         let outputs = try await Blocking.run {
             let connection = try analytics.connect()
@@ -114,7 +117,9 @@ struct TrainingSetStep: StepKind {
         _ table: Table, _ spec: Spec, _ connection: DuckDBConnection, _ lake: String, names: [Field]
     ) throws(KeelError) -> JSON {
         guard table.rowCount >= 100 else {
-            throw KeelError(.failedPrecondition, "only \(table.rowCount) rows have a label between \(spec.from) and \(spec.until)", hint: "at least 100 are needed")
+            throw KeelError(
+                .failedPrecondition, "only \(table.rowCount) rows have a label between \(spec.from) and \(spec.until)",
+                hint: "at least 100 are needed")
         }
         guard let times = try table.column(spec.at).doubles() else { throw .invalid("'\(spec.at)' holds no instants", path: "with.at") }
         let order = times.indices.sorted { times[$0] < times[$1] }
@@ -129,7 +134,9 @@ struct TrainingSetStep: StepKind {
         var out: JSON = ["inputs": .array(names.map { ["name": .string($0.name), "type": .string($0.type.description)] })]
         for (part, rows) in [("train", train), ("holdout", holdout)] {
             let path = "training/\(Identifier.hex32())-\(part).parquet"
-            do { try FileManager.default.createDirectory(atPath: lake + "/training", withIntermediateDirectories: true) } catch { throw .wrapping(error) }
+            do { try FileManager.default.createDirectory(atPath: lake + "/training", withIntermediateDirectories: true) } catch {
+                throw .wrapping(error)
+            }
             try connection.writeParquet(rows, to: lake + "/" + path)
             let positives = try rows.column("label").doubles()?.reduce(0, +) ?? 0
             let end = try rows.column(spec.at)[max(0, rows.rowCount - 1)].time ?? spec.until

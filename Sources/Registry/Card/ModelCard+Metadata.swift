@@ -48,7 +48,8 @@ extension ModelCard {
     /// The library that loads it, as Hugging Face calls it.
     private var library: String? {
         let known = [
-            ("transformers", "transformers"), ("sentence_transformers", "sentence-transformers"), ("sklearn", "sklearn"), ("keras", "keras"),
+            ("transformers", "transformers"), ("sentence_transformers", "sentence-transformers"), ("sklearn", "sklearn"),
+            ("keras", "keras"),
             ("tensorflow", "tf-keras"), ("pytorch", "pytorch"), ("xgboost", "xgboost"), ("lightgbm", "lightgbm"), ("catboost", "catboost"),
             ("onnx", "onnx"), ("spacy", "spacy"), ("statsmodels", "statsmodels"),
         ]
@@ -61,7 +62,8 @@ extension ModelCard {
         var out = ""
         for scalar in JSON.string(text).text.unicodeScalars {
             switch scalar.value {
-            case 0x7f...0x9f, 0x2028, 0x2029, 0xfeff, 0xfffe, 0xffff: out += "\\u" + hexText([UInt8(scalar.value >> 8), UInt8(scalar.value & 0xff)])
+            case 0x7f...0x9f, 0x2028, 0x2029, 0xfeff, 0xfffe, 0xffff:
+                out += "\\u" + hexText([UInt8(scalar.value >> 8), UInt8(scalar.value & 0xff)])
             default: out.unicodeScalars.append(scalar)
             }
         }

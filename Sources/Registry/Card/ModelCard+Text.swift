@@ -20,26 +20,33 @@ extension ModelCard {
             ["contacts", contacts.isEmpty ? gap("contacts", "spec.contacts") : contacts.joined(separator: ", ")],
             ["license", spec?.license ?? gap("license", "spec.license")], ["task", spec?.task ?? gap("task", "spec.task")],
             ["registered", "\(version.createdAt) by \(version.userID)"],
-            ["flavours", facts.map { $0.flavors.joined(separator: ", ") } ?? gap("flavours (no MLmodel file is kept here)")], ["source", version.source],
+            ["flavours", facts.map { $0.flavors.joined(separator: ", ") } ?? gap("flavours (no MLmodel file is kept here)")],
+            ["source", version.source],
         ]
         if let bytes = facts?.bytes { rows.append(["size", "\(bytes) bytes"]) }
         if let id = version.modelID { rows.append(["logged model", id]) }
         if let featureService { rows.append(["features", "FeatureService/\(featureService)"]) }
         if let trainedUntil { rows.append(["trained on rows until", trainedUntil.description]) }
-        if let said = statements { rows.append(["statements", "ModelCard/\(said.spec.name), revision \(said.revision), \(said.at) by \(said.by)"]) }
+        if let said = statements {
+            rows.append(["statements", "ModelCard/\(said.spec.name), revision \(said.revision), \(said.at) by \(said.by)"])
+        }
         return section("Details", table(["", ""], rows))
     }
 
     private var said: [String] {
         ModelCardSpec.Statement.allCases.flatMap { statement in
-            section(statement.heading, [statements?.spec.statements[statement] ?? gap(statement.heading.lowercased(), "spec.\(statement.rawValue)")])
+            section(
+                statement.heading,
+                [statements?.spec.statements[statement] ?? gap(statement.heading.lowercased(), "spec.\(statement.rawValue)")])
         }
     }
 
     private var signature: [String] {
         guard let facts = version.facts, !facts.inputs.isEmpty else { return section("Signature", [gap("signature")]) }
         func rows(_ columns: [ModelFacts.Column], _ side: String) -> [[String]] {
-            columns.prefix(ModelCard.columnsMax).map { [side, $0.name ?? "-", $0.type?.description ?? $0.written, $0.isRequired ? "yes" : "no"] }
+            columns.prefix(ModelCard.columnsMax).map {
+                [side, $0.name ?? "-", $0.type?.description ?? $0.written, $0.isRequired ? "yes" : "no"]
+            }
         }
         var lines = table(["", "name", "type", "required"], rows(facts.inputs, "input") + rows(facts.outputs, "output"))
         if let example = facts.inputExample { lines += ["", "Input example: `\(inline(example))`"] }
@@ -51,7 +58,8 @@ extension ModelCard {
         var lines = table(
             ["", ""],
             [
-                ["run", training.run], ["started", training.startedAt.description], ["by", training.by], ["program", training.source ?? gap("program")],
+                ["run", training.run], ["started", training.startedAt.description], ["by", training.by],
+                ["program", training.source ?? gap("program")],
                 ["code version", training.commit ?? gap("code version")],
             ])
         if !training.params.isEmpty { lines += [""] + table(["parameter", "value"], training.params.map { [$0.key, $0.value] }) }
@@ -60,7 +68,9 @@ extension ModelCard {
 
     private var data: [String] {
         guard !datasets.isEmpty else { return section("Data", [gap("datasets")]) }
-        return section("Data", table(["dataset", "digest", "used for", "source"], datasets.map { [$0.name, $0.digest, $0.context ?? "-", $0.source] }))
+        return section(
+            "Data",
+            table(["dataset", "digest", "used for", "source"], datasets.map { [$0.name, $0.digest, $0.context ?? "-", $0.source] }))
     }
 
     private var evaluation: [String] {
@@ -82,10 +92,13 @@ extension ModelCard {
 
     private var decided: [String] {
         var lines = [
-            "- Stage: \(version.stage.rawValue)", "- Aliases: \(version.aliases.isEmpty ? "none" : inline(version.aliases.joined(separator: ", ")))",
+            "- Stage: \(version.stage.rawValue)",
+            "- Aliases: \(version.aliases.isEmpty ? "none" : inline(version.aliases.joined(separator: ", ")))",
             "- Gate: \(gate.map(inline) ?? gap("the result of a gate"))",
         ]
-        if hasOlderDecisions { lines += ["", "Older decisions: `keel models history \(inline(version.name)) --version \(version.version)`."] }
+        if hasOlderDecisions {
+            lines += ["", "Older decisions: `keel models history \(inline(version.name)) --version \(version.version)`."]
+        }
         if !decisions.isEmpty { lines += [""] + table(["when", "who", "what"], decisions.map { [$0.at.description, $0.by, $0.text] }) }
         return section("Approvals and stage", lines)
     }

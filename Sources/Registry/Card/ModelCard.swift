@@ -9,7 +9,9 @@ public struct ModelCard: Sendable {
         public let at: Timestamp
         public let by: String
 
-        public init(spec: ModelCardSpec, revision: Int64, at: Timestamp, by: String) { (self.spec, self.revision, self.at, self.by) = (spec, revision, at, by) }
+        public init(spec: ModelCardSpec, revision: Int64, at: Timestamp, by: String) {
+            (self.spec, self.revision, self.at, self.by) = (spec, revision, at, by)
+        }
     }
     public struct Dataset: Sendable, Hashable {
         public let name: String

@@ -38,7 +38,9 @@ public struct ModelCardSpec: Sendable, Hashable {
     /// Decodes the spec strictly.
     public init(resource: Resource) throws(KeelError) {
         guard resource.environment == nil else {
-            throw .invalid("a model card is of no environment", hint: "leave it out: the card is the same in all of them", path: "metadata.environment")
+            throw .invalid(
+                "a model card is of no environment", hint: "leave it out: the card is the same in all of them", path: "metadata.environment"
+            )
         }
         (name, owner) = (resource.name, resource.owner)
         let reader = try FieldReader(resource.spec, path: "spec")
@@ -55,7 +57,9 @@ public struct ModelCardSpec: Sendable, Hashable {
             guard text.utf8.count <= ModelCardSpec.textBytesMax else {
                 throw reader.failure(statement.rawValue, "is longer than \(ModelCardSpec.textBytesMax) bytes", hint: "refer to a document")
             }
-            guard !text.allSatisfy(\.isWhitespace) else { throw reader.failure(statement.rawValue, "is empty", hint: "leave it out: the card shows the gap") }
+            guard !text.allSatisfy(\.isWhitespace) else {
+                throw reader.failure(statement.rawValue, "is empty", hint: "leave it out: the card shows the gap")
+            }
             said[statement] = text
         }
         statements = said
@@ -66,7 +70,8 @@ public struct ModelCardSpec: Sendable, Hashable {
         guard let word = try reader.optionalString(field) else { return nil }
         let fits = word.utf8.allSatisfy { ($0 >= 97 && $0 <= 122) || ($0 >= 48 && $0 <= 57) || $0 == 45 || $0 == 46 || $0 == 43 }
         guard fits, (1...100).contains(word.utf8.count) else {
-            throw reader.failure(field, "'\(word.prefix(100))' is not as Hugging Face writes it", hint: "a word in lower case such as \(example)")
+            throw reader.failure(
+                field, "'\(word.prefix(100))' is not as Hugging Face writes it", hint: "a word in lower case such as \(example)")
         }
         return word
     }

@@ -19,14 +19,16 @@ public struct ForeignRegisteredModel: ImportRecord {
     public var record: JSON {
         [
             "name": .string(name), "description": .string(description), "last_version": .int(Int64(lastVersion)),
-            "created": .int(createdAt.milliseconds), "updated": .int(updatedAt.milliseconds), "tags": ImportPairs.json(tags.map { ($0.key, $0.value) }),
+            "created": .int(createdAt.milliseconds), "updated": .int(updatedAt.milliseconds),
+            "tags": ImportPairs.json(tags.map { ($0.key, $0.value) }),
         ]
     }
 
     public init(record: JSON) throws(KeelError) {
         let reader = try FieldReader(record, path: "model")
         self.init(
-            name: try RegistryImport.name(reader), description: try reader.string("description"), lastVersion: try reader.int("last_version"),
+            name: try RegistryImport.name(reader), description: try reader.string("description"),
+            lastVersion: try reader.int("last_version"),
             createdAt: try reader.milliseconds("created"), updatedAt: try reader.milliseconds("updated"),
             tags: try ImportPairs.read(reader, "tags").map { ModelTag($0.0, $0.1) })
         try reader.finish()
@@ -35,11 +37,13 @@ public struct ForeignRegisteredModel: ImportRecord {
 
 extension ModelVersion: ImportRecord {
     public init(
-        name: String, version: Int, source: String, storageLocation: String, runID: String?, runLink: String?, modelID: String?, userID: String,
+        name: String, version: Int, source: String, storageLocation: String, runID: String?, runLink: String?, modelID: String?,
+        userID: String,
         stage: ModelStage, description: String, createdAt: Timestamp, updatedAt: Timestamp, foreignTags: [ModelTag]
     ) {
         self.init(
-            name: name, version: version, source: source, storageLocation: storageLocation, runID: runID, runLink: runLink, modelID: modelID,
+            name: name, version: version, source: source, storageLocation: storageLocation, runID: runID, runLink: runLink,
+            modelID: modelID,
             userID: userID, stage: stage, description: description, createdAt: createdAt, updatedAt: updatedAt, tags: foreignTags)
     }
 
@@ -47,8 +51,10 @@ extension ModelVersion: ImportRecord {
     public var record: JSON {
         [
             "name": .string(name), "version": .int(Int64(version)), "source": .string(source), "storage_location": .string(storageLocation),
-            "run": runID.map(JSON.string) ?? .null, "run_link": runLink.map(JSON.string) ?? .null, "model": modelID.map(JSON.string) ?? .null,
-            "user": .string(userID), "stage": .string(stage.rawValue), "description": .string(description), "created": .int(createdAt.milliseconds),
+            "run": runID.map(JSON.string) ?? .null, "run_link": runLink.map(JSON.string) ?? .null,
+            "model": modelID.map(JSON.string) ?? .null,
+            "user": .string(userID), "stage": .string(stage.rawValue), "description": .string(description),
+            "created": .int(createdAt.milliseconds),
             "updated": .int(updatedAt.milliseconds), "tags": ImportPairs.json(tags.map { ($0.key, $0.value) }),
         ]
     }

@@ -41,7 +41,8 @@ extension RegistryService {
                     "SELECT digest FROM registry_imports WHERE source = ? AND kind = ? AND foreign_id = ?",
                     [.string(source), .string(kind.rawValue), .string(thing.id)])
                 return ImportState(
-                    foreign: thing.digest, own: own, imported: imported.flatMap { Digest(hex: $0.text("digest")) }, claims: kind == .aliases)
+                    foreign: thing.digest, own: own, imported: imported.flatMap { Digest(hex: $0.text("digest")) }, claims: kind == .aliases
+                )
             }
         }
     }
@@ -88,7 +89,8 @@ extension RegistryService {
             try tx.record(
                 "model.version.imported", on: "Model/\(version.name)",
                 [
-                    "version": .int(Int64(version.version)), "source": .string(version.source), "run": version.runID.map(JSON.string) ?? .null,
+                    "version": .int(Int64(version.version)), "source": .string(version.source),
+                    "run": version.runID.map(JSON.string) ?? .null,
                     "stage": .string(version.stage.rawValue), "from": .string(source), "digest": .string(version.digest.hex),
                 ], by: grant)
         }
@@ -105,12 +107,14 @@ extension RegistryService {
             }
             try tx.record(
                 "model.aliases.imported", on: "Model/\(model.model)",
-                ["aliases": .object(model.aliases.map { JSON.Member($0.alias, .int(Int64($0.version))) }), "from": .string(source)], by: grant)
+                ["aliases": .object(model.aliases.map { JSON.Member($0.alias, .int(Int64($0.version))) }), "from": .string(source)],
+                by: grant)
         }
     }
 
     private func write<Thing: ImportRecord>(
-        _ things: [Thing], _ kind: RegistryImportKind, _ source: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction, Thing) throws -> Void
+        _ things: [Thing], _ kind: RegistryImportKind, _ source: String, _ grant: Grant,
+        _ body: @escaping @Sendable (Transaction, Thing) throws -> Void
     ) async throws {
         try grant.require(.registryWrite)
         try checkImport(source, things.count)
@@ -122,14 +126,19 @@ extension RegistryService {
                     INSERT INTO registry_imports (source, kind, foreign_id, digest, imported_ms) VALUES (?, ?, ?, ?, ?)
                     ON CONFLICT (source, kind, foreign_id) DO UPDATE SET digest = excluded.digest, imported_ms = excluded.imported_ms
                     """,
-                    [.string(source), .string(kind.rawValue), .string(thing.importID), .string(thing.digest.hex), .int(tx.now.milliseconds)])
+                    [
+                        .string(source), .string(kind.rawValue), .string(thing.importID), .string(thing.digest.hex),
+                        .int(tx.now.milliseconds),
+                    ])
             }
         }
     }
 
     private func checkImport(_ source: String, _ count: Int) throws(KeelError) {
         guard !source.isEmpty, source.utf8.count <= 1000 else { throw .invalid("must be 1 to 1000 bytes", path: "source") }
-        guard count <= RegistryService.importCountMax else { throw .invalid("at most \(RegistryService.importCountMax) things go into one call, not \(count)") }
+        guard count <= RegistryService.importCountMax else {
+            throw .invalid("at most \(RegistryService.importCountMax) things go into one call, not \(count)")
+        }
     }
 }
 

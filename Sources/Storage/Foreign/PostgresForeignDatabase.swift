@@ -1,5 +1,5 @@
-import Contracts
 import CPostgres
+import Contracts
 import Foundation
 
 /// Another program's PostgreSQL database, in one read-only transaction: everything is read as it was at one instant.
@@ -17,7 +17,8 @@ public final class PostgresForeignDatabase: ForeignDatabase, @unchecked Sendable
             let reason = String(cString: PQerrorMessage(opened)).split(separator: "\n").joined(separator: "; ")
             PQfinish(opened)
             throw KeelError(
-                .unavailable, "PostgreSQL refused the connection: \(reason)", hint: "postgresql://user@host:port/database, the password in PGPASSWORD")
+                .unavailable, "PostgreSQL refused the connection: \(reason)",
+                hint: "postgresql://user@host:port/database, the password in PGPASSWORD")
         }
         connection = opened
         func text(_ value: UnsafeMutablePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "" }
@@ -41,7 +42,9 @@ public final class PostgresForeignDatabase: ForeignDatabase, @unchecked Sendable
         return out
     }
 
-    public func rows(_ sql: String, _ parameters: [Value]) throws -> [ForeignRow] { try run(PostgresForeignDatabase.numbered(sql), parameters) }
+    public func rows(_ sql: String, _ parameters: [Value]) throws -> [ForeignRow] {
+        try run(PostgresForeignDatabase.numbered(sql), parameters)
+    }
 
     public func cursor(_ query: ForeignQuery, batch: Int) throws -> any ForeignCursor {
         let sql = "SELECT \(query.columns.joined(separator: ", ")) FROM \(query.table) WHERE \(query.condition)"
@@ -113,7 +116,8 @@ public final class PostgresForeignDatabase: ForeignDatabase, @unchecked Sendable
             ForeignRow(
                 places: places,
                 values: (0..<width).map { column in
-                    PQgetisnull(result, row, column) == 1 ? .null : value(String(cString: PQgetvalue(result, row, column)), types[Int(column)])
+                    PQgetisnull(result, row, column) == 1
+                        ? .null : value(String(cString: PQgetvalue(result, row, column)), types[Int(column)])
                 })
         }
     }

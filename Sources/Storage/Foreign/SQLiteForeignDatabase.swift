@@ -42,7 +42,9 @@ public final class SQLiteForeignDatabase: ForeignDatabase {
         }
     }
 
-    public func cursor(_ query: ForeignQuery, batch: Int) throws -> any ForeignCursor { RowCursor(database: self, query: query, batch: batch) }
+    public func cursor(_ query: ForeignQuery, batch: Int) throws -> any ForeignCursor {
+        RowCursor(database: self, query: query, batch: batch)
+    }
 
     /// By row id, which every index of SQLite ends with: each batch continues where the last ended, without a sort.
     ///
@@ -80,11 +82,14 @@ public final class SQLiteForeignDatabase: ForeignDatabase {
         switch error.resultCode {
         case .SQLITE_NOTADB: return KeelError(.corrupted, "'\(path)' is not a SQLite database")
         case .SQLITE_CORRUPT:
-            return KeelError(.corrupted, "'\(path)' is damaged: \(error.message ?? "")", hint: "restore it from a backup, or try sqlite3's .recover")
-        case .SQLITE_BUSY, .SQLITE_LOCKED: return KeelError(.unavailable, "'\(path)' is locked by another program", hint: "try again when it rests")
+            return KeelError(
+                .corrupted, "'\(path)' is damaged: \(error.message ?? "")", hint: "restore it from a backup, or try sqlite3's .recover")
+        case .SQLITE_BUSY, .SQLITE_LOCKED:
+            return KeelError(.unavailable, "'\(path)' is locked by another program", hint: "try again when it rests")
         case .SQLITE_CANTOPEN, .SQLITE_IOERR, .SQLITE_READONLY:
             return KeelError(
-                .unavailable, "'\(path)' cannot be read: \(error.message ?? "")", hint: "copy the file and its -wal into a folder of your own")
+                .unavailable, "'\(path)' cannot be read: \(error.message ?? "")",
+                hint: "copy the file and its -wal into a folder of your own")
         default: return KeelError(.internal, "reading '\(path)' failed: \(error.message ?? "\(error.resultCode)")")
         }
     }

@@ -162,7 +162,8 @@ public struct SearchGrammar: Sendable {
         if dialect == .versions, isNumber {
             guard isNumeric else {
                 throw .invalid(
-                    "Only the '{'creation_timestamp', 'last_updated_timestamp', 'version_number'}' attributes support comparison with numeric values.")
+                    "Only the '{'creation_timestamp', 'last_updated_timestamp', 'version_number'}' attributes support comparison with numeric values."
+                )
             }
             return number
         }

@@ -16,7 +16,8 @@ enum Quotes {
     static func required(_ text: String) throws(KeelError) -> String {
         guard isQuoted(text, "'") || isQuoted(text, "\"") else {
             throw .invalid(
-                "Parameter value is either not quoted or unidentified quote types used for string value \(text). Use either single or double quotes.")
+                "Parameter value is either not quoted or unidentified quote types used for string value \(text). Use either single or double quotes."
+            )
         }
         return stripped(text)
     }
@@ -86,7 +87,8 @@ package enum Python {
         guard allTexts else {
             let tuple = "(" + shown.joined(separator: ", ") + (shown.count == 1 ? ",)" : ")")
             throw .invalid(
-                "While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: \(tuple)")
+                "While parsing a list in the query, expected string value, punctuation, or whitespace, but got different type in list: \(tuple)"
+            )
         }
         return items
     }

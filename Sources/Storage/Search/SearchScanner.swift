@@ -7,8 +7,10 @@ struct SearchScanner {
 
     /// Words that are no names when they stand alone.
     private static let keywords: Set<String> = [
-        "ALL", "AND", "ANY", "BETWEEN", "BY", "CREATE", "DATE", "DELETE", "DISTINCT", "DROP", "ELSE", "EXISTS", "FALSE", "FULL", "GROUP", "HAVING", "INNER",
-        "INSERT", "INTO", "IS", "JOIN", "KEY", "LEFT", "LIMIT", "NOT", "NULL", "NULLS", "OFFSET", "ON", "OR", "ORDER", "OUTER", "RIGHT", "SELECT", "SET",
+        "ALL", "AND", "ANY", "BETWEEN", "BY", "CREATE", "DATE", "DELETE", "DISTINCT", "DROP", "ELSE", "EXISTS", "FALSE", "FULL", "GROUP",
+        "HAVING", "INNER",
+        "INSERT", "INTO", "IS", "JOIN", "KEY", "LEFT", "LIMIT", "NOT", "NULL", "NULLS", "OFFSET", "ON", "OR", "ORDER", "OUTER", "RIGHT",
+        "SELECT", "SET",
         "TABLE", "THEN", "TRUE", "TYPE", "UNION", "UPDATE", "USER", "VERSION", "WHEN", "WHERE", "WITH",
     ]
     /// Words that are no names even after a period.
@@ -33,7 +35,9 @@ struct SearchScanner {
     private static func isWord(_ c: Unicode.Scalar) -> Bool {
         c == "_" || c.properties.isAlphabetic || c.properties.numericType != nil
     }
-    private static func isLetter(_ c: Unicode.Scalar) -> Bool { c.properties.isAlphabetic && (c.isASCII || (0xC0...0xFF).contains(c.value)) }
+    private static func isLetter(_ c: Unicode.Scalar) -> Bool {
+        c.properties.isAlphabetic && (c.isASCII || (0xC0...0xFF).contains(c.value))
+    }
     private static func isSpace(_ c: Unicode.Scalar) -> Bool { c.properties.isWhitespace }
     private static func isDigit(_ c: Unicode.Scalar) -> Bool { ("0"..."9").contains(c) }
 

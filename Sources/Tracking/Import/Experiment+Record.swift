@@ -11,7 +11,8 @@ public struct ForeignExperiment: ImportRecord {
     public let tags: [KeyValue]
 
     public init(
-        id: String, name: String, artifactLocation: String?, lifecycle: Lifecycle, createdAt: Timestamp, updatedAt: Timestamp, tags: [KeyValue]
+        id: String, name: String, artifactLocation: String?, lifecycle: Lifecycle, createdAt: Timestamp, updatedAt: Timestamp,
+        tags: [KeyValue]
     ) {
         (self.id, self.name, self.artifactLocation, self.lifecycle) = (id, name, artifactLocation, lifecycle)
         (self.createdAt, self.updatedAt, self.tags) = (createdAt, updatedAt, tags)
@@ -21,7 +22,8 @@ public struct ForeignExperiment: ImportRecord {
     init(_ experiment: Experiment, foreignID: String) {
         self.init(
             id: foreignID, name: experiment.name,
-            artifactLocation: experiment.artifactLocation == ForeignExperiment.ownLocation(experiment.id) ? nil : experiment.artifactLocation,
+            artifactLocation: experiment.artifactLocation == ForeignExperiment.ownLocation(experiment.id)
+                ? nil : experiment.artifactLocation,
             lifecycle: experiment.lifecycle, createdAt: experiment.createdAt, updatedAt: experiment.updatedAt, tags: experiment.tags)
     }
 

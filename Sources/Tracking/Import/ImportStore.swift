@@ -39,13 +39,18 @@ enum ImportStore {
         return out
     }
 
-    static func note(_ tx: Transaction, _ source: String, _ kind: TrackingImportKind, _ foreignID: String, as id: String, _ digest: Digest?) throws {
+    static func note(_ tx: Transaction, _ source: String, _ kind: TrackingImportKind, _ foreignID: String, as id: String, _ digest: Digest?)
+        throws
+    {
         try tx.execute(
             """
             INSERT INTO tracking_imports (source, kind, foreign_id, id, digest, imported_ms) VALUES (?, ?, ?, ?, ?, ?)
             ON CONFLICT (source, kind, foreign_id) DO UPDATE SET id = excluded.id, digest = excluded.digest, imported_ms = excluded.imported_ms
             """,
-            [.string(source), .string(kind.rawValue), .string(foreignID), .string(id), .string(digest?.hex ?? ""), .int(tx.now.milliseconds)])
+            [
+                .string(source), .string(kind.rawValue), .string(foreignID), .string(id), .string(digest?.hex ?? ""),
+                .int(tx.now.milliseconds),
+            ])
     }
 
     /// The runs of these ids that there are.
@@ -62,7 +67,8 @@ enum ImportStore {
     static func models(_ db: some Querying, _ ids: [String]) throws -> [String: ForeignModel] {
         var out: [String: ForeignModel] = [:]
         try inParts(ids) { part in
-            let rows = try db.rows("SELECT * FROM tracking_logged_models WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string))
+            let rows = try db.rows(
+                "SELECT * FROM tracking_logged_models WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string))
             for (row, model) in zip(rows, try LoggedModelStore.withData(db, rows.map(LoggedModelStore.model))) {
                 out[model.id] = ForeignModel(model, Lifecycle(rawValue: row.text("lifecycle")) ?? .active)
             }
@@ -85,7 +91,8 @@ enum ImportStore {
                 WHERE id = ?
                 """,
                 [
-                    .int(try ExperimentStore.number(of: run.experimentID)), .string(run.name), .string(run.userID), .string(run.status.rawValue),
+                    .int(try ExperimentStore.number(of: run.experimentID)), .string(run.name), .string(run.userID),
+                    .string(run.status.rawValue),
                     .int(run.startedAt.milliseconds), run.endedAt.map { .int($0.milliseconds) } ?? .null, .string(run.artifactURI),
                     .string(run.lifecycle.rawValue), id,
                 ])
@@ -133,14 +140,16 @@ enum ImportStore {
 
     static func add(_ tx: Transaction, modelPoints points: [MetricPoint]) throws -> Int {
         try insert(
-            tx, points, "tracking_logged_model_metrics (model_id, run_id, key, dataset_name, dataset_digest, at_ms, step, value, is_nan)", width: 9,
+            tx, points, "tracking_logged_model_metrics (model_id, run_id, key, dataset_name, dataset_digest, at_ms, step, value, is_nan)",
+            width: 9,
             conflict: """
                 (model_id, run_id, key, dataset_name, dataset_digest, at_ms, step) DO UPDATE SET value = excluded.value, is_nan = excluded.is_nan
                 """
         ) { point, value, isNaN in
             [
                 .string(point.owner), .string(point.runID ?? ""), .string(point.metric.key), .string(point.metric.datasetName ?? ""),
-                .string(point.metric.datasetDigest ?? ""), .int(point.metric.at.milliseconds), .int(point.metric.step), .double(value), .int(isNaN),
+                .string(point.metric.datasetDigest ?? ""), .int(point.metric.at.milliseconds), .int(point.metric.step), .double(value),
+                .int(isNaN),
             ]
         }
     }
@@ -180,7 +189,9 @@ enum ImportStore {
             let bare = RunStore.metric(row)
             return MetricPoint(
                 owner: row.text("model_id"),
-                metric: Metric(bare.key, bare.value, at: bare.at, step: bare.step, datasetName: given("dataset_name"), datasetDigest: given("dataset_digest")),
+                metric: Metric(
+                    bare.key, bare.value, at: bare.at, step: bare.step, datasetName: given("dataset_name"),
+                    datasetDigest: given("dataset_digest")),
                 runID: row.text("run_id"))
         }
     }

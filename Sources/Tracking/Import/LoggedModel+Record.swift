@@ -6,7 +6,8 @@ public struct ForeignModel: ImportRecord {
     public let lifecycle: Lifecycle
 
     public init(
-        id: String, experimentID: String, name: String, modelType: String?, sourceRunID: String?, status: LoggedModelStatus, artifactURI: String,
+        id: String, experimentID: String, name: String, modelType: String?, sourceRunID: String?, status: LoggedModelStatus,
+        artifactURI: String,
         createdAt: Timestamp, updatedAt: Timestamp, lifecycle: Lifecycle, params: [KeyValue], tags: [KeyValue]
     ) {
         self.init(
@@ -22,9 +23,11 @@ public struct ForeignModel: ImportRecord {
         [
             "id": .string(model.id), "experiment": .string(model.experimentID), "name": .string(model.name),
             "type": model.modelType.map(JSON.string) ?? .null, "run": model.sourceRunID.map(JSON.string) ?? .null,
-            "status": .string(model.status.rawValue), "artifact_uri": .string(model.artifactURI), "created": .int(model.createdAt.milliseconds),
+            "status": .string(model.status.rawValue), "artifact_uri": .string(model.artifactURI),
+            "created": .int(model.createdAt.milliseconds),
             "updated": .int(model.updatedAt.milliseconds), "lifecycle": .string(lifecycle.rawValue),
-            "params": ImportPairs.json(model.params.map { ($0.key, $0.value) }), "tags": ImportPairs.json(model.tags.map { ($0.key, $0.value) }),
+            "params": ImportPairs.json(model.params.map { ($0.key, $0.value) }),
+            "tags": ImportPairs.json(model.tags.map { ($0.key, $0.value) }),
         ]
     }
 
@@ -33,7 +36,8 @@ public struct ForeignModel: ImportRecord {
         self.init(
             id: try reader.identifier("id"), experimentID: try reader.identifier("experiment"), name: try reader.string("name"),
             modelType: try reader.optionalString("type"), sourceRunID: try reader.optionalString("run"), status: try reader.word("status"),
-            artifactURI: try reader.string("artifact_uri"), createdAt: try reader.milliseconds("created"), updatedAt: try reader.milliseconds("updated"),
+            artifactURI: try reader.string("artifact_uri"), createdAt: try reader.milliseconds("created"),
+            updatedAt: try reader.milliseconds("updated"),
             lifecycle: try reader.word("lifecycle"), params: try ImportPairs.read(reader, "params").map { KeyValue($0.0, $0.1) },
             tags: try ImportPairs.read(reader, "tags").map { KeyValue($0.0, $0.1) })
         try reader.finish()
@@ -52,7 +56,9 @@ public struct MetricPoint: Sendable {
 
     public var record: JSON {
         guard let runID else { return .array([.string(owner), metric.point]) }
-        return .array([.string(owner), metric.point, .string(runID), .string(metric.datasetName ?? ""), .string(metric.datasetDigest ?? "")])
+        return .array([
+            .string(owner), metric.point, .string(runID), .string(metric.datasetName ?? ""), .string(metric.datasetDigest ?? ""),
+        ])
     }
 
     public init(record: JSON) throws(KeelError) {
@@ -67,7 +73,9 @@ public struct MetricPoint: Sendable {
         func given(_ i: Int) -> String? { record[i]?.string.flatMap { $0.isEmpty ? nil : $0 } }
         self.init(
             owner: owner,
-            metric: Metric(bare.key, bare.value, at: bare.at, step: bare.step, modelID: owner, datasetName: given(3), datasetDigest: given(4)), runID: run)
+            metric: Metric(
+                bare.key, bare.value, at: bare.at, step: bare.step, modelID: owner, datasetName: given(3), datasetDigest: given(4)),
+            runID: run)
     }
 
     /// Bytes that no other point of its owner has.

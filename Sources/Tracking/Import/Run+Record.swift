@@ -14,7 +14,8 @@ extension Run: ImportRecord {
     public var record: JSON {
         [
             "id": .string(id), "name": .string(name), "experiment": .string(experimentID), "user": .string(userID),
-            "status": .string(status.rawValue), "started": .int(startedAt.milliseconds), "ended": endedAt.map { .int($0.milliseconds) } ?? .null,
+            "status": .string(status.rawValue), "started": .int(startedAt.milliseconds),
+            "ended": endedAt.map { .int($0.milliseconds) } ?? .null,
             "artifact_uri": .string(artifactURI), "lifecycle": .string(lifecycle.rawValue),
             "params": ImportPairs.json(params.map { ($0.key, $0.value) }), "tags": ImportPairs.json(tags.map { ($0.key, $0.value) }),
             "latest": .array(metrics.sorted { Array($0.key.utf8).lexicographicallyPrecedes(Array($1.key.utf8)) }.map(\.point)),
@@ -25,7 +26,9 @@ extension Run: ImportRecord {
 
     private static func links(_ links: [ModelLink]) -> JSON {
         .array(
-            links.map { link -> JSON in .array([.string(link.modelID), .int(link.step)]) }.sorted { $0.bytes.lexicographicallyPrecedes($1.bytes) })
+            links.map { link -> JSON in .array([.string(link.modelID), .int(link.step)]) }.sorted {
+                $0.bytes.lexicographicallyPrecedes($1.bytes)
+            })
     }
 
     public init(record: JSON) throws(KeelError) {
@@ -33,7 +36,8 @@ extension Run: ImportRecord {
         self.init(
             id: try reader.identifier("id"), name: try reader.string("name"), experimentID: try reader.identifier("experiment"),
             userID: try reader.string("user"), status: try reader.word("status"), startedAt: try reader.milliseconds("started"),
-            endedAt: try reader.optionalMilliseconds("ended"), artifactURI: try reader.string("artifact_uri"), lifecycle: try reader.word("lifecycle"))
+            endedAt: try reader.optionalMilliseconds("ended"), artifactURI: try reader.string("artifact_uri"),
+            lifecycle: try reader.word("lifecycle"))
         params = try ImportPairs.read(reader, "params").map { KeyValue($0.0, $0.1) }
         tags = try ImportPairs.read(reader, "tags").map { KeyValue($0.0, $0.1) }
         metrics = try Run.items(reader, "latest") { (item) throws(KeelError) in try Metric(point: item) }

@@ -81,7 +81,8 @@ extension TrackingService {
 
     /// Adds measurements to the history of runs, or to logged models.
     /// - Returns: how many were new, or had another value.
-    public func importPoints(_ points: [MetricPoint], to kind: TrackingImportKind, from source: String, _ grant: Grant) async throws -> Int {
+    public func importPoints(_ points: [MetricPoint], to kind: TrackingImportKind, from source: String, _ grant: Grant) async throws -> Int
+    {
         try grant.require(.trackingWrite)
         try checkImport(source, points.count, atMost: TrackingService.importPointsMax)
         return try await database.write { tx in
@@ -105,7 +106,9 @@ extension TrackingService {
     }
 
     /// The fingerprint of each metric of runs or logged models, by their id and the metric's key.
-    public func importFingerprints(_ kind: TrackingImportKind, _ ids: [String], _ grant: Grant) async throws -> [String: [String: Fingerprint]] {
+    public func importFingerprints(_ kind: TrackingImportKind, _ ids: [String], _ grant: Grant) async throws -> [String: [String:
+        Fingerprint]]
+    {
         try grant.require(.trackingRead)
         try checkImport("-", ids.count)
         return try await database.read { db in
@@ -159,7 +162,9 @@ extension ImportStore {
     static func runIDs(_ db: some Querying, _ ids: [String]) throws -> [String] {
         var out: [String] = []
         try inParts(ids) { part in
-            out += try db.rows("SELECT id FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string)).map { $0.text("id") }
+            out += try db.rows("SELECT id FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string)).map {
+                $0.text("id")
+            }
         }
         return out
     }

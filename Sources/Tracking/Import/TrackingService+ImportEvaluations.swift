@@ -37,7 +37,9 @@ extension ImportStore {
     static func evaluationDatasets(_ db: some Querying, _ ids: [String]) throws -> [String: Digest] {
         var out: [String: Digest] = [:]
         try inParts(ids) { part in
-            for dataset in try EvaluationDatasetStore.datasets(db, ids: part) { out[dataset.importID] = (dataset as any ImportRecord).digest }
+            for dataset in try EvaluationDatasetStore.datasets(db, ids: part) {
+                out[dataset.importID] = (dataset as any ImportRecord).digest
+            }
         }
         return out
     }

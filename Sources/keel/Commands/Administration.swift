@@ -8,7 +8,8 @@ import Platform
 
 struct LedgerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "ledger", abstract: "Read and verify the ledger: every change, who made it, chained by hash.", subcommands: [List.self, Verify.self],
+        commandName: "ledger", abstract: "Read and verify the ledger: every change, who made it, chained by hash.",
+        subcommands: [List.self, Verify.self],
         defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
@@ -28,14 +29,18 @@ struct LedgerCommand: AsyncParsableCommand {
                 Terminal.table(
                     ["seq", "at", "by", "kind", "subject", "data"],
                     (answer["events"]?.items ?? []).map {
-                        [$0.cell("seq"), $0.cell("at"), $0.cell("caller"), $0.cell("kind"), $0.cell("subject"), String(($0["data"] ?? .null).text.prefix(100))]
+                        [
+                            $0.cell("seq"), $0.cell("at"), $0.cell("caller"), $0.cell("kind"), $0.cell("subject"),
+                            String(($0["data"] ?? .null).text.prefix(100)),
+                        ]
                     })
             }
         }
     }
 
     struct Verify: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Read the whole chain and name the first event that was altered, removed or moved.")
+        static let configuration = CommandConfiguration(
+            abstract: "Read the whole chain and name the first event that was altered, removed or moved.")
         @OptionGroup var connection: Connection
 
         func run() async throws {
@@ -59,7 +64,9 @@ struct Tokens: AsyncParsableCommand {
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a token; its secret is shown once.",
-            discussion: "Personas: \(Persona.allCases.filter { $0 != .system }.map(\.rawValue).joined(separator: ", "))\nExample: keel tokens create dana --persona data-scientist")
+            discussion:
+                "Personas: \(Persona.allCases.filter { $0 != .system }.map(\.rawValue).joined(separator: ", "))\nExample: keel tokens create dana --persona data-scientist"
+        )
         @Argument(help: "The token's name: who uses it.") var name: String
         @Option(help: "What its holder is.") var persona: String
         @Option(help: "Ends after this length of time, such as 90d.") var expires: String?
@@ -102,18 +109,23 @@ struct Tokens: AsyncParsableCommand {
 
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List the native engines: version, where each was found, and the mend where one is missing.", discussion: "Example: keel doctor --json")
+        abstract: "List the native engines: version, where each was found, and the mend where one is missing.",
+        discussion: "Example: keel doctor --json")
     @Flag(name: .long, help: "Print JSON for machines.") var json = false
 
     func run() async throws {
         let reports = EngineReport.all()
         if json {
             let engines = reports.map { report -> JSON in
-                ["name": .string(report.name), "version": report.version.map(JSON.string) ?? .null, "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null]
+                [
+                    "name": .string(report.name), "version": report.version.map(JSON.string) ?? .null,
+                    "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null,
+                ]
             }
             Terminal.print(JSON.of(["version": .string(KeelVersion.text), "engines": .array(engines)]).pretty)
         } else {
-            Terminal.table(["engine", "version", "found at", "mend"], reports.map { [$0.name, $0.version ?? "-", $0.path ?? "-", $0.mend ?? ""] })
+            Terminal.table(
+                ["engine", "version", "found at", "mend"], reports.map { [$0.name, $0.version ?? "-", $0.path ?? "-", $0.mend ?? ""] })
         }
         if reports.contains(where: { $0.mend != nil }) { throw ExitCode(1) }
     }

@@ -20,18 +20,24 @@ extension Runs {
         @OptionGroup var choice: RunChoice
         @Option(help: "A metric of which more is better; may be given several times.") var maximize: [String] = []
         @Option(help: "A metric of which less is better; may be given several times.") var minimize: [String] = []
-        @Option(help: "Draw into this file, .svg or .png: a metric over its steps, or parallel coordinates with --parallel.") var plot: String?
+        @Option(help: "Draw into this file, .svg or .png: a metric over its steps, or parallel coordinates with --parallel.") var plot:
+            String?
         @Option(help: "The metric to draw; by default the one with the longest history.") var metric: String?
         @Flag(help: "Draw the metric on a logarithmic axis.") var log = false
-        @Option(help: "Axes of a plot of parallel coordinates: params.KEY, metrics.KEY, tags.KEY, with commas between them.") var parallel: String?
+        @Option(help: "Axes of a plot of parallel coordinates: params.KEY, metrics.KEY, tags.KEY, with commas between them.") var parallel:
+            String?
         @OptionGroup var connection: Connection
 
         func validate() throws {
             if plot == nil, parallel != nil || metric != nil || log {
                 throw ValidationError("--metric, --log and --parallel say what --plot draws: name its file")
             }
-            if parallel != nil, metric != nil || log { throw ValidationError("--parallel draws other pictures than --metric and --log: choose one") }
-            if let plot, !plot.hasSuffix(".svg"), !plot.hasSuffix(".png") { throw ValidationError("--plot writes .svg or .png, not '\(plot)'") }
+            if parallel != nil, metric != nil || log {
+                throw ValidationError("--parallel draws other pictures than --metric and --log: choose one")
+            }
+            if let plot, !plot.hasSuffix(".svg"), !plot.hasSuffix(".png") {
+                throw ValidationError("--plot writes .svg or .png, not '\(plot)'")
+            }
             if runs.isEmpty, choice.experiment == nil, choice.filter == nil {
                 throw ValidationError("name the runs to compare, or choose them with --experiment or --filter")
             }
@@ -41,8 +47,14 @@ extension Runs {
             let axes = try TrackedRun.Column.list(parallel)
             let server = try TrackedRuns(connection)
             var chosen: [TrackedRun] = []
-            if runs.isEmpty { chosen = try await choice.runs(server) } else { for name in runs { chosen.append(try await server.find(name)) } }
-            guard !chosen.isEmpty else { throw KeelError.notFound("there are no such runs", hint: "'keel runs list' shows which there are") }
+            if runs.isEmpty {
+                chosen = try await choice.runs(server)
+            } else {
+                for name in runs { chosen.append(try await server.find(name)) }
+            }
+            guard !chosen.isEmpty else {
+                throw KeelError.notFound("there are no such runs", hint: "'keel runs list' shows which there are")
+            }
             if let plot {
                 try await draw(chosen, axes, server, plot)
                 connection.show(["plot": .string(plot), "runs": .array(chosen.map { .string($0.id) })]) { _ in
@@ -108,7 +120,9 @@ extension Runs {
 
         /// The metric with the longest history in the first run that has any.
         private func longest(_ chosen: [TrackedRun], _ server: TrackedRuns) async throws -> String {
-            guard let run = chosen.first(where: { !$0.metrics.isEmpty }) else { throw KeelError.notFound("none of these runs has a metric") }
+            guard let run = chosen.first(where: { !$0.metrics.isEmpty }) else {
+                throw KeelError.notFound("none of these runs has a metric")
+            }
             var best = (key: run.metrics[0].key, count: Int64(0))
             for metric in run.metrics {
                 let count = try await server.shape(run.id, metric.key, points: 2).count

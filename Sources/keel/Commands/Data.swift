@@ -37,10 +37,13 @@ struct Ingest: AsyncParsableCommand {
             _ = try KeelClient.decode(response)
             return
         }
-        let answer = try KeelClient.decode(KeelClient.Response(status: result.withLock { $0["error"] == nil } ? 200 : 500, body: result.withLock { $0.bytes }))
+        let answer = try KeelClient.decode(
+            KeelClient.Response(status: result.withLock { $0["error"] == nil } ? 200 : 500, body: result.withLock { $0.bytes }))
         line.finish("\(answer.cell("rows")) rows, \(answer.cell("quarantined")) quarantined")
         connection.show(answer) { answer in
-            Terminal.print("snapshot \(answer.cell("snapshot")) of \(dataset): \(answer.cell("rows")) rows, \(answer.cell("filtered")) filtered out, \(answer.cell("quarantined")) in quarantine")
+            Terminal.print(
+                "snapshot \(answer.cell("snapshot")) of \(dataset): \(answer.cell("rows")) rows, \(answer.cell("filtered")) filtered out, \(answer.cell("quarantined")) in quarantine"
+            )
             for reason in answer["reasons"]?.items ?? [] {
                 Terminal.print("  \(reason.cell("count")) × \(reason.cell("reason")) (first at line \(reason.cell("line")))")
             }
@@ -94,11 +97,14 @@ struct Features: AsyncParsableCommand {
         @OptionGroup var connection: Connection
 
         func run() async throws {
-            let answer = try await connection.post("/api/v1/features/verify", ["endpoint": .string(endpoint), "sample": .int(Int64(sample))])
+            let answer = try await connection.post(
+                "/api/v1/features/verify", ["endpoint": .string(endpoint), "sample": .int(Int64(sample))])
             connection.show(answer) { answer in
-                Terminal.print("\(answer.cell("rows")) reads, \(answer.cell("compared")) values compared, \(answer.cell("differences")) differences")
+                Terminal.print(
+                    "\(answer.cell("rows")) reads, \(answer.cell("compared")) values compared, \(answer.cell("differences")) differences")
                 for row in (answer["examples"]?.items ?? []).prefix(20) {
-                    Terminal.print("  \(row.cell("id")) \(row.cell("feature")): online \(row.cell("online")), offline \(row.cell("offline"))")
+                    Terminal.print(
+                        "  \(row.cell("id")) \(row.cell("feature")): online \(row.cell("online")), offline \(row.cell("offline"))")
                 }
             }
             if answer["differences"]?.integer != 0 { throw ExitCode(1) }
@@ -107,7 +113,8 @@ struct Features: AsyncParsableCommand {
 
     struct Read: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Read the features of a service now.", discussion: #"Example: keel features read delay '{"carrier":"UA","origin":"EWR", …}'"#)
+            abstract: "Read the features of a service now.",
+            discussion: #"Example: keel features read delay '{"carrier":"UA","origin":"EWR", …}'"#)
         @Argument(help: "The feature service.") var service: String
         @Argument(help: "A JSON object of keys and request columns.") var row: String
         @OptionGroup var connection: Connection
@@ -115,7 +122,8 @@ struct Features: AsyncParsableCommand {
         func run() async throws {
             let answer = try await connection.post("/api/v1/features/\(escaped(service))/read", ["rows": .array([try JSON.parse(row)])])
             connection.show(answer) { answer in
-                Terminal.table(["feature", "value"], (answer["rows"]?[0]?.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
+                Terminal.table(
+                    ["feature", "value"], (answer["rows"]?[0]?.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
             }
         }
     }

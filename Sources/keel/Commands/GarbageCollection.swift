@@ -3,7 +3,8 @@ import Contracts
 
 struct GarbageCollection: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "gc", abstract: "Remove for good what was deleted: runs, experiments, logged models, and content that nothing refers to any more.",
+        commandName: "gc",
+        abstract: "Remove for good what was deleted: runs, experiments, logged models, and content that nothing refers to any more.",
         discussion: """
             What a model version or a release needs stays, and is listed with who needs it.
             Examples:

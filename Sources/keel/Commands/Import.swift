@@ -22,7 +22,8 @@ struct Import: AsyncParsableCommand {
                   keel import mlflow --backend postgresql://mlflow@db.internal/mlflow --artifacts /srv/mlartifacts
                 """)
         @Option(help: "MLflow's database, as its server is told: sqlite:///FILE or postgresql://USER@HOST/NAME.") var backend: String
-        @Option(help: "The folder of the artifacts: what mlflow-artifacts:/ stands for, or the folder that local paths lie in.") var artifacts: String?
+        @Option(help: "The folder of the artifacts: what mlflow-artifacts:/ stands for, or the folder that local paths lie in.")
+        var artifacts: String?
         @Flag(name: .long, help: "Say what would be brought, and bring nothing.") var dryRun = false
         @OptionGroup var connection: Connection
 
@@ -58,7 +59,8 @@ struct Import: AsyncParsableCommand {
             Terminal.print("\(title):")
             for line in lines.first.prefix(50) { Terminal.print("  \(line)") }
             guard lines.count > 50 else { return }
-            Terminal.print("  and \(Terminal.count(Int64(lines.count - 50))) more\(lines.count > lines.first.count ? "" : " (--json lists them)")")
+            Terminal.print(
+                "  and \(Terminal.count(Int64(lines.count - 50))) more\(lines.count > lines.first.count ? "" : " (--json lists them)")")
         }
     }
 }

@@ -47,7 +47,9 @@ struct ModelRegister: AsyncParsableCommand {
         // One client: an alias that is refused says so after the version is there.
         let client = try connection.client()
         let version = try await client.json(.POST, "\(ModelPath(name).path)/versions", body)
-        if let alias { _ = try await client.json(.PUT, "\(ModelPath(name).path)/aliases/\(escaped(alias))", ["version": version["version"] ?? .null]) }
+        if let alias {
+            _ = try await client.json(.PUT, "\(ModelPath(name).path)/aliases/\(escaped(alias))", ["version": version["version"] ?? .null])
+        }
         connection.show(version) { Terminal.print($0.cell("uri") + (alias.map { ", \($0)" } ?? "")) }
     }
 }
@@ -109,9 +111,13 @@ struct ModelTagCommand: AsyncParsableCommand {
         if remove {
             for key in tags { _ = try await client.json(.DELETE, "\(path)/tags/\(escaped(key))") }
         } else {
-            for tag in try ModelPath.tags(tags).members ?? [] { _ = try await client.json(.PUT, "\(path)/tags/\(escaped(tag.key))", ["value": tag.value]) }
+            for tag in try ModelPath.tags(tags).members ?? [] {
+                _ = try await client.json(.PUT, "\(path)/tags/\(escaped(tag.key))", ["value": tag.value])
+            }
         }
-        connection.show([:]) { _ in Terminal.print("\(model): \(tags.count == 1 ? "1 tag" : "\(tags.count) tags") \(remove ? "removed" : "set")") }
+        connection.show([:]) { _ in
+            Terminal.print("\(model): \(tags.count == 1 ? "1 tag" : "\(tags.count) tags") \(remove ? "removed" : "set")")
+        }
     }
 }
 

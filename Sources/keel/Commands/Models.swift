@@ -30,7 +30,8 @@ struct Run: AsyncParsableCommand {
         while true {
             let run = try await client.json(.GET, "/api/v1/runs/\(escaped(id))")
             if !connection.json {
-                for step in run["steps"]?.items ?? [] where ["succeeded", "failed", "cached", "skipped"].contains(step.cell("state")) && seen.insert(step.cell("name")).inserted {
+                for step in run["steps"]?.items ?? []
+                where ["succeeded", "failed", "cached", "skipped"].contains(step.cell("state")) && seen.insert(step.cell("name")).inserted {
                     let name = step.cell("name") + String(repeating: " ", count: max(0, 12 - step.cell("name").count))
                     let hit = (step["cache"]?.string ?? "").hasPrefix("hit")
                     let mark = ["failed": "✗", "skipped": "-"][step.cell("state")] ?? "✓"
@@ -53,7 +54,9 @@ struct Run: AsyncParsableCommand {
 
 /// The time between a step's or run's start and end.
 private func elapsed(_ json: JSON) -> String {
-    guard let start = json["started_at"]?.string.flatMap({ Timestamp($0) }), let end = json["finished_at"]?.string.flatMap({ Timestamp($0) }) else { return "-" }
+    guard let start = json["started_at"]?.string.flatMap({ Timestamp($0) }),
+        let end = json["finished_at"]?.string.flatMap({ Timestamp($0) })
+    else { return "-" }
     return Terminal.decimals((end - start).seconds, 1) + " s"
 }
 
@@ -69,7 +72,9 @@ struct Predict: AsyncParsableCommand {
         let body: JSON = ["dataframe_records": parsed.array == nil ? .array([parsed]) : parsed]
         let answer = try await connection.post("/endpoints/\(escaped(endpoint))/invocations", body)
         connection.show(answer) { answer in
-            Terminal.table(["score", "release"], (answer["predictions"]?.items ?? []).map { [Terminal.decimals($0.number, 4), answer.cell("release")] })
+            Terminal.table(
+                ["score", "release"],
+                (answer["predictions"]?.items ?? []).map { [Terminal.decimals($0.number, 4), answer.cell("release")] })
         }
     }
 }
@@ -101,12 +106,16 @@ struct Release: AsyncParsableCommand {
         var body: JSON = ["model": .string(model), "force": .bool(force)]
         if let reason { body["reason"] = .string(reason) }
         let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/releases", body)
-        connection.show(answer) { Terminal.print("release \(endpoint)/\($0.cell("release")) of models:/\($0.cell("model"))/\($0.cell("version")), gate \($0.cell("gate"))") }
+        connection.show(answer) {
+            Terminal.print(
+                "release \(endpoint)/\($0.cell("release")) of models:/\($0.cell("model"))/\($0.cell("version")), gate \($0.cell("gate"))")
+        }
     }
 }
 
 struct Releases: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "List the releases of an endpoint.", discussion: "Example: keel releases delay")
+    static let configuration = CommandConfiguration(
+        abstract: "List the releases of an endpoint.", discussion: "Example: keel releases delay")
     @Argument(help: "The endpoint.") var endpoint: String
     @OptionGroup var connection: Connection
 
@@ -116,7 +125,10 @@ struct Releases: AsyncParsableCommand {
             Terminal.table(
                 ["release", "model", "gate", "state", "created", "by", "digest"],
                 (answer["releases"]?.items ?? []).map {
-                    [$0.cell("number"), $0.cell("model"), String($0.cell("gate").prefix(48)), $0.cell("state"), $0.cell("created"), $0.cell("by"), String($0.cell("digest").prefix(12))]
+                    [
+                        $0.cell("number"), $0.cell("model"), String($0.cell("gate").prefix(48)), $0.cell("state"), $0.cell("created"),
+                        $0.cell("by"), String($0.cell("digest").prefix(12)),
+                    ]
                 })
         }
     }

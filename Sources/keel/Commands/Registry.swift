@@ -9,7 +9,8 @@ struct ModelsCommand: AsyncParsableCommand {
         commandName: "models", abstract: "Registered models: list, make and change them; what happened to one, and its card.",
         discussion: "'keel describe model NAME' and 'keel describe model NAME/VERSION' show one whole.",
         subcommands: [
-            ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self, ModelCreate.self, ModelRegister.self, ModelAlias.self, ModelTagCommand.self,
+            ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self, ModelCreate.self, ModelRegister.self, ModelAlias.self,
+            ModelTagCommand.self,
             ModelDelete.self,
         ], defaultSubcommand: ModelList.self)
 }
@@ -56,7 +57,9 @@ struct ModelHistoryCommand: AsyncParsableCommand {
     func run() async throws {
         var (events, before): ([JSON], Int64?) = ([], nil)
         repeat {
-            let query = ["limit=\(min(max(limit - events.count, 1), 1000))", version.map { "version=\($0)" }, before.map { "before=\($0)" }].compactMap { $0 }
+            let query = [
+                "limit=\(min(max(limit - events.count, 1), 1000))", version.map { "version=\($0)" }, before.map { "before=\($0)" },
+            ].compactMap { $0 }
             let page = try await connection.get("/api/v1/models/\(escaped(name))/history?\(query.joined(separator: "&"))")
             events += page["events"]?.items ?? []
             before = page["next"]?.integer
@@ -66,8 +69,13 @@ struct ModelHistoryCommand: AsyncParsableCommand {
                 ["when", "who", "what", "version", "from", "to"],
                 events.map { event in
                     let data = event["data"] ?? .null
-                    let what = event.cell("kind").replacing("model.", with: "") + (data["alias"] ?? data["key"]).map { " \($0.string ?? "")" }.orEmpty
-                    return [event.cell("at"), event.cell("by"), what, data.cell("version"), short(data.cell("before")), short(data.cell("after"))]
+                    let what =
+                        event.cell("kind").replacing("model.", with: "")
+                        + (data["alias"] ?? data["key"]).map { " \($0.string ?? "")" }.orEmpty
+                    return [
+                        event.cell("at"), event.cell("by"), what, data.cell("version"), short(data.cell("before")),
+                        short(data.cell("after")),
+                    ]
                 })
         }
     }

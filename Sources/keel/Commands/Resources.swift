@@ -19,7 +19,8 @@ struct Plan: AsyncParsableCommand {
 
 struct Apply: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make the server hold what the files declare, all or nothing.", discussion: "Example: keel apply Examples/flights/resources")
+        abstract: "Make the server hold what the files declare, all or nothing.",
+        discussion: "Example: keel apply Examples/flights/resources")
     @Argument(help: "A folder of YAML files, or one file.") var path: String
     @OptionGroup var connection: Connection
 
@@ -29,7 +30,9 @@ struct Apply: AsyncParsableCommand {
         connection.show(answer) { answer in
             let count = printChanges(answer["changes"] ?? [])
             if count > 0 {
-                Terminal.print("  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))")
+                Terminal.print(
+                    "  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))"
+                )
             }
         }
     }
@@ -81,7 +84,9 @@ struct Get: AsyncParsableCommand {
             connection.show(try await connection.get("/api/v1/runs")) { answer in
                 Terminal.table(
                     ["run", "pipeline", "state", "started", "reason"],
-                    (answer["runs"]?.items ?? []).map { [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason")] })
+                    (answer["runs"]?.items ?? []).map {
+                        [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason")]
+                    })
             }
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
@@ -89,7 +94,10 @@ struct Get: AsyncParsableCommand {
                 Terminal.table(
                     ["snapshot", "rows", "quarantined", "from", "until", "created", "digest"],
                     (answer["snapshots"]?.items ?? []).map {
-                        [$0.cell("number"), $0.cell("rows"), $0.cell("quarantined"), $0.cell("from"), $0.cell("until"), $0.cell("created"), String($0.cell("digest").prefix(12))]
+                        [
+                            $0.cell("number"), $0.cell("rows"), $0.cell("quarantined"), $0.cell("from"), $0.cell("until"),
+                            $0.cell("created"), String($0.cell("digest").prefix(12)),
+                        ]
                     })
             }
         case "alerts":
@@ -105,7 +113,9 @@ struct Get: AsyncParsableCommand {
             connection.show(try await connection.get("/api/v1/resources/\(escaped(kind))")) { answer in
                 Terminal.table(
                     ["name", "env", "revision", "digest"],
-                    (answer["resources"]?.items ?? []).map { [$0.cell("name"), $0.cell("environment"), $0.cell("revision"), String($0.cell("digest").prefix(12))] })
+                    (answer["resources"]?.items ?? []).map {
+                        [$0.cell("name"), $0.cell("environment"), $0.cell("revision"), String($0.cell("digest").prefix(12))]
+                    })
             }
         }
     }
@@ -113,9 +123,11 @@ struct Get: AsyncParsableCommand {
     private func endpointRows(_ endpoint: JSON) -> [[String]] {
         (endpoint["releases"]?.items ?? []).map { release in
             [
-                endpoint.cell("name"), endpoint.cell("environment"), "\(endpoint.cell("name"))/\(release.cell("number")) \(release.cell("role"))",
+                endpoint.cell("name"), endpoint.cell("environment"),
+                "\(endpoint.cell("name"))/\(release.cell("number")) \(release.cell("role"))",
                 release.cell("share"), release.cell("requests"), Terminal.duration(microseconds: release["p50_us"]?.number),
-                Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), release.cell("drift"), release.cell("step"),
+                Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), release.cell("drift"),
+                release.cell("step"),
             ]
         }
     }
@@ -141,7 +153,9 @@ struct Describe: AsyncParsableCommand {
             Terminal.print((answer["resource"] ?? .null).pretty)
             Terminal.table(
                 ["revision", "applied", "by", "digest"],
-                (answer["revisions"]?.items ?? []).map { [$0.cell("revision"), $0.cell("at"), $0.cell("by"), String($0.cell("digest").prefix(12))] })
+                (answer["revisions"]?.items ?? []).map {
+                    [$0.cell("revision"), $0.cell("at"), $0.cell("by"), String($0.cell("digest").prefix(12))]
+                })
         }
     }
 }

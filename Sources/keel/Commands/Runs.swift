@@ -18,7 +18,8 @@ struct Runs: AsyncParsableCommand {
                   keel runs list --columns metrics.auc,params.depth,tags.team --history loss
                 """)
         @OptionGroup var choice: RunChoice
-        @Option(help: "Columns instead of those that tell the runs apart: metrics.KEY, params.KEY, tags.KEY, with commas between them.") var columns: String?
+        @Option(help: "Columns instead of those that tell the runs apart: metrics.KEY, params.KEY, tags.KEY, with commas between them.")
+        var columns: String?
         @Option(help: "A metric whose course over the steps is drawn for each run.") var history: String?
         @OptionGroup var connection: Connection
 
@@ -40,7 +41,8 @@ struct Runs: AsyncParsableCommand {
         /// What is the same of all runs has no column.
         private func show(_ runs: [TrackedRun], _ columns: [TrackedRun.Column], _ shapes: [String: MetricShape]) {
             var table: [(heading: String, cell: (TrackedRun) -> String)] = [
-                ("RUN", { String($0.id.prefix(8)) }), ("NAME", { RunText.oneLine($0.name, 40) }), ("STATUS", { $0.info.cell("status").lowercased() }),
+                ("RUN", { String($0.id.prefix(8)) }), ("NAME", { RunText.oneLine($0.name, 40) }),
+                ("STATUS", { $0.info.cell("status").lowercased() }),
                 ("STARTED", { RunText.ago($0.started) }),
             ]
             if Set(runs.map(\.experiment)).count > 1 { table.insert(("EXPERIMENT", { RunText.oneLine($0.experiment, 40) }), at: 2) }
@@ -71,7 +73,9 @@ struct Runs: AsyncParsableCommand {
             var histories: [MetricShape] = []
             for metric in found.metrics { histories.append(try await server.shape(found.id, metric.key, points: 240)) }
             var (files, elsewhere): ([JSON], String?) = ([], nil)
-            do { files = try await server.artifacts(found.id) } catch let error as KeelError where error.code != .unavailable { elsewhere = error.message }
+            do { files = try await server.artifacts(found.id) } catch let error as KeelError where error.code != .unavailable {
+                elsewhere = error.message
+            }
             var answer = found.json
             answer["artifacts"] = .array(files)
             answer["history"] = .object(zip(found.metrics, histories).map { JSON.Member($0.key, RunText.summary($1)) })
@@ -85,7 +89,8 @@ struct Runs: AsyncParsableCommand {
 /// Which runs are meant.
 struct RunChoice: ParsableArguments {
     @Option(help: "Only runs of the experiment of this name.") var experiment: String?
-    @Option(help: "Only runs for which this holds, in MLflow's filter language: metrics.auc > 0.8 AND params.kind = 'tree'.") var filter: String?
+    @Option(help: "Only runs for which this holds, in MLflow's filter language: metrics.auc > 0.8 AND params.kind = 'tree'.") var filter:
+        String?
     @Option(help: "The order, such as 'metrics.auc DESC'; may be given several times.") var order: [String] = []
     @Option(help: "At most this many.") var limit = 50
 

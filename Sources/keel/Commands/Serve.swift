@@ -60,7 +60,8 @@ struct Server {
         let runtime = platform.runtime
         let application = Application(
             router: Server.router(platform, gate: gate),
-            server: .http1(configuration: .init(additionalChannelHandlers: [HotDoor(runtime: runtime, gate: gate)], idleTimeout: .seconds(120))),
+            server: .http1(
+                configuration: .init(additionalChannelHandlers: [HotDoor(runtime: runtime, gate: gate)], idleTimeout: .seconds(120))),
             configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel"),
             onServerRunning: { _ in logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)") },
             logger: logger)
@@ -72,7 +73,9 @@ struct Server {
                 gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
         do { try await group.run() } catch {
             background.cancel()
-            throw KeelError(.unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)", hint: "is another server listening there?")
+            throw KeelError(
+                .unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)",
+                hint: "is another server listening there?")
         }
         try await platform.shutdown()
         background.cancel()
@@ -84,7 +87,9 @@ struct Server {
     static func router(_ platform: Platform, gate: RequestGate) -> Router<KeelContext> {
         let router = Router(context: KeelContext.self)
         router.add(middleware: ErrorMiddleware())
-        router.get("/health") { _, _ in Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK"))) }
+        router.get("/health") { _, _ in
+            Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK")))
+        }
         router.add(middleware: MLflowErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         router.add(middleware: AuthenticationMiddleware(gate: gate))
@@ -93,7 +98,9 @@ struct Server {
         addDocumentRoute(to: router, version: KeelVersion.text, others: inferenceOperations)
         addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
-        let routes = router.routes.map { route -> JSON in ["method": .string(route.method.rawValue), "path": .string(route.path.description)] }
+        let routes = router.routes.map { route -> JSON in
+            ["method": .string(route.method.rawValue), "path": .string(route.path.description)]
+        }
         router.get("/api/v1/routes") { _, context -> String in
             _ = try await context.authorize(.serverRead)
             return JSON.array(routes).text

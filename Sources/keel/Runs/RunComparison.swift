@@ -22,15 +22,23 @@ struct RunComparison {
         /// Which way is better for a column: as it was said, or by its name.
         init?(_ column: TrackedRun.Column, _ maximize: Set<String>, _ minimize: Set<String>) {
             guard column.entity == .metrics else { return nil }
-            if maximize.contains(column.key) { self = .up } else if minimize.contains(column.key) { self = .down } else { self.init(name: column.key) }
+            if maximize.contains(column.key) {
+                self = .up
+            } else if minimize.contains(column.key) {
+                self = .down
+            } else {
+                self.init(name: column.key)
+            }
         }
 
         private static let falling: Set<String> = [
-            "loss", "logloss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "brier", "perplexity", "wer", "cer", "latency", "duration",
+            "loss", "logloss", "error", "err", "rmse", "mse", "mae", "mape", "rmsle", "brier", "perplexity", "wer", "cer", "latency",
+            "duration",
             "crossentropy",
         ]
         private static let rising: Set<String> = [
-            "auc", "roc", "accuracy", "acc", "f1", "precision", "recall", "r2", "score", "ap", "map", "ndcg", "mrr", "gini", "ks", "iou", "dice", "bleu",
+            "auc", "roc", "accuracy", "acc", "f1", "precision", "recall", "r2", "score", "ap", "map", "ndcg", "mrr", "gini", "ks", "iou",
+            "dice", "bleu",
             "rouge",
         ]
     }
@@ -78,7 +86,9 @@ struct RunComparison {
         let keyWidth = min(36, rows.map { Terminal.cells($0[0]) }.max() ?? 0)
         let names = runs.map { RunText.oneLine($0.name, 24) }
         for part in parts(names, rows, room: (Terminal.width ?? .max / 2) - keyWidth) {
-            let table = [[""] + part.map { String(runs[$0].id.prefix(8)) }] + rows.map { row in [RunText.oneLine(row[0], 36)] + part.map { row[$0 + 1] } }
+            let table =
+                [[""] + part.map { String(runs[$0].id.prefix(8)) }]
+                + rows.map { row in [RunText.oneLine(row[0], 36)] + part.map { row[$0 + 1] } }
             Terminal.table([""], keys: part.map { names[$0] }, table)
             Terminal.print("")
         }
@@ -96,7 +106,8 @@ struct RunComparison {
 
     /// A row of text, and below a metric's values their histories, all drawn to one scale.
     private func lines(_ row: Row, _ shapes: [[String: MetricShape]]) -> [[String]] {
-        let values = [row.column.text] + row.cells.enumerated().map { i, cell in RunText.oneLine(cell, 24) + (row.best.contains(i) ? " *" : "") }
+        let values =
+            [row.column.text] + row.cells.enumerated().map { i, cell in RunText.oneLine(cell, 24) + (row.best.contains(i) ? " *" : "") }
         let histories = shapes.map { row.column.entity == .metrics ? $0[row.column.key] : nil }
         guard histories.contains(where: { ($0?.count ?? 0) > 1 }) else { return [values] }
         return [values, [""] + Sparkline.texts(histories.map { $0?.values ?? [] }, width: 12)]
@@ -120,8 +131,10 @@ struct RunComparison {
             "rows": .array(
                 rows.map { row in
                     [
-                        "key": .string(row.column.text), "differs": .bool(row.differs), "direction": row.direction.map { .string($0.rawValue) } ?? .null,
-                        "values": .array(runs.map { value($0, row.column) }), "best": .array(row.best.sorted().map { .string(runs[$0].id) }),
+                        "key": .string(row.column.text), "differs": .bool(row.differs),
+                        "direction": row.direction.map { .string($0.rawValue) } ?? .null,
+                        "values": .array(runs.map { value($0, row.column) }),
+                        "best": .array(row.best.sorted().map { .string(runs[$0].id) }),
                     ]
                 }),
         ]

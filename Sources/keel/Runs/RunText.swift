@@ -25,14 +25,19 @@ enum RunText {
 
     static func summary(_ history: MetricShape) -> JSON {
         func json(_ value: Double?) -> JSON { value.map { $0.isNaN ? "NaN" : .double($0) } ?? .null }
-        return ["points": .int(history.count), "last": json(history.values.last), "min": json(history.range?.lowerBound), "max": json(history.range?.upperBound)]
+        return [
+            "points": .int(history.count), "last": json(history.values.last), "min": json(history.range?.lowerBound),
+            "max": json(history.range?.upperBound),
+        ]
     }
 
     static func show(_ run: TrackedRun, _ histories: [MetricShape], _ files: [JSON], _ elsewhere: String?) {
         let info = run.info
         let lines = [
-            ("run", run.id), ("name", oneLine(run.name, 200)), ("experiment", "\(oneLine(run.experiment, 200)) (\(info.cell("experiment_id")))"),
-            ("status", info.cell("status").lowercased() + (info["lifecycle_stage"]?.string == "deleted" ? ", deleted" : "")), ("user", info.cell("user_id")),
+            ("run", run.id), ("name", oneLine(run.name, 200)),
+            ("experiment", "\(oneLine(run.experiment, 200)) (\(info.cell("experiment_id")))"),
+            ("status", info.cell("status").lowercased() + (info["lifecycle_stage"]?.string == "deleted" ? ", deleted" : "")),
+            ("user", info.cell("user_id")),
             ("started", time(run.started) + " UTC"), ("duration", run.duration), ("artifacts", info.cell("artifact_uri")),
         ]
         for (name, value) in lines { Terminal.print(name.padding(toLength: 12, withPad: " ", startingAt: 0) + value) }

@@ -69,7 +69,8 @@ struct TrackedRun {
         let keys = Set(runs.flatMap { $0.metrics.map(\.key) })
         let hint =
             keys.isEmpty
-            ? "they have no metrics" : nearest(key, in: keys).map { "did you mean '\($0)'?" } ?? "they have \(keys.sorted().prefix(10).joined(separator: ", "))"
+            ? "they have no metrics"
+            : nearest(key, in: keys).map { "did you mean '\($0)'?" } ?? "they have \(keys.sorted().prefix(10).joined(separator: ", "))"
         return .notFound("none of these runs has the metric '\(key)'", hint: hint)
     }
 
@@ -85,7 +86,8 @@ struct TrackedRun {
         init(_ text: String) throws(KeelError) {
             let parts = text.split(separator: ".", maxSplits: 1).map(String.init)
             let words = Entity.allCases.map(\.rawValue)
-            guard parts.count == 2, let entity = Entity.allCases.first(where: { $0.rawValue == parts[0] || $0.rawValue == parts[0] + "s" }) else {
+            guard parts.count == 2, let entity = Entity.allCases.first(where: { $0.rawValue == parts[0] || $0.rawValue == parts[0] + "s" })
+            else {
                 throw .invalid("'\(text)' is not a column", hint: "one of \(words.map { $0 + ".KEY" }.joined(separator: ", "))")
             }
             (self.entity, self.key) = (entity, parts[1])
@@ -134,7 +136,8 @@ struct TrackedRuns {
                 let names = try await experiments(named: nil).values
                 throw KeelError.notFound(
                     "there is no experiment '\(name)'",
-                    hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "there are: \(names.sorted().prefix(10).joined(separator: ", "))")
+                    hint: nearest(name, in: names).map { "did you mean '\($0)'?" }
+                        ?? "there are: \(names.sorted().prefix(10).joined(separator: ", "))")
             }
         }
         var out: [String: String] = [:]
@@ -156,7 +159,8 @@ struct TrackedRuns {
         var (out, token): ([TrackedRun], String?) = ([], nil)
         repeat {
             var body: JSON = [
-                "experiment_ids": .array(experiments.keys.sorted().map(JSON.string)), "max_results": .int(Int64(min(limit - out.count, 1000))),
+                "experiment_ids": .array(experiments.keys.sorted().map(JSON.string)),
+                "max_results": .int(Int64(min(limit - out.count, 1000))),
                 "order_by": .array(order.map(JSON.string)), "run_view_type": .string(view),
             ]
             if let filter { body["filter"] = .string(filter) }
@@ -187,16 +191,21 @@ struct TrackedRuns {
             if found.count == 1 { return try await find(found[0].id) }
             if found.count > 1 {
                 let names = found.prefix(3).map { "\($0.id) (\($0.name))" }.joined(separator: ", ")
-                throw KeelError.invalid("'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id")
+                throw KeelError.invalid(
+                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id")
             }
         }
         let near = try await search(experiments, filter: "attributes.run_name ILIKE '%\(quoted)%'", limit: 3)
-        throw near.isEmpty ? unknown(text) : KeelError.notFound(
-            "there is no run '\(text)'", hint: "names like it: \(near.map { "\($0.name) (\($0.id.prefix(8)))" }.joined(separator: ", "))")
+        throw near.isEmpty
+            ? unknown(text)
+            : KeelError.notFound(
+                "there is no run '\(text)'",
+                hint: "names like it: \(near.map { "\($0.name) (\($0.id.prefix(8)))" }.joined(separator: ", "))")
     }
 
     private func unknown(_ text: String) -> KeelError {
-        KeelError.notFound("there is no run '\(text)'", hint: "name it by its id, the beginning of its id, or its name; 'keel runs list' shows them")
+        KeelError.notFound(
+            "there is no run '\(text)'", hint: "name it by its id, the beginning of its id, or its name; 'keel runs list' shows them")
     }
 
     /// The shape of a metric's history, in at most about `points` points.

@@ -36,7 +36,8 @@ public struct APIOperation: Sendable {
     ///   - isOpen: whether not even a token is needed.
     ///   - errors: statuses besides those that follow from the route: 400 with parameters, 401 and 403 with an action, 404 with a name in the path.
     public init(
-        _ method: String, _ path: String, _ family: String, _ summary: String, _ action: Action?, isOpen: Bool = false, query: [Parameter] = [],
+        _ method: String, _ path: String, _ family: String, _ summary: String, _ action: Action?, isOpen: Bool = false,
+        query: [Parameter] = [],
         body: Shape? = nil, bodyType: String = "application/json", status: Int = 200, answer: Shape? = nil,
         answerType: String = "application/json", errors: [Int] = []
     ) {
@@ -87,7 +88,9 @@ public struct APIOperation: Sendable {
         if body != nil { statuses.formUnion([413]) }
         if !pathNames.isEmpty { statuses.formUnion([404]) }
         if !isOpen { statuses.formUnion(action == nil ? [401] : [401, 403]) }
-        let failures = statuses.sorted().map { JSON.Member(String($0), ["$ref": .string("#/components/responses/\(OpenAPIDocument.errorName($0))")]) }
+        let failures = statuses.sorted().map {
+            JSON.Member(String($0), ["$ref": .string("#/components/responses/\(OpenAPIDocument.errorName($0))")])
+        }
         return .object([JSON.Member(String(status), done)] + failures)
     }
 }

@@ -41,7 +41,8 @@ public indirect enum Shape: Sendable, ExpressibleByDictionaryLiteral {
     private static func object(_ fields: [(String, Shape)]) -> JSON {
         var json: JSON = [
             "type": "object",
-            "properties": .object(fields.map { name, shape in JSON.Member(name.hasSuffix("?") ? String(name.dropLast()) : name, shape.schema) }),
+            "properties": .object(
+                fields.map { name, shape in JSON.Member(name.hasSuffix("?") ? String(name.dropLast()) : name, shape.schema) }),
         ]
         let required = fields.map(\.0).filter { !$0.hasSuffix("?") }
         if !required.isEmpty { json["required"] = .array(required.map(JSON.string)) }

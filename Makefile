@@ -1,4 +1,4 @@
-# The short list of verbs. `make demo` and `make test` install what is missing, build, and run.
+# The short list of verbs. `make demo` and `make test` install what is missing, build, and run; what tests leave lies in a folder that goes.
 SWIFT ?= swift
 BUILD := $(SWIFT) build -c release
 .PHONY: demo test build bench format clean
@@ -14,8 +14,7 @@ demo: build
 test:
 	@scripts/bootstrap --tests
 	@$(BUILD) --build-tests
-	@$(SWIFT) test -c release --skip-build
-	@Conformance/run
+	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && $(SWIFT) test -c release --skip-build && Conformance/run
 
 bench: build
 	@Benchmarks/run

@@ -184,8 +184,8 @@ private struct RunPlanner<DB: Querying> {
         let found =
             try db.row("SELECT count(*) FROM (\(next.sql)) r WHERE \(condition.sql)", next.parameters + condition.parameters)?[0].integer
             ?? 0
-        // A step of the walk costs about two thirds of a run that is looked up and sorted.
-        return found > 0 && (limit + 1) * ahead / Int(found) <= runs + runs / 2
+        // A step of the walk costs about half of a run that is looked up and sorted.
+        return found > 0 && (limit + 1) * ahead / Int(found) <= 2 * runs
     }
 
     // MARK: Pieces

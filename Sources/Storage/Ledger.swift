@@ -73,13 +73,14 @@ public enum Ledger {
 }
 
 extension Transaction {
-    /// Appends an event to the ledger, in this transaction.
+    /// Appends an event to the ledger, in this transaction. It is never earlier than the event before it, also when the clock was set back: what was
+    /// at an instant is found by the order of the events.
     @discardableResult
     public func record(_ kind: String, on subject: String, _ data: JSON = .object([]), by caller: Caller) throws -> Int64 {
-        guard let last = try row("SELECT seq, hash FROM ledger_head WHERE id = 1") else {
+        guard let last = try row("SELECT h.seq, h.hash, l.at FROM ledger_head h LEFT JOIN ledger l ON l.seq = h.seq WHERE h.id = 1") else {
             throw KeelError(.corrupted, "the ledger has no head")
         }
-        let (seq, at, text) = (last.int("seq") + 1, now.microseconds, data.text)
+        let (seq, at, text) = (last.int("seq") + 1, max(now.microseconds, last.int("at")), data.text)
         let fields = [caller.name, caller.persona.rawValue, caller.workspace, caller.requestID, kind, subject, text]
         let hash = Ledger.hash(previous: last.text("hash"), seq, at, fields)
         try execute(

@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Storage
+import Synchronization
 import Testing
 
 func temporaryFolder() throws -> String {
@@ -11,12 +12,19 @@ func temporaryFolder() throws -> String {
 
 private let owner = Caller(name: "test", persona: .owner)
 
-private func openDatabase(_ folder: String) async throws -> Storage.Database {
-    let database = try Storage.Database(path: folder + "/keel.sqlite")
+private func openDatabase(_ folder: String, clock: any Contracts.Clock = SystemClock()) async throws -> Storage.Database {
+    let database = try Storage.Database(path: folder + "/keel.sqlite", clock: clock)
     try await database.migrate(
         Ledger.migrations + [Migration(room: "test", version: 1, ["CREATE TABLE things (id BIGINT PRIMARY KEY, name TEXT NOT NULL)"])],
         backupFolder: folder + "/backups")
     return database
+}
+
+/// Shows the instant that was set.
+private final class SetClock: Contracts.Clock {
+    private let instant = Mutex(Int64(0))
+    func set(_ microseconds: Int64) { instant.withLock { $0 = microseconds } }
+    func now() -> Timestamp { Timestamp(microseconds: instant.withLock { $0 }) }
 }
 
 @Suite("Database and ledger")
@@ -43,6 +51,23 @@ struct DatabaseTests {
         let (things, check) = try await database.read { (try $0.row("SELECT count(*) AS n FROM things")?.int("n"), try $0.verifyLedger()) }
         #expect(things == 360)
         #expect(check.events == 360 && check.broken == nil)
+    }
+
+    @Test("a clock that is set back does not put an event before the one it follows")
+    func clockSetBack() async throws {
+        let clock = SetClock()
+        let database = try await openDatabase(temporaryFolder(), clock: clock)
+        for instant in [1000, 2000, 500, 1500, 3000] as [Int64] {
+            clock.set(instant)
+            _ = try await database.write { try $0.record("thing.made", on: "Thing/1", by: owner) }
+        }
+        let events = try await database.read { try $0.ledgerEvents() }
+        #expect(events.map(\.at.microseconds) == [1000, 2000, 2000, 2000, 3000])
+        let found = try await database.read { db in
+            try [999, 1000, 1999, 2000, 2999, 3000, 9000].map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) }
+        }
+        #expect(found == [0, 1, 1, 4, 4, 5, 5])
+        #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
     }
 
     @Test("values come back as they were given, and a statement may be read while it is being read")

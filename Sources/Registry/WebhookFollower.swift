@@ -125,7 +125,10 @@ public actor WebhookFollower {
                 guard let webhook = try? await service.database.read({ try WebhookStore.find($0, id) }) else { break }
                 try await send(delivery, to: webhook)
             }
-        } catch { report(.wrapping(error)) }
+        } catch {
+            // One that was called off at the end of the server is sent at its next start.
+            if !Task.isCancelled { report(.wrapping(error)) }
+        }
         busy.remove(id)
         wake.yield()
     }

@@ -4,25 +4,7 @@ import Registry
 import Storage
 import Testing
 
-/// A registry whose past is read back.
-private struct Fixture {
-    let database: Storage.Database
-    let registry: RegistryService
-    let read: Grant
-    let write: Grant
-
-    init() async throws {
-        let folder = NSTemporaryDirectory() + "keel-history-" + Identifier.hex32()
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        database = try Storage.Database(path: folder + "/keel.sqlite")
-        try await database.migrate(
-            Ledger.migrations + RegistryTables.migrations + RegistryTables.importMigrations, backupFolder: folder + "/backups")
-        registry = RegistryService(database: database)
-        let owner = Caller(name: "ada", persona: .owner)
-        read = try Grant.check(owner, may: .registryRead)
-        write = try Grant.check(owner, may: .registryWrite)
-    }
-
+extension Fixture {
     /// The instant of the newest event.
     func instant() async throws -> Timestamp {
         let head = try await database.read { db in try db.ledgerEvents(after: db.ledgerHead() - 1) }

@@ -15,21 +15,10 @@ private struct Used: VersionUsage {
     func uses(ofModel name: String, version: Int) async throws -> [String] { version == 1 ? ["release delay/7"] : [] }
 }
 
-private struct Fixture {
-    let database: Storage.Database
-    let registry: RegistryService
-    let read: Grant
-    let write: Grant
-
-    init() async throws {
-        let folder = NSTemporaryDirectory() + "keel-registry-" + Identifier.hex32()
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        database = try Storage.Database(path: folder + "/keel.sqlite")
-        try await database.migrate(Ledger.migrations + RegistryTables.migrations, backupFolder: folder + "/backups")
-        registry = RegistryService(database: database, loggedModels: Logged(), usage: Used())
-        let owner = Caller(name: "ada", persona: .owner)
-        read = try Grant.check(owner, may: .registryRead)
-        write = try Grant.check(owner, may: .registryWrite)
+extension Fixture {
+    /// One logged model can be found, and version 1 of every model is in use.
+    fileprivate static func used() async throws -> Fixture {
+        try await Fixture { RegistryService(database: $0, loggedModels: Logged(), usage: Used()) }
     }
 }
 
@@ -37,7 +26,7 @@ private struct Fixture {
 struct RegistryTests {
     @Test("versions count up from 1, are found by number, alias and latest, and a deleted number is not given again")
     func versions() async throws {
-        let f = try await Fixture()
+        let f = try await Fixture.used()
         for i in 1...3 {
             let version = try await f.registry.createVersion(
                 model: "delay", source: "sha256:\(i)", runID: "run\(i)", tags: [ModelTag("auc", "0.8\(i)")], creatingModel: true, f.write)
@@ -57,7 +46,7 @@ struct RegistryTests {
 
     @Test("an alias moves only from where the caller saw it; the ledger tells every move")
     func aliases() async throws {
-        let f = try await Fixture()
+        let f = try await Fixture.used()
         for _ in 1...3 { _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", creatingModel: true, f.write) }
         #expect(try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, expecting: .unset, f.write) == nil)
         await #expect(throws: KeelError.self) {
@@ -82,7 +71,7 @@ struct RegistryTests {
 
     @Test("a version in use cannot be deleted, nor its model")
     func guards() async throws {
-        let f = try await Fixture()
+        let f = try await Fixture.used()
         for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", creatingModel: true, f.write) }
         for attempt in [
             { try await f.registry.deleteVersion(model: "delay", version: 1, f.write) },
@@ -100,7 +89,7 @@ struct RegistryTests {
 
     @Test("a source that names a logged model or a version is resolved to where its files are")
     func sources() async throws {
-        let f = try await Fixture()
+        let f = try await Fixture.used()
         let first = try await f.registry.createVersion(model: "delay", source: "models:/m-1", modelID: "m-1", creatingModel: true, f.write)
         #expect(first.storageLocation == "mlflow-artifacts:/1/models/m-1/artifacts" && first.runID == "run1" && first.modelID == "m-1")
         let second = try await f.registry.createVersion(model: "copy", source: "models:/delay/1", creatingModel: true, f.write)
@@ -119,7 +108,7 @@ struct RegistryTests {
 
     @Test("renaming keeps versions, tags and aliases; names are checked")
     func rename() async throws {
-        let f = try await Fixture()
+        let f = try await Fixture.used()
         _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", tags: [ModelTag("a", "1")], creatingModel: true, f.write)
         try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, f.write)
         _ = try await f.registry.renameModel(name: "delay", to: "late", f.write)
@@ -135,7 +124,7 @@ struct RegistryTests {
 
     @Test("searching: filters, prompts apart, order and pages")
     func search() async throws {
-        let f = try await Fixture()
+        let f = try await Fixture.used()
         for name in ["a", "b", "c"] {
             for i in 1...3 {
                 _ = try await f.registry.createVersion(model: name, source: "s3://b/s\(i)", runID: "r\(i)", creatingModel: true, f.write)

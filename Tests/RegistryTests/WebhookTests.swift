@@ -29,7 +29,7 @@ private final class Answering: WebhookSender {
     }
 }
 
-private struct Fixture {
+private struct WebhookFixture {
     let database: Storage.Database
     let registry: RegistryService
     let webhooks: WebhookService
@@ -38,16 +38,11 @@ private struct Fixture {
     let write: Grant
 
     init(_ statuses: [Int] = []) async throws {
-        let folder = NSTemporaryDirectory() + "keel-webhooks-" + Identifier.hex32()
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        database = try Storage.Database(path: folder + "/keel.sqlite")
-        try await database.migrate(Ledger.migrations + RegistryTables.migrations, backupFolder: folder + "/backups")
-        registry = RegistryService(database: database)
+        let home = try await Fixture()
+        (database, registry, write) = (home.database, home.registry, home.write)
         sender = Answering(statuses)
         webhooks = WebhookService(database: database, sender: sender, secrets: try SecretBox(key: SecretBox.newKey()))
-        let owner = Caller(name: "ada", persona: .owner)
-        grant = try Grant.check(owner, may: .webhooksManage)
-        write = try Grant.check(owner, may: .registryWrite)
+        grant = try Grant.check(Caller(name: "ada", persona: .owner), may: .webhooksManage)
     }
 
     /// Follows until `count` deliveries are finished.
@@ -66,7 +61,7 @@ private struct Fixture {
 struct WebhookTests {
     @Test("a delivery is signed, and the same follower after a restart sends nothing twice")
     func signed() async throws {
-        let f = try await Fixture()
+        let f = try await WebhookFixture()
         let hook = try await f.webhooks.create(
             name: "ci", url: "https://example.com", events: [.modelCreated, .versionAliasCreated], secret: "secret", f.grant)
         _ = try await f.registry.createModel(name: "delay", f.write)
@@ -84,7 +79,7 @@ struct WebhookTests {
 
     @Test("an answer that says try later is tried again with the same id and body; a refusal is final")
     func retries() async throws {
-        let f = try await Fixture([503, 200, 404])
+        let f = try await WebhookFixture([503, 200, 404])
         let hook = try await f.webhooks.create(name: "ci", url: "https://example.com", events: [.modelCreated], f.grant)
         _ = try await f.registry.createModel(name: "a", f.write)
         let delivered = try await f.follow(hook, until: 1)
@@ -97,7 +92,7 @@ struct WebhookTests {
 
     @Test("only what comes after a webhook was made is told, and only what it asked for")
     func scope() async throws {
-        let f = try await Fixture()
+        let f = try await WebhookFixture()
         _ = try await f.registry.createModel(name: "before", f.write)
         let hook = try await f.webhooks.create(name: "ci", url: "https://example.com", events: [.versionTagSet], f.grant)
         _ = try await f.registry.createVersion(model: "before", source: "s3://b/m", f.write)
@@ -109,7 +104,7 @@ struct WebhookTests {
 
     @Test("the secret is sealed for its webhook, and is in no ledger event")
     func secrets() async throws {
-        let f = try await Fixture()
+        let f = try await WebhookFixture()
         let hook = try await f.webhooks.create(
             name: "ci", url: "https://example.com", events: [.modelCreated], secret: "hush-hush", f.grant)
         let sealed = try #require(try await f.database.read { try $0.row("SELECT secret FROM registry_webhooks")?.text("secret") })
@@ -126,7 +121,7 @@ struct WebhookTests {
 
     @Test("bad names, no events and addresses that the sender refuses change nothing")
     func refused() async throws {
-        let f = try await Fixture()
+        let f = try await WebhookFixture()
         for (name, url, events) in [
             ("-", "https://x", [WebhookEvent.modelCreated]), ("ok", "https://internal", [.modelCreated]), ("ok", "https://x", []),
         ] {

@@ -21,6 +21,18 @@ def shared_keel():
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def guarded():
+    """A server that asks everyone for a token, with one token for each persona."""
+    home = Keel().start()
+    tokens = {p: home.cli("tokens", "create", p, "--persona", p).stdout.strip() for p in
+              ["owner", "data-scientist", "ml-engineer", "platform-engineer", "risk-officer", "service"]}
+    home.stop()
+    server = Keel(home=home.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+    yield server, tokens
+    server.stop()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def url(shared_keel):
     os.environ["KEEL_URL"] = shared_keel.url

@@ -12,18 +12,6 @@ OPEN = {("GET", "/health"): "load balancers ask it"}
 ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready")}
 
 
-@pytest.fixture(scope="module")
-def guarded():
-    """A server that asks everyone for a token, with one token for each persona."""
-    home = Keel().start()
-    tokens = {p: home.cli("tokens", "create", p, "--persona", p).stdout.strip() for p in
-              ["owner", "data-scientist", "ml-engineer", "platform-engineer", "risk-officer", "service"]}
-    home.stop()
-    server = Keel(home=home.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
-    yield server, tokens
-    server.stop()
-
-
 def routes(server, token):
     answer = requests.get(server.url + "/api/v1/routes", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200, answer.text

@@ -61,18 +61,6 @@ def test_every_operation_is_whole(url):
             assert {"401", "403"} <= set(operation["responses"]), path
 
 
-@pytest.fixture(scope="module")
-def guarded():
-    """A server that asks everyone for a token, and a token for each persona."""
-    home = Keel().start()
-    tokens = {p: home.cli("tokens", "create", p, "--persona", p).stdout.strip() for p in
-              ["owner", "data-scientist", "ml-engineer", "platform-engineer", "risk-officer", "service"]}
-    home.stop()
-    server = Keel(home=home.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
-    yield server, tokens
-    server.stop()
-
-
 def test_every_route_asks_for_the_action_that_the_document_says(guarded):
     server, tokens = guarded
     described = document(server.url, tokens["owner"])

@@ -1,7 +1,6 @@
 """Who may call what: every route of the router, without a token and with too little permission."""
 import re
 
-import pytest
 import requests
 
 from servers import Keel

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Makes ids that sort by time: UUIDv7 (RFC 9562).
+/// Makes ids: those of rows sort by time (UUIDv7, RFC 9562), so that what is made together lies together in an index.
 public enum Identifier {
     private static let seed = UInt64.random(in: .min ... .max)
     private static let counter = Atomic<UInt64>(0)
@@ -11,12 +11,28 @@ public enum Identifier {
     /// unique, not secret.
     public static func uuid(at time: Timestamp = .systemNow()) -> String {
         let next = counter.add(1, ordering: .relaxed).oldValue
-        let high = UInt64(bitPattern: time.milliseconds) << 16 | 0x7000 | (StableHash.mix(seed &+ next) & 0x0fff)
-        let low = (StableHash.mix(~seed ^ next) & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000
-        return String(unsafeUninitializedCapacity: 36) { out in
+        return text(high(at: time, StableHash.mix(seed &+ next)), low(StableHash.mix(~seed ^ next)), dashes: true)
+    }
+
+    /// The same in 32 characters, without dashes, as MLflow's run ids are; random, for what outlives the process.
+    ///
+    /// Pages of runs are read by their newest: with ids that sort by time they are neighbours in every table that is keyed by the run.
+    public static func ordered32(at time: Timestamp = .systemNow()) -> String {
+        text(high(at: time, .random(in: .min ... .max)), low(.random(in: .min ... .max)), dashes: false)
+    }
+
+    private static func high(at time: Timestamp, _ bits: UInt64) -> UInt64 {
+        UInt64(bitPattern: time.milliseconds) << 16 | 0x7000 | (bits & 0x0fff)
+    }
+
+    private static func low(_ bits: UInt64) -> UInt64 { (bits & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000 }
+
+    private static func text(_ high: UInt64, _ low: UInt64, dashes: Bool) -> String {
+        let length = dashes ? 36 : 32
+        return String(unsafeUninitializedCapacity: length) { out in
             var at = 0
             for i in 0..<32 {
-                if i == 8 || i == 12 || i == 16 || i == 20 {
+                if dashes, i == 8 || i == 12 || i == 16 || i == 20 {
                     out[at] = UInt8(ascii: "-")
                     at += 1
                 }
@@ -24,11 +40,11 @@ public enum Identifier {
                 out[at] = digit < 10 ? 48 + digit : 87 + digit
                 at += 1
             }
-            return 36
+            return length
         }
     }
 
-    /// 32 random hexadecimal characters, as MLflow's run ids are.
+    /// 32 random hexadecimal characters: nobody can guess them.
     public static func hex32() -> String {
         let (a, b) = (UInt64.random(in: .min ... .max), UInt64.random(in: .min ... .max))
         return hexText(withUnsafeBytes(of: (a, b)) { Array($0) })

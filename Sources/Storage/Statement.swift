@@ -15,16 +15,21 @@ func run(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], _ body: (SQL
         throw KeelError(.internal, "\(parameters.count) values for the \(sqlite3_bind_parameter_count(handle)) marks of: \(sql)")
     }
     defer { sqlite3_reset(handle) }
-    for (i, value) in parameters.enumerated() {
-        let code = bind(value, to: handle, at: Int32(i + 1))
-        guard code == SQLITE_OK else { throw DatabaseError(resultCode: ResultCode(rawValue: code), message: db.lastErrorMessage, sql: sql) }
-    }
-    let cells = SQLCells(statement)
-    while true {
-        switch sqlite3_step(handle) {
-        case SQLITE_ROW: try body(cells)
-        case SQLITE_DONE: return
-        case let code: throw DatabaseError(resultCode: ResultCode(rawValue: code), message: db.lastErrorMessage, sql: sql)
+    try withUnsafeTemporaryAllocation(byteCount: parameters.reduce(0) { $0 + textBytes($1) }, alignment: 1) { texts in
+        var texts = texts[...]
+        for (i, value) in parameters.enumerated() {
+            let code = bind(value, to: handle, at: Int32(i + 1), texts: &texts)
+            guard code == SQLITE_OK else {
+                throw DatabaseError(resultCode: ResultCode(rawValue: code), message: db.lastErrorMessage, sql: sql)
+            }
+        }
+        let cells = SQLCells(statement)
+        while true {
+            switch sqlite3_step(handle) {
+            case SQLITE_ROW: try body(cells)
+            case SQLITE_DONE: return
+            case let code: throw DatabaseError(resultCode: ResultCode(rawValue: code), message: db.lastErrorMessage, sql: sql)
+            }
         }
     }
 }
@@ -35,25 +40,39 @@ func fetch(_ db: GRDB.Database, _ sql: String, _ parameters: [Value]) throws -> 
     return rows
 }
 
-private func bind(_ value: Value, to handle: OpaquePointer, at place: Int32) -> Int32 {
+private func textBytes(_ value: Value) -> Int {
+    if case .string(let text) = value { text.utf8.count } else { 0 }
+}
+
+/// Texts are laid into `texts`, which lives as long as the statement runs: SQLite copies none of them.
+private func bind(_ value: Value, to handle: OpaquePointer, at place: Int32, texts: inout Slice<UnsafeMutableRawBufferPointer>) -> Int32 {
     switch value {
-    case .null: sqlite3_bind_null(handle, place)
-    case .bool(let v): sqlite3_bind_int64(handle, place, v ? 1 : 0)
-    case .int(let v): sqlite3_bind_int64(handle, place, v)
-    case .double(let v): sqlite3_bind_double(handle, place, v)
-    case .string(let v): bind(v, to: handle, at: place)
-    // An empty array has no address, and SQLite would take that for null.
-    case .bytes(let v) where v.isEmpty: sqlite3_bind_zeroblob(handle, place, 0)
-    case .bytes(let v): v.withUnsafeBytes { sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), isCopied) }
-    case .date(let v): sqlite3_bind_int64(handle, place, Int64(v))
-    case .timestamp(let v): sqlite3_bind_int64(handle, place, v.microseconds)
-    case .list: bind(JSON(value).text, to: handle, at: place)
+    case .null: return sqlite3_bind_null(handle, place)
+    case .bool(let v): return sqlite3_bind_int64(handle, place, v ? 1 : 0)
+    case .int(let v): return sqlite3_bind_int64(handle, place, v)
+    case .double(let v): return sqlite3_bind_double(handle, place, v)
+    case .string(var v):
+        let laid = v.withUTF8 { text in
+            let room = UnsafeMutableRawBufferPointer(rebasing: texts.prefix(text.count))
+            room.copyBytes(from: text)
+            return UnsafeRawBufferPointer(room)
+        }
+        texts = texts.dropFirst(laid.count)
+        // An empty text has no address, and SQLite would take that for null.
+        guard let start = laid.baseAddress else { return sqlite3_bind_text(handle, place, "", 0, isCopied) }
+        return sqlite3_bind_text64(
+            handle, place, start.assumingMemoryBound(to: CChar.self), UInt64(laid.count), isKept, UInt8(SQLITE_UTF8))
+    // As with a text.
+    case .bytes(let v) where v.isEmpty: return sqlite3_bind_zeroblob(handle, place, 0)
+    case .bytes(let v): return v.withUnsafeBytes { sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), isCopied) }
+    case .date(let v): return sqlite3_bind_int64(handle, place, Int64(v))
+    case .timestamp(let v): return sqlite3_bind_int64(handle, place, v.microseconds)
+    case .list:
+        return JSON(value).text.withCString { sqlite3_bind_text(handle, place, $0, -1, isCopied) }
     }
 }
 
-private func bind(_ text: String, to handle: OpaquePointer, at place: Int32) -> Int32 {
-    text.withCString { sqlite3_bind_text64(handle, place, $0, UInt64(text.utf8.count), isCopied, UInt8(SQLITE_UTF8)) }
-}
-
+/// SQLite's mark for a value that stays where it is until the statement has run.
+private let isKept: sqlite3_destructor_type? = nil
 /// SQLite's mark for a value that it is to copy.
 nonisolated(unsafe) private let isCopied = unsafeBitCast(-1, to: sqlite3_destructor_type.self)

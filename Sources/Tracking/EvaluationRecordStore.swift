@@ -45,7 +45,7 @@ enum EvaluationRecordStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(dataset), .string("dr-" + Identifier.hex32()), .string(inputsDigest), .string(content.inputs.text),
+                .string(dataset), .string("dr-" + Identifier.ordered32()), .string(inputsDigest), .string(content.inputs.text),
                 text(content.outputs ?? .object([])),
                 text(content.expectations), text(content.tags), text(content.source?.json), now, now, user, user,
             ])

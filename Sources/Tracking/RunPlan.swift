@@ -46,7 +46,8 @@ extension RunSearch {
                 }
             }
         }
-        return Page(items: try RunStore.withData(db, runs), nextToken: token)
+        try RunStore.addData(db, to: &runs)
+        return Page(items: runs, nextToken: token)
     }
 
     /// How the database would answer this search; tests hold it to the indexes.
@@ -77,6 +78,8 @@ private struct RunPlanner<DB: Querying> {
 
     /// A clause that finds at most this many runs may lead, and experiments with at most this many runs are sorted as they are.
     private var fewMax: Int { 2000 }
+    /// So few are not worth a look at how many a walk would find.
+    private var fewAlways: Int { 256 }
     /// The runs of so many experiments are walked side by side; those of more are sorted.
     private var walkedTogetherMax: Int { 32 }
 
@@ -84,33 +87,40 @@ private struct RunPlanner<DB: Querying> {
         guard !experiments.isEmpty else { return [] }
         let leader = try leader()
         if let first = orders.first, first.entity == .metric,
-            leader.map({ $0.clause.entity == .metric && $0.clause.key == first.key }) ?? true,
-            try count("tracking_runs r WHERE \(kept.sql)", kept.parameters) == nil
+            leader.map({ $0.entity == .metric && $0.key == first.key }) ?? true,
+            try holds(SQLFragment("tracking_runs r WHERE \(kept.sql)", kept.parameters), moreThan: fewMax)
         {
             return byMetric(first)
         }
-        if let leader, try !fillsSooner(than: leader.runs) { return [led(by: leader.clause)] }
+        if let leader { return [led(by: leader)] }
         if experiments.count > 1, experiments.count <= walkedTogetherMax, orders.isEmpty { return [walkedTogether] }
-        return [select(RunPlanner.runs, joins, walked(kept))]
+        return [walked]
     }
 
     // MARK: Ways
 
     /// The runs that one clause finds.
     private func led(by clause: SearchClause) -> SQLFragment {
-        guard let own = RunSearch.served(clause) else { return select(RunPlanner.runs, joins, walked(kept)) }
+        guard let own = RunSearch.served(clause) else { return walked }
+        let others = RunSearch.found(by: clauses.filter { $0 != clause })
         return select(
-            SQLFragment("\(RunSearch.table(clause.entity)) x CROSS JOIN tracking_runs r"), joins,
-            [own, SQLFragment("r.id = x.run_id"), kept] + clauses.filter { $0 != clause }.map(RunSearch.condition) + after(order))
+            SQLFragment("\(RunSearch.table(clause.entity)) x CROSS JOIN tracking_runs r"), others.joins + joins,
+            [own, SQLFragment("r.id = x.run_id"), kept] + others.conditions + after(order))
     }
 
-    /// What holds for runs that are walked in their order.
-    private func walked(_ among: SQLFragment) -> [SQLFragment] { [among] + clauses.map(RunSearch.condition) + after(order) }
+    /// The runs in their order.
+    private var walked: SQLFragment {
+        let found = RunSearch.found(by: clauses)
+        return select(RunPlanner.runs, found.joins + joins, [kept] + found.conditions + after(order))
+    }
 
     /// Each experiment's runs in the order of its index, a page of each, merged.
     private var walkedTogether: SQLFragment {
+        let found = RunSearch.found(by: clauses)
         let pages = experiments.map { experiment in
-            let page = RunPlanner.select(SQLFragment("r.id"), RunPlanner.runs, [], walked(among([experiment])), order, limit: limit)
+            let page = RunPlanner.select(
+                SQLFragment("r.id"), RunPlanner.runs, found.joins, [among([experiment])] + found.conditions + after(order), order,
+                limit: limit)
             return SQLFragment("SELECT * FROM (\(page.sql))", page.parameters)
         }
         let merged = SQLFragment(
@@ -121,7 +131,7 @@ private struct RunPlanner<DB: Querying> {
     /// An order by a metric is read from the metric's index: first the runs with a value, then those with NaN, then those without it.
     private func byMetric(_ metric: SearchOrder) -> [SQLFragment] {
         let own = clauses.filter { $0.entity == .metric && $0.key == metric.key }
-        let others = clauses.filter { $0.entity != .metric || $0.key != metric.key }.map(RunSearch.condition)
+        let others = RunSearch.found(by: clauses.filter { $0.entity != .metric || $0.key != metric.key })
         let rest = Array(order.keys.dropFirst(2))
         // A token can be forged: its rank is brought into bounds.
         let reached = min(max(last.flatMap { $0.first?.integer } ?? 0, 0), 2)
@@ -134,7 +144,7 @@ private struct RunPlanner<DB: Querying> {
                 columns = SQLFragment(
                     columns.sql + ", \(key.expression.sql) AS k\(i + 2)", columns.parameters + key.expression.parameters)
             }
-            var conditions = [kept] + others
+            var conditions = [kept] + others.conditions
             let source = rank == 2 ? RunPlanner.runs : SQLFragment("tracking_latest_metrics o0 CROSS JOIN tracking_runs r")
             if rank == 2 {
                 conditions.append(
@@ -150,42 +160,41 @@ private struct RunPlanner<DB: Querying> {
             }
             if let last, rank == reached { conditions.append(segment.after(Array(last.dropFirst(rank == 0 ? 1 : 2)))) }
             return RunPlanner.select(
-                RunPlanner.runColumns(columns), source, Array(joins.dropFirst()), conditions, segment, limit: limit)
+                RunPlanner.runColumns(columns), source, others.joins + joins.dropFirst(), conditions, segment, limit: limit)
         }
     }
 
     // MARK: Looks at the indexes
 
-    /// The first clause that finds few runs, and how many.
-    private func leader() throws -> (clause: SearchClause, runs: Int)? {
-        for clause in clauses {
-            guard let own = RunSearch.served(clause),
-                let runs = try count("\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
-            else { continue }
-            return (clause, runs)
+    /// The first clause that finds so few runs that they are looked up and sorted.
+    private func leader() throws -> SearchClause? {
+        try clauses.first { clause in
+            guard let own = RunSearch.served(clause) else { return false }
+            let found = SQLFragment("\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
+            guard try holds(found, moreThan: fewAlways) else { return true }
+            return try !holds(found, moreThan: min(fewMax, sortedMax()))
         }
-        return nil
     }
 
-    /// How many rows there are; nil when they are more than few.
-    private func count(_ source: String, _ parameters: [Value]) throws -> Int? {
-        let counted = try db.row("SELECT count(*) FROM (SELECT 1 FROM \(source) LIMIT ?) few", parameters + [.int(Int64(fewMax) + 1)])?[0]
-            .integer
-        return counted.flatMap { $0 <= Int64(fewMax) ? Int($0) : nil }
-    }
-
-    /// Whether runs walked in their order fill a page before the `runs` that the only clause finds would be looked up and sorted. The next runs
-    /// tell how many of them it finds.
-    private func fillsSooner(than runs: Int) throws -> Bool {
-        let ahead = 128
-        guard runs > 2 * ahead, clauses.count == 1, orders.isEmpty, experiments.count == 1 else { return false }
+    /// Of more runs that the only clause finds, walking fills a page sooner than looking them up and sorting them. The next runs tell how many
+    /// of them it finds.
+    private func sortedMax() throws -> Int {
+        guard clauses.count == 1, orders.isEmpty, experiments.count == 1 else { return .max }
+        let ahead = 64
         let next = RunPlanner.select(SQLFragment("r.id"), RunPlanner.runs, [], [kept] + after(order), order, limit: ahead - 1)
-        let condition = RunSearch.condition(clauses[0])
+        let own = RunSearch.found(by: clauses)
         let found =
-            try db.row("SELECT count(*) FROM (\(next.sql)) r WHERE \(condition.sql)", next.parameters + condition.parameters)?[0].integer
-            ?? 0
-        // A step of the walk costs about half of a run that is looked up and sorted.
-        return found > 0 && (limit + 1) * ahead / Int(found) <= 2 * runs
+            try db.row(
+                """
+                SELECT count(*) FROM (\(next.sql)) r \(own.joins.map(\.sql).joined(separator: " "))
+                WHERE \(own.conditions.map(\.sql).joined(separator: " AND "))
+                """, next.parameters + own.joins.flatMap(\.parameters) + own.conditions.flatMap(\.parameters))?[0].integer ?? 0
+        // A step of the walk costs about a third of a run that is looked up and sorted.
+        return found == 0 ? .max : (limit + 1) * ahead / Int(found) / 3
+    }
+
+    private func holds(_ source: SQLFragment, moreThan count: Int) throws -> Bool {
+        try db.row("SELECT 1 FROM \(source.sql) LIMIT 1 OFFSET ?", source.parameters + [.int(Int64(count))]) != nil
     }
 
     // MARK: Pieces

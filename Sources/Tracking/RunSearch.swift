@@ -60,21 +60,36 @@ public struct RunSearch: Sendable {
         "start_time": "r.start_ms", "end_time": "r.end_ms",
     ]
 
-    static func condition(_ clause: SearchClause) -> SQLFragment {
-        switch (clause.entity, clause.comparator) {
-        case (.attribute, _): return clause.condition(on: columns[clause.key] ?? "r.id")
-        case (.dataset, _):
-            let value = clause.condition(on: "x.\(clause.key)")
-            return SQLFragment("EXISTS (SELECT 1 FROM tracking_inputs x WHERE x.run_id = r.id AND \(value.sql))", value.parameters)
-        case (_, .isNull), (_, .isNotNull):
-            let own = "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND x.key = ?)"
-            return SQLFragment(clause.comparator == .isNull ? "NOT " + own : own, [.string(clause.key)])
-        default: break
+    /// What holds for a run that every clause finds: tables to join after `tracking_runs r`, each with at most one row of a run, and conditions.
+    static func found(by clauses: [SearchClause]) -> (joins: [SQLFragment], conditions: [SQLFragment]) {
+        var (joins, conditions): ([SQLFragment], [SQLFragment]) = ([], [])
+        for (i, clause) in clauses.enumerated() {
+            switch (clause.entity, clause.comparator) {
+            case (.attribute, _): conditions.append(clause.condition(on: columns[clause.key] ?? "r.id"))
+            case (.dataset, _):
+                let value = clause.condition(on: "x.\(clause.key)")
+                conditions.append(
+                    SQLFragment("EXISTS (SELECT 1 FROM tracking_inputs x WHERE x.run_id = r.id AND \(value.sql))", value.parameters))
+            case (_, .isNull):
+                conditions.append(
+                    SQLFragment(
+                        "NOT EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND x.key = ?)", [.string(clause.key)]))
+            default:
+                let own = own(clause, alias: "c\(i)")
+                let of = SQLFragment("c\(i).run_id = r.id AND \(own.sql)", own.parameters)
+                if joins.count < clausesJoinedMax {
+                    joins.append(SQLFragment("CROSS JOIN \(table(clause.entity)) c\(i)"))
+                    conditions.append(of)
+                } else {
+                    conditions.append(SQLFragment("EXISTS (SELECT 1 FROM \(table(clause.entity)) c\(i) WHERE \(of.sql))", of.parameters))
+                }
+            }
         }
-        let value = own(clause)
-        return SQLFragment(
-            "EXISTS (SELECT 1 FROM \(table(clause.entity)) x WHERE x.run_id = r.id AND \(value.sql))", value.parameters)
+        return (joins, conditions)
     }
+
+    /// SQLite opens the table of an EXISTS again for every run, that of a join once; but it joins no more than 64.
+    private static let clausesJoinedMax = 16
 
     static func table(_ entity: SearchClause.Entity) -> String {
         switch entity {
@@ -85,19 +100,20 @@ public struct RunSearch: Sendable {
     }
 
     /// The clause as a condition on one row of its table.
-    private static func own(_ clause: SearchClause) -> SQLFragment {
-        var value = clause.condition(on: "x.value")
+    private static func own(_ clause: SearchClause, alias x: String) -> SQLFragment {
+        guard clause.comparator != .isNotNull else { return SQLFragment("\(x).key = ?", [.string(clause.key)]) }
+        var value = clause.condition(on: "\(x).value")
         if clause.entity == .metric {
             // NaN is stored as 0: it is unequal to everything and satisfies nothing else.
-            value.sql = clause.comparator == .notEqual ? "(x.is_nan = 1 OR \(value.sql))" : "x.is_nan = 0 AND \(value.sql)"
+            value.sql = clause.comparator == .notEqual ? "(\(x).is_nan = 1 OR \(value.sql))" : "\(x).is_nan = 0 AND \(value.sql)"
         }
-        return SQLFragment("x.key = ? AND \(value.sql)", [.string(clause.key)] + value.parameters)
+        return SQLFragment("\(x).key = ? AND \(value.sql)", [.string(clause.key)] + value.parameters)
     }
 
     /// The same when an index can find the rows: numbers by their value, texts by their beginning, which is what the index holds.
     static func served(_ clause: SearchClause) -> SQLFragment? {
         switch (clause.entity, clause.comparator, clause.operand) {
-        case (.metric, let comparator, _) where comparator != .notEqual: return own(clause)
+        case (.metric, let comparator, _) where comparator != .notEqual: return own(clause, alias: "x")
         case (.parameter, .equal, .text(let text)), (.tag, .equal, .text(let text)):
             // Not `x.value = ?`: SQLite would put that value into substr() too, and then no longer know the index by it.
             return SQLFragment(
@@ -106,7 +122,7 @@ public struct RunSearch: Sendable {
         case (.parameter, .like, .text(let pattern)), (.tag, .like, .text(let pattern)):
             let beginning = String(String.UnicodeScalarView(pattern.unicodeScalars.prefix { $0 != "%" && $0 != "_" }.prefix(200)))
             guard !beginning.isEmpty else { return nil }
-            let value = own(clause)
+            let value = own(clause, alias: "x")
             return SQLFragment(
                 "substr(x.value, 1, 200) >= ? AND substr(x.value, 1, 200) < ? AND \(value.sql)",
                 [.string(beginning), .string(beginning + "\u{10FFFF}")] + value.parameters)

@@ -113,44 +113,68 @@ enum RunStore {
 
     // MARK: Reading
 
-    /// The same runs with everything that was logged to them: for each table one statement, which seeks the runs of a part in their order.
+    /// The same runs with everything that was logged to them.
     static func withData(_ db: some Querying, _ runs: [Run]) throws -> [Run] {
-        var out = runs
+        var runs = runs
+        try addData(db, to: &runs)
+        return runs
+    }
+
+    /// Adds everything that was logged to the runs: for each table one statement, which seeks the runs of a part in their order.
+    static func addData(_ db: some Querying, to runs: inout [Run]) throws {
         var start = 0
-        while start < out.count {
-            let count = min(out.count - start, partSizes[partSizes.count - 1])
-            // Few sizes, so that few statements are kept: places without a run match nothing.
-            let size = partSizes.first { $0 >= count } ?? count
-            let ids = (0..<size).map { $0 < count ? Value.string(out[start + $0].id) : .null }
-            let places = (start..<start + size).map { "(\($0 - start), ?)" }.joined(separator: ", ")
+        while start < runs.count {
+            let count = min(runs.count - start, parts[parts.count - 1].size)
+            let part = parts.first { $0.size >= count } ?? parts[0]
+            let ids = (0..<part.size).map { $0 < count ? Value.string(runs[start + $0].id) : .null }
             func each(_ columns: String, _ table: String, _ body: (Int, SQLCells) throws -> Void) throws {
                 try db.scan(
                     """
-                    WITH part (place, id) AS (VALUES \(places))
+                    WITH part (place, id) AS (VALUES \(part.places))
                     SELECT p.place, \(columns) FROM part p CROSS JOIN \(table) x WHERE x.run_id = p.id
                     """, ids
                 ) { try body(start + Int($0.int(0)), $0) }
             }
             try each("x.key, x.value, x.is_nan, x.at_ms, x.step", "tracking_latest_metrics") { place, row in
                 let value = row.int(3) != 0 ? Double.nan : row.double(2)
-                out[place].metrics.append(Metric(row.text(1), value, at: Timestamp(milliseconds: row.int(4)), step: row.int(5)))
+                runs[place].metrics.append(Metric(row.text(1), value, at: Timestamp(milliseconds: row.int(4)), step: row.int(5)))
             }
-            try each("x.key, x.value", "tracking_params") { out[$0].params.append(KeyValue($1.text(1), $1.text(2))) }
-            try each("x.key, x.value", "tracking_tags") { out[$0].tags.append(KeyValue($1.text(1), $1.text(2))) }
-            try each("x.name, x.digest, x.source_type, x.source, x.schema, x.profile, x.tags", "tracking_inputs") { place, row in
-                out[place].datasets.append(try input(row))
+            try each("x.key, x.value", "tracking_params") { runs[$0].params.append(KeyValue($1.text(1), $1.text(2))) }
+            try each("x.key, x.value", "tracking_tags") { runs[$0].tags.append(KeyValue($1.text(1), $1.text(2))) }
+            let (hasInputs, hasModels) = try holdsLinks(db, runs[start..<start + count])
+            if hasInputs {
+                try each("x.name, x.digest, x.source_type, x.source, x.schema, x.profile, x.tags", "tracking_inputs") { place, row in
+                    runs[place].datasets.append(try input(row))
+                }
             }
-            try each("x.role, x.model_id, x.step", "tracking_run_models") { place, row in
-                let link = ModelLink(modelID: row.text(2), step: row.int(3))
-                if row.text(1) == "input" { out[place].modelInputs.append(link) } else { out[place].modelOutputs.append(link) }
+            if hasModels {
+                try each("x.role, x.model_id, x.step", "tracking_run_models") { place, row in
+                    let link = ModelLink(modelID: row.text(2), step: row.int(3))
+                    if row.text(1) == "input" { runs[place].modelInputs.append(link) } else { runs[place].modelOutputs.append(link) }
+                }
             }
-            for place in start..<start + count { order(&out[place]) }
+            for place in start..<start + count { order(&runs[place]) }
             start += count
         }
-        return out
     }
 
-    private static let partSizes = [1, 16, 128, 512]
+    /// Whether there may be datasets, and logged models, of these runs. Most runs have none, and their ids, which sort by time, lie close.
+    private static func holdsLinks(_ db: some Querying, _ runs: ArraySlice<Run>) throws -> (inputs: Bool, models: Bool) {
+        let ids = runs.map(\.id)
+        guard let first = ids.min(), let last = ids.max() else { return (false, false) }
+        var found = (inputs: false, models: false)
+        func any(_ table: String) -> String { "EXISTS (SELECT 1 FROM \(table) WHERE run_id >= ? AND run_id <= ?)" }
+        try db.scan(
+            "SELECT CASE WHEN \(any("tracking_inputs")) THEN 1 ELSE 0 END, CASE WHEN \(any("tracking_run_models")) THEN 1 ELSE 0 END",
+            [.string(first), .string(last), .string(first), .string(last)]
+        ) { found = ($0.int(0) != 0, $0.int(1) != 0) }
+        return found
+    }
+
+    /// Few sizes, so that few statements are kept: places without a run match nothing.
+    private static let parts = [1, 16, 128, 512].map { size in
+        (size: size, places: (0..<size).map { "(\($0), ?)" }.joined(separator: ", "))
+    }
 
     /// Everything by its key. The database gives it so already, from its primary keys; only SQL does not promise it.
     private static func order(_ run: inout Run) {

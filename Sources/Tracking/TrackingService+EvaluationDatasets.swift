@@ -11,7 +11,7 @@ extension TrackingService {
         try EntityName.check(length: name, of: "name", atMost: TrackingLimits.evaluationNameCharactersMax)
         try check(evaluationTags: tags)
         return try await database.write { tx in
-            let id = "d-" + Identifier.hex32()
+            let id = "d-" + Identifier.ordered32()
             let user = tags.first { $0.key == "mlflow.user" }?.value
             try EvaluationDatasetStore.insert(
                 tx,

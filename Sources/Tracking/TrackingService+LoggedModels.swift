@@ -26,7 +26,7 @@ extension TrackingService {
             let experiment = try ExperimentStore.find(tx, id: experimentID)
             try requireActive(experiment)
             if let sourceRunID { _ = try RunStore.find(tx, id: sourceRunID) }
-            let id = "m-" + Identifier.hex32()
+            let id = "m-" + Identifier.ordered32()
             let model = LoggedModel(
                 id: id, experimentID: experimentID, name: modelName, modelType: modelType, sourceRunID: sourceRunID, status: .pending,
                 artifactURI: "\(experiment.artifactLocation)/models/\(id)/artifacts", createdAt: tx.now, updatedAt: tx.now, params: params,

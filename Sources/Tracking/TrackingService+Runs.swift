@@ -28,7 +28,7 @@ extension TrackingService {
         return try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: experimentID)
             try requireActive(experiment)
-            let id = Identifier.hex32()
+            let id = Identifier.ordered32()
             let run = Run(
                 id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running,
                 startedAt: startedAt ?? tx.now,

@@ -52,4 +52,18 @@ struct JSONTests {
     func canonical() throws {
         #expect(try JSON.parse(#"{"b":1,"a":{"d":2,"c":3}}"#).canonical == JSON.parse(#"{"a":{"c":3,"d":2},"b":1}"#).canonical)
     }
+
+    @Test("a string with a quote, a backslash or a control character at any place comes back as it was")
+    func escapes() throws {
+        for length in 0..<40 {
+            for place in 0..<length {
+                for special in ["\"", "\\", "\n", "\u{0}", "\u{1f}", " ", "\u{7f}", "é", "🦊"] {
+                    let text = String(repeating: "a", count: place) + special + String(repeating: "z", count: length - place - 1)
+                    let written = JSON.string(text).text
+                    #expect(try JSON.parse(written) == .string(text))
+                    #expect(!written.utf8.contains { $0 < 32 })
+                }
+            }
+        }
+    }
 }

@@ -171,6 +171,18 @@ struct SearchTests {
         }
     }
 
+    @Test("a filter of more clauses than a statement joins finds the runs that all of them find")
+    func manyClauses() async throws {
+        let f = try await manyRuns()
+        let last = "metrics.auc >= 48"
+        let others = (1...60).map { "metrics.auc > \(-$0)" } + ["params.no IS NULL", "metrics.auc != 7", "status = 'FINISHED'"]
+        let found = try await all(RunSearch(experimentIDs: ["0"], filter: (others + [last]).joined(separator: " AND ")), f)
+        #expect(!found.isEmpty)
+        #expect(try await all(RunSearch(experimentIDs: ["0"], filter: last), f).map(\.id) == found.map(\.id))
+        #expect(
+            try await all(RunSearch(experimentIDs: ["0"], filter: (others + ["metrics.auc < 0"]).joined(separator: " AND ")), f).isEmpty)
+    }
+
     @Test("the runs of several experiments are merged from their indexes, page by page, without sorting them all")
     func severalExperiments() async throws {
         let f = try await manyRuns()

@@ -90,20 +90,24 @@ struct RunWriter {
     private mutating func integer(_ field: StaticString, _ value: Int64) {
         add(field)
         if value < 0 { bytes.append(UInt8(ascii: "-")) }
-        let start = bytes.count
-        var rest = value.magnitude
-        repeat {
-            bytes.append(48 + UInt8(rest % 10))
-            rest /= 10
-        } while rest > 0
-        bytes[start...].reverse()
+        withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 20) { digits in
+            var (start, rest) = (20, value.magnitude)
+            repeat {
+                start -= 1
+                digits[start] = 48 + UInt8(rest % 10)
+                rest /= 10
+            } while rest > 0
+            bytes.append(contentsOf: UnsafeMutableBufferPointer(rebasing: digits[start...]))
+        }
     }
 
     private mutating func list<T>(_ items: [T], _ body: (inout RunWriter, T) -> Void) {
         add("[")
-        for (i, item) in items.enumerated() {
-            if i > 0 { add(",") }
-            body(&self, item)
+        items.withUnsafeBufferPointer { items in
+            for i in items.indices {
+                if i > 0 { add(",") }
+                body(&self, items[i])
+            }
         }
         add("]")
     }

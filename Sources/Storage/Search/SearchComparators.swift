@@ -25,14 +25,22 @@ extension SearchGrammar {
         let (entity, key) = (comparison.entity, comparison.key)
         let isNumeric = entity == .metric || (entity == .attribute && attributes[key] == .number)
         let (allowed, words) = allowed(entity, key, isNumeric: isNumeric, comparison.comparator)
-        guard let known = Comparator(rawValue: comparison.comparator), allowed.contains(known) else { throw .invalid(words) }
+        guard let known = Comparator(rawValue: comparison.comparator), allowed.contains(known) else { throw .invalid(words()) }
         return SearchClause(entity, key, known, try value(comparison, isNumeric: isNumeric))
     }
 
-    private func allowed(_ entity: SearchClause.Entity, _ key: String, isNumeric: Bool, _ given: String) -> ([Comparator], String) {
-        func among(_ comparators: [Comparator], naming named: [Comparator]? = nil, closed: Bool) -> ([Comparator], String) {
-            let names = Python.set(Set((named ?? comparators).map(\.rawValue)))
-            return (comparators, "Invalid comparator '\(given)' not one of '\(names)\(closed ? "'" : "")")
+    /// The comparators, and what is said of another one.
+    private func allowed(
+        _ entity: SearchClause.Entity, _ key: String, isNumeric: Bool, _ given: String
+    ) -> (comparators: [Comparator], words: () -> String) {
+        func among(_ comparators: [Comparator], naming named: [Comparator]? = nil, closed: Bool) -> ([Comparator], () -> String) {
+            (
+                comparators,
+                {
+                    let names = Python.set(Set((named ?? comparators).map(\.rawValue)))
+                    return "Invalid comparator '\(given)' not one of '\(names)\(closed ? "'" : "")"
+                }
+            )
         }
         switch (dialect, entity) {
         case (.runs, .metric): return among(SearchGrammar.numeric, closed: false)
@@ -40,16 +48,16 @@ extension SearchGrammar {
         case (.runs, .tag): return among(SearchGrammar.nullable, closed: false)
         case (.runs, .dataset): return among(SearchGrammar.listed, closed: false)
         case (.experiments, .attribute) where key == "experiment_id":
-            return ([.equal, .notEqual, .inList, .notInList], "Invalid comparator for experiment_id: \(given)")
+            return ([.equal, .notEqual, .inList, .notInList], { "Invalid comparator for experiment_id: \(given)" })
         case (.runs, .attribute), (.experiments, .attribute):
             return isNumeric
                 ? among(SearchGrammar.numeric, naming: SearchGrammar.listed, closed: false) : among(SearchGrammar.listed, closed: true)
-        case (.experiments, _): return (SearchGrammar.nullable, "Invalid comparator for tag: \(given)")
+        case (.experiments, _): return (SearchGrammar.nullable, { "Invalid comparator for tag: \(given)" })
         case (.models, .attribute), (.versions, .attribute):
             return isNumeric
-                ? (SearchGrammar.numeric, "Invalid comparator for attribute \(key): \(given)")
-                : (SearchGrammar.listed, "Invalid comparator for attribute: \(given)")
-        case (.models, _), (.versions, _): return (SearchGrammar.text, "Invalid comparator for tag: \(given)")
+                ? (SearchGrammar.numeric, { "Invalid comparator for attribute \(key): \(given)" })
+                : (SearchGrammar.listed, { "Invalid comparator for attribute: \(given)" })
+        case (.models, _), (.versions, _): return (SearchGrammar.text, { "Invalid comparator for tag: \(given)" })
         }
     }
 

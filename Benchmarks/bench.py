@@ -9,6 +9,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -46,6 +47,9 @@ class Server:
     def __init__(self, command, url, ready="/health", log=os.devnull, environment=None, patience=300):
         self.url = url
         self.port = int(url.rsplit(":", 1)[1])
+        with socket.socket() as probe:
+            if probe.connect_ex((HOST, self.port)) == 0:
+                raise SystemExit(f"port {self.port} is taken: what answers there would be measured instead of {command[0]}")
         self.log = open(log, "ab")
         began = time.monotonic()
         self.process = subprocess.Popen(

@@ -84,7 +84,7 @@ struct BatchQuery {
         let condition = view.filter.map { " AND (\($0.sql(BatchQuery.quoted)))" } ?? ""
         let source =
             files.isEmpty
-            ? "(SELECT \(view.identity.schema.fields.map { "CAST(NULL AS \(BatchQuery.sqlType($0.type))) AS \(BatchQuery.quoted($0.name))" }.joined(separator: ", ")), 0 AS arrival WHERE false)"
+            ? "(SELECT \(view.identity.schema.fields.map { "CAST(NULL AS \($0.type.duckDBName)) AS \(BatchQuery.quoted($0.name))" }.joined(separator: ", ")), 0 AS arrival WHERE false)"
             : "(SELECT *, row_number() OVER () AS arrival FROM read_parquet(\(BatchQuery.list(files))))"
         let join = view.keys.indices.map { "k.k\($0) = e.d\($0)" }.joined(separator: " AND ")
         let values = view.arguments.indices.map { ", a\($0)" }.joined()
@@ -98,21 +98,6 @@ struct BatchQuery {
             FROM (SELECT \(columns.joined(separator: ", ")) FROM \(source) WHERE \(BatchQuery.quoted(view.at)) IS NOT NULL\(condition)) e
             JOIN \(keys) k ON \(join) WHERE e.ts <= \(last)\(first)
             """)
-    }
-
-    static func sqlType(_ type: DataType) -> String {
-        switch type {
-        case .bool: "BOOLEAN"
-        case .int32: "INTEGER"
-        case .int64: "BIGINT"
-        case .float32: "FLOAT"
-        case .float64: "DOUBLE"
-        case .string: "VARCHAR"
-        case .bytes: "BLOB"
-        case .date: "DATE"
-        case .timestamp: "TIMESTAMP"
-        case .list(let element), .tensor(let element, _): sqlType(element) + "[]"
-        }
     }
 }
 

@@ -93,7 +93,7 @@ extension FeatureStore {
         let joined = try BatchQuery(service: service, connection: connection, prefix: prefix).features(questions: questions, files: files)
         var selected = service.requestFields.enumerated().map { "r\($0.offset) AS \(BatchQuery.quoted($0.element.name))" }
         for output in service.outputs {
-            selected.append("CAST(f\(output.slot) AS \(BatchQuery.sqlType(output.type))) AS \(BatchQuery.quoted(output.name))")
+            selected.append("CAST(f\(output.slot) AS \(output.type.duckDBName)) AS \(BatchQuery.quoted(output.name))")
         }
         return try connection.query("SELECT \(selected.joined(separator: ", ")) FROM (\(joined)) ORDER BY rid")
     }

@@ -64,7 +64,7 @@ extension FeatureStore {
         var columns: [(sql: String, name: String)] = []
         for (i, field) in service.requestFields.enumerated() { columns.append(("r\(i)", field.name)) }
         if !columns.contains(where: { $0.name == at }) { columns.append(("make_timestamp(t)", at)) }
-        for output in service.outputs { columns.append(("CAST(f\(output.slot) AS \(BatchQuery.sqlType(output.type)))", output.name)) }
+        for output in service.outputs { columns.append(("CAST(f\(output.slot) AS \(output.type.duckDBName))", output.name)) }
         for (i, name) in request.keep.enumerated() where !columns.contains(where: { $0.name == name }) { columns.append(("e\(i)", name)) }
         if request.label != nil {
             guard !columns.contains(where: { $0.name == "label" }) else {
@@ -119,7 +119,7 @@ extension FeatureStore {
         var columns = ["rid", "\(t) AS t"]
         for (i, field) in service.requestFields.enumerated() {
             _ = try column(field.name, at: "labels")
-            columns.append("CAST(\(BatchQuery.quoted(field.name)) AS \(BatchQuery.sqlType(field.type))) AS r\(i)")
+            columns.append("CAST(\(BatchQuery.quoted(field.name)) AS \(field.type.duckDBName)) AS r\(i)")
         }
         for (i, name) in request.keep.enumerated() {
             _ = try column(name, at: "keep[\(i)]")

@@ -61,7 +61,8 @@ def test_every_operation_is_whole(url):
             assert {"401", "403"} <= set(operation["responses"]), path
 
 
-def test_every_route_asks_for_the_action_that_the_document_says(guarded):
+def test_no_route_refuses_for_another_action_than_the_document_says(guarded):
+    """The stated action is the one that the route was registered with; what a handler asks for besides must not be refused to anyone who has that."""
     server, tokens = guarded
     described = document(server.url, tokens["owner"])
     assert len(operations(described)) > 60

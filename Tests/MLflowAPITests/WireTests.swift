@@ -41,7 +41,7 @@ private func application() async throws -> some ApplicationProtocol {
     let router = Router(context: KeelContext.self)
     router.add(middleware: Personas())
     addMLflowRoutes(
-        to: router, tracking: TrackingService(database: database, objects: try FolderObjectStore(root: folder + "/objects")),
+        to: APIRoutes(router), tracking: TrackingService(database: database, objects: try FolderObjectStore(root: folder + "/objects")),
         registry: RegistryService(database: database),
         webhooks: WebhookService(database: database, sender: NoNetwork(), secrets: try SecretBox(key: SecretBox.newKey())))
     return Application(router: router)

@@ -12,25 +12,25 @@ private let table: Shape = [
 /// The Open Inference Protocol and MLflow's scoring protocol.
 public let inferenceOperations: [APIOperation] = [
     .init(
-        "GET", "/v2", family, "The server's name, version and extensions", .serverRead,
+        "GET", "/v2", family, "The server's name, version and extensions",
         answer: ["name": .text, "version": .text, "extensions": .list(.text)]),
-    .init("GET", "/v2/health/live", family, "Whether the server lives", nil),
-    .init("GET", "/v2/health/ready", family, "Whether the server is ready", nil),
+    .init("GET", "/v2/health/live", family, "Whether the server lives"),
+    .init("GET", "/v2/health/ready", family, "Whether the server is ready"),
     .init(
-        "GET", "/v2/models/{name}", family, "An endpoint's inputs and outputs", .predict,
+        "GET", "/v2/models/{name}", family, "An endpoint's inputs and outputs",
         answer: ["name": .text, "versions": .list(.text), "platform": .text, "inputs": .list(column), "outputs": .list(column)]),
-    .init("GET", "/v2/models/{name}/ready", family, "Whether an endpoint is ready", nil),
+    .init("GET", "/v2/models/{name}/ready", family, "Whether an endpoint is ready"),
     .init(
-        "POST", "/v2/models/{name}/infer", family, "Predicts", .predict,
+        "POST", "/v2/models/{name}/infer", family, "Predicts",
         body: ["id?": .text, "inputs": .list(tensor), "parameters?": .map(.any)],
         answer: ["model_name": .text, "model_version": .text, "id?": .text, "parameters": .map(.any), "outputs": .list(tensor)],
         errors: [422, 503, 504]),
     .init(
-        "POST", "/endpoints/{name}/invocations", family, "Predicts, in MLflow's scoring protocol", .predict, body: table,
+        "POST", "/endpoints/{name}/invocations", family, "Predicts, in MLflow's scoring protocol", body: table,
         answer: predictions,
         errors: [415, 422, 503]),
     .init(
-        "POST", "/invocations", family, "Predicts with the only endpoint, in MLflow's scoring protocol", .predict, body: table,
+        "POST", "/invocations", family, "Predicts with the only endpoint, in MLflow's scoring protocol", body: table,
         answer: predictions,
         errors: [415, 422, 503]),
 ]

@@ -37,6 +37,8 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// What it answers, for who must know every route.
     public static let routes: [(method: HTTPRequest.Method, path: String)] = [(.post, "/v2/models/:name/infer")]
+    /// What it asks that the caller may do.
+    static let action = Action.predict
 
     public init(runtime: ServingRuntime, gate: RequestGate) {
         self.runtime = runtime
@@ -136,7 +138,7 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
 
     private func respond(_ head: HTTPRequest, _ endpoint: String, _ body: ByteBuffer) throws(KeelError) -> [UInt8] {
         let caller = try gate.caller(of: head)
-        _ = try gate.grant(caller, may: .predict, on: "Endpoint/\(endpoint)")
+        _ = try gate.grant(caller, may: HotDoor.action, on: "Endpoint/\(endpoint)")
         let parsed: Result<InferRequest, KeelError> = body.withUnsafeReadableBytes { raw in
             do throws(KeelError) { return .success(try InferRequest(parsing: raw.bindMemory(to: UInt8.self))) } catch {
                 return .failure(error)

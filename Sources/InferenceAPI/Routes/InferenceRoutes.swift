@@ -5,19 +5,16 @@ import Platform
 import Serving
 
 /// The parts of the Open Inference Protocol that need no speed (metadata, readiness), and MLflow's scoring protocol.
-public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingRuntime, version: String) {
-    router.get("/v2") { _, context -> Response in
-        _ = try await context.authorize(.serverRead)
-        return answer(["name": "keel", "version": .string(version), "extensions": []])
-    }
-    router.get("/v2/health/live") { _, _ in Response(status: .ok) }
-    router.get("/v2/health/ready") { _, _ in Response(status: .ok) }
-    router.get("/v2/models/:name/ready") { _, context -> Response in
+public func addInferenceRoutes(to routes: APIRoutes, runtime: ServingRuntime, version: String) {
+    for route in HotDoor.routes { routes.note(route.method, route.path, HotDoor.action) }
+    routes.get("/v2", .serverRead) { _, _, _ in answer(["name": "keel", "version": .string(version), "extensions": []]) }
+    routes.getForEveryCaller("/v2/health/live") { _, _ in Response(status: .ok) }
+    routes.getForEveryCaller("/v2/health/ready") { _, _ in Response(status: .ok) }
+    routes.getForEveryCaller("/v2/models/:name/ready") { _, context in
         _ = try endpoint(context, runtime)
         return Response(status: .ok)
     }
-    router.get("/v2/models/:name") { _, context -> Response in
-        _ = try await context.authorize(.predict)
+    routes.get("/v2/models/:name", .predict) { _, context, _ in
         let (name, fields, status) = try endpoint(context, runtime)
         return answer([
             "name": .string(name), "versions": .array([status.stable?.modelVersion].compactMap { $0.map(JSON.string) }), "platform": "keel",
@@ -25,12 +22,11 @@ public func addInferenceRoutes(to router: Router<KeelContext>, runtime: ServingR
             "outputs": [["name": "score", "datatype": "FP32", "shape": [-1]]],
         ])
     }
-    router.post("/endpoints/:name/invocations") { request, context -> Response in
-        _ = try await context.authorize(.predict, on: "Endpoint/\(try context.parameters.require("name").prefix(100))")
-        return try await invoke(request, try endpoint(context, runtime).name, runtime)
+    let named = APIRoutes.Subject { "Endpoint/\(try $0.parameters.require("name").prefix(100))" }
+    routes.post("/endpoints/:name/invocations", .predict, on: named) { request, context, _ in
+        try await invoke(request, try endpoint(context, runtime).name, runtime)
     }
-    router.post("/invocations") { request, context -> Response in
-        _ = try await context.authorize(.predict)
+    routes.post("/invocations", .predict) { request, _, _ in
         let names = runtime.status().map(\.name)
         guard names.count == 1, let name = names.first else {
             throw KeelError.invalid(

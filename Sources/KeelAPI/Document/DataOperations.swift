@@ -5,17 +5,16 @@ private let family = "Data and features"
 let dataOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/datasets/{name}/ingest", family, "Reads a file into a new snapshot; progress and the result are lines of JSON",
-        .datasetsIngest,
         query: [
             .init("file", "The file's name, which tells its format: .csv, .parquet, .jsonl, also compressed"),
             .init("from", .instant, "Only rows from this event time on"), .init("until", .instant, "Only rows before this event time"),
         ], body: .bytes, bodyType: "application/octet-stream", answer: .text, answerType: "application/x-ndjson", errors: [422]),
     .init(
-        "GET", "/api/v1/datasets/{name}/snapshots", family, "The snapshots of a dataset, newest first", .datasetsRead,
+        "GET", "/api/v1/datasets/{name}/snapshots", family, "The snapshots of a dataset, newest first",
         query: [.init("before", .integer, "Only snapshots before this number"), .limit(100)],
         answer: ["snapshots": .list(.named("SnapshotSummary"))]),
     .init(
-        "GET", "/api/v1/datasets/{name}/snapshots/{number}", family, "A snapshot with its schema, files and profile", .datasetsRead,
+        "GET", "/api/v1/datasets/{name}/snapshots/{number}", family, "A snapshot with its schema, files and profile",
         answer: [
             "dataset": .text, "number": .integer, "digest": .text, "rows": .integer, "quarantined": .integer, "createdAt": .integer,
             "schema": .named("DatasetSchema"),
@@ -23,28 +22,28 @@ let dataOperations: [APIOperation] = [
             "eventTimes?": .list(.integer), "profile?": .named("Profile"),
         ], errors: [400]),
     .init(
-        "GET", "/api/v1/datasets/{name}/quarantine", family, "The rows that broke the dataset's contract, with the reason", .datasetsRead,
+        "GET", "/api/v1/datasets/{name}/quarantine", family, "The rows that broke the dataset's contract, with the reason",
         query: [
             .init("snapshot", .integer, "Of this snapshot; the newest unless given"), .init("after", .integer, "After this row"),
             .limit(100),
         ],
         answer: ["rows": .list(["source": .text, "line": .integer, "reason": .text, "raw": .text])]),
     .init(
-        "POST", "/api/v1/datasets/{name}/events", family, "Pushes events; good ones are durable when this returns", .eventsPush,
+        "POST", "/api/v1/datasets/{name}/events", family, "Pushes events; good ones are durable when this returns",
         body: ["rows": .list(.map(.any))],
         answer: ["accepted": .integer, "rejected": .list(["index": .integer, "reason": .text])], errors: [503]),
     .init(
-        "POST", "/api/v1/datasets/{name}/seal", family, "Makes a snapshot of the stream's events", .datasetsIngest,
+        "POST", "/api/v1/datasets/{name}/seal", family, "Makes a snapshot of the stream's events",
         answer: ["snapshot": .nullable(.named("SnapshotSummary"))]),
     .init(
-        "POST", "/api/v1/features/verify", family, "Compares features as served with the same features computed offline", .predictionsRead,
+        "POST", "/api/v1/features/verify", family, "Compares features as served with the same features computed offline",
         body: ["endpoint": .text, "sample?": .integer],
         answer: [
             "rows": .integer, "compared": .integer, "differences": .integer,
             "examples": .list(["id": .text, "feature": .text, "online": .nullable(.number), "offline": .nullable(.number)]),
         ], errors: [404, 409]),
     .init(
-        "POST", "/api/v1/features/{name}/read", family, "The features of some entities now", .featuresRead,
+        "POST", "/api/v1/features/{name}/read", family, "The features of some entities now",
         body: ["rows": .list(.map(.any))],
         answer: ["rows": .list(.map(.any))]),
 ]

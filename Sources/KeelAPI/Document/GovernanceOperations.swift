@@ -4,35 +4,35 @@ private let family = "Resources, ledger and tokens"
 
 let governanceOperations: [APIOperation] = [
     .init(
-        "POST", "/api/v1/plan", family, "What applying these resources would change", .resourcesRead,
+        "POST", "/api/v1/plan", family, "What applying these resources would change",
         body: ["resources": .list(.named("Resource"))],
         answer: ["changes": .list(.named("ResourceChange"))]),
     .init(
-        "POST", "/api/v1/apply", family, "Applies resources, all or none", .resourcesApply, body: ["resources": .list(.named("Resource"))],
+        "POST", "/api/v1/apply", family, "Applies resources, all or none", body: ["resources": .list(.named("Resource"))],
         answer: .named("Applied"), errors: [409]),
     .init(
-        "GET", "/api/v1/resources/{kind}", family, "The resources of a kind", .resourcesRead,
+        "GET", "/api/v1/resources/{kind}", family, "The resources of a kind",
         answer: ["resources": .list(["name": .text, "environment": .nullable(.text), "revision": .integer, "digest": .text])]),
     .init(
-        "GET", "/api/v1/resources/{kind}/{name}", family, "A resource with its revisions", .resourcesRead,
+        "GET", "/api/v1/resources/{kind}/{name}", family, "A resource with its revisions",
         answer: ["resource": .named("Resource"), "revision": .integer, "revisions": .list(.named("ResourceRevision"))]),
     .init(
-        "POST", "/api/v1/resources/{kind}/{name}/restore", family, "Applies an earlier revision again", .resourcesApply,
+        "POST", "/api/v1/resources/{kind}/{name}/restore", family, "Applies an earlier revision again",
         body: ["revision": .integer], answer: .named("Applied"), errors: [409]),
     .init(
-        "GET", "/api/v1/ledger", family, "Events of the ledger, oldest first", .ledgerRead,
+        "GET", "/api/v1/ledger", family, "Events of the ledger, oldest first",
         query: [
             .init("after", .integer, "The number of the last event that is known"), .init("kind", "Only events of this kind"),
             .init("subject", "Only events of this thing, as Kind/name"), .limit(200, most: 10_000),
         ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
     .init(
-        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds", .ledgerRead,
+        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds",
         answer: ["events": .integer, "head": .text, "seq?": .integer, "problem?": .text]),
     .init(
-        "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once", .tokensManage,
+        "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once",
         body: ["name": .text, "persona": .text, "expires?": .text], answer: ["token": .named("Token"), "secret": .text]),
-    .init("GET", "/api/v1/tokens", family, "The tokens, without their secrets", .tokensManage, answer: ["tokens": .list(.named("Token"))]),
-    .init("DELETE", "/api/v1/tokens/{name}", family, "Revokes a token", .tokensManage, answer: [:]),
+    .init("GET", "/api/v1/tokens", family, "The tokens, without their secrets", answer: ["tokens": .list(.named("Token"))]),
+    .init("DELETE", "/api/v1/tokens/{name}", family, "Revokes a token", answer: [:]),
 ]
 
 let governanceShapes: [(String, Shape)] = [

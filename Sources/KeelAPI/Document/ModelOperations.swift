@@ -9,82 +9,69 @@ private let fileColumn: Shape = ["name": .nullable(.text), "type": .nullable(.te
 
 let modelOperations: [APIOperation] = [
     .init(
-        "GET", "/api/v1/models", family, "Looks for registered models", .registryRead,
+        "GET", "/api/v1/models", family, "Looks for registered models",
         query: [
             .init("filter", "What to look for, in MLflow's filter language"),
             .init("at", .instant, "What there was at this instant, by the ledger; the filter does not apply then"),
         ] + page,
         answer: ["models": .list(.named("Model")), "next": .nullable(.text)]),
-    .init("GET", "/api/v1/models/{name}", family, "A registered model", .registryRead, answer: .named("Model"), errors: [400]),
+    .init("GET", "/api/v1/models/{name}", family, "A registered model", answer: .named("Model"), errors: [400]),
     .init(
-        "GET", "/api/v1/models/{name}/versions", family, "The versions of a model", .registryRead, query: page,
+        "GET", "/api/v1/models/{name}/versions", family, "The versions of a model", query: page,
         answer: ["versions": .list(.named("ModelVersion")), "next": .nullable(.text)]),
+    .init("GET", "/api/v1/models/{name}/versions/{version}", family, "A version of a model", answer: .named("ModelVersion"), errors: [400]),
     .init(
-        "GET", "/api/v1/models/{name}/versions/{version}", family, "A version of a model", .registryRead, answer: .named("ModelVersion"),
-        errors: [400]),
-    .init(
-        "POST", "/api/v1/models", family, "Makes a registered model", .registryWrite,
+        "POST", "/api/v1/models", family, "Makes a registered model",
         body: ["name": .text, "description?": .text, "tags?": .map(.text)], status: 201, answer: .named("Model")),
+    .init("PATCH", "/api/v1/models/{name}", family, "Describes a model anew", body: ["description": .text], answer: .named("Model")),
+    .init("POST", "/api/v1/models/{name}/rename", family, "Gives a model another name", body: ["name": .text], answer: .named("Model")),
     .init(
-        "PATCH", "/api/v1/models/{name}", family, "Describes a model anew", .registryWrite, body: ["description": .text],
-        answer: .named("Model")),
-    .init(
-        "POST", "/api/v1/models/{name}/rename", family, "Gives a model another name", .registryWrite, body: ["name": .text],
-        answer: .named("Model")),
-    .init(
-        "DELETE", "/api/v1/models/{name}", family, "Removes a model with all its versions, if nothing uses one", .registryWrite,
+        "DELETE", "/api/v1/models/{name}", family, "Removes a model with all its versions, if nothing uses one",
         answer: [:],
         errors: [400, 409]),
-    .init("PUT", "/api/v1/models/{name}/tags/{key}", family, "Sets a tag of a model", .registryWrite, body: ["value": .text], answer: [:]),
-    .init("DELETE", "/api/v1/models/{name}/tags/{key}", family, "Removes a tag of a model", .registryWrite, answer: [:], errors: [400]),
+    .init("PUT", "/api/v1/models/{name}/tags/{key}", family, "Sets a tag of a model", body: ["value": .text], answer: [:]),
+    .init("DELETE", "/api/v1/models/{name}/tags/{key}", family, "Removes a tag of a model", answer: [:], errors: [400]),
     .init(
         "PUT", "/api/v1/models/{name}/aliases/{alias}", family,
-        "Moves an alias to a version; with `expecting` only if it stands at that version now, or at none (null)", .registryWrite,
+        "Moves an alias to a version; with `expecting` only if it stands at that version now, or at none (null)",
         body: ["version": .integer, "expecting?": .nullable(.integer)], answer: ["before": .nullable(.integer)], errors: [409]),
-    .init(
-        "DELETE", "/api/v1/models/{name}/aliases/{alias}", family, "Removes an alias, if it is there", .registryWrite, answer: [:],
-        errors: [400]),
+    .init("DELETE", "/api/v1/models/{name}/aliases/{alias}", family, "Removes an alias, if it is there", answer: [:], errors: [400]),
     .init(
         "POST", "/api/v1/models/{name}/versions", family,
         "Registers a version: of a run's artifacts, a logged model, another version, or what lies elsewhere",
-        .registryWrite,
         body: [
             "source": .text, "run?": .text, "run_link?": .text, "logged_model?": .text, "description?": .text, "tags?": .map(.text),
             "create_model?": .flag,
         ], status: 201, answer: .named("ModelVersion")),
     .init(
-        "PATCH", "/api/v1/models/{name}/versions/{version}", family, "Describes a version anew", .registryWrite,
+        "PATCH", "/api/v1/models/{name}/versions/{version}", family, "Describes a version anew",
         body: ["description": .text],
         answer: .named("ModelVersion")),
     .init(
         "DELETE", "/api/v1/models/{name}/versions/{version}", family,
-        "Removes a version, if nothing uses it; its number is never given again",
-        .registryWrite, answer: [:], errors: [400, 409]),
+        "Removes a version, if nothing uses it; its number is never given again", answer: [:], errors: [400, 409]),
     .init(
-        "POST", "/api/v1/models/{name}/versions/{version}/stage", family, "Moves a version to a stage", .registryWrite,
+        "POST", "/api/v1/models/{name}/versions/{version}/stage", family, "Moves a version to a stage",
         body: ["stage": stage, "archive_others?": .flag], answer: .named("ModelVersion")),
     .init(
-        "PUT", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Sets a tag of a version", .registryWrite,
+        "PUT", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Sets a tag of a version",
         body: ["value": .text], answer: [:]),
     .init(
-        "DELETE", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Removes a tag of a version", .registryWrite, answer: [:],
-        errors: [400]),
+        "DELETE", "/api/v1/models/{name}/versions/{version}/tags/{key}", family, "Removes a tag of a version", answer: [:], errors: [400]),
     .init(
         "GET", "/api/v1/models/{name}/history", family, "Every change of a model, newest first: who, when, from what to what",
-        .registryRead,
         query: [
             .init("version", .integer, "Only what concerns this version"), .init("before", .integer, "Only events before this number"),
             .limit(100),
         ], answer: ["events": .list(.named("ModelChange")), "next": .nullable(.integer)]),
     .init(
         "GET", "/api/v1/models/{name}/versions/{version}/card", family, "The model card, in Markdown with Hugging Face's metadata",
-        .registryRead,
         answer: .text, answerType: "text/markdown", errors: [400]),
     .init(
-        "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", .webhooksManage, query: page,
+        "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", query: page,
         answer: ["webhooks": .list(.named("Webhook")), "next": .nullable(.text)]),
     .init(
-        "GET", "/api/v1/webhooks/{id}/deliveries", family, "What a webhook was sent, newest first", .webhooksManage,
+        "GET", "/api/v1/webhooks/{id}/deliveries", family, "What a webhook was sent, newest first",
         query: [.init("before", "Only deliveries before this id"), .limit(100)],
         answer: ["deliveries": .list(.named("WebhookDelivery")), "next": .nullable(.text)]),
 ]

@@ -7,59 +7,56 @@ private let server = "Server"
 
 let pipelineOperations: [APIOperation] = [
     .init(
-        "POST", "/api/v1/pipelines/{name}/runs", pipelines, "Starts a run", .pipelinesRun,
+        "POST", "/api/v1/pipelines/{name}/runs", pipelines, "Starts a run",
         body: ["parameters?": .map(.any), "cache?": .flag, "now?": .instant], status: 202, answer: ["run": .text]),
     .init(
-        "GET", "/api/v1/runs", pipelines, "Runs of pipelines, newest first", .pipelinesRead,
+        "GET", "/api/v1/runs", pipelines, "Runs of pipelines, newest first",
         query: [
             .init("pipeline", "Only of this pipeline"),
             .init("state", .word(PipelineRun.State.allCases.map(\.rawValue)), "Only in this state"),
             .init("before", "Only runs before this id"), .limit(50),
         ], answer: ["runs": .list(.named("PipelineRun"))]),
-    .init("GET", "/api/v1/runs/{id}", pipelines, "A run with its steps", .pipelinesRead, answer: .named("PipelineRun")),
-    .init("POST", "/api/v1/runs/{id}/cancel", pipelines, "Cancels a run", .pipelinesRun, answer: .named("PipelineRun"), errors: [409]),
+    .init("GET", "/api/v1/runs/{id}", pipelines, "A run with its steps", answer: .named("PipelineRun")),
+    .init("POST", "/api/v1/runs/{id}/cancel", pipelines, "Cancels a run", answer: .named("PipelineRun"), errors: [409]),
 ]
 
 let servingOperations: [APIOperation] = [
     .init(
-        "GET", "/api/v1/endpoints", serving, "The endpoints that serve, with their releases", .releasesRead,
+        "GET", "/api/v1/endpoints", serving, "The endpoints that serve, with their releases",
         answer: ["endpoints": .list(["name": .text, "environment": .text, "phase": .text, "releases": .list(.named("ServedRelease"))])]),
     .init(
-        "GET", "/api/v1/endpoints/{name}/releases", serving, "The releases of an endpoint", .releasesRead,
+        "GET", "/api/v1/endpoints/{name}/releases", serving, "The releases of an endpoint",
         answer: [
             "releases": .list([
                 "number": .integer, "model": .text, "gate": .text, "state": .text, "created": .instant, "by": .text, "digest": .text,
             ])
         ]),
     .init(
-        "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model; force also one that its gate refused", .releasesDeploy,
+        "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model; force also one that its gate refused",
         body: ["model": .text, "force?": .flag, "reason?": .text], answer: .named("Release"), errors: [409, 422]),
     .init(
-        "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number", .releasesDeploy,
+        "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number",
         body: ["to?": .integer, "reason?": .text], answer: .named("Release"), errors: [409]),
+    .init("POST", "/api/v1/endpoints/{name}/promote", serving, "Ends a rollout by hand", answer: .named("Release"), errors: [409]),
     .init(
-        "POST", "/api/v1/endpoints/{name}/promote", serving, "Ends a rollout by hand", .releasesDeploy, answer: .named("Release"),
-        errors: [409]),
-    .init(
-        "GET", "/api/v1/endpoints/{name}/performance", serving, "Metrics of predictions with labels, by month", .predictionsRead,
+        "GET", "/api/v1/endpoints/{name}/performance", serving, "Metrics of predictions with labels, by month",
         query: [.init("from", .instant, "From this event time on"), .init("until", .instant, "Before this event time")],
         answer: ["months": .list(.named("MonthOfPredictions"))]),
     .init(
-        "POST", "/api/v1/labels", serving, "Says what really happened", .labelsWrite,
+        "POST", "/api/v1/labels", serving, "Says what really happened",
         body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])],
         answer: ["accepted": .integer, "joined": .integer, "unknown": .integer], errors: [503]),
     .init(
-        "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", .monitorsRead, query: [.limit(200)],
+        "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", query: [.limit(200)],
         answer: ["windows": .list(.named("MonitorWindow"))]),
 ]
 
 let serverOperations: [APIOperation] = [
-    .init("GET", "/health", server, "Whether the server answers", nil, isOpen: true, answer: .text, answerType: "text/plain"),
+    .init("GET", "/health", server, "Whether the server answers", answer: .text, answerType: "text/plain"),
+    .init("GET", "/version", server, "The version of MLflow whose protocol is spoken", answer: .text, answerType: "text/plain"),
+    .init("GET", "/metrics", server, "Counters for Prometheus", answer: .text, answerType: "text/plain"),
     .init(
-        "GET", "/version", server, "The version of MLflow whose protocol is spoken", .serverRead, answer: .text, answerType: "text/plain"),
-    .init("GET", "/metrics", server, "Counters for Prometheus", .serverRead, answer: .text, answerType: "text/plain"),
-    .init(
-        "POST", "/api/v1/gc", server, "Removes for good what is in the bin and content that nothing refers to", .storageCollect,
+        "POST", "/api/v1/gc", server, "Removes for good what is in the bin and content that nothing refers to",
         body: [
             "older_than?": .text, "run_ids?": .list(.text), "experiment_ids?": .list(.text), "logged_model_ids?": .list(.text),
             "dry_run?": .flag,
@@ -72,8 +69,8 @@ let serverOperations: [APIOperation] = [
                 "artifacts_elsewhere": .nullable(.text),
             ]),
         ]),
-    .init("GET", "/api/v1/routes", server, "Every route of the server", .serverRead, answer: .list(["method": .text, "path": .text])),
-    .init("GET", "/openapi.json", server, "This document", .serverRead, answer: .map(.any)),
+    .init("GET", "/api/v1/routes", server, "Every route of the server", answer: .list(["method": .text, "path": .text])),
+    .init("GET", "/openapi.json", server, "This document", answer: .map(.any)),
 ]
 
 let operatingShapes: [(String, Shape)] = [

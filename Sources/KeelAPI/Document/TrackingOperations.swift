@@ -14,57 +14,54 @@ private let lifecycle = Shape.word(["active", "deleted"])
 
 let trackingOperations: [APIOperation] = [
     .init(
-        "GET", "/api/v1/experiments", tracking, "Looks for experiments", .trackingRead, query: search + [state] + page,
+        "GET", "/api/v1/experiments", tracking, "Looks for experiments", query: search + [state] + page,
         answer: ["experiments": .list(.named("Experiment")), "next": .nullable(.text)]),
     .init(
-        "POST", "/api/v1/experiments", tracking, "Makes an experiment", .trackingWrite,
+        "POST", "/api/v1/experiments", tracking, "Makes an experiment",
         body: ["name": .text, "artifacts?": .text, "tags?": .map(.text)], status: 201, answer: ["id": .text]),
-    .init("GET", "/api/v1/experiments/{id}", tracking, "An experiment", .trackingRead, answer: .named("Experiment"), errors: [400]),
+    .init("GET", "/api/v1/experiments/{id}", tracking, "An experiment", answer: .named("Experiment"), errors: [400]),
     .init(
-        "PATCH", "/api/v1/experiments/{id}", tracking, "Renames an experiment, sets tags, or both: all or none", .trackingWrite,
+        "PATCH", "/api/v1/experiments/{id}", tracking, "Renames an experiment, sets tags, or both: all or none",
         body: ["name?": .text, "tags?": .map(.text)], answer: [:], errors: [409]),
-    .init("DELETE", "/api/v1/experiments/{id}", tracking, "Puts an experiment into the bin", .trackingWrite, answer: [:], errors: [400]),
+    .init("DELETE", "/api/v1/experiments/{id}", tracking, "Puts an experiment into the bin", answer: [:], errors: [400]),
+    .init("POST", "/api/v1/experiments/{id}/restore", tracking, "Takes an experiment out of the bin", answer: [:], errors: [400]),
     .init(
-        "POST", "/api/v1/experiments/{id}/restore", tracking, "Takes an experiment out of the bin", .trackingWrite, answer: [:],
-        errors: [400]),
-    .init(
-        "GET", "/api/v1/tracking/runs", tracking, "Looks for runs", .trackingRead, query: [experiments] + search + [state] + page,
+        "GET", "/api/v1/tracking/runs", tracking, "Looks for runs", query: [experiments] + search + [state] + page,
         answer: ["runs": .list(.named("Run")), "next": .nullable(.text)]),
     .init(
-        "POST", "/api/v1/tracking/runs", tracking, "Starts a run", .trackingWrite,
+        "POST", "/api/v1/tracking/runs", tracking, "Starts a run",
         body: ["experiment": .text, "name?": .text, "tags?": .map(.text), "started_at?": .instant], status: 201, answer: .named("Run"),
         errors: [404]),
-    .init("GET", "/api/v1/tracking/runs/{id}", tracking, "A run", .trackingRead, answer: .named("Run")),
+    .init("GET", "/api/v1/tracking/runs/{id}", tracking, "A run", answer: .named("Run")),
     .init(
-        "PATCH", "/api/v1/tracking/runs/{id}", tracking, "Changes a run's status, end or name", .trackingWrite,
+        "PATCH", "/api/v1/tracking/runs/{id}", tracking, "Changes a run's status, end or name",
         body: ["status?": .word(RunStatus.allCases.map(\.rawValue)), "ended_at?": .instant, "name?": .text], answer: .named("Run")),
-    .init("DELETE", "/api/v1/tracking/runs/{id}", tracking, "Puts a run into the bin", .trackingWrite, answer: [:], errors: [400]),
-    .init("POST", "/api/v1/tracking/runs/{id}/restore", tracking, "Takes a run out of the bin", .trackingWrite, answer: [:], errors: [400]),
+    .init("DELETE", "/api/v1/tracking/runs/{id}", tracking, "Puts a run into the bin", answer: [:], errors: [400]),
+    .init("POST", "/api/v1/tracking/runs/{id}/restore", tracking, "Takes a run out of the bin", answer: [:], errors: [400]),
     .init(
-        "POST", "/api/v1/tracking/runs/{id}/log", tracking, "Logs metrics, params and tags together: all or none", .trackingWrite,
+        "POST", "/api/v1/tracking/runs/{id}/log", tracking, "Logs metrics, params and tags together: all or none",
         body: [
             "metrics?": .list(["key": .text, "value": .number, "at?": .instant, "step?": .integer]), "params?": .map(.text),
             "tags?": .map(.text),
         ], answer: [:]),
     .init(
         "GET", "/api/v1/tracking/runs/{id}/metrics", tracking, "The shape of a metric's history: the lowest and highest value of each part",
-        .trackingRead,
         query: [
             .init("key", "The metric's name; needed"),
             .init("points", .integer, "At most about so many points, 2 to 10000; 1000 when not given"),
         ],
         answer: ["key": .text, "count": .integer, "points": .list(.named("Point"))]),
     .init(
-        "GET", "/api/v1/tracking/runs/{id}/history", tracking, "Every value of a metric", .trackingRead,
+        "GET", "/api/v1/tracking/runs/{id}/history", tracking, "Every value of a metric",
         query: [
             .init("key", "The metric's name; needed"), .limit(1000, most: 25_000),
             .init("page", "The token of the page, from `next` of the answer before"),
         ], answer: ["points": .list(.named("Point")), "next": .nullable(.text)]),
     .init(
-        "GET", "/api/v1/tracking/models", tracking, "Looks for models that runs have logged", .trackingRead,
+        "GET", "/api/v1/tracking/models", tracking, "Looks for models that runs have logged",
         query: [experiments] + search + page,
         answer: ["models": .list(.named("LoggedModel")), "next": .nullable(.text)]),
-    .init("GET", "/api/v1/tracking/models/{id}", tracking, "A model that a run has logged", .trackingRead, answer: .named("LoggedModel")),
+    .init("GET", "/api/v1/tracking/models/{id}", tracking, "A model that a run has logged", answer: .named("LoggedModel")),
 ]
 
 let trackingShapes: [(String, Shape)] = [

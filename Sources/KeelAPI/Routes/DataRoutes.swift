@@ -6,10 +6,9 @@ import Hummingbird
 import Platform
 
 /// Datasets, their snapshots and streams, and features.
-func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
-    router.post("/datasets/:name/ingest") { request, context -> Response in
+func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
+    routes.post("/datasets/:name/ingest", .datasetsIngest, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let grant = try await context.authorize(.datasetsIngest, on: "Dataset/\(name)")
         let (from, until) = (try request.instant("from"), try request.instant("until"))
         // The name only tells the format; the bytes are spooled under a name of our own.
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
@@ -36,16 +35,14 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
                 try await writer.finish(nil)
             })
     }
-    router.get("/datasets/:name/snapshots") { request, context -> Response in
+    routes.get("/datasets/:name/snapshots", .datasetsRead, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let grant = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
         let before = request.query("before").flatMap { Int($0) }
         let snapshots = try await platform.data.snapshots(name, before: before, limit: try request.limit(standard: 100), grant: grant)
         return Response(["snapshots": .array(snapshots.map(summary))])
     }
-    router.get("/datasets/:name/snapshots/:number") { _, context -> Response in
+    routes.get("/datasets/:name/snapshots/:number", .datasetsRead, on: .named("Dataset")) { _, context, _ in
         let name = try context.name()
-        _ = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
         guard let number = Int(try context.parameters.require("number")) else {
             throw KeelError.invalid("a snapshot is named by its number", path: "number")
         }
@@ -54,9 +51,8 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
         }
         return Response(snapshot.json)
     }
-    router.get("/datasets/:name/quarantine") { request, context -> Response in
+    routes.get("/datasets/:name/quarantine", .datasetsRead, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let grant = try await context.authorize(.datasetsRead, on: "Dataset/\(name)")
         var number = request.query("snapshot").flatMap { Int($0) }
         if number == nil { number = try await platform.data.snapshot(name)?.number }
         guard let number else { throw KeelError.notFound("dataset '\(name)' has no snapshot yet") }
@@ -70,32 +66,28 @@ func addDataRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platf
                 })
         ])
     }
-    router.post("/datasets/:name/events") { request, context -> Response in
+    routes.post("/datasets/:name/events", .eventsPush, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let grant = try await context.authorize(.eventsPush, on: "Dataset/\(name)")
         let result = try platform.push(name, try await request.bytes(upTo: 16 << 20), grant)
         return Response([
             "accepted": .int(Int64(result.accepted.rowCount)),
             "rejected": .array(result.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),
         ])
     }
-    router.post("/datasets/:name/seal") { _, context -> Response in
+    routes.post("/datasets/:name/seal", .datasetsIngest, on: .named("Dataset")) { _, context, grant in
         let name = try context.name()
-        let grant = try await context.authorize(.datasetsIngest, on: "Dataset/\(name)")
         let snapshot = try await platform.data.seal(dataset: name, grant: grant)
         return Response(["snapshot": snapshot.map(summary) ?? .null])
     }
-    router.post("/features/verify") { request, context -> Response in
+    routes.post("/features/verify", .predictionsRead) { request, context, grant in
         _ = try await context.authorize(.featuresRead)
-        let grant = try await context.authorize(.predictionsRead)
         let reader = try FieldReader(try await request.json(), path: "")
         let (endpoint, sample) = (try reader.string("endpoint"), try reader.optionalInt("sample") ?? 5000)
         try reader.finish()
         return Response(try await platform.verifyFeatures(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
     }
-    router.post("/features/:name/read") { request, context -> Response in
+    routes.post("/features/:name/read", .featuresRead, on: .named("FeatureService")) { request, context, _ in
         let name = try context.name()
-        _ = try await context.authorize(.featuresRead, on: "FeatureService/\(name)")
         let reader = try FieldReader(try await request.json(), path: "")
         let rows = try reader.required("rows")
         try reader.finish()

@@ -66,6 +66,12 @@ extension KeelContext {
     }
 }
 
+extension APIRoutes.Subject {
+    /// `Dataset/clicks`: a thing whose name the path says.
+    static func named(_ kind: String, by parameter: String = "name") -> Self { Self { "\(kind)/\(try $0.name(parameter))" } }
+    static let model = Self { "Model/\(try $0.modelName())" }
+}
+
 /// Maps every error to its status and Keel's error body; what is not a `KeelError` is logged whole and shown as an internal one.
 public struct ErrorMiddleware: RouterMiddleware {
     public init() {}

@@ -7,14 +7,13 @@ import Tracking
 /// What an import of a foreign store is made of: ask how its things stand to Keel's, send those that are new, compare again.
 ///
 /// Bodies are `{"source": NAME, "items": […]}`; the items are the records of `ImportRecord`.
-func addImportRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
-    addTrackingImportRoutes(router, platform.tracking)
-    addRegistryImportRoutes(router, platform.registry)
+func addImportRoutes(to routes: APIRoutes, _ platform: Platform) {
+    addTrackingImportRoutes(routes, platform.tracking)
+    addRegistryImportRoutes(routes, platform.registry)
 }
 
-private func addTrackingImportRoutes(_ router: some RouterMethods<KeelContext>, _ tracking: TrackingService) {
-    router.post("/imports/tracking/experiments") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+private func addTrackingImportRoutes(_ routes: APIRoutes, _ tracking: TrackingService) {
+    routes.post("/imports/tracking/experiments", .trackingWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         let places = try await tracking.importExperiments(
             try batch.records(ForeignExperiment.self), from: batch.source, isRehearsal: batch.isRehearsal, grant)
@@ -25,60 +24,51 @@ private func addTrackingImportRoutes(_ router: some RouterMethods<KeelContext>, 
                 })
         ])
     }
-    router.post("/imports/tracking/runs") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/imports/tracking/runs", .trackingWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await tracking.importRuns(try batch.records(Run.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/tracking/logged-models") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/imports/tracking/logged-models", .trackingWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await tracking.importLoggedModels(try batch.records(ForeignModel.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/tracking/evaluation-datasets") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/imports/tracking/evaluation-datasets", .trackingWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await tracking.importEvaluationDatasets(try batch.records(EvaluationDataset.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/tracking/evaluation-records") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/imports/tracking/evaluation-records", .trackingWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await tracking.importEvaluationRecords(try batch.records(EvaluationRecord.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/tracking/:kind/check") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.post("/imports/tracking/:kind/check", .trackingRead) { request, context, grant in
         let kind: TrackingImportKind = try context.word("kind")
         let batch = try await ImportBatch(request)
         return Response(try ImportBatch.states(await tracking.checkImport(kind, batch.digests(), from: batch.source, grant)))
     }
-    router.post("/imports/tracking/:kind/points") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/imports/tracking/:kind/points", .trackingWrite) { request, context, grant in
         let kind: TrackingImportKind = try context.word("kind")
         let batch = try await ImportBatch(request)
         let points = try batch.items.map { try MetricPoint(record: $0) }
         return Response(["added": .int(Int64(try await tracking.importPoints(points, to: kind, from: batch.source, grant)))])
     }
-    router.post("/imports/tracking/:kind/fingerprints") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.post("/imports/tracking/:kind/fingerprints", .trackingRead) { request, context, grant in
         let kind: TrackingImportKind = try context.word("kind")
         let prints = try await tracking.importFingerprints(kind, try await ImportBatch(request).texts(), grant)
         return Response([
             "items": .object(prints.map { id, keys in JSON.Member(id, .object(keys.map { JSON.Member($0, .string($1.text)) })) })
         ])
     }
-    router.post("/imports/artifacts/digests") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.post("/imports/artifacts/digests", .trackingRead) { request, _, grant in
         let found = try await tracking.artifactDigests(try await ImportBatch(request).texts(), grant)
         return Response([
             "items": .array(found.map { item in item.map { ["bytes": .int($0.bytes), "digest": .string($0.digest.hex)] } ?? .null })
         ])
     }
-    router.post("/imports/artifacts") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/imports/artifacts", .trackingWrite) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (source, files, bytes) = (try reader.string("source"), try reader.int("files"), try reader.int("bytes"))
         try reader.finish()
@@ -87,27 +77,23 @@ private func addTrackingImportRoutes(_ router: some RouterMethods<KeelContext>, 
     }
 }
 
-private func addRegistryImportRoutes(_ router: some RouterMethods<KeelContext>, _ registry: RegistryService) {
-    router.post("/imports/registry/models") { request, context -> Response in
-        let grant = try await context.authorize(.registryWrite)
+private func addRegistryImportRoutes(_ routes: APIRoutes, _ registry: RegistryService) {
+    routes.post("/imports/registry/models", .registryWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await registry.importModels(try batch.records(ForeignRegisteredModel.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/registry/versions") { request, context -> Response in
-        let grant = try await context.authorize(.registryWrite)
+    routes.post("/imports/registry/versions", .registryWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await registry.importVersions(try batch.records(ModelVersion.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/registry/aliases") { request, context -> Response in
-        let grant = try await context.authorize(.registryWrite)
+    routes.post("/imports/registry/aliases", .registryWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await registry.importAliases(try batch.records(ForeignAliases.self), from: batch.source, grant)
         return Response([:])
     }
-    router.post("/imports/registry/:kind/check") { request, context -> Response in
-        let grant = try await context.authorize(.registryRead)
+    routes.post("/imports/registry/:kind/check", .registryRead) { request, context, grant in
         let kind: RegistryImportKind = try context.word("kind")
         let batch = try await ImportBatch(request)
         return Response(try ImportBatch.states(await registry.checkImport(kind, batch.digests(), from: batch.source, grant)))

@@ -3,8 +3,8 @@ import Hummingbird
 import Platform
 
 /// Adds Keel's own API under `/api/v1`, and what every server is asked: `/metrics`, `/version`.
-public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
-    let api = router.group("/api/v1")
+public func addKeelRoutes(to routes: APIRoutes, platform: Platform) {
+    let api = routes.group("/api/v1")
     addGovernanceRoutes(to: api, platform)
     addDataRoutes(to: api, platform)
     addPipelineRoutes(to: api, platform)
@@ -15,8 +15,7 @@ public func addKeelRoutes(to router: Router<KeelContext>, platform: Platform) {
     addServingRoutes(to: api, platform)
     addImportRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
-    router.get("/metrics") { _, context -> Response in
-        _ = try await context.authorize(.serverRead)
+    routes.get("/metrics", .serverRead) { _, _, _ in
         let text = try await platform.metrics()
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

@@ -4,100 +4,86 @@ import Platform
 import Registry
 
 /// What changes registered models: each route is one verb of the registry.
-func addModelChangeRoutes(to router: some RouterMethods<KeelContext>, _ registry: RegistryService) {
-    router.post("/models") { request, context -> Response in
-        let grant = try await context.authorize(.registryWrite)
+func addModelChangeRoutes(to routes: APIRoutes, _ registry: RegistryService) {
+    routes.post("/models", .registryWrite) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, description, tags) = (try reader.string("name"), try reader.optionalString("description"), try ModelWire.tags(reader))
         try reader.finish()
         let model = try await registry.createModel(name: name, description: description ?? "", tags: tags, grant)
         return Response(TrackingJSON.model(model), status: .created)
     }
-    router.patch("/models/:name") { request, context -> Response in
+    routes.patch("/models/:name", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         let description = try await request.field("description")
         return Response(TrackingJSON.model(try await registry.updateModel(name: name, description: description, grant)))
     }
-    router.post("/models/:name/rename") { request, context -> Response in
+    routes.post("/models/:name/rename", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         let newName = try await request.field("name")
         return Response(TrackingJSON.model(try await registry.renameModel(name: name, to: newName, grant)))
     }
-    router.delete("/models/:name") { _, context -> Response in
+    routes.delete("/models/:name", .registryWrite, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.deleteModel(name: name, grant)
         return Response([:])
     }
-    router.put("/models/:name/tags/:key") { request, context -> Response in
+    routes.put("/models/:name/tags/:key", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.setTag(model: name, try await request.tag(context), grant)
         return Response([:])
     }
-    router.delete("/models/:name/tags/:key") { _, context -> Response in
+    routes.delete("/models/:name/tags/:key", .registryWrite, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.deleteTag(model: name, key: try context.plain("key"), grant)
         return Response([:])
     }
-    router.put("/models/:name/aliases/:alias") { request, context -> Response in
+    routes.put("/models/:name/aliases/:alias", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         let body = try await request.json()
         return try await registry.move(try context.plain("alias"), of: name, body, grant)
     }
-    router.delete("/models/:name/aliases/:alias") { _, context -> Response in
+    routes.delete("/models/:name/aliases/:alias", .registryWrite, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.deleteAlias(model: name, alias: try context.plain("alias"), grant)
         return Response([:])
     }
 }
 
 /// What changes versions of models.
-func addVersionChangeRoutes(to router: some RouterMethods<KeelContext>, _ registry: RegistryService) {
-    router.post("/models/:name/versions") { request, context -> Response in
+func addVersionChangeRoutes(to routes: APIRoutes, _ registry: RegistryService) {
+    routes.post("/models/:name/versions", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         let new = try NewVersion(try await request.json())
         let version = try await registry.createVersion(
             model: name, source: new.source, runID: new.run, tags: new.tags, description: new.description ?? "", runLink: new.runLink,
             modelID: new.loggedModel, creatingModel: new.createsModel, grant)
         return Response(TrackingJSON.version(version), status: .created)
     }
-    router.patch("/models/:name/versions/:version") { request, context -> Response in
+    routes.patch("/models/:name/versions/:version", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         let description = try await request.field("description")
         let version = try await registry.updateVersion(model: name, version: try context.versionNumber(), description: description, grant)
         return Response(TrackingJSON.version(version))
     }
-    router.delete("/models/:name/versions/:version") { _, context -> Response in
+    routes.delete("/models/:name/versions/:version", .registryWrite, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.deleteVersion(model: name, version: try context.versionNumber(), grant)
         return Response([:])
     }
-    router.post("/models/:name/versions/:version/stage") { request, context -> Response in
+    routes.post("/models/:name/versions/:version/stage", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         let move = try StageMove(try await request.json())
         let version = try await registry.setStage(
             model: name, version: try context.versionNumber(), move.stage, archivingOthers: move.archivesOthers, grant)
         return Response(TrackingJSON.version(version))
     }
-    router.put("/models/:name/versions/:version/tags/:key") { request, context -> Response in
+    routes.put("/models/:name/versions/:version/tags/:key", .registryWrite, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.setTag(model: name, version: try context.versionNumber(), try await request.tag(context), grant)
         return Response([:])
     }
-    router.delete("/models/:name/versions/:version/tags/:key") { _, context -> Response in
+    routes.delete("/models/:name/versions/:version/tags/:key", .registryWrite, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryWrite, on: "Model/\(name)")
         try await registry.deleteTag(model: name, version: try context.versionNumber(), key: try context.plain("key"), grant)
         return Response([:])
     }

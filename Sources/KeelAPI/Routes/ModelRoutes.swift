@@ -5,10 +5,9 @@ import Platform
 import Registry
 
 /// Registered models and their versions.
-func addModelRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
+func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
     let registry = platform.registry
-    router.get("/models") { request, context -> Response in
-        let grant = try await context.authorize(.registryRead)
+    routes.get("/models", .registryRead) { request, _, grant in
         if let time = try request.instant("at") {
             let after = request.query("page") ?? ""
             let page = try await registry.models(at: time, after: after, limit: try request.limit(standard: 100), grant)
@@ -17,41 +16,36 @@ func addModelRoutes(to router: some RouterMethods<KeelContext>, _ platform: Plat
         let page = try await registry.searchModels(try request.registrySearch(filter: request.query("filter")), grant)
         return Response(["models": .array(page.items.map(TrackingJSON.model)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
-    router.get("/models/:name") { _, context -> Response in
+    routes.get("/models/:name", .registryRead, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
         return Response(TrackingJSON.model(try await registry.model(name: name, grant)))
     }
-    router.get("/models/:name/versions") { request, context -> Response in
+    routes.get("/models/:name/versions", .registryRead, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
         guard !name.contains("'") else { throw KeelError.notFound("there is no model '\(name.prefix(100))'") }
         let page = try await registry.searchVersions(try request.registrySearch(filter: "name = '\(name)'"), grant)
         return Response(["versions": .array(page.items.map(TrackingJSON.version)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
-    router.get("/models/:name/versions/:version") { _, context -> Response in
+    routes.get("/models/:name/versions/:version", .registryRead, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
         return Response(TrackingJSON.version(try await registry.version(model: name, version: try context.versionNumber(), grant)))
     }
-    addModelChangeRoutes(to: router, registry)
-    addVersionChangeRoutes(to: router, registry)
-    addHistoryRoutes(to: router, platform)
+    addModelChangeRoutes(to: routes, registry)
+    addVersionChangeRoutes(to: routes, registry)
+    addHistoryRoutes(to: routes, platform)
 }
 
 /// What happened to a model, and its card.
-private func addHistoryRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
-    router.get("/models/:name/history") { request, context -> Response in
+private func addHistoryRoutes(to routes: APIRoutes, _ platform: Platform) {
+    routes.get("/models/:name/history", .registryRead, on: .model) { request, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
         let page = try await platform.registry.history(
             model: name, version: try request.number("version").map(Int.init), before: try request.number("before"),
             limit: try request.limit(standard: 100), grant)
         return Response(["events": .array(page.events.map(ModelWire.change)), "next": page.next.map(JSON.int) ?? .null])
     }
-    router.get("/models/:name/versions/:version/card") { _, context -> Response in
+    routes.get("/models/:name/versions/:version/card", .registryRead, on: .model) { _, context, grant in
         let name = try context.modelName()
-        let grant = try await context.authorize(.registryRead, on: "Model/\(name)")
         let grants = CardGrants(
             registry: grant, tracking: try await context.authorize(.trackingRead), pipelines: try await context.authorize(.pipelinesRead),
             releases: try await context.authorize(.releasesRead), resources: try await context.authorize(.resourcesRead))

@@ -4,10 +4,9 @@ import Pipelines
 import Platform
 
 /// Pipelines and their runs.
-func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
-    router.post("/pipelines/:name/runs") { request, context -> Response in
+func addPipelineRoutes(to routes: APIRoutes, _ platform: Platform) {
+    routes.post("/pipelines/:name/runs", .pipelinesRun, on: .named("Pipeline")) { request, context, grant in
         let name = try context.name()
-        let grant = try await context.authorize(.pipelinesRun, on: "Pipeline/\(name)")
         let reader = try FieldReader(try await request.json(), path: "")
         let parameters = reader.optional("parameters") ?? [:]
         let usesCache = try reader.optionalBool("cache") ?? true
@@ -22,8 +21,7 @@ func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: P
             grant: grant)
         return Response(["run": .string(id)], status: .accepted)
     }
-    router.get("/runs") { request, context -> Response in
-        let grant = try await context.authorize(.pipelinesRead)
+    routes.get("/runs", .pipelinesRead) { request, _, grant in
         let state = try request.query("state").map { text throws(KeelError) in
             guard let state = PipelineRun.State(rawValue: text) else {
                 throw KeelError.invalid(
@@ -36,12 +34,10 @@ func addPipelineRoutes(to router: some RouterMethods<KeelContext>, _ platform: P
             pipeline: request.query("pipeline"), before: request.query("before"), limit: try request.limit(standard: 50), grant: grant)
         return Response(["runs": .array(runs.filter { state == nil || $0.state == state }.map(\.json))])
     }
-    router.get("/runs/:id") { _, context -> Response in
-        let grant = try await context.authorize(.pipelinesRead)
+    routes.get("/runs/:id", .pipelinesRead) { _, context, grant in
         return Response(try await platform.pipelines.run(try context.name("id"), grant: grant).json)
     }
-    router.post("/runs/:id/cancel") { _, context -> Response in
-        let grant = try await context.authorize(.pipelinesRun)
+    routes.post("/runs/:id/cancel", .pipelinesRun) { _, context, grant in
         return Response(try await platform.pipelines.cancel(try context.name("id"), grant: grant).json)
     }
 }

@@ -4,9 +4,8 @@ import Platform
 import Tracking
 
 /// What is kept: removing what nobody needs.
-func addStorageRoutes(to router: some RouterMethods<KeelContext>, _ platform: Platform) {
-    router.post("/gc") { request, context -> Response in
-        let grant = try await context.authorize(.storageCollect)
+func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
+    routes.post("/gc", .storageCollect) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let asked = PurgeRequest(
             olderThan: try reader.optionalSpan("older_than"), runIDs: try reader.strings("run_ids"),

@@ -4,17 +4,15 @@ import Platform
 import Tracking
 
 /// Experiments and logged models.
-func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: TrackingService) {
-    router.get("/experiments") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+func addTrackingRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
+    routes.get("/experiments", .trackingRead) { request, _, grant in
         let page = try await tracking.searchExperiments(
             ExperimentSearch(
                 filter: request.query("filter"), view: try request.view(), orderBy: request.order(),
                 pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
         return Response(["experiments": .array(page.items.map(TrackingJSON.experiment)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
-    router.post("/experiments") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/experiments", .trackingWrite) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, artifacts, tags) = (
             try reader.string("name"), try reader.optionalString("artifacts"), try TrackingJSON.texts(reader, "tags")
@@ -23,12 +21,10 @@ func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: T
         let id = try await tracking.createExperiment(name: name, artifactLocation: artifacts, tags: tags, grant)
         return Response(["id": .string(id)], status: .created)
     }
-    router.get("/experiments/:id") { _, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.get("/experiments/:id", .trackingRead) { _, context, grant in
         return Response(TrackingJSON.experiment(try await tracking.experiment(id: try context.parameters.require("id"), grant)))
     }
-    router.patch("/experiments/:id") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.patch("/experiments/:id", .trackingWrite) { request, context, grant in
         let id = try context.parameters.require("id")
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, tags) = (try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags"))
@@ -36,34 +32,29 @@ func addTrackingRoutes(to router: some RouterMethods<KeelContext>, _ tracking: T
         try await tracking.updateExperiment(id: id, name: name, tags: tags, grant)
         return Response([:])
     }
-    router.delete("/experiments/:id") { _, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.delete("/experiments/:id", .trackingWrite) { _, context, grant in
         try await tracking.deleteExperiment(id: try context.parameters.require("id"), grant)
         return Response([:])
     }
-    router.post("/experiments/:id/restore") { _, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/experiments/:id/restore", .trackingWrite) { _, context, grant in
         try await tracking.restoreExperiment(id: try context.parameters.require("id"), grant)
         return Response([:])
     }
-    router.get("/tracking/models") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.get("/tracking/models", .trackingRead) { request, _, grant in
         let page = try await tracking.searchLoggedModels(
             LoggedModelSearch(
                 experimentIDs: try request.experiments(), filter: request.query("filter"), orderBy: request.order().map { .init($0) },
                 pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
         return Response(["models": .array(page.items.map(TrackingJSON.loggedModel)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
-    router.get("/tracking/models/:id") { _, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.get("/tracking/models/:id", .trackingRead) { _, context, grant in
         return Response(TrackingJSON.loggedModel(try await tracking.loggedModel(id: try context.parameters.require("id"), grant)))
     }
 }
 
 /// Tracked runs, under `/tracking/runs`: `/runs` are those of pipelines.
-func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: TrackingService) {
-    router.get("/tracking/runs") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+func addRunRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
+    routes.get("/tracking/runs", .trackingRead) { request, _, grant in
         let page = try await tracking.searchRuns(
             RunSearch(
                 experimentIDs: try request.experiments(), filter: request.query("filter"), view: try request.view(),
@@ -71,8 +62,7 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
                 pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
         return Response(["runs": .array(page.items.map(TrackingJSON.run)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
-    router.post("/tracking/runs") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/tracking/runs", .trackingWrite) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (experiment, name, tags) = (
             try reader.string("experiment"), try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags")
@@ -83,12 +73,10 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
             experimentID: experiment, name: name, userID: grant.caller.name, startedAt: started, tags: tags, grant)
         return Response(TrackingJSON.run(run), status: .created)
     }
-    router.get("/tracking/runs/:id") { _, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.get("/tracking/runs/:id", .trackingRead) { _, context, grant in
         return Response(TrackingJSON.run(try await tracking.run(id: try context.parameters.require("id"), grant)))
     }
-    router.patch("/tracking/runs/:id") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.patch("/tracking/runs/:id", .trackingWrite) { request, context, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let status = try reader.optionalString("status") == nil ? nil : try reader.word("status") as RunStatus
         let (name, ended) = (try reader.optionalString("name"), try TrackingJSON.instant(reader, "ended_at"))
@@ -96,18 +84,15 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
         let run = try await tracking.updateRun(id: try context.parameters.require("id"), status: status, endedAt: ended, name: name, grant)
         return Response(TrackingJSON.run(run))
     }
-    router.delete("/tracking/runs/:id") { _, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.delete("/tracking/runs/:id", .trackingWrite) { _, context, grant in
         try await tracking.deleteRun(id: try context.parameters.require("id"), grant)
         return Response([:])
     }
-    router.post("/tracking/runs/:id/restore") { _, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/tracking/runs/:id/restore", .trackingWrite) { _, context, grant in
         try await tracking.restoreRun(id: try context.parameters.require("id"), grant)
         return Response([:])
     }
-    router.post("/tracking/runs/:id/log") { request, context -> Response in
-        let grant = try await context.authorize(.trackingWrite)
+    routes.post("/tracking/runs/:id/log", .trackingWrite) { request, context, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (params, tags) = (try TrackingJSON.texts(reader, "params"), try TrackingJSON.texts(reader, "tags"))
         let metrics = try reader.objects("metrics").map { item throws(KeelError) in try TrackingJSON.metric(item) }
@@ -116,8 +101,7 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
         return Response([:])
     }
     // A chart's worth of one metric: the lowest and highest value of each part of its history.
-    router.get("/tracking/runs/:id/metrics") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.get("/tracking/runs/:id/metrics", .trackingRead) { request, context, grant in
         let id = try context.parameters.require("id")
         guard let key = request.query("key"), !key.isEmpty else {
             throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key")
@@ -130,8 +114,7 @@ func addRunRoutes(to router: some RouterMethods<KeelContext>, _ tracking: Tracki
             "key": .string(key), "count": .int(Int64(outline.count)), "points": .array(outline.points.map(TrackingJSON.point)),
         ])
     }
-    router.get("/tracking/runs/:id/history") { request, context -> Response in
-        let grant = try await context.authorize(.trackingRead)
+    routes.get("/tracking/runs/:id/history", .trackingRead) { request, context, grant in
         guard let key = request.query("key"), !key.isEmpty else {
             throw KeelError.invalid("'key' is missing", hint: "the metric's name", path: "key")
         }

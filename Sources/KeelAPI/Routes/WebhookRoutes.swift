@@ -5,9 +5,8 @@ import Platform
 import Registry
 
 /// Webhooks, and what they were sent.
-func addWebhookRoutes(to router: some RouterMethods<KeelContext>, _ webhooks: WebhookService) {
-    router.get("/webhooks") { request, context -> Response in
-        let grant = try await context.authorize(.webhooksManage)
+func addWebhookRoutes(to routes: APIRoutes, _ webhooks: WebhookService) {
+    routes.get("/webhooks", .webhooksManage) { request, _, grant in
         let page = try await webhooks.list(pageSize: try request.limit(standard: 100), pageToken: request.query("page"), grant)
         var items: [JSON] = []
         for webhook in page.items {
@@ -16,9 +15,8 @@ func addWebhookRoutes(to router: some RouterMethods<KeelContext>, _ webhooks: We
         }
         return Response(["webhooks": .array(items), "next": page.nextToken.map(JSON.string) ?? .null])
     }
-    router.get("/webhooks/:id/deliveries") { request, context -> Response in
+    routes.get("/webhooks/:id/deliveries", .webhooksManage, on: .named("Webhook", by: "id")) { request, context, grant in
         let id = try context.name("id")
-        let grant = try await context.authorize(.webhooksManage, on: "Webhook/\(id)")
         let limit = try request.limit(standard: 100)
         let deliveries = try await webhooks.deliveries(id: id, before: request.query("before"), limit: limit, grant)
         let next = deliveries.count == limit ? deliveries.last.map { JSON.string($0.id) } : nil

@@ -10,8 +10,9 @@ let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
 public func addMLflowRoutes(
-    to router: Router<KeelContext>, tracking: TrackingService, registry: RegistryService, webhooks: WebhookService
+    to api: APIRoutes, tracking: TrackingService, registry: RegistryService, webhooks: WebhookService
 ) {
+    let router = api.router
     for prefix in ["/api", "/ajax-api"] {
         let routes = MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0/mlflow")))
         addExperimentRoutes(routes, tracking)
@@ -42,10 +43,7 @@ public func addMLflowRoutes(
         }
     }
     addArtifactPageRoutes(to: router, tracking, registry)
-    router.get("/version") { _, context in
-        _ = try await context.authorize(.serverRead)
-        return mlflowVersion
-    }
+    api.get("/version", .serverRead) { request, context, _ in mlflowVersion.response(from: request, context: context) }
     UnservedRoutes.add(to: router)
 }
 

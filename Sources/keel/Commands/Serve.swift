@@ -86,24 +86,24 @@ struct Server {
     /// permission.
     static func router(_ platform: Platform, gate: RequestGate) -> Router<KeelContext> {
         let router = Router(context: KeelContext.self)
+        let routes = APIRoutes(router)
         router.add(middleware: ErrorMiddleware())
-        router.get("/health") { _, _ in
+        routes.getOpen("/health") { _, _ in
             Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK")))
         }
         router.add(middleware: MLflowErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         router.add(middleware: AuthenticationMiddleware(gate: gate))
-        addKeelRoutes(to: router, platform: platform)
-        addInferenceRoutes(to: router, runtime: platform.runtime, version: KeelVersion.text)
-        addDocumentRoute(to: router, version: KeelVersion.text, others: inferenceOperations)
-        addMLflowRoutes(to: router, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
+        addKeelRoutes(to: routes, platform: platform)
+        addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
+        addDocumentRoute(to: routes, version: KeelVersion.text, others: inferenceOperations)
+        addMLflowRoutes(to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
-        let routes = router.routes.map { route -> JSON in
+        let listed = router.routes.map { route -> JSON in
             ["method": .string(route.method.rawValue), "path": .string(route.path.description)]
         }
-        router.get("/api/v1/routes") { _, context -> String in
-            _ = try await context.authorize(.serverRead)
-            return JSON.array(routes).text
+        routes.get("/api/v1/routes", .serverRead) { request, context, _ in
+            JSON.array(listed).text.response(from: request, context: context)
         }
         router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes))
         return router

@@ -1,6 +1,6 @@
 import Contracts
 
-/// What the documentation says of one route. A door lists those of its routes beside them.
+/// What the documentation says of one route, besides what the route asks of its caller. A door lists those of its routes beside them.
 public struct APIOperation: Sendable {
     /// A parameter of the query; those of the path are read from the path.
     public struct Parameter: Sendable {
@@ -21,8 +21,6 @@ public struct APIOperation: Sendable {
     let path: String
     let family: String
     let summary: String
-    let action: Action?
-    let isOpen: Bool
     let query: [Parameter]
     let body: Shape?
     let bodyType: String
@@ -31,13 +29,9 @@ public struct APIOperation: Sendable {
     let answerType: String
     let errors: [Int]
 
-    /// - Parameters:
-    ///   - action: what the caller must be allowed to do; nil when every caller with a token may.
-    ///   - isOpen: whether not even a token is needed.
-    ///   - errors: statuses besides those that follow from the route: 400 with parameters, 401 and 403 with an action, 404 with a name in the path.
+    /// - Parameter errors: statuses besides those that follow from the route: 400 with parameters, 401 and 403 with an action, 404 with a name in the path.
     public init(
-        _ method: String, _ path: String, _ family: String, _ summary: String, _ action: Action?, isOpen: Bool = false,
-        query: [Parameter] = [],
+        _ method: String, _ path: String, _ family: String, _ summary: String, query: [Parameter] = [],
         body: Shape? = nil, bodyType: String = "application/json", status: Int = 200, answer: Shape? = nil,
         answerType: String = "application/json", errors: [Int] = []
     ) {
@@ -45,8 +39,6 @@ public struct APIOperation: Sendable {
         self.path = path
         self.family = family
         self.summary = summary
-        self.action = action
-        self.isOpen = isOpen
         self.query = query
         self.body = body
         self.bodyType = bodyType
@@ -67,27 +59,34 @@ public struct APIOperation: Sendable {
             .map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
-    var json: JSON {
+    func json(_ demand: RouteDemand) -> JSON {
         var json: JSON = ["operationId": .string(id), "summary": .string(summary), "tags": [.string(family)]]
         let parameters =
             pathNames.map { name -> JSON in ["name": .string(name), "in": "path", "required": true, "schema": Shape.text.schema] }
             + query.map { ["name": .string($0.name), "in": "query", "description": .string($0.about), "schema": $0.shape.schema] }
         if !parameters.isEmpty { json["parameters"] = .array(parameters) }
         if let body { json["requestBody"] = ["required": true, "content": .object([JSON.Member(bodyType, ["schema": body.schema])])] }
-        json["responses"] = responses
-        if let action { json["x-keel-action"] = .string(action.rawValue) }
-        if isOpen { json["security"] = [] }
+        json["responses"] = responses(demand)
+        switch demand {
+        case .nothing: json["security"] = []
+        case .token: break
+        case .action(let action): json["x-keel-action"] = .string(action.rawValue)
+        }
         return json
     }
 
-    private var responses: JSON {
+    private func responses(_ demand: RouteDemand) -> JSON {
         var done: JSON = ["description": "Done"]
         if let answer { done["content"] = .object([JSON.Member(answerType, ["schema": answer.schema])]) }
         var statuses = Set(errors)
         if !query.isEmpty || body != nil { statuses.formUnion([400]) }
         if body != nil { statuses.formUnion([413]) }
         if !pathNames.isEmpty { statuses.formUnion([404]) }
-        if !isOpen { statuses.formUnion(action == nil ? [401] : [401, 403]) }
+        switch demand {
+        case .nothing: break
+        case .token: statuses.formUnion([401])
+        case .action: statuses.formUnion([401, 403])
+        }
         let failures = statuses.sorted().map {
             JSON.Member(String($0), ["$ref": .string("#/components/responses/\(OpenAPIDocument.errorName($0))")])
         }

@@ -12,11 +12,17 @@ public enum OpenAPIDocument {
 
     static func errorName(_ status: Int) -> String { errors.first { $0.status == status }?.name ?? "Invalid" }
 
-    /// - Parameter shapes: those that `Shape.named` refers to.
-    public static func json(version: String, operations: [APIOperation], shapes: [(String, Shape)]) -> JSON {
+    /// - Parameters:
+    ///   - shapes: those that `Shape.named` refers to.
+    ///   - demands: what the routes of the operations ask of their callers.
+    /// - Throws: `internal` when an operation has no route.
+    public static func json(
+        version: String, operations: [APIOperation], shapes: [(String, Shape)], demands: RouteDemands
+    ) throws(KeelError) -> JSON {
         var paths: [(path: String, methods: [JSON.Member])] = []
         for operation in operations {
-            let member = JSON.Member(operation.method.lowercased(), operation.json)
+            let member = JSON.Member(
+                operation.method.lowercased(), operation.json(try demands.demand(of: operation.method, operation.path)))
             if let i = paths.firstIndex(where: { $0.path == operation.path }) {
                 paths[i].methods.append(member)
             } else {

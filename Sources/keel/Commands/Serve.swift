@@ -101,9 +101,11 @@ struct Server {
         let routes = router.routes.map { route -> JSON in
             ["method": .string(route.method.rawValue), "path": .string(route.path.description)]
         }
-        router.get("/api/v1/routes") { _, context -> String in
+        router.get("/api/v1/routes") { _, context -> Response in
             _ = try await context.authorize(.serverRead)
-            return JSON.array(routes).text
+            return Response(
+                status: .ok, headers: [.contentType: "application/json"],
+                body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(routes).bytes)))
         }
         router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes))
         return router

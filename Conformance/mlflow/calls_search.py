@@ -32,7 +32,7 @@ def search_experiments(s):
             lambda s: keyed(s, "tag")]))
     fields = paged(s, {"filter": filter}, [1, 2, 3, 1000])
     if s.rare(0.6):
-        fields["view_type"] = s.one(["ACTIVE_ONLY", "DELETED_ONLY", "ALL"])
+        fields["view_type"] = s.one(["ACTIVE_ONLY", "DELETED_ONLY", "ALL", 3])
     if s.rare(0.5):
         fields["order_by"] = s.one(WRONG_ORDERS) if s.rare(0.15) else orders(s, ["name", "creation_time", "last_update_time", "experiment_id", "attribute.name"])
     return Call(s.one(["GET", "POST"]), "experiments/search", fields, list="experiments")
@@ -66,7 +66,7 @@ def search_runs(s):
         names = RUN_ORDERS + ["run_name", "Run Name"] * s.named + keys(s, ["metrics", "metric", "params", "tags", "tag"])
         fields["order_by"] = s.one(WRONG_ORDERS) if s.rare(0.1) else orders(s, names)
     if s.rare(0.4):
-        fields["run_view_type"] = s.one(["ACTIVE_ONLY", "DELETED_ONLY", "ALL"])
+        fields["run_view_type"] = s.one(["ACTIVE_ONLY", "DELETED_ONLY", "ALL", 3])
     return Call("POST", "runs/search", fields, list="runs")
 
 

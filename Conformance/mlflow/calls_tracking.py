@@ -66,7 +66,7 @@ def get_run_by_old_name(s):
 def update_run(s):
     fields = {"run_id": s.run()}
     if s.rare(0.7):
-        fields["status"] = s.one(["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED", "FINISHED"])
+        fields["status"] = s.one(["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED", "FINISHED", 1, 3, "4"])
     if s.rare(0.5):
         fields["end_time"] = s.now()
     if s.rare(0.3):

@@ -33,7 +33,8 @@ FAULTS = ["Missing value for", "Invalid value .* supplied:  Hint", "Invalid valu
           "Model Version .* not found", "Run with id=.* not found", "No Experiment with", "Logged model with", "Invalid experiment ID", "Duplicate parameter keys",
           "Invalid model version source", "Changing param values", "Both dataset_name", "A batch logging request", "No tag with", "Both 'run_name'", "Invalid value .* for parameter 'run_id' supplied", "Latest version not found",
           "Invalid value .* Timestamp must be a nonnegative",
-          "max_results must be between"]
+          "max_results must be between", "Webhook name", "Webhook with ID", "Webhook URL|Invalid webhook URL", "Webhook events", "Invalid action",
+          "Invalid value .* supplied: one of"]
 
 
 def fault(answer):
@@ -73,6 +74,11 @@ def post(path, **fields):
     return Call("POST", path, fields)
 
 
+def webhook(**fields):
+    return Call("POST", "webhooks", {"name": "known", "url": "https://[2d00::1]/", "events": [MADE]} | fields, creates="webhook")
+
+
+MADE = {"entity": "BUDGET_POLICY", "action": "EXCEEDED"}
 RUN = Call("POST", "runs/create", {"experiment_id": "⟦experiment:0⟧", "start_time": 1, "user_id": "ann"}, creates="run")
 MODEL = post("registered-models/create", name="{prefix}m")
 LOGGED = Call("POST", "logged-models", {"experiment_id": "⟦experiment:0⟧", "name": "model"}, creates="logged")
@@ -124,7 +130,7 @@ KNOWN = [
           example=[post("runs/create", experiment_id="⟦experiment:0⟧")]),
     Known("A logged model's source run must exist", "Lineage that leads nowhere is an error.",
           example=[post("logged-models", experiment_id="⟦experiment:0⟧", source_run_id="nope")], statuses=(404, 200)),
-    Known("Names of logged models have at most 500 characters, of models 256, keys 250", "MLflow's tables say so, but its SQLite does not look.",
+    Known("Names of logged models have at most 500 characters, of models 256, keys 250, descriptions and secrets of webhooks 1,000", "MLflow's tables say so, but its SQLite does not look.",
           example=[post("registered-models/create", name="x" * 257)], statuses=(400, 200)),
     Known("The schema and profile of a dataset input are those of the run", "MLflow keeps the first that the experiment saw under a name and digest."),
     Known("A tag given twice when a run or experiment is created: the last one counts", "MLflow answers with the SQL error.",
@@ -171,6 +177,12 @@ KNOWN = [
     Known("A number in a text is written as in JSON, or is a name of infinity or NaN", "MLflow takes Python's `1_0`, blanks around and digits of other scripts, and 0 at 1970 for `nan`.",
           example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value="nan", timestamp=1)], statuses=(400, 200)),
     Known("NaN is a text in `get-history-bulk` too", "MLflow's bare `NaN` there is no JSON."),
+    Known("A webhook's URL is called as it is written: ASCII without spaces, no user or password, a port that there is, at most 2,048 characters, addresses in their canonical form",
+          "What is checked is what is called; MLflow's check and Python's `requests` may read a URL in two ways.",
+          explains=lambda call, k, m: call.path.startswith("webhooks") and k[0] == 400 and m[0] in (200, 400) and re.match("Invalid webhook URL '|Webhook URL (must not hold a user|host .* is not a canonical)", message(k)),
+          example=[webhook(url="https://user:pass@[2d00::1]/")], statuses=(400, 200)),
+    Known("A webhook that names an event twice is told once", "MLflow answers with the SQL error.",
+          example=[webhook(events=[MADE, MADE])], statuses=(200, 400)),
     Known("`INVALID_STATE` has the status 409", "MLflow's 500 would make clients try again."),
 ]
 

@@ -16,7 +16,7 @@ import requests
 API = "/api/2.0/mlflow/"
 # The thing made last, when there are more than three.
 LAST = 999_999
-PLACE = re.compile("⟦(run|experiment|logged|evaluation):(\\d+)⟧")
+PLACE = re.compile("⟦(run|experiment|logged|evaluation|webhook):(\\d+)⟧")
 
 
 @dataclass
@@ -41,7 +41,8 @@ class Server:
     def __init__(self, url):
         self.url = url
         self.session = requests.Session()
-        self.ids = {"run": [], "experiment": [], "logged": [], "evaluation": []}
+        self.ids = {"run": [], "experiment": [], "logged": [], "evaluation": [], "webhook": []}
+        self.webhooks = []
         # Names that the server made up.
         self.names = {}
 
@@ -94,13 +95,21 @@ class Server:
         made = None
         if status == 200:
             made = {"run": lambda: body["run"]["info"]["run_id"], "experiment": lambda: body["experiment_id"],
-                    "logged": lambda: body["model"]["info"]["model_id"], "evaluation": lambda: body["dataset"]["dataset_id"]}[call.creates]()
+                    "logged": lambda: body["model"]["info"]["model_id"], "evaluation": lambda: body["dataset"]["dataset_id"],
+                    "webhook": lambda: body["webhook"]["webhook_id"]}[call.creates]()
+            if call.creates == "webhook":
+                self.webhooks.append(made)
             if call.creates == "run":
                 self.names[body["run"]["info"]["run_name"]] = None
             name = {"run": lambda: body["run"]["info"]["run_name"], "logged": lambda: body["model"]["info"]["name"]}.get(call.creates, lambda: None)()
             if name and name not in json.dumps(call.fields, ensure_ascii=False):
                 self.names[name] = f"⟦name of {call.creates}:{len(self.ids[call.creates])}⟧"
         self.ids[call.creates].append(made)
+
+    def close(self):
+        """A list of webhooks is of the whole server: the next sequence begins without those of this one."""
+        for webhook in self.webhooks:
+            self.once(Call("DELETE", f"webhooks/{webhook}", {}), {})
 
     def plain(self, value, key=None):
         """The answer with ids in their places, server's times as what they say, and lists without an order of their own sorted."""
@@ -127,7 +136,7 @@ class Server:
             return value
         if self.names.get(value):
             return self.names[value]
-        for kind in ("run", "logged", "evaluation"):
+        for kind in ("run", "logged", "evaluation", "webhook"):
             for i, made in enumerate(self.ids[kind]):
                 if made and made in value:
                     value = value.replace(made, f"⟦{kind}:{i}⟧")
@@ -137,7 +146,7 @@ class Server:
         return re.sub(r"(mlflow-artifacts:/|id=|id |experiment |artifact: ')(\d+)\b", lambda m: m[1] + (f"⟦experiment:{numbers[m[2]]}⟧" if m[2] in numbers else m[2]), value)
 
 
-UNORDERED = {"tags", "params", "metrics", "aliases", "dataset_inputs", "model_inputs", "model_outputs", "latest_versions", "dataset_summaries", "records", "experiment_ids"}
+UNORDERED = {"tags", "params", "metrics", "aliases", "dataset_inputs", "model_inputs", "model_outputs", "latest_versions", "dataset_summaries", "records", "experiment_ids", "events"}
 # Fields of evaluation datasets that are JSON inside a text, and what servers make up there.
 JSON_TEXTS = {"records", "tags", "schema", "profile"}
 MADE_UP = {"dataset_record_id"}
@@ -188,6 +197,8 @@ def compare(calls, keel_url, mlflow_url, plain, same):
             differences.append(Difference(call, number, *answers))
         if call.creates and (keel.ids[call.creates][-1] is None) != (mlflow.ids[call.creates][-1] is None):
             keel.ids[call.creates][-1] = mlflow.ids[call.creates][-1] = None
+    keel.close()
+    mlflow.close()
     return differences
 
 

@@ -3,12 +3,13 @@ import calls_datasets as datasets
 import calls_models as models
 import calls_search as searches
 import calls_tracking as tracking
+import calls_webhooks as webhooks
 from differential import Call
 from sequences import Sequence
 
 
 def not_json(s):
-    path = s.one(["runs/log-metric", "experiments/create", "runs/search", "registered-models/create"])
+    path = s.one(["runs/log-metric", "experiments/create", "runs/search", "registered-models/create", "webhooks"])
     return Call("POST", path, {}, raw=s.one(["", "{", "[]", "null", "1", "{\"a\":", "\"{}\"", "{} x"]))
 
 
@@ -29,10 +30,11 @@ WEIGHTS = {
     datasets.create_dataset: 0.7, datasets.get_dataset: 0.7, datasets.search_datasets: 1, datasets.tag_dataset: 0.5, datasets.untag_dataset: 0.3,
     datasets.add_records: 0.7, datasets.get_records: 0.7, datasets.delete_records: 0.2, datasets.dataset_experiments: 0.4, datasets.move_dataset: 0.3,
     datasets.delete_dataset: 0.2, datasets.put_file: 1.5, datasets.get_file: 1, datasets.delete_file: 0.4, datasets.list_files: 1.5, datasets.list_folder: 0.5,
+    webhooks.create_webhook: 3, webhooks.get_webhook: 2, webhooks.list_webhooks: 2, webhooks.update_webhook: 3, webhooks.delete_webhook: 1,
     not_json: 0.5,
 }
 START = [tracking.create_run, tracking.create_run, tracking.create_run, models.create_version, models.create_version, models.create_logged_model,
-         datasets.create_dataset]
+         datasets.create_dataset, webhooks.create_webhook, webhooks.create_webhook]
 
 
 def sequence(seed, calls):

@@ -24,7 +24,7 @@ class Sequence:
         # Names that a server makes up cannot be compared: a sequence that leaves them out does not look or sort by them.
         self.named = not self.rare(0.2)
         self.prefix = f"d{seed}-{int(time.time() * 1000) % 10**9}-"
-        self.made = {"run": 0, "experiment": 0, "logged": 0, "evaluation": 0}
+        self.made = {"run": 0, "experiment": 0, "logged": 0, "evaluation": 0, "webhook": 0}
         self.clock = 1_700_000_000_000
         self.calls = [Call("POST", "experiments/create", {"name": self.prefix + "e0"}, creates="experiment")]
         self.made["experiment"] = 1
@@ -54,7 +54,8 @@ class Sequence:
     def place(self, kind):
         if self.rare(0.03):
             return self.one({"run": ["0" * 32, "nope", "a/b", "x" * 300], "experiment": ["987654321", "nope", "-1", "1.5", ""],
-                             "logged": ["m-" + "0" * 32, "nope"], "evaluation": ["d-" + "0" * 32, "nope"]}[kind])
+                             "logged": ["m-" + "0" * 32, "nope"], "evaluation": ["d-" + "0" * 32, "nope"],
+                             "webhook": ["0" * 32, "nope", "x" * 300]}[kind])
         # Recent things are asked for more often: their state changed last.
         last = max(self.made[kind] - 1, 0)
         return f"⟦{kind}:{last if self.rare(0.4) else self.random.randint(0, last)}⟧"

@@ -6,11 +6,12 @@ extension RegistryService {
     /// Changes of a model, newest first, under all the names it had.
     /// - Parameters:
     ///   - version: only what concerns this version: its own changes, and aliases that came to it or left it.
+    ///   - kinds: only these kinds of changes.
     ///   - before: the number of the last event of the page before.
     /// - Returns: the events and, when there may be more, where the next page begins.
-    public func history(model name: String, version: Int? = nil, before: Int64? = nil, limit: Int = 100, _ grant: Grant) async throws -> (
-        events: [LedgerEvent], next: Int64?
-    ) {
+    public func history(
+        model name: String, version: Int? = nil, kinds: Set<String>? = nil, before: Int64? = nil, limit: Int = 100, _ grant: Grant
+    ) async throws -> (events: [LedgerEvent], next: Int64?) {
         try grant.require(.registryRead)
         try RegistryRules.check(modelName: name)
         return try await database.read { db in
@@ -22,7 +23,7 @@ extension RegistryService {
                 var renamed = false
                 for event in events {
                     (seq, read) = (event.seq, read + 1)
-                    if RegistryService.concerns(version, event) { found.append(event) }
+                    if kinds?.contains(event.kind) ?? true, RegistryService.concerns(version, event) { found.append(event) }
                     if event.kind == "model.renamed", let old = event.data["before"]?.string {
                         // Before that, the model's events stand under its old name.
                         (subject, renamed) = (old, true)

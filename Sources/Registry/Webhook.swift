@@ -24,7 +24,6 @@ public enum WebhookEvent: String, Sendable, Hashable, CaseIterable {
 
     /// - Throws: `invalidArgument` in MLflow's words.
     public init(entity: String, action: String) throws(KeelError) {
-        let (entity, action) = (entity.lowercased(), action.lowercased())
         if let event = WebhookEvent(rawValue: "\(entity).\(action)") {
             self = event
             return

@@ -20,10 +20,10 @@ public struct WebhookService: Sendable {
     ) async throws -> Webhook {
         try grant.require(.webhooksManage)
         try WebhookRules.check(name: name)
-        try WebhookRules.check(events)
         try WebhookRules.check(text: description, "description")
         try WebhookRules.check(text: secret, "secret")
         try await sender.check(url: url)
+        try WebhookRules.check(events)
         let id = Identifier.hex32().asUUID
         let sealed = try secret.flatMap { $0.isEmpty ? nil : $0 }.map { try secrets.seal($0, for: "Webhook/\(id)") }
         return try await database.write { tx in
@@ -60,11 +60,12 @@ public struct WebhookService: Sendable {
         status: WebhookStatus? = nil, _ grant: Grant
     ) async throws -> Webhook {
         try grant.require(.webhooksManage)
+        _ = try await webhook(id: id, grant)
         if let name { try WebhookRules.check(name: name) }
-        if let events { try WebhookRules.check(events) }
         try WebhookRules.check(text: description, "description")
         try WebhookRules.check(text: secret, "secret")
         if let url { try await sender.check(url: url) }
+        if let events { try WebhookRules.check(events) }
         let sealed = try secret.map { $0.isEmpty ? "" : try secrets.seal($0, for: "Webhook/\(id)") }
         return try await database.write { tx in
             let old = try WebhookStore.find(tx, id)

@@ -10,17 +10,47 @@ extension DeploymentService {
         }
     }
 
-    /// What was decided about the releases of a model version, on every endpoint, oldest first. Of each endpoint its newest thousand events are read.
-    public func decisions(model: String, version: String, _ grant: Grant) async throws -> [LedgerEvent] {
+    /// What was decided about the releases of a model version, on every endpoint, oldest first.
+    /// - Parameter limit: how many, the newest.
+    /// - Returns: the events, and whether there are older ones.
+    public func decisions(
+        model: String, version: String, limit: Int, _ grant: Grant
+    ) async throws -> (events: [LedgerEvent], hasOlder: Bool) {
         try grant.require(.releasesRead)
         return try await database.read { db in
             let endpoints = try db.rows(
-                "SELECT DISTINCT endpoint FROM releases WHERE model = ? AND model_version = ? ORDER BY endpoint LIMIT 100",
+                "SELECT endpoint, min(created_at) AS since FROM releases WHERE model = ? AND model_version = ? GROUP BY endpoint",
                 [.string(model), .string(version)])
-            let events = try endpoints.flatMap {
-                try db.ledgerEvents(on: EndpointSpec.subject(of: $0.text("endpoint")), before: .max, limit: 1000)
+            var found: [LedgerEvent] = []
+            for row in endpoints {
+                // Nothing was decided about a release before it was made.
+                let since = try db.ledgerSeq(at: Timestamp(microseconds: row.int("since") - 1))
+                for kind in DeploymentService.decisionKinds {
+                    found += try DeploymentService.decisions(
+                        db, kind, on: EndpointSpec.subject(of: row.text("endpoint")), after: since, atLeast: limit + 1
+                    ) { $0.data["model"] == .string(model) && $0.data["version"] == .string(version) }
+                }
             }
-            return events.filter { $0.data["model"] == .string(model) && $0.data["version"] == .string(version) }.sorted { $0.seq < $1.seq }
+            found.sort { $0.seq < $1.seq }
+            return (Array(found.suffix(limit)), found.count > limit)
         }
+    }
+
+    /// The events that say what was decided about a release.
+    private static let decisionKinds = ["release.created", "rollout.started", "rollout.aborted", "release.promoted", "release.rolledback"]
+    private static let pageSize = 500
+
+    /// Reads back, page by page, until there are so many that are wanted, or no more at all.
+    private static func decisions(
+        _ db: some Querying, _ kind: String, on subject: String, after: Int64, atLeast count: Int, where isWanted: (LedgerEvent) -> Bool
+    ) throws -> [LedgerEvent] {
+        var (found, before) = ([LedgerEvent](), Int64.max)
+        while found.count < count {
+            let page = try db.ledgerEvents(of: kind, on: subject, after: after, before: before, limit: pageSize)
+            found += page.filter(isWanted)
+            guard page.count == pageSize, let last = page.last else { break }
+            before = last.seq
+        }
+        return found
     }
 }

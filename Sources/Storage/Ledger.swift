@@ -135,6 +135,16 @@ extension Querying {
         .map(event)
     }
 
+    /// Events of one kind on a subject between two numbers, both not included, newest first. Only events of that kind are read, however much else
+    /// happened to the subject.
+    public func ledgerEvents(of kind: String, on subject: String, after: Int64, before: Int64, limit: Int) throws -> [LedgerEvent] {
+        // A condition on an expression cannot lead the planner to the index by subject.
+        try rows(
+            "SELECT * FROM ledger WHERE kind = ? AND seq > ? AND seq < ? AND subject || '' = ? ORDER BY seq DESC LIMIT ?",
+            [.string(kind), .int(after), .int(before), .string(subject), .int(Int64(limit))]
+        ).map(event)
+    }
+
     /// The number of the last event up to an instant; 0 when there is none. Events are numbered without gaps and in the order of time, so that it is
     /// found by halving.
     public func ledgerSeq(at time: Timestamp) throws -> Int64 {

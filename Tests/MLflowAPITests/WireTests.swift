@@ -175,6 +175,32 @@ struct MLflowProtocolTests {
         }
     }
 
+    @Test("words of enumerations come as words or as protobuf's numbers, and nothing else is taken for one")
+    func enumerations() async throws {
+        try await application().test(.router) { client in
+            func create(_ event: String, _ more: String = "") async throws -> (status: Int, text: String, json: JSON) {
+                let body = #"{"name":"w","url":"https://x","events":[\#(event)]\#(more)}"#
+                return try await client.ask(.post, "/api/2.0/mlflow/webhooks", body)
+            }
+            let named = try await create(#"{"entity":"MODEL_VERSION_TAG","action":"SET"}"#, #","status":"DISABLED""#)
+            let numbered = try await create(#"{"entity":3,"action":"4"}"#, #","status":2"#)
+            for answer in [named, numbered] {
+                let webhook = try #require(answer.json["webhook"])
+                #expect(webhook["events"] == [["entity": "MODEL_VERSION_TAG", "action": "SET"]] && webhook["status"] == "DISABLED")
+            }
+            let wrong = [
+                #"{"entity":"model_version","action":"created"}"#, #"{"entity":11,"action":1}"#, #"{"entity":0,"action":1}"#,
+                #"{"entity":"PROMPT"}"#, #"{"entity":-1,"action":1}"#, #"{"entity":1.5,"action":1}"#,
+            ]
+            for event in wrong { #expect(try await create(event).status == 400, "\(event)") }
+            #expect(try await create("").text.contains("Webhook events must be a non-empty list"))
+            let missing = try await client.ask(.post, "/api/2.0/mlflow/webhooks", #"{"name":"w","url":"https://x"}"#)
+            #expect(missing.status == 400 && missing.text.contains("Missing value for required parameter 'events'"))
+            let unknown = try await client.ask(.patch, "/api/2.0/mlflow/webhooks/nope", #"{"name":"not a name"}"#)
+            #expect(unknown.status == 404 && unknown.text.contains("Webhook with ID nope not found."))
+        }
+    }
+
     @Test("clients find out what the server is")
     func discovery() async throws {
         try await application().test(.router) { client in

@@ -38,9 +38,22 @@ struct OutgoingTests {
         #expect(NetworkAddress(literal: text) == nil)
     }
 
+    @Test(
+        "what is wrong with a URL is said in MLflow's words",
+        arguments: [
+            ("no url", "scheme: ''"), ("//h/", "scheme: ''"), ("https", "scheme: ''"), ("1https://h/", "scheme: ''"),
+            ("FTP://h/ü", "scheme: 'ftp'"), (" https://h/", "scheme: ''"), ("https:///x", "must include a hostname: 'https:///x'"),
+            ("https://", "must include a hostname: 'https://'"), ("https://:443/", "must include a hostname: 'https://:443/'"),
+            ("https://[::1", "Invalid webhook URL 'https://[::1'"), ("https://h/a b", "Invalid webhook URL 'https://h/a b'"),
+        ])
+    func faults(url: String, words: String) {
+        let error = #expect(throws: KeelError.self) { _ = try OutgoingTarget(url, schemes: ["https"]) }
+        #expect(error?.message.contains(words) == true, "\(String(describing: error))")
+    }
+
     @Test("the system's names")
     func resolved() async throws {
-        #expect(try OutgoingTarget("https://localhost:8443/x", schemes: ["https"]).host == "localhost")
+        #expect(try OutgoingTarget("HTTPS://LocalHost:8443/x", schemes: ["https"]).host == "localhost")
         let addresses = try await SystemResolver().addresses(of: "localhost")
         #expect(!addresses.isEmpty && addresses.allSatisfy { !$0.isPublic })
         #expect(try await SystemResolver().addresses(of: "8.8.8.8").map(\.description) == ["8.8.8.8"])

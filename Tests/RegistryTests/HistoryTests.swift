@@ -128,6 +128,17 @@ struct HistoryTests {
         for (time, present) in [first, second] { #expect(try await f.past(at: time).map(\.content) == present) }
     }
 
+    @Test("a change of one kind is found however many others came after it, also under an older name")
+    func kinds() async throws {
+        let f = try await Fixture()
+        _ = try await f.registry.createModel(name: "m", f.write)
+        _ = try await f.registry.createVersion(model: "m", source: "s3://b/m", f.write)
+        for i in 0..<1200 { try await f.registry.setTag(model: "m", version: 1, ModelTag("checked", "\(i)"), f.write) }
+        _ = try await f.registry.renameModel(name: "m", to: "n", f.write)
+        let found = try await f.registry.history(model: "n", version: 1, kinds: ["model.version.created"], limit: 200, f.read)
+        #expect(found.events.map(\.kind) == ["model.version.created"] && found.next == nil)
+    }
+
     @Test("the last page says that it is the last, and a page of names that are no more ends")
     func pages() async throws {
         let f = try await Fixture()

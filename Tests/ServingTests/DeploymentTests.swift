@@ -161,6 +161,34 @@ import Testing
         await home.stop()
     }
 
+    @Test func decisionsOfAReleaseAreFoundHoweverMuchHappenedToItsEndpointSince() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        try await home.release(0.21, 0.79)
+        let reader = try Grant.check(Caller(name: "ada", persona: .owner), may: .releasesRead)
+        let later: JSON = ["release": 2, "model": "delay", "version": "0.21"]
+        try await home.database.write { tx in
+            for _ in 0..<1200 {
+                for kind in ["rollout.step", "release.promoted"] { try tx.record(kind, on: "Endpoint/delay", later, by: reader) }
+                try tx.record("release.promoted", on: "Endpoint/other", later, by: reader)
+            }
+        }
+        func decided(_ version: String, limit: Int) async throws -> (events: [LedgerEvent], hasOlder: Bool) {
+            try await home.service.decisions(model: "delay", version: version, limit: limit, reader)
+        }
+        let first = try await decided("0.2", limit: 200)
+        #expect(first.events.map(\.kind) == ["release.created", "release.promoted"] && !first.hasOlder)
+        let all = try await decided("0.21", limit: 5000)
+        #expect(all.events.map(\.kind) == ["release.created", "rollout.started"] + Array(repeating: "release.promoted", count: 1200))
+        #expect(!all.hasOlder && all.events.allSatisfy { $0.subject == "Endpoint/delay" })
+        #expect(all.events.map(\.seq) == all.events.map(\.seq).sorted())
+        let newest = try await decided("0.21", limit: 1100)
+        #expect(newest.hasOlder && newest.events == all.events.suffix(1100))
+        #expect(try await decided("none", limit: 200).events.isEmpty)
+        await home.stop()
+    }
+
     @Test func aStoredReleaseThatCannotBeLoadedIsReportedAtTheStartAndTheOthersServe() async throws {
         let home = try await Home()
         try await home.service.configure([.delay()])

@@ -24,11 +24,10 @@ let importOperations: [APIOperation] = [
         body: batch(record), answer: [:]),
     .init(
         "POST", "/api/v1/imports/tracking/evaluation-datasets", imports, "Brings evaluation datasets without their records",
-        body: batch(.any), answer: .any),
+        body: batch(record), answer: [:]),
     .init(
         "POST", "/api/v1/imports/tracking/evaluation-records", imports, "Brings records of evaluation datasets",
-        body: batch(.any),
-        answer: .any),
+        body: batch(record), answer: [:]),
     .init(
         "POST", "/api/v1/imports/tracking/{kind}/check", imports, "How runs and other things of another store stand to Keel's",
         body: batch(.list(.text)), answer: states),

@@ -4,7 +4,8 @@ import Registry
 func addWebhookRoutes(_ routes: MLflowRoutes, _ webhooks: WebhookService) {
     routes.post("webhooks", .webhooksManage) { request, grant in
         let webhook = try await webhooks.create(
-            name: request.text("name"), url: request.text("url"), events: request.objects("events").map { try WebhookWire.event($0) },
+            name: request.text("name"), url: request.text("url"),
+            events: request.requiredObjects("events").map { try WebhookWire.event($0) },
             description: request.optionalText("description"), secret: request.optionalText("secret"),
             status: request.word("status", WebhookStatus.self) ?? .active, grant)
         return ["webhook": WebhookWire.webhook(webhook)]

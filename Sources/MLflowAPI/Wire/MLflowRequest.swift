@@ -171,18 +171,34 @@ struct MLflowRequest {
         return MLflowRequest(fields: value, path: "\(path)\(name).")
     }
 
+    /// A word of an enumeration whose cases are in protobuf's order.
     func word<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T? where T.RawValue == String {
-        guard let text = try optionalText(name) else { return nil }
-        guard let word = T(rawValue: text) else {
-            throw .invalid(
-                "Invalid value \"\(text.prefix(100))\" for parameter '\(name)' supplied: one of \(T.allCases.map(\.rawValue)) is expected")
+        try word(name, of: T.allCases.map(\.rawValue)).flatMap { T(rawValue: $0) }
+    }
+
+    /// One of the words of an enumeration in protobuf's order: protobuf's JSON may hold its number, from 1, in place of it.
+    func word(_ name: String, of words: [String]) throws(KeelError) -> String? {
+        let number: Int64?
+        switch field(name) {
+        case .int(let value): number = value
+        default:
+            guard let text = try optionalText(name) else { return nil }
+            if words.contains(text) { return text }
+            number = Int64(text)
         }
-        return word
+        if let number, (1...Int64(words.count)).contains(number) { return words[Int(number) - 1] }
+        guard case .string(let text) = field(name) else { throw wrong(name, field(name) ?? .null) }
+        throw .invalid("Invalid value \"\(text.prefix(100))\" for parameter '\(path)\(name)' supplied: one of \(words) is expected")
     }
 
     func requiredWord<T: RawRepresentable & CaseIterable>(_ name: String, _ type: T.Type) throws(KeelError) -> T
     where T.RawValue == String {
         guard let word = try word(name, type) else { throw missing(name) }
+        return word
+    }
+
+    func requiredWord(_ name: String, of words: [String]) throws(KeelError) -> String {
+        guard let word = try word(name, of: words) else { throw missing(name) }
         return word
     }
 

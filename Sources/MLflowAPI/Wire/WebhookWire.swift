@@ -17,8 +17,17 @@ enum WebhookWire {
     }
 
     static func event(_ request: MLflowRequest) throws -> WebhookEvent {
-        try WebhookEvent(entity: request.text("entity"), action: request.text("action"))
+        try WebhookEvent(
+            entity: request.requiredWord("entity", of: entities).lowercased(),
+            action: request.requiredWord("action", of: actions).lowercased())
     }
+
+    // In protobuf's order.
+    private static let entities = [
+        "REGISTERED_MODEL", "MODEL_VERSION", "MODEL_VERSION_TAG", "MODEL_VERSION_ALIAS", "PROMPT", "PROMPT_VERSION", "PROMPT_TAG",
+        "PROMPT_VERSION_TAG", "PROMPT_ALIAS", "BUDGET_POLICY",
+    ]
+    private static let actions = ["CREATED", "UPDATED", "DELETED", "SET", "EXCEEDED"]
 
     static func test(_ test: WebhookTest) -> JSON {
         object([

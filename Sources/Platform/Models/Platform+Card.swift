@@ -31,10 +31,12 @@ extension Platform {
         var card = ModelCard(model: try await registry.model(name: name, grants.registry), version: version)
         card.statements = try await statements(on: name, grants.resources)
         card.gate = version.tags.text(RegisterStep.gateTag)
-        let history = try await registry.history(model: name, version: version.version, limit: Platform.decisionsMax, grants.registry)
-        let releases = try await deployments.decisions(model: name, version: String(version.version), grants.releases)
-        let decisions = (history.events + releases).sorted { $0.seq < $1.seq }.compactMap(CardDecision.read)
-        card.hasOlderDecisions = history.next != nil || decisions.count > Platform.decisionsMax
+        let history = try await registry.history(
+            model: name, version: version.version, kinds: CardDecision.versionKinds, limit: Platform.decisionsMax, grants.registry)
+        let releases = try await deployments.decisions(
+            model: name, version: String(version.version), limit: Platform.decisionsMax, grants.releases)
+        let decisions = (history.events + releases.events).sorted { $0.seq < $1.seq }.compactMap(CardDecision.read)
+        card.hasOlderDecisions = history.next != nil || releases.hasOlder || decisions.count > Platform.decisionsMax
         card.decisions = decisions.suffix(Platform.decisionsMax)
         if let bundle {
             card.measurements = bundle.metrics.sorted { $0.key < $1.key }.compactMap { EvaluateStep.measurement($0.key, $0.value) }
@@ -123,6 +125,12 @@ enum CardDecision {
         guard let text = event.subject.hasPrefix("Model/") ? version(event) : release(event) else { return nil }
         return ModelCard.Decision(at: event.at, by: event.caller, text: text)
     }
+
+    /// Of the changes of a version those that decide something: tags and descriptions may be many.
+    static let versionKinds: Set = [
+        "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
+        "model.version.imported",
+    ]
 
     private static func version(_ event: LedgerEvent) -> String? {
         let (alias, before, after) = (event.data["alias"]?.string ?? "", event.data["before"] ?? .null, event.data["after"] ?? .null)

@@ -20,21 +20,23 @@ package struct OutgoingTarget {
         guard !url.allSatisfy(\.isWhitespace) else {
             throw .invalid("Webhook URL cannot be empty or just whitespace: '\(url.prefix(100))'")
         }
-        guard url.utf8.count <= 2048, url.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "\\") }), let parts = URL(string: url)
+        let scheme = OutgoingTarget.scheme(of: url)
+        guard schemes.contains(scheme) else {
+            throw .invalid(
+                "Invalid webhook URL scheme: '\(scheme.prefix(100))'. Allowed schemes are: \(schemes.joined(separator: ", ")).",
+                hint: "the setting webhooks.schemes says which")
+        }
+        guard url.utf8.count <= 2048, url.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "\\") }),
+            let parts = URL(string: url),
+            parts.scheme?.lowercased() == scheme
         else {
             throw .invalid(
                 "Invalid webhook URL '\(url.prefix(200))': it has at most 2048 characters, all of ASCII, without spaces and backslashes")
         }
-        let scheme = parts.scheme?.lowercased() ?? ""
-        guard schemes.contains(scheme) else {
-            throw .invalid(
-                "Invalid webhook URL scheme: '\(scheme)'. Allowed schemes are: \(schemes.joined(separator: ", ")).",
-                hint: "the setting webhooks.schemes says which")
-        }
         guard parts.user == nil, parts.password == nil else {
             throw .invalid("Webhook URL must not hold a user or password", hint: "use the secret")
         }
-        var host = parts.host ?? ""
+        var host = (parts.host ?? "").lowercased()
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
         guard !host.isEmpty else { throw .invalid("Webhook URL must include a hostname: '\(url.prefix(200))'") }
         let isV6 = host.contains(":")
@@ -56,5 +58,13 @@ package struct OutgoingTarget {
         let path = written?.percentEncodedPath ?? ""
         requestTarget = (path.isEmpty ? "/" : path) + (written?.percentEncodedQuery.map { "?" + $0 } ?? "")
         self.host = host
+    }
+
+    /// What stands before the first colon, if it can be a scheme (RFC 3986), in lower case; else nothing.
+    private static func scheme(of url: String) -> String {
+        let text = url.prefix { $0 != ":" }.lowercased()
+        func isLetter(_ b: UInt8) -> Bool { b >= 97 && b <= 122 }
+        guard text.utf8.count < url.utf8.count, text.utf8.first.map(isLetter) == true else { return "" }
+        return text.utf8.allSatisfy { isLetter($0) || ($0 >= 48 && $0 <= 57) || [43, 45, 46].contains($0) } ? text : ""
     }
 }

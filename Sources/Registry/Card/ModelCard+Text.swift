@@ -97,7 +97,8 @@ extension ModelCard {
             "- Gate: \(gate.map(inline) ?? gap("the result of a gate"))",
         ]
         if hasOlderDecisions {
-            lines += ["", "Older decisions: `keel models history \(inline(version.name)) --version \(version.version)`."]
+            let models = "`keel models history \(inline(version.name)) --version \(version.version)`"
+            lines += ["", "Older decisions: \(models); about releases: `keel ledger --subject Endpoint/NAME`."]
         }
         if !decisions.isEmpty { lines += [""] + table(["when", "who", "what"], decisions.map { [$0.at.description, $0.by, $0.text] }) }
         return section("Approvals and stage", lines)

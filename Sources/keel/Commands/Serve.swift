@@ -102,8 +102,10 @@ struct Server {
         let listed = router.routes.map { route -> JSON in
             ["method": .string(route.method.rawValue), "path": .string(route.path.description)]
         }
-        routes.get("/api/v1/routes", .serverRead) { request, context, _ in
-            JSON.array(listed).text.response(from: request, context: context)
+        routes.get("/api/v1/routes", .serverRead) { _, _, _ -> Response in
+            Response(
+                status: .ok, headers: [.contentType: "application/json"],
+                body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(listed).bytes)))
         }
         router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes))
         return router

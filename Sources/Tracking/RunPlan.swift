@@ -3,7 +3,8 @@ import Storage
 
 /// How one page of runs is asked for: the statements to run one after another until the page is full.
 struct RunPlan {
-    let statements: [SQLFragment]
+    /// Made when their turn comes: one may look at the indexes, and most pages are full before it.
+    let statements: [() throws -> SQLFragment]
     let order: KeysetOrder
     let question: String
     let limit: Int
@@ -37,6 +38,7 @@ extension RunSearch {
         let plan = try plan(on: db)
         var (runs, last, token): ([Run], [Value], String?) = ([], [], nil)
         for statement in plan.statements where token == nil {
+            let statement = try statement()
             try db.scan(statement.sql, statement.parameters) { row in
                 if runs.count < plan.limit {
                     runs.append(RunStore.run(cells: row))
@@ -54,7 +56,8 @@ extension RunSearch {
     /// - Parameter first: how many of the statements, of which those after a full page are not run.
     package func explain(on db: some Querying, first: Int = .max) throws -> [String] {
         try plan(on: db).statements.prefix(first).flatMap { statement in
-            try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
+            let statement = try statement()
+            return try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
         }
     }
 }
@@ -84,16 +87,18 @@ struct RunPlanner<DB: Querying> {
     /// The parts of the runs that are walked side by side in one statement.
     var walkedTogetherMax: Int { 32 }
 
-    func statements() throws -> [SQLFragment] {
+    func statements() throws -> [() throws -> SQLFragment] {
         guard !experiments.isEmpty else { return [] }
         let leader = try leader()
         let first = orders.first
-        if let leader, leader.entity != .metric || first?.entity != .metric || leader.key != first?.key { return [led(by: leader)] }
-        if try areFew() { return [leader.map(led(by:)) ?? sorted] }
-        if let first, let stretches = try stretches(by: first) {
-            return try stretches.enumerated().map { try walked($1, after: $0 == 0 ? last : nil) }
+        if let leader, leader.entity != .metric || first?.entity != .metric || leader.key != first?.key {
+            return [{ led(by: leader) }]
         }
-        return [try leader.map(led(by:)) ?? walked(RunStretch(clauses: clauses), after: last)]
+        if try areFew() { return [{ leader.map(led(by:)) ?? sorted }] }
+        if let first, let stretches = try stretches(by: first) {
+            return stretches.enumerated().map { i, stretch in { try walked(stretch, after: i == 0 ? last : nil) } }
+        }
+        return [{ try leader.map(led(by:)) ?? walked(RunStretch(clauses: clauses), after: last) }]
     }
 
     // MARK: Ways

@@ -20,7 +20,8 @@ struct RunStretch {
     var looked: KeysetOrder { KeysetOrder([indexed ?? key].compactMap { $0 }) }
 
     /// The beginning of a text that the indexes of params and tags hold.
-    static func beginning(_ text: String) -> String { "substr(\(text), 1, 200)" }
+    static func beginning(_ text: String) -> String { "substr(\(text), 1, \(beginningMax))" }
+    private static let beginningMax = 200
 
     /// Those of its runs whose key comes before a value (`-1`), not before it (`0`), or after it (`1`).
     func part(_ side: Int, _ value: Value) -> RunStretch {
@@ -28,7 +29,10 @@ struct RunStretch {
         let sign = (side < 0) == key.ascending ? "<" : ">"
         var part = self
         if let indexed {
-            part.conditions.append(SQLFragment("\(indexed.expression.sql) \(sign)= \(RunStretch.beginning("?"))", [value]))
+            // A text that the index holds whole is the only one with this entry.
+            let isWhole = (value.text ?? "").unicodeScalars.count < RunStretch.beginningMax
+            let end = side != 0 && isWhole ? "" : "="
+            part.conditions.append(SQLFragment("\(indexed.expression.sql) \(sign)\(end) \(RunStretch.beginning("?"))", [value]))
         }
         part.conditions.append(SQLFragment("\(key.expression.sql) \(sign)\(side == 0 ? "=" : "") ?", [value]))
         return part
@@ -158,8 +162,8 @@ extension RunPlanner {
 
     private var ahead: Int { 31 }
 
-    /// Whether a page passes fewer entries of the table's index, which holds the runs of all experiments, than there are runs to sort. The next
-    /// entries tell how many of them are on the page.
+    /// Whether a page passes far fewer entries of the table's index, which holds the runs of all experiments, than there are runs to sort. The
+    /// next entries tell how many of them are on the page.
     private func isShort(_ stretch: RunStretch) throws -> Bool {
         let (source, conditions) = source(stretch)
         guard try holds(.conjunction(source, conditions), moreThan: ahead) else { return true }
@@ -169,7 +173,7 @@ extension RunPlanner {
             [SQLFragment("r.id = n.id"), kept])
         // None of them means few, not none.
         let passed = (limit + 1) * (ahead + 1) * 2 / max(found * 2, 1)
-        return try holds(.conjunction(RunPlanner.runs, [kept]), moreThan: max(fewMax, passed))
+        return try holds(.conjunction(RunPlanner.runs, [kept]), moreThan: max(fewMax, 2 * passed))
     }
 
     /// The rows of the index that gives a stretch its order.

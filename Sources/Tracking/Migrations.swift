@@ -158,6 +158,7 @@ public enum TrackingTables {
             ]),
         evaluationDatasets,
         clustered,
+        ordered,
     ]
 
     private static let evaluationDatasets = Migration(
@@ -226,6 +227,19 @@ public enum TrackingTables {
                 "run_id TEXT NOT NULL REFERENCES tracking_runs (id), key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (run_id, key)",
                 columns: "run_id, key, value",
                 indexes: ["CREATE INDEX tracking_tags_value ON tracking_tags (key, substr(value, 1, 200), run_id)"]))
+
+    /// Each order by a time of the runs or their name has an index; the runs of both lifecycles are merged from two ranges of them. A run
+    /// that goes on has an entry of its own kind: a sort by the end has it last in either direction.
+    private static let ordered = Migration(
+        room: "tracking", version: 7,
+        [
+            "DROP INDEX tracking_runs_all",
+            """
+            CREATE INDEX tracking_runs_ended ON tracking_runs (experiment_id, lifecycle, end_ms DESC, start_ms DESC, id) WHERE end_ms IS NOT NULL
+            """,
+            "CREATE INDEX tracking_runs_unended ON tracking_runs (experiment_id, lifecycle, start_ms DESC, id) WHERE end_ms IS NULL",
+            "CREATE INDEX tracking_runs_named ON tracking_runs (experiment_id, lifecycle, name, start_ms DESC, id)",
+        ])
 
     /// Indexes go with their table and are made again on the filled one.
     private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [String] = []) -> [String] {

@@ -3,7 +3,8 @@ import Storage
 
 /// How one page of runs is asked for: the statements to run one after another until the page is full.
 struct RunPlan {
-    let statements: [SQLFragment]
+    /// Made when their turn comes: one may look at the indexes, and most pages are full before it.
+    let statements: [() throws -> SQLFragment]
     let order: KeysetOrder
     let question: String
     let limit: Int
@@ -37,6 +38,7 @@ extension RunSearch {
         let plan = try plan(on: db)
         var (runs, last, token): ([Run], [Value], String?) = ([], [], nil)
         for statement in plan.statements where token == nil {
+            let statement = try statement()
             try db.scan(statement.sql, statement.parameters) { row in
                 if runs.count < plan.limit {
                     runs.append(RunStore.run(cells: row))
@@ -51,9 +53,11 @@ extension RunSearch {
     }
 
     /// How the database would answer this search; tests hold it to the indexes.
-    package func explain(on db: some Querying) throws -> [String] {
-        try plan(on: db).statements.flatMap { statement in
-            try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
+    /// - Parameter first: how many of the statements, of which those after a full page are not run.
+    package func explain(on db: some Querying, first: Int = .max) throws -> [String] {
+        try plan(on: db).statements.prefix(first).flatMap { statement in
+            let statement = try statement()
+            return try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
         }
     }
 }
@@ -62,8 +66,8 @@ extension RunSearch {
 ///
 /// The database's planner knows nothing of how many runs a clause finds, so bounded looks at the indexes decide. A clause that finds few runs
 /// leads: they are looked up and sorted. Otherwise the runs are walked in their order and the clauses checked on the way, which ends when the
-/// page is full.
-private struct RunPlanner<DB: Querying> {
+/// page is full; an order that no index of the runs gives is walked stretch by stretch (`RunStretch`), or sorted.
+struct RunPlanner<DB: Querying> {
     let db: DB
     let experiments: [Int64]
     let view: ViewType
@@ -77,100 +81,92 @@ private struct RunPlanner<DB: Querying> {
     let limit: Int
 
     /// A clause that finds at most this many runs may lead, and experiments with at most this many runs are sorted as they are.
-    private var fewMax: Int { 2000 }
+    var fewMax: Int { 2000 }
     /// So few are not worth a look at how many a walk would find.
     private var fewAlways: Int { 256 }
-    /// The runs of so many experiments are walked side by side; those of more are sorted.
-    private var walkedTogetherMax: Int { 32 }
+    /// The parts of the runs that are walked side by side in one statement.
+    var walkedTogetherMax: Int { 32 }
 
-    func statements() throws -> [SQLFragment] {
+    func statements() throws -> [() throws -> SQLFragment] {
         guard !experiments.isEmpty else { return [] }
         let leader = try leader()
-        if let first = orders.first, first.entity == .metric,
-            leader.map({ $0.entity == .metric && $0.key == first.key }) ?? true,
-            try holds(SQLFragment("tracking_runs r WHERE \(kept.sql)", kept.parameters), moreThan: fewMax)
-        {
-            return byMetric(first)
+        let first = orders.first
+        if let leader, leader.entity != .metric || first?.entity != .metric || leader.key != first?.key {
+            return [{ led(by: leader) }]
         }
-        if let leader { return [led(by: leader)] }
-        if experiments.count > 1, experiments.count <= walkedTogetherMax, orders.isEmpty { return [walkedTogether] }
-        return [walked]
+        if try areFew() { return [{ leader.map(led(by:)) ?? sorted }] }
+        if let first, let stretches = try stretches(by: first) {
+            return stretches.enumerated().map { i, stretch in { try walked(stretch, after: i == 0 ? last : nil) } }
+        }
+        return [{ try leader.map(led(by:)) ?? walked(RunStretch(clauses: clauses), after: last) }]
     }
 
     // MARK: Ways
 
     /// The runs that one clause finds.
     private func led(by clause: SearchClause) -> SQLFragment {
-        guard let own = RunSearch.served(clause) else { return walked }
+        guard let own = RunSearch.served(clause) else { return sorted }
         let others = RunSearch.found(by: clauses.filter { $0 != clause })
         return select(
-            SQLFragment("\(RunSearch.table(clause.entity)) x CROSS JOIN tracking_runs r"), others.joins + joins,
-            [own, SQLFragment("r.id = x.run_id"), kept] + others.conditions + after(order))
+            RunPlanner.runColumns(order.columns), SQLFragment("\(RunSearch.table(clause.entity)) x CROSS JOIN tracking_runs r"),
+            others.joins + joins,
+            [own, SQLFragment("r.id = x.run_id"), kept] + others.conditions
+                + after(RunStretch(clauses: []), last), order)
     }
 
-    /// The runs in their order.
-    private var walked: SQLFragment {
+    /// The runs as they are, found by their times if that is how few they are.
+    private var sorted: SQLFragment {
         let found = RunSearch.found(by: clauses)
-        return select(RunPlanner.runs, found.joins + joins, [kept] + found.conditions + after(order))
+        return select(
+            RunPlanner.runColumns(order.columns), RunPlanner.runs, found.joins + joins,
+            [kept] + found.conditions + after(RunStretch(clauses: []), last), order)
     }
 
-    /// Each experiment's runs in the order of its index, a page of each, merged.
-    private var walkedTogether: SQLFragment {
-        let found = RunSearch.found(by: clauses)
-        let pages = experiments.map { experiment in
-            let page = RunPlanner.select(
-                SQLFragment("r.id"), RunPlanner.runs, found.joins, [among([experiment])] + found.conditions + after(order), order,
-                limit: limit)
-            return SQLFragment("SELECT * FROM (\(page.sql))", page.parameters)
+    /// The runs of a stretch in their order.
+    private func walked(_ stretch: RunStretch, after last: [Value]?) throws -> SQLFragment {
+        let order = order(in: stretch)
+        let found = RunSearch.found(by: stretch.clauses, order: order.keys.first?.expression.sql)
+        let conditions = stretch.conditions + found.conditions + after(stretch, last)
+        // The order's first joins go with its leading keys.
+        let joins = stretch.leading.isEmpty || orders.first?.entity == .attribute ? joins : Array(joins.dropFirst())
+        let columns = columns(of: stretch)
+        if let table = stretch.table {
+            let source = SQLFragment("\(table) x CROSS JOIN tracking_runs r")
+            return select(
+                columns, source, found.joins + joins, [SQLFragment("r.id = x.run_id"), kept] + conditions,
+                KeysetOrder((stretch.indexed.map { [$0] } ?? []) + order.keys))
         }
-        let merged = SQLFragment(
-            "(\(pages.map(\.sql).joined(separator: " UNION ALL "))) x CROSS JOIN tracking_runs r", pages.flatMap(\.parameters))
-        return select(merged, [], [SQLFragment("r.id = x.id")])
-    }
-
-    /// An order by a metric is read from the metric's index: first the runs with a value, then those with NaN, then those without it.
-    private func byMetric(_ metric: SearchOrder) -> [SQLFragment] {
-        let own = clauses.filter { $0.entity == .metric && $0.key == metric.key }
-        let others = RunSearch.found(by: clauses.filter { $0.entity != .metric || $0.key != metric.key })
-        let rest = Array(order.keys.dropFirst(2))
-        // A token can be forged: its rank is brought into bounds.
-        let reached = min(max(last.flatMap { $0.first?.integer } ?? 0, 0), 2)
-        return (reached...2).map { rank in
-            let value = rank == 0 ? "o0.value" : "0.0"
-            let keys = rank == 0 ? [KeysetOrder.Key("o0.value", ascending: metric.ascending)] + rest : rest
-            let segment = KeysetOrder(keys)
-            var columns = SQLFragment("\(rank) AS k0, \(value) AS k1")
-            for (i, key) in rest.enumerated() {
-                columns = SQLFragment(
-                    columns.sql + ", \(key.expression.sql) AS k\(i + 2)", columns.parameters + key.expression.parameters)
+        var bounds = [kept]
+        if joins.isEmpty, isMerged(by: order) {
+            if parts.count <= walkedTogetherMax {
+                let merged = together(parts[...], SQLFragment("r.id"), found.joins, conditions, order)
+                let source = SQLFragment("(\(merged.sql)) x CROSS JOIN tracking_runs r", merged.parameters)
+                return select(columns, source, [], [SQLFragment("r.id = x.id")], order)
             }
-            var conditions = [kept] + others.conditions
-            let source = rank == 2 ? RunPlanner.runs : SQLFragment("tracking_latest_metrics o0 CROSS JOIN tracking_runs r")
-            if rank == 2 {
-                conditions.append(
-                    SQLFragment(
-                        "NOT EXISTS (SELECT 1 FROM tracking_latest_metrics x WHERE x.run_id = r.id AND x.key = ?)", [.string(metric.key)]))
-                if !own.isEmpty { conditions.append(SQLFragment("1 = 0")) }
-            } else {
-                conditions.append(SQLFragment("r.id = o0.run_id AND o0.key = ? AND o0.is_nan = \(rank)", [.string(metric.key)]))
-                for clause in own {
-                    if rank == 0 { conditions.append(clause.condition(on: "o0.value")) }
-                    if rank == 1, clause.comparator != .notEqual { conditions.append(SQLFragment("1 = 0")) }
-                }
-            }
-            if let last, rank == reached { conditions.append(segment.after(Array(last.dropFirst(rank == 0 ? 1 : 2)))) }
-            return RunPlanner.select(
-                RunPlanner.runColumns(columns), source, others.joins + joins.dropFirst(), conditions, segment, limit: limit)
+            bounds += try reach(found.joins, conditions, order)
         }
+        return select(columns, RunPlanner.runs, found.joins + joins, bounds + conditions, order)
     }
 
     // MARK: Looks at the indexes
+
+    /// Whether the runs, or those between two times, are so few that they are sorted, when the order's index has not these times.
+    private func areFew() throws -> Bool {
+        let ordered = order.keys.first?.expression.sql
+        let times = RunSearch.times.filter { time in
+            RunSearch.columns[time] != ordered && clauses.contains { $0.entity == .attribute && $0.key == time }
+        }
+        let all: [[SearchClause]] = ordered == "r.start_ms" ? [] : [[]]
+        return try (all + times.map { time in clauses.filter { $0.entity == .attribute && $0.key == time } }).contains { clauses in
+            try !holds(.conjunction(RunPlanner.runs, [kept] + RunSearch.found(by: clauses).conditions), moreThan: fewMax)
+        }
+    }
 
     /// The first clause that finds so few runs that they are looked up and sorted.
     private func leader() throws -> SearchClause? {
         try clauses.first { clause in
             guard let own = RunSearch.served(clause) else { return false }
-            let found = SQLFragment("\(RunSearch.table(clause.entity)) x WHERE \(own.sql)", own.parameters)
+            let found = SQLFragment.conjunction(SQLFragment("\(RunSearch.table(clause.entity)) x"), [own])
             guard try holds(found, moreThan: fewAlways) else { return true }
             return try !holds(found, moreThan: min(fewMax, sortedMax()))
         }
@@ -179,52 +175,57 @@ private struct RunPlanner<DB: Querying> {
     /// Of more runs that the only clause finds, walking fills a page sooner than looking them up and sorting them. The next runs tell how many
     /// of them it finds.
     private func sortedMax() throws -> Int {
-        guard clauses.count == 1, orders.isEmpty, experiments.count == 1 else { return .max }
+        guard clauses.count == 1, orders.isEmpty, parts.count == 1 else { return .max }
         let ahead = 64
-        let next = RunPlanner.select(SQLFragment("r.id"), RunPlanner.runs, [], [kept] + after(order), order, limit: ahead - 1)
-        let own = RunSearch.found(by: clauses)
-        let found =
-            try db.row(
-                """
-                SELECT count(*) FROM (\(next.sql)) r \(own.joins.map(\.sql).joined(separator: " "))
-                WHERE \(own.conditions.map(\.sql).joined(separator: " AND "))
-                """, next.parameters + own.joins.flatMap(\.parameters) + own.conditions.flatMap(\.parameters))?[0].integer ?? 0
+        let next = select(
+            SQLFragment("r.id"), RunPlanner.runs, [], [kept] + after(RunStretch(clauses: []), last), order, limit: ahead - 1)
+        let found = try count(of: clauses, in: SQLFragment("(\(next.sql)) r", next.parameters))
         // A step of the walk costs about a third of a run that is looked up and sorted.
-        return found == 0 ? .max : (limit + 1) * ahead / Int(found) / 3
+        return found == 0 ? .max : (limit + 1) * ahead / found / 3
     }
 
-    private func holds(_ source: SQLFragment, moreThan count: Int) throws -> Bool {
+    /// How many of the runs `r` of a source all clauses find.
+    func count(of clauses: [SearchClause], in source: SQLFragment, _ conditions: [SQLFragment] = []) throws -> Int {
+        let found = RunSearch.found(by: clauses)
+        let counted = SQLFragment.conjunction(
+            SQLFragment(
+                "\(source.sql) \(found.joins.map(\.sql).joined(separator: " "))", source.parameters + found.joins.flatMap(\.parameters)),
+            conditions + found.conditions)
+        return Int(try db.row("SELECT count(*) FROM \(counted.sql)", counted.parameters)?[0].integer ?? 0)
+    }
+
+    func holds(_ source: SQLFragment, moreThan count: Int) throws -> Bool {
         try db.row("SELECT 1 FROM \(source.sql) LIMIT 1 OFFSET ?", source.parameters + [.int(Int64(count))]) != nil
     }
 
     // MARK: Pieces
 
-    private static var runs: SQLFragment { SQLFragment("tracking_runs r") }
-
-    private var kept: SQLFragment { among(experiments) }
-
-    /// The runs of the experiments, `r.experiment_id` first.
-    private func among(_ experiments: [Int64]) -> SQLFragment {
-        let ids = experiments.map(Value.int)
-        // One value is an equality: the order of its index is then the order of the answer.
-        let experiment = ids.count == 1 ? "= ?" : "IN (\(SQLFragment.marks(ids.count)))"
-        guard view != .all else { return SQLFragment("r.experiment_id \(experiment)", ids) }
-        return SQLFragment("r.experiment_id \(experiment) AND r.lifecycle = ?", ids + view.lifecycles.map { .string($0.rawValue) })
-    }
-
-    private func after(_ order: KeysetOrder) -> [SQLFragment] { last.map { [order.after($0)] } ?? [] }
-
-    private func select(_ source: SQLFragment, _ joins: [SQLFragment], _ conditions: [SQLFragment]) -> SQLFragment {
-        RunPlanner.select(RunPlanner.runColumns(order.columns), source, joins, conditions, order, limit: limit)
-    }
+    static var runs: SQLFragment { SQLFragment("tracking_runs r") }
 
     private static func runColumns(_ keys: SQLFragment) -> SQLFragment {
         SQLFragment("\(RunStore.runColumns), \(keys.sql)", keys.parameters)
     }
 
+    /// What is selected of the runs of a stretch: the keys are those of the whole order, for the page's token.
+    private func columns(of stretch: RunStretch) -> SQLFragment {
+        let keys = stretch.leading + order.keys.dropFirst(stretch.leading.count).map(\.expression)
+        return RunPlanner.runColumns(
+            SQLFragment(keys.enumerated().map { "\($1.sql) AS k\($0)" }.joined(separator: ", "), keys.flatMap(\.parameters)))
+    }
+
+    /// The order of the runs in a stretch.
+    func order(in stretch: RunStretch) -> KeysetOrder {
+        KeysetOrder((stretch.key.map { [$0] } ?? []) + order.keys.dropFirst(stretch.leading.count))
+    }
+
+    private func after(_ stretch: RunStretch, _ last: [Value]?) -> [SQLFragment] {
+        last.map { [order(in: stretch).after(Array($0.dropFirst(stretch.leading.count - (stretch.key == nil ? 0 : 1))))] } ?? []
+    }
+
     /// A page and one more, which tells that there is a next page.
-    private static func select(
-        _ columns: SQLFragment, _ source: SQLFragment, _ joins: [SQLFragment], _ conditions: [SQLFragment], _ order: KeysetOrder, limit: Int
+    func select(
+        _ columns: SQLFragment, _ source: SQLFragment, _ joins: [SQLFragment], _ conditions: [SQLFragment], _ order: KeysetOrder,
+        limit: Int? = nil
     ) -> SQLFragment {
         SQLFragment(
             """
@@ -232,7 +233,6 @@ private struct RunPlanner<DB: Querying> {
             WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
             """,
             columns.parameters + source.parameters + joins.flatMap(\.parameters) + conditions.flatMap(\.parameters)
-                + order.orderBy.parameters
-                + [.int(Int64(limit) + 1)])
+                + order.orderBy.parameters + [.int(Int64(limit ?? self.limit) + 1)])
     }
 }

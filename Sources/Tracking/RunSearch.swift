@@ -55,17 +55,23 @@ public struct RunSearch: Sendable {
         orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "created", "Created"],
         listable: ["run_id"], aliases: spellings)
 
-    private static let columns = [
+    static let times = ["start_time", "end_time"]
+    static let columns = [
         "run_id": "r.id", "run_name": "r.name", "user_id": "r.user_id", "status": "r.status", "artifact_uri": "r.artifact_uri",
         "start_time": "r.start_ms", "end_time": "r.end_ms",
     ]
 
     /// What holds for a run that every clause finds: tables to join after `tracking_runs r`, each with at most one row of a run, and conditions.
-    static func found(by clauses: [SearchClause]) -> (joins: [SQLFragment], conditions: [SQLFragment]) {
+    /// - Parameter order: the column whose index gives the order. The database shall not take that of another time for it and sort: a sign
+    ///   before a column hides it from its planner.
+    static func found(by clauses: [SearchClause], order: String? = nil) -> (joins: [SQLFragment], conditions: [SQLFragment]) {
         var (joins, conditions): ([SQLFragment], [SQLFragment]) = ([], [])
         for (i, clause) in clauses.enumerated() {
             switch (clause.entity, clause.comparator) {
-            case (.attribute, _): conditions.append(clause.condition(on: columns[clause.key] ?? "r.id"))
+            case (.attribute, _):
+                let column = columns[clause.key] ?? "r.id"
+                let isHidden = times.contains(clause.key) && order != nil && order != column
+                conditions.append(clause.condition(on: isHidden ? "+" + column : column))
             case (.dataset, _):
                 let value = clause.condition(on: "x.\(clause.key)")
                 conditions.append(
@@ -100,7 +106,7 @@ public struct RunSearch: Sendable {
     }
 
     /// The clause as a condition on one row of its table.
-    private static func own(_ clause: SearchClause, alias x: String) -> SQLFragment {
+    static func own(_ clause: SearchClause, alias x: String) -> SQLFragment {
         guard clause.comparator != .isNotNull else { return SQLFragment("\(x).key = ?", [.string(clause.key)]) }
         var value = clause.condition(on: "\(x).value")
         if clause.entity == .metric {

@@ -159,4 +159,20 @@ struct MigrationTests {
         #expect(try await found("", ["metrics.auc DESC"]) == ["r2", "r3", "r0", "r1"])
         #expect(try await tracking.experiment(id: "7", read).createdAt == at(1000))
     }
+
+    @Test("a filled database has the indexes that a new one has")
+    func indexes() async throws {
+        let folder = NSTemporaryDirectory() + "keel-migration-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let old = try await version1([], folder)
+        try await old.migrate(Ledger.migrations + TrackingTables.migrations, backupFolder: folder + "/backups")
+        func indexes(_ database: Storage.Database) async throws -> [String] {
+            try await database.read { db in
+                try db.rows("SELECT sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name").map { $0.text("sql") }
+            }
+        }
+        let new = try await Fixture().database
+        let (before, after) = (try await indexes(new).filter { $0.contains("tracking_runs") }, try await indexes(old))
+        #expect(before == after.filter { $0.contains("tracking_runs") } && before.contains { $0.contains("tracking_runs_unended") })
+    }
 }

@@ -82,8 +82,6 @@ struct RunPlanner<DB: Querying> {
 
     /// A clause that finds at most this many runs may lead, and experiments with at most this many runs are sorted as they are.
     var fewMax: Int { 2000 }
-    /// So few are not worth a look at how many a walk would find.
-    private var fewAlways: Int { 256 }
     /// The parts of the runs that are walked side by side in one statement.
     var walkedTogetherMax: Int { 32 }
 
@@ -167,7 +165,6 @@ struct RunPlanner<DB: Querying> {
         try clauses.first { clause in
             guard let own = RunSearch.served(clause) else { return false }
             let found = SQLFragment.conjunction(SQLFragment("\(RunSearch.table(clause.entity)) x"), [own])
-            guard try holds(found, moreThan: fewAlways) else { return true }
             return try !holds(found, moreThan: min(fewMax, sortedMax()))
         }
     }

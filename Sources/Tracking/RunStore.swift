@@ -137,6 +137,8 @@ enum RunStore {
             }
             try each("x.key, x.value, x.is_nan, x.at_ms, x.step", "tracking_latest_metrics") { place, row in
                 let value = row.int(3) != 0 ? Double.nan : row.double(2)
+                // Few runs have one metric only.
+                if runs[place].metrics.isEmpty { runs[place].metrics.reserveCapacity(4) }
                 runs[place].metrics.append(Metric(row.text(1), value, at: Timestamp(milliseconds: row.int(4)), step: row.int(5)))
             }
             try each("x.key, x.value", "tracking_params") { runs[$0].params.append(KeyValue($1.text(1), $1.text(2))) }
@@ -179,7 +181,7 @@ enum RunStore {
     /// Everything by its key. The database gives it so already, from its primary keys; only SQL does not promise it.
     private static func order(_ run: inout Run) {
         func sort<T>(_ items: inout [T], _ precedes: (T, T) -> Bool) {
-            guard items.count > 1, zip(items, items.dropFirst()).contains(where: { precedes($1, $0) }) else { return }
+            guard items.indices.dropFirst().contains(where: { precedes(items[$0], items[$0 - 1]) }) else { return }
             items.sort(by: precedes)
         }
         sort(&run.metrics) { $0.key < $1.key }

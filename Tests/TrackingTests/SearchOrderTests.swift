@@ -122,16 +122,6 @@ struct SearchOrderTests {
         }
     }
 
-    private func all(_ search: RunSearch, _ f: Fixture) async throws -> [Run] {
-        var (search, found): (RunSearch, [Run]) = (search, [])
-        repeat {
-            let page = try await f.tracking.searchRuns(search, f.read)
-            found += page.items
-            search.pageToken = page.nextToken
-        } while search.pageToken != nil
-        return found
-    }
-
     /// The plans of the first page and of one in the middle.
     private func plans(_ search: RunSearch, _ f: Fixture) async throws -> [String] {
         var (search, plans) = (search, [String]())

@@ -141,16 +141,6 @@ struct SearchTests {
         return f
     }
 
-    private func all(_ search: RunSearch, _ f: Fixture) async throws -> [Run] {
-        var (search, found): (RunSearch, [Run]) = (search, [])
-        repeat {
-            let page = try await f.tracking.searchRuns(search, f.read)
-            found += page.items
-            search.pageToken = page.nextToken
-        } while search.pageToken != nil
-        return found
-    }
-
     @Test("a filter finds the same runs in the same order, whether its hits lead or the runs are walked")
     func plansAgree() async throws {
         let f = try await manyRuns()
@@ -256,6 +246,17 @@ struct SearchTests {
         let ordered = try await plan(RunSearch(experimentIDs: ["0"], orderBy: ["metrics.auc DESC"]))
         #expect(!ordered.contains("SCAN"), "\(ordered)")
     }
+}
+
+/// The runs of every page.
+func all(_ search: RunSearch, _ f: Fixture) async throws -> [Run] {
+    var (search, found): (RunSearch, [Run]) = (search, [])
+    repeat {
+        let page = try await f.tracking.searchRuns(search, f.read)
+        found += page.items
+        search.pageToken = page.nextToken
+    } while search.pageToken != nil
+    return found
 }
 
 /// A seeded generator, so that a failure can be repeated.

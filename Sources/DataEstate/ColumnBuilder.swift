@@ -54,8 +54,10 @@ final class ColumnBuilder {
             guard let value = NumberText.bool(text) else { return misfit(text) }
             bools.append(value)
         case .timestamp:
-            guard let value = Timestamp.parse(text) else { return misfit(text) }
-            append(microseconds: value.microseconds, hasZone: NumberText.hasZone(text))
+            guard let value = Timestamp.parse(text), let instant = instant(value, hasZone: NumberText.hasZone(text)) else {
+                return misfit(text)
+            }
+            int64s.append(instant.microseconds)
         case .date:
             guard let value = CivilDate.parse(text) else { return misfit(text) }
             int32s.append(value)
@@ -147,8 +149,8 @@ final class ColumnBuilder {
         return column
     }
 
-    private func append(microseconds: Int64, hasZone: Bool) {
-        int64s.append(hasZone ? microseconds : zone?.instant(ofClock: microseconds) ?? microseconds)
+    private func instant(_ clock: Timestamp, hasZone: Bool) -> Timestamp? {
+        hasZone ? clock : Timestamp(exactly: zone?.instant(ofClock: clock.microseconds) ?? clock.microseconds)
     }
 
     @inline(__always) private func mark(_ valid: Bool) {
@@ -169,7 +171,7 @@ final class ColumnBuilder {
         }
     }
 
-    private func misfit(_ text: UnsafeBufferPointer<UInt8>) -> String { "\(shown(text)) is not a \(type)" }
+    private func misfit(_ text: UnsafeBufferPointer<UInt8>) -> String { "\(shown(text)) is not a \(type)\(Conversion.limits(type))" }
 }
 
 /// A field as it is shown in a reason: its beginning, in quotes.

@@ -1,4 +1,5 @@
 import Contracts
+import Engines
 
 /// The declarative form of a dataset: the contract that every row must keep.
 public struct DatasetSpec: Sendable {
@@ -134,7 +135,9 @@ public struct DatasetSpec: Sendable {
         field.pattern = try reader.optionalString("pattern")
         if let pattern = field.pattern {
             guard type == .string else { throw reader.failure("pattern", "only a string column has a pattern") }
-            guard (try? Regex(pattern)) != nil else { throw reader.failure("pattern", "'\(pattern)' is not a regular expression") }
+            do throws(KeelError) { _ = try TextPattern(pattern) } catch {
+                throw reader.failure("pattern", error.message, hint: error.hint)
+            }
         }
         field.unit = try reader.optionalString("unit")
         field.personal = try reader.optionalBool("personal") ?? false

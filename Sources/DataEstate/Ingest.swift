@@ -186,12 +186,13 @@ struct ParquetReader {
             }
             for row in misfits where issues[row] == nil {
                 issues[row] = RowIssue(
-                    line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)",
+                    line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)\(Conversion.limits(type))",
                     raw: RowPipeline.raw(table.names, table.columns, row))
             }
             if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer, given.type != .timestamp
             {
-                values = Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
+                let instants = clocks.map { Timestamp(microseconds: zone.instant(ofClock: $0)).microseconds }
+                values = Column(.timestamp, .int64(instants), validity: values.validity)
             }
             out.append(values)
         }

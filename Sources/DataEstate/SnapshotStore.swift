@@ -73,9 +73,9 @@ enum SnapshotStore {
             "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
             [.string(dataset), int(number ?? .max)])
         guard let row, number == nil || Int(row.int("number")) == number else { return nil }
-        let profile = try row.json("profile")
-        return try snapshot(
-            row, try files(dataset, upTo: Int(row.int("number")), db), profile: profile.isNull ? nil : try Profile(json: profile))
+        // A profile is derived from the rows: one that cannot be read is absent, and the next one begins anew.
+        let profile = (try? row.json("profile")).flatMap { try? Profile(json: $0) }
+        return try snapshot(row, try files(dataset, upTo: Int(row.int("number")), db), profile: profile)
     }
 
     static func sealed(_ dataset: String, _ db: some Querying) throws -> Sealed {

@@ -49,16 +49,15 @@ final class SnapshotWriter {
 
     private func noteEventTimes(_ table: Table) {
         guard let name = spec.eventTime, let column = table[name] else { return }
-        var bounds: (Int64, Int64)?
         switch column.buffer {
-        case .int64(let values): if let low = values.min(), let high = values.max() { bounds = (low, high) }
+        case .int64(let values):
+            guard let low = values.min(), let high = values.max() else { return }
+            eventTimes = SnapshotWriter.union(eventTimes, Timestamp(microseconds: low)...Timestamp(microseconds: high))
         case .int32(let days):
-            if let low = days.min(), let high = days.max() { bounds = (Int64(low) * 86_400_000_000, Int64(high) * 86_400_000_000) }
+            guard let low = days.min(), let high = days.max() else { return }
+            eventTimes = SnapshotWriter.union(eventTimes, Timestamp(day: low)...Timestamp(day: high))
         default: return
         }
-        guard let bounds else { return }
-        let range = Timestamp(microseconds: bounds.0)...Timestamp(microseconds: bounds.1)
-        eventTimes = SnapshotWriter.union(eventTimes, range)
     }
 
     static func union(_ a: ClosedRange<Timestamp>?, _ b: ClosedRange<Timestamp>?) -> ClosedRange<Timestamp>? {

@@ -65,7 +65,8 @@ final class OnlineView: Sendable {
         var words = [UInt64](repeating: 0, count: view.arguments.count)
         var last = Int64.min
         for row in 0..<rows.rowCount {
-            guard let at = columns.time(row), columns.passes(row), columns.key(row, into: &key) else { continue }
+            // Rows of an older version may lie outside all instants: they are no facts.
+            guard let at = columns.time(row), Timestamp.range.contains(at), columns.passes(row), columns.key(row, into: &key) else { continue }
             let mask = columns.words(row, into: &words)
             let latest = latestArguments.map { columns.arguments[$0][row].finite }
             let created = columns.created(row)
@@ -86,9 +87,8 @@ final class OnlineView: Sendable {
         let (before, after) = sinceSweep.add(rows, ordering: .relaxed)
         guard after / OnlineView.sweepEvery != before / OnlineView.sweepEvery else { return }
         for round in (before / OnlineView.sweepEvery)..<(after / OnlineView.sweepEvery) {
-            let oldest = newest.load(ordering: .relaxed).subtractingReportingOverflow(horizon)
-            guard !oldest.overflow else { return }
-            shards[round % shards.count].state.withLock { $0.expire(before: oldest.partialValue) }
+            let oldest = saturatingDifference(newest.load(ordering: .relaxed), horizon)
+            shards[round % shards.count].state.withLock { $0.expire(before: oldest) }
         }
     }
 
@@ -163,7 +163,7 @@ struct ViewColumns {
     private static func microseconds(_ column: Column) -> [Int64] {
         switch column.buffer {
         case .int64(let v): v
-        case .int32(let v): v.map { Int64($0) * 86_400_000_000 }
+        case .int32(let v): v.map { saturatingProduct(Int64($0), CivilDate.microseconds) }
         default: Array(repeating: 0, count: column.count)
         }
     }

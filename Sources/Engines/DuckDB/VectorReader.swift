@@ -140,8 +140,8 @@ final class VectorReader {
         case .uint16: int32s.append(contentsOf: span(UInt16.self).lazy.map { Int32($0) })
         case .int64: int64s.append(contentsOf: span(Int64.self))
         case .uint32: int64s.append(contentsOf: span(UInt32.self).lazy.map { Int64($0) })
-        case .seconds: int64s.append(contentsOf: span(Int64.self).lazy.map { $0 &* 1_000_000 })
-        case .milliseconds: int64s.append(contentsOf: span(Int64.self).lazy.map { $0 &* 1000 })
+        case .seconds: int64s.append(contentsOf: span(Int64.self).lazy.map { saturatingProduct($0, 1_000_000) })
+        case .milliseconds: int64s.append(contentsOf: span(Int64.self).lazy.map { saturatingProduct($0, 1000) })
         case .nanoseconds: int64s.append(contentsOf: span(Int64.self).lazy.map { floorDivide($0, 1000) })
         case .uint64:
             for (i, value) in span(UInt64.self).enumerated() {

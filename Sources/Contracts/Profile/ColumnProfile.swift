@@ -12,7 +12,10 @@ public struct ColumnProfile: Sendable {
     public private(set) var minimum: Double?
     public private(set) var maximum: Double?
     /// Nil without values and for texts.
-    public var mean: Double? { minimum == nil || !average.isFinite ? nil : average }
+    public var mean: Double? {
+        guard let minimum, let maximum, average.isFinite else { return nil }
+        return min(max(average, minimum), maximum)
+    }
     private var average = 0.0
     /// Σ (x − average)²; infinite when it is beyond float64 or was not stored.
     private var squares = 0.0

@@ -98,6 +98,25 @@ extension Platform {
     private func check(_ candidate: [Resource]) async throws {
         let declared = try Declarations(candidate)
         try pipelines.validate(declared.pipelines)
+        for pipeline in declared.pipelines {
+            for (i, step) in pipeline.steps.enumerated() where step.uses == TrainingSetStep.kind {
+                do throws(KeelError) { try TrainingSetStep.check(step.with, in: declared.catalog) } catch {
+                    throw error.at("Pipeline/\(pipeline.name).spec.steps[\(i)]")
+                }
+            }
+        }
+    }
+
+    /// The declarations that can be in force: a resource that is refused is logged and left out, with those that need it.
+    private func declarations(from stored: [Resource]) throws -> Declarations {
+        var left = stored
+        while true {
+            do throws(KeelError) { return try Declarations(left) } catch {
+                guard let refused = left.firstIndex(where: { error.path == $0.id || error.path?.hasPrefix($0.id + ".") == true }) else { throw error }
+                logger.error("\(left[refused].id) is not in force: \(error)")
+                left.remove(at: refused)
+            }
+        }
     }
 
     /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
@@ -106,11 +125,14 @@ extension Platform {
         try await configuring.run { [self] in try await configureNow() }
     }
 
-    private func configureNow() async throws {
-        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead))
-        let declared = try Declarations(stored.map(\.resource))
+    /// Puts what is stored in force at start. What an older version let through or a damaged file holds back stands alone: it is logged and left out.
+    func configureAtStart() async throws { try await configuring.run { [self] in try await configureNow(containing: true) } }
+
+    func configureNow(containing: Bool = false) async throws {
+        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead)).map(\.resource)
+        let declared = containing ? try declarations(from: stored) : try Declarations(stored)
         try await data.configure(declared.datasets)
-        for dataset in features.configure(declared.catalog) { try await rebuild(dataset) }
+        try await changeFeatures(to: declared.catalog, containing: containing)
         try pipelines.configure(declared.pipelines)
         for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
             logger.error("endpoint \(endpoint) cannot serve its release: \(problem)")

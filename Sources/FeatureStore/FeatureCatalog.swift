@@ -60,13 +60,11 @@ public struct FeatureCatalog: Sendable {
         try resolved(service).outputs.map { Field($0.name, $0.type, nullable: true) }
     }
 
-    /// Each feature of a service as `view.feature`, and the datasets it is computed from: for lineage.
-    public func origins(_ service: String) throws(KeelError) -> [(feature: String, dataset: String?)] {
-        try resolved(service).outputs.map { output in (output.origin, views[String(output.origin.prefix { $0 != "." })]?.dataset) }
-    }
-
     /// The contract of a dataset that the catalogue knows.
     public func schema(_ dataset: String) -> Schema? { datasets[dataset] }
+
+    /// The dataset of a view; nil for one over the request.
+    public func source(ofView view: String) -> String? { views[view]?.dataset }
 
     /// The datasets that a service's features are computed from, sorted.
     public func sources(_ service: String) throws(KeelError) -> [String] { Set(try resolved(service).uses.map(\.view.dataset)).sorted() }

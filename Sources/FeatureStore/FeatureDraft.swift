@@ -15,6 +15,9 @@ public final class FeatureDraft: Sendable {
     /// The datasets whose history is needed, sorted.
     public var datasets: [String] { Set(fresh.values.map(\.view.dataset)).sorted() }
 
+    /// The views whose state is made, sorted.
+    public var viewNames: [String] { fresh.keys.sorted() }
+
     func views(of dataset: String) -> [OnlineView] {
         fresh.values.filter { $0.view.dataset == dataset }.sorted { $0.view.name < $1.view.name }
     }

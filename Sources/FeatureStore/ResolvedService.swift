@@ -28,8 +28,6 @@ struct ResolvedService: Sendable {
         let name: String
         let type: DataType
         let slot: Int
-        /// `view.feature`
-        let origin: String
     }
 
     let spec: FeatureServiceSpec
@@ -257,7 +255,7 @@ struct ServiceResolver {
         let outputs = selected.compactMap { item -> ResolvedService.Output? in
             let name = Name.feature(view: item.view, name: item.name)
             guard let slot = slots[name], let type = types[name] else { return nil }
-            return .init(name: item.name, type: type, slot: slot, origin: "\(item.view).\(item.name)")
+            return .init(name: item.name, type: type, slot: slot)
         }
         return ResolvedService(
             spec: spec, requestFields: requestFields, timeSlot: spec.time.flatMap { slots[.request($0)] }, slotCount: slots.count,

@@ -143,7 +143,7 @@ extension Platform {
         let requests = try requestTable(.array(try reads.map { try JSON.parse($0.request) }), service: service)
         let seal = try Grant.check(.system("verify"), may: .datasetsIngest)
         var files: [String: [String]] = [:]
-        for dataset in Set(try features.catalog.origins(service).compactMap(\.dataset)) {
+        for dataset in try features.catalog.sources(service) {
             _ = try await data.seal(dataset: dataset, grant: seal)
             if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
         }

@@ -72,13 +72,13 @@ struct TrainingSplit: Sendable {
             guard strata.count <= TrainingSplit.classesMax else {
                 throw .invalid("the label has \(strata.count) values, which are no classes", hint: "use split: random", path: "with.split")
             }
-            held = Set(strata.values.flatMap { held(of: $0) })
+            held = Set(strata.values.flatMap { share(of: $0) })
         }
         return try checked((0..<table.rowCount).filter { !held.contains($0) }, held.sorted())
     }
 
     /// The exact share of one class; equal examples stay together.
-    private func held(of stratum: [(position: Double, row: Int)]) -> [Int] {
+    private func share(of stratum: [(position: Double, row: Int)]) -> [Int] {
         let sorted = stratum.sorted { ($0.position, $0.row) < ($1.position, $1.row) }
         var cut = Int((Double(sorted.count) * holdout).rounded())
         while cut > 0, cut < sorted.count, sorted[cut].position == sorted[cut - 1].position { cut += 1 }

@@ -27,6 +27,16 @@ public enum ServingTables {
                 "CREATE INDEX predictions_time ON predictions (endpoint, event_time, id)",
                 // Labels that came before their prediction was logged.
                 "CREATE TABLE early_labels (id TEXT PRIMARY KEY, label DOUBLE PRECISION NOT NULL, label_at BIGINT NOT NULL)",
-            ])
+            ]),
+        Migration(
+            room: "serving", version: 2,
+            [
+                // The pipeline run and step that asked for a release: asking again gives the release that is there.
+                "ALTER TABLE releases ADD COLUMN requested_by TEXT",
+                "CREATE UNIQUE INDEX releases_requested_by ON releases (endpoint, requested_by)",
+                // When it was first deployed.
+                "ALTER TABLE releases ADD COLUMN deployed_at BIGINT",
+                "CREATE INDEX releases_model ON releases (model, model_version)",
+            ]),
     ]
 }

@@ -161,6 +161,35 @@ import Testing
         await home.stop()
     }
 
+    @Test("D12: a release that is asked for twice with one key is made and deployed once, whatever happened between")
+    func aKeyedReleaseIsMadeAndDeployedOnce() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        let digest = try await home.bundle(0.3, 0.7)
+        func keyed(_ key: String) async throws -> Release {
+            let release = try await home.service.createRelease(
+                endpoint: "delay", model: "m", version: "2", bundle: digest, gate: .passed, key: key, Home.deployer)
+            try await home.service.deploy(endpoint: "delay", release: release.number, once: true, Home.deployer)
+            return release
+        }
+        let first = try await keyed("run-1/release")
+        #expect(first.number == 2)
+        // The release is taken back and another follows; then the step of the first run is repeated.
+        _ = try await home.service.rollback(endpoint: "delay", reason: "to see", Home.deployer)
+        try await home.release(0.4, 0.6)
+        #expect(try await keyed("run-1/release") == first)
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).candidate == 3)
+        #expect(try await home.service.releases(endpoint: "delay", Home.deployer).map(\.number) == [3, 2, 1])
+        #expect(try await home.events("release.created").count == 3)
+        // Another run of the same content is a request of its own.
+        #expect(try await keyed("run-2/release").number == 4)
+        #expect(try await DeploymentService.releases(ofModel: "m", version: "2", in: home.database) == ["delay/2", "delay/4"])
+        #expect(try await DeploymentService.releases(ofModel: "m", in: home.database).count == 2)
+        #expect(try await DeploymentService.releases(ofModel: "m", version: "1", in: home.database).isEmpty)
+        await home.stop()
+    }
+
     @Test func decisionsOfAReleaseAreFoundHoweverMuchHappenedToItsEndpointSince() async throws {
         let home = try await Home()
         try await home.service.configure([.delay()])

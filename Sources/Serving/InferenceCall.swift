@@ -85,11 +85,13 @@ final class InferenceCall<Answer: Sendable>: Sendable {
             let ticket = try runtime.log.admit(rows: table.rowCount, route.spec.log)
             let now = runtime.clock.now()
             let ids = request.ids ?? (0..<table.rowCount).map { _ in Identifier.uuid(at: now) }
-            let (scored, served): (Scored, ServedRelease)
-            do throws(KeelError) { (scored, served) = try choose(table, ids[0]) } catch {
+            let choice: (scored: Scored, served: ServedRelease)
+            do throws(KeelError) { choice = try choose(table, ids[0]) } catch {
                 runtime.log.release(ticket)
                 throw request.locate(error)
             }
+            let scored = choice.scored
+            let served = choice.served
             // Past the deadline it was answered already, and what was answered otherwise is not logged.
             guard claim() else { return runtime.log.release(ticket) }
             served.meter.add(scored.timing, rows: table.rowCount, shadow: false)
@@ -106,7 +108,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     }
 
     /// Scores by the release that is to answer. The stable one answers for a candidate that fails.
-    private func choose(_ request: Table, _ id: String) throws(KeelError) -> (Scored, ServedRelease) {
+    private func choose(_ request: Table, _ id: String) throws(KeelError) -> (scored: Scored, served: ServedRelease) {
         if let pinned { return (try score(pinned, request), pinned) }
         guard let candidate = route.candidate, route.answersByCandidate(id) else { return (try score(stable, request), stable) }
         do throws(KeelError) { return (try Scored(candidate, request, until: deadline), candidate) } catch {

@@ -217,7 +217,7 @@ public final class PredictionLog: Sendable {
     }
 
     /// Takes nothing more; `run` writes what is queued, tries a few times if it must, and ends.
-    public func close() {
+    private func close() {
         state.withLock { $0.closed = true }
         waker.finish()
     }

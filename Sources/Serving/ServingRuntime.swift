@@ -166,12 +166,6 @@ public final class ServingRuntime: Sendable {
         await shadows.flush()
         try await log.flush()
     }
-
-    /// Takes no more shadow scores and predictions; what was answered is written by the log's writer, or stays in its journal.
-    public func close() {
-        shadows.close()
-        log.close()
-    }
 }
 
 /// A request's matrix and scores by one release.

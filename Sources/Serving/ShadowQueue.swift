@@ -22,8 +22,8 @@ final class ShadowQueue: Sendable {
     private let rows = ManagedAtomic<Int>(0)
     private let rowsMax: Int
     private let log: PredictionLog
-    private let isClosed = ManagedAtomic<Bool>(false)
     let dropped = ManagedAtomic<Int>(0)
+    private static let flushMax = DispatchTimeInterval.seconds(5)
 
     init(log: PredictionLog, rowsMax: Int) { (self.log, self.rowsMax) = (log, rowsMax) }
 
@@ -41,8 +41,8 @@ final class ShadowQueue: Sendable {
         if first { queue.async { [self] in drain() } }
     }
 
-    /// Waits until what was added before is scored and handed to the log, but no longer than `duration`: a slow model holds nobody up.
-    func flush(atMost duration: Duration = .seconds(5)) async {
+    /// Waits until what was added before is scored and handed to the log, but no longer than some seconds: a slow model holds nobody up.
+    func flush() async {
         await withCheckedContinuation { continuation in
             let isResumed = ManagedAtomic<Bool>(false)
             let resume: @Sendable () -> Void = {
@@ -52,14 +52,9 @@ final class ShadowQueue: Sendable {
                 drain()
                 resume()
             }
-            let (seconds, attoseconds) = duration.components
-            DispatchQueue.global().asyncAfter(
-                deadline: .now() + .milliseconds(Int(seconds) * 1000 + Int(attoseconds / 1_000_000_000_000_000)), execute: resume)
+            DispatchQueue.global().asyncAfter(deadline: .now() + ShadowQueue.flushMax, execute: resume)
         }
     }
-
-    /// Scores nothing more: what waits is left out and counted.
-    func close() { isClosed.store(true, ordering: .relaxed) }
 
     private func drain() {
         let jobs = waiting.withLock { jobs in
@@ -67,11 +62,7 @@ final class ShadowQueue: Sendable {
             return jobs
         }
         for job in jobs {
-            if isClosed.load(ordering: .relaxed) {
-                dropped.wrappingIncrement(by: job.batch.ids.count, ordering: .relaxed)
-            } else {
-                score(job)
-            }
+            score(job)
             rows.wrappingDecrement(by: job.batch.ids.count, ordering: .relaxed)
         }
     }

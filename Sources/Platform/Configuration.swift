@@ -24,6 +24,10 @@ public struct KeelConfiguration: Sendable {
     public var webhooksInternal: Bool
     /// A PEM file of authorities whose certificates are trusted besides the system's, in all calls that the server makes.
     public var outgoingAuthorities: String?
+    /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
+    public var modelThreads: Int
+    /// How long a stop may take, such as `10s`; what is not written then is said, and the process ends.
+    public var shutdownDeadline: TimeSpan
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
@@ -33,6 +37,7 @@ public struct KeelConfiguration: Sendable {
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
         ("outgoing.authorities", .string("")),
+        ("serving.threads", .int(0)), ("shutdown.deadline", .string("10s")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -62,6 +67,12 @@ public struct KeelConfiguration: Sendable {
         guard levels.contains(level) else {
             throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level")
         }
+        let deadline = reader.string(forKey: "shutdown.deadline", default: "10s")
+        guard let shutdownDeadline = TimeSpan(deadline), shutdownDeadline <= .hours(1) else {
+            throw .invalid("'\(deadline.prefix(40))' is not a length of time up to 1h, such as 10s", path: "shutdown.deadline")
+        }
+        let modelThreads = reader.int(forKey: "serving.threads", default: 0)
+        guard (0...1024).contains(modelThreads) else { throw .invalid("must be from 0 to 1024", path: "serving.threads") }
         return KeelConfiguration(
             home: reader.string(forKey: "home", default: ".keel"), host: String(listen[..<colon]), port: port,
             hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
@@ -70,7 +81,8 @@ public struct KeelConfiguration: Sendable {
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
-            outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 }, logLevel: level)
+            outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 },
+            modelThreads: modelThreads, shutdownDeadline: shutdownDeadline, logLevel: level)
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

@@ -132,7 +132,7 @@ extension Platform {
 
     /// Replays logged online reads of an endpoint through the offline join.
     public func verifyFeatures(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
-        await runtime.flush()
+        try await runtime.flush()
         guard let release = try await stableRelease(endpoint), let service = release.featureService else {
             throw KeelError(
                 .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")

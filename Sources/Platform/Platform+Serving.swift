@@ -64,7 +64,7 @@ extension Platform {
             var labels: [Double] = []
             var predictions = 0
         }
-        await runtime.flush()
+        try await runtime.flush()
         let months = try await queries.reduce(
             endpoint: endpoint, from: from ?? .distantPast, until: until ?? .distantFuture, into: [String: Month](), grant
         ) { months, outcome in
@@ -126,6 +126,7 @@ extension Platform {
         text.counter("keel_predictions_unsampled_total", "Predictions outside the share that the endpoint logs", [:], Double(log.unsampled))
         text.counter("keel_predictions_repeated_total", "Predictions whose id was logged already", [:], Double(log.repeated))
         text.counter("keel_predictions_refused_total", "Requests refused because the log was full", [:], Double(log.refused))
+        text.counter("keel_predictions_recovered_total", "Predictions that a start found in the journal", [:], Double(log.recovered))
         text.counter("keel_predictions_log_failures_total", "Failed attempts to write the log", [:], Double(log.failures))
         text.counter(
             "keel_shadow_rows_dropped_total", "Rows that the other release of a rollout could not keep up with", [:],

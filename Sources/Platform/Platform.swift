@@ -73,7 +73,9 @@ public final class Platform: Sendable {
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
             secrets: try Platform.secretBox(home: home))
-        let runtime = ServingRuntime(log: PredictionLog(database: database))
+        let runtime = ServingRuntime(
+            log: try PredictionLog(database: database, journal: home + "/predictions"),
+            threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
@@ -111,6 +113,7 @@ public final class Platform: Sendable {
         runtime.log.observe(feed)
         try await adoptArtifacts()
         try await data.start()
+        try await recoverPredictions()
         try await configureAtStart()
     }
 
@@ -158,10 +161,22 @@ public final class Platform: Sendable {
         }
     }
 
+    /// Puts in the table what a killed server had answered and not yet put there.
+    private func recoverPredictions() async throws {
+        let damaged = try await runtime.log.recover()
+        let recovered = runtime.log.counters.recovered
+        if recovered > 0 { logger.notice("\(recovered) predictions were recovered from the journal") }
+        if damaged > 0 { logger.error("\(damaged) records of the prediction journal are damaged and were left out") }
+    }
+
     /// Brings everything that was accepted to the disk. Call it after the last request was answered and before `run` is cancelled.
     public func shutdown() async throws {
         await pipelines.shutdown()
-        await runtime.flush()
+        do { try await runtime.flush() } catch {
+            logger.error(
+                "\(runtime.log.counters.queued) predictions could not be put in the table: \(KeelError.wrapping(error)). They are in the journal, and the next start puts them there"
+            )
+        }
         feed.finish()
         try await audit.flush()
         try await database.close()

@@ -10,6 +10,14 @@ extension DeploymentService {
         }
     }
 
+    /// The releases (`endpoint/number`) of a model version, or of any version of the model: what serves, and what can be rolled back to. A version
+    /// that has one must not be deleted.
+    ///
+    /// It needs no service: the registry, which serving is made after, asks it.
+    public static func releases(ofModel model: String, version: String? = nil, in database: Database) async throws -> [String] {
+        try await database.read { db in try ReleaseStore.names(model: model, version: version, in: db) }
+    }
+
     /// What was decided about the releases of a model version, on every endpoint, oldest first.
     /// - Parameter limit: how many, the newest.
     /// - Returns: the events, and whether there are older ones.

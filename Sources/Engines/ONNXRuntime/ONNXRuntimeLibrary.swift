@@ -17,13 +17,18 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
 
     init(locator: EngineLocator) throws(KeelError) {
         var runtime: OpaquePointer?
-        path = try locator.load(.onnxruntime) { candidate in ONNXRuntimeLibrary.take(keel_onnx_open(candidate, &runtime)) }
+        path = try locator.load(.onnxruntime) { candidate in 
+            ONNXRuntimeLibrary.take(keel_onnx_open(candidate, ONNXRuntimeLibrary.memoryBytesMax, &runtime))
+        }
         guard let runtime else {
             throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: "install it with scripts/bootstrap")
         }
         handle = runtime
         version = String(cString: keel_onnx_version(runtime))
     }
+
+    /// What all models together may take for tensors while they run: a quarter of the machine's memory.
+    private static let memoryBytesMax = max(256 << 20, sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) / 4)
 
     /// A message of the shim as a Swift text; the message is freed.
     static func take(_ message: UnsafeMutablePointer<CChar>?) -> String? {

@@ -8,8 +8,8 @@ import Serving
 
 /// Answers `POST /v2/models/{endpoint}/infer` on the event loop that owns the connection, without a task hop; passes every other request on.
 ///
-/// It sits in hummingbird's pipeline behind the HTTP decoder. Requests of one connection are answered strictly in order: while one that was
-/// passed on is not yet answered, everything that was pipelined behind it is held here.
+/// It sits in hummingbird's pipeline behind the HTTP decoder. Requests of one connection are answered strictly in order: while one is not yet
+/// answered, everything that was pipelined behind it is held here.
 public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     public typealias InboundIn = HTTPRequestPart
     public typealias InboundOut = HTTPRequestPart
@@ -18,7 +18,7 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
 
     private struct HotRequest {
         let head: HTTPRequest
-        let endpoint: String
+        let target: InferenceTarget
         let bodyBytesMax: Int
         var body: ByteBuffer
         var refused: KeelError?
@@ -29,27 +29,23 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     private var hot: HotRequest?
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
-    /// Whether a request that was passed on still has no whole answer.
+    /// Whether a request that has come whole, or was passed on, still has no whole answer.
     private var awaitsAnswer = false
     /// Parts of requests pipelined behind it.
     private var held: CircularBuffer<HTTPRequestPart> = []
     private static let heldPartsMax = 4096
+    private var isGoingOn = false
 
-    /// What it answers, for who must know every route.
-    public static let routes: [(method: HTTPRequest.Method, path: String)] = [(.post, "/v2/models/:name/infer")]
+    /// The routes that it serves. Used by those who list every route.
+    public static let routes: [(method: HTTPRequest.Method, path: String)] = [
+        (.post, "/v2/models/:name/infer"), (.post, "/v2/models/:name/versions/:version/infer"),
+    ]
     /// What it asks that the caller may do.
     static let action = Action.predict
 
     public init(runtime: ServingRuntime, gate: RequestGate) {
         self.runtime = runtime
         self.gate = gate
-    }
-
-    /// The endpoint's name when the path is a hot one.
-    static func endpoint(of path: String?) -> String? {
-        guard let path, path.hasPrefix("/v2/models/"), path.hasSuffix("/infer") else { return nil }
-        let name = path.dropFirst(11).dropLast(6)
-        return name.isEmpty || name.utf8.contains(UInt8(ascii: "/")) ? nil : String(name)
     }
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -64,15 +60,15 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     private func handle(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
         switch part {
         case .head(let head):
-            guard head.method == .post, let endpoint = HotDoor.endpoint(of: head.path) else {
+            guard head.method == .post, let target = InferenceTarget(path: head.path) else {
                 (isPassing, awaitsAnswer) = (true, true)
                 context.fireChannelRead(wrapInboundOut(part))
                 return
             }
             let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
-            let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
+            let bodyBytesMax = runtime.bodyBytesMax(endpoint: target.endpoint)
             hot = HotRequest(
-                head: head, endpoint: endpoint, bodyBytesMax: bodyBytesMax,
+                head: head, target: target, bodyBytesMax: bodyBytesMax,
                 body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
                 refused: announced > bodyBytesMax ? HotDoor.tooLarge(bodyBytesMax) : nil)
         case .body(var bytes):
@@ -89,6 +85,7 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
                 return context.fireChannelRead(wrapInboundOut(part))
             }
             hot = nil
+            awaitsAnswer = true
             answer(context, request)
         }
     }
@@ -102,9 +99,17 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     public func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         let isEnd = if case .end = unwrapOutboundIn(data) { true } else { false }
         context.write(data, promise: promise)
-        guard isEnd else { return }
+        if isEnd { goOn(context) }
+    }
+
+    /// With what was pipelined behind the request that has its answer now.
+    private func goOn(_ context: ChannelHandlerContext) {
         awaitsAnswer = false
+        // An answer that is given at once comes here from within the loop below.
+        guard !isGoingOn else { return }
         guard !held.isEmpty else { return context.read() }
+        isGoingOn = true
+        defer { isGoingOn = false }
         while !awaitsAnswer || isPassing, let part = held.popFirst() { handle(part, context) }
         context.fireChannelReadComplete()
         if !awaitsAnswer { context.read() }
@@ -115,39 +120,31 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func answer(_ context: ChannelHandlerContext, _ request: HotRequest) {
-        var (status, bytes): (HTTPResponse.Status, [UInt8])
         do throws(KeelError) {
             if let refused = request.refused { throw refused }
-            (status, bytes) = (.ok, try respond(request.head, request.endpoint, request.body))
-        } catch {
-            (status, bytes) = (error.code.status, InferResponse.failure(error))
-        }
-        var response = HTTPResponse(status: status)
-        response.headerFields[.contentType] = "application/json"
-        response.headerFields[.contentLength] = String(bytes.count)
-        if status == .serviceUnavailable { response.headerFields[.retryAfter] = "1" }
-        let closes = request.head.headerFields[.connection]?.lowercased() == "close"
-        if closes { response.headerFields[.connection] = "close" }
-        var buffer = context.channel.allocator.buffer(capacity: bytes.count)
-        buffer.writeBytes(bytes)
-        context.write(wrapOutboundOut(.head(response)), promise: nil)
-        context.write(wrapOutboundOut(.body(buffer)), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        if closes { context.close(promise: nil) }
-    }
-
-    private func respond(_ head: HTTPRequest, _ endpoint: String, _ body: ByteBuffer) throws(KeelError) -> [UInt8] {
-        let caller = try gate.caller(of: head)
-        _ = try gate.grant(caller, may: HotDoor.action, on: "Endpoint/\(endpoint)")
-        let parsed: Result<InferRequest, KeelError> = body.withUnsafeReadableBytes { raw in
-            do throws(KeelError) { return .success(try InferRequest(parsing: raw.bindMemory(to: UInt8.self))) } catch {
-                return .failure(error)
+            _ = try gate.grant(try gate.caller(of: request.head), may: HotDoor.action, on: "Endpoint/\(request.target.endpoint)")
+        } catch { return write(context, InferenceAnswer(error), to: request) }
+        let box = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+        let eventLoop = context.eventLoop
+        runtime.answer(request.target, request.head, request.body) { answer in
+            // The answer may come at once, or from another thread.
+            if eventLoop.inEventLoop {
+                box.value.handler.write(box.value.context, answer, to: request)
+            } else {
+                eventLoop.execute { box.value.handler.write(box.value.context, answer, to: request) }
             }
         }
-        let request = try parsed.get()
-        let result = try runtime.infer(endpoint: endpoint, request: request.table, ids: request.ids)
-        return InferResponse(
-            model: endpoint, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids, scores: result.scores
-        ).bytes
+    }
+
+    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer, to request: HotRequest) {
+        var head = answer.head
+        let closes = request.head.headerFields[.connection]?.lowercased() == "close"
+        if closes { head.headerFields[.connection] = "close" }
+        var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
+        buffer.writeBytes(answer.bytes)
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(wrapOutboundOut(.body(buffer)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        if closes { context.close(promise: nil) } else { goOn(context) }
     }
 }

@@ -104,7 +104,7 @@ struct EvaluateStep: StepKind {
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
         guard let labels = try rows.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
         let matrix = try OnlinePlan.matrix(rows, inputs: model.bundle.signature.inputs)
-        let scores = try model.predict(matrix, rows: rows.rowCount)
+        let scores = try model.predict(matrix, rows: rows.rowCount, until: .now + .seconds(3600))
         let metrics = try BinaryMetrics(scores: scores, labels: labels)
         var out: JSON = [:]
         let values: [(String, Double?)] = [

@@ -24,6 +24,8 @@ public struct KeelConfiguration: Sendable {
     public var webhooksInternal: Bool
     /// A PEM file of authorities whose certificates are trusted besides the system's, in all calls that the server makes.
     public var outgoingAuthorities: String?
+    /// Aliases of models that only who may release moves or removes.
+    public var protectedAliases: [String]
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
@@ -32,7 +34,7 @@ public struct KeelConfiguration: Sendable {
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
-        ("outgoing.authorities", .string("")),
+        ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -70,7 +72,8 @@ public struct KeelConfiguration: Sendable {
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
-            outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 }, logLevel: level)
+            outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 },
+            protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

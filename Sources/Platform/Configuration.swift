@@ -28,6 +28,8 @@ public struct KeelConfiguration: Sendable {
     public var modelThreads: Int
     /// How long a stop may take, such as `10s`; what is not written then is said, and the process ends.
     public var shutdownDeadline: TimeSpan
+    /// Aliases of models that only who may release moves or removes.
+    public var protectedAliases: [String]
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
@@ -36,7 +38,7 @@ public struct KeelConfiguration: Sendable {
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
-        ("outgoing.authorities", .string("")),
+        ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
         ("serving.threads", .int(0)), ("shutdown.deadline", .string("10s")),
     ]
 
@@ -82,7 +84,8 @@ public struct KeelConfiguration: Sendable {
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
             outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 },
-            modelThreads: modelThreads, shutdownDeadline: shutdownDeadline, logLevel: level)
+            modelThreads: modelThreads, shutdownDeadline: shutdownDeadline,
+            protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

@@ -63,10 +63,13 @@ public final class Platform: Sendable {
         let features = FeatureStore()
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
-            artifactBytesMax: Int64(configuration.artifactBytesMax))
+            artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
+        let audit = AccessAudit(database: database)
         let registry = RegistryService(
-            database: database, loggedModels: TrackedModels(tracking: tracking), runs: TrackedRuns(tracking: tracking),
-            files: TrackedModelFiles(tracking: tracking))
+            database: database, loggedModels: TrackedModels(tracking: tracking), usage: ReleasedVersions(),
+            runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),
+            protectedAliases: Set(configuration.protectedAliases),
+            denied: { caller, action, subject in try await audit.recordDenial(caller, action: action, subject: subject) })
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
@@ -79,7 +82,8 @@ public final class Platform: Sendable {
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        releasing = Releasing(registry: registry, deployments: deployments)
+        let releasing = Releasing(registry: registry, deployments: deployments)
+        self.releasing = releasing
         let lake = home + "/lake"
         let tokens = try await TokenService.open(database: database)
         let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { caller in
@@ -95,8 +99,8 @@ public final class Platform: Sendable {
             database: database,
             kinds: [
                 TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
-                GradientBoostingStep(analytics: analytics, objects: objects, lake: lake),
-                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(),
+                GradientBoostingStep(analytics: analytics, objects: objects, registry: registry, lake: lake),
+                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(registry: registry),
                 RegisterStep(tracking: tracking, registry: registry, objects: objects), ReleaseStep(releasing: releasing),
                 ShellStep(environment: programs), PythonStep(environment: programs),
             ],
@@ -107,11 +111,12 @@ public final class Platform: Sendable {
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
         self.resources = resources
         self.tokens = tokens
-        audit = AccessAudit(database: database)
+        self.audit = audit
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
         runtime.log.observe(feed)
         try await adoptArtifacts()
+        try await takeOverEvidence()
         try await data.start()
         try await recoverPredictions()
         try await configureAtStart()

@@ -18,6 +18,16 @@ extension DeploymentService {
         try await database.read { db in try ReleaseStore.names(model: model, version: version, in: db) }
     }
 
+    /// The same inside a transaction or read.
+    public static func releases(ofModel model: String, version: String? = nil, in db: some Querying) throws -> [String] {
+        try ReleaseStore.names(model: model, version: version, in: db)
+    }
+
+    /// Every model version that has a release.
+    public static func releasedVersions(in db: some Querying) throws -> [(model: String, version: String)] {
+        try db.rows("SELECT DISTINCT model, model_version FROM releases").map { ($0.text("model"), $0.text("model_version")) }
+    }
+
     /// What was decided about the releases of a model version, on every endpoint, oldest first.
     /// - Parameter limit: how many, the newest.
     /// - Returns: the events, and whether there are older ones.

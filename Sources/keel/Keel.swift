@@ -24,6 +24,7 @@ struct Keel: AsyncParsableCommand {
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,
             GarbageCollection.self, Doctor.self,
+            Approve.self,
         ])
 
     static func main() async {

@@ -16,14 +16,18 @@ public struct Declarations {
     var monitors: [MonitorSpec] = []
     var triggers: [TriggerSpec] = []
     var modelCards: [ModelCardSpec] = []
+    var views: [FeatureViewSpec] = []
+    var services: [FeatureServiceSpec] = []
 
     public static let kinds = [
         "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
     ]
 
-    /// - Throws: an error whose path begins with the resource.
+    /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
     init(_ resources: [Resource]) throws(KeelError) {
-        var (entities, views, services): ([EntitySpec], [FeatureViewSpec], [FeatureServiceSpec]) = ([], [], [])
+        var entities: [EntitySpec] = []
+        var errors: [KeelError] = []
+        var broken: Set<String> = []
         for resource in resources {
             do throws(KeelError) {
                 switch resource.kind {
@@ -43,31 +47,43 @@ public struct Declarations {
                         hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
                             ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
                 }
-            } catch { throw error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id) }
-        }
-        catalog = try FeatureCatalog(
-            entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 })
-        try checkReferences()
-    }
-
-    private func checkReferences() throws(KeelError) {
-        func known(_ name: String, _ names: [String], _ what: String, _ place: String) throws(KeelError) {
-            guard !names.contains(name) else { return }
-            throw .invalid("there is no \(what) '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" }, path: place)
-        }
-        for endpoint in endpoints {
-            if let service = endpoint.features {
-                try known(service, catalog.serviceNames, "feature service", "Endpoint/\(endpoint.name).spec.features")
+            } catch {
+                errors.append(error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id))
+                broken.insert(resource.kind)
             }
         }
-        for monitor in monitors { try known(monitor.endpoint, endpoints.map(\.name), "endpoint", "Monitor/\(monitor.name).spec.endpoint") }
-        for trigger in triggers { try known(trigger.run, pipelines.map(\.name), "pipeline", "Trigger/\(trigger.name).spec.run") }
+        // What refers to a resource that could not be read would only be blamed for that.
+        if broken.isDisjoint(with: ["Dataset", "Entity", "FeatureView", "FeatureService"]) {
+            do throws(KeelError) {
+                catalog = try FeatureCatalog(
+                    entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 }
+                )
+            } catch { errors.append(error) }
+        }
+        errors += wrongReferences(resources)
+        if let error = KeelError.joined(errors) { throw error }
+    }
+
+    /// - Parameter resources: all, those that could not be read too.
+    private func wrongReferences(_ resources: [Resource]) -> [KeelError] {
+        let names = Dictionary(grouping: resources, by: \.kind).mapValues { $0.map(\.name) }
+        var errors: [KeelError] = []
+        for reference in references where reference.isRequired {
+            let known = names[reference.kind] ?? []
+            guard !known.contains(reference.name) else { continue }
+            errors.append(
+                .invalid(
+                    "there is no \(reference.word) '\(reference.name)'",
+                    hint: nearest(reference.name, in: known).map { "did you mean '\($0)'?" }, path: "\(reference.from).\(reference.field)"))
+        }
         for (i, card) in modelCards.enumerated() {
             guard let other = modelCards[..<i].first(where: { $0.model == card.model }) else { continue }
-            throw .invalid(
-                "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
-                path: "ModelCard/\(card.name).spec.model")
+            errors.append(
+                .invalid(
+                    "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
+                    path: "ModelCard/\(card.name).spec.model"))
         }
+        return errors
     }
 }
 
@@ -96,8 +112,15 @@ extension Platform {
     }
 
     private func check(_ candidate: [Resource]) async throws {
-        let declared = try Declarations(candidate)
-        try pipelines.validate(declared.pipelines)
+        var errors: [KeelError] = []
+        var pipelines: [PipelineSpec] = []
+        do throws(KeelError) { pipelines = try Declarations(candidate).pipelines } catch {
+            errors.append(error)
+            // The steps of pipelines that can be read are looked at too, so that one answer names everything.
+            pipelines = candidate.filter { $0.kind == "Pipeline" }.compactMap { try? PipelineSpec(resource: $0) }
+        }
+        do throws(KeelError) { try self.pipelines.validate(pipelines) } catch { errors.append(error) }
+        if let error = KeelError.joined(errors) { throw error }
     }
 
     /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.

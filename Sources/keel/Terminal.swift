@@ -3,17 +3,37 @@ import Foundation
 import Synchronization
 
 /// What people see: plain tables and a progress line, both plain text when the output is not a terminal.
+///
+/// All output of the command goes through here. Texts that were written by others (names, descriptions, errors, lines of a step's log) are shown
+/// with their control characters as escapes, so that none of them reaches the terminal.
 enum Terminal {
-    static func print(_ text: String) { Swift.print(text) }
+    /// One line of text from elsewhere, its control characters and line feeds written as escapes.
+    static func safe(_ text: some StringProtocol) -> String { text.visible() }
+
+    /// Prints one line, whatever the texts in it hold.
+    static func print(_ line: String) { Swift.print(safe(line)) }
+
+    /// Prints a document that has lines of its own, such as a model card.
+    static func print(lines: String) { Swift.print(lines.visible(keepingLines: true)) }
+
+    static func print(json: JSON) { Swift.print(json.pretty.visibleJSON) }
 
     static func complain(_ error: KeelError) {
-        var text = "error: " + (error.path.map { "\($0): " } ?? "") + error.message
-        if let hint = error.hint { text += "\n  hint: \(hint)" }
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+        // A line that an error's text begins by itself is indented: it cannot pass for one of the command's own.
+        func indented(_ text: String) -> String { text.split(separator: "\n").joined(separator: "\n    ") }
+        for error in error.all {
+            printError(lines: "error: " + (error.path.map { "\(safe($0)): " } ?? "") + indented(error.message))
+            if let hint = error.hint { printError(lines: "  hint: " + indented(hint)) }
+        }
     }
 
     /// A remark beside the answer.
-    static func note(_ text: String) { FileHandle.standardError.write(Data("note: \(text)\n".utf8)) }
+    static func note(_ text: String) { printError(lines: "note: \(safe(text))") }
+
+    static func printError(lines: String) { writeError(lines.visible(keepingLines: true) + "\n") }
+
+    /// The only writer to standard error; what is passed may hold the sequences that redraw a line.
+    fileprivate static func writeError(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 
     /// How many columns fit on a line; nil when the output is not a terminal, or has no end.
     static let width: Int? = {
@@ -27,8 +47,8 @@ enum Terminal {
     /// last columns are left out, and a line says which.
     /// - Parameter keys: headings after those that people wrote themselves, and that stay as they are.
     static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]]) {
-        let headings = headings.map { $0.uppercased() } + keys.map(plain)
-        let rows = rows.map { $0.map(plain) }
+        let headings = headings.map { $0.uppercased() } + keys.map { safe($0) }
+        let rows = rows.map { $0.map { safe($0) } }
         var widths = headings.indices.map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) }
         let numeric = headings.indices.map { i in !rows.isEmpty && rows.allSatisfy { isNumber($0[i]) } }
         let shown = fit(&widths, headings.indices.filter { i in !numeric[i] && rows.contains { $0[i].contains(where: \.isLetter) } })
@@ -82,12 +102,6 @@ enum Terminal {
         return isWide ? 2 : 1
     }
 
-    /// One line without what would move the cursor or change colours: names are written by others.
-    static func plain(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return text }
-        return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
-    }
-
     /// At most `limit` columns: without the middle, since names of one family differ at their ends.
     static func cut(_ text: String, to limit: Int) -> String {
         guard cells(text) > limit else { return text }
@@ -102,29 +116,24 @@ enum Terminal {
         return head + "…" + tail
     }
 
-    static func decimals(_ value: Double?, _ digits: Int) -> String {
-        guard let value, value.isFinite else { return "-" }
-        let scale = pow(10, Double(digits))
-        let scaled = (abs(value) * scale).rounded()
-        let (whole, part) = (Int64(scaled / scale), Int64(scaled) % Int64(scale))
-        let text = digits == 0 ? "\(whole)" : "\(whole)." + String(repeating: "0", count: digits - String(part).count) + "\(part)"
-        return value < 0 && scaled != 0 ? "-" + text : text
-    }
+    /// `-` for what is not there.
+    static func decimals(_ value: Double?, _ digits: Int) -> String { value?.decimals(digits) ?? "-" }
 
     static func duration(microseconds: Double?) -> String {
-        guard let value = microseconds, value.isFinite else { return "-" }
+        guard let value = microseconds else { return "-" }
         if value < 1000 { return decimals(value, 0) + " µs" }
         if value < 1_000_000 { return decimals(value / 1000, 1) + " ms" }
         return decimals(value / 1_000_000, 1) + " s"
     }
 
     static func count(_ value: Int64) -> String {
-        var (digits, out) = (Array(String(value)), "")
+        var digits = Array(String(value.magnitude))
+        var out = ""
         while digits.count > 3 {
             out = "," + String(digits.suffix(3)) + out
             digits.removeLast(3)
         }
-        return String(digits) + out
+        return (value < 0 ? "-" : "") + String(digits) + out
     }
 }
 
@@ -149,13 +158,14 @@ final class ProgressLine: Sendable {
 
     func finish(_ text: String) {
         if isTerminal { draw(1, text) }
-        FileHandle.standardError.write(Data((isTerminal ? "\n" : "\(title): \(text)\n").utf8))
+        Terminal.writeError(isTerminal ? "\n" : Terminal.safe("\(title): \(text)") + "\n")
     }
 
     private func draw(_ share: Double, _ text: String) {
-        let filled = Int((min(max(share, 0), 1) * 24).rounded())
+        let share = min(max(share, 0), 1)
+        let filled = Int(saturating: (share * 24).rounded())
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
-        FileHandle.standardError.write(Data("\r\u{1b}[2K\(title) \(bar) \(Int(min(max(share, 0), 1) * 100)) % \(text)".utf8))
+        Terminal.writeError("\r\u{1b}[2K\(Terminal.safe(title)) \(bar) \((share * 100).decimals(0)) % \(Terminal.safe(text))")
     }
 }
 

@@ -77,7 +77,7 @@ struct Tokens: AsyncParsableCommand {
             if let expires { body["expires"] = .string(expires) }
             connection.show(try await connection.post("/api/v1/tokens", body)) { answer in
                 Terminal.print(answer.cell("secret"))
-                FileHandle.standardError.write(Data("This is the only time the secret is shown: export KEEL_TOKEN=…\n".utf8))
+                Terminal.note("this is the only time the secret is shown: export KEEL_TOKEN=…")
             }
         }
     }
@@ -122,7 +122,7 @@ struct Doctor: AsyncParsableCommand {
                     "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null,
                 ]
             }
-            Terminal.print(JSON.of(["version": .string(KeelVersion.text), "engines": .array(engines)]).pretty)
+            Terminal.print(json: ["version": .string(KeelVersion.text), "engines": .array(engines)])
         } else {
             Terminal.table(
                 ["engine", "version", "found at", "mend"], reports.map { [$0.name, $0.version ?? "-", $0.path ?? "-", $0.mend ?? ""] })

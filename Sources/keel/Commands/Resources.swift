@@ -9,8 +9,7 @@ struct Plan: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let resources = try ResourceFiles.read(path)
-        let answer = try await connection.post("/api/v1/plan", ["resources": .array(resources.map(\.json))])
+        let answer = try await ResourceFiles(path).post("/api/v1/plan", connection)
         connection.show(answer) { answer in
             printChanges(answer["changes"] ?? [])
         }
@@ -25,8 +24,7 @@ struct Apply: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let resources = try ResourceFiles.read(path)
-        let answer = try await connection.post("/api/v1/apply", ["resources": .array(resources.map(\.json))])
+        let answer = try await ResourceFiles(path).post("/api/v1/apply", connection)
         connection.show(answer) { answer in
             let count = printChanges(answer["changes"] ?? [])
             if count > 0 {
@@ -34,6 +32,15 @@ struct Apply: AsyncParsableCommand {
                     "  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))"
                 )
             }
+        }
+    }
+}
+
+extension ResourceFiles {
+    /// Sends the resources; errors come back with the file and the line that each is about.
+    fileprivate func post(_ path: String, _ connection: Connection) async throws -> JSON {
+        do { return try await connection.post(path, ["resources": .array(resources.map(\.json))]) } catch let error as KeelError {
+            throw placed(error)
         }
     }
 }
@@ -150,7 +157,7 @@ struct Describe: AsyncParsableCommand {
         if ["model", "models"].contains(kind.lowercased()) { return try await ModelView.describe(name, connection) }
         let answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
         connection.show(answer) { answer in
-            Terminal.print((answer["resource"] ?? .null).pretty)
+            Terminal.print(json: answer["resource"] ?? .null)
             Terminal.table(
                 ["revision", "applied", "by", "digest"],
                 (answer["revisions"]?.items ?? []).map {

@@ -92,7 +92,10 @@ struct RunComparison {
             Terminal.table([""], keys: part.map { names[$0] }, table)
             Terminal.print("")
         }
-        if self.rows.contains(where: { !$0.best.isEmpty }) { Terminal.print("* the best value\n") }
+        if self.rows.contains(where: { !$0.best.isEmpty }) {
+            Terminal.print("* the best value")
+            Terminal.print("")
+        }
         let same = self.rows.filter { !$0.differs }
         if runs.count > 1, !same.isEmpty {
             Terminal.print("The same")

@@ -60,8 +60,8 @@ extension Platform {
         }
         let first = try await resources.get(kind, name, environment: environment, by: grant)
         var deletion = try await deletion(of: first, among: all, removesData: removesData)
-        if !cascade, !isRehearsal { try Platform.refuse(deletion) }
         if isRehearsal { return deletion }
+        if !cascade { try Platform.refuse(deletion) }
         deletion.result = try await resources.delete(deletion.items.map(\.resource.resource), by: grant) { [self] remaining in
             try await check(remaining)
         }
@@ -120,10 +120,10 @@ extension Platform {
             let grant = try Grant.check(.system("delete"), may: .releasesRead)
             let releases = try await deployments.releases(endpoint: resource.name, grant)
             let serving = runtime.status().first { $0.name == resource.name && $0.environment == resource.environment ?? "production" }?.stable
-            return (releases.isEmpty ? [] : ["\(releases.count) releases"], serving.map { "it serves release \($0.number)" })
+            return (releases.isEmpty ? [] : ["\(releases.count) releases"], serving.map { "it serves release \($0.release)" })
         case "Pipeline":
             let grant = try Grant.check(.system("delete"), may: .pipelinesRead)
-            let open = try await pipelines.runs(pipeline: resource.name, grant: grant).filter { !$0.state.isFinal }
+            let open = try await pipelines.runs(pipeline: resource.name, grant: grant).filter { $0.finishedAt == nil }
             return ([], open.isEmpty ? nil : "\(open.count == 1 ? "a run is" : "\(open.count) runs are") under way")
         default: return ([], nil)
         }

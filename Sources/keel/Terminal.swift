@@ -35,6 +35,14 @@ enum Terminal {
     /// The only writer to standard error; what is passed may hold the sequences that redraw a line.
     fileprivate static func writeError(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 
+    /// Whether a person can be asked.
+    static let isInteractive = isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1
+
+    static func confirm(_ question: String) -> Bool {
+        writeError(safe(question) + " [y/N] ")
+        return ["y", "yes"].contains((readLine() ?? "").lowercased())
+    }
+
     /// How many columns fit on a line; nil when the output is not a terminal, or has no end.
     static let width: Int? = {
         if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return columns }
@@ -46,9 +54,11 @@ enum Terminal {
     /// Columns under upper-case headings; numbers are aligned to the right. On a terminal that is too narrow, words lose their middle, then the
     /// last columns are left out, and a line says which.
     /// - Parameter keys: headings after those that people wrote themselves, and that stay as they are.
-    static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]]) {
+    /// - Parameter wrapsLast: the last column, on a terminal, goes on in further lines instead of losing its middle.
+    static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]], wrapsLast: Bool = false) {
         let headings = headings.map { $0.uppercased() } + keys.map { safe($0) }
-        let rows = rows.map { $0.map { safe($0) } }
+        var rows = rows.map { $0.map { safe($0) } }
+        if wrapsLast, let width { rows = wrapped(headings, rows, width) }
         var widths = headings.indices.map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) }
         let numeric = headings.indices.map { i in !rows.isEmpty && rows.allSatisfy { isNumber($0[i]) } }
         let shown = fit(&widths, headings.indices.filter { i in !numeric[i] && rows.contains { $0[i].contains(where: \.isLetter) } })
@@ -65,6 +75,36 @@ enum Terminal {
         if shown < headings.count {
             print(cut("(no room for \(headings[shown...].joined(separator: ", ")); --json has all)", to: width ?? .max))
         }
+    }
+
+    /// The rows, a last cell that is too wide for what the others leave over put into further rows.
+    private static func wrapped(_ headings: [String], _ rows: [[String]], _ width: Int) -> [[String]] {
+        let last = headings.count - 1
+        let others = (0..<last).map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) + 2 }.reduce(0, +)
+        let room = max(24, width - others)
+        return rows.flatMap { row in
+            lines(row[last], room).enumerated().map { i, line in
+                (i == 0 ? Array(row[..<last]) : [String](repeating: "", count: last)) + [line]
+            }
+        }
+    }
+
+    /// A text in lines of at most `room` columns, broken at spaces where it has them.
+    static func lines(_ text: String, _ room: Int) -> [String] {
+        var out: [String] = []
+        var rest = Substring(text)
+        while cells(String(rest)) > room {
+            var end = rest.startIndex
+            var used = 0
+            while used + cells(String(rest[end])) <= room {
+                used += cells(String(rest[end]))
+                end = rest.index(after: end)
+            }
+            let space = rest[..<end].lastIndex(of: " ").flatMap { $0 > rest.startIndex ? $0 : nil }
+            out.append(String(rest[..<(space ?? end)]))
+            rest = rest[(space ?? end)...].drop { $0 == " " }
+        }
+        return out + (rest.isEmpty && !out.isEmpty ? [] : [String(rest)])
     }
 
     /// Whether a cell is a number, perhaps with a unit; so is one that holds nothing.

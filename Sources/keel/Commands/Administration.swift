@@ -6,57 +6,6 @@ import KeelClient
 import NIOHTTP1
 import Platform
 
-struct LedgerCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "ledger", abstract: "Read and verify the ledger: every change, who made it, chained by hash.",
-        subcommands: [List.self, Verify.self],
-        defaultSubcommand: List.self)
-
-    struct List: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "List events.", discussion: "Examples:\n  keel ledger --kind release.\n  keel ledger --subject Endpoint/delay --json")
-        @Option(help: "Only this kind; a kind that ends in '.' is a prefix.") var kind: String?
-        @Option(help: "Only events on this subject.") var subject: String?
-        @Option(help: "Only events after this number.") var after: Int64 = 0
-        @Option(help: "At most this many.") var limit = 200
-        @OptionGroup var connection: Connection
-
-        func run() async throws {
-            var query = "after=\(after)&limit=\(limit)"
-            if let kind { query += "&kind=\(escaped(kind))" }
-            if let subject { query += "&subject=\(escaped(subject))" }
-            connection.show(try await connection.get("/api/v1/ledger?\(query)")) { answer in
-                Terminal.table(
-                    ["seq", "at", "by", "kind", "subject", "data"],
-                    (answer["events"]?.items ?? []).map {
-                        [
-                            $0.cell("seq"), $0.cell("at"), $0.cell("caller"), $0.cell("kind"), $0.cell("subject"),
-                            String(($0["data"] ?? .null).text.prefix(100)),
-                        ]
-                    })
-            }
-        }
-    }
-
-    struct Verify: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Read the whole chain and name the first event that was altered, removed or moved.")
-        @OptionGroup var connection: Connection
-
-        func run() async throws {
-            let answer = try await connection.get("/api/v1/ledger/verify")
-            connection.show(answer) { answer in
-                if let problem = answer["problem"]?.string {
-                    Terminal.print("BROKEN at event \(answer.cell("seq")): \(problem)")
-                } else {
-                    Terminal.print("\(answer.cell("events")) events, unbroken; head \(String(answer.cell("head").prefix(12)))")
-                }
-            }
-            if answer["problem"]?.string != nil { throw ExitCode(1) }
-        }
-    }
-}
-
 struct Tokens: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make, list and revoke access tokens.", subcommands: [Create.self, List.self, Revoke.self], defaultSubcommand: List.self)

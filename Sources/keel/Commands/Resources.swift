@@ -89,10 +89,14 @@ struct Get: AsyncParsableCommand {
         case "releases": try await Releases.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
         case "runs":
             connection.show(try await connection.get("/api/v1/runs")) { answer in
+                let runs = answer["runs"]?.items ?? []
+                let short = ShortID.texts(runs.map { $0.cell("id") })
                 Terminal.table(
                     ["run", "pipeline", "state", "started", "reason"],
-                    (answer["runs"]?.items ?? []).map {
-                        [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason")]
+                    runs.map {
+                        [
+                            short[$0.cell("id")] ?? "-", $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason"),
+                        ]
                     })
             }
         case "snapshots":
@@ -136,33 +140,6 @@ struct Get: AsyncParsableCommand {
                 Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), release.cell("drift"),
                 release.cell("step"),
             ]
-        }
-    }
-}
-
-struct Describe: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Show one resource whole, with its revisions; or a model, or one of its versions with its signature.",
-        discussion: """
-            Examples:
-              keel describe endpoint delay
-              keel describe model delay
-              keel describe model delay/3
-            """)
-    @Argument(help: "The kind.") var kind: String
-    @Argument(help: "The name.") var name: String
-    @OptionGroup var connection: Connection
-
-    func run() async throws {
-        if ["model", "models"].contains(kind.lowercased()) { return try await ModelView.describe(name, connection) }
-        let answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
-        connection.show(answer) { answer in
-            Terminal.print(json: answer["resource"] ?? .null)
-            Terminal.table(
-                ["revision", "applied", "by", "digest"],
-                (answer["revisions"]?.items ?? []).map {
-                    [$0.cell("revision"), $0.cell("at"), $0.cell("by"), String($0.cell("digest").prefix(12))]
-                })
         }
     }
 }

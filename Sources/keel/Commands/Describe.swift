@@ -18,7 +18,9 @@ struct Describe: AsyncParsableCommand {
     func run() async throws {
         switch kind.lowercased() {
         case "model", "models": try await ModelView.describe(name, connection)
-        case "run", "runs": try await RunView.describe(try await connection.pipelineRun(name), connection)
+        case "run", "runs":
+            let run = try await connection.get("/api/v1/runs/\(escaped(try await connection.pipelineRun(name)))")
+            connection.show(run) { Terminal.print(json: $0) }
         default: try await ResourceView.describe(kind, name, connection)
         }
     }

@@ -16,6 +16,7 @@ public struct Declarations {
     var monitors: [MonitorSpec] = []
     var triggers: [TriggerSpec] = []
     var modelCards: [ModelCardSpec] = []
+    var entities: [EntitySpec] = []
     var views: [FeatureViewSpec] = []
     var services: [FeatureServiceSpec] = []
 
@@ -23,32 +24,17 @@ public struct Declarations {
         "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
     ]
 
+    init() {}
+
     /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
     init(_ resources: [Resource]) throws(KeelError) {
-        var entities: [EntitySpec] = []
         var errors: [KeelError] = []
         var broken: Set<String> = []
         for resource in resources {
-            do throws(KeelError) {
-                switch resource.kind {
-                case "Dataset": datasets.append(try DatasetSpec(resource: resource))
-                case "Entity": entities.append(try EntitySpec(resource: resource))
-                case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
-                case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
-                case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
-                case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
-                case "Monitor": monitors.append(try MonitorSpec(resource: resource))
-                case "Trigger": triggers.append(try TriggerSpec(resource: resource))
-                case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
-                default:
-                    let kinds = Declarations.kinds
-                    throw .invalid(
-                        "'\(resource.kind)' is not a kind",
-                        hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
-                            ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
-                }
-            } catch {
-                errors.append(error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id))
+            do throws(KeelError) { try add(resource) } catch {
+                let first = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
+                errors.append(first)
+                errors += Declarations.mistakes(in: resource, besides: first)
                 broken.insert(resource.kind)
             }
         }
@@ -62,6 +48,37 @@ public struct Declarations {
         }
         errors += wrongReferences(resources)
         if let error = KeelError.joined(errors) { throw error }
+    }
+
+    /// Decodes one resource by itself.
+    mutating func add(_ resource: Resource) throws(KeelError) {
+        switch resource.kind {
+        case "Dataset": datasets.append(try DatasetSpec(resource: resource))
+        case "Entity": entities.append(try EntitySpec(resource: resource))
+        case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
+        case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
+        case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
+        case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
+        case "Monitor": monitors.append(try MonitorSpec(resource: resource))
+        case "Trigger": triggers.append(try TriggerSpec(resource: resource))
+        case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
+        default:
+            let kinds = Declarations.kinds
+            throw .invalid(
+                "'\(resource.kind)' is not a kind",
+                hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
+                    ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
+        }
+    }
+
+    /// What else is wrong with a resource whose decoder stopped at `first`.
+    private static func mistakes(in resource: Resource, besides first: KeelError) -> [KeelError] {
+        let schema = Reference.kinds.first { $0.name == resource.kind }
+        return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(resource.id) }.filter { mistake in
+            // A misspelt field may be named by the hint about the one that is missing.
+            let field = mistake.path?.split(separator: ".").last.map(String.init) ?? ""
+            return mistake.path != first.path && first.hint?.contains("'\(field)'") != true
+        }
     }
 
     /// - Parameter resources: all, those that could not be read too.
@@ -111,7 +128,7 @@ extension Platform {
         return result
     }
 
-    private func check(_ candidate: [Resource]) async throws {
+    func check(_ candidate: [Resource]) async throws {
         var errors: [KeelError] = []
         var pipelines: [PipelineSpec] = []
         do throws(KeelError) { pipelines = try Declarations(candidate).pipelines } catch {

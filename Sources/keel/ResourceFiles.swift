@@ -17,11 +17,11 @@ struct ResourceFiles {
     init(_ path: String) throws(KeelError) {
         var errors: [KeelError] = []
         for file in try ResourceFiles.files(path) {
-            do throws(KeelError) {
-                for node in try ResourceFiles.nodes(of: file) where node.mapping?.isEmpty == false || node.mapping == nil {
-                    do throws(KeelError) { try add(Document(file: file, node: node)) } catch { errors.append(error) }
-                }
-            } catch { errors.append(error) }
+            let (nodes, mistake) = ResourceFiles.nodes(of: file)
+            for node in nodes where node.mapping?.isEmpty == false || node.mapping == nil {
+                do throws(KeelError) { try add(Document(file: file, node: node)) } catch { errors.append(error) }
+            }
+            if let mistake { errors.append(mistake) }
         }
         if let error = KeelError.joined(errors) { throw error }
         guard !resources.isEmpty else {
@@ -39,9 +39,10 @@ struct ResourceFiles {
             .filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted().map { path + "/" + $0 }
     }
 
-    private static func nodes(of file: String) throws(KeelError) -> [Node] {
+    /// The documents of a file up to a mistake in its YAML, and the mistake.
+    private static func nodes(of file: String) -> ([Node], KeelError?) {
         guard let data = FileManager.default.contents(atPath: file), let text = String(data: data, encoding: .utf8) else {
-            throw .invalid("is not readable as UTF-8 text", path: file)
+            return ([], .invalid("is not readable as UTF-8 text", path: file))
         }
         var nodes: [Node] = []
         do {
@@ -52,9 +53,9 @@ struct ResourceFiles {
         } catch YamlError.scanner(_, let problem, let mark, _), YamlError.parser(_, let problem, let mark, _),
             YamlError.composer(_, let problem, let mark, _)
         {
-            throw .invalid("is not valid YAML: \(problem)", path: "\(file):\(mark.line)")
-        } catch { throw .invalid("is not valid YAML: \(error)", path: file) }
-        return nodes
+            return (nodes, .invalid("is not valid YAML: \(problem)", path: "\(file):\(mark.line)"))
+        } catch { return (nodes, .invalid("is not valid YAML: \(error)", path: file)) }
+        return (nodes, nil)
     }
 
     private mutating func add(_ document: Document) throws(KeelError) {

@@ -18,6 +18,8 @@ struct ReplaySession {
     private var (questions, events, requests, rejected) = (0, 0, 0, 0)
     private var latencies: [Double] = []
     private var seconds = 0.0
+    /// The month that was last told.
+    private var shown = ""
     private static let datasets: [FlightHistory.Kind: String] = [.weather: "weather", .departure: "departures", .arrival: "arrivals"]
 
     init(history: FlightHistory, url: String, token: String?, endpoints: [String]) throws {
@@ -55,7 +57,7 @@ struct ReplaySession {
         try await flush()
         seconds = (Timestamp.systemNow() - begun).seconds - waited
         progress(1, end, begun, waited)
-        FileHandle.standardError.write(Data("\n".utf8))
+        if isatty(STDERR_FILENO) == 1 { FileHandle.standardError.write(Data("\n".utf8)) }
     }
 
     private mutating func accept(_ row: Int, _ kind: FlightHistory.Kind) {
@@ -129,8 +131,14 @@ struct ReplaySession {
         return (Timestamp.systemNow() - begun).seconds
     }
 
-    private func progress(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
-        guard isatty(STDERR_FILENO) == 1 else { return }
+    /// A line that redraws itself on a terminal; elsewhere a line for each month.
+    private mutating func progress(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
+        guard isatty(STDERR_FILENO) == 1 else {
+            let month = String(moment.description.prefix(7))
+            if month != shown { FileHandle.standardError.write(Data("replay \(month): \((share * 100).decimals(0)) %\n".utf8)) }
+            shown = month
+            return
+        }
         let filled = Int(saturating: min(max(share, 0), 1) * 24)
         let rate = Double(events + questions) / max((Timestamp.systemNow() - begun).seconds - waited, 0.001)
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)

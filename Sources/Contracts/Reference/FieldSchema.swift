@@ -47,7 +47,7 @@ public struct KindSchema: Sendable, Hashable {
 
     public init(_ name: String, _ about: String, hasEnvironment: Bool = false, _ fields: [FieldSchema]) {
         self.name = name
-        self.about = about
+        self.about = about.split(separator: "\n").joined(separator: " ")
         self.hasEnvironment = hasEnvironment
         self.fields = fields
     }

@@ -118,6 +118,7 @@ public final class Platform: Sendable {
         try await adoptArtifacts()
         try await takeOverEvidence()
         try await data.start()
+        try await data.finishRemovals()
         try await recoverPredictions()
         try await configureAtStart()
     }

@@ -38,7 +38,7 @@ public final class TokenService: Sendable {
         try grant.require(.tokensManage)
         try Identifier.check(name: name, path: "name")
         guard name != Caller.local.name else {
-            throw .invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
+            throw KeelError.invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
         }
         try TokenService.refuseEscalation(persona, by: grant.caller)
         if let expires, expires <= clock.now() {

@@ -1,3 +1,4 @@
+import CSupervisor
 import Contracts
 import Foundation
 import Synchronization
@@ -50,7 +51,9 @@ struct ChildProcess: Sendable {
     private func follow(_ isCancelled: Flag, _ output: (ArraySlice<UInt8>) -> Void) throws -> End {
         var pipe: [Int32] = [0, 0]
         var sockets: [Int32] = [0, 0]
-        guard pipe2(&pipe, O_CLOEXEC) == 0 else { throw ChildProcess.failure("no pipe can be made", errno) }
+        guard Glibc.pipe(&pipe) == 0 else { throw ChildProcess.failure("no pipe can be made", errno) }
+        // A supervisor that is started between these two lines closes what it inherits.
+        for end in pipe { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &sockets) == 0 else {
             let code = errno
             close(pipe[0])
@@ -90,9 +93,9 @@ struct ChildProcess: Sendable {
 
     private func end(_ answer: (what: Int32, value: Int32)?) throws(KeelError) -> End {
         switch answer?.what {
-        case 0: return .exited(answer?.value ?? 0)
-        case 1: return .signalled(answer?.value ?? 0)
-        case 2: throw ChildProcess.failure("'\(command.first ?? "")' cannot be started", answer?.value ?? 0)
+        case KEEL_SUPERVISOR_EXITED: return .exited(answer?.value ?? 0)
+        case KEEL_SUPERVISOR_SIGNALLED: return .signalled(answer?.value ?? 0)
+        case KEEL_SUPERVISOR_NOT_STARTED: throw ChildProcess.failure("'\(command.first ?? "")' cannot be started", answer?.value ?? 0)
         default: throw KeelError(.unavailable, "the program's supervisor ended, and the program with it", hint: "was it killed from outside?")
         }
     }
@@ -104,7 +107,7 @@ struct ChildProcess: Sendable {
     private func answer(from socket: Int32) -> (what: Int32, value: Int32)? {
         var words: [Int32] = [0, 0]
         let bytes = MemoryLayout<Int32>.size * 2
-        return recv(socket, &words, bytes, Int32(MSG_WAITALL.rawValue)) == bytes ? (words[0], words[1]) : nil
+        return recv(socket, &words, bytes, Int32(MSG_WAITALL)) == bytes ? (words[0], words[1]) : nil
     }
 
     /// Reads what is there; false at the end of the stream.
@@ -132,15 +135,17 @@ struct ChildProcess: Sendable {
                 String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), isLauncher ? "1" : "0", workingDirectory,
                 String(command.count),
             ] + command + environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
-        let body = texts.flatMap { Array($0.utf8) + [0] }
-        return withUnsafeBytes(of: UInt32(body.count)) { Array($0) } + body
+        var body: [UInt8] = []
+        for text in texts { body += Array(text.utf8) + [0] }
+        let length: [UInt8] = withUnsafeBytes(of: UInt32(body.count)) { Array($0) }
+        return length + body
     }
 
     /// A supervisor that cannot be told its job ends, which the reader of its answer sees.
     private func send(_ bytes: [UInt8], to socket: Int32) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+            let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return }
         }
     }
@@ -159,7 +164,7 @@ struct ChildProcess: Sendable {
         posix_spawn_file_actions_adddup2(&actions, output, 2)
         posix_spawn_file_actions_adddup2(&actions, server, 3)
         // This executable under another name is the supervisor. It needs what found this one's libraries, and nothing else of the environment.
-        var argv: [UnsafeMutablePointer<CChar>?] = [strdup("keel-step-supervisor"), nil]
+        var argv: [UnsafeMutablePointer<CChar>?] = [strdup(KEEL_SUPERVISOR_NAME), nil]
         let libraries = ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"].map { "LD_LIBRARY_PATH=\($0)" }
         var envp: [UnsafeMutablePointer<CChar>?] = [libraries.map { strdup($0) } ?? nil, nil]
         defer { for text in argv + envp { free(text) } }

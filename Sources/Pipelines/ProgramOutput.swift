@@ -16,14 +16,14 @@ final class Lines: Sendable {
 }
 
 /// Cuts a stream of bytes into lines of at most `lineBytesMax`, with the secrets in them masked.
-struct LineSplitter {
-    static let lineBytesMax = 16_384
+package struct LineSplitter {
+    package static let lineBytesMax = 16_384
     private let mask: SecretMask
     private var rest: [UInt8] = []
 
-    init(masking mask: SecretMask = SecretMask([])) { self.mask = mask }
+    package init(masking mask: SecretMask) { self.mask = mask }
 
-    mutating func add(_ bytes: ArraySlice<UInt8>, _ line: (String) -> Void) {
+    package mutating func add(_ bytes: ArraySlice<UInt8>, _ line: (String) -> Void) {
         for byte in bytes {
             guard byte == 10 else {
                 rest.append(byte)
@@ -43,14 +43,14 @@ struct LineSplitter {
         rest = Array(masked[end...])
     }
 
-    mutating func finish(_ line: (String) -> Void) {
+    package mutating func finish(_ line: (String) -> Void) {
         if !rest.isEmpty { line(String(decoding: mask.applied(to: rest), as: UTF8.self)) }
         rest = []
     }
 }
 
 /// Texts that must not be in a log.
-struct SecretMask: Sendable {
+package struct SecretMask: Sendable {
     static let shortest = 8
     static let replacement = Array("[secret]".utf8)
     /// The longest first.
@@ -58,7 +58,7 @@ struct SecretMask: Sendable {
     private let beginnings: Set<UInt8>
 
     /// - Parameter secrets: one of several lines counts line by line; what is shorter than `shortest` is too common to be masked.
-    init(_ secrets: [String]) {
+    package init(_ secrets: [String]) {
         let parts = secrets.flatMap { $0.split(whereSeparator: \.isNewline).map { Array($0.utf8) } }
         self.secrets = Set(parts).filter { $0.count >= SecretMask.shortest }.sorted { $0.count > $1.count }
         beginnings = Set(self.secrets.compactMap(\.first))

@@ -1,3 +1,4 @@
+import CSupervisor
 import Contracts
 import Foundation
 import Synchronization
@@ -10,8 +11,8 @@ import Synchronization
 ///
 /// It keeps its first and its last `endBytesMax` bytes; what lies between is given back to the disk as it grows (a hole in the file), so that every
 /// byte keeps its place. Programs cannot reach it: it lies beside their working directory.
-final class StepLog: Sendable {
-    static let endBytesMax: Int64 = 32 << 20
+package final class StepLog: Sendable {
+    package static let endBytesMax: Int64 = 32 << 20
     /// A hole is made when so much has come since the last one.
     private static let holeStep: Int64 = 1 << 20
 
@@ -31,7 +32,7 @@ final class StepLog: Sendable {
 
     static func path(run: String, step: String, in workFolder: String) -> String { "\(workFolder)/\(run)/\(step).log" }
 
-    init(path: String, endBytesMax: Int64 = StepLog.endBytesMax) {
+    package init(path: String, endBytesMax: Int64 = StepLog.endBytesMax) {
         self.path = path
         self.endBytesMax = endBytesMax
     }
@@ -39,7 +40,7 @@ final class StepLog: Sendable {
     deinit { close() }
 
     /// From here on `reference` is about what a new attempt writes.
-    func beginAttempt() {
+    package func beginAttempt() {
         state.withLock { state in
             state.begin = state.size
             state.lines = 0
@@ -48,7 +49,7 @@ final class StepLog: Sendable {
     }
 
     /// A log that cannot be written does not fail the work that it tells of.
-    func write(_ line: String) {
+    package func write(_ line: String) {
         let bytes = Array(line.utf8) + [10]
         state.withLock { state in
             guard let file = openFile(&state) else { return }
@@ -62,7 +63,7 @@ final class StepLog: Sendable {
     }
 
     /// Where the attempt's lines are, and their digest: what the ledger says of them. Nil when it wrote none.
-    var reference: JSON? {
+    package var reference: JSON? {
         state.withLock { state in
             guard state.lines > 0 else { return nil }
             return [
@@ -72,7 +73,7 @@ final class StepLog: Sendable {
         }
     }
 
-    func close() {
+    package func close() {
         state.withLock { state in
             if let file = state.file { Glibc.close(file) }
             state.file = nil
@@ -92,8 +93,8 @@ final class StepLog: Sendable {
     private func makeHole(_ file: Int32, _ state: inout State) {
         let end = state.size - endBytesMax
         guard end > endBytesMax, end >= max(state.holeEnd, endBytesMax) + min(StepLog.holeStep, endBytesMax) else { return }
-        // FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE; a file system without holes keeps the bytes until the run is removed.
-        _ = fallocate(file, 0x01 | 0x02, off_t(endBytesMax), off_t(end - endBytesMax))
+        // A file system without holes keeps the bytes.
+        _ = keel_punch_hole(file, endBytesMax, end - endBytesMax)
         state.holeEnd = end
     }
 }
@@ -124,7 +125,7 @@ public struct LogPage: Sendable, Hashable {
 
     /// Reads whole lines from a byte on. A line that is not ended yet comes with a later page.
     /// - Parameter tail: read the last so many lines instead.
-    static func read(_ path: String, from: Int64, tail: Int?, endBytesMax: Int64 = StepLog.endBytesMax) throws -> LogPage {
+    package static func read(_ path: String, from: Int64, tail: Int?, endBytesMax: Int64 = StepLog.endBytesMax) throws -> LogPage {
         let file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
         guard file >= 0 else { return LogPage(lines: [], next: 0, size: 0, leftOut: 0) }
         let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)

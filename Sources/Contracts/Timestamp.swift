@@ -7,7 +7,7 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
     public var microseconds: Int64
 
     public init(microseconds: Int64) { self.microseconds = microseconds }
-    public init(seconds: Double) { self.microseconds = Int64((seconds * 1_000_000).rounded()) }
+    public init(seconds: Double) { self.microseconds = Int64(saturating: (seconds * 1_000_000).rounded()) }
     public init(milliseconds: Int64) { self.microseconds = milliseconds * 1000 }
     /// Nil when so many milliseconds do not fit.
     public init?(given milliseconds: Int64) {

@@ -64,6 +64,9 @@ public final class DataEstate: Sendable {
     /// The contract of a dataset.
     public func spec(_ dataset: String) throws -> DatasetSpec { try entry(dataset).spec }
 
+    /// From now on the dataset is unknown here; what is under way with it goes on.
+    func forget(_ dataset: String) -> Entry? { entries.withLock { $0.removeValue(forKey: dataset) } }
+
     func entry(_ dataset: String) throws(KeelError) -> Entry {
         let found = entries.withLock { entries in
             entries[dataset].map(Result<Entry, KeelError>.success)

@@ -15,6 +15,15 @@ public struct ApplyResult: Sendable, Hashable {
     }
 }
 
+/// What a deletion did.
+public struct DeleteResult: Sendable, Hashable {
+    /// The number of this change over all resources, in one series with those of applies.
+    public let revision: Int64
+    /// As they were.
+    public let deleted: [StoredResource]
+    public let ledgerSeq: Int64
+}
+
 /// Keeps what was declared: the current resources and every revision they had.
 public final class ResourceService: Sendable {
     /// Checks a complete set of resources, the unchanged ones included, before it becomes the current one.
@@ -35,8 +44,10 @@ public final class ResourceService: Sendable {
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         try grant.require(.resourcesRead, .resourcesApply)
         try ResourceService.refuseDuplicates(resources)
-        let current = try await database.read { try $0.storedResources() }
-        return ResourceService.changes(resources, to: ResourceService.byKey(current))
+        let (current, last) = try await database.read { reader in
+            (try reader.storedResources(), try reader.lastRevisions(resources.map { ResourceKey($0) }))
+        }
+        return ResourceService.changes(resources, to: ResourceService.byKey(current), after: last)
     }
 
     /// Makes the given resources current, all or none, in one transaction with one ledger event `resources.applied`.
@@ -52,8 +63,13 @@ public final class ResourceService: Sendable {
         try grant.require(.resourcesApply)
         try ResourceService.refuseDuplicates(resources)
         for _ in 0..<ResourceService.tries {
-            let (base, current) = try await database.read { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
-            let changes = ResourceService.changes(resources, to: current)
+            let (base, current, last) = try await database.read { reader in
+                (
+                    try reader.lastApply(), ResourceService.byKey(try reader.storedResources()),
+                    try reader.lastRevisions(resources.map { ResourceKey($0) })
+                )
+            }
+            let changes = ResourceService.changes(resources, to: current, after: last)
             let candidate = ResourceService.merge(resources, into: current)
             guard candidate.count <= ResourceService.resourcesMax else {
                 throw KeelError.invalid("\(candidate.count) resources are more than the \(ResourceService.resourcesMax) a server keeps")
@@ -66,6 +82,39 @@ public final class ResourceService: Sendable {
             if let result = try await commit(resources, changes, on: base, by: grant) { return result }
         }
         throw KeelError(.unavailable, "other changes kept coming in between: nothing was applied", hint: "try again")
+    }
+
+    /// Takes resources away, all or none, in one transaction with one ledger event `resources.deleted`. Their revisions stay: `restore` brings
+    /// one back, and a resource of the same name that is applied later continues their numbers.
+    ///
+    /// `validate` sees what would remain, as in `apply`.
+    /// - Throws: `notFound` when one is not there, whatever `validate` throws, `unavailable` when other applies keep coming in between.
+    public func delete(_ resources: [Resource], by grant: Grant, validate: Validation) async throws -> DeleteResult {
+        try grant.require(.resourcesApply)
+        let keys = resources.map { ResourceKey($0) }
+        for _ in 0..<ResourceService.tries {
+            let (base, current) = try await database.read { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
+            if let missing = keys.first(where: { current[$0] == nil }) { throw KeelError.notFound("there is no \(missing.text)") }
+            let gone = Set(keys)
+            try await validate(ResourceService.merge([], into: current.filter { !gone.contains($0.key) }))
+            let stored = keys.compactMap { current[$0] }
+            let result = try await database.write { tx -> DeleteResult? in
+                guard try tx.lastApply() == base else { return nil }
+                for key in keys { try tx.delete(key) }
+                let list = stored.map { item -> JSON in
+                    [
+                        "id": .string(item.resource.id), "environment": item.resource.environment.map(JSON.string) ?? .null,
+                        "revision": .int(item.revision),
+                    ]
+                }
+                let seq = try tx.record(
+                    "resources.deleted", on: "Resources/\(base + 1)", ["revision": .int(base + 1), "deleted": .array(list)], by: grant)
+                try tx.store(apply: base + 1, ledgerSeq: seq, by: grant)
+                return DeleteResult(revision: base + 1, deleted: stored, ledgerSeq: seq)
+            }
+            if let result { return result }
+        }
+        throw KeelError(.unavailable, "other changes kept coming in between: nothing was deleted", hint: "try again")
     }
 
     /// Applies an earlier revision of a resource again, as a new revision.
@@ -161,14 +210,18 @@ public final class ResourceService: Sendable {
         Dictionary(stored.map { (ResourceKey($0.resource), $0) }, uniquingKeysWith: { first, _ in first })
     }
 
-    private static func changes(_ resources: [Resource], to current: [ResourceKey: StoredResource]) -> [ResourceChange] {
+    private static func changes(
+        _ resources: [Resource], to current: [ResourceKey: StoredResource], after last: [ResourceKey: Int64]
+    ) -> [ResourceChange] {
         resources.map { resource in
-            let (before, digest) = (current[ResourceKey(resource)], resource.digest)
+            let key = ResourceKey(resource)
+            let before = current[key]
+            let digest = resource.digest
             let kind: ResourceChange.Kind = before.map { $0.digest == digest ? .unchanged : .changed } ?? .new
             return ResourceChange(
                 id: resource.id, environment: resource.environment, kind: kind,
                 differences: before.map { ResourceDifference.between($0.resource, resource) } ?? [],
-                revision: (before?.revision ?? 0) + (kind == .unchanged ? 0 : 1), digest: digest)
+                revision: (before?.revision ?? last[key] ?? 0) + (kind == .unchanged ? 0 : 1), digest: digest)
         }
     }
 

@@ -67,6 +67,16 @@ extension Querying {
         }
     }
 
+    /// The newest revision of each of these that ever had one, whether it is there now or was deleted: numbers are never used twice.
+    func lastRevisions(_ keys: [ResourceKey]) throws -> [ResourceKey: Int64] {
+        var out: [ResourceKey: Int64] = [:]
+        for key in keys {
+            let sql = "SELECT max(revision) AS revision FROM resource_revisions WHERE kind = ? AND name = ? AND environment = ?"
+            out[key] = try row(sql, key.parameters)?.optionalInt("revision")
+        }
+        return out
+    }
+
     /// Newest first.
     func resourceRevisions(_ key: ResourceKey, before revision: Int64 = .max, limit: Int) throws -> [ResourceRevision] {
         let sql = """
@@ -104,6 +114,11 @@ extension Transaction {
             ON CONFLICT (kind, name, environment) DO UPDATE SET revision = excluded.revision, digest = excluded.digest, body = excluded.body
             """,
             key.parameters + [.int(revision), .string(digest.hex), .string(body)])
+    }
+
+    /// Its revisions stay.
+    func delete(_ key: ResourceKey) throws {
+        try execute("DELETE FROM resources WHERE kind = ? AND name = ? AND environment = ?", key.parameters)
     }
 
     func store(apply: Int64, ledgerSeq: Int64, by grant: Grant) throws {

@@ -93,12 +93,16 @@ public actor KeelClient {
                 throw KeelError(KeelClient.code(ofMLflow: word), body["message"]?.string ?? "the server answered \(response.status)")
             }
             let error = body["error"] ?? .null
-            throw KeelError(
-                error["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
-                error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string,
-                path: error["path"]?.string)
+            let all = [error] + (error["also"]?.array ?? [])
+            throw KeelError.joined(all.map { KeelClient.error($0, status: response.status) }) ?? KeelClient.error(error, status: response.status)
         }
         return body
+    }
+
+    private static func error(_ json: JSON, status: Int) -> KeelError {
+        KeelError(
+            json["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
+            json["message"]?.string ?? json.string ?? "the server answered \(status)", hint: json["hint"]?.string, path: json["path"]?.string)
     }
 
     /// MLflow's routes have error words of their own.

@@ -53,9 +53,13 @@ public final class PipelineService: Sendable {
 
     private func check(_ specs: [PipelineSpec]) throws(KeelError) -> [String: ValidPipeline] {
         var out: [String: ValidPipeline] = [:]
+        var errors: [KeelError] = []
         for spec in specs {
-            do throws(KeelError) { out[spec.name] = try spec.validated(kinds: kinds) } catch { throw error.at("Pipeline/\(spec.name)") }
+            do throws(KeelError) { out[spec.name] = try spec.validated(kinds: kinds) } catch {
+                errors.append(error.at("Pipeline/\(spec.name)"))
+            }
         }
+        if let error = KeelError.joined(errors) { throw error }
         return out
     }
 

@@ -16,58 +16,91 @@ public struct Declarations {
     var monitors: [MonitorSpec] = []
     var triggers: [TriggerSpec] = []
     var modelCards: [ModelCardSpec] = []
+    var entities: [EntitySpec] = []
+    var views: [FeatureViewSpec] = []
+    var services: [FeatureServiceSpec] = []
 
     public static let kinds = [
         "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
     ]
 
-    /// - Throws: an error whose path begins with the resource.
-    init(_ resources: [Resource]) throws(KeelError) {
-        var (entities, views, services): ([EntitySpec], [FeatureViewSpec], [FeatureServiceSpec]) = ([], [], [])
-        for resource in resources {
-            do throws(KeelError) {
-                switch resource.kind {
-                case "Dataset": datasets.append(try DatasetSpec(resource: resource))
-                case "Entity": entities.append(try EntitySpec(resource: resource))
-                case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
-                case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
-                case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
-                case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
-                case "Monitor": monitors.append(try MonitorSpec(resource: resource))
-                case "Trigger": triggers.append(try TriggerSpec(resource: resource))
-                case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
-                default:
-                    let kinds = Declarations.kinds
-                    throw .invalid(
-                        "'\(resource.kind)' is not a kind",
-                        hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
-                            ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
-                }
-            } catch { throw error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id) }
-        }
-        catalog = try FeatureCatalog(
-            entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 })
-        try checkReferences()
-    }
+    init() {}
 
-    private func checkReferences() throws(KeelError) {
-        func known(_ name: String, _ names: [String], _ what: String, _ place: String) throws(KeelError) {
-            guard !names.contains(name) else { return }
-            throw .invalid("there is no \(what) '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" }, path: place)
-        }
-        for endpoint in endpoints {
-            if let service = endpoint.features {
-                try known(service, catalog.serviceNames, "feature service", "Endpoint/\(endpoint.name).spec.features")
+    /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
+    init(_ resources: [Resource]) throws(KeelError) {
+        var errors: [KeelError] = []
+        var broken: Set<String> = []
+        for resource in resources {
+            do throws(KeelError) { try add(resource) } catch {
+                let first = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
+                errors.append(first)
+                errors += Declarations.mistakes(in: resource, besides: first)
+                broken.insert(resource.kind)
             }
         }
-        for monitor in monitors { try known(monitor.endpoint, endpoints.map(\.name), "endpoint", "Monitor/\(monitor.name).spec.endpoint") }
-        for trigger in triggers { try known(trigger.run, pipelines.map(\.name), "pipeline", "Trigger/\(trigger.name).spec.run") }
+        // What refers to a resource that could not be read would only be blamed for that.
+        if broken.isDisjoint(with: ["Dataset", "Entity", "FeatureView", "FeatureService"]) {
+            do throws(KeelError) {
+                catalog = try FeatureCatalog(
+                    entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 }
+                )
+            } catch { errors.append(error) }
+        }
+        errors += wrongReferences(resources)
+        if let error = KeelError.joined(errors) { throw error }
+    }
+
+    /// Decodes one resource by itself.
+    mutating func add(_ resource: Resource) throws(KeelError) {
+        switch resource.kind {
+        case "Dataset": datasets.append(try DatasetSpec(resource: resource))
+        case "Entity": entities.append(try EntitySpec(resource: resource))
+        case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
+        case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
+        case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
+        case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
+        case "Monitor": monitors.append(try MonitorSpec(resource: resource))
+        case "Trigger": triggers.append(try TriggerSpec(resource: resource))
+        case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
+        default:
+            let kinds = Declarations.kinds
+            throw .invalid(
+                "'\(resource.kind)' is not a kind",
+                hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
+                    ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
+        }
+    }
+
+    /// What else is wrong with a resource whose decoder stopped at `first`.
+    private static func mistakes(in resource: Resource, besides first: KeelError) -> [KeelError] {
+        let schema = Reference.kinds.first { $0.name == resource.kind }
+        return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(resource.id) }.filter { mistake in
+            // A misspelt field may be named by the hint about the one that is missing.
+            let field = mistake.path?.split(separator: ".").last.map(String.init) ?? ""
+            return mistake.path != first.path && first.hint?.contains("'\(field)'") != true
+        }
+    }
+
+    /// - Parameter resources: all, those that could not be read too.
+    private func wrongReferences(_ resources: [Resource]) -> [KeelError] {
+        let names = Dictionary(grouping: resources, by: \.kind).mapValues { $0.map(\.name) }
+        var errors: [KeelError] = []
+        for reference in references where reference.isRequired {
+            let known = names[reference.kind] ?? []
+            guard !known.contains(reference.name) else { continue }
+            errors.append(
+                .invalid(
+                    "there is no \(reference.word) '\(reference.name)'",
+                    hint: nearest(reference.name, in: known).map { "did you mean '\($0)'?" }, path: "\(reference.from).\(reference.field)"))
+        }
         for (i, card) in modelCards.enumerated() {
             guard let other = modelCards[..<i].first(where: { $0.model == card.model }) else { continue }
-            throw .invalid(
-                "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
-                path: "ModelCard/\(card.name).spec.model")
+            errors.append(
+                .invalid(
+                    "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
+                    path: "ModelCard/\(card.name).spec.model"))
         }
+        return errors
     }
 }
 
@@ -112,9 +145,16 @@ extension Platform {
         }
     }
 
-    private func check(_ candidate: [Resource]) async throws {
-        let declared = try Declarations(candidate)
-        try pipelines.validate(declared.pipelines)
+    func check(_ candidate: [Resource]) async throws {
+        var errors: [KeelError] = []
+        var pipelines: [PipelineSpec] = []
+        do throws(KeelError) { pipelines = try Declarations(candidate).pipelines } catch {
+            errors.append(error)
+            // The steps of pipelines that can be read are looked at too, so that one answer names everything.
+            pipelines = candidate.filter { $0.kind == "Pipeline" }.compactMap { try? PipelineSpec(resource: $0) }
+        }
+        do throws(KeelError) { try self.pipelines.validate(pipelines) } catch { errors.append(error) }
+        if let error = KeelError.joined(errors) { throw error }
     }
 
     /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
@@ -135,6 +175,7 @@ extension Platform {
         try await monitoring.configure(declared.monitors)
         try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
     }
+
     /// Who applied each trigger as it stands.
     private func authors(of triggers: [TriggerSpec]) async throws -> [String: String] {
         let grant = try Grant.check(.system("configure"), may: .resourcesRead)

@@ -26,7 +26,7 @@ extension Platform {
                 releases.append([
                     "number": .int(Int64(release.release)), "role": .string(role),
                     "model": .string("\(release.model)/\(release.modelVersion)"),
-                    "share": .string("\(Int((release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
+                    "share": .string("\(Int(saturating: (release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
                     "p50_us": release.p50.map { .double($0 * 1e6) } ?? .null, "p99_us": release.p99.map { .double($0 * 1e6) } ?? .null,
                     "errors": .string(percent(failures, of: release.requests + failures)),
                     "drift": drift.flatMap { $0.release == release.release ? .double($0.psi) : nil } ?? .null,
@@ -96,7 +96,7 @@ extension Platform {
 
     private func percent(_ part: Int, of whole: Int) -> String {
         guard whole > 0 else { return "-" }
-        let hundredths = Int((Double(part) / Double(whole) * 10_000).rounded())
+        let hundredths = Int(saturating: (Double(part) / Double(whole) * 10_000).rounded())
         return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)%"
     }
 

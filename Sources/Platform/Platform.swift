@@ -120,6 +120,7 @@ public final class Platform: Sendable {
         runtime.log.observe(feed)
         try await adoptArtifacts()
         try await data.start()
+        try await data.finishRemovals()
         try await configure()
     }
 

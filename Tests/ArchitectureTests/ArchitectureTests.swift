@@ -90,6 +90,31 @@ struct ArchitectureTests {
         }
     }
 
+    @Test("S8: a number of a computation becomes a whole one by Int(saturating:), which cannot trap")
+    func wholeNumbers() throws {
+        let trap = try Regex(#"\bU?Int(8|16|32|64)?\((?!saturating:|exactly:|bitPattern:|truncatingIfNeeded:|clamping:|ascii:)[^"]*(\.rounded\(|Double\(|\bpow\(|\blog10?\(|\bfloor\(|\bceil\()"#)
+        for source in try Self.sources() {
+            for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+            where !line.contains("///") {
+                #expect(line.firstMatch(of: trap) == nil, "\(source.path):\(i + 1): use Int(saturating:), or Int(exactly:) and say what happens otherwise")
+            }
+        }
+    }
+
+    @Test("A11: the command prints through Terminal alone, and logs through LogLines")
+    func output() throws {
+        for source in try Self.sources() where source.target == "keel" {
+            let name = source.path.split(separator: "/").last.map(String.init) ?? ""
+            if ["Terminal.swift", "LogLines.swift"].contains(name) { continue }
+            for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+                let prints = ["FileHandle.standardError", "FileHandle.standardOutput", "Swift.print(", "fputs(", "StreamLogHandler.standard"]
+                #expect(!prints.contains { line.contains($0) }, "\(source.path):\(i + 1): print through Terminal, which escapes what others wrote")
+                let words = line.split { !$0.isLetter && $0 != "(" && $0 != "." }
+                #expect(!words.contains { $0.hasPrefix("print(") }, "\(source.path):\(i + 1): print through Terminal")
+            }
+        }
+    }
+
     @Test("no force tries, no unfinished marks, and a reason beside every unchecked Sendable")
     func tidy() throws {
         for source in try Self.sources() {

@@ -123,7 +123,7 @@ struct TrainingSetStep: StepKind {
         }
         guard let times = try table.column(spec.at).doubles() else { throw .invalid("'\(spec.at)' holds no instants", path: "with.at") }
         let order = times.indices.sorted { times[$0] < times[$1] }
-        let cut = Int((Double(order.count) * (1 - spec.holdout)).rounded())
+        let cut = Int(saturating: (Double(order.count) * (1 - spec.holdout)).rounded())
         var train = table.taking(rows: Array(order[..<cut]))
         let holdout = table.taking(rows: Array(order[cut...]))
         if let seed = spec.shuffle {

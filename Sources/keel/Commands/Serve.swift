@@ -27,7 +27,7 @@ struct Serve: AsyncParsableCommand {
         overrides["home"] = home
         overrides["listen"] = listen
         let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
-        var logger = Logger(label: "keel") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "keel") { StreamLogHandler(label: $0, stream: LogLines()) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         // A file that may not grow any more is an error of whoever writes it, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)

@@ -174,7 +174,7 @@ struct TrackedRuns {
         return out
     }
 
-    /// The run of this id, of the one id that begins so, or of this name when only one has it.
+    /// The run of this id, of the one id that begins or ends so, or of this name when only one has it.
     func find(_ text: String) async throws -> TrackedRun {
         let experiments = try await experiments(named: nil)
         let isID = !text.isEmpty && text.utf8.count <= 32 && text.utf8.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 97 && $0 <= 102) }
@@ -185,14 +185,15 @@ struct TrackedRuns {
             } catch let error as KeelError where error.code == .notFound { throw unknown(text) }
         }
         let quoted = text.replacing("'", with: "\\'")
-        let filters = (isID ? ["attributes.run_id LIKE '\(text)%'"] : []) + ["attributes.run_name = '\(quoted)'"]
+        let ids = ["attributes.run_id LIKE '\(text)%'", "attributes.run_id LIKE '%\(text)'"]
+        let filters = (isID ? ids : []) + ["attributes.run_name = '\(quoted)'"]
         for filter in filters {
             let found = try await search(experiments, filter: filter, limit: 4, view: "ALL")
             if found.count == 1 { return try await find(found[0].id) }
             if found.count > 1 {
                 let names = found.prefix(3).map { "\($0.id) (\($0.name))" }.joined(separator: ", ")
                 throw KeelError.invalid(
-                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id")
+                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id, from its beginning or to its end")
             }
         }
         let near = try await search(experiments, filter: "attributes.run_name ILIKE '%\(quoted)%'", limit: 3)
@@ -200,12 +201,12 @@ struct TrackedRuns {
             ? unknown(text)
             : KeelError.notFound(
                 "there is no run '\(text)'",
-                hint: "names like it: \(near.map { "\($0.name) (\($0.id.prefix(8)))" }.joined(separator: ", "))")
+                hint: "names like it: \(near.map { "\($0.name) (\($0.id.suffix(ShortID.least)))" }.joined(separator: ", "))")
     }
 
     private func unknown(_ text: String) -> KeelError {
         KeelError.notFound(
-            "there is no run '\(text)'", hint: "name it by its id, the beginning of its id, or its name; 'keel runs list' shows them")
+            "there is no run '\(text)'", hint: "name it by its id, the beginning or the end of its id, or its name; 'keel runs list' shows them")
     }
 
     /// The shape of a metric's history, in at most about `points` points.

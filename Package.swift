@@ -43,7 +43,8 @@ let package = Package(
         .target(name: "FeatureStore", dependencies: ["Contracts", "Engines", "Storage"]),
         .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
         .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
-        .target(name: "Pipelines", dependencies: ["Contracts", "Storage"]),
+        .target(name: "CSupervisor"),
+        .target(name: "Pipelines", dependencies: ["Contracts", "Storage", "CSupervisor"]),
         .target(name: "Serving", dependencies: ["Contracts", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics")]),
         .target(name: "Monitoring", dependencies: ["Contracts", "Storage"]),
         // composition

@@ -37,6 +37,9 @@ public final class TokenService: Sendable {
     public func create(name: String, persona: Persona, expires: Timestamp? = nil, by grant: Grant) async throws -> IssuedToken {
         try grant.require(.tokensManage)
         try Identifier.check(name: name, path: "name")
+        guard name != Caller.local.name else {
+            throw KeelError.invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
+        }
         try TokenService.refuseEscalation(persona, by: grant.caller, to: "make")
         if let expires, expires <= clock.now() {
             throw KeelError.invalid(
@@ -74,6 +77,14 @@ public final class TokenService: Sendable {
             return Caller(name: caller.name, persona: caller.persona, workspace: caller.workspace)
         }
         guard let token = known.withLock({ $0[digest] }), token.revokedAt == nil else { return nil }
+        if let end = token.expiresAt, clock.now() >= end { return nil }
+        return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
+    }
+
+    /// The caller that a name in the audit trail stands for, as of now: the local owner, or the holder of a token that is still good.
+    public func caller(named name: String) -> Caller? {
+        if name == Caller.local.name { return .local }
+        guard let token = known.withLock({ $0.values.first { $0.name == name } }), token.revokedAt == nil else { return nil }
         if let end = token.expiresAt, clock.now() >= end { return nil }
         return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
     }

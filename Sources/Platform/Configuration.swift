@@ -1,11 +1,12 @@
 import Configuration
 import Contracts
 import Foundation
+import Pipelines
 import Yams
 
 /// What a server is told from outside: a file, the environment (`KEEL_…`), and the arguments of `keel serve`, the later winning.
 public struct KeelConfiguration: Sendable {
-    /// The folder that holds everything the server keeps.
+    /// The folder that holds everything the server keeps; an absolute path.
     public var home: String
     public var host: String
     public var port: Int
@@ -18,6 +19,10 @@ public struct KeelConfiguration: Sendable {
     public var artifactBytesMax: Int
     /// How many steps of pipelines run at one time.
     public var stepsMax: Int
+    /// How programs of steps are kept apart from the server: `auto`, `bwrap`, `user` or `none` (docs/steps.md).
+    public var stepsSandbox: StepIsolation.Setting
+    /// The user of this machine that programs of steps run as, when the server is root; without one `nobody`, inside the sandbox.
+    public var stepsUser: String?
     /// The schemes that webhooks may have: `https`, unless `http` is allowed for tests and laptops.
     public var webhookSchemes: [String]
     /// Whether webhooks may reach loopback and private addresses: for tests and laptops.
@@ -36,6 +41,7 @@ public struct KeelConfiguration: Sendable {
     static let settings: [(key: String, standard: ConfigContent)] = [
         ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
+        ("pipelines.sandbox", .string("auto")), ("pipelines.user", .string("")),
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
         ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
@@ -75,17 +81,30 @@ public struct KeelConfiguration: Sendable {
         }
         let modelThreads = reader.int(forKey: "serving.threads", default: 0)
         guard (0...1024).contains(modelThreads) else { throw .invalid("must be from 0 to 1024", path: "serving.threads") }
+        let sandbox = reader.string(forKey: "pipelines.sandbox", default: "auto")
+        guard let stepsSandbox = StepIsolation.Setting(rawValue: sandbox) else {
+            throw .invalid(
+                "'\(sandbox)' is no way to isolate steps", hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
+                path: "pipelines.sandbox")
+        }
         return KeelConfiguration(
-            home: reader.string(forKey: "home", default: ".keel"), host: String(listen[..<colon]), port: port,
+            home: absolute(reader.string(forKey: "home", default: ".keel")), host: String(listen[..<colon]), port: port,
             hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
             bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20),
             artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
+            stepsSandbox: stepsSandbox,
+            stepsUser: reader.string(forKey: "pipelines.user").flatMap { $0.isEmpty ? nil : $0 },
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
             outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 },
             modelThreads: modelThreads, shutdownDeadline: shutdownDeadline,
             protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
+    }
+
+    /// The home as programs in other folders see it: a relative path begins where the server was started.
+    private static func absolute(_ home: String) -> String {
+        URL(fileURLWithPath: home, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

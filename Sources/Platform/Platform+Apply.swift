@@ -130,17 +130,34 @@ extension Platform {
 
     /// Stores the resources and puts them in force; when anything is wrong with any of them, nothing changes.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
-        let result = try await self.resources.apply(resources, by: grant) { [self] candidate in try await check(candidate) }
+        let result = try await self.resources.apply(resources, by: grant, authorize: mayRunCode(grant)) { [self] candidate in
+            try await check(candidate)
+        }
         if result.changes.contains(where: { $0.kind != .unchanged }) { try await configure() }
         return result
     }
 
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
-        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in
+        let result = try await resources.restore(
+            kind: kind, name: name, revision: revision, by: grant, authorize: mayRunCode(grant)
+        ) { [self] candidate in
             try await check(candidate)
         }
         try await configure()
         return result
+    }
+
+    /// Who declares what will run code must be allowed to run it: a trigger starts pipelines in its author's name, and the programs of a pipeline are
+    /// run by whoever starts it.
+    private func mayRunCode(_ grant: Grant) -> @Sendable (Resource) async throws -> Void {
+        { [self] resource in
+            let runsCode = try resource.kind == "Trigger" || resource.kind == "Pipeline" && pipelines.runsPrograms(PipelineSpec(resource: resource))
+            guard runsCode else { return }
+            do throws(KeelError) { _ = try Grant.check(grant.caller, may: .pipelinesRun, on: resource.id) } catch {
+                try await audit.recordDenial(grant.caller, action: .pipelinesRun, subject: resource.id)
+                throw error
+            }
+        }
     }
 
     /// Everything that is declared, checked against each other; the error holds all that is wrong.
@@ -194,6 +211,14 @@ extension Platform {
             logger.error("endpoint \(endpoint) cannot serve its release: \(problem)")
         }
         try await monitoring.configure(declared.monitors)
-        try await triggers.configure(declared.triggers)
+        try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
+    }
+
+    /// Who applied each trigger as it stands.
+    private func authors(of triggers: [TriggerSpec]) async throws -> [String: String] {
+        let grant = try Grant.check(.system("configure"), may: .resourcesRead)
+        var authors: [String: String] = [:]
+        for trigger in triggers { authors[trigger.name] = try await resources.revisions("Trigger", trigger.name, limit: 1, by: grant).first?.by }
+        return authors
     }
 }

@@ -31,6 +31,7 @@ public final class Platform: Sendable {
     public let registry: RegistryService
     public let webhooks: WebhookService
     public let pipelines: PipelineService
+    public let stepIsolation: IsolationChoice
     public let triggers: TriggerService
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
@@ -86,7 +87,15 @@ public final class Platform: Sendable {
         self.releasing = releasing
         let lake = home + "/lake"
         let tokens = try await TokenService.open(database: database)
-        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { caller in
+        let project = FileManager.default.currentDirectoryPath
+        stepIsolation = IsolationChoice {
+            try await StepIsolation.choose(
+                configuration.stepsSandbox, user: configuration.stepsUser,
+                folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+        }
+        let programs = ProgramEnvironment(
+            projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()
+        ) { caller in
             let secret = tokens.lend(to: caller)
             return ProgramAccess(
                 variables: [
@@ -105,7 +114,7 @@ public final class Platform: Sendable {
                 ShellStep(environment: programs), PythonStep(environment: programs),
             ],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        triggers = TriggerService(database: database, pipelines: pipelines)
+        triggers = TriggerService(database: database, pipelines: pipelines, authority: { tokens.caller(named: $0) })
         monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
@@ -173,6 +182,16 @@ public final class Platform: Sendable {
         let recovered = runtime.log.counters.recovered
         if recovered > 0 { logger.notice("\(recovered) predictions were recovered from the journal") }
         if damaged > 0 { logger.error("\(damaged) records of the prediction journal are damaged and were left out") }
+    }
+
+    /// Finds out how programs of steps are kept apart here, and says so in the log.
+    /// - Throws: `failedPrecondition` when the settings demand what the machine does not offer.
+    public func isolateSteps() async throws {
+        let isolation = try await stepIsolation.value()
+        logger.notice("programs of steps run in this isolation: \(isolation.description)")
+        if isolation.exposesSecrets {
+            logger.warning("programs of steps can read what the server's user can, its secrets too; install bubblewrap (docs/steps.md)")
+        }
     }
 
     /// Brings everything that was accepted to the disk. Call it after the last request was answered and before `run` is cancelled.

@@ -7,7 +7,7 @@ struct ArchitectureTests {
     /// From the ground up.
     static let floors: [[String]] = [
         ["Contracts"],
-        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres", "CRE2"],
+        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres", "CRE2", "CSupervisor"],
         ["Engines"],
         ["Storage"],
         ["Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],

@@ -44,6 +44,7 @@ struct Server {
     init(configuration: KeelConfiguration, logger: Logger) async throws {
         self.logger = logger
         platform = try await Platform(configuration: configuration, logger: logger)
+        try await platform.isolateSteps()
         let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
         guard configuration.isLoopback && !configuration.requiresToken || tokens.contains(where: { $0.revokedAt == nil }) else {
             throw KeelError(

@@ -25,6 +25,8 @@ public final class Platform: Sendable {
     public let resources: ResourceService
     public let tokens: TokenService
     public let audit: AccessAudit
+    public let memory: MemoryBudget
+    public let connections: ConnectionLimiter
     public let data: DataEstate
     public let features: FeatureStore
     public let tracking: TrackingService
@@ -50,6 +52,9 @@ public final class Platform: Sendable {
         }
         self.configuration = configuration
         self.logger = logger
+        let memory = MemoryBudget(bytes: configuration.memoryBytes)
+        self.memory = memory
+        connections = ConnectionLimiter(total: configuration.connectionsMax, perClient: configuration.clientConnectionsMax)
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations
@@ -59,13 +64,14 @@ public final class Platform: Sendable {
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
+        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(
+                threads: 2, memoryBytesMax: memory.capacity(of: .analytics), temporaryDirectory: home + "/work"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
             artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
-        let audit = AccessAudit(database: database)
+        let audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
         let registry = RegistryService(
             database: database, loggedModels: TrackedModels(tracking: tracking), usage: ReleasedVersions(),
             runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),

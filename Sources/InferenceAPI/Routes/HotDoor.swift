@@ -8,33 +8,26 @@ import Serving
 
 /// Answers `POST /v2/models/{endpoint}/infer` on the event loop that owns the connection, without a task hop; passes every other request on.
 ///
-/// It sits in hummingbird's pipeline behind the HTTP decoder. Requests of one connection are answered strictly in order: while one is not yet
-/// answered, everything that was pipelined behind it is held here.
-public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
+/// It stands behind `RequestAdmission`, which lets one request pass at a time and knows who sent it.
+public final class HotDoor: ChannelInboundHandler {
     public typealias InboundIn = HTTPRequestPart
     public typealias InboundOut = HTTPRequestPart
-    public typealias OutboundIn = HTTPResponsePart
     public typealias OutboundOut = HTTPResponsePart
 
     private struct HotRequest {
         let head: HTTPRequest
         let target: InferenceTarget
         let bodyBytesMax: Int
+        let memory: MemoryReservation
         var body: ByteBuffer
-        var refused: KeelError?
     }
 
     private let runtime: ServingRuntime
     private let gate: RequestGate
+    private let connection: HTTPConnection
     private var hot: HotRequest?
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
-    /// Whether a request that has come whole, or was passed on, still has no whole answer.
-    private var awaitsAnswer = false
-    /// Parts of requests pipelined behind it.
-    private var held: CircularBuffer<HTTPRequestPart> = []
-    private static let heldPartsMax = 4096
-    private var isGoingOn = false
 
     /// The routes that it serves. Used by those who list every route.
     public static let routes: [(method: HTTPRequest.Method, path: String)] = [
@@ -43,76 +36,64 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     /// What it asks that the caller may do.
     static let action = Action.predict
 
-    public init(runtime: ServingRuntime, gate: RequestGate) {
+    public init(runtime: ServingRuntime, gate: RequestGate, connection: HTTPConnection) {
         self.runtime = runtime
         self.gate = gate
+        self.connection = connection
     }
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let part = unwrapInboundIn(data)
-        guard held.isEmpty, !awaitsAnswer || isPassing else {
-            if held.count < HotDoor.heldPartsMax { held.append(part) } else { context.close(promise: nil) }
-            return
-        }
-        handle(part, context)
-    }
-
-    private func handle(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
-        switch part {
+        switch unwrapInboundIn(data) {
         case .head(let head):
             guard head.method == .post, let target = InferenceTarget(path: head.path) else {
-                (isPassing, awaitsAnswer) = (true, true)
-                context.fireChannelRead(wrapInboundOut(part))
-                return
+                isPassing = true
+                return context.fireChannelRead(data)
             }
-            let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
-            let bodyBytesMax = runtime.bodyBytesMax(endpoint: target.endpoint)
-            hot = HotRequest(
-                head: head, target: target, bodyBytesMax: bodyBytesMax,
-                body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)),
-                refused: announced > bodyBytesMax ? HotDoor.tooLarge(bodyBytesMax) : nil)
+            do throws(KeelError) { hot = try begin(head, target, context) } catch { refuse(context, error) }
         case .body(var bytes):
-            guard hot != nil else { return context.fireChannelRead(wrapInboundOut(part)) }
-            if let request = hot, request.body.readableBytes + bytes.readableBytes > request.bodyBytesMax {
-                hot?.refused = HotDoor.tooLarge(request.bodyBytesMax)
-                hot?.body.clear()
-            } else if hot?.refused == nil {
-                hot?.body.writeBuffer(&bytes)
+            guard !isPassing else { return context.fireChannelRead(data) }
+            do throws(KeelError) { try append(&bytes) } catch {
+                hot = nil
+                refuse(context, error)
             }
         case .end:
-            guard let request = hot else {
+            guard !isPassing else {
                 isPassing = false
-                return context.fireChannelRead(wrapInboundOut(part))
+                return context.fireChannelRead(data)
             }
+            guard let request = hot else { return }
             hot = nil
-            awaitsAnswer = true
             answer(context, request)
         }
     }
 
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
-        // The channel reads on demand, and nobody behind this handler knows of the hot requests: it asks for the next bytes itself.
-        if !awaitsAnswer { context.read() }
+        // The channel reads on demand, and nobody behind this handler knows of the hot requests: it asks for the rest of a body itself.
+        if hot != nil { context.read() }
     }
 
-    public func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        let isEnd = if case .end = unwrapOutboundIn(data) { true } else { false }
-        context.write(data, promise: promise)
-        if isEnd { goOn(context) }
+    public func channelInactive(context: ChannelHandlerContext) {
+        hot = nil
+        context.fireChannelInactive()
     }
 
-    /// With what was pipelined behind the request that has its answer now.
-    private func goOn(_ context: ChannelHandlerContext) {
-        awaitsAnswer = false
-        // An answer that is given at once comes here from within the loop below.
-        guard !isGoingOn else { return }
-        guard !held.isEmpty else { return context.read() }
-        isGoingOn = true
-        defer { isGoingOn = false }
-        while !awaitsAnswer || isPassing, let part = held.popFirst() { handle(part, context) }
-        context.fireChannelReadComplete()
-        if !awaitsAnswer { context.read() }
+    private func begin(_ head: HTTPRequest, _ target: InferenceTarget, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
+        _ = try gate.grant(try connection.caller(), may: HotDoor.action, on: "Endpoint/\(target.endpoint)")
+        let bodyBytesMax = runtime.bodyBytesMax(endpoint: target.endpoint)
+        let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
+        guard announced <= bodyBytesMax else { throw HotDoor.tooLarge(bodyBytesMax) }
+        return HotRequest(
+            head: head, target: target, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
+            body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
+    }
+
+    /// Once a request is refused, the rest of its body is nobody's.
+    private func append(_ bytes: inout ByteBuffer) throws(KeelError) {
+        guard let request = hot else { return }
+        guard request.body.readableBytes + bytes.readableBytes <= request.bodyBytesMax else { throw HotDoor.tooLarge(request.bodyBytesMax) }
+        try request.memory.take(bytes.readableBytes * MemoryReservation.bytesPerBodyByte, for: .requests)
+        hot?.body.writeBuffer(&bytes)
     }
 
     private static func tooLarge(_ bodyBytesMax: Int) -> KeelError {
@@ -120,31 +101,29 @@ public final class HotDoor: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func answer(_ context: ChannelHandlerContext, _ request: HotRequest) {
-        do throws(KeelError) {
-            if let refused = request.refused { throw refused }
-            _ = try gate.grant(try gate.caller(of: request.head), may: HotDoor.action, on: "Endpoint/\(request.target.endpoint)")
-        } catch { return write(context, InferenceAnswer(error), to: request) }
-        let box = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
+        let box = NIOLoopBound((handler: self, context: context), eventLoop: eventLoop)
+        let memory = request.memory
         runtime.answer(request.target, request.head, request.body) { answer in
-            // The answer may come at once, or from another thread.
+            // The answer may come at once, or from another thread; until it is written the request's memory is taken.
             if eventLoop.inEventLoop {
-                box.value.handler.write(box.value.context, answer, to: request)
+                box.value.handler.write(box.value.context, answer)
             } else {
-                eventLoop.execute { box.value.handler.write(box.value.context, answer, to: request) }
+                eventLoop.execute {
+                    box.value.handler.write(box.value.context, answer)
+                    _ = memory
+                }
             }
         }
     }
 
-    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer, to request: HotRequest) {
-        var head = answer.head
-        let closes = request.head.headerFields[.connection]?.lowercased() == "close"
-        if closes { head.headerFields[.connection] = "close" }
+    private func refuse(_ context: ChannelHandlerContext, _ error: KeelError) { write(context, InferenceAnswer(error)) }
+
+    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer) {
         var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
         buffer.writeBytes(answer.bytes)
-        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.write(wrapOutboundOut(.head(answer.head)), promise: nil)
         context.write(wrapOutboundOut(.body(buffer)), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-        if closes { context.close(promise: nil) } else { goOn(context) }
     }
 }

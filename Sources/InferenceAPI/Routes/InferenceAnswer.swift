@@ -52,7 +52,7 @@ struct InferenceAnswer: Sendable {
         head.headerFields[.contentType] = headerBytes == nil ? "application/json" : "application/octet-stream"
         head.headerFields[.contentLength] = String(bytes.count)
         if let headerBytes, let name = InferenceAnswer.headerLength { head.headerFields[name] = String(headerBytes) }
-        if status == .serviceUnavailable { head.headerFields[.retryAfter] = "1" }
+        if status == .serviceUnavailable || status == .tooManyRequests { head.headerFields[.retryAfter] = "1" }
         return head
     }
 }

@@ -120,6 +120,8 @@ extension Platform {
                 text.gauge("keel_rollout_share", "Share of the endpoint's traffic", labels, release.share)
             }
         }
+        let isolation = try await stepIsolation.value()
+        text.gauge("keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels, isolation.exposesSecrets ? 0 : 1)
         let log = runtime.log.counters
         text.counter("keel_predictions_logged_total", "Predictions in the log", [:], Double(log.written))
         text.counter("keel_predictions_dropped_total", "Predictions that the log's policy left out", [:], Double(log.dropped + log.sampled))

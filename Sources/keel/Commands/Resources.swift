@@ -69,7 +69,7 @@ struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List things of one kind.",
         discussion: """
-            Kinds: endpoints, releases, runs, snapshots, alerts, and every kind of resource (datasets, featureviews, pipelines, monitors …).
+            Kinds: endpoints, releases, runs, triggers, snapshots, alerts, and every kind of resource (datasets, featureviews, pipelines, monitors …).
             Examples:
               keel get endpoints
               keel get snapshots departures
@@ -100,6 +100,7 @@ struct Get: AsyncParsableCommand {
                         ]
                     })
             }
+        case "triggers", "trigger": try await PipelineRunView.listTriggers(connection)
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
             connection.show(try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots")) { answer in

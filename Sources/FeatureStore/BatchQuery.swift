@@ -16,12 +16,6 @@ struct BatchQuery {
     private static func microseconds(_ column: String) -> String { "epoch_us(CAST(\(column) AS TIMESTAMP))" }
     static func quoted(_ name: String) -> String { DuckDBConnection.quoted(name) }
 
-    static func list(_ files: [String]) -> String {
-        "["
-            + files.map { "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'" }.joined(
-                separator: ", ") + "]"
-    }
-
     /// Joins every feature of the service to the questions and returns the SQL of the result: `rid`, `t`, the request columns `r…` and each
     /// needed feature `f…` (by slot).
     func features(questions: String, files: (String) throws(KeelError) -> [String]) throws(KeelError) -> String {
@@ -85,7 +79,7 @@ struct BatchQuery {
         let source =
             files.isEmpty
             ? "(SELECT \(view.identity.schema.fields.map { "CAST(NULL AS \($0.type.duckDBName)) AS \(BatchQuery.quoted($0.name))" }.joined(separator: ", ")), 0 AS arrival WHERE false)"
-            : "(SELECT *, row_number() OVER () AS arrival FROM read_parquet(\(BatchQuery.list(files))))"
+            : "(SELECT *, row_number() OVER () AS arrival FROM \(DuckDBConnection.parquet(files)))"
         let join = view.keys.indices.map { "k.k\($0) = e.d\($0)" }.joined(separator: " AND ")
         let values = view.arguments.indices.map { ", a\($0)" }.joined()
         let last = "(SELECT coalesce(max(t), 0) FROM \(questions))"

@@ -136,7 +136,7 @@ extension FeatureStore {
         }
         return """
             CREATE OR REPLACE TEMP TABLE \(table) AS SELECT \(columns.joined(separator: ", "))
-            FROM (SELECT *, row_number() OVER () AS rid FROM read_parquet(\(BatchQuery.list(files)))) WHERE \(conditions.joined(separator: " AND "))
+            FROM (SELECT *, row_number() OVER () AS rid FROM \(DuckDBConnection.parquet(files))) WHERE \(conditions.joined(separator: " AND "))
             """
     }
 

@@ -65,13 +65,12 @@ extension Platform {
         guard features.sources.contains(dataset) else { return }
         try await pushes.rebuild(dataset) { [self] in
             features.reset(dataset: dataset)
-            let files = if let snapshot = try await data.snapshot(dataset) { data.files(of: snapshot) } else { [String]() }
+            let files = if let snapshot = try await data.snapshot(dataset) { try await data.files(of: snapshot) } else { [String]() }
             let time = try data.spec(dataset).schema.eventTime
             try await Blocking.run { [self] in
                 if !files.isEmpty {
-                    let list = files.map { "'" + $0.replacing("'", with: "''") + "'" }.joined(separator: ", ")
                     let order = time.map { " ORDER BY \(DuckDBConnection.quoted($0))" } ?? ""
-                    try analytics.connect().forEachChunk("SELECT * FROM read_parquet([\(list)])\(order)") { (rows) throws(KeelError) in
+                    try analytics.connect().forEachChunk("SELECT * FROM \(DuckDBConnection.parquet(files))\(order)") { (rows) throws(KeelError) in
                         try features.apply(dataset: dataset, rows: rows)
                         return true
                     }
@@ -122,11 +121,11 @@ extension Platform {
     }
 
     public func ingest(
-        _ dataset: String, spooled: Spooled, from: Timestamp?, until: Timestamp?, grant: Grant,
+        _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
         let report = try await data.ingest(
-            dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant
+            dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite, grant: grant
         ) { step in
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
@@ -183,7 +182,7 @@ extension Platform {
         var files: [String: [String]] = [:]
         for dataset in Set(try features.catalog.origins(service).compactMap(\.dataset)) {
             _ = try await data.seal(dataset: dataset, grant: seal)
-            if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
         }
         let paths = files
         let report = try await Blocking.run { [self] in

@@ -51,8 +51,10 @@ extension DataEstate {
         let names = columns ?? schema.names
         let files = try await files(of: snapshot)
         guard !files.isEmpty else { return Table(emptyOf: names.compactMap { schema[$0] }) }
-        let select =
-            "SELECT \(names.map(DuckDBConnection.quoted).joined(separator: ", ")) FROM \(DuckDBConnection.parquet(files))\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
+        let fields = names.compactMap { schema[$0] }
+        let rows = ParquetRows(files, fields)
+        let list = names.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
+        let select = "SELECT \(list) FROM \(rows.sql)\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
         return try await Blocking.run { [duckdb] in try duckdb.connect().query(select) }
     }
 

@@ -177,13 +177,6 @@ extension DataEstate {
         }
     }
 
-    /// Calls `body` with the rows pushed since the last seal, oldest first: what online state adds to the newest snapshot at start.
-    public func replayTail(dataset: String, _ body: (Table) throws -> Void) throws {
-        let stream = try entry(dataset).stream
-        let sealed = stream.keys.withLock { $0.sealed }
-        try stream.rows.replay(from: sealed.stream) { record, _ in try body(try TableCodec.decode(record)) }
-    }
-
     /// What a push's rows become, in order.
     private final class Collector: RowSink {
         var batches: [RawBatch] = []

@@ -194,9 +194,9 @@ public final class DataEstate: Sendable {
     private func keySet(_ spec: DatasetSpec, files: [Snapshot.File], _ stream: DatasetStream, from offset: UInt64) throws -> KeySet {
         var set = KeySet()
         if !files.isEmpty {
-            let columns = spec.key.map(DuckDBConnection.quoted).joined(separator: ", ")
-            let parquet = DuckDBConnection.parquet(try checked(files, of: spec.name))
-            try duckdb.connect().forEachChunk("SELECT \(columns) FROM \(parquet)") { (chunk) throws(KeelError) in
+            let rows = ParquetRows(try checked(files, of: spec.name), spec.key.compactMap { spec.schema[$0] })
+            let list = spec.key.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
+            try duckdb.connect().forEachChunk("SELECT \(list) FROM \(rows.sql)") { (chunk) throws(KeelError) in
                 for hash in try KeySet.hashes(chunk, spec.key) { _ = set.insert(hash) }
                 return true
             }

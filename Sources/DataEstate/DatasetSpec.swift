@@ -78,7 +78,10 @@ public struct DatasetSpec: Sendable {
         self.columns = columns
         layout = FileLayout(columns, nulls: nulls, ignored: ignored)
         let all = Schema(columns.map(\.field))
-        do throws(KeelError) { try all.validate() } catch { throw error.at("spec") }
+        do throws(KeelError) {
+            try all.validate()
+            try all.checkNames()
+        } catch { throw error.at("spec") }
         var kept: [Field] = []
         for column in columns where column.keep { kept.append(column.field) }
         schema = Schema(kept, key: key, eventTime: eventTime)
@@ -119,7 +122,6 @@ public struct DatasetSpec: Sendable {
             throw error.path == nil ? error.at("\(reader.path).type") : error
         }
         var field = Field(name, type, nullable: try reader.optionalBool("nullable") ?? false)
-        guard !name.isEmpty else { throw reader.failure("name", "a column needs a name") }
         switch type {
         case .list, .tensor: throw reader.failure("type", "a dataset cannot hold \(type) columns", hint: "use one column for each item")
         default: break

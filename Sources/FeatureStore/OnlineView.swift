@@ -21,9 +21,13 @@ final class OnlineView: Sendable {
     private let shards: [Shard] = (0..<16).map { _ in Shard() }
     /// µs; nil = keys are never dropped.
     private let horizon: Int64?
+    /// µs; how far back from its instant a read looks at most; nil = for ever.
+    let coverage: Int64?
     /// µs; how far back single events are kept for reads in the past.
     private let recentReach: Int64
     private let newest = Atomic<Int64>(.min)
+    /// µs; events before it were left out when the state was made, so that reads which cover them are not exact.
+    private let historyStart = Atomic<Int64>(.min)
     private let sinceSweep = Atomic<Int>(0)
     private let inexact = Atomic<Int>(0)
 
@@ -43,6 +47,8 @@ final class OnlineView: Sendable {
         latestArguments = view.features.compactMap { if case .latest(let argument, _) = $0.source { argument } else { nil } }
         let reach = view.series.map { $0.window.length.microseconds + (SeriesState.slack + 1) * $0.window.hop }.max() ?? 0
         horizon = view.hasLatest && view.ttl == nil ? nil : max(reach, view.ttl?.microseconds ?? 0)
+        let longest = view.series.map { $0.window.length.microseconds + $0.window.hop }.max() ?? 0
+        coverage = horizon == nil ? nil : max(longest, view.ttl?.microseconds ?? 0)
         recentReach = 2 * (view.series.map(\.window.hop).max() ?? 0)
     }
 
@@ -50,11 +56,23 @@ final class OnlineView: Sendable {
     var inexactReads: Int { inexact.load(ordering: .relaxed) }
     var keyCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.count } } }
 
-    func reset() {
-        for shard in shards { shard.state.withLock { $0 = KeyTable() } }
-        newest.store(.min, ordering: .relaxed)
+    /// Replaces the state by that of a view of the same identity, whose own is afterwards empty. A key has the old state or the new one, never a
+    /// part of each. Rows must not be applied meanwhile.
+    func take(_ other: OnlineView) {
+        for (shard, made) in zip(shards, other.shards) {
+            let table = made.state.withLock { table in
+                defer { table = KeyTable() }
+                return table
+            }
+            shard.state.withLock { $0 = table }
+        }
+        newest.store(other.newest.load(ordering: .relaxed), ordering: .relaxed)
+        historyStart.store(other.historyStart.load(ordering: .relaxed), ordering: .relaxed)
         sinceSweep.store(0, ordering: .relaxed)
     }
+
+    /// Notes that events before `start` (µs) are left out of the history that this view is made from.
+    func leavesOut(before start: Int64) { historyStart.store(start, ordering: .relaxed) }
 
     /// Adds rows in order of arrival. A row without a time or a key, or that the view's `where` does not let through, is no fact of this view.
     ///
@@ -111,7 +129,8 @@ final class OnlineView: Sendable {
                 }
             }
         }
-        if !exact { inexact.add(1, ordering: .relaxed) }
+        let isCovered = t >= saturatingSum(historyStart.load(ordering: .relaxed), coverage ?? 0)
+        if !exact || !isCovered { inexact.add(1, ordering: .relaxed) }
     }
 }
 
@@ -126,13 +145,9 @@ struct ViewColumns {
     private let keys: [Column]
 
     init(_ view: DatasetView, _ rows: Table) throws(KeelError) {
-        for field in view.identity.schema.fields {
+        for field in view.identity.columns {
             guard let column = rows[field.name] else {
-                if view.uses(field.name) {
-                    throw KeelError(
-                        .contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
-                }
-                continue
+                throw KeelError(.contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
             }
             guard column.type == field.type else {
                 throw KeelError(
@@ -200,12 +215,4 @@ struct ViewColumns {
 extension Value {
     /// Null in place of a number that is none.
     var finite: Value { if case .double(let x) = self, !x.isFinite { .null } else { self } }
-}
-
-extension DatasetView {
-    /// Whether a column of the dataset is needed to compute the view.
-    func uses(_ column: String) -> Bool {
-        column == at || column == created || keys.contains { $0.column == column } || (filter?.columns.contains(column) ?? false)
-            || arguments.contains { $0.columns.contains(column) }
-    }
 }

@@ -75,9 +75,24 @@ extension Platform {
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         let system = try Grant.check(.system("plan"), may: .resourcesRead)
         let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
-        let others = try await self.resources.all(by: system).map(\.resource).filter { !given.contains("\($0.environment ?? "")/\($0.id)") }
-        try await check(others + resources)
-        return try await self.resources.plan(resources, by: grant)
+        let stored = try await self.resources.all(by: system).map(\.resource)
+        let declared = try await check(stored.filter { !given.contains("\($0.environment ?? "")/\($0.id)") } + resources)
+        var changes = try await self.resources.plan(resources, by: grant)
+        for i in changes.indices where changes[i].kind == .changed { changes[i].effects = try await effects(of: changes[i], declared) }
+        return changes
+    }
+
+    /// What a change does to data: to the rows that are stored, and to the features that are read.
+    private func effects(of change: ResourceChange, _ declared: Declarations) async throws -> [String] {
+        let remade = features.draft(declared.catalog).viewNames
+        let views = remade.filter { view in
+            change.id == "FeatureView/\(view)" || declared.catalog.source(ofView: view).map { change.id == "Dataset/\($0)" } == true
+        }
+        var out: [String] = []
+        if let new = declared.datasets.first(where: { change.id == "Dataset/\($0.name)" }), let old = try? data.spec(new.name) {
+            out = new.effects(after: old, rows: try await data.snapshot(new.name)?.rowCount ?? 0)
+        }
+        return out + views.map { "the online features of view '\($0)' are made anew; until then the old ones answer" }
     }
 
     /// Stores the resources and puts them in force; when anything is wrong with any of them, nothing changes.
@@ -95,9 +110,30 @@ extension Platform {
         return result
     }
 
-    private func check(_ candidate: [Resource]) async throws {
+    @discardableResult
+    private func check(_ candidate: [Resource]) async throws -> Declarations {
         let declared = try Declarations(candidate)
         try pipelines.validate(declared.pipelines)
+        for pipeline in declared.pipelines {
+            for (i, step) in pipeline.steps.enumerated() where step.uses == TrainingSetStep.kind {
+                do throws(KeelError) { try TrainingSetStep.check(step.with, in: declared.catalog) } catch {
+                    throw error.at("Pipeline/\(pipeline.name).spec.steps[\(i)]")
+                }
+            }
+        }
+        return declared
+    }
+
+    /// The declarations that can be in force: a resource that is refused is logged and left out, with those that need it.
+    private func declarations(from stored: [Resource]) throws -> Declarations {
+        var left = stored
+        while true {
+            do throws(KeelError) { return try Declarations(left) } catch {
+                guard let refused = left.firstIndex(where: { error.path == $0.id || error.path?.hasPrefix($0.id + ".") == true }) else { throw error }
+                logger.error("\(left[refused].id) is not in force: \(error)")
+                left.remove(at: refused)
+            }
+        }
     }
 
     /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
@@ -106,11 +142,14 @@ extension Platform {
         try await configuring.run { [self] in try await configureNow() }
     }
 
-    private func configureNow() async throws {
-        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead))
-        let declared = try Declarations(stored.map(\.resource))
+    /// Puts what is stored in force at start. What an older version let through or a damaged file holds back stands alone: it is logged and left out.
+    func configureAtStart() async throws { try await configuring.run { [self] in try await configureNow(containing: true) } }
+
+    func configureNow(containing: Bool = false) async throws {
+        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead)).map(\.resource)
+        let declared = containing ? try declarations(from: stored) : try Declarations(stored)
         try await data.configure(declared.datasets)
-        for dataset in features.configure(declared.catalog) { try await rebuild(dataset) }
+        try await changeFeatures(to: declared.catalog, containing: containing)
         try pipelines.configure(declared.pipelines)
         for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
             logger.error("endpoint \(endpoint) cannot serve its release: \(problem)")

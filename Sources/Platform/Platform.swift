@@ -112,7 +112,7 @@ public final class Platform: Sendable {
         runtime.log.observe(feed)
         try await adoptArtifacts()
         try await data.start()
-        try await configure()
+        try await configureAtStart()
     }
 
     /// In production the promoted version is the champion of its model: what the next one is compared with.

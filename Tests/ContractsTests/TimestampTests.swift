@@ -45,7 +45,7 @@ struct TimestampTests {
                 #expect(other + (time - other) == time)
                 #expect((time + span >= time) == (y >= 0 || time == .distantPast))
             }
-            #expect(TimeSpan.days(x) >= TimeSpan.days(0) == (x >= 0))
+            #expect((TimeSpan.days(x) >= TimeSpan.days(0)) == (x >= 0))
         }
     }
 

@@ -73,7 +73,7 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         let keys = store.statistics()[0].keys
         #expect(keys >= 50 && keys < 2000, "\(keys) of 2000 keys are kept")
         #expect(try store.read(service: "s", request: requests([("m39-7", 1, at(3900))])).column("n")[0] != 0)
-        store.reset(dataset: "events")
+        store.adopt(store.draft(rebuilding: "events"))
         #expect(store.statistics()[0].keys == 0)
     }
 

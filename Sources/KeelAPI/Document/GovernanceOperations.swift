@@ -41,7 +41,7 @@ let governanceShapes: [(String, Shape)] = [
         "ResourceChange",
         [
             "id": .text, "environment?": .text, "change": .word(["new", "changed", "unchanged"]), "revision": .integer, "digest": .text,
-            "differences": .list(["path": .text, "old": .any, "new": .any]),
+            "differences": .list(["path": .text, "old": .any, "new": .any]), "effects?": .list(.text),
         ]
     ),
     ("Applied", ["revision": .integer, "ledger_seq": .nullable(.integer), "changes": .list(.named("ResourceChange"))]),

@@ -73,7 +73,11 @@ struct EvaluateStep: StepKind {
         return try await Blocking.run {
             var rows = try Self.read(spec.data, lake, try analytics.connect())
             var comparable = old != nil
-            if let old, let times = try rows.column(spec.data["at"]?.string ?? "").doubles() {
+            if old != nil, spec.data["at"]?.string == nil {
+                comparable = false
+                context.log("the examples have no time, so nobody can say which of them the baseline was trained on: no comparison")
+            }
+            if let old, let at = spec.data["at"]?.string, let times = try rows.column(at).doubles() {
                 let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }
                 comparable = unseen.count >= Self.comparedRowsMin
                 if comparable { rows = rows.taking(rows: unseen) }

@@ -131,14 +131,18 @@ struct Features: AsyncParsableCommand {
             abstract: "Read the features of a service now.",
             discussion: #"Example: keel features read delay '{"carrier":"UA","origin":"EWR", …}'"#)
         @Argument(help: "The feature service.") var service: String
-        @Argument(help: "A JSON object of keys and request columns.") var row: String
+        @Argument(help: "A JSON object of keys and request columns, or a list of them.") var row: String
         @OptionGroup var connection: Connection
 
         func run() async throws {
-            let answer = try await connection.post("/api/v1/features/\(escaped(service))/read", ["rows": .array([try JSON.parse(row)])])
+            let given = try JSON.parse(row)
+            let rows = given.array ?? [given]
+            let answer = try await connection.post("/api/v1/features/\(escaped(service))/read", ["rows": .array(rows)])
             connection.show(answer) { answer in
-                Terminal.table(
-                    ["feature", "value"], (answer["rows"]?[0]?.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
+                for (i, row) in (answer["rows"]?.array ?? []).enumerated() {
+                    if rows.count > 1 { Terminal.print("row \(i + 1)") }
+                    Terminal.table(["feature", "value"], (row.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
+                }
             }
         }
     }

@@ -51,6 +51,7 @@ private func printChanges(_ changes: JSON) -> Int {
             for field in row["differences"]?.items ?? [] {
                 Terminal.print("  ~ \(name)  \(field.cell("path"))  \((field["old"] ?? .null).text) -> \((field["new"] ?? .null).text)")
             }
+            for effect in row["effects"]?.items ?? [] { Terminal.print("      \(effect.string ?? "")") }
         }
     }
     if rows.isEmpty { Terminal.print("  nothing to change: the server holds this already") }

@@ -34,7 +34,7 @@ extension DataEstate {
                     let raw = RowIssue.raw(UnsafeBufferPointer(rebasing: scanner.bytes[start..<scanner.position]))
                     try batcher.abandonRow(RowIssue(line: index, rule: problem.rule, message: problem.message, raw: raw))
                 } else {
-                    try batcher.commitRow(line: index)
+                    try batcher.commitRow(line: index, bytes: scanner.position - start)
                 }
             }
         }
@@ -105,13 +105,13 @@ extension DataEstate {
         let kept: [Int] = try stream.keys.withLock { keys in
             try load(&keys, spec, stream)
             var batch: Set<SIMD2<UInt64>> = []
-            let kept = hashes.indices.filter { !keys.set.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
+            let kept = hashes.indices.filter { !keys.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
             if spec.onViolation == .reject, kept.count < hashes.count, let row = Set(hashes.indices).subtracting(kept).min() {
                 throw KeelError(.contractViolation, RowPipeline.duplicate(spec.key, table, row), path: "rows[\(lines[row] - 1)]")
             }
             guard !kept.isEmpty else { return kept }
             try stream.rows.append([try TableCodec.encode(kept.count == hashes.count ? table : table.taking(rows: kept))])
-            for row in kept { _ = keys.set.insert(hashes[row]) }
+            for row in kept { keys.insert(hashes[row]) }
             return kept
         }
         guard kept.count < hashes.count else { return table }
@@ -131,16 +131,19 @@ extension DataEstate {
     public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
-        return try await entry.stream.turn.run { [self] in
-            let (previous, sealed) = try await database.read { db in
-                (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
-            }
-            let end = SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
-            guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
-            let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
-            try await commit(draft, entry.stream, grant)
-            return draft.snapshot
+        return try await entry.stream.turn.run { [self] in try await sealInTurn(entry, grant) }
+    }
+
+    func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {
+        let dataset = entry.spec.name
+        let (previous, sealed) = try await database.read { db in
+            (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
         }
+        let end = SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
+        guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
+        let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
+        try await commit(draft, entry.stream, grant)
+        return draft.snapshot
     }
 
     private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
@@ -159,7 +162,7 @@ extension DataEstate {
                     try flush()
                     _ = joiner.append(table)
                 }
-                if joiner.rowCount >= RowBatcher.rowsMax { try flush() }
+                if joiner.rowCount >= RowBatcher.rowsMax || joiner.byteCount >= RowBatcher.bytesMax { try flush() }
             }
             try flush()
             try stream.rejected.replay(from: from.rejected) { record, next in

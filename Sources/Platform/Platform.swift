@@ -65,7 +65,8 @@ public final class Platform: Sendable {
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
         let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(
-                threads: 2, memoryBytesMax: memory.capacity(of: .analytics), temporaryDirectory: home + "/work"))
+                folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
+                temporaryDirectory: home + "/work/spill"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
         let tracking = TrackingService(

@@ -139,7 +139,7 @@ struct EvaluateStep: StepKind {
         guard let path = data["path"]?.string else {
             throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
         }
-        return try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
     }
 
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {

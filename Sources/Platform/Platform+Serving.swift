@@ -140,6 +140,9 @@ extension Platform {
                 Double(view.inexactReads))
         }
         text.counter("keel_monitor_missed_batches_total", "Batches that monitoring was too slow for", [:], Double(feed.missedCount))
+        for subject in Set(damage.all.map(\.subject)).sorted() {
+            text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
+        }
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
         return text.text
     }

@@ -151,6 +151,9 @@ extension Platform {
             text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
         }
         text.gauge("keel_connections", "Open connections", [:], Double(connections.count))
+        for subject in Set(damage.all.map(\.subject)).sorted() {
+            text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
+        }
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
         return text.text
     }

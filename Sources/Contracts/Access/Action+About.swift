@@ -26,6 +26,7 @@ extension Action {
         case .ledgerRead: "read and verify the ledger"
         case .serverRead: "read metrics, routes and the version"
         case .storageCollect: "remove for good what was deleted, and content that nothing refers to"
+        case .storageBackup: "read everything that is stored, the keys of the server too"
         case .tokensManage: "create, list and revoke tokens"
         }
     }

@@ -143,7 +143,7 @@ extension DataEstate {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
         return try await entry.stream.turn.run { [self] in
-            let (previous, sealed) = try await database.read { db in
+            let (previous, sealed) = try await database.read { [self] db in
                 (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
             }
             let end = entry.stream.keys.withLock { _ in

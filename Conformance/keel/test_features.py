@@ -137,6 +137,25 @@ spec: { steps: [{ name: examples, uses: training-set, with: { labels: visits, la
     assert run["state"] == "succeeded", run
 
 
+def test_a_damaged_file_takes_its_own_features_away_and_nothing_else(server, tmp_path):
+    other = RESOURCES.replace("visits", "calls").replace("habits", "talks").replace("users", "callers")
+    apply(server, tmp_path, RESOURCES + "---" + other.replace("""kind: Entity
+metadata: { name: user }
+spec: { keys: { user: string } }
+---
+apiVersion: keel/v1
+""", ""))
+    ingest(server, tmp_path, "first.jsonl", rows(10))
+    assert server.post("/api/v1/datasets/calls/events", {"rows": rows(3)}).json()["accepted"] == 3
+    server.stop()
+    [file] = pathlib.Path(server.home, "lake", "datasets", "visits").glob("*.parquet")
+    file.write_bytes(b"PAR1" + b"\xff" * 100)
+    server.start()
+    assert server.post("/api/v1/features/users/read", {"rows": [{"user": "ann"}]}).status_code == 503
+    answer = server.post("/api/v1/features/callers/read", {"rows": [{"user": "ann"}]})
+    assert answer.json()["rows"][0]["calls"] == 3, answer.text
+
+
 def test_g3_columns_and_features_that_differ_in_case_alone_are_refused_at_plan(server, tmp_path):
     for wrong, names in [(RESOURCES.replace("name: pages", "name: User"), ("user", "User")),
                          (RESOURCES.replace("{ name: visits, aggregate", "{ name: User, aggregate"), ("user", "User"))]:

@@ -83,6 +83,7 @@ public final class Platform: Sendable {
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
             secrets: try Platform.secretBox(home: home))
+        ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
         let runtime = ServingRuntime(
             log: try PredictionLog(database: database, journal: home + "/predictions"),
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)

@@ -34,12 +34,13 @@ public final class PredictionLog: Sendable {
     /// Room that a request was given before it was scored; 0 rows: it is not logged.
     struct Ticket: Sendable {
         let rows: Int
+        let bytes: Int
         let policy: LogPolicy
     }
 
     enum Entry: Sendable {
-        /// `rows` of the queue; `end` is the journal's offset behind the batch.
-        case predictions(LoggedBatch, rows: Int, end: UInt64)
+        /// `end` is the journal's offset behind the batch.
+        case predictions(LoggedBatch, Ticket, end: UInt64)
         case labels([LabelInput], CheckedContinuation<LabelCounts, any Error>)
         case flush(CheckedContinuation<Void, any Error>)
     }
@@ -57,6 +58,9 @@ public final class PredictionLog: Sendable {
     /// The offset up to which the journal's files were removed.
     private let trimmed = ManagedAtomic<UInt64>(0)
     private let rows = ManagedAtomic<Int>(0)
+    /// Of the requests whose rows are queued.
+    private let bytes = ManagedAtomic<Int>(0)
+    private static let bytesMax = 64 << 20
     private let state = Mutex(State())
     private let tallies = Mutex(PredictionLogCounters())
     private let observers = Mutex<[any PredictionObserver]>([])
@@ -87,25 +91,26 @@ public final class PredictionLog: Sendable {
     // MARK: The request path
 
     /// Asks for room, as the policy says. It never waits.
+    /// - Parameter size: the bytes of the request, for which its rows are kept.
     /// - Throws: `unavailable` when there is no room under `block`.
-    func admit(rows count: Int, _ policy: LogPolicy) throws(KeelError) -> Ticket {
+    func admit(rows count: Int, bytes size: Int, _ policy: LogPolicy) throws(KeelError) -> Ticket {
+        let ticket = Ticket(rows: count, bytes: size, policy: policy)
         let reserved = rows.wrappingIncrementThenLoad(by: count, ordering: .relaxed)
+        let reservedBytes = bytes.wrappingIncrementThenLoad(by: size, ordering: .relaxed)
         // A request larger than the whole queue goes in alone.
-        if reserved <= rowsMax || reserved == count {
+        if reserved <= rowsMax && reservedBytes <= PredictionLog.bytesMax || reserved == count {
             let thin = policy.whenFull == .sample && reserved > rowsMax / 2
-            guard thin, Double.random(in: 0..<1) * Double(rowsMax) > 2 * Double(rowsMax - reserved) else {
-                return Ticket(rows: count, policy: policy)
-            }
+            guard thin, Double.random(in: 0..<1) * Double(rowsMax) > 2 * Double(rowsMax - reserved) else { return ticket }
         } else if policy.whenFull == .block {
-            rows.wrappingDecrement(by: count, ordering: .relaxed)
+            release(ticket)
             tallies.withLock { $0.refused += 1 }
             throw KeelError(
                 .unavailable, "the prediction log cannot keep up",
                 hint: "try again in a second; or declare log.whenFull: sample or drop")
         }
-        rows.wrappingDecrement(by: count, ordering: .relaxed)
+        release(ticket)
         leftOut(count, policy)
-        return Ticket(rows: 0, policy: policy)
+        return Ticket(rows: 0, bytes: 0, policy: policy)
     }
 
     /// Counts rows that are answered and not logged.
@@ -116,7 +121,10 @@ public final class PredictionLog: Sendable {
     }
 
     /// Gives back room that was not used.
-    func release(_ ticket: Ticket) { rows.wrappingDecrement(by: ticket.rows, ordering: .relaxed) }
+    func release(_ ticket: Ticket) {
+        rows.wrappingDecrement(by: ticket.rows, ordering: .relaxed)
+        bytes.wrappingDecrement(by: ticket.bytes, ordering: .relaxed)
+    }
 
     /// Logs a batch as durably as its policy says, then calls `written`, on another thread: nil, or why the caller must be refused. A ticket without
     /// room calls it at once.
@@ -130,7 +138,7 @@ public final class PredictionLog: Sendable {
                     case .success((let logged, let end)):
                         let unsampled = ticket.rows - logged.rows.count
                         if unsampled > 0 { tallies.withLock { $0.unsampled += unsampled } }
-                        push(.predictions(logged, rows: ticket.rows, end: end), urgent: false)
+                        push(.predictions(logged, ticket, end: end), urgent: false)
                         written(nil)
                     case .failure(let error):
                         release(ticket)
@@ -206,8 +214,8 @@ public final class PredictionLog: Sendable {
 
     private func refuse(_ entry: Entry) {
         switch entry {
-        case .predictions(let batch, let count, _):
-            rows.wrappingDecrement(by: count, ordering: .relaxed)
+        case .predictions(let batch, let ticket, _):
+            release(ticket)
             tallies.withLock { $0.left += batch.rows.count }
         case .labels(_, let continuation):
             continuation.resume(throwing: KeelError(.unavailable, "the server is shutting down", hint: "post the labels again"))
@@ -253,7 +261,7 @@ public final class PredictionLog: Sendable {
             var count = 0
             var end = 0
             while end < state.entries.count, count < PredictionLog.batchRows {
-                if case .predictions(_, let rows, _) = state.entries[end] { count += rows }
+                if case .predictions(_, let ticket, _) = state.entries[end] { count += ticket.rows }
                 end += 1
             }
             let taken: [Entry]
@@ -347,7 +355,7 @@ public final class PredictionLog: Sendable {
                 tell()
                 for observer in watching { observer.observed(labels: outcome.labelled) }
             }
-            if case .predictions(_, let count, _) = entry { rows.wrappingDecrement(by: count, ordering: .relaxed) }
+            if case .predictions(_, let ticket, _) = entry { release(ticket) }
         }
         tell()
         // Callers last: whoever waited for a flush finds the observers told.

@@ -54,8 +54,9 @@ let package = Package(
                 "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines",
                 "Serving", "Monitoring",
                 .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"), .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"), "Yams",
             ]),
@@ -92,7 +93,7 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
+                "Contracts", "Engines", "Storage", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),

@@ -207,4 +207,4 @@ def test_a7_failed_logins_are_limited_and_recorded_in_a_bounded_way():
         server.restart()
         events = [e for e in server.json("ledger", "--kind", "access.denied")["events"] if e["subject"] == "Client/127.0.0.1"]
         assert len(events) < 10
-        assert sum(e["payload"]["count"] for e in events) == 3000, events
+        assert sum(e["data"]["count"] for e in events) == 3000, events

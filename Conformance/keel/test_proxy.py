@@ -1,6 +1,8 @@
 """A real nginx in front of a server on the same machine."""
+import grp
 import os
 import pathlib
+import pwd
 import shutil
 import subprocess
 import time
@@ -23,7 +25,7 @@ class Nginx:
         self.folder.chmod(0o777)
         (self.folder / "nginx.conf").write_text(f"""
 daemon off;
-user {user};
+user {user} {grp.getgrgid(pwd.getpwnam(user).pw_gid).gr_name};
 pid {self.folder}/nginx.pid;
 error_log {self.folder}/error.log;
 events {{ }}

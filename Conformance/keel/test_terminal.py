@@ -24,10 +24,22 @@ def hostile(value):
     return {key: hostile(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
+def extreme(number):
+    """Changes every number of a document into this one."""
+    def change(value):
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return number
+        if isinstance(value, list):
+            return [change(item) for item in value]
+        return {key: change(item) for key, item in value.items()} if isinstance(value, dict) else value
+    return change
+
+
 class Between(http.server.BaseHTTPRequestHandler):
-    """Passes requests on to the real server, and its answers back with their texts changed."""
+    """Passes requests on to the real server, and its answers back changed."""
     protocol_version = "HTTP/1.1"
     server_url = None
+    change = staticmethod(hostile)
 
     def forward(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -37,8 +49,8 @@ class Between(http.server.BaseHTTPRequestHandler):
         type_ = answer.headers.get("Content-Type", "")
         if "json" in type_:
             lines = content.splitlines() if "ndjson" in type_ else [content]
-            content = b"\n".join(json.dumps(hostile(json.loads(line))).encode() for line in lines if line) + (b"\n" if "ndjson" in type_ else b"")
-        else:
+            content = b"\n".join(json.dumps(self.change(json.loads(line))).encode() for line in lines if line) + (b"\n" if "ndjson" in type_ else b"")
+        elif self.change is hostile:
             content += HOSTILE.encode()
         self.send_response(answer.status_code)
         self.send_header("Content-Type", type_)
@@ -60,12 +72,17 @@ def world(tmp_path_factory):
     project.apply(keel, folder)
     project.ingest(keel, folder, project.csv(project.rows(2000)))
     run = keel.json("run", "train")["id"]
-    between = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("At", (Between,), {"server_url": keel.url}))
-    threading.Thread(target=between.serve_forever, daemon=True).start()
+    between = stand_between(keel, hostile)
     tracked = keel.json("runs", "list")["runs"][0]["info"]["run_id"]
     yield keel, f"http://127.0.0.1:{between.server_port}", folder, run, tracked
     between.shutdown()
     keel.stop()
+
+
+def stand_between(keel, change):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("At", (Between,), {"server_url": keel.url, "change": staticmethod(change)}))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
 
 
 QUESTION = '{"user": "u1", "at": "2024-06-01T00:00:00Z", "price": 10}'
@@ -110,6 +127,24 @@ def test_a11_json_escapes_what_it_says(world, command):
     assert not HIDDEN.search((done.stdout + done.stderr).replace("\n", "")), done.stdout
     if done.returncode == 0 and not command.startswith("models card"):
         json.loads(done.stdout)
+
+
+# Not those that ask again until something is over, or page until nothing is left.
+READING = ["get endpoints", "get runs", "get snapshots clicks", "describe dataset clicks", "describe endpoint buying", "ledger", "runs list --history auc",
+           "runs show TRACKED", "runs compare TRACKED", "releases buying", "models list", "features verify buying", "predict buying QUESTION",
+           "push clicks FILE", "ingest clicks FILE", "label 01a20bd3-ee3a-7d60-b5b5-ca66909a6ce8 1", "gc --dry-run", "doctor"]
+
+
+@pytest.mark.parametrize("number", [1.6e15, -1.6e15, 1e308, -1e308, 5e-324, 2**63 - 1, -(2**63), 0.1])
+def test_s8_every_number_prints(world, number):
+    between = stand_between(world[0], extreme(number))
+    try:
+        for command in READING:
+            done = said(f"http://127.0.0.1:{between.server_port}", command, world, json_output=False)
+            assert done.returncode in (0, 1), (command, done.returncode, done.stdout, done.stderr)
+            assert done.stdout or done.stderr, command
+    finally:
+        between.shutdown()
 
 
 def test_a11_a_model_file_forges_no_line_of_the_log(world):

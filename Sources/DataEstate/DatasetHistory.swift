@@ -27,7 +27,8 @@ extension DataEstate {
         return try await entry.stream.turn.run { [self] in
             let snapshot = try await snapshot(dataset)
             let sealed = entry.stream.keys.withLock { $0.sealed.stream }
-            return try await body(DatasetHistory(files: snapshot.map { files(of: $0) } ?? [], start: sealed, stream: entry.stream))
+            let files = if let snapshot { try await files(of: snapshot) } else { [String]() }
+            return try await body(DatasetHistory(files: files, start: sealed, stream: entry.stream))
         }
     }
 }

@@ -50,6 +50,8 @@ public struct StepIsolation: Sendable, Hashable {
         case .none: "none"
         }
     }
+    /// For metrics.
+    public var labels: [String: String] { ["by": kind.rawValue, "user": user?.name ?? ""] }
     /// Whether programs can read what the server's user can, its secrets among it.
     public var exposesSecrets: Bool { kind == .none }
 

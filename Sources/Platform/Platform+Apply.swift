@@ -180,38 +180,41 @@ extension Platform {
         return declared
     }
 
-    /// The declarations that can be in force: a resource that is refused is logged and left out, with those that need it.
-    private func declarations(from stored: [Resource]) throws -> Declarations {
-        var left = stored
-        while true {
-            do throws(KeelError) { return try Declarations(left) } catch {
-                guard let refused = left.firstIndex(where: { error.path == $0.id || error.path?.hasPrefix($0.id + ".") == true }) else { throw error }
-                logger.error("\(left[refused].id) is not in force: \(error)")
-                left.remove(at: refused)
-            }
-        }
-    }
-
-    /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
-    func configure() async throws {
+    /// Puts what is stored in force. What did not change is kept: state of features, routes, windows.
+    ///
+    /// Whatever cannot be put in force is reported as damage and left out; everything else is.
+    /// - Throws: what newly failed, unless it is the start.
+    func configure(isStart: Bool = false) async throws {
         // Two applies may end in any order; each puts in force what is stored when its turn comes.
-        try await configuring.run { [self] in try await configureNow() }
+        try await configuring.run { [self] in try await configureInTurn(isStart: isStart) }
     }
 
-    /// Puts what is stored in force at start. What an older version let through or a damaged file holds back stands alone: it is logged and left out.
-    func configureAtStart() async throws { try await configuring.run { [self] in try await configureNow(containing: true) } }
+    /// The same, for who has the turn already.
+    func configureInTurn(isStart: Bool = false) async throws {
+        let failures = try await putInForce(isStart: isStart)
+        let new = damage.replaceConfiguration(with: failures)
+        for (subject, error) in failures { logger.error("\(subject) is not in force: \(error)") }
+        if !isStart, let first = new.first { throw first.error }
+    }
 
-    func configureNow(containing: Bool = false) async throws {
-        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead)).map(\.resource)
-        let declared = containing ? try declarations(from: stored) : try Declarations(stored)
-        try await data.configure(declared.datasets)
-        try await changeFeatures(to: declared.catalog, containing: containing)
-        try pipelines.configure(declared.pipelines)
-        for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
-            logger.error("endpoint \(endpoint) cannot serve its release: \(problem)")
+    private func putInForce(isStart: Bool) async throws -> [(subject: String, error: KeelError)] {
+        let grant = try Grant.check(.system("configure"), may: .resourcesRead)
+        var failures = try await resources.damaged(by: grant)
+        let declared = Declarations.readable(try await resources.all(by: grant).map(\.resource), &failures)
+        for (name, error) in await data.configure(declared.datasets) { failures.append(("Dataset/\(name)", error)) }
+        func attempt(_ subject: String, _ body: () async throws -> Void) async {
+            do { try await body() } catch { failures.append((subject, KeelError.wrapping(error))) }
         }
-        try await monitoring.configure(declared.monitors)
-        try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
+        await attempt("Features/all") { failures += try await changeFeatures(to: declared.catalog, isStart: isStart) }
+        await attempt("Pipelines/all") { try pipelines.configure(declared.pipelines) }
+        await attempt("Endpoints/all") {
+            for (endpoint, problem) in try await deployments.configure(declared.endpoints) { failures.append(("Endpoint/\(endpoint)", problem)) }
+        }
+        await attempt("Monitors/all") { try await monitoring.configure(declared.monitors) }
+        await attempt("Triggers/all") {
+            try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
+        }
+        return failures
     }
 
     /// Who applied each trigger as it stands.
@@ -220,5 +223,31 @@ extension Platform {
         var authors: [String: String] = [:]
         for trigger in triggers { authors[trigger.name] = try await resources.revisions("Trigger", trigger.name, limit: 1, by: grant).first?.by }
         return authors
+    }
+}
+
+extension Declarations {
+    /// The declarations of stored resources, without those that are not valid (any more), which are added to `failures`; so are those that refer to them.
+    static func readable(_ resources: [Resource], _ failures: inout [(subject: String, error: KeelError)]) -> Declarations {
+        // What others refer to comes first.
+        let order = Dictionary(uniqueKeysWithValues: kinds.enumerated().map { ($1, $0) })
+        let sorted = resources.sorted { (order[$0.kind] ?? kinds.count, $0.name) < (order[$1.kind] ?? kinds.count, $1.name) }
+        var kept: [Resource] = []
+        var declared = Declarations()
+        // Halves a part that is not valid until the resources at fault stand alone.
+        func admit(_ part: ArraySlice<Resource>) {
+            guard !part.isEmpty else { return }
+            do throws(KeelError) {
+                declared = try Declarations(kept + part)
+                kept += part
+            } catch {
+                guard part.count > 1 else { return failures.append((part[part.startIndex].id, error)) }
+                let middle = part.startIndex + part.count / 2
+                admit(part[..<middle])
+                admit(part[middle...])
+            }
+        }
+        admit(sorted[...])
+        return declared
     }
 }

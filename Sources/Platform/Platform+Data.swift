@@ -81,11 +81,11 @@ extension Platform {
     }
 
     public func ingest(
-        _ dataset: String, spooled: Spooled, from: Timestamp?, until: Timestamp?, grant: Grant,
+        _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
         let report = try await data.ingest(
-            dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant
+            dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite, grant: grant
         ) { step in
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
@@ -145,7 +145,7 @@ extension Platform {
         var files: [String: [String]] = [:]
         for dataset in try features.catalog.sources(service) {
             _ = try await data.seal(dataset: dataset, grant: seal)
-            if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
         }
         let paths = files
         let report = try await Blocking.run { [self] in

@@ -120,6 +120,8 @@ extension Platform {
                 text.gauge("keel_rollout_share", "Share of the endpoint's traffic", labels, release.share)
             }
         }
+        let isolation = try await stepIsolation.value()
+        text.gauge("keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels, isolation.exposesSecrets ? 0 : 1)
         let log = runtime.log.counters
         text.counter("keel_predictions_logged_total", "Predictions in the log", [:], Double(log.written))
         text.counter("keel_predictions_dropped_total", "Predictions that the log's policy left out", [:], Double(log.dropped + log.sampled))
@@ -149,6 +151,9 @@ extension Platform {
             text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
         }
         text.gauge("keel_connections", "Open connections", [:], Double(connections.count))
+        for subject in Set(damage.all.map(\.subject)).sorted() {
+            text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
+        }
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
         return text.text
     }

@@ -74,9 +74,12 @@ public final class PredictionLog: Sendable {
     /// - Parameters:
     ///   - journal: the folder of the journal.
     ///   - rowsMax: how many rows may wait to be put in the table.
-    public init(database: Database, journal folder: String, rowsMax: Int = 20_000) throws {
+    ///   - report: told of damage to the journal, from any thread.
+    public init(
+        database: Database, journal folder: String, rowsMax: Int = 20_000, report: @escaping @Sendable (KeelError) -> Void = { _ in }
+    ) throws {
         (self.database, self.rowsMax) = (database, rowsMax)
-        journal = try PredictionJournal(folder: folder)
+        journal = try PredictionJournal(folder: folder, report: report)
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -158,10 +161,9 @@ public final class PredictionLog: Sendable {
     // MARK: Start
 
     /// Puts what an ended process left in the journal in the table. Call it before anything is predicted.
-    /// - Returns: how many records of the journal were damaged and could not be put there.
-    public func recover() async throws -> Int {
+    public func recover() async throws {
         let from = try await database.read { try PredictionStore.drained(in: $0) }
-        let (batches, damaged) = try journal.batches(from: from)
+        let batches = try journal.batches(from: from)
         let end = journal.end
         var start = 0
         while start < batches.count {
@@ -174,7 +176,6 @@ public final class PredictionLog: Sendable {
         if end != from { try await database.write { try PredictionStore.setDrained(end, in: $0) } }
         trimmed.store(end, ordering: .relaxed)
         try journal.trim(before: end)
-        return damaged
     }
 
     // MARK: Labels

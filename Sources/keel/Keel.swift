@@ -19,11 +19,11 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self,
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,
-            GarbageCollection.self, Doctor.self, SchemaCommand.self, Docs.self, Approve.self,
+            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
         ])
 
     static func main() async {

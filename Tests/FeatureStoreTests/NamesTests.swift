@@ -48,7 +48,7 @@ struct NamesTests {
         }
         try store.apply(dataset: "events", rows: events)
         let folder = try Folder()
-        let connection = try DuckDB(settings: .init(threads: 1)).connect()
+        let connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()], threads: 1)).connect()
         let file = folder.path + "/it's env=prod.parquet"
         try connection.writeParquet(events, to: file)
         let asked = try events.selecting([key, time])
@@ -137,7 +137,7 @@ struct NamesTests {
     @Test("G4: files of an older contract read with null in a new column, and convert to a wider type")
     func olderFiles() throws {
         let folder = try Folder()
-        let connection = try DuckDB(settings: .init(threads: 1)).connect()
+        let connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()], threads: 1)).connect()
         let old = try Table([
             ("id", try Column(.string, values: ["a", "a"])), ("at", try Column(.timestamp, values: [.timestamp(at(1)), .timestamp(at(2))])),
             ("n", try Column(.int32, values: [1, 2])), ("gone", try Column(.string, values: ["x", "y"])),

@@ -25,7 +25,7 @@ struct TerminalTests {
             let whole = Int64(bitPattern: bits)
             for text in [
                 Terminal.decimals(value, Int(bits & 7)), Terminal.duration(microseconds: value), Scale.short(value), Terminal.count(whole),
-                RunText.bytes(whole), ["v": .double(value)].cell("v"), Sparkline.text([value, 1, -value], width: 3),
+                RunText.bytes(whole), JSON.object([.init("v", .double(value))]).cell("v"), Sparkline.text([value, 1, -value], width: 3),
             ] {
                 #expect(!text.isEmpty)
             }

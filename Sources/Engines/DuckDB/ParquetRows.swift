@@ -14,10 +14,7 @@ public struct ParquetRows: Sendable {
     ///   - number: a further column with the number of each row, from 1 in order of arrival.
     public init(_ files: [String], _ fields: [Field], number: String? = nil) {
         let empty = fields.map { "CAST(NULL AS \($0.type.duckDBName)) AS \(DuckDBConnection.quoted($0.name))" }.joined(separator: ", ")
-        let list = files.map(ParquetRows.literal).joined(separator: ", ")
-        let all =
-            files.isEmpty
-            ? "" : " UNION ALL BY NAME SELECT * FROM read_parquet([\(list)], union_by_name = true, hive_partitioning = false)"
+        let all = files.isEmpty ? "" : " UNION ALL BY NAME SELECT * FROM \(DuckDBConnection.parquet(files))"
         var columns = fields.enumerated().map { "CAST(\(DuckDBConnection.quoted($0.element.name)) AS \($0.element.type.duckDBName)) AS c\($0.offset)" }
         if let number { columns.append("row_number() OVER () AS \(number)") }
         sql = "(SELECT \(columns.joined(separator: ", ")) FROM (SELECT \(empty) WHERE false\(all)))"
@@ -26,9 +23,4 @@ public struct ParquetRows: Sendable {
 
     /// What a column is called inside the query.
     public func column(_ name: String) -> String { places[name] ?? "NULL" }
-
-    /// A text in SQL.
-    public static func literal(_ text: String) -> String {
-        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
-    }
 }

@@ -1,5 +1,5 @@
 import Contracts
-import Hummingbird
+import HummingbirdCore
 import Logging
 import NIOCore
 import NIOHTTP1

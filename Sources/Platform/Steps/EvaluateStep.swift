@@ -114,7 +114,7 @@ struct EvaluateStep: StepKind {
             var comparable = old != nil
             if old != nil, spec.data["at"]?.string == nil {
                 comparable = false
-                context.log("the examples have no time, so nobody can say which of them the baseline was trained on: no comparison")
+                log("the examples have no time, so nobody can say which of them the baseline was trained on: no comparison")
             }
             if let old, let at = spec.data["at"]?.string, let times = try rows.column(at).doubles() {
                 let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }
@@ -139,7 +139,7 @@ struct EvaluateStep: StepKind {
         guard let path = data["path"]?.string else {
             throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
         }
-        return try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
     }
 
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {

@@ -132,7 +132,7 @@ struct TrainingSetStep: StepKind {
             guard let snapshot = try await data.snapshot(dataset) else {
                 throw KeelError(.failedPrecondition, "dataset '\(dataset)' has no snapshot yet", hint: "keel ingest \(dataset) FILE")
             }
-            files[dataset] = data.files(of: snapshot)
+            files[dataset] = try await data.files(of: snapshot)
             snapshots.append(JSON.Member(dataset, .int(Int64(snapshot.number))))
         }
         let request = spec.request

@@ -69,7 +69,7 @@ struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List things of one kind.",
         discussion: """
-            Kinds: endpoints, releases, runs, snapshots, alerts, and every kind of resource (datasets, featureviews, pipelines, monitors …).
+            Kinds: endpoints, releases, runs, triggers, snapshots, alerts, damage, and every kind of resource (datasets, featureviews, pipelines, monitors …).
             Examples:
               keel get endpoints
               keel get snapshots departures
@@ -100,6 +100,7 @@ struct Get: AsyncParsableCommand {
                         ]
                     })
             }
+        case "triggers", "trigger": try await PipelineRunView.listTriggers(connection)
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
             connection.show(try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots")) { answer in
@@ -120,6 +121,12 @@ struct Get: AsyncParsableCommand {
                         let data = event["data"] ?? .null
                         return [data.cell("eventTime"), event.cell("subject"), data.cell("kind"), data.cell("release"), data.cell("rows")]
                     })
+            }
+        case "damage":
+            connection.show(try await connection.get("/api/v1/damage")) { answer in
+                Terminal.table(
+                    ["subject", "since", "what", "hint"],
+                    (answer["damage"]?.items ?? []).map { [$0.cell("subject"), $0.cell("since"), $0.cell("what"), $0.cell("hint")] })
             }
         default:
             connection.show(try await connection.get("/api/v1/resources/\(escaped(kind))")) { answer in

@@ -34,6 +34,8 @@ struct Serve: AsyncParsableCommand {
         // A file that may not grow any more is an error of whoever writes it, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
         raiseFileLimit()
+        // What the server writes is for its own user.
+        umask(0o077)
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
     }

@@ -12,7 +12,7 @@ enum RunText {
     /// `3 min ago`; after a month the day.
     static func ago(_ time: Timestamp?) -> String {
         guard let time else { return "-" }
-        let seconds = (Timestamp.systemNow().microseconds - time.microseconds) / 1_000_000
+        let seconds = Int64(saturating: (Double(Timestamp.systemNow().microseconds) - Double(time.microseconds)) / 1_000_000)
         switch seconds {
         case ..<0: return RunText.time(time)
         case ..<60: return "\(seconds) s ago"

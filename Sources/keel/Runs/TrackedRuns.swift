@@ -20,7 +20,7 @@ struct TrackedRun {
     var started: Timestamp? { time("start_time") }
     var ended: Timestamp? { time("end_time") }
 
-    private func time(_ field: String) -> Timestamp? { info[field]?.integer.map(Timestamp.init(milliseconds:)) }
+    private func time(_ field: String) -> Timestamp? { info[field]?.integer.flatMap { Timestamp(given: $0) } }
 
     private func pairs(_ kind: String) -> [(key: String, value: String)] {
         (json["data"]?[kind]?.items ?? []).map { ($0["key"]?.string ?? "", $0["value"]?.string ?? "") }
@@ -57,8 +57,10 @@ struct TrackedRun {
     /// How long it took, or has taken until now.
     var duration: String {
         guard let started, ended != nil || info["status"]?.string == "RUNNING" else { return "-" }
-        let seconds = max(0, ((ended ?? .systemNow()).microseconds - started.microseconds) / 1_000_000)
-        if seconds < 1, let ended { return "\(max(0, (ended.microseconds - started.microseconds) / 1000)) ms" }
+        // Both ends are what a client said.
+        let microseconds = max(0, Double((ended ?? .systemNow()).microseconds) - Double(started.microseconds))
+        let seconds = Int64(saturating: microseconds / 1_000_000)
+        if seconds < 1, ended != nil { return "\(Int64(saturating: microseconds / 1000)) ms" }
         if seconds < 60 { return "\(seconds) s" }
         if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
         return "\(seconds / 3600) h \(seconds / 60 % 60) min"

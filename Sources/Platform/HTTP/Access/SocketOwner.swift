@@ -32,18 +32,10 @@ enum SocketOwner {
         var isLoopback: Bool { address.count == 4 ? address[0] == 127 : address == [UInt8](repeating: 0, count: 15) + [1] }
     }
 
-    private enum Answer {
-        case owner(uid_t)
-        case nobody
-        case noInterface
-    }
-
     /// The user whose process holds the socket at `end` of the connection to `other`; nil when there is no such open socket.
     static func user(at end: End, connectedTo other: End) -> uid_t? {
         guard end.address.count == other.address.count else { return nil }
-        guard hasNetlink else { return listed(end, other) }
-        if case .owner(let user) = netlink(end, other) { return user }
-        return nil
+        return hasNetlink ? netlink(end, other) : listed(end, other)
     }
 
     /// Found by a connection of this process to itself: the kernel says "not found" also when the part that knows is missing.
@@ -74,8 +66,7 @@ enum SocketOwner {
         guard with(address, { bind(listener, $0, $1) }), listen(listener, 1) == 0, let server = name(listener) else { return false }
         address.sin_port = server.port.bigEndian
         guard with(address, { connect(client, $0, $1) }), let own = name(client) else { return false }
-        if case .owner = netlink(own, server) { return true }
-        return false
+        return netlink(own, server) != nil
     }()
 
     // MARK: sock_diag(7)
@@ -87,25 +78,25 @@ enum SocketOwner {
     /// Established, or half closed by its own end. A socket in another state has no process that could be asked for.
     private static let openStates: Set<UInt8> = [1, 4, 5]
 
-    private static func netlink(_ end: End, _ other: End) -> Answer {
+    private static func netlink(_ end: End, _ other: End) -> uid_t? {
         let handle = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), netlinkSockDiag)
-        guard handle >= 0 else { return .noInterface }
+        guard handle >= 0 else { return nil }
         defer { close(handle) }
         let request = request(end, other)
-        guard send(handle, request, request.count, 0) == request.count else { return .noInterface }
+        guard send(handle, request, request.count, 0) == request.count else { return nil }
         var answer = [UInt8](repeating: 0, count: 512)
-        let count = recv(handle, &answer, answer.count, Int32(MSG_DONTWAIT.rawValue))
-        guard count >= answerBytes else { return .nobody }
+        let count = recv(handle, &answer, answer.count, Int32(MSG_DONTWAIT))
+        guard count >= answerBytes else { return nil }
         // struct nlmsghdr (16 bytes), then struct inet_diag_msg.
         func word(_ at: Int) -> UInt32 { answer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: at, as: UInt32.self) } }
-        guard UInt16(answer[4]) | UInt16(answer[5]) << 8 == sockDiagByFamily else { return .nobody }
+        guard UInt16(answer[4]) | UInt16(answer[5]) << 8 == sockDiagByFamily else { return nil }
         let state = answer[17]
         let ports = (UInt16(answer[20]) << 8 | UInt16(answer[21]), UInt16(answer[22]) << 8 | UInt16(answer[23]))
         let user = word(80)
         let inode = word(84)
         // A socket that its process has closed belongs to no user any more, and is reported as root's, with inode 0.
-        guard openStates.contains(state), inode != 0, ports == (end.port, other.port) else { return .nobody }
-        return .owner(user)
+        guard openStates.contains(state), inode != 0, ports == (end.port, other.port) else { return nil }
+        return user
     }
 
     /// struct nlmsghdr, then struct inet_diag_req_v2 with the cookie for "any".

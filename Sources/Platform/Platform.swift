@@ -95,8 +95,9 @@ public final class Platform: Sendable {
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
             secrets: try SecretBox(key: try self.home.key("secrets.key", new: SecretBox.newKey, damage: damage)))
+        ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
         let runtime = ServingRuntime(
-            log: try PredictionLog(database: database, journal: home + "/predictions"),
+            log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
@@ -185,10 +186,9 @@ public final class Platform: Sendable {
 
     /// Puts in the table what a killed server had answered and not yet put there.
     func recoverPredictions() async throws {
-        let damaged = try await runtime.log.recover()
+        try await runtime.log.recover()
         let recovered = runtime.log.counters.recovered
         if recovered > 0 { logger.notice("\(recovered) predictions were recovered from the journal") }
-        if damaged > 0 { logger.error("\(damaged) records of the prediction journal are damaged and were left out") }
     }
 
     /// Finds out how programs of steps are kept apart here, and says so in the log.

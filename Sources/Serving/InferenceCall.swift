@@ -33,6 +33,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     /// The release that must answer; nil: as the rollout has it.
     private let pinned: ServedRelease?
     private let deadline: ContinuousClock.Instant
+    private let bodyBytes: Int
     private let answer: @Sendable (Result<Answer, KeelError>) -> Void
     private let isClaimed = ManagedAtomic<Bool>(false)
     /// A body that is larger is read off the event loop.
@@ -40,20 +41,21 @@ final class InferenceCall<Answer: Sendable>: Sendable {
 
     /// The caller has counted it as in flight.
     init(
-        _ runtime: ServingRuntime, _ route: EndpointRoute, stable: ServedRelease, pinned: ServedRelease?,
+        _ runtime: ServingRuntime, _ route: EndpointRoute, stable: ServedRelease, pinned: ServedRelease?, bodyBytes: Int,
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
         self.runtime = runtime
         self.route = route
         self.stable = stable
         self.pinned = pinned
+        self.bodyBytes = bodyBytes
         self.answer = answer
         deadline = .now + .microseconds(route.spec.limits.deadline.microseconds)
     }
 
     deinit { route.door.inFlight.wrappingDecrement(ordering: .relaxed) }
 
-    func start(bodyBytes: Int, _ read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>) {
+    func start(_ read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>) {
         if bodyBytes > Self.inlineBytesMax {
             pool { [self] in self.read(read, isInline: false) }
         } else {
@@ -82,7 +84,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     private func score(_ request: InferenceRequest<Answer>) {
         let table = request.table
         do throws(KeelError) {
-            let ticket = try runtime.log.admit(rows: table.rowCount, route.spec.log)
+            let ticket = try runtime.log.admit(rows: table.rowCount, bytes: bodyBytes, route.spec.log)
             let now = runtime.clock.now()
             let ids = request.ids ?? (0..<table.rowCount).map { _ in Identifier.uuid(at: now) }
             let choice: (scored: Scored, served: ServedRelease)
@@ -134,7 +136,8 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         guard let candidate = route.candidate else { return }
         runtime.shadows.add(
             ShadowJob(
-                release: served === candidate ? stable : candidate, batch: batch, sharesFeatures: route.sharesFeatures, policy: route.spec.log,
+                release: served === candidate ? stable : candidate, batch: batch, bytes: bodyBytes, sharesFeatures: route.sharesFeatures,
+                policy: route.spec.log,
                 duration: .microseconds(route.spec.limits.deadline.microseconds)))
     }
 

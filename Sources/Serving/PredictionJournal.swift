@@ -23,6 +23,7 @@ final class PredictionJournal: Sendable {
     }
 
     private let log: DurableLog
+    private let report: @Sendable (KeelError) -> Void
     private let thread = DispatchQueue(label: "keel.serving.journal")
     private let pending = Mutex<[Work]>([])
     /// Of one append.
@@ -30,7 +31,10 @@ final class PredictionJournal: Sendable {
 
     static let segmentBytes = 16 << 20
 
-    init(folder: String) throws { log = try DurableLog(folder: folder, segmentBytesMax: PredictionJournal.segmentBytes) }
+    init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
+        self.report = report
+        log = try DurableLog(folder: folder, segmentBytesMax: PredictionJournal.segmentBytes, report: report)
+    }
 
     /// The offset behind the last record.
     var end: UInt64 { log.end }
@@ -95,14 +99,13 @@ final class PredictionJournal: Sendable {
             hint: "free space on the disk that holds the home folder; or declare log.whenFull: drop")
     }
 
-    /// Every batch at or after `offset`, with the offset behind it, and how many records could not be read.
-    func batches(from offset: UInt64) throws -> (batches: [LoggedBatch], damaged: Int) {
+    /// Every batch at or after `offset`. A record that cannot be read is reported and left out.
+    func batches(from offset: UInt64) throws -> [LoggedBatch] {
         var batches: [LoggedBatch] = []
-        var damaged = 0
         try log.replay(from: offset) { record, _ in
-            do { batches.append(try LoggedBatch(journalRecord: record)) } catch { damaged += 1 }
+            do throws(KeelError) { batches.append(try LoggedBatch(journalRecord: record)) } catch { report(error) }
         }
-        return (batches, damaged)
+        return batches
     }
 
     /// Removes what lies before `offset`, as far as it fills whole files.

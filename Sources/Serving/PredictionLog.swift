@@ -34,12 +34,13 @@ public final class PredictionLog: Sendable {
     /// Room that a request was given before it was scored; 0 rows: it is not logged.
     struct Ticket: Sendable {
         let rows: Int
+        let bytes: Int
         let policy: LogPolicy
     }
 
     enum Entry: Sendable {
-        /// `rows` of the queue; `end` is the journal's offset behind the batch.
-        case predictions(LoggedBatch, rows: Int, end: UInt64)
+        /// `end` is the journal's offset behind the batch.
+        case predictions(LoggedBatch, Ticket, end: UInt64)
         case labels([LabelInput], CheckedContinuation<LabelCounts, any Error>)
         case flush(CheckedContinuation<Void, any Error>)
     }
@@ -57,6 +58,9 @@ public final class PredictionLog: Sendable {
     /// The offset up to which the journal's files were removed.
     private let trimmed = ManagedAtomic<UInt64>(0)
     private let rows = ManagedAtomic<Int>(0)
+    /// Of the requests whose rows are queued.
+    private let bytes = ManagedAtomic<Int>(0)
+    private static let bytesMax = 64 << 20
     private let state = Mutex(State())
     private let tallies = Mutex(PredictionLogCounters())
     private let observers = Mutex<[any PredictionObserver]>([])
@@ -70,9 +74,12 @@ public final class PredictionLog: Sendable {
     /// - Parameters:
     ///   - journal: the folder of the journal.
     ///   - rowsMax: how many rows may wait to be put in the table.
-    public init(database: Database, journal folder: String, rowsMax: Int = 20_000) throws {
+    ///   - report: told of damage to the journal, from any thread.
+    public init(
+        database: Database, journal folder: String, rowsMax: Int = 20_000, report: @escaping @Sendable (KeelError) -> Void = { _ in }
+    ) throws {
         (self.database, self.rowsMax) = (database, rowsMax)
-        journal = try PredictionJournal(folder: folder)
+        journal = try PredictionJournal(folder: folder, report: report)
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -87,25 +94,26 @@ public final class PredictionLog: Sendable {
     // MARK: The request path
 
     /// Asks for room, as the policy says. It never waits.
+    /// - Parameter size: the bytes of the request, for which its rows are kept.
     /// - Throws: `unavailable` when there is no room under `block`.
-    func admit(rows count: Int, _ policy: LogPolicy) throws(KeelError) -> Ticket {
+    func admit(rows count: Int, bytes size: Int, _ policy: LogPolicy) throws(KeelError) -> Ticket {
+        let ticket = Ticket(rows: count, bytes: size, policy: policy)
         let reserved = rows.wrappingIncrementThenLoad(by: count, ordering: .relaxed)
+        let reservedBytes = bytes.wrappingIncrementThenLoad(by: size, ordering: .relaxed)
         // A request larger than the whole queue goes in alone.
-        if reserved <= rowsMax || reserved == count {
+        if reserved <= rowsMax && reservedBytes <= PredictionLog.bytesMax || reserved == count {
             let thin = policy.whenFull == .sample && reserved > rowsMax / 2
-            guard thin, Double.random(in: 0..<1) * Double(rowsMax) > 2 * Double(rowsMax - reserved) else {
-                return Ticket(rows: count, policy: policy)
-            }
+            guard thin, Double.random(in: 0..<1) * Double(rowsMax) > 2 * Double(rowsMax - reserved) else { return ticket }
         } else if policy.whenFull == .block {
-            rows.wrappingDecrement(by: count, ordering: .relaxed)
+            release(ticket)
             tallies.withLock { $0.refused += 1 }
             throw KeelError(
                 .unavailable, "the prediction log cannot keep up",
                 hint: "try again in a second; or declare log.whenFull: sample or drop")
         }
-        rows.wrappingDecrement(by: count, ordering: .relaxed)
+        release(ticket)
         leftOut(count, policy)
-        return Ticket(rows: 0, policy: policy)
+        return Ticket(rows: 0, bytes: 0, policy: policy)
     }
 
     /// Counts rows that are answered and not logged.
@@ -116,7 +124,10 @@ public final class PredictionLog: Sendable {
     }
 
     /// Gives back room that was not used.
-    func release(_ ticket: Ticket) { rows.wrappingDecrement(by: ticket.rows, ordering: .relaxed) }
+    func release(_ ticket: Ticket) {
+        rows.wrappingDecrement(by: ticket.rows, ordering: .relaxed)
+        bytes.wrappingDecrement(by: ticket.bytes, ordering: .relaxed)
+    }
 
     /// Logs a batch as durably as its policy says, then calls `written`, on another thread: nil, or why the caller must be refused. A ticket without
     /// room calls it at once.
@@ -130,7 +141,7 @@ public final class PredictionLog: Sendable {
                     case .success((let logged, let end)):
                         let unsampled = ticket.rows - logged.rows.count
                         if unsampled > 0 { tallies.withLock { $0.unsampled += unsampled } }
-                        push(.predictions(logged, rows: ticket.rows, end: end), urgent: false)
+                        push(.predictions(logged, ticket, end: end), urgent: false)
                         written(nil)
                     case .failure(let error):
                         release(ticket)
@@ -150,10 +161,9 @@ public final class PredictionLog: Sendable {
     // MARK: Start
 
     /// Puts what an ended process left in the journal in the table. Call it before anything is predicted.
-    /// - Returns: how many records of the journal were damaged and could not be put there.
-    public func recover() async throws -> Int {
+    public func recover() async throws {
         let from = try await database.read { try PredictionStore.drained(in: $0) }
-        let (batches, damaged) = try journal.batches(from: from)
+        let batches = try journal.batches(from: from)
         let end = journal.end
         var start = 0
         while start < batches.count {
@@ -166,7 +176,6 @@ public final class PredictionLog: Sendable {
         if end != from { try await database.write { try PredictionStore.setDrained(end, in: $0) } }
         trimmed.store(end, ordering: .relaxed)
         try journal.trim(before: end)
-        return damaged
     }
 
     // MARK: Labels
@@ -206,8 +215,8 @@ public final class PredictionLog: Sendable {
 
     private func refuse(_ entry: Entry) {
         switch entry {
-        case .predictions(let batch, let count, _):
-            rows.wrappingDecrement(by: count, ordering: .relaxed)
+        case .predictions(let batch, let ticket, _):
+            release(ticket)
             tallies.withLock { $0.left += batch.rows.count }
         case .labels(_, let continuation):
             continuation.resume(throwing: KeelError(.unavailable, "the server is shutting down", hint: "post the labels again"))
@@ -253,7 +262,7 @@ public final class PredictionLog: Sendable {
             var count = 0
             var end = 0
             while end < state.entries.count, count < PredictionLog.batchRows {
-                if case .predictions(_, let rows, _) = state.entries[end] { count += rows }
+                if case .predictions(_, let ticket, _) = state.entries[end] { count += ticket.rows }
                 end += 1
             }
             let taken: [Entry]
@@ -347,7 +356,7 @@ public final class PredictionLog: Sendable {
                 tell()
                 for observer in watching { observer.observed(labels: outcome.labelled) }
             }
-            if case .predictions(_, let count, _) = entry { rows.wrappingDecrement(by: count, ordering: .relaxed) }
+            if case .predictions(_, let ticket, _) = entry { release(ticket) }
         }
         tell()
         // Callers last: whoever waited for a flush finds the observers told.

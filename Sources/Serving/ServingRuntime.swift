@@ -69,7 +69,7 @@ public final class ServingRuntime: Sendable {
                 route.door.inFlight.wrappingDecrement(ordering: .relaxed)
                 throw KeelError(.unavailable, "endpoint '\(endpoint)' is busy", hint: "try again in a second")
             }
-            InferenceCall(self, route, stable: stable, pinned: pinned, answer: answer).start(bodyBytes: bodyBytes, read)
+            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, answer: answer).start(read)
         } catch {
             route.door.refusals.count(error.code)
             answer(.failure(error))

@@ -8,6 +8,8 @@ struct ShadowJob: Sendable {
     let release: ServedRelease
     /// As it was answered.
     let batch: InferenceBatch
+    /// Of the request.
+    let bytes: Int
     /// When both releases take the same features, those that were read for the answer are used again: the comparison is then of the models alone.
     let sharesFeatures: Bool
     let policy: LogPolicy
@@ -72,7 +74,7 @@ final class ShadowQueue: Sendable {
         do throws(KeelError) {
             let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch : nil, until: .now + job.duration)
             served.meter.add(scored.timing, rows: batch.ids.count, shadow: true)
-            let ticket = try log.admit(rows: batch.ids.count, job.policy)
+            let ticket = try log.admit(rows: batch.ids.count, bytes: job.bytes, job.policy)
             log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket) { [dropped] error in
                 if error != nil { dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed) }
             }

@@ -31,7 +31,7 @@ final class Home: Sendable {
         try await database.migrate(Ledger.migrations + ServingTables.migrations, backupFolder: self.folder + "/backups")
         objects = try FolderObjectStore(root: self.folder + "/objects")
         let log = try PredictionLog(database: database, journal: self.folder + "/predictions", rowsMax: logRows)
-        _ = try await log.recover()
+        try await log.recover()
         runtime = ServingRuntime(log: log, threads: 2)
         let promoted = promoted
         service = DeploymentService(database: database, objects: objects, runtime: runtime, features: features) { await promoted.add($0) }

@@ -106,6 +106,10 @@ public final class ONNXModel: @unchecked Sendable {
 
     deinit { keel_onnx_session_free(session) }
 
+    /// Says what all models of the process together may take for tensors while they run; a model that needs more fails. It counts from the first
+    /// model on that is loaded after it; the default is 1 GiB.
+    public static func limitMemory(bytes: Int) { ONNXRuntimeLibrary.memoryBytesMax.store(bytes, ordering: .relaxed) }
+
     /// Runs the model once.
     ///
     /// - Parameters:

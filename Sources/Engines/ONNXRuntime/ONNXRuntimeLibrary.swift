@@ -1,6 +1,7 @@
 import COnnxRuntime
 import Contracts
 import Glibc
+import Synchronization
 
 /// The loaded ONNX Runtime library with its environment, which stay for the life of the process.
 ///
@@ -18,7 +19,7 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
     init(locator: EngineLocator) throws(KeelError) {
         var runtime: OpaquePointer?
         path = try locator.load(.onnxruntime) { candidate in 
-            ONNXRuntimeLibrary.take(keel_onnx_open(candidate, ONNXRuntimeLibrary.memoryBytesMax, &runtime))
+            ONNXRuntimeLibrary.take(keel_onnx_open(candidate, ONNXRuntimeLibrary.memoryBytesMax.load(ordering: .relaxed), &runtime))
         }
         guard let runtime else {
             throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: "install it with scripts/bootstrap")
@@ -27,8 +28,8 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
         version = String(cString: keel_onnx_version(runtime))
     }
 
-    /// What all models together may take for tensors while they run: a quarter of the machine's memory.
-    private static let memoryBytesMax = max(256 << 20, sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) / 4)
+    /// See `ONNXModel.limitMemory`.
+    static let memoryBytesMax = Atomic(1 << 30)
 
     /// A message of the shim as a Swift text; the message is freed.
     static func take(_ message: UnsafeMutablePointer<CChar>?) -> String? {

@@ -5,7 +5,8 @@ import Logging
 import ServiceLifecycle
 import Synchronization
 
-/// Ends the process when a stop takes longer than it may: nothing that hangs (a disk, a client, a step) holds it.
+/// Ends the process when a stop takes longer than it may: nothing that hangs (a disk, a client, a step) holds it. As the last service of its group it
+/// is the first that is told to stop.
 final class ShutdownDeadline: Service {
     private let duration: TimeSpan
     private let logger: Logger
@@ -31,7 +32,5 @@ final class ShutdownDeadline: Service {
             )
             _exit(1)
         }
-        // It stays until the others have ended, or are made to.
-        try? await Task.sleep(for: .seconds(3600))
     }
 }

@@ -53,8 +53,10 @@ let package = Package(
                 "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines",
                 "Serving", "Monitoring",
                 .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"), .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"), "Yams",
             ]),
         // doors
@@ -83,7 +85,7 @@ let package = Package(
             name: "KeelClient",
             dependencies: [
                 "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]),
         .target(name: "Plotting", dependencies: ["Contracts", "Engines"]),
         .target(name: "MLflowImport", dependencies: ["Contracts", "Storage", "Tracking", "Registry", "KeelClient"]),

@@ -25,12 +25,16 @@ public struct StepIsolation: Sendable, Hashable {
         let home: String
         let project: String
         let work: String
+        let hidden: [String]
 
-        /// - Parameter home, project, work: absolute paths; the work folder lies in the home.
-        public init(home: String, project: String, work: String) {
+        /// - Parameters:
+        ///   - home, project, work: absolute paths; the work folder lies in the home.
+        ///   - hidden: absolute paths of secret files outside of the home.
+        public init(home: String, project: String, work: String, hidden: [String] = []) {
             self.home = home
             self.project = project
             self.work = work
+            self.hidden = hidden
         }
     }
 
@@ -161,6 +165,7 @@ public struct StepIsolation: Sendable, Hashable {
         for folder in outside { out += ["--ro-bind", folder, folder] }
         out += ["--tmpfs", folders.home]
         for folder in inside { out += ["--ro-bind", folder, folder] }
+        for file in folders.hidden where FileManager.default.fileExists(atPath: file) { out += ["--ro-bind", "/dev/null", file] }
         out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
         return out + (user == nil ? [] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]) + ["--"]
     }

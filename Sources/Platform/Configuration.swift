@@ -12,8 +12,20 @@ public struct KeelConfiguration: Sendable {
     public var port: Int
     /// Names that the `Host` header may carry besides the loopback names and the listening address.
     public var hosts: [String]
-    /// Whether callers on loopback need a token as well.
-    public var requiresToken: Bool
+    /// Whether the person at the machine needs no token (`auth.local: on`). Turn it off when a proxy runs on the same machine.
+    public var trustsLocalOwner: Bool
+    /// How many requests without a valid token a client may send at once before it is told to wait; it gains one a second.
+    public var refusalsMax: Int
+    /// How many connections there may be at a time.
+    public var connectionsMax: Int
+    /// How many of them from one address.
+    public var clientConnectionsMax: Int
+    /// What the server may hold in memory for its work: `2GiB`, `512MiB` or bytes; a quarter of the machine's unless given.
+    public var memoryBytes: Int
+    /// The server's certificate and key; nil for plain HTTP.
+    public var tls: ServerTLS.Files?
+    /// Where programs that the server runs reach it: the name on its certificate. `http(s)://HOST:PORT` unless given.
+    public var programURL: String?
     public var bodyBytesMax: Int
     /// How large one artifact may be.
     public var artifactBytesMax: Int
@@ -33,7 +45,9 @@ public struct KeelConfiguration: Sendable {
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
     static let settings: [(key: String, standard: ConfigContent)] = [
-        ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("auth.required", .bool(false)),
+        ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("url", .string("")),
+        ("auth.local", .string("on")), ("auth.refusals", .int(10)), ("connections.max", .int(4096)), ("connections.client", .int(1024)),
+        ("memory.budget", .string("")), ("tls.certificate", .string("")), ("tls.key", .string("")), ("tls.authorities", .string("")),
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
         ("pipelines.sandbox", .string("auto")), ("pipelines.user", .string("")),
         ("log.level", .string("info")),
@@ -76,15 +90,52 @@ public struct KeelConfiguration: Sendable {
         }
         return KeelConfiguration(
             home: absolute(reader.string(forKey: "home", default: ".keel")), host: String(listen[..<colon]), port: port,
-            hosts: reader.stringArray(forKey: "hosts", default: []), requiresToken: reader.bool(forKey: "auth.required", default: false),
+            hosts: reader.stringArray(forKey: "hosts", default: []), trustsLocalOwner: try isOn(reader, "auth.local"),
+            refusalsMax: max(1, reader.int(forKey: "auth.refusals", default: 10)),
+            connectionsMax: max(1, reader.int(forKey: "connections.max", default: 4096)),
+            clientConnectionsMax: max(1, reader.int(forKey: "connections.client", default: 1024)),
+            memoryBytes: try memoryBytes(reader), tls: try tls(reader), programURL: text(reader, "url"),
             bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20),
             artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             stepsSandbox: stepsSandbox,
-            stepsUser: reader.string(forKey: "pipelines.user").flatMap { $0.isEmpty ? nil : $0 },
+            stepsUser: text(reader, "pipelines.user"),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
-            outgoingAuthorities: reader.string(forKey: "outgoing.authorities").flatMap { $0.isEmpty ? nil : $0 }, logLevel: level)
+            outgoingAuthorities: text(reader, "outgoing.authorities"), logLevel: level)
+    }
+
+    /// A text that is given and not empty.
+    private static func text(_ reader: ConfigReader, _ key: String) -> String? {
+        reader.string(forKey: ConfigKey(key)).flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    /// YAML reads `on` and `off` as words of its own: both spellings are taken.
+    private static func isOn(_ reader: ConfigReader, _ key: String) throws(KeelError) -> Bool {
+        switch text(reader, key) ?? "on" {
+        case "on", "true": return true
+        case "off", "false": return false
+        case let other: throw .invalid("'\(other)' is not on or off", path: key)
+        }
+    }
+
+    private static func memoryBytes(_ reader: ConfigReader) throws(KeelError) -> Int {
+        guard let text = text(reader, "memory.budget") else { return MachineMemory.standardBudget }
+        guard let bytes = MachineMemory.bytes(text), bytes >= MemoryBudget.bytesMin else {
+            throw .invalid(
+                "'\(text)' is not a size of at least \(MemoryBudget.bytesMin >> 20) MiB", hint: "such as 2GiB", path: "memory.budget")
+        }
+        return bytes
+    }
+
+    private static func tls(_ reader: ConfigReader) throws(KeelError) -> ServerTLS.Files? {
+        switch (text(reader, "tls.certificate"), text(reader, "tls.key"), text(reader, "tls.authorities")) {
+        case (nil, nil, nil): return nil
+        case (let certificate?, let key?, let authorities):
+            return ServerTLS.Files(certificate: certificate, key: key, authorities: authorities)
+        case (nil, _, _): throw .invalid("TLS needs a certificate as well", path: "tls.certificate")
+        case (_, nil, _): throw .invalid("TLS needs the certificate's key as well", path: "tls.key")
+        }
     }
 
     /// The home as programs in other folders see it: a relative path begins where the server was started.
@@ -106,7 +157,9 @@ public struct KeelConfiguration: Sendable {
     }
 
     /// Where programs on this machine reach the server.
-    public var url: String { "http://\(isLoopback || host == "0.0.0.0" ? "127.0.0.1" : host):\(port)" }
+    public var url: String {
+        programURL ?? "\(tls == nil ? "http" : "https")://\(isLoopback || host == "0.0.0.0" ? "127.0.0.1" : host):\(port)"
+    }
 
     /// Whether the server can only be reached from this machine.
     public var isLoopback: Bool { host == "127.0.0.1" || host == "localhost" || host == "::1" || host == "[::1]" }

@@ -142,6 +142,14 @@ extension Platform {
                 Double(view.inexactReads))
         }
         text.counter("keel_monitor_missed_batches_total", "Batches that monitoring was too slow for", [:], Double(feed.missedCount))
+        for part in MemoryBudget.Part.allCases {
+            let labels = ["part": "\(part)"]
+            text.gauge("keel_memory_budget_bytes", "What each kind of work may hold in memory", labels, Double(memory.capacity(of: part)))
+            // What queries hold DuckDB knows alone.
+            guard part != .analytics else { continue }
+            text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
+        }
+        text.gauge("keel_connections", "Open connections", [:], Double(connections.count))
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
         return text.text
     }

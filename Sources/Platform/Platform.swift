@@ -25,6 +25,8 @@ public final class Platform: Sendable {
     public let resources: ResourceService
     public let tokens: TokenService
     public let audit: AccessAudit
+    public let memory: MemoryBudget
+    public let connections: ConnectionLimiter
     public let data: DataEstate
     public let features: FeatureStore
     public let tracking: TrackingService
@@ -50,6 +52,9 @@ public final class Platform: Sendable {
         }
         self.configuration = configuration
         self.logger = logger
+        let memory = MemoryBudget(bytes: configuration.memoryBytes)
+        self.memory = memory
+        connections = ConnectionLimiter(total: configuration.connectionsMax, perClient: configuration.clientConnectionsMax)
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations
@@ -59,7 +64,8 @@ public final class Platform: Sendable {
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
+        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(
+                threads: 2, memoryBytesMax: memory.capacity(of: .analytics), temporaryDirectory: home + "/work"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()
         let tracking = TrackingService(
@@ -85,7 +91,9 @@ public final class Platform: Sendable {
         stepIsolation = IsolationChoice {
             try await StepIsolation.choose(
                 configuration.stepsSandbox, user: configuration.stepsUser,
-                folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+                folders: StepIsolation.Folders(
+                    home: home, project: project, work: home + "/work",
+                    hidden: configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []))
         }
         let programs = ProgramEnvironment(
             projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()
@@ -114,7 +122,7 @@ public final class Platform: Sendable {
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
         self.resources = resources
         self.tokens = tokens
-        audit = AccessAudit(database: database)
+        audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
         runtime.log.observe(feed)

@@ -48,11 +48,16 @@ struct Connection: ParsableArguments {
     @Option(name: .long, help: "The server's address (or KEEL_URL).")
     var url: String = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
 
+    @Option(name: .long, help: "A PEM file of authorities trusted for https, besides the system's (or KEEL_CA_FILE).")
+    var caFile: String? = ProcessInfo.processInfo.environment["KEEL_CA_FILE"]
+
     @Flag(name: .long, help: "Print JSON for machines instead of tables.")
     var json = false
 
     /// The token comes from the environment only: arguments are visible to every user of a machine.
-    func client() throws(KeelError) -> KeelClient { try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"]) }
+    func client() throws(KeelError) -> KeelClient {
+        try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"], authorities: caFile)
+    }
 
     func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }
     func post(_ path: String, _ body: JSON) async throws -> JSON { try await client().json(.POST, path, body) }

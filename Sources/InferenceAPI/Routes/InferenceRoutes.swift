@@ -44,12 +44,8 @@ private func invoke(
     guard type == "application/json" else {
         throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")
     }
-    var request = request
-    let bodyBytesMax = runtime.bodyBytesMax(endpoint: name)
-    if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax {
-        throw KeelError(.payloadTooLarge, "the body is larger than \(bodyBytesMax) bytes", hint: "send fewer rows a request")
-    }
-    let body = Array(buffer: try await request.collectBody(upTo: bodyBytesMax))
+    let body = Array(
+        buffer: try await request.collected(upTo: runtime.bodyBytesMax(endpoint: name), hint: "send fewer rows a request"))
     let result = try runtime.infer(endpoint: name, request: try Invocation.table(parsing: body))
     return answer([
         "predictions": .array(result.scores.map { .double(Double($0)) }), "ids": .array(result.ids.map(JSON.string)),

@@ -12,12 +12,14 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let (from, until) = (try request.instant("from"), try request.instant("until"))
         // The name only tells the format; the bytes are spooled under a name of our own.
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
+        try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
+        let memory = try MemoryReservation.take(MemoryReservation.ingestBytes, for: .ingest)
         let spooled = try await platform.spool(
             request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
         return Response(
             status: .ok, headers: [.contentType: "application/x-ndjson"],
             body: ResponseBody { writer in
-                defer { spooled.remove() }
+                defer { withExtendedLifetime(memory) { spooled.remove() } }
                 let (lines, source) = AsyncStream<JSON>.makeStream(bufferingPolicy: .bufferingNewest(64))
                 let work = Task {
                     defer { source.finish() }

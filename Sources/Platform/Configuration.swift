@@ -85,7 +85,8 @@ public struct KeelConfiguration: Sendable {
         let sandbox = reader.string(forKey: "pipelines.sandbox", default: "auto")
         guard let stepsSandbox = StepIsolation.Setting(rawValue: sandbox) else {
             throw .invalid(
-                "'\(sandbox)' is no way to isolate steps", hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
+                "'\(sandbox)' is no way to isolate steps",
+                hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
                 path: "pipelines.sandbox")
         }
         return KeelConfiguration(

@@ -64,7 +64,8 @@ public final class Platform: Sendable {
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(
+        let analytics = DuckDB(
+            openedAtFirstUse: DuckDB.Settings(
                 threads: 2, memoryBytesMax: memory.capacity(of: .analytics), temporaryDirectory: home + "/work"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
         let features = FeatureStore()

@@ -28,7 +28,12 @@ enum Conversion {
                 }
             case .float32: fitted = value.number.flatMap { Float($0).isFinite ? .double($0) : nil } ?? .null
             case .float64: fitted = value.number.flatMap { $0.isFinite ? .double($0) : nil } ?? .null
-            case .timestamp: if case .date(let day) = value, !CivilDate.range.contains(day) { fitted = .null } else { fitted = value.time.map(Value.timestamp) ?? .null }
+            case .timestamp:
+                if case .date(let day) = value, !CivilDate.range.contains(day) {
+                    fitted = .null
+                } else {
+                    fitted = value.time.map(Value.timestamp) ?? .null
+                }
             default: fitted = value
             }
             if fitted.isNull, !value.isNull { misfit(i) }

@@ -186,7 +186,8 @@ struct ParquetReader {
             }
             for row in misfits where issues[row] == nil {
                 issues[row] = RowIssue(
-                    line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)\(Conversion.limits(type))",
+                    line: firstLine + row, rule: "\(name): \(type)",
+                    message: "column '\(name)': the value does not fit in \(type)\(Conversion.limits(type))",
                     raw: RowPipeline.raw(table.names, table.columns, row))
             }
             if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer, given.type != .timestamp

@@ -84,7 +84,9 @@ final class OnlineView: Sendable {
         var last = Int64.min
         for row in 0..<rows.rowCount {
             // Rows of an older version may lie outside all instants: they are no facts.
-            guard let at = columns.time(row), Timestamp.range.contains(at), columns.passes(row), columns.key(row, into: &key) else { continue }
+            guard let at = columns.time(row), Timestamp.range.contains(at), columns.passes(row), columns.key(row, into: &key) else {
+                continue
+            }
             let mask = columns.words(row, into: &words)
             let latest = latestArguments.map { columns.arguments[$0][row].finite }
             let created = columns.created(row)

@@ -129,7 +129,9 @@ extension Platform {
         var left = stored
         while true {
             do throws(KeelError) { return try Declarations(left) } catch {
-                guard let refused = left.firstIndex(where: { error.path == $0.id || error.path?.hasPrefix($0.id + ".") == true }) else { throw error }
+                guard let refused = left.firstIndex(where: { error.path == $0.id || error.path?.hasPrefix($0.id + ".") == true }) else {
+                    throw error
+                }
                 logger.error("\(left[refused].id) is not in force: \(error)")
                 left.remove(at: refused)
             }

@@ -18,7 +18,9 @@ public struct ParquetRows: Sendable {
         let all =
             files.isEmpty
             ? "" : " UNION ALL BY NAME SELECT * FROM read_parquet([\(list)], union_by_name = true, hive_partitioning = false)"
-        var columns = fields.enumerated().map { "CAST(\(DuckDBConnection.quoted($0.element.name)) AS \($0.element.type.duckDBName)) AS c\($0.offset)" }
+        var columns = fields.enumerated().map {
+            "CAST(\(DuckDBConnection.quoted($0.element.name)) AS \($0.element.type.duckDBName)) AS c\($0.offset)"
+        }
         if let number { columns.append("row_number() OVER () AS \(number)") }
         sql = "(SELECT \(columns.joined(separator: ", ")) FROM (SELECT \(empty) WHERE false\(all)))"
         places = Dictionary(fields.enumerated().map { ($0.element.name, "c\($0.offset)") }) { first, _ in first }

@@ -111,8 +111,7 @@ def test_files_up_and_down_at_once(server):
 
 def test_files_ingested_at_once(server, tmp_path):
     project.apply(server, tmp_path)
-    data = project.csv(project.rows(100_000))
-    data = data.encode() if isinstance(data, str) else data
+    data = project.csv(project.rows(100_000)).encode()
     with server.attacked():
         answers = at_once(12, lambda i: requests.post(
             server.url + "/api/v1/datasets/clicks/ingest?file=a.csv", data=data, headers={"Content-Type": "application/octet-stream"}, timeout=300))

@@ -10,6 +10,7 @@ import time
 import pytest
 import requests
 
+import project
 from servers import KEEL, Keel, free_port
 
 
@@ -153,6 +154,42 @@ def test_a5_a_step_reads_and_changes_nothing_of_the_server(tmp_path):
     keel.stop()
 
 
+@pytest.mark.parametrize("sandbox", ["auto", "none"])
+def test_a5_a_step_without_its_token_is_nobody(tmp_path, sandbox):
+    """Also where it runs as the server's own user, whose programs need no token."""
+    keel = Keel(environment={"KEEL_PIPELINES_SANDBOX": sandbox}).start()
+    code = f"""
+import json, os, subprocess, sys, urllib.error, urllib.request
+def ask():
+    body = json.dumps({{"name": "mine", "persona": "owner"}}).encode()
+    try:
+        return urllib.request.urlopen(urllib.request.Request("{keel.url}/api/v1/tokens", body, {{"Content-Type": "application/json"}})).status
+    except urllib.error.HTTPError as refused:
+        return refused.code
+if len(sys.argv) > 1:
+    open("answer", "w").write(str(ask()))
+else:
+    # By itself, and by a daemon that has left its session and its parents.
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execv(sys.executable, [sys.executable, __file__, "daemon"])
+        os._exit(0)
+    os.wait()
+    import time
+    while not os.path.exists("answer") or not open("answer").read(): time.sleep(0.01)
+    json.dump({{"itself": ask(), "daemon": int(open("answer").read())}}, open(os.environ["KEEL_OUTPUT"], "w"))
+"""
+    apply(keel, tmp_path, pipeline("p", {"name": "work", "uses": "python", "with": {"code": code}}, shell("sleep 1000", "other")))
+    run = start(keel, "p")
+    work = wait(lambda: [s for s in run_of(keel, run)["steps"] if s["name"] == "work" and s["state"] != "running" and s["state"] != "pending"])[0]
+    assert work["outputs"] == {"itself": 401, "daemon": 401}, work
+    # The person at the machine is the owner meanwhile.
+    assert keel.cli("tokens", "list").returncode == 0
+    keel.cli("cancel", run)
+    keel.stop()
+
+
 def test_a5_without_isolation_the_server_says_so_at_its_start():
     keel = Keel(environment={"KEEL_PIPELINES_SANDBOX": "none"}).start()
     assert "programs of steps can read what the server's user can" in keel.log()
@@ -292,3 +329,15 @@ def test_a_paused_trigger_fires_again_when_it_is_resumed(keel, tmp_path):
         ["trigger.paused", "trigger.resumed"], ["trigger.resumed", "trigger.paused"])
     assert again.cli("pause", "pipeline", "p", check=False).returncode != 0
     again.stop()
+
+
+def test_g5_an_unrelated_dataset_leaves_the_cache_alone(keel, tmp_path):
+    project.apply(keel, tmp_path)
+    project.ingest(keel, tmp_path, project.csv(project.rows(2000)))
+    assert keel.json("run", "train")["state"] == "succeeded"
+    other = {"apiVersion": "keel/v1", "kind": "Dataset", "metadata": {"name": "unrelated"},
+             "spec": {"columns": [{"name": "x", "type": "int64"}], "key": ["x"], "eventTime": "at"}}
+    other["spec"]["columns"].append({"name": "at", "type": "timestamp"})
+    apply(keel, tmp_path, json.dumps(other))
+    states = {s["name"]: (s["state"], s.get("cache")) for s in keel.json("run", "train")["steps"]}
+    assert states["examples"][0] == "cached" and states["fit"][0] == "cached", states

@@ -232,6 +232,7 @@ static void supervise(void) {
     int ended = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
     if (ended < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    prctl(PR_SET_NAME, KEEL_SUPERVISOR_COMMAND, 0, 0, 0);
     struct job job = receive();
     pid_t program = start(&job, hold(job.folder));
     int status = 0, has_ended = 0;

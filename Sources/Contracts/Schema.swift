@@ -79,8 +79,13 @@ public struct Schema: Sendable, Hashable {
     /// Longer names of columns are refused, in bytes of UTF-8.
     public static let nameBytesMax = 1000
 
+    public static let columnsMax = 10_000
+
     /// Checks that every engine can hold columns of these names: not empty, not too long, no control characters, and different in more than case.
     public func checkNames() throws(KeelError) {
+        guard fields.count <= Schema.columnsMax else {
+            throw .invalid("\(fields.count) columns are more than \(Schema.columnsMax)", path: "columns")
+        }
         var seen: [String: String] = [:]
         for (i, name) in names.enumerated() {
             let place = "columns[\(i)].name"

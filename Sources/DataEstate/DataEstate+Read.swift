@@ -15,7 +15,7 @@ extension DataEstate {
     /// One snapshot; without a number the newest, nil when there is none yet.
     /// - Throws: `notFound` for a number that is not there.
     public func snapshot(_ dataset: String, _ number: Int? = nil) async throws -> Snapshot? {
-        let found = try await database.read { try find(dataset, number, $0) }
+        let found = try await database.read { [self] db in try find(dataset, number, db) }
         if found == nil, let number { throw KeelError.notFound("the dataset '\(dataset)' has no snapshot \(number)") }
         return found
     }

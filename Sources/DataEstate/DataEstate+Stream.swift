@@ -147,7 +147,7 @@ extension DataEstate {
 
     func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {
         let dataset = entry.spec.name
-        let (previous, sealed) = try await database.read { db in
+        let (previous, sealed) = try await database.read { [self] db in
             (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
         }
         let end = entry.stream.keys.withLock { _ in

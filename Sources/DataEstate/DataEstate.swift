@@ -60,7 +60,7 @@ public final class DataEstate: Sendable {
                     stream = try DatasetStream(folder: "\(streams)/\(spec.name)") { [damage] in damage.report("Dataset/\(spec.name)", $0) }
                     try await refresh(spec.name, stream)
                     // A record of the newest snapshot that cannot be read is found now, not by the first who needs it.
-                    _ = try await database.read { try find(spec.name, nil, $0) }
+                    _ = try await database.read { [self] db in try find(spec.name, nil, db) }
                 } catch {
                     failures[spec.name] = KeelError.wrapping(error)
                     continue
@@ -129,7 +129,7 @@ public final class DataEstate: Sendable {
         }
         return try await entry.stream.turn.run { [self] in
             if overwrite { _ = try await sealInTurn(entry, grant) }
-            let (previous, sealed) = try await database.read { db in
+            let (previous, sealed) = try await database.read { [self] db in
                 (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
             }
             let name = source ?? (file as NSString).lastPathComponent

@@ -108,9 +108,9 @@ public actor KeelClient {
             let request = Exchange.Request(head: head(.GET, path, bytes: nil, ""), body: nil, promise: promise, onLine: nil, onPart: onPart)
             channel.writeAndFlush(Exchange.Outgoing.whole(request), promise: nil)
             return try await promise.futureResult.get()
-        } catch  where error is ChannelError || error is IOError {
+        } catch  where !(error is KeelError) {
             channel = nil
-            throw unreachable()
+            throw unreachable(error)
         }
     }
 

@@ -76,7 +76,8 @@ struct ChildProcess: Sendable {
         var hasAsked = false
         while true {
             var waiting = [
-                pollfd(fd: sockets[0], events: Int16(POLLIN), revents: 0), pollfd(fd: isOpen ? pipe[0] : -1, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: sockets[0], events: Int16(POLLIN), revents: 0),
+                pollfd(fd: isOpen ? pipe[0] : -1, events: Int16(POLLIN), revents: 0),
             ]
             poll(&waiting, 2, 50)
             if isOpen { isOpen = drain(pipe[0], output) }
@@ -96,7 +97,8 @@ struct ChildProcess: Sendable {
         case KEEL_SUPERVISOR_EXITED: return .exited(answer?.value ?? 0)
         case KEEL_SUPERVISOR_SIGNALLED: return .signalled(answer?.value ?? 0)
         case KEEL_SUPERVISOR_NOT_STARTED: throw ChildProcess.failure("'\(command.first ?? "")' cannot be started", answer?.value ?? 0)
-        default: throw KeelError(.unavailable, "the program's supervisor ended, and the program with it", hint: "was it killed from outside?")
+        default:
+            throw KeelError(.unavailable, "the program's supervisor ended, and the program with it", hint: "was it killed from outside?")
         }
     }
 

@@ -58,7 +58,8 @@ extension PipelineService {
         }
         try tx.record(
             "pipeline.step.finished", on: "Pipeline/\(started.spec.name)",
-            ["run": .string(started.id), "step": .string(step.name), "state": "failed", "error": .string(error)], by: Caller.system("pipelines"))
+            ["run": .string(started.id), "step": .string(step.name), "state": "failed", "error": .string(error)],
+            by: Caller.system("pipelines"))
         try fail(started, "step '\(step.name)' failed: \(error)", tx)
     }
 

@@ -87,6 +87,8 @@ package struct SecretMask: Sendable {
     /// Whether a variable or parameter of this name holds a secret, as people name them.
     static func isSecret(_ name: String) -> Bool {
         let upper = name.uppercased()
-        return ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"].contains { upper.contains($0) }
+        return ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"].contains {
+            upper.contains($0)
+        }
     }
 }

@@ -215,7 +215,9 @@ public struct PythonStep: StepKind {
         guard let script = with["script"]?.string else { return .object([]) }
         let path = try path(of: script)
         let digest = try await Blocking.run {
-            guard let data = FileManager.default.contents(atPath: path) else { throw KeelError.notFound("the script '\(script)' cannot be read") }
+            guard let data = FileManager.default.contents(atPath: path) else {
+                throw KeelError.notFound("the script '\(script)' cannot be read")
+            }
             return Digest(of: data)
         }
         return ["script": .string(digest.short)]

@@ -25,12 +25,16 @@ public struct StepIsolation: Sendable, Hashable {
         let home: String
         let project: String
         let work: String
+        let hidden: [String]
 
-        /// - Parameter home, project, work: absolute paths; the work folder lies in the home.
-        public init(home: String, project: String, work: String) {
+        /// - Parameters:
+        ///   - home, project, work: absolute paths; the work folder lies in the home.
+        ///   - hidden: absolute paths of secret files outside of the home.
+        public init(home: String, project: String, work: String, hidden: [String] = []) {
             self.home = home
             self.project = project
             self.work = work
+            self.hidden = hidden
         }
     }
 
@@ -63,16 +67,19 @@ public struct StepIsolation: Sendable, Hashable {
     public static func choose(_ setting: Setting, user: String?, folders: Folders) async throws -> StepIsolation {
         let isRoot = geteuid() == 0
         if !isRoot, user != nil {
-            throw KeelError(.failedPrecondition, "only root can start programs as another user", hint: "start the server as root", path: "pipelines.user")
+            throw KeelError(
+                .failedPrecondition, "only root can start programs as another user", hint: "start the server as root",
+                path: "pipelines.user")
         }
         let given = try user.map { name throws(KeelError) in try StepUser(named: name) }
         // Without a name, root hands programs to the user that owns nothing.
-        let other = try given ?? (isRoot ? StepUser(named: "nobody") : nil)
+        let other = given ?? (isRoot ? try? StepUser(named: "nobody") : nil)
         func way(_ kind: Kind, _ user: StepUser?) -> StepIsolation { StepIsolation(kind: kind, user: user, folders: folders) }
         let boxes = other.map { [way(.bwrap, $0)] } ?? []
         let ways: [StepIsolation] =
             switch setting {
-            case .auto: boxes + (given == nil ? [way(.bwrap, nil)] : []) + (given.map { [way(.user, $0)] } ?? []) + (given == nil ? [.none] : [])
+            case .auto:
+                boxes + (given == nil ? [way(.bwrap, nil)] : []) + (given.map { [way(.user, $0)] } ?? []) + (given == nil ? [.none] : [])
             case .bwrap: boxes + (given == nil ? [way(.bwrap, nil)] : [])
             case .user: other.map { [way(.user, $0)] } ?? []
             case .none: [.none]
@@ -99,7 +106,8 @@ public struct StepIsolation: Sendable, Hashable {
             let said = Mutex<[String]>([])
             let lines = Lines(masking: SecretMask([])) { line in said.withLock { $0.append(line) } }
             let child = process(
-                ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""], environment: environment,
+                ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""],
+                environment: environment,
                 workingDirectory: folder)
             let end = try await child.run { lines.add($0) }
             lines.finish()
@@ -115,7 +123,8 @@ public struct StepIsolation: Sendable, Hashable {
         guard let user else { return }
         for path in [folder, folder + "/tmp"] {
             guard lchown(path, user.uid, user.gid) == 0 else {
-                throw KeelError(.unavailable, "the step's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
+                throw KeelError(
+                    .unavailable, "the step's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
             }
         }
         if kind == .user, let folders {
@@ -130,7 +139,9 @@ public struct StepIsolation: Sendable, Hashable {
     }
 
     /// The command as it is started in this isolation.
-    func process(_ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits()) -> ChildProcess {
+    func process(_ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits())
+        -> ChildProcess
+    {
         switch kind {
         case .none:
             ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
@@ -146,7 +157,9 @@ public struct StepIsolation: Sendable, Hashable {
     /// What the user may not enter is replaced by an empty folder, so that what lies deeper, and is his to see, can be mounted in it.
     private func bubblewrap(_ workingDirectory: String) -> [String] {
         guard let folders else { return [] }
-        var out = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
+        var out = [
+            "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+        ]
         let devices = (try? FileManager.default.contentsOfDirectory(atPath: "/dev")) ?? []
         // Accelerators: the empty /dev has none.
         for device in devices.sorted() where ["nvidia", "dri", "kfd", "accel"].contains(where: device.hasPrefix) {
@@ -161,6 +174,7 @@ public struct StepIsolation: Sendable, Hashable {
         for folder in outside { out += ["--ro-bind", folder, folder] }
         out += ["--tmpfs", folders.home]
         for folder in inside { out += ["--ro-bind", folder, folder] }
+        for file in folders.hidden where FileManager.default.fileExists(atPath: file) { out += ["--ro-bind", "/dev/null", file] }
         out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
         return out + (user == nil ? [] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]) + ["--"]
     }
@@ -168,7 +182,8 @@ public struct StepIsolation: Sendable, Hashable {
     private var asUser: [String] {
         guard let user else { return [] }
         return [
-            "setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all", "--no-new-privs",
+            "setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+            "--no-new-privs",
             "--",
         ]
     }
@@ -202,7 +217,6 @@ public struct StepUser: Sendable, Hashable {
         gid = entry.pw_gid
     }
 }
-
 
 /// The isolation of a server's steps: chosen when it is first asked for, once.
 public final class IsolationChoice: Sendable {

@@ -11,7 +11,8 @@ public struct TriggerStatus: Sendable, Hashable {
 
     public var json: JSON {
         [
-            "name": .string(spec.name), "state": pausedAt == nil ? "active" : "paused", "when": .array(spec.when.map { .string($0.description) }),
+            "name": .string(spec.name), "state": pausedAt == nil ? "active" : "paused",
+            "when": .array(spec.when.map { .string($0.description) }),
             "run": .string(spec.run), "author": .string(author), "fired_at": firedAt.map { .string($0.description) } ?? .null,
             "paused_at": pausedAt.map { .string($0.description) } ?? .null, "paused_by": pausedBy.map(JSON.string) ?? .null,
         ]
@@ -27,7 +28,8 @@ extension TriggerService {
         return engine.triggers.sorted { $0.name < $1.name }.map { spec in
             let row = known[spec.name]
             return TriggerStatus(
-                spec: spec, author: authors[spec.name] ?? "", firedAt: row?.optionalTime("fired_at"), pausedAt: row?.optionalTime("paused_at"),
+                spec: spec, author: authors[spec.name] ?? "", firedAt: row?.optionalTime("fired_at"),
+                pausedAt: row?.optionalTime("paused_at"),
                 pausedBy: row?.optionalText("paused_by"))
         }
     }

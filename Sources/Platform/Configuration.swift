@@ -98,7 +98,8 @@ public struct KeelConfiguration: Sendable {
         let sandbox = reader.string(forKey: "pipelines.sandbox", default: "auto")
         guard let stepsSandbox = StepIsolation.Setting(rawValue: sandbox) else {
             throw .invalid(
-                "'\(sandbox)' is no way to isolate steps", hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
+                "'\(sandbox)' is no way to isolate steps",
+                hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
                 path: "pipelines.sandbox")
         }
         return KeelConfiguration(
@@ -112,7 +113,7 @@ public struct KeelConfiguration: Sendable {
             artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
             stepsSandbox: stepsSandbox,
-            stepsUser: reader.string(forKey: "pipelines.user").flatMap { $0.isEmpty ? nil : $0 },
+            stepsUser: text(reader, "pipelines.user"),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
             outgoingAuthorities: text(reader, "outgoing.authorities"),

@@ -151,7 +151,8 @@ extension Platform {
     /// run by whoever starts it.
     private func mayRunCode(_ grant: Grant) -> @Sendable (Resource) async throws -> Void {
         { [self] resource in
-            let runsCode = try resource.kind == "Trigger" || resource.kind == "Pipeline" && pipelines.runsPrograms(PipelineSpec(resource: resource))
+            let runsCode =
+                try resource.kind == "Trigger" || resource.kind == "Pipeline" && pipelines.runsPrograms(PipelineSpec(resource: resource))
             guard runsCode else { return }
             do throws(KeelError) { _ = try Grant.check(grant.caller, may: .pipelinesRun, on: resource.id) } catch {
                 try await audit.recordDenial(grant.caller, action: .pipelinesRun, subject: resource.id)
@@ -221,7 +222,9 @@ extension Platform {
     private func authors(of triggers: [TriggerSpec]) async throws -> [String: String] {
         let grant = try Grant.check(.system("configure"), may: .resourcesRead)
         var authors: [String: String] = [:]
-        for trigger in triggers { authors[trigger.name] = try await resources.revisions("Trigger", trigger.name, limit: 1, by: grant).first?.by }
+        for trigger in triggers {
+            authors[trigger.name] = try await resources.revisions("Trigger", trigger.name, limit: 1, by: grant).first?.by
+        }
         return authors
     }
 }

@@ -90,7 +90,13 @@ extension Platform {
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
         }
-        try await rebuildFeatures(dataset)
+        do { try await rebuildFeatures(dataset) } catch {
+            let problem = KeelError.wrapping(error)
+            throw KeelError(
+                problem.code,
+                "the rows are kept as snapshot \(report.snapshot.number), but the online features could not be made anew and are as before: \(problem.message)",
+                hint: problem.hint)
+        }
         return [
             "snapshot": .int(Int64(report.snapshot.number)), "rows": .int(Int64(report.rows)), "filtered": .int(Int64(report.filtered)),
             "quarantined": .int(Int64(report.quarantined)), "digest": .string(report.snapshot.digest.hex),

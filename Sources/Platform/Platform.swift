@@ -75,7 +75,8 @@ public final class Platform: Sendable {
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(
+        let analytics = DuckDB(
+            openedAtFirstUse: DuckDB.Settings(
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
                 temporaryDirectory: home + "/work/spill"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
@@ -113,7 +114,9 @@ public final class Platform: Sendable {
         stepIsolation = IsolationChoice {
             try await StepIsolation.choose(
                 configuration.stepsSandbox, user: configuration.stepsUser,
-                folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+                folders: StepIsolation.Folders(
+                    home: home, project: project, work: home + "/work",
+                    hidden: configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []))
         }
         let programs = ProgramEnvironment(
             projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()

@@ -68,6 +68,8 @@ struct ArchitectureTests {
         let allowed: [(prefixes: [String], targets: Set<String>)] = [
             (["GRDB", "CPostgres"], ["Storage"]),
             (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"], ["Engines"]),
+            // The supervisor of steps: a process, not an engine.
+            (["CSupervisor"], ["Pipelines"]),
             (["Hummingbird", "NIO", "HTTPTypes"], ["Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "keel"]),
         ]
         for source in try Self.sources() {

@@ -26,7 +26,7 @@ struct DamageTests {
         let again = try await Estate(home: estate.home, specs)
         #expect(try again.lakeFiles("t") == known)
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(estate.home)/lake/unknown/t") == ["7-0-abc.parquet"])
-        #expect(again.data.damage.all.map(\.subject) == ["Dataset/t"])
+        #expect(again.damage.all.map(\.subject) == ["Dataset/t"])
         #expect(try await again.read("t").rowCount == 10)
     }
 
@@ -40,7 +40,7 @@ struct DamageTests {
         for suffix in ["", "-wal", "-shm"] { try? FileManager.default.removeItem(atPath: "\(estate.home)/keel.sqlite\(suffix)") }
         let again = try await Estate(home: estate.home, specs)
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(estate.home)/lake/unknown/t").sorted() == known)
-        #expect(!again.data.damage.all.isEmpty)
+        #expect(!again.damage.all.isEmpty)
     }
 
     @Test("D8: a log that was cut behind its seal loses no later push")
@@ -53,7 +53,7 @@ struct DamageTests {
         let size = try #require(FileManager.default.contents(atPath: log)?.count)
         truncate(log, off_t(size - 1))
         let again = try await Estate(home: estate.home, specs)
-        #expect(again.data.damage.all.map(\.subject) == ["Dataset/t"])
+        #expect(again.damage.all.map(\.subject) == ["Dataset/t"])
         for i in 0..<20 { #expect(try again.push("t", rows((100 + i)..<(101 + i))).accepted.rowCount == 1) }
         let third = try await Estate(home: estate.home, specs)
         var tail = 0
@@ -71,7 +71,7 @@ struct DamageTests {
         try await estate.database.write { _ = try $0.execute("UPDATE data_snapshots SET profile = '{\"rows\":'") }
         let again = try await Estate(home: estate.home, specs)
         #expect(try await again.read("t").rowCount == 10)
-        #expect(again.data.damage.all.map(\.subject) == ["Dataset/t"])
+        #expect(again.damage.all.map(\.subject) == ["Dataset/t"])
         #expect(try await again.ingest("t", csv: "id,x\n50,1\n").rows == 1)
         #expect(try await again.data.snapshot("t")?.profile?.rowCount == 1)
     }

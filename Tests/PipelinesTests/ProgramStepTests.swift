@@ -234,7 +234,8 @@ struct ProgramStepTests {
         let service = service(
             try await openDatabase(home), [ShellStep(environment: environment), PythonStep(environment: environment)], home)
         let attempts: [(name: String, command: String)] = [
-            ("key", "cat \(home)/secrets.key"), ("database", "cat \(home)/keel.sqlite"), ("home", "touch \(home)/work/x && ls \(home)/keel.sqlite"),
+            ("key", "cat \(home)/secrets.key"), ("database", "cat \(home)/keel.sqlite"),
+            ("home", "touch \(home)/work/x && ls \(home)/keel.sqlite"),
             ("environ", "cat /proc/\(getpid())/environ"), ("kill", "kill -0 \(getpid())"), ("project", "touch \(project)/x"),
             ("system", "touch /etc/x"), ("other", "ls \(home)/work | grep -v $KEEL_RUN_ID"),
         ]
@@ -248,7 +249,9 @@ struct ProgramStepTests {
                         ["name": "script", "uses": "python", "with": ["script": "a.py"]],
                         [
                             "name": "own", "uses": "shell",
-                            "with": ["run": "echo x > y; echo x > $TMPDIR/y; echo x > /tmp/y; echo '{\"a\": 1}' > $KEEL_OUTPUT; kill -9 $$ || :"],
+                            "with": [
+                                "run": "echo x > y; echo x > $TMPDIR/y; echo x > /tmp/y; echo '{\"a\": 1}' > $KEEL_OUTPUT; kill -9 $$ || :"
+                            ],
                         ],
                     ])
             ])

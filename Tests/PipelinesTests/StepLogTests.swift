@@ -46,7 +46,8 @@ struct StepLogTests {
         #expect(Int64(status.st_blocks) * 512 <= 2 * end + (1 << 20), "the middle is given back to the disk")
         #expect(lines.first == "line 0" && lines.last == "line \(count - 1)")
         let numbers = lines.compactMap { Int($0.dropFirst(5)) }
-        #expect(numbers.count == lines.count && zip(numbers, numbers.dropFirst()).count { $1 != $0 + 1 } == 1, "one gap, between whole lines")
+        #expect(
+            numbers.count == lines.count && zip(numbers, numbers.dropFirst()).count { $1 != $0 + 1 } == 1, "one gap, between whole lines")
         #expect(leftOut > 0 && Int64(lines.reduce(0) { $0 + $1.utf8.count + 1 }) + leftOut <= Int64(status.st_size))
     }
 
@@ -70,7 +71,8 @@ struct StepLogTests {
     @Test("a secret is masked wherever the stream is cut")
     func masks() {
         let secret = "abcdefgh-ijkl"
-        let text = String(repeating: "x", count: LineSplitter.lineBytesMax - 4) + secret + String(repeating: "y", count: 40_000) + secret + "\n"
+        let text =
+            String(repeating: "x", count: LineSplitter.lineBytesMax - 4) + secret + String(repeating: "y", count: 40_000) + secret + "\n"
         for part in [1, 7, 4096, 100_000] {
             var splitter = LineSplitter(masking: SecretMask([secret, "short"]))
             var lines: [String] = []

@@ -83,7 +83,10 @@ struct TriggerTests {
         try pipelines.configure([
             spec(["parameters": ["until": "2013-01-01"], "steps": [["name": "a", "uses": "test", "with": ["until": "$until"]]]])
         ])
-        return (database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) }), kind)
+        return (
+            database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) }),
+            kind
+        )
     }
 
     private func alert(_ database: Storage.Database, _ time: Timestamp) async throws {
@@ -125,7 +128,8 @@ struct TriggerTests {
     func impossible() async throws {
         let folder = try temporaryFolder()
         let (database, pipelines, triggers, kind) = try await setUp(folder, clock: HandClock(june))
-        try await triggers.configure([trigger(["when": "monitor/delay fires", "run": "later", "cooldown": "14d"])], authors: ["retrain": "ann"])
+        try await triggers.configure(
+            [trigger(["when": "monitor/delay fires", "run": "later", "cooldown": "14d"])], authors: ["retrain": "ann"])
         try await alert(database, june)
         guard case .skip(_, _, let reason)? = try await triggers.advance().first else {
             Issue.record("there is no pipeline to start")

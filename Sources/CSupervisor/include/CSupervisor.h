@@ -18,6 +18,8 @@
 /// Then it sends nothing more. When it shuts down its side (cancellation) or ends, the program's processes get SIGTERM and after the grace SIGKILL.
 /// The supervisor answers once, with two `int32_t`, when no process is left: what happened, and the exit code, signal or errno.
 #define KEEL_SUPERVISOR_NAME "keel-step-supervisor"
+/// What `/proc` shows as its command.
+#define KEEL_SUPERVISOR_COMMAND "keel-supervisor"
 #define KEEL_SUPERVISOR_EXITED 0
 #define KEEL_SUPERVISOR_SIGNALLED 1
 #define KEEL_SUPERVISOR_NOT_STARTED 2

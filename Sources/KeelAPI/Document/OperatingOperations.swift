@@ -18,11 +18,13 @@ let pipelineOperations: [APIOperation] = [
         ], answer: ["runs": .list(.named("PipelineRun"))]),
     .init("GET", "/api/v1/runs/{id}", pipelines, "A run with its steps; the beginning of an id is enough", answer: .named("PipelineRun")),
     .init(
-        "POST", "/api/v1/runs/{id}/cancel", pipelines, "Cancels a run: its programs are ended", answer: .named("PipelineRun"), errors: [409]),
+        "POST", "/api/v1/runs/{id}/cancel", pipelines, "Cancels a run: its programs are ended", answer: .named("PipelineRun"), errors: [409]
+    ),
     .init(
         "GET", "/api/v1/runs/{id}/steps/{step}/log", pipelines, "Lines of a step's log, of all its attempts",
         query: [
-            .init("from", .integer, "From this byte on: the next of the page before"), .init("tail", .integer, "The last so many lines instead"),
+            .init("from", .integer, "From this byte on: the next of the page before"),
+            .init("tail", .integer, "The last so many lines instead"),
         ], answer: ["lines": .list(.text), "next": .integer, "size": .integer, "left_out": .integer]),
     .init("GET", "/api/v1/triggers", pipelines, "The triggers as they stand", answer: ["triggers": .list(.named("Trigger"))]),
     .init(

@@ -84,7 +84,8 @@ struct Logs: AsyncParsableCommand {
             // Asked before the pages: what was written until the end is read after it.
             let state = try await connection.get("/api/v1/runs/\(escaped(id))").cell("state")
             for step in steps {
-                places[step] = try await StepLogPages(connection, id, step).print(from: places[step] ?? 0, tail: nil, prefix: steps.count > 1)
+                places[step] = try await StepLogPages(connection, id, step).print(
+                    from: places[step] ?? 0, tail: nil, prefix: steps.count > 1)
             }
             if state != "running" { return }
             try await Task.sleep(for: .milliseconds(300))
@@ -102,7 +103,8 @@ struct Pause: AsyncParsableCommand {
 
 struct Resume: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Let a paused trigger fire again; what happened meanwhile is not made up for.", discussion: "Example: keel resume trigger retrain")
+        abstract: "Let a paused trigger fire again; what happened meanwhile is not made up for.",
+        discussion: "Example: keel resume trigger retrain")
     @OptionGroup var thing: PausedThing
 
     func run() async throws { try await thing.set("resume") }

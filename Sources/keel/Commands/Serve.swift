@@ -33,6 +33,8 @@ struct Serve: AsyncParsableCommand {
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         // A file that may not grow any more is an error of whoever writes it, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
+        // What the server writes is for its own user.
+        umask(0o077)
         raiseFileLimit()
         // What the server writes is for its own user.
         umask(0o077)

@@ -17,7 +17,9 @@ enum PipelineRunView {
             ("now", run.cell("now")), ("started", run.cell("started_at")), ("took", elapsed(run)),
         ]
         if let error = run["error"]?.string { lines.append(("error", error)) }
-        for member in run["parameters"]?.members ?? [] { lines.append(("parameter", "\(member.key) = \(member.value.string ?? member.value.text)")) }
+        for member in run["parameters"]?.members ?? [] {
+            lines.append(("parameter", "\(member.key) = \(member.value.string ?? member.value.text)"))
+        }
         for (name, value) in lines { Terminal.print(name.padding(toLength: 12, withPad: " ", startingAt: 0) + " " + value) }
         Terminal.print("")
         let steps = run["steps"]?.items ?? []
@@ -25,7 +27,9 @@ enum PipelineRunView {
             ["step", "uses", "state", "attempts", "took", "cache"],
             steps.map {
                 let interrupted = ($0["interruptions"]?.integer).map { ", \($0) interrupted" } ?? ""
-                return [$0.cell("name"), $0.cell("uses"), $0.cell("state"), $0.cell("attempts") + interrupted, elapsed($0), $0.cell("cache")]
+                return [
+                    $0.cell("name"), $0.cell("uses"), $0.cell("state"), $0.cell("attempts") + interrupted, elapsed($0), $0.cell("cache"),
+                ]
             })
         for step in steps {
             if let error = step["error"]?.string { Terminal.print("\(step.cell("name")): \(error)") }
@@ -40,7 +44,8 @@ enum PipelineRunView {
     /// The last lines of the step that failed, or that runs.
     static func showEndOfLog(_ run: JSON, _ connection: Connection) async throws {
         let steps = run["steps"]?.items ?? []
-        guard let step = steps.first(where: { $0.cell("state") == "failed" }) ?? steps.first(where: { $0.cell("state") == "running" }) else { return }
+        guard let step = steps.first(where: { $0.cell("state") == "failed" }) ?? steps.first(where: { $0.cell("state") == "running" })
+        else { return }
         let name = step.cell("name")
         let page = try await connection.get("/api/v1/runs/\(escaped(run.cell("id")))/steps/\(escaped(name))/log?tail=12")
         let lines = page["lines"]?.items ?? []

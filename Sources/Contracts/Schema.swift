@@ -89,7 +89,9 @@ public struct Schema: Sendable, Hashable {
         var seen: [String: String] = [:]
         for (i, name) in names.enumerated() {
             let place = "columns[\(i)].name"
-            guard (1...Schema.nameBytesMax).contains(name.utf8.count), !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else {
+            guard (1...Schema.nameBytesMax).contains(name.utf8.count),
+                !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 })
+            else {
                 throw .invalid(
                     "a column's name must be 1 to \(Schema.nameBytesMax) bytes without control characters", path: place)
             }

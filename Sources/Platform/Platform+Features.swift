@@ -71,7 +71,8 @@ extension Platform {
         let connection = try analytics.connect()
         var filter = ""
         if let reach = draft.reach(of: dataset) {
-            let newest = try connection.query("SELECT \(reach.map { "max(\(rows.column($0.column)))" }.joined(separator: ", ")) FROM \(rows.sql)")
+            let newest = try connection.query(
+                "SELECT \(reach.map { "max(\(rows.column($0.column)))" }.joined(separator: ", ")) FROM \(rows.sql)")
             var conditions: [String] = []
             for (i, one) in reach.enumerated() {
                 guard let last = newest.columns[i][0].time else { continue }

@@ -174,7 +174,8 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         for _ in 0..<3000 {
             events.append(
                 MachineEvent(
-                    machine: ["a", "b", "c"].randomElement(using: &random)!, line: 1, time: at(Double(Int.random(in: 0...14_400, using: &random))),
+                    machine: ["a", "b", "c"].randomElement(using: &random)!, line: 1,
+                    time: at(Double(Int.random(in: 0...14_400, using: &random))),
                     x: Double(Int.random(in: 0...40, using: &random)) / 4))
         }
         let newest = try #require(events.compactMap(\.time).max())

@@ -57,6 +57,8 @@ public final class PredictionLog: Sendable {
     private let rowsMax: Int
     /// The offset up to which the journal's files were removed.
     private let trimmed = ManagedAtomic<UInt64>(0)
+    /// Until what an ended process left is in the table, the journal keeps everything.
+    private let isRecovered = ManagedAtomic<Bool>(false)
     private let rows = ManagedAtomic<Int>(0)
     /// Of the requests whose rows are queued.
     private let bytes = ManagedAtomic<Int>(0)
@@ -160,7 +162,7 @@ public final class PredictionLog: Sendable {
 
     // MARK: Start
 
-    /// Puts what an ended process left in the journal in the table. Call it before anything is predicted.
+    /// Puts what an ended process left in the journal in the table. Call it before anything is predicted. When it fails, the next start tries again.
     public func recover() async throws {
         let from = try await database.read { try PredictionStore.drained(in: $0) }
         let batches = try journal.batches(from: from)
@@ -176,6 +178,7 @@ public final class PredictionLog: Sendable {
         if end != from { try await database.write { try PredictionStore.setDrained(end, in: $0) } }
         trimmed.store(end, ordering: .relaxed)
         try journal.trim(before: end)
+        isRecovered.store(true, ordering: .relaxed)
     }
 
     // MARK: Labels
@@ -326,7 +329,7 @@ public final class PredictionLog: Sendable {
             case .flush: return .nothing
             }
         }
-        let upTo = drained
+        let upTo = isRecovered.load(ordering: .relaxed) ? drained : nil
         let outcomes = try await database.write { transaction in try PredictionStore.write(steps, drained: upTo, in: transaction) }
         if let upTo, upTo >= trimmed.load(ordering: .relaxed) + UInt64(PredictionJournal.segmentBytes) {
             trimmed.store(upTo, ordering: .relaxed)

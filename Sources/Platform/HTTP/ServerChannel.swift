@@ -70,6 +70,8 @@ public struct ServerChannel: HTTPChannelHandler {
         channel.closeFuture.whenComplete { _ in connections.close(connection.client) }
         return channel.eventLoop.makeCompletedFuture {
             try channel.syncOptions?.setOption(.socketOption(.so_sndbuf), value: .init(ServerChannel.sendBufferBytes))
+            // One buffer of one connection at a time: what is in it may be thousands of small parts, and others wait for the event loop.
+            try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
             let pipeline = channel.pipeline.syncOperations
             if let tls = options.tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls.context)) }
             let watch = ConnectionWatch(logger: logger)

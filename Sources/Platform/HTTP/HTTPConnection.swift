@@ -73,7 +73,7 @@ public final class HTTPConnection: Sendable {
     /// loop that is busy would collect any number of them.
     /// - Throws: when the connection ends.
     public func writable() async throws {
-        try await channel.eventLoop.flatSubmit { [self] in
+        try await channel.eventLoop.flatSubmit { [self] () -> EventLoopFuture<Void> in
             guard channel.isActive else { return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
             guard !channel.isWritable else { return channel.eventLoop.makeSucceededVoidFuture() }
             let promise = channel.eventLoop.makePromise(of: Void.self)

@@ -71,7 +71,7 @@ public final class HTTPConnection: Sendable {
     /// loop that is busy would collect any number of them.
     /// - Throws: when the connection ends.
     public func writable() async throws {
-        try await channel.eventLoop.flatSubmit { [self] in
+        try await channel.eventLoop.flatSubmit { [self] () -> EventLoopFuture<Void> in
             guard channel.isActive else { return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
             guard !channel.isWritable else { return channel.eventLoop.makeSucceededVoidFuture() }
             let promise = channel.eventLoop.makePromise(of: Void.self)
@@ -86,6 +86,8 @@ public final class HTTPConnection: Sendable {
             defer { state.writers = [] }
             return state.writers
         }
-        for writer in writers { channel.isActive ? writer.succeed() : writer.fail(ChannelError.ioOnClosedChannel) }
+        for writer in writers {
+            if channel.isActive { writer.succeed() } else { writer.fail(ChannelError.ioOnClosedChannel) }
+        }
     }
 }

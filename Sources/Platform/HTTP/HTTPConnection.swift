@@ -88,6 +88,8 @@ public final class HTTPConnection: Sendable {
             defer { state.writers = [] }
             return state.writers
         }
-        for writer in writers { channel.isActive ? writer.succeed() : writer.fail(ChannelError.ioOnClosedChannel) }
+        for writer in writers {
+            if channel.isActive { writer.succeed() } else { writer.fail(ChannelError.ioOnClosedChannel) }
+        }
     }
 }

@@ -23,7 +23,8 @@ let governanceOperations: [APIOperation] = [
         "GET", "/api/v1/ledger", family, "Events of the ledger, oldest first",
         query: [
             .init("after", .integer, "The number of the last event that is known"), .init("kind", "Only events of this kind"),
-            .init("subject", "Only events of this thing, as Kind/name"), .limit(200, most: 10_000),
+            .init("subject", "Only events of this thing, as Kind/name"),
+            .init("raw", .flag, "The data of each event as the text that its hash covers"), .limit(200, most: 10_000),
         ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
     .init(
         "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds, and is the one that was signed",
@@ -56,7 +57,7 @@ let governanceShapes: [(String, Shape)] = [
         "LedgerEvent",
         [
             "seq": .integer, "at": .instant, "caller": .text, "persona": .text, "workspace": .text, "request_id": .text, "kind": .text,
-            "subject": .text, "data": .map(.any), "hash": .text,
+            "subject": .text, "data": .any, "hash": .text,
         ]
     ),
     (

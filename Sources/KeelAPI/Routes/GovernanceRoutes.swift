@@ -35,7 +35,8 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         let (after, limit) = (Int64(request.query("after") ?? "0") ?? 0, try request.limit(standard: 200, max: 10_000))
         let (kind, subject) = (request.query("kind"), request.query("subject"))
         let events = try await platform.database.read { try $0.ledgerEvents(after: after, kind: kind, subject: subject, limit: limit) }
-        return Response(["events": .array(events.map(\.json)), "next": events.count == limit ? .int(events[limit - 1].seq) : .null])
+        let raw = request.query("raw") == "true"
+        return Response(["events": .array(events.map { raw ? $0.rawJSON : $0.json }), "next": events.count == limit ? .int(events[limit - 1].seq) : .null])
     }
     routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifyLedger(grant)) }
     routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }

@@ -18,6 +18,12 @@ extension EndpointSpec {
                         What happens when the log cannot keep up: the request waits a moment and is then refused, ever fewer are logged, or what does not \
                         fit is left out. What is left out is counted.
                         """),
+                    FieldSchema(
+                        "durability", .word(LogPolicy.Durability.allCases.map(\.rawValue)), default: "buffered",
+                        """
+                        When a prediction is answered: with `buffered` once the operating system has its record, so that a killed server loses nothing and \
+                        a power cut at most 100 ms; with `acknowledged` once the record is on the disk.
+                        """),
                 ]), "The prediction log."),
             FieldSchema(
                 "limits",

@@ -1,6 +1,7 @@
 import Contracts
 import Engines
 import FeatureStore
+import Foundation
 import Testing
 
 /// Names that SQL, Keel's own queries or files might stumble over, in the roles that columns can have.
@@ -169,7 +170,7 @@ struct NamesTests {
             ("id", try Column(.string, values: ["a", "a"])), ("at", try Column(.timestamp, values: [.timestamp(at(2)), .timestamp(at(3))])),
         ])
         let online = try store.read(service: "s", request: asked)
-        #expect(online.row(0).suffix(3) == [0, nil, 3.0] && online.row(1).suffix(3) == [1, 0.5, 6.0])
+        #expect(online.row(0).suffix(3) == [0, .null, 3.0] && online.row(1).suffix(3) == [1, 0.5, 6.0])
         // All files, and the old one alone, which has no such column at all.
         for files in [["0", "1"], ["0"]] {
             let paths = files.map { "\(folder.path)/\($0).parquet" }

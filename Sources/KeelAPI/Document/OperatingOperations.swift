@@ -69,6 +69,9 @@ let serverOperations: [APIOperation] = [
                 "artifacts_elsewhere": .nullable(.text),
             ]),
         ]),
+    .init(
+        "POST", "/api/v1/verify", server, "Compares all that is stored with its digests; progress and the result are lines of JSON",
+        answer: .text, answerType: "application/x-ndjson"),
     .init("GET", "/api/v1/routes", server, "Every route of the server", answer: .list(["method": .text, "path": .text])),
     .init("GET", "/openapi.json", server, "This document", answer: .map(.any)),
 ]

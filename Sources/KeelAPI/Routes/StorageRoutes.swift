@@ -15,4 +15,7 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
         try reader.finish()
         return Response(try await platform.collect(asked, dryRun: dryRun, grant).json)
     }
+    routes.post("/verify", .serverRead) { _, _, grant in
+        Response.progress { report in try await platform.verifyStored(grant, progress: report) }
+    }
 }

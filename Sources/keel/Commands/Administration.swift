@@ -110,12 +110,19 @@ struct Tokens: AsyncParsableCommand {
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List the native engines: version, where each was found, and the mend where one is missing.",
-        discussion: "Example: keel doctor --json")
-    @Flag(name: .long, help: "Print JSON for machines.") var json = false
+        discussion: """
+            With --deep a running server also reads all that it stores and compares it with the digests.
+            Examples:
+              keel doctor --json
+              keel doctor --deep
+            """)
+    @Flag(help: "Have the server compare all that it stores with its digests.") var deep = false
+    @OptionGroup var connection: Connection
 
     func run() async throws {
+        if deep { return try await DeepCheck.run(connection) }
         let reports = EngineReport.all()
-        if json {
+        if connection.json {
             let engines = reports.map { report -> JSON in
                 [
                     "name": .string(report.name), "version": report.version.map(JSON.string) ?? .null,

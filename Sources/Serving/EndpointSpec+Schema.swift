@@ -31,6 +31,9 @@ extension EndpointSpec {
                     FieldSchema("rows", .integer, default: "10000", "Rows in one request."),
                     FieldSchema("queue", .integer, default: "256", "Requests in flight at once; more are refused with 503."),
                     FieldSchema("bodyBytes", .integer, default: "16777216", "Bytes of a request's body."),
+                    FieldSchema(
+                        "deadline", .span, default: "10s",
+                        "How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most 1h."),
                 ]), "Bounds on what is accepted."),
         ])
 

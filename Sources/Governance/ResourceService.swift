@@ -143,6 +143,14 @@ public final class ResourceService: Sendable {
         return try await database.read { try $0.storedResources() }
     }
 
+    /// The current resources that are stored but cannot be read any more, as `Kind/name`, each with the reason.
+    public func damaged(by grant: Grant) async throws -> [(subject: String, error: KeelError)] {
+        try grant.require(.resourcesRead)
+        return try await database.read { try $0.resourceRows() }.compactMap { row in
+            if case .failure(let error) = row.result { (subject: row.id, error: error) } else { nil }
+        }
+    }
+
     /// The current resources of a kind.
     public func get(_ kind: String, by grant: Grant) async throws -> [StoredResource] {
         try grant.require(.resourcesRead, .resourcesApply)

@@ -111,6 +111,6 @@ public struct TriggerEngine: Sendable {
 
     private static func eventTime(_ data: JSON) -> Timestamp? {
         guard let value = data["eventTime"] else { return nil }
-        return value.integer.map { Timestamp(microseconds: $0) } ?? value.string.flatMap { Timestamp($0) }
+        return value.integer.flatMap { Timestamp(exactly: $0) } ?? value.string.flatMap { Timestamp($0) }
     }
 }

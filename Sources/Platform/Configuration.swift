@@ -41,6 +41,12 @@ public struct KeelConfiguration: Sendable {
     public var webhooksInternal: Bool
     /// A PEM file of authorities whose certificates are trusted besides the system's, in all calls that the server makes.
     public var outgoingAuthorities: String?
+    /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
+    public var modelThreads: Int
+    /// How long a stop may take, such as `10s`; what is not written then is said, and the process ends.
+    public var shutdownDeadline: TimeSpan
+    /// Aliases of models that only who may release moves or removes.
+    public var protectedAliases: [String]
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
@@ -52,7 +58,8 @@ public struct KeelConfiguration: Sendable {
         ("pipelines.sandbox", .string("auto")), ("pipelines.user", .string("")),
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
-        ("outgoing.authorities", .string("")),
+        ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
+        ("serving.threads", .int(0)), ("shutdown.deadline", .string("10s")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -82,6 +89,12 @@ public struct KeelConfiguration: Sendable {
         guard levels.contains(level) else {
             throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level")
         }
+        let deadline = reader.string(forKey: "shutdown.deadline", default: "10s")
+        guard let shutdownDeadline = TimeSpan(deadline), shutdownDeadline <= .hours(1) else {
+            throw .invalid("'\(deadline.prefix(40))' is not a length of time up to 1h, such as 10s", path: "shutdown.deadline")
+        }
+        let modelThreads = reader.int(forKey: "serving.threads", default: 0)
+        guard (0...1024).contains(modelThreads) else { throw .invalid("must be from 0 to 1024", path: "serving.threads") }
         let sandbox = reader.string(forKey: "pipelines.sandbox", default: "auto")
         guard let stepsSandbox = StepIsolation.Setting(rawValue: sandbox) else {
             throw .invalid(
@@ -103,7 +116,14 @@ public struct KeelConfiguration: Sendable {
             stepsUser: text(reader, "pipelines.user"),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
-            outgoingAuthorities: text(reader, "outgoing.authorities"), logLevel: level)
+            outgoingAuthorities: text(reader, "outgoing.authorities"),
+            modelThreads: modelThreads, shutdownDeadline: shutdownDeadline,
+            protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
+    }
+
+    /// The home as programs in other folders see it: a relative path begins where the server was started.
+    private static func absolute(_ home: String) -> String {
+        URL(fileURLWithPath: home, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
     }
 
     /// A text that is given and not empty.
@@ -137,11 +157,6 @@ public struct KeelConfiguration: Sendable {
         case (nil, _, _): throw .invalid("TLS needs a certificate as well", path: "tls.certificate")
         case (_, nil, _): throw .invalid("TLS needs the certificate's key as well", path: "tls.key")
         }
-    }
-
-    /// The home as programs in other folders see it: a relative path begins where the server was started.
-    private static func absolute(_ home: String) -> String {
-        URL(fileURLWithPath: home, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
     }
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.

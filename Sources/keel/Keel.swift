@@ -23,7 +23,7 @@ struct Keel: AsyncParsableCommand {
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,
-            GarbageCollection.self, Doctor.self, SchemaCommand.self, Docs.self,
+            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
         ])
 
     static func main() async {

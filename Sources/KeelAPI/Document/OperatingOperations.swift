@@ -82,6 +82,12 @@ let serverOperations: [APIOperation] = [
                 "artifacts_elsewhere": .nullable(.text),
             ]),
         ]),
+    .init(
+        "GET", "/api/v1/damage", server, "What is stored and not what it was, and so disabled",
+        answer: ["damage": .list(["subject": .text, "what": .text, "hint": .nullable(.text), "since": .instant])]),
+    .init(
+        "GET", "/api/v1/backup", server, "A backup of the whole home folder, as a tar archive; it holds the server's keys",
+        answer: .text, answerType: "application/x-tar"),
     .init("GET", "/api/v1/routes", server, "Every route of the server", answer: .list(["method": .text, "path": .text])),
     .init("GET", "/openapi.json", server, "This document", answer: .map(.any)),
 ]

@@ -36,6 +36,8 @@ struct Serve: AsyncParsableCommand {
         // What the server writes is for its own user.
         umask(0o077)
         raiseFileLimit()
+        // What the server writes is for its own user.
+        umask(0o077)
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
     }
@@ -99,16 +101,21 @@ struct Server {
             await platform.run()
             _ = await follow
         }
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [.init(service: application, successTerminationBehavior: .gracefullyShutdownGroup)],
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        do { try await group.run() } catch {
+        let deadline = ShutdownDeadline(duration: configuration.shutdownDeadline, logger: logger) { runtime.log.counters.queued }
+        var groupConfiguration = ServiceGroupConfiguration(
+            services: [
+                .init(service: application, successTerminationBehavior: .gracefullyShutdownGroup),
+                .init(service: deadline, successTerminationBehavior: .ignore),
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        // Half of the time is for clients to take their answers; then their connections are cut.
+        groupConfiguration.maximumGracefulShutdownDuration = .microseconds(configuration.shutdownDeadline.microseconds / 2)
+        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch where !deadline.hasBegun {
             background.cancel()
             throw KeelError(
                 .unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)",
                 hint: "is another server listening there?")
-        }
+        } catch { logger.warning("connections that did not end were cut") }
         try await platform.shutdown()
         background.cancel()
         logger.notice("stopped; everything that was accepted is stored")
@@ -125,6 +132,7 @@ struct Server {
             Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK")))
         }
         router.add(middleware: MLflowErrorMiddleware())
+        router.add(middleware: InferenceErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         let open = OpenRoutes(router.routes.map { ($0.method, $0.path.description) })
         router.add(middleware: AuthenticationMiddleware(gate: gate))

@@ -9,6 +9,8 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         case alreadyExists = "already_exists"
         case permissionDenied = "permission_denied"
         case unauthenticated
+        /// A client failed too often; trying later may succeed.
+        case tooManyRequests = "too_many_requests"
         /// The state of the thing does not allow this now (deleted, immutable, wrong revision).
         case failedPrecondition = "failed_precondition"
         /// A contract (schema, signature, expectation) is broken by data.

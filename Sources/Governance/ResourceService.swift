@@ -30,6 +30,8 @@ public final class ResourceService: Sendable {
     public typealias Validation = @Sendable (_ candidate: [Resource]) async throws -> Void
 
     private let database: Database
+    /// Refuses a resource that the caller may not declare.
+    public typealias Authorization = @Sendable (_ changed: Resource) async throws -> Void
     /// Each try that loses the race against another apply means that the other won, so this many in a row are improbable.
     private static let tries = 64
     public static let resourcesMax = 10_000
@@ -53,8 +55,11 @@ public final class ResourceService: Sendable {
     /// Resources that are not given stay as they are. `validate` sees the whole set as it would be and is called before the transaction, again
     /// when another apply came in between; so it must have no effects. When it throws, nothing is kept. Without a change there is no new revision
     /// and no event, but `validate` still runs.
-    /// - Throws: `invalidArgument` for a resource given twice, whatever `validate` throws, `unavailable` when other applies keep coming in between.
-    public func apply(_ resources: [Resource], by grant: Grant, validate: Validation) async throws -> ApplyResult {
+    /// - Parameter authorize: asked for every resource that is new or changes.
+    /// - Throws: `invalidArgument` for a resource given twice, whatever `authorize` and `validate` throw, `unavailable` when other applies keep coming in between.
+    public func apply(
+        _ resources: [Resource], by grant: Grant, authorize: Authorization = { _ in }, validate: Validation
+    ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         try ResourceService.refuseDuplicates(resources)
         for _ in 0..<ResourceService.tries {
@@ -70,6 +75,7 @@ public final class ResourceService: Sendable {
                 throw KeelError.invalid("\(candidate.count) resources are more than the \(ResourceService.resourcesMax) a server keeps")
             }
             try await validate(candidate)
+            for (resource, change) in zip(resources, changes) where change.kind != .unchanged { try await authorize(resource) }
             guard changes.contains(where: { $0.kind != .unchanged }) else {
                 return ApplyResult(revision: base, changes: changes, ledgerSeq: nil)
             }
@@ -114,7 +120,8 @@ public final class ResourceService: Sendable {
     /// Applies an earlier revision of a resource again, as a new revision.
     /// - Throws: `notFound` when there is no such revision; else as `apply`.
     public func restore(
-        kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant, validate: Validation
+        kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant,
+        authorize: Authorization = { _ in }, validate: Validation
     ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
@@ -125,7 +132,7 @@ public final class ResourceService: Sendable {
         guard let found else {
             throw KeelError.notFound("\(key.text) has no revision \(revision)", hint: "list its revisions to see which there are")
         }
-        return try await apply([found.resource], by: grant, validate: validate)
+        return try await apply([found.resource], by: grant, authorize: authorize, validate: validate)
     }
 
     // MARK: Queries
@@ -134,6 +141,14 @@ public final class ResourceService: Sendable {
     public func all(by grant: Grant) async throws -> [StoredResource] {
         try grant.require(.resourcesRead, .resourcesApply)
         return try await database.read { try $0.storedResources() }
+    }
+
+    /// The current resources that are stored but cannot be read any more, as `Kind/name`, each with the reason.
+    public func damaged(by grant: Grant) async throws -> [(subject: String, error: KeelError)] {
+        try grant.require(.resourcesRead)
+        return try await database.read { try $0.resourceRows() }.compactMap { row in
+            if case .failure(let error) = row.result { (subject: row.id, error: error) } else { nil }
+        }
     }
 
     /// The current resources of a kind.

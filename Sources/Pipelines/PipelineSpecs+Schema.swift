@@ -43,16 +43,20 @@ extension ShellStep {
         [
             FieldSchema("run", .text, required: true, "The command."),
             FieldSchema("env", .map(.any), "Variables; their values may be references. Parameters come as `KEEL_PARAM_NAME` anyway."),
+            FieldSchema("memoryMiB", .integer, default: "no limit", "The address space that each of its processes may take."),
+            FieldSchema("cpu", .span, default: "no limit", "The CPU time that each of its processes may take."),
         ])
 }
 
 extension PythonStep {
     public static let schema = KindSchema(
-        "python", "A Python program, by `python3` of the virtual environment or the PATH.",
+        "python", "A Python program, by `python3` of the server's virtual environment or PATH.",
         [
             FieldSchema("script", .text, "A file, from the folder of the project. Either this or `code`."),
             FieldSchema("code", .text, "The program itself; it takes no references."),
             FieldSchema("args", .texts, "Arguments; they may be references."),
             FieldSchema("env", .map(.any), "Variables; their values may be references. Parameters come as `KEEL_PARAM_NAME` anyway."),
+            FieldSchema("memoryMiB", .integer, default: "no limit", "The address space that each of its processes may take."),
+            FieldSchema("cpu", .span, default: "no limit", "The CPU time that each of its processes may take."),
         ])
 }

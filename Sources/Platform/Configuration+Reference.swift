@@ -24,6 +24,8 @@ extension KeelConfiguration {
         "limits.body": "Bytes of a file that is ingested.",
         "limits.artifact": "Bytes of one artifact.",
         "pipelines.steps": "Steps of pipelines that run at one time.",
+        "pipelines.sandbox": "How programs of steps are kept apart from the server: `auto`, `bwrap`, `user` or `none`; docs/steps.md.",
+        "pipelines.user": "The user that programs of steps run as, when the server is root; `nobody` unless given, inside the sandbox.",
         "log.level": "`trace`, `debug`, `info`, `notice`, `warning`, `error` or `critical`.",
         "webhooks.schemes": "The schemes that webhooks may have; `http` is for tests and laptops.",
         "webhooks.internal": "Whether webhooks may reach loopback and private addresses; for tests and laptops.",

@@ -19,11 +19,11 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self,
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,
-            GarbageCollection.self, Doctor.self, SchemaCommand.self, Docs.self,
+            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
         ])
 
     static func main() async {
@@ -48,11 +48,16 @@ struct Connection: ParsableArguments {
     @Option(name: .long, help: "The server's address (or KEEL_URL).")
     var url: String = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
 
+    @Option(name: .long, help: "A PEM file of authorities trusted for https, besides the system's (or KEEL_CA_FILE).")
+    var caFile: String? = ProcessInfo.processInfo.environment["KEEL_CA_FILE"]
+
     @Flag(name: .long, help: "Print JSON for machines instead of tables.")
     var json = false
 
     /// The token comes from the environment only: arguments are visible to every user of a machine.
-    func client() throws(KeelError) -> KeelClient { try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"]) }
+    func client() throws(KeelError) -> KeelClient {
+        try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"], authorities: caFile)
+    }
 
     func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }
     func post(_ path: String, _ body: JSON) async throws -> JSON { try await client().json(.POST, path, body) }

@@ -180,12 +180,13 @@ enum Terminal {
 /// One line that redraws itself while work goes on; silent when the output is not a terminal, but for the last state.
 final class ProgressLine: Sendable {
     private let title: String
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    let isTerminal = isatty(STDERR_FILENO) == 1
     private let last = Mutex(Timestamp.distantPast)
 
     init(_ title: String) { self.title = title }
 
-    func update(_ share: Double, _ text: String) {
+    /// - Parameter share: how much is done; nil when nobody knows, which shows that it goes on.
+    func update(_ share: Double?, _ text: String) {
         let now = Timestamp.systemNow()
         let due = last.withLock { last in
             guard now.microseconds - max(last.microseconds, 0) > 100_000 else { return false }
@@ -193,8 +194,18 @@ final class ProgressLine: Sendable {
             return true
         }
         guard isTerminal, due else { return }
+        guard let share else {
+            let turns = Array("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+            let turn = turns[Int(now.microseconds / 100_000 % Int64(turns.count))]
+            // What is wider than the terminal would not be redrawn but repeated.
+            let room = max(20, (Terminal.width ?? 80) - Terminal.cells(title) - 4)
+            return Terminal.writeError("\r\u{1b}[2K\(Terminal.safe(title)) \(turn) \(Terminal.cut(Terminal.safe(text), to: room))")
+        }
         draw(share, text)
     }
+
+    /// Takes the line away, so that something else can be printed.
+    func clear() { if isTerminal { Terminal.writeError("\r\u{1b}[2K") } }
 
     func finish(_ text: String) {
         if isTerminal { draw(1, text) }

@@ -7,7 +7,7 @@ struct ArchitectureTests {
     /// From the ground up.
     static let floors: [[String]] = [
         ["Contracts"],
-        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres"],
+        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres", "CRE2", "CSupervisor"],
         ["Engines"],
         ["Storage"],
         ["Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
@@ -67,7 +67,9 @@ struct ArchitectureTests {
     func knowledge() throws {
         let allowed: [(prefixes: [String], targets: Set<String>)] = [
             (["GRDB", "CPostgres"], ["Storage"]),
-            (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"], ["Engines"]),
+            (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"], ["Engines"]),
+            // The supervisor of steps: a process, not an engine.
+            (["CSupervisor"], ["Pipelines"]),
             (["Hummingbird", "NIO", "HTTPTypes"], ["Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "keel"]),
         ]
         for source in try Self.sources() {

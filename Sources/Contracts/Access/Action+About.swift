@@ -12,6 +12,7 @@ extension Action {
         case .trackingWrite: "log experiments, runs, logged models and artifacts"
         case .registryRead: "read registered models, their versions, history and cards"
         case .registryWrite: "change registered models: versions, aliases, tags"
+        case .modelsApprove: "take responsibility for a model version that somebody else registered"
         case .webhooksManage: "read and change webhooks, whose addresses may hold secrets"
         case .pipelinesRead: "read pipelines' runs"
         case .pipelinesRun: "start and cancel runs of pipelines"
@@ -25,6 +26,7 @@ extension Action {
         case .ledgerRead: "read and verify the ledger"
         case .serverRead: "read metrics, routes and the version"
         case .storageCollect: "remove for good what was deleted, and content that nothing refers to"
+        case .storageBackup: "read everything that is stored, the keys of the server too"
         case .tokensManage: "create, list and revoke tokens"
         }
     }

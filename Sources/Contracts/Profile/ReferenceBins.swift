@@ -95,7 +95,7 @@ public struct ReferenceBins: Sendable, Hashable {
     private static func edges(_ deciles: [Double], minimum: Double?) -> [Double] {
         var out: [Double] = []
         for edge in deciles where out.last.map({ edge > $0 }) ?? true { out.append(edge) }
-        if let minimum, let first = out.first, first <= minimum { out.insert(minimum.nextDown, at: 0) }
+        if let minimum, let first = out.first, first <= minimum, minimum.nextDown.isFinite { out.insert(minimum.nextDown, at: 0) }
         return out
     }
 

@@ -40,8 +40,11 @@ let governanceOperations: [APIOperation] = [
             .init("subject", "Only events of this thing, as Kind/name"), .limit(200, most: 10_000),
         ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
     .init(
-        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds",
-        answer: ["events": .integer, "head": .text, "seq?": .integer, "problem?": .text]),
+        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds, and is the one that was signed",
+        answer: ["events": .integer, "head": .text, "seq?": .integer, "problem?": .text, "refused_tokens": .list(.text)]),
+    .init(
+        "GET", "/api/v1/ledger/checkpoint", family, "The end of the ledger, signed with the server's Ed25519 key",
+        answer: ["seq": .integer, "hash": .text, "at": .instant, "public_key": .text, "signature": .text]),
     .init(
         "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once",
         body: ["name": .text, "persona": .text, "expires?": .text], answer: ["token": .named("Token"), "secret": .text]),
@@ -55,7 +58,7 @@ let governanceShapes: [(String, Shape)] = [
         "ResourceChange",
         [
             "id": .text, "environment?": .text, "change": .word(["new", "changed", "unchanged"]), "revision": .integer, "digest": .text,
-            "differences": .list(["path": .text, "old": .any, "new": .any]),
+            "differences": .list(["path": .text, "old": .any, "new": .any]), "effects?": .list(.text),
         ]
     ),
     (

@@ -39,15 +39,8 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response(deletion.json)
     }
     routes.get("/ledger", .ledgerRead) { request, _, _ in try await events(request, platform.database) }
-    routes.get("/ledger/verify", .ledgerRead) { _, _, _ in
-        let check = try await platform.database.read { try $0.verifyLedger() }
-        var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
-        if let broken = check.broken {
-            answer["seq"] = .int(broken.seq)
-            answer["problem"] = .string(broken.problem)
-        }
-        return Response(answer)
-    }
+    routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifyLedger(grant)) }
+    routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }
     routes.post("/tokens", .tokensManage) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, persona) = (try reader.string("name"), try reader.word("persona") as Persona)

@@ -9,7 +9,7 @@ import Platform
 struct LedgerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ledger", abstract: "Read and verify the ledger: every change, who made it, chained by hash.",
-        subcommands: [List.self, Verify.self],
+        subcommands: [List.self, Verify.self, Checkpoint.self],
         defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
@@ -38,24 +38,6 @@ struct LedgerCommand: AsyncParsableCommand {
                 LedgerView.show(answer["events"]?.items ?? [])
                 if answer["next"]?.integer != nil { Terminal.print("(\(limit) events; --limit shows more)") }
             }
-        }
-    }
-
-    struct Verify: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Read the whole chain and name the first event that was altered, removed or moved.")
-        @OptionGroup var connection: Connection
-
-        func run() async throws {
-            let answer = try await connection.get("/api/v1/ledger/verify")
-            connection.show(answer) { answer in
-                if let problem = answer["problem"]?.string {
-                    Terminal.print("BROKEN at event \(answer.cell("seq")): \(problem)")
-                } else {
-                    Terminal.print("\(answer.cell("events")) events, unbroken; head \(String(answer.cell("head").prefix(12)))")
-                }
-            }
-            if answer["problem"]?.string != nil { throw ExitCode(1) }
         }
     }
 }

@@ -18,9 +18,7 @@ struct Describe: AsyncParsableCommand {
     func run() async throws {
         switch kind.lowercased() {
         case "model", "models": try await ModelView.describe(name, connection)
-        case "run", "runs":
-            let run = try await connection.get("/api/v1/runs/\(escaped(try await connection.pipelineRun(name)))")
-            connection.show(run) { Terminal.print(json: $0) }
+        case "run", "runs": try await PipelineRunView.describe(name, connection)
         default: try await ResourceView.describe(kind, name, connection)
         }
     }

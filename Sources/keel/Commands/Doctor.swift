@@ -50,7 +50,7 @@ private struct ServerReport {
     var problem: String?
     var version: String?
     var damage: [JSON] = []
-    /// What `/metrics` says of the server's memory and its budget.
+    /// What `/metrics` says of the server's memory and its budget, and of the isolation of steps.
     var gauges: [(name: String, value: String)] = []
 
     init(_ connection: Connection) async {
@@ -82,7 +82,7 @@ private struct ServerReport {
     private static func gauges(_ text: String) -> [(name: String, value: String)] {
         text.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ").map(String.init)
-            return words.count == 2 && words[0].hasPrefix("keel_memory_") ? (words[0], words[1]) : nil
+            return words.count == 2 && ["keel_memory_", "keel_steps_"].contains(where: words[0].hasPrefix) ? (words[0], words[1]) : nil
         }
     }
 }

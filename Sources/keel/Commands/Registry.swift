@@ -72,9 +72,12 @@ struct ModelHistoryCommand: AsyncParsableCommand {
                     let what =
                         event.cell("kind").replacing("model.", with: "")
                         + (data["alias"] ?? data["key"]).map { " \($0.string ?? "")" }.orEmpty
+                    // Of evidence: which bundle, and what was said of it.
+                    let from = data["before"] ?? data["subject"].map { .string("bundle " + ($0.string ?? "").prefix(12)) }
+                    let to = data["after"] ?? data["reason"] ?? data["verdict"]
                     return [
-                        event.cell("at"), event.cell("by"), what, data.cell("version"), short(data.cell("before")),
-                        short(data.cell("after")),
+                        event.cell("at"), event.cell("by"), what, data.cell("version"), short(from.map { $0.string ?? $0.text }.orEmpty),
+                        short(to.map { $0.string ?? $0.text }.orEmpty),
                     ]
                 })
         }

@@ -58,6 +58,7 @@ private func printChanges(_ changes: JSON) -> Int {
             for field in row["differences"]?.items ?? [] {
                 Terminal.print("  ~ \(name)  \(field.cell("path"))  \((field["old"] ?? .null).text) -> \((field["new"] ?? .null).text)")
             }
+            for effect in row["effects"]?.items ?? [] { Terminal.print("      \(effect.string ?? "")") }
         }
     }
     if rows.isEmpty { Terminal.print("  nothing to change: the server holds this already") }
@@ -68,7 +69,7 @@ struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List things of one kind.",
         discussion: """
-            Kinds: endpoints, releases, runs, snapshots, alerts, and every kind of resource (datasets, featureviews, pipelines, monitors …).
+            Kinds: endpoints, releases, runs, triggers, snapshots, alerts, damage, and every kind of resource (datasets, featureviews, pipelines, monitors …).
             Examples:
               keel get endpoints
               keel get snapshots departures
@@ -99,6 +100,7 @@ struct Get: AsyncParsableCommand {
                         ]
                     })
             }
+        case "triggers", "trigger": try await PipelineRunView.listTriggers(connection)
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
             connection.show(try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots")) { answer in
@@ -119,6 +121,12 @@ struct Get: AsyncParsableCommand {
                         let data = event["data"] ?? .null
                         return [data.cell("eventTime"), event.cell("subject"), data.cell("kind"), data.cell("release"), data.cell("rows")]
                     })
+            }
+        case "damage":
+            connection.show(try await connection.get("/api/v1/damage")) { answer in
+                Terminal.table(
+                    ["subject", "since", "what", "hint"],
+                    (answer["damage"]?.items ?? []).map { [$0.cell("subject"), $0.cell("since"), $0.cell("what"), $0.cell("hint")] })
             }
         default:
             connection.show(try await connection.get("/api/v1/resources/\(escaped(kind))")) { answer in

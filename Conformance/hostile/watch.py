@@ -1,0 +1,68 @@
+"""A server that is watched while something hostile is done to it.
+
+    with Watched() as server:
+        with server.attacked():
+            ...                     # anything
+        server.restart()
+
+`attacked` fails the test when the server ended, when `/health` was not answered or kept waiting longer than the bound, or when its resident
+memory went beyond the budget. `restart` stops it, starts it again on its home and verifies the ledger.
+"""
+import contextlib
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+from servers import Keel
+
+HEALTH_MS = 100
+MEMORY_BYTES = 512 << 20
+
+
+class Watched(Keel):
+    def __init__(self, memory_bytes=MEMORY_BYTES, environment=None, **options):
+        super().__init__(environment={"KEEL_MEMORY_BUDGET": str(memory_bytes)} | (environment or {}), **options)
+        self.memory_bytes = memory_bytes
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.kill()
+
+    def peak_bytes(self):
+        """The most that was resident since the last `forget_peak`."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) << 10
+
+    def forget_peak(self):
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    @contextlib.contextmanager
+    def attacked(self):
+        self.forget_peak()
+        prober = subprocess.Popen(
+            [sys.executable, pathlib.Path(__file__).with_name("prober.py"), str(self.port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert prober.stdout.readline() == "watching\n"
+        try:
+            yield self
+        finally:
+            samples = json.loads(prober.communicate()[0])
+        assert self.process.poll() is None, f"the server ended with {self.process.returncode}: {self.log()[-3000:]}"
+        assert samples, "no question to /health was finished"
+        unanswered = [s for s in samples if s["status"] != 200]
+        assert not unanswered, f"/health was not answered {len(unanswered)} times of {len(samples)}"
+        # What the bare socket waited at the same moment is the machine's doing.
+        worst = max(s["waited"] - s["bare"] for s in samples)
+        assert worst <= HEALTH_MS, f"/health kept waiting {worst:.0f} ms longer than a bare socket"
+        assert self.peak_bytes() <= self.memory_bytes, f"{self.peak_bytes() >> 20} MiB resident, the budget is {self.memory_bytes >> 20} MiB"
+
+    def restart(self):
+        self.stop()
+        self.start()
+        verified = self.json("ledger", "verify")
+        assert verified.get("problem") is None, verified
+        return self

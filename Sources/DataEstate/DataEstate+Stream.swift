@@ -34,7 +34,7 @@ extension DataEstate {
                     let raw = RowIssue.raw(UnsafeBufferPointer(rebasing: scanner.bytes[start..<scanner.position]))
                     try batcher.abandonRow(RowIssue(line: index, rule: problem.rule, message: problem.message, raw: raw))
                 } else {
-                    try batcher.commitRow(line: index)
+                    try batcher.commitRow(line: index, bytes: scanner.position - start)
                 }
             }
         }
@@ -107,7 +107,7 @@ extension DataEstate {
             if !hashes.isEmpty {
                 try load(&keys, spec, stream)
                 var batch: Set<SIMD2<UInt64>> = []
-                kept = hashes.indices.filter { !keys.set.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
+                kept = hashes.indices.filter { !keys.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
             }
             if kept.count < hashes.count {
                 let fresh = Set(kept)
@@ -131,7 +131,7 @@ extension DataEstate {
                 try stream.rejected.takeBack(to: before)
                 throw error
             }
-            for row in kept { _ = keys.set.insert(hashes[row]) }
+            for row in kept { keys.insert(hashes[row]) }
             return (accepted, issues)
         }
     }
@@ -142,18 +142,21 @@ extension DataEstate {
     public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
-        return try await entry.stream.turn.run { [self] in
-            let (previous, sealed) = try await database.read { [self] db in
-                (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
-            }
-            let end = entry.stream.keys.withLock { _ in
-                SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
-            }
-            guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
-            let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
-            try await commit(draft, entry.stream, grant)
-            return draft.snapshot
+        return try await entry.stream.turn.run { [self] in try await sealInTurn(entry, grant) }
+    }
+
+    func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {
+        let dataset = entry.spec.name
+        let (previous, sealed) = try await database.read { [self] db in
+            (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
         }
+        let end = entry.stream.keys.withLock { _ in
+            SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
+        }
+        guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
+        let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
+        try await commit(draft, entry.stream, grant)
+        return draft.snapshot
     }
 
     private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
@@ -172,7 +175,7 @@ extension DataEstate {
                     try flush()
                     _ = joiner.append(table)
                 }
-                if joiner.rowCount >= RowBatcher.rowsMax { try flush() }
+                if joiner.rowCount >= RowBatcher.rowsMax || joiner.byteCount >= RowBatcher.bytesMax { try flush() }
             }
             try flush()
             try stream.rejected.replay(from: from.rejected) { record, next in
@@ -185,13 +188,6 @@ extension DataEstate {
             writer.discard()
             throw error
         }
-    }
-
-    /// Calls `body` with the rows pushed since the last seal, oldest first: what online state adds to the newest snapshot at start.
-    public func replayTail(dataset: String, _ body: (Table) throws -> Void) throws {
-        let stream = try entry(dataset).stream
-        let sealed = stream.keys.withLock { $0.sealed }
-        try stream.rows.replay(from: sealed.stream) { record, _ in try body(try TableCodec.decode(record)) }
     }
 
     /// What a push's rows become, in order.

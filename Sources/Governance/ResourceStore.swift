@@ -89,6 +89,16 @@ extension Querying {
         }
     }
 
+    /// The newest revision of each of these that ever had one, whether it is there now or was deleted: numbers are never used twice.
+    func lastRevisions(_ keys: [ResourceKey]) throws -> [ResourceKey: Int64] {
+        var out: [ResourceKey: Int64] = [:]
+        for key in keys {
+            let sql = "SELECT max(revision) AS revision FROM resource_revisions WHERE kind = ? AND name = ? AND environment = ?"
+            out[key] = try row(sql, key.parameters)?.optionalInt("revision")
+        }
+        return out
+    }
+
     /// The resource of a row that is what its digest says. Where the row is damaged, the same revision in the history takes its place.
     private func intactResource(_ row: SQLRow) throws(KeelError) -> StoredResource {
         let key = ResourceKey(kind: row.text("kind"), name: row.text("name"), environment: row.text("environment"))
@@ -142,6 +152,11 @@ extension Transaction {
             ON CONFLICT (kind, name, environment) DO UPDATE SET revision = excluded.revision, digest = excluded.digest, body = excluded.body
             """,
             key.parameters + [.int(revision), .string(digest.hex), .string(body)])
+    }
+
+    /// Its revisions stay.
+    func delete(_ key: ResourceKey) throws {
+        try execute("DELETE FROM resources WHERE kind = ? AND name = ? AND environment = ?", key.parameters)
     }
 
     func store(apply: Int64, ledgerSeq: Int64, by grant: Grant) throws {

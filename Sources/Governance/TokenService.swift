@@ -58,7 +58,10 @@ public final class TokenService: Sendable {
     public func create(name: String, persona: Persona, expires: Timestamp? = nil, by grant: Grant) async throws -> IssuedToken {
         try grant.require(.tokensManage)
         try Identifier.check(name: name, path: "name")
-        try TokenService.refuseEscalation(persona, by: grant.caller)
+        guard name != Caller.local.name else {
+            throw KeelError.invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
+        }
+        try TokenService.refuseEscalation(persona, by: grant.caller, to: "make")
         if let expires, expires <= clock.now() {
             throw KeelError.invalid(
                 "the token would have expired already, at \(expires)", hint: "give an instant in the future", path: "expires")
@@ -102,6 +105,14 @@ public final class TokenService: Sendable {
         return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
     }
 
+    /// The caller that a name in the audit trail stands for, as of now: the local owner, or the holder of a token that is still good.
+    public func caller(named name: String) -> Caller? {
+        if name == Caller.local.name { return .local }
+        guard let token = known.withLock({ $0.values.first { $0.name == name } }), token.revokedAt == nil else { return nil }
+        if let end = token.expiresAt, clock.now() >= end { return nil }
+        return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
+    }
+
     /// A secret for a program that Keel runs for `caller`, good until `takeBack` or the end of this process; it is kept in memory only.
     ///
     /// The program acts under the caller's name with a data scientist's permissions, however much more the caller may do: whoever wrote the
@@ -121,7 +132,7 @@ public final class TokenService: Sendable {
     }
 
     /// Refuses the token from now on; the ledger gets `token.revoked`.
-    /// - Throws: `notFound`; `failedPrecondition` when it is revoked already.
+    /// - Throws: `notFound`; `permissionDenied` for a persona that may do more than the caller; `failedPrecondition` when it is revoked already.
     public func revoke(_ name: String, by grant: Grant) async throws {
         try grant.require(.tokensManage)
         let (digest, token) = try await database.write { tx in
@@ -130,6 +141,7 @@ public final class TokenService: Sendable {
                 throw KeelError.notFound(
                     "there is no token '\(name)'", hint: nearest(name, in: stored.map(\.token.name)).map { "did you mean '\($0)'?" })
             }
+            try TokenService.refuseEscalation(token.persona, by: grant.caller, to: "revoke")
             guard token.revokedAt == nil else { throw KeelError(.failedPrecondition, "the token '\(name)' is revoked already") }
             try tx.execute("UPDATE tokens SET revoked_at = ? WHERE name = ?", [.timestamp(tx.now), .string(name)])
             try tx.record("token.revoked", on: "Token/\(name)", by: grant)
@@ -143,8 +155,8 @@ public final class TokenService: Sendable {
         known.withLock { $0[digest] = token }
     }
 
-    /// Nobody makes a token that may do what they may not themselves.
-    private static func refuseEscalation(_ persona: Persona, by caller: Caller) throws(KeelError) {
+    /// Nobody makes or revokes a token that may do what they may not themselves.
+    private static func refuseEscalation(_ persona: Persona, by caller: Caller, to verb: String) throws(KeelError) {
         guard persona != .system else {
             throw .invalid("'system' is Keel itself: no token can be it", hint: "programs use the persona 'service'", path: "persona")
         }
@@ -152,7 +164,7 @@ public final class TokenService: Sendable {
         let excess = Permissions.actions(of: persona).subtracting(Permissions.actions(of: caller.persona))
         guard excess.isEmpty else {
             throw KeelError(
-                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not make a token of persona '\(persona.rawValue)'",
+                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not \(verb) a token of persona '\(persona.rawValue)'",
                 hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner",
                 path: "persona")
         }

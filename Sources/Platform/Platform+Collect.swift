@@ -62,7 +62,7 @@ extension Platform {
     /// The bundles of releases, versions and pipelines' outputs, each with the model that it names.
     private func neededContent(_ grant: Grant) async throws -> Set<Digest> {
         var needed = try await deployments.bundles(grant)
-        needed.formUnion(try await registry.versionTagValues(key: RegisterStep.bundleTag, grant).compactMap { Digest(hex: $0) })
+        needed.formUnion(try await registry.bundles(grant))
         needed.formUnion(try await pipelines.referencedDigests(grant))
         for digest in needed {
             // Digests of snapshots are among them, and names of what is gone already: only a bundle names another object.
@@ -93,7 +93,22 @@ extension Platform {
     }
 }
 
+extension Platform {
+    /// What earlier versions of Keel kept as tags becomes evidence, once.
+    func takeOverEvidence() async throws {
+        let count = try await registry.takeOver(Grant.check(.system("evidence"), may: .registryWrite, on: "models"))
+        if count > 0 { logger.notice("the bundles of \(count) model versions are evidence now, carried over from tags") }
+    }
+}
+
 /// What tracking must keep: the files of model versions.
 struct RegisteredArtifacts: ArtifactUsage {
     func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { try RegistryService.neededArtifacts(db, grant) }
+
+    func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] {
+        let versions = try DeploymentService.releasedVersions(in: db).compactMap { released in
+            Int(released.version).map { VersionKey(released.model, $0) }
+        }
+        return try RegistryService.artifacts(db, of: versions)
+    }
 }

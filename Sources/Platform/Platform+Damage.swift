@@ -8,7 +8,12 @@ extension Platform {
     /// Brings back what was configured. Each part that fails is reported, and the others go on.
     func start() async {
         await attempt("Storage/artifacts") { [self] in try await adoptArtifacts() }
-        await attempt("Storage/lake") { [self] in try await data.start() }
+        await attempt("Registry/evidence") { [self] in try await takeOverEvidence() }
+        await attempt("Storage/lake") { [self] in
+            try await data.start()
+            try await data.finishRemovals()
+        }
+        await attempt("Storage/predictions") { [self] in try await recoverPredictions() }
         await attempt("Ledger/checkpoints") { [self] in
             guard let problem = try await checkpoints.problem(lastOnly: true)?.problem else { return }
             throw KeelError(.corrupted, problem, hint: "keel ledger verify; if keel.sqlite is older than its home, restore the newer one")

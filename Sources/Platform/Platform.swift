@@ -30,12 +30,15 @@ public final class Platform: Sendable {
     public let resources: ResourceService
     public let tokens: TokenService
     public let audit: AccessAudit
+    public let memory: MemoryBudget
+    public let connections: ConnectionLimiter
     public let data: DataEstate
     public let features: FeatureStore
     public let tracking: TrackingService
     public let registry: RegistryService
     public let webhooks: WebhookService
     public let pipelines: PipelineService
+    public let stepIsolation: IsolationChoice
     public let triggers: TriggerService
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
@@ -60,6 +63,9 @@ public final class Platform: Sendable {
         Platform.reportMissingDatabase(home, damage)
         self.configuration = configuration
         self.logger = logger
+        let memory = MemoryBudget(bytes: configuration.memoryBytes)
+        self.memory = memory
+        connections = ConnectionLimiter(total: configuration.connectionsMax, perClient: configuration.clientConnectionsMax)
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations
@@ -69,32 +75,52 @@ public final class Platform: Sendable {
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(threads: 2, temporaryDirectory: home + "/work"))
+        let analytics = DuckDB(
+            openedAtFirstUse: DuckDB.Settings(
+                folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
+                temporaryDirectory: home + "/work/spill"))
         let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
         let features = FeatureStore()
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
-            artifactBytesMax: Int64(configuration.artifactBytesMax))
+            artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
+        let audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
         let registry = RegistryService(
-            database: database, loggedModels: TrackedModels(tracking: tracking), runs: TrackedRuns(tracking: tracking),
-            files: TrackedModelFiles(tracking: tracking))
+            database: database, loggedModels: TrackedModels(tracking: tracking), usage: ReleasedVersions(),
+            runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),
+            protectedAliases: Set(configuration.protectedAliases),
+            denied: { caller, action, subject in try await audit.recordDenial(caller, action: action, subject: subject) })
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
             secrets: try SecretBox(key: try self.home.key("secrets.key", new: SecretBox.newKey, damage: damage)))
-        let runtime = ServingRuntime(log: PredictionLog(database: database))
+        ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
+        let runtime = ServingRuntime(
+            log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
+            threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        releasing = Releasing(registry: registry, deployments: deployments)
+        let releasing = Releasing(registry: registry, deployments: deployments)
+        self.releasing = releasing
         let lake = home + "/lake"
         let tokens = try await TokenService.open(database: database, report: damage.report)
         checkpoints = try CheckpointService(
             database: database, key: SigningKey(seed: try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)),
             folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })
-        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { caller in
+        let project = FileManager.default.currentDirectoryPath
+        stepIsolation = IsolationChoice {
+            try await StepIsolation.choose(
+                configuration.stepsSandbox, user: configuration.stepsUser,
+                folders: StepIsolation.Folders(
+                    home: home, project: project, work: home + "/work",
+                    hidden: configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []))
+        }
+        let programs = ProgramEnvironment(
+            projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()
+        ) { caller in
             let secret = tokens.lend(to: caller)
             return ProgramAccess(
                 variables: [
@@ -107,19 +133,19 @@ public final class Platform: Sendable {
             database: database,
             kinds: [
                 TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
-                GradientBoostingStep(analytics: analytics, objects: objects, lake: lake),
-                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(),
+                GradientBoostingStep(analytics: analytics, objects: objects, registry: registry, lake: lake),
+                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(registry: registry),
                 RegisterStep(tracking: tracking, registry: registry, objects: objects), ReleaseStep(releasing: releasing),
                 ShellStep(environment: programs), PythonStep(environment: programs),
             ],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        triggers = TriggerService(database: database, pipelines: pipelines)
+        triggers = TriggerService(database: database, pipelines: pipelines, authority: { tokens.caller(named: $0) })
         monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
         self.resources = resources
         self.tokens = tokens
-        audit = AccessAudit(database: database)
+        self.audit = audit
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
         runtime.log.observe(feed)
@@ -161,10 +187,31 @@ public final class Platform: Sendable {
         }
     }
 
+    /// Puts in the table what a killed server had answered and not yet put there.
+    func recoverPredictions() async throws {
+        try await runtime.log.recover()
+        let recovered = runtime.log.counters.recovered
+        if recovered > 0 { logger.notice("\(recovered) predictions were recovered from the journal") }
+    }
+
+    /// Finds out how programs of steps are kept apart here, and says so in the log.
+    /// - Throws: `failedPrecondition` when the settings demand what the machine does not offer.
+    public func isolateSteps() async throws {
+        let isolation = try await stepIsolation.value()
+        logger.notice("programs of steps run in this isolation: \(isolation.description)")
+        if isolation.exposesSecrets {
+            logger.warning("programs of steps can read what the server's user can, its secrets too; install bubblewrap (docs/steps.md)")
+        }
+    }
+
     /// Brings everything that was accepted to the disk. Call it after the last request was answered and before `run` is cancelled.
     public func shutdown() async throws {
         await pipelines.shutdown()
-        await runtime.flush()
+        do { try await runtime.flush() } catch {
+            logger.error(
+                "\(runtime.log.counters.queued) predictions could not be put in the table: \(KeelError.wrapping(error)). They are in the journal, and the next start puts them there"
+            )
+        }
         feed.finish()
         try await audit.flush()
         try data.sync()

@@ -6,6 +6,7 @@ import Foundation
 public struct FolderObjectStore: ObjectStore {
     public let root: String
     let holds = Holds()
+    private let verified = VerifiedFiles()
 
     public init(root: String) throws {
         self.root = root
@@ -48,7 +49,11 @@ public struct FolderObjectStore: ObjectStore {
     }
 
     public func open(_ digest: Digest) async throws -> ObjectReader {
-        try await Blocking.run { try ObjectReader(path: path(of: digest), name: "object \(digest)") }
+        try await Blocking.run {
+            let reader = try ObjectReader(path: path(of: digest), name: "object \(digest)")
+            try verified.check(reader, is: digest)
+            return reader
+        }
     }
 
     public func settle(_ digest: Digest) { holds.settle(digest) }

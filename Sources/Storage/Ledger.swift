@@ -118,9 +118,13 @@ extension Transaction {
 }
 
 extension Querying {
-    /// Events after `seq`, oldest first; with filters when given (a kind ending in `.` is a prefix).
-    public func ledgerEvents(after seq: Int64 = 0, kind: String? = nil, subject: String? = nil, limit: Int = 1000) throws -> [LedgerEvent] {
-        var (clauses, parameters) = (["seq > ?"], [Value.int(seq)])
+    /// Events after one number and before another, the oldest first unless said otherwise; with filters when given (a kind ending in `.` is a
+    /// prefix).
+    public func ledgerEvents(
+        after seq: Int64 = 0, before end: Int64 = .max, newestFirst: Bool = false, kind: String? = nil, subject: String? = nil,
+        limit: Int = 1000
+    ) throws -> [LedgerEvent] {
+        var (clauses, parameters) = (["seq > ?", "seq < ?"], [Value.int(seq), .int(end)])
         if let kind {
             clauses.append(kind.hasSuffix(".") ? "kind >= ? AND kind < ?" : "kind = ?")
             parameters.append(.string(kind))
@@ -131,7 +135,8 @@ extension Querying {
             parameters.append(.string(subject))
         }
         parameters.append(.int(Int64(limit)))
-        return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY seq LIMIT ?", parameters).map(event)
+        let order = newestFirst ? "seq DESC" : "seq"
+        return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY \(order) LIMIT ?", parameters).map(event)
     }
 
     /// Events after `seq` whose kind begins with `prefix`, oldest first, for who follows the ledger: it reads only what is new, however much of that kind

@@ -19,8 +19,8 @@ final class Estate {
         database = try Database(path: self.home + "/keel.sqlite")
         try await database.migrate(Ledger.migrations + DataEstateMigrations.all, backupFolder: self.home + "/backups")
         data = try DataEstate(
-            database: database, lake: self.home + "/lake", streams: self.home + "/streams", duckdb: try DuckDB(settings: .init(threads: 1)),
-            damage: damage)
+            database: database, lake: self.home + "/lake", streams: self.home + "/streams",
+            duckdb: try DuckDB(settings: .init(folders: [self.home], threads: 1)), damage: damage)
         try await data.start()
         let failures = await data.configure(specs)
         #expect(failures.isEmpty)
@@ -35,8 +35,8 @@ final class Estate {
     }
     func file(_ name: String, _ text: String) throws -> String { try file(name, Array(text.utf8)) }
 
-    func ingest(_ dataset: String, _ path: String) async throws -> IngestReport {
-        try await data.ingest(dataset: dataset, file: path, grant: try Estate.may(.datasetsIngest))
+    func ingest(_ dataset: String, _ path: String, member: String? = nil, overwrite: Bool = false) async throws -> IngestReport {
+        try await data.ingest(dataset: dataset, file: path, member: member, overwrite: overwrite, grant: try Estate.may(.datasetsIngest))
     }
     func ingest(_ dataset: String, csv text: String) async throws -> IngestReport {
         try await ingest(dataset, try file("in-\(Identifier.hex32()).csv", text))

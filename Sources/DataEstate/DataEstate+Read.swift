@@ -44,7 +44,10 @@ extension DataEstate {
     func checked(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
         try files.map { file in
             let path = "\(lake)/\(file.path)"
-            try verified.check(path, is: file.digest, name: DataEstate.name(file, dataset))
+            do { try verified.check(path, is: file.digest, name: DataEstate.name(file, dataset)) } catch {
+                damage.report("Dataset/\(dataset)", KeelError.wrapping(error))
+                throw error
+            }
             return path
         }
     }

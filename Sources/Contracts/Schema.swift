@@ -79,12 +79,19 @@ public struct Schema: Sendable, Hashable {
     /// Longer names of columns are refused, in bytes of UTF-8.
     public static let nameBytesMax = 1000
 
+    public static let columnsMax = 10_000
+
     /// Checks that every engine can hold columns of these names: not empty, not too long, no control characters, and different in more than case.
     public func checkNames() throws(KeelError) {
+        guard fields.count <= Schema.columnsMax else {
+            throw .invalid("\(fields.count) columns are more than \(Schema.columnsMax)", path: "columns")
+        }
         var seen: [String: String] = [:]
         for (i, name) in names.enumerated() {
             let place = "columns[\(i)].name"
-            guard (1...Schema.nameBytesMax).contains(name.utf8.count), !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else {
+            guard (1...Schema.nameBytesMax).contains(name.utf8.count),
+                !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 })
+            else {
                 throw .invalid(
                     "a column's name must be 1 to \(Schema.nameBytesMax) bytes without control characters", path: place)
             }

@@ -20,32 +20,35 @@ public final class DataEstate: Sendable {
     let streams: String
     let duckdb: DuckDB
     let verified = VerifiedFiles()
+    let damage: DamageRegister
     let clock: any Clock
     private let entries = Mutex<[String: Entry]>([:])
+    /// Declared datasets that could not be opened, and why.
+    private let disabled = Mutex<[String: KeelError]>([:])
 
     /// - Parameters:
     ///   - lake: the folder of Parquet files; this room's lie below `datasets`.
     ///   - streams: the folder of the datasets' logs.
-    public init(database: Database, lake: String, streams: String, duckdb: DuckDB, clock: any Clock = SystemClock()) throws {
-        (self.database, self.lake, self.streams, self.duckdb, self.clock) = (database, lake, streams, duckdb, clock)
-        try FileManager.default.createDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)", withIntermediateDirectories: true)
-        try FileManager.default.createDirectory(atPath: streams, withIntermediateDirectories: true)
+    ///   - damage: told of files and logs that are not what they were.
+    public init(
+        database: Database, lake: String, streams: String, duckdb: DuckDB, damage: DamageRegister = DamageRegister(),
+        clock: any Clock = SystemClock()
+    ) throws {
+        self.database = database
+        self.lake = lake
+        self.streams = streams
+        self.duckdb = duckdb
+        self.damage = damage
+        self.clock = clock
+        try Folder.make("\(lake)/\(SnapshotWriter.folder)")
+        try Folder.make(streams)
     }
 
-    /// Removes what a crash left in the lake: files that no snapshot refers to. Call it once, before any other verb.
-    public func start() async throws {
-        let known = try await database.read { try SnapshotStore.allFiles($0) }
-        let root = "\(lake)/\(SnapshotWriter.folder)"
-        for dataset in try FileManager.default.contentsOfDirectory(atPath: root) {
-            for file in (try? FileManager.default.contentsOfDirectory(atPath: "\(root)/\(dataset)")) ?? []
-            where !known.contains("\(SnapshotWriter.folder)/\(dataset)/\(file)") {
-                try FileManager.default.removeItem(atPath: "\(root)/\(dataset)/\(file)")
-            }
-        }
-    }
-
-    /// Makes these the contracts, all or none. Streams of datasets that are there already go on.
-    public func configure(_ specs: [DatasetSpec]) async throws {
+    /// Makes these the contracts. Streams of datasets that are there already go on.
+    ///
+    /// - Returns: datasets that could not be opened, each with the reason: only they are disabled, and the next call tries again.
+    public func configure(_ specs: [DatasetSpec]) async -> [String: KeelError] {
+        var failures: [String: KeelError] = [:]
         var next: [String: Entry] = [:]
         let current = entries.withLock { $0 }
         for spec in specs {
@@ -53,19 +56,43 @@ public final class DataEstate: Sendable {
             if let existing = current[spec.name]?.stream {
                 stream = existing
             } else {
-                stream = try DatasetStream(folder: "\(streams)/\(spec.name)")
-                try await refresh(spec.name, stream)
+                do {
+                    stream = try DatasetStream(folder: "\(streams)/\(spec.name)") { [damage] in damage.report("Dataset/\(spec.name)", $0) }
+                    try await refresh(spec.name, stream)
+                    // A record of the newest snapshot that cannot be read is found now, not by the first who needs it.
+                    _ = try await database.read { [self] db in try find(spec.name, nil, db) }
+                } catch {
+                    failures[spec.name] = KeelError.wrapping(error)
+                    continue
+                }
             }
             next[spec.name] = Entry(spec: spec, pipeline: RowPipeline(spec), stream: stream)
         }
-        let swapped = next
-        entries.withLock { $0 = swapped }
+        let opened = next
+        let closed = failures
+        entries.withLock { $0 = opened }
+        disabled.withLock { $0 = closed }
+        return failures
+    }
+
+    /// Brings everything that was pushed to the disk; for the shutdown.
+    public func sync() throws {
+        for entry in entries.withLock({ Array($0.values) }) {
+            try entry.stream.rows.sync()
+            try entry.stream.rejected.sync()
+        }
     }
 
     /// The contract of a dataset.
     public func spec(_ dataset: String) throws -> DatasetSpec { try entry(dataset).spec }
 
+    /// From now on the dataset is unknown here; what is under way with it goes on.
+    func forget(_ dataset: String) -> Entry? { entries.withLock { $0.removeValue(forKey: dataset) } }
+
     func entry(_ dataset: String) throws(KeelError) -> Entry {
+        if let reason = disabled.withLock({ $0[dataset] }) {
+            throw KeelError(reason.code, "the dataset '\(dataset)' is disabled: \(reason.message)", hint: reason.hint)
+        }
         let found = entries.withLock { entries in
             entries[dataset].map(Result<Entry, KeelError>.success)
                 ?? .failure(
@@ -102,8 +129,8 @@ public final class DataEstate: Sendable {
         }
         return try await entry.stream.turn.run { [self] in
             if overwrite { _ = try await sealInTurn(entry, grant) }
-            let (previous, sealed) = try await database.read { db in
-                (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+            let (previous, sealed) = try await database.read { [self] db in
+                (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
             }
             let name = source ?? (file as NSString).lastPathComponent
             let (draft, reasons, warnings) = try await Blocking.run { [self] in
@@ -178,6 +205,9 @@ public final class DataEstate: Sendable {
         try stream.keys.withLock { keys in
             keys.files = files
             keys.sealed = sealed
+            // A log that was cut goes on behind what snapshots hold: rows at offsets that count as sealed would be lost.
+            try stream.rows.advance(to: sealed.stream)
+            try stream.rejected.advance(to: sealed.rejected)
             // Under this lock no one loads keys from the segments that go.
             try stream.rows.removeSegments(before: sealed.stream)
             try stream.rejected.removeSegments(before: sealed.rejected)

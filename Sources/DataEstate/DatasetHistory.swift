@@ -8,14 +8,22 @@ public struct DatasetHistory: Sendable {
     public let start: UInt64
     let stream: DatasetStream
 
-    /// Calls `body` with the rows pushed at or after a place in the stream, oldest first.
+    /// Calls `body` with the rows pushed at or after a place in the stream, oldest first; rows of one contract come many at a time.
     /// - Returns: the place behind the last of them.
     public func replay(from place: UInt64, _ body: (Table) throws -> Void) throws -> UInt64 {
         var end = place
+        var joiner = TableJoiner()
+        func flush() throws { if joiner.rowCount > 0 { try body(try joiner.take()) } }
         try stream.rows.replay(from: place) { record, next in
-            try body(try TableCodec.decode(record))
+            let table = try TableCodec.decode(record)
+            if !joiner.append(table) {
+                try flush()
+                _ = joiner.append(table)
+            }
+            if joiner.rowCount >= RowBatcher.rowsMax { try flush() }
             end = next
         }
+        try flush()
         return end
     }
 }

@@ -9,7 +9,8 @@ extension DatasetSpec {
         for field in schema.fields {
             if let before = old.schema[field.name] {
                 guard before.type != field.type else { continue }
-                out.append("column '\(field.name)' was \(before.type): the values of \(stored) are converted to \(field.type) when they are read")
+                out.append(
+                    "column '\(field.name)' was \(before.type): the values of \(stored) are converted to \(field.type) when they are read")
             } else {
                 let rule = field.nullable ? "" : ", though it is not nullable"
                 out.append("column '\(field.name)' is new: \(stored) read as null in it\(rule)")

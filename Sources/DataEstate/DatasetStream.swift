@@ -34,10 +34,12 @@ final class DatasetStream: Sendable {
     let rejected: DurableLog
     /// One ingest or seal at a time.
     let turn = Turn()
+    /// Both logs are appended to under this lock, so that a push is in both or in neither.
     let keys = Mutex(Keys())
 
-    init(folder: String) throws {
-        rows = try DurableLog(folder: folder + "/rows")
-        rejected = try DurableLog(folder: folder + "/rejected")
+    /// - Parameter report: told of damage to the logs.
+    init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
+        rows = try DurableLog(folder: folder + "/rows", report: report)
+        rejected = try DurableLog(folder: folder + "/rejected", report: report)
     }
 }

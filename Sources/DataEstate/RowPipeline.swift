@@ -103,7 +103,8 @@ struct RowPipeline: Sendable {
         }
         for row in misfits where faults[row] == nil {
             faults[row] = RowValidator.Fault(
-                rule: "\(step.name): \(step.type)", message: "column '\(step.name)': the computed value does not fit in \(step.type)\(Conversion.limits(step.type))")
+                rule: "\(step.name): \(step.type)",
+                message: "column '\(step.name)': the computed value does not fit in \(step.type)\(Conversion.limits(step.type))")
         }
         guard let zoneName = step.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer else { return values }
         return Column(

@@ -108,7 +108,11 @@ struct RowValidator: Sendable {
                 }
                 if let pattern = check.pattern, faults[row] == nil, !pattern.matches(text) {
                     let long = text.count > TextPattern.textBytesMax
-                    refuse(row, "pattern", long ? "is longer than the \(TextPattern.textBytesMax) bytes that a pattern is matched against" : "does not match the pattern \(pattern.text)")
+                    refuse(
+                        row, "pattern",
+                        long
+                            ? "is longer than the \(TextPattern.textBytesMax) bytes that a pattern is matched against"
+                            : "does not match the pattern \(pattern.text)")
                 }
             }
         }

@@ -71,14 +71,21 @@ enum SnapshotStore {
     }
 
     /// One snapshot with its profile; without a number the newest.
-    static func find(_ dataset: String, _ number: Int?, _ db: some Querying) throws -> Snapshot? {
+    /// - Parameter unreadable: told of a profile that cannot be read: statistics that are lost do not keep anyone from the rows.
+    static func find(_ dataset: String, _ number: Int?, _ db: some Querying, unreadable: (_ number: Int, KeelError) -> Void = { _, _ in })
+        throws -> Snapshot?
+    {
         let row = try db.row(
             "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
             [.string(dataset), int(number ?? .max)])
         guard let row, number == nil || Int(row.int("number")) == number else { return nil }
-        // A profile is derived from the rows: one that cannot be read is absent, and the next one begins anew.
-        let profile = (try? row.json("profile")).flatMap { try? Profile(json: $0) }
-        return try snapshot(row, try files(dataset, upTo: Int(row.int("number")), db), profile: profile)
+        let found = Int(row.int("number"))
+        var profile: Profile?
+        do {
+            let stored = try row.json("profile")
+            if !stored.isNull { profile = try Profile(json: stored) }
+        } catch { unreadable(found, KeelError.wrapping(error)) }
+        return try snapshot(row, try files(dataset, upTo: found, db), profile: profile)
     }
 
     static func sealed(_ dataset: String, _ db: some Querying) throws -> Sealed {
@@ -125,11 +132,16 @@ enum SnapshotStore {
     /// Every file that a snapshot refers to.
     static func allFiles(_ db: some Querying) throws -> Set<String> {
         var out: Set<String> = []
-        try db.forEach("SELECT path FROM data_files", []) { out.insert($0.text("path")) }
-        try db.forEach("SELECT quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
-            out.insert($0.text("quarantine_file"))
-        }
+        try forEachFile(db) { _, path, _ in out.insert(path) }
         return out
+    }
+
+    /// Every file with its dataset, and its size where that is known.
+    static func forEachFile(_ db: some Querying, _ body: (_ dataset: String, _ path: String, _ bytes: Int64?) throws -> Void) throws {
+        try db.forEach("SELECT dataset, path, bytes FROM data_files", []) { try body($0.text("dataset"), $0.text("path"), $0.int("bytes")) }
+        try db.forEach("SELECT dataset, quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
+            try body($0.text("dataset"), $0.text("quarantine_file"), nil)
+        }
     }
 
     private static func snapshot(_ row: SQLRow, _ files: [(addedIn: Int, file: Snapshot.File)], profile: Profile?) throws -> Snapshot {

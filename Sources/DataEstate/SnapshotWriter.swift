@@ -3,8 +3,8 @@ import Engines
 import Foundation
 import Storage
 
-/// Writes the files of a snapshot under way: Parquet parts and the quarantine. Nothing refers to them until the snapshot is committed;
-/// `discard` removes them, and what a crash leaves is removed at the next start.
+/// Writes the files of a snapshot under way: Parquet parts and the quarantine. They get their names in `finish`, and nothing refers to them until the
+/// snapshot is committed. `discard` removes them; what a crash leaves without a name is removed at the next start.
 final class SnapshotWriter {
     private let connection: DuckDBConnection
     private let lake: String
@@ -13,6 +13,8 @@ final class SnapshotWriter {
     private let number: Int
     private var joiner = TableJoiner()
     private(set) var files: [Snapshot.File] = []
+    /// Files that are whole and have no name yet: where each lies, and what it is to be called.
+    private var unnamed: [(temporary: String, path: String)] = []
     private var quarantine: AtomicFile?
     private var buffered: [UInt8] = []
     private(set) var quarantined = 0
@@ -29,7 +31,7 @@ final class SnapshotWriter {
     init(_ connection: DuckDBConnection, lake: String, spec: DatasetSpec, number: Int) throws {
         (self.connection, self.lake, self.spec, self.number) = (connection, lake, spec, number)
         profile = Profile(spec.schema.fields)
-        try FileManager.default.createDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)/\(spec.name)", withIntermediateDirectories: true)
+        try Folder.make("\(lake)/\(SnapshotWriter.folder)/\(spec.name)")
     }
 
     /// The folder of this room below the lake's.
@@ -94,9 +96,14 @@ final class SnapshotWriter {
         if buffered.count > 1 << 18 { try flushQuarantine() }
     }
 
-    /// Writes what is left; afterwards all files are durable.
+    /// Writes what is left; afterwards all files are durable under their names.
     func finish() throws {
         try flushRows()
+        for (temporary, path) in unnamed {
+            guard rename(temporary, path) == 0 else { throw KeelError(.internal, "could not rename a file of the lake") }
+        }
+        if !unnamed.isEmpty { try Folder.sync("\(lake)/\(SnapshotWriter.folder)/\(dataset)") }
+        unnamed = []
         if quarantined > 0 {
             try flushQuarantine()
             try quarantine?.commit()
@@ -105,6 +112,7 @@ final class SnapshotWriter {
 
     func discard() {
         quarantine?.discard()
+        for (temporary, _) in unnamed { try? FileManager.default.removeItem(atPath: temporary) }
         for path in files.map(\.path) + [quarantineFile].compactMap({ $0 }) {
             try? FileManager.default.removeItem(atPath: "\(lake)/\(path)")
         }
@@ -118,7 +126,7 @@ final class SnapshotWriter {
         let written = try InputFile(path: temporary, name: "a new file of the lake")
         let digest = try written.digest()
         let path = "\(SnapshotWriter.folder)/\(dataset)/\(number)-\(files.count)-\(digest.short).parquet"
-        guard rename(temporary, "\(lake)/\(path)") == 0 else { throw KeelError(.internal, "could not rename a file of the lake") }
+        unnamed.append((temporary, "\(lake)/\(path)"))
         files.append(Snapshot.File(path: path, rows: table.rowCount, bytes: written.size, digest: digest))
     }
 

@@ -18,6 +18,7 @@ public struct FeatureCatalog: Sendable {
         entities: [EntitySpec], views specs: [FeatureViewSpec], services serviceSpecs: [FeatureServiceSpec], datasets: [String: Schema]
     ) throws(KeelError) {
         var (views, requestViews): ([String: DatasetView], [String: FeatureViewSpec]) = ([:], [:])
+        var errors: [KeelError] = []
         for spec in specs {
             do throws(KeelError) {
                 switch spec.source {
@@ -38,15 +39,18 @@ public struct FeatureCatalog: Sendable {
                     }
                     views[spec.name] = try DatasetView(spec, dataset: dataset, entity: entity, schema: schema)
                 }
-            } catch { throw error.at("FeatureView/\(spec.name)") }
+            } catch { errors.append(error.at("FeatureView/\(spec.name)")) }
         }
+        // Services of views that are wrong would only say so again.
+        if let error = KeelError.joined(errors) { throw error }
         (self.views, self.requestViews, self.datasets) = (views, requestViews, datasets)
         for spec in serviceSpecs {
             do throws(KeelError) {
                 var resolver = ServiceResolver(catalog: self, spec: spec)
                 services[spec.name] = try resolver.resolve()
-            } catch { throw error.at("FeatureService/\(spec.name)") }
+            } catch { errors.append(error.at("FeatureService/\(spec.name)")) }
         }
+        if let error = KeelError.joined(errors) { throw error }
     }
 
     public var serviceNames: [String] { services.keys.sorted() }

@@ -29,21 +29,11 @@ public final class FeatureDraft: Sendable {
         return out
     }
 
-    /// Adds rows of the history, in order of arrival. Rows of an older contract may lack a column, which is then null, or have one of a narrower type.
+    /// Adds rows of the history, in order of arrival.
     ///
     /// - Parameter now: times beyond it do not let keys expire.
     public func apply(dataset: String, rows: Table, now: Timestamp) throws(KeelError) {
-        var pairs: [(name: String, column: Column)] = []
-        for field in columns(of: dataset) {
-            let column = rows[field.name]
-            if let column, column.type == field.type {
-                pairs.append((field.name, column))
-            } else {
-                pairs.append((field.name, try Column(field.type, values: (0..<rows.rowCount).map { column?[$0] ?? .null })))
-            }
-        }
-        let table = try Table(pairs)
-        for view in views(of: dataset) { try view.apply(table, now: now.microseconds) }
+        for view in views(of: dataset) { try view.apply(rows, now: now.microseconds) }
     }
 
     /// A column that says when rows become known, and how far before the newest of them events still count.

@@ -89,7 +89,7 @@ public final class FeatureStore: Sendable {
 
     /// Adds rows of a dataset, in order of arrival, to every view over it.
     ///
-    /// - Throws: `contractViolation` when a column is missing or of another type than the dataset's contract says.
+    /// - Throws: `contractViolation` when a column has a type that cannot be converted to the one that the contract says.
     public func apply(dataset: String, rows: Table) throws(KeelError) {
         let now = clock.now().microseconds
         for view in views(of: dataset) { try view.apply(rows, now: now) }

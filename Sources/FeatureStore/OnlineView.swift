@@ -84,7 +84,9 @@ final class OnlineView: Sendable {
         var last = Int64.min
         for row in 0..<rows.rowCount {
             // Rows of an older version may lie outside all instants: they are no facts.
-            guard let at = columns.time(row), Timestamp.range.contains(at), columns.passes(row), columns.key(row, into: &key) else { continue }
+            guard let at = columns.time(row), Timestamp.range.contains(at), columns.passes(row), columns.key(row, into: &key) else {
+                continue
+            }
             let mask = columns.words(row, into: &words)
             let latest = latestArguments.map { columns.arguments[$0][row].finite }
             let created = columns.created(row)
@@ -145,15 +147,7 @@ struct ViewColumns {
     private let keys: [Column]
 
     init(_ view: DatasetView, _ rows: Table) throws(KeelError) {
-        for field in view.identity.columns {
-            guard let column = rows[field.name] else {
-                throw KeelError(.contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
-            }
-            guard column.type == field.type else {
-                throw KeelError(
-                    .contractViolation, "'\(field.name)' is a \(column.type), the contract says \(field.type)", path: field.name)
-            }
-        }
+        let rows = try ViewColumns.conform(rows, view)
         validTimes = try rows.column(view.at)
         times = ViewColumns.microseconds(validTimes)
         createds = try view.created.map { name throws(KeelError) in
@@ -172,6 +166,28 @@ struct ViewColumns {
         self.arguments = arguments
         filterColumn = try view.filter.map { filter throws(KeelError) in try filter.evaluate(over: rows) }
         if let filterColumn, case .bool(let v) = filterColumn.buffer { filter = v } else { filter = nil }
+    }
+
+    /// The view's columns. Rows of an older contract may lack one, which is then null, or have it in a narrower type.
+    private static func conform(_ rows: Table, _ view: DatasetView) throws(KeelError) -> Table {
+        var pairs: [(name: String, column: Column)] = []
+        pairs.reserveCapacity(view.identity.columns.count)
+        for field in view.identity.columns {
+            let column = rows[field.name]
+            if let column, column.type == field.type {
+                pairs.append((field.name, column))
+            } else {
+                do throws(KeelError) {
+                    pairs.append((field.name, try Column(field.type, values: (0..<rows.rowCount).map { column?[$0] ?? .null })))
+                } catch {
+                    throw KeelError(
+                        .contractViolation,
+                        "'\(field.name)' of dataset '\(view.dataset)' is a \(column?.type ?? field.type), the contract says \(field.type)",
+                        path: field.name)
+                }
+            }
+        }
+        return try Table(pairs)
     }
 
     /// Instants and days as µs; a null is whatever stands there.

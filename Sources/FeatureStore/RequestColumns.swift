@@ -70,7 +70,8 @@ struct RequestColumns {
                 let shown = value.description
                 throw KeelError(
                     .contractViolation, "'\(field.name)' must be a \(field.type), not \(column.type) '\(shown.prefix(60))'",
-                    hint: field.type == .timestamp ? "an instant is written 2013-04-01T10:15:00Z, or as µs since 1970; \(Timestamp.rangeHint)" : nil,
+                    hint: field.type == .timestamp
+                        ? "an instant is written 2013-04-01T10:15:00Z, or as µs since 1970; \(Timestamp.rangeHint)" : nil,
                     path: column.count == 1 ? field.name : "\(field.name)[\(row)]")
             }
             try placed(field.name) { () throws(KeelError) in try out.append(converted) }

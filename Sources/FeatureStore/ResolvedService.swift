@@ -180,7 +180,8 @@ struct ServiceResolver {
         let sources = Set(selected.compactMap { catalog.views[$0.view]?.dataset })
         let wanted = undeclaredColumns()
         let pools = [
-            catalog.datasets.filter { sources.contains($0.key) }, catalog.datasets.filter { entry in wanted.allSatisfy { entry.value[$0] != nil } },
+            catalog.datasets.filter { sources.contains($0.key) },
+            catalog.datasets.filter { entry in wanted.allSatisfy { entry.value[$0] != nil } },
             catalog.datasets,
         ]
         for pool in pools {
@@ -211,7 +212,8 @@ struct ServiceResolver {
             else { continue }
             for identifier in expression.identifiers {
                 switch place(identifier, in: view, from: feature) {
-                case .request(let column): if !view.columns.contains(where: { $0.name == column }), column != spec.time { out.insert(column) }
+                case .request(let column):
+                    if !view.columns.contains(where: { $0.name == column }), column != spec.time { out.insert(column) }
                 case let name: waiting.append(name)
                 }
             }

@@ -38,7 +38,8 @@ struct TrainingSetPlan {
     }
 
     /// Training and serving have to read as of the same column.
-    private static func timeColumn(_ request: TrainingSetRequest, _ service: ResolvedService?, _ schema: Schema) throws(KeelError) -> String?
+    private static func timeColumn(_ request: TrainingSetRequest, _ service: ResolvedService?, _ schema: Schema) throws(KeelError)
+        -> String?
     {
         if let service, let time = service.spec.time, let at = request.at, at != time {
             throw .invalid(

@@ -90,7 +90,13 @@ extension Platform {
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
         }
-        try await rebuildFeatures(dataset)
+        do { try await rebuildFeatures(dataset) } catch {
+            let problem = KeelError.wrapping(error)
+            throw KeelError(
+                problem.code,
+                "the rows are kept as snapshot \(report.snapshot.number), but the online features could not be made anew and are as before: \(problem.message)",
+                hint: problem.hint)
+        }
         return [
             "snapshot": .int(Int64(report.snapshot.number)), "rows": .int(Int64(report.rows)), "filtered": .int(Int64(report.filtered)),
             "quarantined": .int(Int64(report.quarantined)), "digest": .string(report.snapshot.digest.hex),
@@ -132,7 +138,7 @@ extension Platform {
 
     /// Replays logged online reads of an endpoint through the offline join.
     public func verifyFeatures(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
-        await runtime.flush()
+        try await runtime.flush()
         guard let release = try await stableRelease(endpoint), let service = release.featureService else {
             throw KeelError(
                 .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")

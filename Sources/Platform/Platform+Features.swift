@@ -14,29 +14,33 @@ extension Platform {
             let draft = features.draft(rebuilding: dataset)
             try await fill(draft, dataset) { [features] in features.adopt(draft) }
             // Endpoints that could not be planned without these features can be now.
-            if wasBroken { try await configureNow() }
+            if wasBroken { try await configureInTurn() }
         }
     }
 
     /// Puts a catalogue in force, once the views that are new or changed have their state. When that fails, what was in force stays.
     ///
-    /// - Parameter containing: a dataset whose history cannot be read leaves its own views without state, and nothing else: for the start.
-    func changeFeatures(to catalog: FeatureCatalog, containing: Bool) async throws {
+    /// At start, and where a dataset's features were broken before, a history that cannot be read leaves the dataset's own views without state, and
+    /// nothing else.
+    /// - Returns: the datasets whose history cannot be read.
+    func changeFeatures(to catalog: FeatureCatalog, isStart: Bool) async throws -> [(subject: String, error: KeelError)] {
         let draft = features.draft(catalog)
+        var failures: [(subject: String, error: KeelError)] = []
         for dataset in draft.datasets {
             do {
                 try await fill(draft, dataset) { [features] in features.follow(draft, dataset: dataset) }
             } catch {
-                guard containing else {
+                guard isStart || features.isBroken(dataset) else {
                     features.discard(draft)
                     throw error
                 }
                 let problem = KeelError.wrapping(error)
-                logger.error("the features of dataset \(dataset) could not be made: \(problem)")
+                failures.append(("Dataset/\(dataset)", problem))
                 draft.fail(dataset: dataset, problem)
             }
         }
         features.adopt(draft)
+        return failures
     }
 
     /// Gives a draft the history of a dataset, then calls `last` at a moment when it has every row and no push is under way.
@@ -67,7 +71,8 @@ extension Platform {
         let connection = try analytics.connect()
         var filter = ""
         if let reach = draft.reach(of: dataset) {
-            let newest = try connection.query("SELECT \(reach.map { "max(\(rows.column($0.column)))" }.joined(separator: ", ")) FROM \(rows.sql)")
+            let newest = try connection.query(
+                "SELECT \(reach.map { "max(\(rows.column($0.column)))" }.joined(separator: ", ")) FROM \(rows.sql)")
             var conditions: [String] = []
             for (i, one) in reach.enumerated() {
                 guard let last = newest.columns[i][0].time else { continue }

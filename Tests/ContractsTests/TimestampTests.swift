@@ -72,9 +72,10 @@ struct TimestampTests {
                     ]
                     let value = typed.evaluate { row[typed.columns[$0]] ?? .null }
                     if case .timestamp(let t) = value { #expect(Timestamp.range.contains(t.microseconds), "\(text)") }
-                    let table = try Table(typed.columns.map { name in
-                        (name, try Column(schema[name]?.type ?? .int64, values: [row[name] ?? .null]))
-                    })
+                    let table = try Table(
+                        typed.columns.map { name in
+                            (name, try Column(schema[name]?.type ?? .int64, values: [row[name] ?? .null]))
+                        })
                     _ = try typed.evaluate(over: table)
                     let numbers = typed.columns.map { table[$0]?.doubles()?.first ?? .nan }
                     _ = numbers.withUnsafeBufferPointer { typed.evaluateNumber($0) }

@@ -10,6 +10,7 @@ final class Estate {
     let home: String
     let database: Database
     let data: DataEstate
+    let damage = DamageRegister()
     static let owner = Caller(name: "test", persona: .owner)
 
     init(home: String? = nil, _ specs: [DatasetSpec]) async throws {
@@ -18,9 +19,11 @@ final class Estate {
         database = try Database(path: self.home + "/keel.sqlite")
         try await database.migrate(Ledger.migrations + DataEstateMigrations.all, backupFolder: self.home + "/backups")
         data = try DataEstate(
-            database: database, lake: self.home + "/lake", streams: self.home + "/streams", duckdb: try DuckDB(settings: .init(folders: [self.home], threads: 1)))
+            database: database, lake: self.home + "/lake", streams: self.home + "/streams",
+            duckdb: try DuckDB(settings: .init(folders: [self.home], threads: 1)), damage: damage)
         try await data.start()
-        try await data.configure(specs)
+        let failures = await data.configure(specs)
+        #expect(failures.isEmpty)
     }
 
     static func may(_ action: Action) throws -> Grant { try Grant.check(owner, may: action) }

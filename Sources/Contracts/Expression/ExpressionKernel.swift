@@ -64,7 +64,7 @@ enum ExpressionKernel {
     /// To tens, hundreds, …; a whole number has no digits behind the point. Wraps beside the ends of int64, as DuckDB does.
     static func round(_ x: Int64, digits: Int) -> Int64 {
         guard digits < 0 else { return x }
-        let scale = Int64(Glibc.pow(10, Double(-digits)))
+        let scale = Int64(saturating: Glibc.pow(10, Double(-digits)))
         return (x &+ (x < 0 ? -scale / 2 : scale / 2)) / scale &* scale
     }
 

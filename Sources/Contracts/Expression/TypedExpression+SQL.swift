@@ -108,7 +108,8 @@ struct ExpressionSQL {
         case .column(let slot, _): return references[slot]
         case .asFloat(let inner): return "CAST(\(sql(inner)) AS DOUBLE)"
         case .asTimestamp(let inner):
-            let days = "DATE '\(CivilDate.text(days: CivilDate.range.lowerBound))' AND DATE '\(CivilDate.text(days: CivilDate.range.upperBound))'"
+            let days =
+                "DATE '\(CivilDate.text(days: CivilDate.range.lowerBound))' AND DATE '\(CivilDate.text(days: CivilDate.range.upperBound))'"
             return "TRY_CAST(\(keeping(inner) { "\($0) BETWEEN \(days)" }) AS TIMESTAMP)"
         case .negate(let inner, let type): return type == .int ? whole(node, inner) { "-\($0)" } : "(-\(operand(inner)))"
         case .arithmetic(let operation, let a, let b, let type):

@@ -15,10 +15,12 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         guard ["true", "false"].contains(overwrite) else { throw KeelError.invalid("'\(overwrite)' is not true or false", path: "overwrite") }
         let member = request.query("member")
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
+        try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
+        let memory = try MemoryReservation.take(MemoryReservation.ingestBytes, for: .ingest)
         let spooled = try await platform.spool(
             request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
         return Response.progress { report in
-            defer { spooled.remove() }
+            defer { withExtendedLifetime(memory) { spooled.remove() } }
             return try await platform.ingest(
                 name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite == "true", grant: grant,
                 progress: report)

@@ -18,4 +18,14 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/verify", .serverRead) { _, _, grant in
         Response.progress { report in try await platform.verifyStored(grant, progress: report) }
     }
+    routes.get("/damage", .serverRead) { _, _, _ in Response(["damage": .array(platform.damage.all.map(\.json))]) }
+    routes.get("/backup", .storageBackup) { _, _, grant in
+        let backup = try await platform.backup(grant)
+        return Response(
+            status: .ok, headers: [.contentType: "application/x-tar"],
+            body: ResponseBody { writer in
+                try await backup.write { try await writer.write(ByteBuffer(bytes: $0)) }
+                try await writer.finish(nil)
+            })
+    }
 }

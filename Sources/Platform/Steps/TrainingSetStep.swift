@@ -50,7 +50,8 @@ struct TrainingSetStep: StepKind {
             at = try reader.optionalString("at")
             var hasTime: Bool? = at == nil ? nil : true
             if let catalog, at == nil {
-                at = try service.flatMap { name throws(KeelError) in try catalog.time(ofService: name) } ?? catalog.schema(labels)?.eventTime
+                at =
+                    try service.flatMap { name throws(KeelError) in try catalog.time(ofService: name) } ?? catalog.schema(labels)?.eventTime
                 hasTime = at != nil
             }
             if reader.optional("between") != nil {
@@ -64,13 +65,16 @@ struct TrainingSetStep: StepKind {
             split = try TrainingSplit(reader, hasTime: hasTime)
             if let group = split.group, !keep.contains(group) { keep.append(group) }
             try reader.finish()
-            if let catalog, columns == [] { columns = Spec.usable(catalog.schema(labels), expression, not: [at, known].compactMap { $0 } + keep) }
+            if let catalog, columns == [] {
+                columns = Spec.usable(catalog.schema(labels), expression, not: [at, known].compactMap { $0 } + keep)
+            }
         }
 
         /// Every column that a model can take and that says nothing of the label: not what it is computed from, nor keys, times and what is kept beside.
         private static func usable(_ schema: Schema?, _ label: Contracts.Expression, not others: [String]) -> [String] {
             (schema?.fields ?? []).filter { field in
-                let isTaken = label.identifiers.contains(field.name) || others.contains(field.name) || schema?.key.contains(field.name) == true
+                let isTaken =
+                    label.identifiers.contains(field.name) || others.contains(field.name) || schema?.key.contains(field.name) == true
                 return !isTaken && (field.type.isNumeric || field.type == .bool || field.type == .string)
             }.map(\.name)
         }
@@ -97,7 +101,10 @@ struct TrainingSetStep: StepKind {
         guard let labels = with["labels"]?.string, catalog.schema(labels) != nil else { return }
         if let service = with["features"]?.string, !catalog.serviceNames.contains(service) { return }
         let isReference = { (json: JSON) in json.string?.hasPrefix("$") == true }
-        guard with.members?.contains(where: { isReference($0.value) || $0.value.array?.contains(where: isReference) == true && $0.key != "between" }) != true
+        guard
+            with.members?.contains(where: {
+                isReference($0.value) || $0.value.array?.contains(where: isReference) == true && $0.key != "between"
+            }) != true
         else { return }
         let spec = try Spec(with, now: nil, catalog: catalog)
         do throws(KeelError) { try catalog.check(spec.request) } catch { throw error.at("with") }
@@ -140,7 +147,8 @@ struct TrainingSetStep: StepKind {
         let outputs = try await Blocking.run {
             let connection = try analytics.connect()
             let table = try features.trainingSet(request, on: connection) { dataset throws(KeelError) in paths[dataset] ?? [] }
-            let names = try spec.service.map { name throws(KeelError) in try features.catalog.features(name).map(\.name) } ?? request.columns
+            let names =
+                try spec.service.map { name throws(KeelError) in try features.catalog.features(name).map(\.name) } ?? request.columns
             return try Self.write(table, spec, connection, lake, names: names)
         }
         var result = outputs
@@ -180,7 +188,8 @@ struct TrainingSetStep: StepKind {
             let positives = try rows.column("label").doubles()?.reduce(0, +) ?? 0
             let share = Double(rows.rowCount) / Double(table.rowCount)
             var facts: JSON = [
-                "path": .string(path), "rows": .int(Int64(rows.rowCount)), "positives": Int64(exactly: positives.rounded()).map(JSON.int) ?? .null,
+                "path": .string(path), "rows": .int(Int64(rows.rowCount)),
+                "positives": Int64(exactly: positives.rounded()).map(JSON.int) ?? .null,
                 "share": .double((share * 10_000).rounded() / 10_000),
             ]
             if let at = spec.at {
@@ -200,7 +209,8 @@ struct TrainingSetStep: StepKind {
     /// The digests of what defines these features: a change of one gives another training set, and of nothing else.
     private func definitions(_ spec: Spec) async throws -> [JSON] {
         let grant = try Grant.check(.system("training-set"), may: .resourcesRead)
-        let needed = try Set((spec.service.map { name throws(KeelError) in try features.catalog.resources(name) } ?? []) + ["Dataset/\(spec.labels)"])
+        let needed = try Set(
+            (spec.service.map { name throws(KeelError) in try features.catalog.resources(name) } ?? []) + ["Dataset/\(spec.labels)"])
         var out: [JSON] = []
         for kind in Set(needed.map { String($0.prefix { $0 != "/" }) }).sorted() {
             for stored in try await resources.get(kind, by: grant) where needed.contains(stored.resource.id) {

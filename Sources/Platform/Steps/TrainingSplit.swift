@@ -40,7 +40,8 @@ struct TrainingSplit: Sendable {
         }
         kind = try reader.word("split", default: .time)
         if kind == .time, hasTime == false {
-            throw reader.failure("split", "the examples have no time", hint: "name its column with at:, or use random, stratified or grouped")
+            throw reader.failure(
+                "split", "the examples have no time", hint: "name its column with at:, or use random, stratified or grouped")
         }
         guard (kind == .grouped) == (group != nil) else {
             throw kind == .grouped

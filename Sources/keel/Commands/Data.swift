@@ -74,9 +74,9 @@ struct Push: AsyncParsableCommand {
             let part = lines[start..<min(start + 1000, lines.count)]
             let body = Array("{\"rows\":[".utf8) + Array(part.joined(separator: [UInt8(ascii: ",")])) + Array("]}".utf8)
             let answer = try KeelClient.decode(try await client.send(.POST, "/api/v1/datasets/\(escaped(dataset))/events", body: body))
-            accepted += answer["accepted"]?.integer ?? 0
+            accepted &+= answer["accepted"]?.integer ?? 0
             for row in answer["rejected"]?.items ?? [] {
-                rejected.append(["line": .int(Int64(start + 1) + (row["index"]?.integer ?? 0)), "reason": row["reason"] ?? .null])
+                rejected.append(["line": .int(Int64(start + 1) &+ (row["index"]?.integer ?? 0)), "reason": row["reason"] ?? .null])
             }
             progress.update(Double(start + part.count) / Double(lines.count), "\(accepted) accepted")
         }

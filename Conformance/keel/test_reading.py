@@ -77,6 +77,18 @@ def contract_type(type):
     return "int32" if is_type.is_null(type) else None
 
 
+def python_values(column):
+    """The values of a column; of an instant that Python cannot express an object that is equal to nothing."""
+    out = []
+    for scalar in column:
+        try:
+            value = scalar.as_py()
+        except (ValueError, OverflowError):
+            value = object()
+        out.append(value.item() if type(value).__module__ == "numpy" else value)
+    return out
+
+
 def expected(value):
     """pyarrow's value as Keel stores it."""
     if isinstance(value, float) and math.isnan(value):
@@ -84,7 +96,7 @@ def expected(value):
     if isinstance(value, decimal.Decimal):
         return float(value)
     if isinstance(value, datetime.datetime):
-        return value.replace(tzinfo=None)
+        return (value.astimezone(datetime.timezone.utc) if value.tzinfo else value).replace(tzinfo=None)
     return value
 
 
@@ -116,7 +128,7 @@ def read_by_pyarrow(path):
 
 def clear_error(keel, done):
     assert done.returncode != 0, done.stdout
-    assert done.stderr.startswith("error") and len(done.stderr) < 2000, done.stderr
+    assert "error" in done.stderr and len(done.stderr) < 2000, done.stderr
     assert keel.home not in done.stderr and "/upload" not in done.stderr, done.stderr
 
 
@@ -143,7 +155,7 @@ def test_v1_every_parquet_file_gives_pyarrows_values_or_a_clear_error(keel, tmp_
                 clear_error(keel, done)
                 continue
         assert table is not None, f"{path.name} is read, but not by pyarrow"
-        rows = [dict(zip(declared, values)) for values in zip(*[table.column(n).to_pylist() for n in declared])]
+        rows = [dict(zip(declared, values)) for values in zip(*[python_values(table.column(n)) for n in declared])]
         wanted = []
         for row in rows:
             instants = [v for n, v in row.items() if declared[n] == "timestamp" and v is not None]
@@ -158,7 +170,7 @@ def test_v1_every_parquet_file_gives_pyarrows_values_or_a_clear_error(keel, tmp_
 
 @has_collections
 @pytest.mark.parametrize("file,kind,wanted", [
-    ("decimal-ids.parquet", "int64", [9007199254740993]),
+    ("decimal-ids.parquet", "int64", "all"),
     ("decimal-38-18.parquet", "float64", [12345.6789, 123456.789012, 2805.0, 47.5]),
     ("decimal-to-float32.parquet", "float32", []),
     ("decimal256.parquet", "float64", None),
@@ -174,8 +186,10 @@ def test_v1_and_g2_the_small_files(keel, tmp_path, file, kind, wanted):
         clear_error(keel, done)
         assert "38 digits" in done.stderr
         return
-    got = stored(keel, name).get(column, [])
-    assert got == wanted if file != "decimal-ids.parquet" else got[0] in wanted or wanted[0] in got
+    if wanted == "all":
+        wanted = [int(v) for v in pyarrow.parquet.ParquetFile(QA / "inputs" / file).read().column(column).to_pylist()]
+        assert 9007199254740993 in wanted
+    assert stored(keel, name).get(column, []) == wanted
 
 
 @has_collections

@@ -24,7 +24,7 @@ final class SnapshotWriter {
     private(set) var eventTimes: ClosedRange<Timestamp>?
     private(set) var quarantineFile: String?
     private static let partRows = 524_288
-    private static let partBytes = 128 << 20
+    private static let partBytes = 64 << 20
     private var quarantineBytes = 0
     private static let quarantineBytesMax = 1 << 30
 

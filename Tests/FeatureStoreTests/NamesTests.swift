@@ -1,6 +1,7 @@
 import Contracts
 import Engines
 import FeatureStore
+import Foundation
 import Testing
 
 /// Names that SQL, Keel's own queries or files might stumble over, in the roles that columns can have.
@@ -191,7 +192,7 @@ struct NamesTests {
             let set = try store.trainingSet(
                 TrainingSetRequest(labels: "d", label: "n", service: "s", keep: ["extra"]), on: connection
             ) { _ in paths }
-            #expect(try set.column("extra")[0] == .null && set.column("label")[1] == 2.0)
+            #expect(try set.column("extra")[0] == Value.null && set.column("label")[1] == 2.0)
             #expect(set.rowCount == files.count + 1)
         }
     }

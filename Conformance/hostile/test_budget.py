@@ -46,9 +46,11 @@ def server():
     del server.environment["KEEL_MEMORY_BUDGET"]
     with memory_group(LIMIT):
         server.start()
-    with server:
+    try:
         yield server
         server.restart()
+    finally:
+        server.__exit__()
 
 
 def statuses(answers):

@@ -123,14 +123,23 @@ def test_d2_s9_a_second_server_is_refused_before_it_touches_anything(keel, tmp_p
     again.stop()
 
 
+def answers(port):
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=5).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
 def test_s9_of_two_servers_that_start_together_one_wins(tmp_path):
     for _ in range(5):
         home = str(tmp_path / uuid.uuid4().hex)
+        ports = [free_port(), free_port()]
         servers = [
             subprocess.Popen(
-                [str(KEEL), "serve", "--home", home, "--listen", f"127.0.0.1:{free_port()}"], stderr=subprocess.PIPE, text=True, cwd=ROOT)
-            for _ in range(2)]
-        while all(s.poll() is None for s in servers):
+                [str(KEEL), "serve", "--home", home, "--listen", f"127.0.0.1:{port}"], stderr=subprocess.PIPE, text=True, cwd=ROOT)
+            for port in ports]
+        # The one that is left serves: it must not be told to stop before it can hear it.
+        while all(s.poll() is None for s in servers) or not any(answers(port) for port in ports):
             time.sleep(0.05)
         loser, winner = sorted(servers, key=lambda s: s.poll() is None)
         assert winner.poll() is None and loser.returncode == 1

@@ -91,7 +91,7 @@ def test_d3_d15_the_old_features_answer_until_the_new_ones_are_there(server, tmp
         thread.start()
     ingest(server, tmp_path, "more.jsonl", rows(10, start=50_000))
     apply(server, tmp_path, RESOURCES.replace("window: 3650d }", "window: 3650d }, { name: pages, aggregate: sum, of: pages, window: 24h }"))
-    assert server.post("/api/v1/datasets/visits/seal").status_code == 200
+    assert server.post("/api/v1/datasets/visits/seal", {}).status_code == 200
     ingest(server, tmp_path, "again.jsonl", rows(10, start=50_010))
     stop.set()
     for thread in threads:

@@ -59,8 +59,8 @@ def test_every_command_of_the_readme_works_as_shown(tmp_path):
                 assert subprocess.run(["make", "-n", *text.split()[1:]], cwd=ROOT, capture_output=True).returncode == 0, text
             elif not text.endswith("&"):
                 done = subprocess.run(text, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-                printed = done.stdout + done.stderr
-                assert (done.returncode == 0) == ("error: " not in output), (text, printed)
+                printed = done.stderr if output.startswith("error: ") else done.stdout
+                assert (done.returncode == 0) == (not output.startswith("error: ")), (text, done.stdout, done.stderr)
                 if not matches(plain(output), plain(printed)):
                     wrong.append(f"$ {text}\n--- README\n{output}\n--- printed\n{printed}")
         assert not wrong, "\n\n".join(wrong)

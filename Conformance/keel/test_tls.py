@@ -116,8 +116,7 @@ def test_a_new_certificate_is_shown_without_a_restart(authority, stranger, tmp_p
     server = Secure(authority, tmp_path).start()
     before = server.shown()
     with requests.Session() as session:
-        session.verify = str(authority.file)
-        assert session.get(server.url + "/health").status_code == 200
+        assert session.get(server.url + "/health", **server.options).status_code == 200
         server.renew()
         for _ in range(300):
             if server.shown() != before:
@@ -126,7 +125,7 @@ def test_a_new_certificate_is_shown_without_a_restart(authority, stranger, tmp_p
         after = server.shown()
         assert after != before
         # What was open goes on.
-        assert session.get(server.url + "/health").status_code == 200
+        assert session.get(server.url + "/health", **server.options).status_code == 200
         # A key of another certificate, then no certificate at all: what was there stays, and the log says why.
         for word, change in [("do not go together", lambda: shutil.copy(stranger.certificate("localhost")[0], server.files[0])),
                              ("cannot be read as certificates", lambda: server.files[0].write_text("nothing"))]:

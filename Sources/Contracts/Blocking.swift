@@ -9,4 +9,11 @@ public enum Blocking {
             queue.async { continuation.resume(with: Result { try body() }) }
         }
     }
+
+    /// Runs work in place when its input is small, and away from Swift's threads when it is large enough to keep others waiting.
+    public static func unlessSmall<T: Sendable>(_ bytes: Int, _ body: @escaping @Sendable () throws -> T) async throws -> T {
+        bytes <= smallBytes ? try body() : try await run(body)
+    }
+
+    private static let smallBytes = 64 << 10
 }

@@ -26,10 +26,25 @@ extension DataEstate {
         try await Blocking.run { [self] in try checked(snapshot.files, of: snapshot.dataset) }
     }
 
+    /// The files of all snapshots of all datasets.
+    public func allFiles() async throws -> [(dataset: String, file: Snapshot.File)] {
+        try await database.read { try SnapshotStore.everyFile($0) }
+    }
+
+    /// Reads a file of the lake through, whether or not it was checked before.
+    /// - Throws: `corrupted` when it is not what was written, `notFound`.
+    public func verify(_ file: Snapshot.File, of dataset: String) async throws {
+        try await Blocking.run { [self] in
+            try verified.check("\(lake)/\(file.path)", is: file.digest, name: DataEstate.name(file, dataset), again: true)
+        }
+    }
+
+    private static func name(_ file: Snapshot.File, _ dataset: String) -> String { "the file \(file.path) of dataset '\(dataset)'" }
+
     func checked(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
         try files.map { file in
             let path = "\(lake)/\(file.path)"
-            try verified.check(path, is: file.digest, name: "the file \(file.path) of dataset '\(dataset)'")
+            try verified.check(path, is: file.digest, name: DataEstate.name(file, dataset))
             return path
         }
     }

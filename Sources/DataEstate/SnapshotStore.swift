@@ -116,12 +116,17 @@ enum SnapshotStore {
     static func files(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [(addedIn: Int, file: Snapshot.File)] {
         try db.rows(
             "SELECT * FROM data_files WHERE dataset = ? AND added_in <= ? ORDER BY added_in, position", [.string(dataset), int(number)]
-        ).map { row in
-            let file = Snapshot.File(
-                path: row.text("path"), rows: Int(row.int("row_count")), bytes: Int(row.int("bytes")),
-                digest: try digest(row.text("digest")))
-            return (Int(row.int("added_in")), file)
-        }
+        ).map { (Int($0.int("added_in")), try file($0)) }
+    }
+
+    /// Every Parquet file, with its dataset.
+    static func everyFile(_ db: some Querying) throws -> [(dataset: String, file: Snapshot.File)] {
+        try db.rows("SELECT * FROM data_files ORDER BY dataset, added_in, position", []).map { ($0.text("dataset"), try file($0)) }
+    }
+
+    private static func file(_ row: SQLRow) throws -> Snapshot.File {
+        Snapshot.File(
+            path: row.text("path"), rows: Int(row.int("row_count")), bytes: Int(row.int("bytes")), digest: try digest(row.text("digest")))
     }
 
     /// Every file that a snapshot refers to.

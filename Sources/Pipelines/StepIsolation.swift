@@ -42,6 +42,8 @@ public struct StepIsolation: Sendable, Hashable {
     let kind: Kind
     let user: StepUser?
     let folders: Folders?
+    /// What would be stricter, and why it does not work here.
+    public private(set) var passedOver: [String] = []
 
     /// No isolation but the clean environment, the closed descriptors and the supervisor.
     public static let none = StepIsolation(kind: .none, user: nil, folders: nil)
@@ -66,10 +68,10 @@ public struct StepIsolation: Sendable, Hashable {
     /// - Throws: `failedPrecondition` when the setting demands a way that does not work here.
     public static func choose(_ setting: Setting, user: String?, folders: Folders) async throws -> StepIsolation {
         let isRoot = geteuid() == 0
-        if !isRoot, user != nil {
+        if !isRoot, user != nil || setting == .user {
             throw KeelError(
                 .failedPrecondition, "only root can start programs as another user", hint: "start the server as root",
-                path: "pipelines.user")
+                path: user == nil ? "pipelines.sandbox" : "pipelines.user")
         }
         let given = try user.map { name throws(KeelError) in try StepUser(named: name) }
         // Without a name, root hands programs to the user that owns nothing.
@@ -86,7 +88,11 @@ public struct StepIsolation: Sendable, Hashable {
             }
         var problems: [String] = []
         for way in ways {
-            guard let problem = await way.problem() else { return way }
+            guard let problem = await way.problem() else {
+                var chosen = way
+                chosen.passedOver = problems
+                return chosen
+            }
             problems.append("\(way.description): \(problem)")
         }
         throw KeelError(
@@ -94,7 +100,7 @@ public struct StepIsolation: Sendable, Hashable {
             hint: "install bubblewrap, let the user read the project's folder, or set pipelines.sandbox to none", path: "pipelines.sandbox")
     }
 
-    /// Why it does not work here; nil when a program ran, read the project's folder and wrote into its own.
+    /// Why it does not work here; nil when a program ran within half a minute, read the project's folder and wrote into its own.
     private func problem() async -> String? {
         if kind == .none { return nil }
         let folder = (folders?.work ?? "") + "/isolation-" + Identifier.hex32()
@@ -105,11 +111,15 @@ public struct StepIsolation: Sendable, Hashable {
             let script = #"ls "$1" > /dev/null && echo works > "$2/answer" && { [ -z "$3" ] || "$3" -c ''; }"#
             let said = Mutex<[String]>([])
             let lines = Lines(masking: SecretMask([])) { line in said.withLock { $0.append(line) } }
-            let child = process(
-                ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""],
-                environment: environment,
-                workingDirectory: folder)
-            let end = try await child.run { lines.add($0) }
+            let command = ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""]
+            let child = process(command, environment: environment, workingDirectory: folder)
+            let trial = Task { try await child.run { lines.add($0) } }
+            let limit = Task {
+                try await Task.sleep(for: .seconds(30))
+                trial.cancel()
+            }
+            defer { limit.cancel() }
+            let end = try await trial.value
             lines.finish()
             return end == .exited(0) ? nil : said.withLock { $0.last } ?? "a program of a trial ended with \(end)"
         } catch { return KeelError.wrapping(error).message }
@@ -165,18 +175,32 @@ public struct StepIsolation: Sendable, Hashable {
         for device in devices.sorted() where ["nvidia", "dri", "kfd", "accel"].contains(where: device.hasPrefix) {
             out += ["--dev-bind", "/dev/\(device)", "/dev/\(device)"]
         }
+        let shown = ([folders.project] + (Interpreter.found?.folders ?? [])).filter { $0 != "/" }
+        let closed = Set((shown + [folders.home]).compactMap(closedAncestor)).sorted()
         // Sockets of other services lie in /run, of which only the resolver is needed.
-        out += ["--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
-        let shown = [folders.project] + (Interpreter.found?.folders ?? [])
-        for folder in Set((shown + [folders.home]).compactMap(closedAncestor)).sorted() { out += ["--tmpfs", folder] }
+        let empty = ["/tmp", "/run"] + closed + [folders.home]
+        for folder in ["/tmp", "/run"] + closed { out += ["--tmpfs", folder] }
+        out += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
         // A project that lies inside the home is mounted after the home is hidden, any other one before: the home may lie inside of it.
-        let (inside, outside) = (shown.filter { $0.hasPrefix(folders.home + "/") }, shown.filter { !$0.hasPrefix(folders.home + "/") })
-        for folder in outside { out += ["--ro-bind", folder, folder] }
-        out += ["--tmpfs", folders.home]
-        for folder in inside { out += ["--ro-bind", folder, folder] }
+        let inside = shown.filter { $0.hasPrefix(folders.home + "/") }
+        for folder in shown where !inside.contains(folder) { out += way(to: folder, through: empty) + ["--ro-bind", folder, folder] }
+        out += way(to: folders.home, through: empty) + ["--tmpfs", folders.home]
+        for folder in inside { out += way(to: folder, through: empty) + ["--ro-bind", folder, folder] }
         for file in folders.hidden where FileManager.default.fileExists(atPath: file) { out += ["--ro-bind", "/dev/null", file] }
+        out += way(to: workingDirectory, through: empty)
         out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
         return out + (user == nil ? [] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]) + ["--"]
+    }
+
+    /// In an empty folder bubblewrap makes those on the way to what is mounted for its own user alone, unless told otherwise.
+    private func way(to folder: String, through empty: [String]) -> [String] {
+        var path = ""
+        var out: [String] = []
+        for part in folder.split(separator: "/").dropLast() {
+            path += "/" + part
+            if empty.contains(where: { path.hasPrefix($0 + "/") }) { out += ["--perms", "0755", "--dir", path] }
+        }
+        return out
     }
 
     private var asUser: [String] {

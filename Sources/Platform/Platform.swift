@@ -198,6 +198,7 @@ public final class Platform: Sendable {
     /// - Throws: `failedPrecondition` when the settings demand what the machine does not offer.
     public func isolateSteps() async throws {
         let isolation = try await stepIsolation.value()
+        for problem in isolation.passedOver { logger.notice("a stricter isolation of steps does not work here: \(problem)") }
         logger.notice("programs of steps run in this isolation: \(isolation.description)")
         if isolation.exposesSecrets {
             logger.warning("programs of steps can read what the server's user can, its secrets too; install bubblewrap (docs/steps.md)")

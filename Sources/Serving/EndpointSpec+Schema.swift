@@ -18,6 +18,12 @@ extension EndpointSpec {
                         What happens when the log cannot keep up: the request waits a moment and is then refused, ever fewer are logged, or what does not \
                         fit is left out. What is left out is counted.
                         """),
+                    FieldSchema(
+                        "durability", .word(LogPolicy.Durability.allCases.map(\.rawValue)), default: "buffered",
+                        """
+                        When a prediction is answered: with `buffered` once the operating system has its record, so that a killed server loses nothing and \
+                        a power cut at most 100 ms; with `acknowledged` once the record is on the disk.
+                        """),
                 ]), "The prediction log."),
             FieldSchema(
                 "limits",
@@ -25,6 +31,9 @@ extension EndpointSpec {
                     FieldSchema("rows", .integer, default: "10000", "Rows in one request."),
                     FieldSchema("queue", .integer, default: "256", "Requests in flight at once; more are refused with 503."),
                     FieldSchema("bodyBytes", .integer, default: "16777216", "Bytes of a request's body."),
+                    FieldSchema(
+                        "deadline", .span, default: "10s",
+                        "How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most 1h."),
                 ]), "Bounds on what is accepted."),
         ])
 

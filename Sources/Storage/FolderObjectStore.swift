@@ -6,7 +6,7 @@ import Foundation
 public struct FolderObjectStore: ObjectStore {
     public let root: String
     let holds = Holds()
-    private let verified = VerifiedFiles()
+    let verified = VerifiedFiles()
 
     public init(root: String) throws {
         self.root = root

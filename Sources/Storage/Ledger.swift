@@ -16,6 +16,8 @@ public struct LedgerEvent: Sendable, Hashable {
     /// To what, as `Kind/name`.
     public let subject: String
     public let data: JSON
+    /// The data as it was written, which the hash covers: a number such as `1.0` has more than one spelling.
+    public let dataText: String
     /// SHA-256 over the previous hash and every field of this event, in hexadecimal.
     public let hash: String
 
@@ -26,6 +28,13 @@ public struct LedgerEvent: Sendable, Hashable {
             "data": data,
             "hash": .string(hash),
         ]
+    }
+
+    /// The same with the data as the text that was written, so that the hash can be computed from it.
+    public var rawJSON: JSON {
+        var out = json
+        out["data"] = .string(dataText)
+        return out
     }
 }
 
@@ -198,6 +207,6 @@ extension Querying {
             seq: row.int("seq"), at: row.time("at"), caller: row.text("caller"), persona: row.text("persona"),
             workspace: row.text("workspace"),
             requestID: row.text("request_id"), kind: row.text("kind"), subject: row.text("subject"), data: try row.json("data"),
-            hash: row.text("hash"))
+            dataText: row.text("data"), hash: row.text("hash"))
     }
 }

@@ -68,7 +68,7 @@ public struct LedgerChain: Sendable {
     public mutating func add(_ event: LedgerEvent) {
         add(
             seq: event.seq, at: event.at.microseconds, hash: event.hash,
-            fields: [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.data.text])
+            fields: [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.dataText])
     }
 
     /// - Parameter fields: caller, persona, workspace, request id, kind, subject and data.
@@ -90,7 +90,7 @@ public struct LedgerChain: Sendable {
 }
 
 extension LedgerEvent {
-    /// Reads an event as `json` writes it.
+    /// Reads an event as `rawJSON` writes it.
     public init(json: JSON) throws(KeelError) {
         let reader = try FieldReader(json, path: "")
         seq = Int64(try reader.int("seq"))
@@ -102,7 +102,8 @@ extension LedgerEvent {
         requestID = try reader.string("request_id")
         kind = try reader.string("kind")
         subject = try reader.string("subject")
-        data = try reader.required("data")
+        dataText = try reader.string("data")
+        data = try JSON.parse(dataText)
         hash = try reader.string("hash")
         try reader.finish()
     }
@@ -117,7 +118,7 @@ extension Querying {
     /// Whether an event is the one that was recorded behind the one before it.
     public func isIntact(_ event: LedgerEvent) throws -> Bool {
         guard let previous = try ledgerHash(event.seq - 1) else { return false }
-        let fields = [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.data.text]
+        let fields = [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.dataText]
         return Ledger.hash(previous: previous, event.seq, event.at.microseconds, fields) == event.hash
     }
 }

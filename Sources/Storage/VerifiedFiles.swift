@@ -19,18 +19,20 @@ public final class VerifiedFiles: Sendable {
     public init() {}
 
     /// Reads the file unless it is known; blocks for that long, so call it inside `Blocking.run`.
-    /// - Parameter name: what errors call it.
+    /// - Parameters:
+    ///   - name: what errors call it.
+    ///   - again: whether to read it even when it is known: disks forget, too.
     /// - Throws: `corrupted` when the content is another; `notFound`.
-    public func check(_ path: String, is digest: Digest, name: String) throws {
-        try check(try ObjectReader(path: path, name: name), is: digest)
+    public func check(_ path: String, is digest: Digest, name: String, again: Bool = false) throws {
+        try check(try ObjectReader(path: path, name: name), is: digest, again: again)
     }
 
-    func check(_ reader: ObjectReader, is digest: Digest) throws {
+    func check(_ reader: ObjectReader, is digest: Digest, again: Bool = false) throws {
         let status = try reader.status()
         let place = Place(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
         let state = State(
             bytes: Int64(status.st_size), seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec, digest: digest)
-        if known.withLock({ $0[place] }) == state { return }
+        if !again, known.withLock({ $0[place] }) == state { return }
         guard try reader.digest() == digest else {
             throw KeelError(
                 .corrupted, "\(reader.name) is damaged: its bytes are not the ones that were stored", hint: "restore it from a backup")

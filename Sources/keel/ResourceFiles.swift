@@ -65,27 +65,32 @@ struct ResourceFiles {
             resources.append(resource)
             documents[resource.id] = document
         } catch {
-            let path = error.path ?? ""
-            throw ResourceFiles.place(error, document, at: path, named: path)
+            throw ResourceFiles.at(document.file, ResourceFiles.line(of: error.path ?? "", in: document.node), error)
         }
     }
 
-    /// The error and those beside it with the file and the line of what each is about, as far as that is in these files.
+    /// The error and those beside it with the file and the line of what each is about, in the order of files and lines; those that are about
+    /// nothing in these files come last.
     func placed(_ error: KeelError) -> KeelError {
-        let all = error.all.map { error in
+        var found: [(file: String, line: Int, error: KeelError)] = []
+        var elsewhere: [KeelError] = []
+        for error in error.all {
             let path = error.path ?? ""
             // Names may hold dots: the longest that fits is meant.
             let id = documents.keys.filter { path == $0 || path.hasPrefix($0 + ".") }.max { $0.count < $1.count }
-            guard let id, let document = documents[id] else { return error }
-            return ResourceFiles.place(error, document, at: path.dropFirst(id.count + 1), named: path)
+            guard let id, let document = documents[id] else {
+                elsewhere.append(error)
+                continue
+            }
+            let line = ResourceFiles.line(of: String(path.dropFirst(id.count + 1)), in: document.node)
+            found.append((document.file, line, ResourceFiles.at(document.file, line, error)))
         }
-        return KeelError.joined(all) ?? error
+        found.sort { ($0.file, $0.line) < ($1.file, $1.line) }
+        return KeelError.joined(found.map(\.error) + elsewhere) ?? error
     }
 
-    private static func place(_ error: KeelError, _ document: Document, at field: some StringProtocol, named path: String) -> KeelError {
-        let line = line(of: String(field), in: document.node)
-        return KeelError(
-            error.code, error.message, hint: error.hint, path: "\(document.file):\(line)" + (path.isEmpty ? "" : ": \(path)"))
+    private static func at(_ file: String, _ line: Int, _ error: KeelError) -> KeelError {
+        KeelError(error.code, error.message, hint: error.hint, path: "\(file):\(line)" + (error.path.map { ": \($0)" } ?? ""))
     }
 
     /// The line of `spec.columns[2].range`, or of the nearest part of that path that is there.

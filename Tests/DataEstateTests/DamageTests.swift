@@ -56,8 +56,11 @@ struct DamageTests {
         #expect(again.damage.all.map(\.subject) == ["Dataset/t"])
         for i in 0..<20 { #expect(try again.push("t", rows((100 + i)..<(101 + i))).accepted.rowCount == 1) }
         let third = try await Estate(home: estate.home, specs)
-        var tail = 0
-        try third.data.replayTail(dataset: "t") { tail += $0.rowCount }
+        let tail = try await third.data.withHistory("t") { history in
+            var rows = 0
+            _ = try history.replay(from: history.start) { rows += $0.rowCount }
+            return rows
+        }
         #expect(tail == 20)
         #expect(try await seal(third)?.rowCount == 30)
     }

@@ -183,7 +183,7 @@ struct NamesTests {
             ("at", try Column(.timestamp, values: [.timestamp(at(2)), .timestamp(at(3))])),
         ])
         let online = try store.read(service: "s", request: asked)
-        #expect(online.row(0).suffix(3) == [0, nil, 3.0] && online.row(1).suffix(3) == [1, 0.5, 6.0])
+        #expect(online.row(0).suffix(3) == [0, .null, 3.0] && online.row(1).suffix(3) == [1, 0.5, 6.0])
         // All files, and the old one alone, which has no such column at all.
         for files in [["0", "1"], ["0"]] {
             let paths = files.map { "\(folder.path)/\($0).parquet" }

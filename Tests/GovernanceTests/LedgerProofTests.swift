@@ -87,7 +87,7 @@ struct CheckpointTests {
         try await home.database.write { tx in
             var chain = ""
             for event in try tx.ledgerEvents(limit: .max) {
-                let fields = [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.data.text]
+                let fields = [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.dataText]
                 var hasher = Digest.Hasher()
                 hasher.update("\(chain)\n\(event.seq)\n\(event.at.microseconds)\n")
                 for field in fields { hasher.update("\(field.utf8.count):\(field)\n") }
@@ -118,7 +118,7 @@ struct CheckpointTests {
         let exported = try LedgerCheckpoint(json: try JSON.parse(checkpoint.json.text))
         var chain = LedgerChain()
         for event in try await home.database.read({ try $0.ledgerEvents(limit: .max) }) where event.seq <= exported.seq {
-            chain.add(try LedgerEvent(json: try JSON.parse(event.json.text)))
+            chain.add(try LedgerEvent(json: try JSON.parse(event.rawJSON.text)))
         }
         #expect(chain.broken == nil && chain.count == 10)
         #expect(exported.problem(withHash: chain.head) != nil)
@@ -156,7 +156,7 @@ struct CheckpointTests {
         let second = try await service.checkpoint(grant(.ledgerRead))
         #expect(first.hash == second.hash && first.seq == 1)
         var chain = LedgerChain()
-        for event in try await home.events("thing.made") { chain.add(try LedgerEvent(json: try JSON.parse(event.json.text))) }
+        for event in try await home.events("thing.made") { chain.add(try LedgerEvent(json: try JSON.parse(event.rawJSON.text))) }
         #expect(chain.broken == nil && chain.head == first.hash)
         var records = 0
         try DurableLog(folder: home.folder + "/checkpoints").replay { _, _ in records += 1 }

@@ -24,6 +24,7 @@ struct InferRequestTests {
         arguments: [
             (#"{"inputs":[{"name":"a","shape":[2],"datatype":"FP64","data":[1]}]}"#, "inputs[0].shape"),
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":["x"]}]}"#, "inputs[0].data[0]"),
+            (#"{"inputs":[{"name":"a","shape":[1],"datatype":"INT64","data":[1.5]}]}"#, "inputs[0].data[0]"),
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP128","data":[1]}]}"#, "inputs[0].datatype"),
             (#"{"inputs":[{"shape":[1],"datatype":"FP64","data":[1]}]}"#, "inputs[0]"),
             (

@@ -78,7 +78,7 @@ struct APIRoutesTests {
     @Test("the document states what each route asks, and has no operation without a route")
     func document() throws {
         let routes = APIRoutes(Router(context: KeelContext.self))
-        routes.getOpen("/open") { _, _ in Response(status: .ok) }
+        routes.noteOpen(.get, "/open")
         routes.getForEveryCaller("/anyone") { _, _ in Response(status: .ok) }
         routes.group("/things").delete("/:name", .tokensManage) { _, _, _ in Response(status: .ok) }
         routes.note(.post, "/elsewhere/:name", .predict)

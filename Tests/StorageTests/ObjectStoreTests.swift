@@ -36,6 +36,20 @@ struct ObjectStoreTests {
         await #expect(throws: KeelError.self) { try await store.get(digest) }
     }
 
+    @Test("D10: altered content is not opened, and found when all is read")
+    func altered() async throws {
+        let store = try FolderObjectStore(root: temporaryFolder())
+        let digest = try await store.put(Array("hello".utf8))
+        let other = try await store.put(Array("other".utf8))
+        #expect(try read(try await store.open(digest), 0..<5) == Array("hello".utf8))
+        try Data("hellO".utf8).write(to: URL(fileURLWithPath: store.path(of: digest)))
+        let error = await #expect(throws: KeelError.self) { try await store.open(digest) }
+        #expect(error?.code == .corrupted && error?.message.contains(digest.hex) == true)
+        #expect(Set(try await store.digests()) == [digest, other])
+        await #expect(throws: KeelError.self) { try await store.verify(digest) }
+        try await store.verify(other)
+    }
+
     @Test("content in any parts is the same object, kept once, and read from anywhere")
     func streamed() async throws {
         let store = try FolderObjectStore(root: temporaryFolder())

@@ -86,7 +86,7 @@ struct ReferencePageTests {
         let placed = files.placed(try #require(both)).all.map(\.path)
         #expect(
             placed == [
-                folder + "/a.yaml:8: Dataset/a.b.spec.columns[1].type", folder + "/a.yaml:6: Dataset/a.b.spec.columns[0].unit",
+                folder + "/a.yaml:6: Dataset/a.b.spec.columns[0].unit", folder + "/a.yaml:8: Dataset/a.b.spec.columns[1].type",
                 "Dataset/other.spec",
             ])
     }

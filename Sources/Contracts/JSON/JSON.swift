@@ -75,8 +75,8 @@ public enum JSON: Sendable, Hashable {
         }
     }
 
-    /// A scalar or list as a column value; objects become their JSON text.
-    public var value: Value {
+    /// A scalar or list as a column value; objects become their JSON text. (`Value` alone may mean that of the dictionary literal.)
+    public var value: Contracts.Value {
         switch self {
         case .null: .null
         case .bool(let v): .bool(v)
@@ -89,7 +89,7 @@ public enum JSON: Sendable, Hashable {
     }
 
     /// A column value as JSON: instants in ISO 8601, bytes in hexadecimal, NaN and infinities as null.
-    public init(_ value: Value) {
+    public init(_ value: Contracts.Value) {
         switch value {
         case .null: self = .null
         case .bool(let v): self = .bool(v)

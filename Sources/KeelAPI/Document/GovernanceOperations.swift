@@ -37,7 +37,8 @@ let governanceOperations: [APIOperation] = [
             .init("after", .integer, "Only events after this number"), .init("before", .integer, "Only events before this number"),
             .init("since", .instant, "Only events at this instant or later"),
             .init("kind", "Only events of this kind; one that ends in '.' is a prefix"),
-            .init("subject", "Only events of this thing, as Kind/name"), .limit(200, most: 10_000),
+            .init("subject", "Only events of this thing, as Kind/name"),
+            .init("raw", .flag, "The data of each event as the text that its hash covers"), .limit(200, most: 10_000),
         ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
     .init(
         "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds, and is the one that was signed",
@@ -79,7 +80,7 @@ let governanceShapes: [(String, Shape)] = [
         "LedgerEvent",
         [
             "seq": .integer, "at": .instant, "caller": .text, "persona": .text, "workspace": .text, "request_id": .text, "kind": .text,
-            "subject": .text, "data": .map(.any), "hash": .text,
+            "subject": .text, "data": .any, "hash": .text,
         ]
     ),
     (

@@ -88,6 +88,8 @@ let serverOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/backup", server, "A backup of the whole home folder, as a tar archive; it holds the server's keys",
         answer: .text, answerType: "application/x-tar"),
+        "POST", "/api/v1/verify", server, "Compares all that is stored with its digests; progress and the result are lines of JSON",
+        answer: .text, answerType: "application/x-ndjson"),
     .init("GET", "/api/v1/routes", server, "Every route of the server", answer: .list(["method": .text, "path": .text])),
     .init("GET", "/openapi.json", server, "This document", answer: .map(.any)),
 ]

@@ -19,28 +19,12 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let memory = try MemoryReservation.take(MemoryReservation.ingestBytes, for: .ingest)
         let spooled = try await platform.spool(
             request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
-        return Response(
-            status: .ok, headers: [.contentType: "application/x-ndjson"],
-            body: ResponseBody { writer in
-                defer { withExtendedLifetime(memory) { spooled.remove() } }
-                let (lines, source) = AsyncStream<JSON>.makeStream(bufferingPolicy: .bufferingNewest(64))
-                let work = Task {
-                    defer { source.finish() }
-                    return try await platform.ingest(
-                        name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite == "true", grant: grant
-                    ) { share, text in
-                        source.yield(["progress": .double(share), "stage": .string(text)])
-                    }
-                }
-                for await line in lines { try await writer.write(ByteBuffer(bytes: line.bytes + [10])) }
-                do {
-                    try await writer.write(ByteBuffer(bytes: try await work.value.bytes + [10]))
-                } catch {
-                    // The status is on its way already: the last line says what went wrong.
-                    try await writer.write(ByteBuffer(bytes: ErrorBody.json(.wrapping(error)).bytes + [10]))
-                }
-                try await writer.finish(nil)
-            })
+        return Response.progress { report in
+            defer { withExtendedLifetime(memory) { spooled.remove() } }
+            return try await platform.ingest(
+                name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite == "true", grant: grant,
+                progress: report)
+        }
     }
     routes.get("/datasets/:name/snapshots", .datasetsRead, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()

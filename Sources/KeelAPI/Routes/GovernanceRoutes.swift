@@ -74,7 +74,10 @@ private func events(_ request: Request, _ database: Database) async throws -> Re
         return try db.ledgerEvents(
             after: start, before: before, newestFirst: order == "newest", kind: kind, subject: subject, limit: limit)
     }
-    return Response(["events": .array(events.map(\.json)), "next": events.count == limit ? .int(events[limit - 1].seq) : .null])
+    let raw = try request.flag("raw")
+    return Response([
+        "events": .array(events.map { raw ? $0.rawJSON : $0.json }), "next": events.count == limit ? .int(events[limit - 1].seq) : .null,
+    ])
 }
 
 extension Request {

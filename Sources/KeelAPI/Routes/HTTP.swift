@@ -17,7 +17,8 @@ extension Request {
     /// The body as JSON; an empty body is an empty object.
     func json(upTo bytesMax: Int = 16 << 20) async throws -> JSON {
         let bytes = try await bytes(upTo: bytesMax)
-        return bytes.isEmpty ? .object([]) : try JSON.parse(bytes)
+        guard !bytes.isEmpty else { return .object([]) }
+        return try await Blocking.unlessSmall(bytes.count) { try JSON.parse(bytes) }
     }
 
     func bytes(upTo bytesMax: Int) async throws -> [UInt8] {

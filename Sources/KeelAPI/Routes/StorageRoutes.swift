@@ -25,4 +25,7 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
                 try await writer.finish(nil)
             })
     }
+    routes.post("/verify", .serverRead) { _, _, grant in
+        Response.progress { report in try await platform.verifyStored(grant, progress: report) }
+    }
 }

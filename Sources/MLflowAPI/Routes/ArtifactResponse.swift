@@ -2,6 +2,7 @@ import Contracts
 import HTTPTypes
 import Hummingbird
 import NIOCore
+import Platform
 import Storage
 import Tracking
 
@@ -41,6 +42,7 @@ enum ArtifactResponse {
                 let block = try await read(reader, at: offset, count: Int(min(blockBytes, range.upperBound - offset)))
                 offset += Int64(block.readableBytes)
                 try await writer.write(block)
+                try await HTTPConnection.current?.writable()
             }
             try await writer.finish(nil)
         }

@@ -116,8 +116,9 @@ struct MLflowRoutes {
         } else {
             let body = try await body(of: request, method)
             fields =
-                try body.readableBytes == 0
-                ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : MLflowRequest(body: Array(body.readableBytesView))
+                body.readableBytes == 0
+                ? MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
+                : try await Blocking.unlessSmall(body.readableBytes) { try MLflowRequest(body: Array(body.readableBytesView)) }
         }
         for (key, value) in context.parameters { fields.add(String(key), Query.decode(value)) }
         return fields

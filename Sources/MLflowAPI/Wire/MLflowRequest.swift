@@ -1,7 +1,7 @@
 import Contracts
 
 /// The fields of one request, from its JSON body or its query: protobuf's JSON, so numbers may come as texts and unknown fields are passed over.
-struct MLflowRequest {
+struct MLflowRequest: Sendable {
     private(set) var fields: JSON
     /// How large the body was.
     var bodyBytes = 0

@@ -18,16 +18,20 @@ public final class HTTPConnection: Sendable {
     /// Whether it is under TLS.
     public let isEncrypted: Bool
     public let memory: MemoryBudget
+    private let channel: any Channel
     private let near: SocketOwner.End?
     private let far: SocketOwner.End?
 
     private struct State {
         var caller: Result<Caller, KeelError>?
         var isOwnUser: Bool?
+        /// Those who wait until the client has taken more of its answer.
+        var writers: [EventLoopPromise<Void>] = []
     }
     private let state = Mutex(State())
 
     init(channel: any Channel, isEncrypted: Bool, memory: MemoryBudget) {
+        self.channel = channel
         client = channel.remoteAddress?.ipAddress ?? "unknown"
         port = channel.localAddress?.port ?? 0
         self.isEncrypted = isEncrypted
@@ -58,6 +62,34 @@ public final class HTTPConnection: Sendable {
             }
             state.isOwnUser = isOwn
             return isOwn
+        }
+    }
+
+    // MARK: Back-pressure
+
+    /// Returns when the client has taken what was written before, but for the little that the channel keeps.
+    ///
+    /// A body that is written in parts waits for this after each: the writer takes a part whenever the event loop has not yet seen the ones before, so a
+    /// loop that is busy would collect any number of them.
+    /// - Throws: when the connection ends.
+    public func writable() async throws {
+        try await channel.eventLoop.flatSubmit { [self] () -> EventLoopFuture<Void> in
+            guard channel.isActive else { return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
+            guard !channel.isWritable else { return channel.eventLoop.makeSucceededVoidFuture() }
+            let promise = channel.eventLoop.makePromise(of: Void.self)
+            state.withLock { $0.writers.append(promise) }
+            return promise.futureResult
+        }.get()
+    }
+
+    /// Lets those go on who wait in `writable`; on the event loop, when the channel has become writable or has ended.
+    func resumeWriters() {
+        let writers = state.withLock { state in
+            defer { state.writers = [] }
+            return state.writers
+        }
+        for writer in writers {
+            if channel.isActive { writer.succeed() } else { writer.fail(ChannelError.ioOnClosedChannel) }
         }
     }
 }

@@ -176,10 +176,16 @@ final class RequestAdmission: ChannelDuplexHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         context.fireChannelWritabilityChanged()
+        if context.channel.isWritable { connection.resumeWriters() }
         if isIdle { proceed(context) }
     }
 
     // MARK: The end
+
+    func channelInactive(context: ChannelHandlerContext) {
+        connection.resumeWriters()
+        context.fireChannelInactive()
+    }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // Nothing that follows can be read: the answer that says so is the last.

@@ -1,6 +1,7 @@
 import Contracts
 import Hummingbird
 import NIOCore
+import NIOHTTP1
 
 /// Gives each request a reservation of its own, which lasts as long as its handler works on it.
 public struct RequestMemoryMiddleware: RouterMiddleware {
@@ -42,11 +43,13 @@ extension Request {
         let tooLarge = KeelError(.payloadTooLarge, "the body is larger than \(bytesMax) bytes", hint: hint)
         if let length = headers[.contentLength].flatMap({ Int($0) }), length > bytesMax { throw tooLarge }
         var whole = ByteBuffer()
-        for try await part in body {
-            guard whole.readableBytes + part.readableBytes <= bytesMax else { throw tooLarge }
-            try MemoryReservation.take(part.readableBytes * MemoryReservation.bytesPerBodyByte, for: .requests)
-            whole.writeImmutableBuffer(part)
-        }
+        do {
+            for try await part in body {
+                guard whole.readableBytes + part.readableBytes <= bytesMax else { throw tooLarge }
+                try MemoryReservation.take(part.readableBytes * MemoryReservation.bytesPerBodyByte, for: .requests)
+                whole.writeImmutableBuffer(part)
+            }
+        } catch is HTTPParserError { throw KeelError.invalid("the body is not what its head announced") }
         return whole
     }
 }

@@ -8,7 +8,7 @@ import NIOHTTPTypesHTTP1
 import NIOSSL
 
 /// What stands on each connection, from the socket inwards: TLS, the watch over slow clients, the HTTP decoder with its limits, the admission of
-/// requests, the handlers of hot routes, and hummingbird for all others.
+/// requests, the handlers of `/health` and of hot routes, and hummingbird for all others.
 public struct ServerChannel: HTTPChannelHandler {
     public struct Options: Sendable {
         let gate: RequestGate
@@ -85,6 +85,7 @@ public struct ServerChannel: HTTPChannelHandler {
                 withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
             try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: connection.isEncrypted))
             try pipeline.addHandler(RequestAdmission(connection: connection, gate: options.gate, open: options.open, watch: watch))
+            try pipeline.addHandler(HealthHandler())
             for handler in options.hotHandlers(connection) { try pipeline.addHandler(handler) }
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))

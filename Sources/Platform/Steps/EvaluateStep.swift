@@ -114,7 +114,10 @@ struct EvaluateStep: StepKind {
             var comparable = old != nil
             if old != nil, spec.data["at"]?.string == nil {
                 comparable = false
-                log("the examples have no time, so nobody can say which of them the baseline was trained on: no comparison")
+                let reason = "the examples have no time, so nobody can say which of them the baseline was trained on"
+                log("\(reason): no comparison")
+                compared["missing"] = .string(reason)
+                compared["first"] = false
             }
             if let old, let at = spec.data["at"]?.string, let times = try rows.column(at).doubles() {
                 let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }

@@ -3,7 +3,6 @@ import Contracts
 import Foundation
 import KeelClient
 import NIOHTTP1
-import Synchronization
 
 struct Ingest: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -38,19 +37,8 @@ struct Ingest: AsyncParsableCommand {
         if let from { query += "&from=\(escaped(from))" }
         if let until { query += "&until=\(escaped(until))" }
         let line = ProgressLine("ingest \(dataset)")
-        let result = Mutex(JSON.null)
-        let response = try await connection.client().send(
-            .POST, "/api/v1/datasets/\(escaped(dataset))/ingest?\(query)", body: Array(data), contentType: "application/octet-stream",
-            onLine: { bytes in
-                guard let json = try? JSON.parse(bytes) else { return }
-                if let share = json["progress"]?.number { line.update(share, json.cell("stage")) } else { result.withLock { $0 = json } }
-            })
-        guard response.status == 200 else {
-            _ = try KeelClient.decode(response)
-            return
-        }
-        let answer = try KeelClient.decode(
-            KeelClient.Response(status: result.withLock { $0["error"] == nil } ? 200 : 500, body: result.withLock { $0.bytes }))
+        let answer = try await connection.follow(
+            "/api/v1/datasets/\(escaped(dataset))/ingest?\(query)", body: Array(data), contentType: "application/octet-stream", line)
         line.finish("\(answer.cell("rows")) rows, \(answer.cell("quarantined")) quarantined")
         connection.show(answer) { answer in
             Terminal.print(

@@ -16,6 +16,7 @@ struct Doctor: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
+        if deep { return try await DeepCheck.run(connection) }
         let engines = EngineReport.all()
         let server = await ServerReport(connection)
         let answer: JSON = [

@@ -76,8 +76,7 @@ struct Logs: AsyncParsableCommand {
         let steps = step.map { [$0] } ?? all
         var places: [String: Int64] = [:]
         for step in steps {
-            let page = try await StepLogPages(connection, id, step).print(from: 0, tail: tail, prefix: steps.count > 1)
-            places[step] = page
+            places[step] = try await StepLogPages(connection, id, step).show(from: 0, tail: tail, prefix: steps.count > 1)
         }
         guard follow else { return }
         while true {

@@ -128,13 +128,11 @@ struct Server {
         let routes = APIRoutes(router)
         router.add(middleware: RequestMemoryMiddleware())
         router.add(middleware: ErrorMiddleware())
-        routes.getOpen("/health") { _, _ in
-            Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK")))
-        }
+        routes.noteOpen(HealthHandler.route.method, HealthHandler.route.path)
         router.add(middleware: MLflowErrorMiddleware())
         router.add(middleware: InferenceErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
-        let open = OpenRoutes(router.routes.map { ($0.method, $0.path.description) })
+        let open = OpenRoutes([HealthHandler.route] + router.routes.map { ($0.method, $0.path.description) })
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: routes, platform: platform)
         addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
@@ -149,7 +147,7 @@ struct Server {
                 status: .ok, headers: [.contentType: "application/json"],
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(listed).bytes)))
         }
-        router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes))
+        router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes + [HealthHandler.route]))
         return (router, open)
     }
 }

@@ -86,9 +86,9 @@ struct StepLogPages {
         path = "/api/v1/runs/\(escaped(run))/steps/\(escaped(step))/log"
     }
 
-    /// Prints all that there is from a byte on.
+    /// Shows all that there is from a byte on.
     /// - Returns: where what comes later begins.
-    func print(from: Int64, tail: Int?, prefix: Bool) async throws -> Int64 {
+    func show(from: Int64, tail: Int?, prefix: Bool) async throws -> Int64 {
         var from = from
         var query = tail.map { "tail=\($0)" } ?? "from=\(from)"
         while true {

@@ -56,10 +56,8 @@ public struct APIRoutes {
         router.on(demanding(.token, .get, path), method: .get, use: handler)
     }
 
-    /// A GET that asks for nothing. It must be registered before the middleware that asks for a token.
-    public func getOpen(_ path: String, _ handler: @escaping @Sendable (Request, KeelContext) async throws -> Response) {
-        router.on(demanding(.nothing, .get, path), method: .get, use: handler)
-    }
+    /// Notes a route that is answered before the router, and asks for nothing.
+    public func noteOpen(_ method: HTTPRequest.Method, _ path: String) { _ = demanding(.nothing, method, path) }
 
     /// Notes a route that is answered before the router; who answers it asks for `action`.
     public func note(_ method: HTTPRequest.Method, _ path: String, _ action: Action) { _ = demanding(.action(action), method, path) }

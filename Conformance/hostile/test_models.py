@@ -29,7 +29,7 @@ def constant(name, value):
 
 
 def loop():
-    """y = x + x·10¹² times 0: as long as `x` says; 0 and 1 are quick, so that it can be registered."""
+    """Adds 1 as often as `x` says: 0 and 1, by which a model is tried, are quick."""
     body = helper.make_graph(
         [helper.make_node("Identity", ["condition"], ["goes_on"]), helper.make_node("Add", ["a", "one"], ["b"])], "body",
         [helper.make_tensor_value_info("i", TensorProto.INT64, []), helper.make_tensor_value_info("condition", TensorProto.BOOL, []),

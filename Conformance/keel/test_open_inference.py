@@ -1,6 +1,7 @@
 """The Open Inference Protocol with Triton's own client, and values that do not fit."""
 import numpy
 import pytest
+import requests
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -68,7 +69,6 @@ def test_g8_an_error_is_a_text_that_the_client_prints(client, call, expected):
 
 
 def test_g8_every_error_under_v2_is_a_text(server):
-    import requests
     for method, path in [("GET", "/v2/nothing"), ("POST", "/v2/models/stump"), ("GET", "/v2/models/x"), ("POST", "/v2/models/x/infer"),
                          ("GET", "/v2/models/stump/versions/9/ready"), ("POST", "/v2/models/stump/versions/9/infer")]:
         answer = requests.request(method, server.url + path, json={} if method == "POST" else None, timeout=10)

@@ -7,9 +7,12 @@ public struct DriftSummary: Sendable, Hashable {
     public let release: Int
     /// The end of the window measured.
     public let until: Timestamp
-    /// The greatest PSI of all columns, and whose it is.
-    public let psi: Double
+    /// The greatest PSI of all columns; nil for a window of fewer rows than the monitor's `minimumRows`, in which any PSI is noise.
+    public let psi: Double?
+    /// The column with the greatest PSI.
     public let column: String
+    /// The rows of the window.
+    public let rows: Int
 }
 
 /// Rows that could not be counted, since the process started.
@@ -226,7 +229,10 @@ public actor MonitoringService {
         guard let found = try await database.read({ try $0.latestMeasurement(endpoint: endpoint, kind: .drift) }),
             let worst = found.columns.max(by: { $0.psi < $1.psi })
         else { return nil }
-        return DriftSummary(monitor: found.monitor, release: found.release, until: found.until, psi: worst.psi, column: worst.name)
+        let minimum = states.first { $0.spec.name == found.monitor }?.spec.drift?.minimumRows ?? MonitorSpec.Drift().minimumRows
+        return DriftSummary(
+            monitor: found.monitor, release: found.release, until: found.until, psi: found.rows < minimum ? nil : worst.psi,
+            column: worst.name, rows: found.rows)
     }
 }
 

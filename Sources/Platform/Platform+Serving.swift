@@ -29,7 +29,8 @@ extension Platform {
                     "share": .string("\(Int(saturating: (release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
                     "p50_us": release.p50.map { .double($0 * 1e6) } ?? .null, "p99_us": release.p99.map { .double($0 * 1e6) } ?? .null,
                     "errors": .string(percent(failures, of: release.requests + failures)),
-                    "drift": drift.flatMap { $0.release == release.release ? .double($0.psi) : nil } ?? .null,
+                    "drift": drift.flatMap { $0.release == release.release ? $0.psi : nil }.map(JSON.double) ?? .null,
+                    "drift_rows": drift.flatMap { $0.release == release.release ? .int(Int64($0.rows)) : nil } ?? .null,
                     "step": role == "stable" ? .null : progress.map(JSON.string) ?? .null,
                 ])
             }

@@ -15,8 +15,8 @@ extension EndpointSpec {
                     FieldSchema(
                         "whenFull", .word(LogPolicy.Overflow.allCases.map(\.rawValue)), default: "block",
                         """
-                        What happens when the log cannot keep up: the request waits a moment and is then refused, ever fewer are logged, or what does not \
-                        fit is left out. What is left out is counted.
+                        What happens when the log cannot keep up: the request is refused at once, ever fewer are logged, or what does not fit is \
+                        left out. What is left out is counted.
                         """),
                     FieldSchema(
                         "durability", .word(LogPolicy.Durability.allCases.map(\.rawValue)), default: "buffered",

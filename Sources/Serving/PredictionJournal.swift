@@ -12,8 +12,9 @@ final class PredictionJournal: Sendable {
     struct Entry: Sendable {
         let batch: InferenceBatch
         let policy: LogPolicy
-        /// Called on the journal's thread: the batch as it is logged and the offset behind it, or why it could not be written.
-        let written: @Sendable (Result<(batch: LoggedBatch, end: UInt64), KeelError>) -> Void
+        /// Called on the journal's thread: the batch as it is logged, or why it could not be written. The last batch of an append has the offset
+        /// behind it: before there only a part of the append would be in the table.
+        let written: @Sendable (Result<(batch: LoggedBatch, end: UInt64?), KeelError>) -> Void
     }
 
     enum Work: Sendable {
@@ -84,11 +85,12 @@ final class PredictionJournal: Sendable {
         if zip(group, batches).contains(where: { $0.policy.durability == .acknowledged && !$1.rows.isEmpty }) {
             do { try log.sync() } catch { unsynced = PredictionJournal.refusal(error) }
         }
-        for (entry, batch) in zip(group, batches) {
+        let last = group.lastIndex { unsynced == nil || $0.policy.durability == .buffered }
+        for (i, entry) in group.enumerated() {
             if let unsynced, entry.policy.durability == .acknowledged {
                 entry.written(.failure(unsynced))
             } else {
-                entry.written(.success((batch, end)))
+                entry.written(.success((batches[i], i == last ? end : nil)))
             }
         }
     }

@@ -39,8 +39,8 @@ public final class PredictionLog: Sendable {
     }
 
     enum Entry: Sendable {
-        /// `end` is the journal's offset behind the batch.
-        case predictions(LoggedBatch, Ticket, end: UInt64)
+        /// `end` is the journal's offset behind the batch, when an append ends with it.
+        case predictions(LoggedBatch, Ticket, end: UInt64?)
         case labels([LabelInput], CheckedContinuation<LabelCounts, any Error>)
         case flush(CheckedContinuation<Void, any Error>)
     }
@@ -323,7 +323,7 @@ public final class PredictionLog: Sendable {
         let steps: [PredictionStore.Step] = entries.map { entry in
             switch entry {
             case .predictions(let batch, _, let end):
-                drained = end
+                drained = end ?? drained
                 return .predictions(batch)
             case .labels(let labels, _): return .labels(labels)
             case .flush: return .nothing

@@ -31,10 +31,10 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
     /// See `ONNXModel.limitMemory`.
     static let memoryBytesMax = Atomic(1 << 30)
 
-    /// A message of the shim as a Swift text; the message is freed.
+    /// A message of the shim as a Swift text, without the places in ONNX Runtime's source; the message is freed.
     static func take(_ message: UnsafeMutablePointer<CChar>?) -> String? {
         guard let message else { return nil }
         defer { free(message) }
-        return String(cString: message)
+        return String(cString: message).split(separator: " ").filter { !$0.hasPrefix("/onnxruntime_src/") }.joined(separator: " ")
     }
 }

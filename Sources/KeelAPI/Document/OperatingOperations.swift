@@ -58,7 +58,7 @@ let servingOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/labels", serving, "Says what really happened",
         body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])],
-        answer: ["accepted": .integer, "joined": .integer, "unknown": .integer], errors: [503]),
+        answer: ["accepted": .integer, "joined": .integer, "unknown": .integer, "unknown_kept_days": .integer], errors: [503]),
     .init(
         "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", query: [.limit(200)],
         answer: ["windows": .list(.named("MonitorWindow"))]),
@@ -124,7 +124,8 @@ let operatingShapes: [(String, Shape)] = [
         "ServedRelease",
         [
             "number": .integer, "role": .text, "model": .text, "share": .text, "requests": .integer, "p50_us": .nullable(.number),
-            "p99_us": .nullable(.number), "errors": .text, "drift": .nullable(.number), "step": .nullable(.text),
+            "p99_us": .nullable(.number), "errors": .text, "drift": .nullable(.number),
+            "drift_rows": .nullable(.integer), "step": .nullable(.text),
         ]
     ),
     (

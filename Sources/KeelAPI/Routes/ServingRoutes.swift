@@ -58,6 +58,7 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         let counts = try await platform.runtime.label(labels, grant)
         return Response([
             "accepted": .int(Int64(labels.count)), "joined": .int(Int64(counts.joined)), "unknown": .int(Int64(counts.unknown)),
+            "unknown_kept_days": .int(LabelCounts.unknownKept.microseconds / TimeSpan.days(1).microseconds),
         ])
     }
     routes.get("/monitors/:name/windows", .monitorsRead, on: .named("Monitor")) { request, context, grant in

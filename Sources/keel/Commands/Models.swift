@@ -25,14 +25,24 @@ struct Predict: AsyncParsableCommand {
 
 struct Label: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Post the truth of an earlier prediction.", discussion: "Example: keel label 0190f3c2-… 1")
+        abstract: "Post the truth of an earlier prediction.",
+        discussion: """
+            A label whose prediction is not logged is kept for 30 days and joins when it is; the command says so and exits with 1.
+            Example: keel label 0190f3c2-… 1
+            """)
     @Argument(help: "The prediction's id.") var id: String
     @Argument(help: "The true value.") var value: Double
     @OptionGroup var connection: Connection
 
     func run() async throws {
         let answer = try await connection.post("/api/v1/labels", ["labels": [["id": .string(id), "value": .double(value)]]])
-        connection.show(answer) { Terminal.print("\($0.cell("accepted")) accepted") }
+        guard let days = answer["unknown_kept_days"]?.integer, answer["unknown"]?.integer != 0 else {
+            return connection.show(answer) { _ in Terminal.print("the prediction has its label") }
+        }
+        connection.show(answer) { _ in
+            Terminal.print("no prediction '\(id)' is logged yet: its label is kept for \(days) days and joins when it is")
+        }
+        throw ExitCode(1)
     }
 }
 

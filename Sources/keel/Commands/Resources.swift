@@ -145,9 +145,15 @@ struct Get: AsyncParsableCommand {
                 endpoint.cell("name"), endpoint.cell("environment"),
                 "\(endpoint.cell("name"))/\(release.cell("number")) \(release.cell("role"))",
                 release.cell("share"), release.cell("requests"), Terminal.duration(microseconds: release["p50_us"]?.number),
-                Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), release.cell("drift"),
+                Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), drift(release),
                 release.cell("step"),
             ]
         }
+    }
+
+    /// A window with too few rows for a number shows how many they are.
+    private func drift(_ release: JSON) -> String {
+        guard release["drift"]?.number == nil, let rows = release["drift_rows"]?.integer else { return release.cell("drift") }
+        return rows == 1 ? "1 row" : "\(rows) rows"
     }
 }

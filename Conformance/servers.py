@@ -29,6 +29,8 @@ class Keel:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = environment or {}
+        # What `requests` is told besides: certificates.
+        self.options = {}
         self.process = None
 
     def start(self):
@@ -40,7 +42,7 @@ class Keel:
             if self.process.poll() is not None:
                 raise AssertionError(f"keel ended with {self.process.returncode}: {self.log()[-2000:]}")
             try:
-                if requests.get(self.url + "/health", timeout=1).status_code == 200:
+                if requests.get(self.url + "/health", timeout=1, **self.options).status_code == 200:
                     return self
             except requests.ConnectionError:
                 time.sleep(0.05)
@@ -71,10 +73,10 @@ class Keel:
         return json.loads(self.cli(*arguments, "--json", **options).stdout)
 
     def get(self, path, **options):
-        return requests.get(self.url + path, timeout=60, **options)
+        return requests.get(self.url + path, timeout=60, **self.options | options)
 
     def post(self, path, body=None, **options):
-        return requests.post(self.url + path, json=body, timeout=60, **options)
+        return requests.post(self.url + path, json=body, timeout=60, **self.options | options)
 
 
 class MLflowServer:

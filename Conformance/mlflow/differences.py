@@ -169,7 +169,7 @@ KNOWN = [
     Known("A key with a slash can stand in a path, as `%2F`", "MLflow has no route for it.",
           explains=lambda call, k, m: "%2F" in call.path and m[0] == 404 and "not_json" in m[1],
           example=[LOGGED, Call("DELETE", "logged-models/⟦logged:0⟧/tags/a%2Fb", {})], statuses=(404, 404)),
-    Known("An instant is at most 292,000 years from 1970", "Keel counts microseconds; MLflow takes any 64-bit number.",
+    Known("An instant is of the years 0001 to 9999", "One range for every instant in Keel; MLflow takes any 64-bit number.",
           example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value=1, timestamp=2**63 - 1)], statuses=(400, 200)),
     Known("A number in a text is written as in JSON, or is a name of infinity or NaN", "MLflow takes Python's `1_0`, blanks around and digits of other scripts, and 0 at 1970 for `nan`.",
           example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value="nan", timestamp=1)], statuses=(400, 200)),

@@ -79,7 +79,7 @@ def stored_files(server, folder):
 
 
 def ledger(server, kind):
-    return server.json("ledger", "--kind", kind, "--limit", "10000")["events"]
+    return server.json("ledger", "--oldest", "--kind", kind, "--limit", "10000")["events"]
 
 
 def peak_mb(server):
@@ -203,7 +203,7 @@ def test_parts_need_no_token_where_everything_else_does(tmp_path, in_parts, monk
     first = Keel().start()
     token = first.cli("tokens", "create", "dana", "--persona", "data-scientist").stdout.strip()
     first.stop()
-    server = Keel(home=first.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+    server = Keel(home=first.home, environment={"KEEL_AUTH_LOCAL": "off"}).start()
     try:
         monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", token)
         client = MlflowClient(server.url, server.url)

@@ -82,7 +82,7 @@ def guarded():
     home = Keel().start()
     token = home.cli("tokens", "create", "ada", "--persona", "data-scientist").stdout.strip()
     home.stop()
-    server = Keel(home=home.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+    server = Keel(home=home.home, environment={"KEEL_AUTH_LOCAL": "off"}).start()
     yield server, token
     server.stop()
 

@@ -10,15 +10,37 @@ public final class AccessAudit: Sendable {
     private let database: Database
     private let clock: any Clock
     private let limiter = Mutex(DenialLimiter())
+    private let logins: Mutex<LoginLimiter>
+    private let report: @Sendable (String) -> Void
 
-    public init(database: Database, clock: any Clock = SystemClock()) { (self.database, self.clock) = (database, clock) }
+    /// - Parameters:
+    ///   - refusalsMax: how many requests without a caller a client may send at once before it is told to wait; it gains one a second.
+    ///   - report: gets a line for the log with each event about requests without a caller, so as rarely as there are events.
+    public init(
+        database: Database, clock: any Clock = SystemClock(), refusalsMax: Int = 10, report: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
+        self.database = database
+        self.clock = clock
+        self.report = report
+        logins = Mutex(LoginLimiter(burst: refusalsMax))
+    }
+
+    /// Notes that a request of the client at this address has no caller, without making it wait.
+    /// - Returns: whether the client was refused so often that it should be told to wait.
+    public func noteRefusedLogin(of client: String, because reason: String) -> Bool {
+        let now = clock.now()
+        let nobody = Caller(name: "nobody", persona: .service)
+        let events = limiter.withLock { $0.note(nobody, "authenticate.\(reason)", "Client/\(client)", at: now) }
+        if !events.isEmpty { Task { try await record(events) } }
+        return logins.withLock { $0.isOver(client, at: now) }
+    }
 
     /// Notes that `caller` was refused `action` on `subject` (`Kind/name` or `*`).
     public func recordDenial(_ caller: Caller, action: Action, subject: String) async throws {
         // The subject may come from the request: its length is bounded.
         let place = String(subject.prefix(200))
         let now = clock.now()
-        try await record(limiter.withLock { $0.note(caller, action, place, at: now) })
+        try await record(limiter.withLock { $0.note(caller, action.rawValue, place, at: now) })
     }
 
     /// Records what is held back; for a timer and the shutdown.
@@ -26,11 +48,14 @@ public final class AccessAudit: Sendable {
 
     private func record(_ denials: [Denial]) async throws {
         guard !denials.isEmpty else { return }
+        for denial in denials where denial.action.hasPrefix("authenticate.") {
+            report("refused \(denial.count) requests: \(denial.action), \(denial.subject)")
+        }
         do {
             try await database.write { tx in
                 for denial in denials {
                     try tx.record(
-                        "access.denied", on: denial.subject, ["action": .string(denial.action.rawValue), "count": .int(denial.count)],
+                        "access.denied", on: denial.subject, ["action": .string(denial.action), "count": .int(denial.count)],
                         by: denial.caller)
                 }
             }

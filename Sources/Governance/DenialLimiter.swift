@@ -3,7 +3,8 @@ import Contracts
 /// A refusal as the ledger gets it: how often the same one happened.
 struct Denial: Sendable, Hashable {
     let caller: Caller
-    let action: Action
+    /// What was refused: an action, or `authenticate.` and the reason why there is no caller.
+    let action: String
     /// What it was for; `*` when refusals of many kinds are counted together.
     let subject: String
     /// How many refusals this event stands for.
@@ -22,15 +23,15 @@ struct DenialLimiter: Sendable {
     private struct Key: Hashable {
         let name: String
         let persona: Persona
-        let action: Action?
+        let action: String
         let subject: String
     }
     private var start: Timestamp?
     private var held: [Key: Denial] = [:]
-    private static let others = Key(name: "*", persona: .service, action: nil, subject: "*")
+    private static let others = Key(name: "*", persona: .service, action: "*", subject: "*")
 
     /// The events to record now.
-    mutating func note(_ caller: Caller, _ action: Action, _ subject: String, at now: Timestamp) -> [Denial] {
+    mutating func note(_ caller: Caller, _ action: String, _ subject: String, at now: Timestamp) -> [Denial] {
         var out: [Denial] = []
         if let start, now < start + DenialLimiter.window, now >= start {
         } else {

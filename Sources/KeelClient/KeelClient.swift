@@ -2,10 +2,9 @@ import Contracts
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import NIOSSL
 
-/// A keep-alive HTTP/1.1 connection to a Keel server: what the command line and replays use. One request at a time.
-///
-/// Plain HTTP: a server elsewhere is reached through a tunnel or a proxy that ends TLS.
+/// A keep-alive HTTP/1.1 connection to a Keel server, under TLS for `https`: what the command line and replays use. One request at a time.
 public actor KeelClient {
     public struct Response: Sendable {
         public let status: Int
@@ -16,19 +15,37 @@ public actor KeelClient {
     private let host: String
     private let port: Int
     private let token: String?
+    private let tls: NIOSSLContext?
     private var channel: (any Channel)?
 
-    /// - Parameter url: `http://HOST:PORT`.
-    public init(url: String, token: String? = nil) throws(KeelError) {
-        guard url.hasPrefix("http://"), let authority = url.dropFirst(7).split(separator: "/").first else {
-            throw .invalid("'\(url)' is not the address of a server", hint: "http://HOST:PORT, in KEEL_URL or --url")
+    /// - Parameters:
+    ///   - url: `http://HOST:PORT` or `https://HOST:PORT`.
+    ///   - authorities: a PEM file of authorities that are trusted besides the system's.
+    /// - Throws: `invalidArgument` for an address or a file that cannot be used.
+    public init(url: String, token: String? = nil, authorities: String? = nil) throws(KeelError) {
+        let isEncrypted = url.hasPrefix("https://")
+        let malformed = KeelError.invalid(
+            "'\(url)' is not the address of a server", hint: "http://HOST:PORT or https://HOST:PORT, in KEEL_URL or --url")
+        guard isEncrypted || url.hasPrefix("http://"), let authority = url.dropFirst(isEncrypted ? 8 : 7).split(separator: "/").first else {
+            throw malformed
         }
         let parts = authority.split(separator: ":")
-        guard let name = parts.first, parts.count <= 2, let port = Int(parts.count == 2 ? parts[1] : "80"), (1...65535).contains(port)
-        else {
-            throw .invalid("'\(url)' is not the address of a server", hint: "http://HOST:PORT, in KEEL_URL or --url")
+        guard let name = parts.first, parts.count <= 2, let port = Int(parts.count == 2 ? parts[1] : isEncrypted ? "443" : "80"),
+            (1...65535).contains(port)
+        else { throw malformed }
+        host = String(name)
+        self.port = port
+        self.token = token
+        tls = isEncrypted ? try KeelClient.context(trusting: authorities) : nil
+    }
+
+    private static func context(trusting authorities: String?) throws(KeelError) -> NIOSSLContext {
+        var configuration = TLSConfiguration.makeClientConfiguration()
+        configuration.minimumTLSVersion = .tlsv12
+        if let authorities { configuration.additionalTrustRoots = [.file(authorities)] }
+        do { return try NIOSSLContext(configuration: configuration) } catch {
+            throw .invalid("'\(authorities ?? "")' cannot be read as a PEM file of certificates", hint: "in KEEL_CA_FILE or --ca-file")
         }
-        (self.host, self.port, self.token) = (String(name), port, token)
     }
 
     /// Sends a request and returns the answer whatever its status.
@@ -40,10 +57,10 @@ public actor KeelClient {
         let reused = channel != nil
         do {
             return try await exchange(method, path, body, contentType, onLine)
-        } catch  where error is ChannelError || error is IOError {
+        } catch  where !(error is KeelError) {
             channel = nil
             // The server may have closed an idle connection; only requests that change nothing are sent twice.
-            guard reused, method == .GET else { throw unreachable() }
+            guard reused, method == .GET else { throw unreachable(error) }
             return try await exchange(method, path, body, contentType, onLine)
         }
     }
@@ -75,9 +92,25 @@ public actor KeelClient {
                 throw error
             }
             return try await answer.futureResult.get()
-        } catch  where error is ChannelError || error is IOError {
+        } catch  where !(error is KeelError) {
             channel = nil
-            throw unreachable()
+            throw unreachable(error)
+        }
+    }
+
+    /// Asks for what does not fit into memory.
+    /// - Parameter onPart: called with each part of a good answer as it arrives, on the connection's thread; the next comes when it returns.
+    /// - Returns: the answer, whose body is empty when it is good.
+    public func download(_ path: String, onPart: @escaping @Sendable ([UInt8]) -> Void) async throws -> Response {
+        do {
+            let channel = try await connected()
+            let promise = channel.eventLoop.makePromise(of: Response.self)
+            let request = Exchange.Request(head: head(.GET, path, bytes: nil, ""), body: nil, promise: promise, onLine: nil, onPart: onPart)
+            channel.writeAndFlush(Exchange.Outgoing.whole(request), promise: nil)
+            return try await promise.futureResult.get()
+        } catch  where !(error is KeelError) {
+            channel = nil
+            throw unreachable(error)
         }
     }
 
@@ -93,12 +126,16 @@ public actor KeelClient {
                 throw KeelError(KeelClient.code(ofMLflow: word), body["message"]?.string ?? "the server answered \(response.status)")
             }
             let error = body["error"] ?? .null
-            throw KeelError(
-                error["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
-                error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string,
-                path: error["path"]?.string)
+            let all = [error] + (error["also"]?.array ?? [])
+            throw KeelError.joined(all.map { KeelClient.error($0, status: response.status) }) ?? KeelClient.error(error, status: response.status)
         }
         return body
+    }
+
+    private static func error(_ json: JSON, status: Int) -> KeelError {
+        KeelError(
+            json["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
+            json["message"]?.string ?? json.string ?? "the server answered \(status)", hint: json["hint"]?.string, path: json["path"]?.string)
     }
 
     /// MLflow's routes have error words of their own.
@@ -118,8 +155,19 @@ public actor KeelClient {
         channel = nil
     }
 
-    private func unreachable() -> KeelError {
-        KeelError(.unavailable, "no server answers at http://\(host):\(port)", hint: "start one with 'keel serve', or set KEEL_URL")
+    private func unreachable(_ error: any Error) -> KeelError {
+        let address = "\(tls == nil ? "http" : "https")://\(host):\(port)"
+        switch error {
+        case NIOSSLError.handshakeFailed(let cause) where "\(cause)".contains("CERTIFICATE_VERIFY_FAILED"):
+            return KeelError(
+                .unavailable, "the certificate of \(address) is not of an authority that is trusted",
+                hint: "name the authority's certificate in KEEL_CA_FILE or --ca-file")
+        case let error as NIOSSLExtraError where error == .failedToValidateHostname:
+            return KeelError(.unavailable, "the certificate of \(address) is not of the host '\(host)'")
+        case NIOSSLError.handshakeFailed(let cause):
+            return KeelError(.unavailable, "there is no TLS connection to \(address): \(cause)", hint: "does the server speak https?")
+        default: return KeelError(.unavailable, "no server answers at \(address)", hint: "start one with 'keel serve', or set KEEL_URL")
+        }
     }
 
     /// Sends a request behind those that are on their way, without waiting: HTTP pipelining. The server answers in the order sent, and works on
@@ -142,7 +190,8 @@ public actor KeelClient {
         let promise = channel.eventLoop.makePromise(of: Response.self)
         let buffer = body.isEmpty ? nil : channel.allocator.buffer(bytes: body)
         let request = Exchange.Request(head: head, body: buffer, promise: promise, onLine: onLine)
-        channel.writeAndFlush(Exchange.Outgoing.whole(request), promise: nil)
+        // A connection that has ended in the meantime has nobody left to answer.
+        channel.writeAndFlush(Exchange.Outgoing.whole(request)).cascadeFailure(to: promise)
         return promise.futureResult
     }
 
@@ -159,11 +208,15 @@ public actor KeelClient {
 
     private func connected() async throws -> any Channel {
         if let channel, channel.isActive { return channel }
+        let tls = tls
+        // A certificate that is of an address is checked against the address that was connected to.
+        let name = (try? SocketAddress(ipAddress: host, port: port)) == nil ? host : nil
         do {
             let made = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name)) }
                         try channel.pipeline.syncOperations.addHTTPClientHandlers()
                         try channel.pipeline.syncOperations.addHandler(Exchange())
                     }
@@ -171,7 +224,7 @@ public actor KeelClient {
                 .connect(host: host, port: port).get()
             channel = made
             return made
-        } catch { throw unreachable() }
+        } catch { throw unreachable(error) }
     }
 }
 
@@ -182,6 +235,7 @@ private final class Exchange: ChannelDuplexHandler {
         let body: ByteBuffer?
         let promise: EventLoopPromise<KeelClient.Response>
         let onLine: (@Sendable ([UInt8]) -> Void)?
+        var onPart: (@Sendable ([UInt8]) -> Void)?
     }
 
     typealias InboundIn = HTTPClientResponsePart
@@ -196,7 +250,7 @@ private final class Exchange: ChannelDuplexHandler {
     typealias OutboundIn = Outgoing
     typealias OutboundOut = HTTPClientRequestPart
 
-    private var waiting: CircularBuffer<(EventLoopPromise<KeelClient.Response>, onLine: (@Sendable ([UInt8]) -> Void)?)> = []
+    private var waiting: CircularBuffer<Request> = []
     private var status = 0
     private var isLines = false
     private var body: [UInt8] = []
@@ -216,7 +270,7 @@ private final class Exchange: ChannelDuplexHandler {
     }
 
     private func begin(_ context: ChannelHandlerContext, _ request: Request) {
-        waiting.append((request.promise, request.onLine))
+        waiting.append(request)
         context.write(wrapOutboundOut(.head(request.head)), promise: nil)
     }
 
@@ -227,13 +281,14 @@ private final class Exchange: ChannelDuplexHandler {
             isLines = head.headers.first(name: "content-type")?.hasPrefix("application/x-ndjson") ?? false
             body.removeAll(keepingCapacity: true)
         case .body(let part):
+            if status == 200, let onPart = waiting.first?.onPart { return onPart(Array(part.readableBytesView)) }
             body.append(contentsOf: part.readableBytesView)
             guard isLines, let onLine = waiting.first?.onLine else { return }
             while let end = body.firstIndex(of: 10) {
                 onLine(Array(body[..<end]))
                 body.removeSubrange(...end)
             }
-        case .end: waiting.popFirst()?.0.succeed(KeelClient.Response(status: status, body: body))
+        case .end: waiting.popFirst()?.promise.succeed(KeelClient.Response(status: status, body: body))
         }
     }
 
@@ -248,6 +303,6 @@ private final class Exchange: ChannelDuplexHandler {
     }
 
     private func fail(_ error: any Error) {
-        while let (promise, _) = waiting.popFirst() { promise.fail(error) }
+        while let request = waiting.popFirst() { request.promise.fail(error) }
     }
 }

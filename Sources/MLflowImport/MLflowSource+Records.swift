@@ -154,11 +154,7 @@ extension MLflowSource {
     private func lifecycle(_ row: ForeignRow) -> Lifecycle { Lifecycle(rawValue: row.text("lifecycle_stage")) ?? .active }
 
     /// Instants that are none (a time in ns taken for ms) are brought to the nearest that is one.
-    func time(_ row: ForeignRow, _ column: String) -> Timestamp {
-        Timestamp(milliseconds: min(max(row.int(column), -MLflowSource.millisecondsMax + 1), MLflowSource.millisecondsMax - 1))
-    }
-
-    static let millisecondsMax = Int64.max / 1000
+    func time(_ row: ForeignRow, _ column: String) -> Timestamp { Timestamp(milliseconds: row.int(column)) }
 }
 
 /// Where the runs and logged models that versions were made from keep their files: there and in Keel.

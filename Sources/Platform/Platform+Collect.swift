@@ -32,6 +32,11 @@ extension Platform {
     /// version, no release, no output of a pipeline. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
     public func collect(_ request: PurgeRequest, dryRun: Bool, _ grant: Grant) async throws -> CollectionReport {
         try grant.require(.storageCollect)
+        guard dryRun || !damage.all.contains(where: { $0.subject == Platform.databaseSubject }) else {
+            throw KeelError(
+                .failedPrecondition, "the database does not know what was stored before it was made: a collection would remove it all",
+                hint: "put keel.sqlite back from a backup first")
+        }
         if !dryRun { try await tracking.sweepUploads(Grant.check(.system("gc"), may: .trackingWrite, on: "uploads")) }
         let items = dryRun ? try await tracking.purgeable(request, grant) : try await tracking.purge(request, grant)
         let gone = dryRun ? items : []

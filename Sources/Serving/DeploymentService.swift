@@ -403,7 +403,7 @@ public actor DeploymentService {
         switch decided {
         case .canary, .promote:
             // Before traffic moves on, everything that was answered so far is scored, logged and observed.
-            await runtime.flush()
+            try await runtime.flush()
             observe(&live)
             decided = live.rollout?.decide().first
         case .rollBack, nil: break

@@ -38,5 +38,15 @@ public enum ServingTables {
                 "ALTER TABLE releases ADD COLUMN deployed_at BIGINT",
                 "CREATE INDEX releases_model ON releases (model, model_version)",
             ]),
+        Migration(
+            room: "serving", version: 3,
+            [
+                // One row: the offset of the journal before which every prediction is in the table, written with the predictions.
+                "CREATE TABLE prediction_journal (id BIGINT PRIMARY KEY CHECK (id = 1), drained BIGINT NOT NULL)",
+                // When a label came whose prediction is not logged: it is kept for some days.
+                "ALTER TABLE early_labels ADD COLUMN received_at BIGINT NOT NULL DEFAULT 0",
+                "UPDATE early_labels SET received_at = label_at",
+                "CREATE INDEX early_labels_received ON early_labels (received_at)",
+            ]),
     ]
 }

@@ -19,12 +19,11 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self,
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,
-            GarbageCollection.self, Doctor.self,
-            Approve.self,
+            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
         ])
 
     static func main() async {
@@ -35,7 +34,11 @@ struct Keel: AsyncParsableCommand {
             Terminal.complain(error)
             Foundation.exit(1)
         } catch {
-            exit(withError: error)
+            // Help, the version, and arguments that cannot be read.
+            let code = exitCode(for: error)
+            let text = fullMessage(for: error)
+            if !text.isEmpty { code == .success ? Terminal.print(lines: text) : Terminal.printError(lines: text) }
+            Foundation.exit(code.rawValue)
         }
     }
 }
@@ -45,18 +48,23 @@ struct Connection: ParsableArguments {
     @Option(name: .long, help: "The server's address (or KEEL_URL).")
     var url: String = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
 
+    @Option(name: .long, help: "A PEM file of authorities trusted for https, besides the system's (or KEEL_CA_FILE).")
+    var caFile: String? = ProcessInfo.processInfo.environment["KEEL_CA_FILE"]
+
     @Flag(name: .long, help: "Print JSON for machines instead of tables.")
     var json = false
 
     /// The token comes from the environment only: arguments are visible to every user of a machine.
-    func client() throws(KeelError) -> KeelClient { try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"]) }
+    func client() throws(KeelError) -> KeelClient {
+        try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"], authorities: caFile)
+    }
 
     func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }
     func post(_ path: String, _ body: JSON) async throws -> JSON { try await client().json(.POST, path, body) }
 
     /// Prints JSON when asked for, otherwise what `text` makes of it.
     func show(_ answer: JSON, _ text: (JSON) -> Void) {
-        if json { Terminal.print(answer.pretty) } else { text(answer) }
+        if json { Terminal.print(json: answer) } else { text(answer) }
     }
 }
 
@@ -66,15 +74,15 @@ func escaped(_ text: String) -> String {
 }
 
 extension JSON {
-    /// A scalar for a table cell.
+    /// A scalar for a table cell or a line: one line, safe to show.
     func cell(_ key: String) -> String {
         switch self[key] ?? .null {
         case .null: "-"
-        case .string(let v): v
+        case .string(let v): Terminal.safe(v)
         case .int(let v): String(v)
         case .double(let v): Terminal.decimals(v, 4)
         case .bool(let v): v ? "yes" : "no"
-        case let other: other.text
+        case let other: Terminal.safe(other.text)
         }
     }
     var items: [JSON] { array ?? [] }

@@ -80,7 +80,7 @@ import Testing
         try await home.service.configure([spec])
         try await home.release(0.1, 0.9)
         try await restart()
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["q"]).release == 1)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["q"]).release == 1)
         try await home.release(0.09, 0.91)
         try await restart()
         #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .shadow)
@@ -101,14 +101,14 @@ import Testing
         try await home.ask(50, from: 150)
         try await home.service.tick()
         try await restart()
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 2)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 2)
         let state = try await home.service.state(endpoint: "delay", Home.deployer)
         #expect(state.stable == 2 && state.previous == 1 && state.candidate == nil)
         // The alias of the registry is set again after a start, in case the crash came before it.
         #expect(await home.promoted.releases == [2])
         #expect(try await home.service.rollback(endpoint: "delay", reason: "by hand", Home.deployer).number == 1)
         try await restart()
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
         #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
         await home.stop()
     }
@@ -228,7 +228,7 @@ import Testing
         let again = try await Home(at: home.folder)
         let problems = try await again.service.configure([.delay()])
         #expect(problems["delay"] != nil)
-        let error = try #require(throws: KeelError.self) { try again.runtime.infer(endpoint: "delay", request: Home.request([0])) }
+        let error = try await #require(throws: KeelError.self) { try await again.runtime.infer(endpoint: "delay", request: Home.request([0])) }
         #expect(error.code == .failedPrecondition)
         await again.stop()
     }

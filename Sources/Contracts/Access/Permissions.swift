@@ -29,6 +29,8 @@ public enum Action: String, Sendable, CaseIterable {
     case serverRead = "server.read"
     /// Remove for good what is in the bin, and content that nothing refers to.
     case storageCollect = "storage.collect"
+    /// Read everything that is stored, the server's keys too.
+    case storageBackup = "storage.backup"
     case tokensManage = "tokens.manage"
 }
 

@@ -21,15 +21,7 @@ extension Request {
     }
 
     func bytes(upTo bytesMax: Int) async throws -> [UInt8] {
-        if let length = headers[.contentLength].flatMap({ Int($0) }), length > bytesMax { throw Request.tooLarge(bytesMax) }
-        var request = self
-        do {
-            return Array(buffer: try await request.collectBody(upTo: bytesMax))
-        } catch let error as HTTPError where error.status == .contentTooLarge { throw Request.tooLarge(bytesMax) }
-    }
-
-    private static func tooLarge(_ bytesMax: Int) -> KeelError {
-        KeelError(.payloadTooLarge, "the body is larger than \(bytesMax) bytes", hint: "send it in parts")
+        Array(buffer: try await collected(upTo: bytesMax, hint: "send it in parts"))
     }
 
     func query(_ name: String) -> String? { queries(name).first }
@@ -49,6 +41,13 @@ extension Request {
             throw .invalid("'\(text.prefix(60))' is not an instant", hint: "2013-04-01 or 2013-04-01T10:00:00Z, in UTC", path: name)
         }
         return time
+    }
+
+    /// Whether a parameter is `true`; it is not when it is left out.
+    func flag(_ name: String) throws(KeelError) -> Bool {
+        guard let text = query(name) else { return false }
+        guard text == "true" || text == "false" else { throw .invalid("must be true or false", path: name) }
+        return text == "true"
     }
 
     func limit(standard: Int, max: Int = 1000) throws(KeelError) -> Int {
@@ -94,7 +93,7 @@ public struct ErrorMiddleware: RouterMiddleware {
                 context.logger.error("\(request.method) \(request.uri.path): \(keel)", metadata: ["cause": "\(error)"])
             }
             var response = Response(ErrorBody.json(keel), status: keel.code.status)
-            if keel.code == .unavailable { response.headers[.retryAfter] = "1" }
+            if keel.code == .unavailable || keel.code == .tooManyRequests { response.headers[.retryAfter] = "1" }
             return response
         }
     }

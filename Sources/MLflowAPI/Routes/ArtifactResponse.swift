@@ -7,9 +7,10 @@ import Tracking
 
 /// An artifact on its way to a client: its bytes pass through a block at a time, as fast as the client takes them.
 enum ArtifactResponse {
-    private static let blockBytes: Int64 = 512 << 10
+    private static let blockBytes: Int64 = 128 << 10
 
-    static func make(_ content: ArtifactContent, for request: Request) -> Response {
+    /// - Parameter memory: given back when the whole body is written.
+    static func make(_ content: ArtifactContent, for request: Request, holding memory: MemoryReservation?) -> Response {
         let etag = "\"\(content.digest.hex)\""
         var headers: HTTPFields = [
             .contentType: ArtifactWire.contentType(content.name), .contentDisposition: ArtifactWire.disposition(content.name), .eTag: etag,
@@ -20,10 +21,10 @@ enum ArtifactResponse {
         }
         let condition = request.headers[.ifRange]
         switch condition == nil || condition == etag ? ArtifactWire.extent(request.headers[.range], of: content.bytes) : .whole {
-        case .whole: return Response(status: .ok, headers: headers, body: body(content.reader, 0..<content.bytes))
+        case .whole: return Response(status: .ok, headers: headers, body: body(content.reader, 0..<content.bytes, memory))
         case .part(let range):
             headers[.contentRange] = "bytes \(range.lowerBound)-\(range.upperBound - 1)/\(content.bytes)"
-            return Response(status: .partialContent, headers: headers, body: body(content.reader, range))
+            return Response(status: .partialContent, headers: headers, body: body(content.reader, range, memory))
         case .unsatisfiable:
             let error = KeelError.invalid("the range lies outside of the \(content.bytes) bytes of '\(content.name)'")
             var response = MLflowRoutes.failure(error, status: .rangeNotSatisfiable)
@@ -32,8 +33,9 @@ enum ArtifactResponse {
         }
     }
 
-    private static func body(_ reader: ObjectReader, _ range: Range<Int64>) -> ResponseBody {
+    private static func body(_ reader: ObjectReader, _ range: Range<Int64>, _ memory: MemoryReservation?) -> ResponseBody {
         ResponseBody(contentLength: range.count) { writer in
+            defer { withExtendedLifetime(memory) {} }
             var offset = range.lowerBound
             while offset < range.upperBound {
                 let block = try await read(reader, at: offset, count: Int(min(blockBytes, range.upperBound - offset)))

@@ -25,6 +25,7 @@ func addArtifactProxyRoutes(_ group: RouterGroup<KeelContext>, _ tracking: Track
     group.put("artifacts/**") { request, context in
         await MLflowRoutes.answering {
             let grant = try await context.authorize(.trackingWrite)
+            try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
             try await tracking.putArtifact(
                 path: artifactPath(of: request, after: "artifacts"), declaredBytes: request.declaredBytes,
                 parts: request.body.map(\.readableBytesView), grant)
@@ -117,7 +118,7 @@ func addArtifactPageRoutes(to router: some RouterMethods<KeelContext>, _ trackin
             return try await tracking.openArtifact(path: TrackingService.artifactPath(of: uri, below: ArtifactWire.path(text)), grant)
         }
     }
-    router.post("/ajax-api/2.0/mlflow/upload-artifact") { request, context in
+    router.post(RouterPath(pageUploadPath)) { request, context in
         await MLflowRoutes.answering {
             let grant = try await context.authorize(.trackingWrite)
             try await upload(request, tracking, grant)
@@ -126,6 +127,8 @@ func addArtifactPageRoutes(to router: some RouterMethods<KeelContext>, _ trackin
     }
 }
 
+/// Takes files, so bodies of any type.
+public let pageUploadPath = "/ajax-api/2.0/mlflow/upload-artifact"
 private let pageUploadBytesMax = 10 << 20
 
 private func upload(_ request: Request, _ tracking: TrackingService, _ grant: Grant) async throws {
@@ -136,7 +139,9 @@ private func upload(_ request: Request, _ tracking: TrackingService, _ grant: Gr
     let tooLarge = KeelError.invalid("Artifact size is too large. Max size is 10MB.")
     if let declared = request.declaredBytes, declared > pageUploadBytesMax { throw tooLarge }
     let body: ByteBuffer
-    do { body = try await request.body.collect(upTo: pageUploadBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
+    do { body = try await request.collected(upTo: pageUploadBytesMax) } catch let error as KeelError where error.code == .payloadTooLarge {
+        throw tooLarge
+    }
     guard body.readableBytes > 0 else { throw KeelError.invalid("Request must specify data.") }
     let uri = try await tracking.artifactURI(runID: run, grant)
     let parts = AsyncThrowingStream<ByteBufferView, any Error> { source in
@@ -148,7 +153,10 @@ private func upload(_ request: Request, _ tracking: TrackingService, _ grant: Gr
 }
 
 private func answeringContent(_ request: Request, _ content: () async throws -> ArtifactContent) async -> Response {
-    do { return ArtifactResponse.make(try await content(), for: request) } catch { return MLflowRoutes.failure(error) }
+    do {
+        let memory = try MemoryReservation.take(MemoryReservation.downloadBytes, for: .responses)
+        return ArtifactResponse.make(try await content(), for: request, holding: memory)
+    } catch { return MLflowRoutes.failure(error) }
 }
 
 /// What follows a word of the proxy's path, as a path of artifacts.

@@ -39,6 +39,8 @@ public struct MLflowErrorMiddleware: RouterMiddleware {
                 .methodNotAllowed, "BAD_REQUEST", "Bad Request: \(error.body ?? "the method is not allowed").")
             response.headers[.allow] = error.headers[.allow]
             return response
+        } catch let error as KeelError where error.code == .unsupportedMediaType {
+            return MLflowRoutes.failure(MLflowRoutes.wrongType(of: request))
         } catch { return MLflowRoutes.failure(error) }
     }
 }

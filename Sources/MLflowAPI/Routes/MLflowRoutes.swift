@@ -104,7 +104,7 @@ struct MLflowRoutes {
 
     private static func respond(_ status: HTTPResponse.Status, _ json: [UInt8]) -> Response {
         var headers: HTTPFields = [.contentType: "application/json"]
-        if status == .serviceUnavailable { headers[.retryAfter] = "1" }
+        if status == .serviceUnavailable || status == .tooManyRequests { headers[.retryAfter] = "1" }
         return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: json)))
     }
 
@@ -126,19 +126,21 @@ struct MLflowRoutes {
     /// MLflow asks for the type of what is posted, also of an empty body.
     private static func checkType(of request: Request, _ method: HTTPRequest.Method) throws(KeelError) {
         guard method == .post || method == .put else { return }
-        guard let type = request.headers[.contentType] else { throw .invalid("Bad Request. Content-Type header is missing.") }
-        guard type.split(separator: ";").first?.lowercased() == "application/json" else {
-            throw .invalid("Bad Request. Content-Type must be one of ['application/json'].")
+        guard request.headers[.contentType]?.split(separator: ";").first?.lowercased() == "application/json" else {
+            throw wrongType(of: request)
         }
+    }
+
+    static func wrongType(of request: Request) -> KeelError {
+        request.headers[.contentType] == nil
+            ? .invalid("Bad Request. Content-Type header is missing.")
+            : .invalid("Bad Request. Content-Type must be one of ['application/json'].")
     }
 
     private static func body(of request: Request, _ method: HTTPRequest.Method) async throws -> ByteBuffer {
         try checkType(of: request, method)
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }), length > bodyBytesMax { throw tooLarge }
-        do { return try await request.body.collect(upTo: bodyBytesMax) } catch is NIOTooManyBytesError { throw tooLarge }
+        return try await request.collected(upTo: bodyBytesMax)
     }
-
-    private static let tooLarge = KeelError(.payloadTooLarge, "the request body is larger than \(bodyBytesMax) bytes")
 }
 
 /// Queries and paths as clients write them.

@@ -63,6 +63,7 @@ public func addUploadPartRoutes(to router: some RouterMethods<KeelContext>, trac
             let (upload, part) = (try context.parameters.require("upload"), Int(try context.parameters.require("part")) ?? 0)
             let signature = Query.pairs(request.uri.query ?? "").first { $0.key == "signature" }?.value ?? ""
             let grant = try await tracking.grant(upload: upload, part: part, signature: signature)
+            try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
             let stored = try await tracking.putPart(
                 upload: upload, part: part, declaredBytes: request.declaredBytes, parts: request.body.map(\.readableBytesView), grant)
             return Response(status: .ok, headers: [.eTag: "\"\(stored.digest.hex)\"", .contentLength: "0"])
@@ -82,6 +83,6 @@ private func target(_ request: Request, _ fields: MLflowRequest, _ word: String)
 /// Where parts go, at the name by which the client reached this server.
 private func address(of request: Request) -> String {
     let forwarded = HTTPField.Name("X-Forwarded-Proto").flatMap { request.headers[$0] }
-    let scheme = forwarded?.lowercased() == "https" ? "https" : "http"
+    let scheme = forwarded?.lowercased() == "https" ? "https" : HTTPConnection.current?.scheme ?? "http"
     return "\(scheme)://\(request.head.authority ?? "127.0.0.1")\(partsPath)"
 }

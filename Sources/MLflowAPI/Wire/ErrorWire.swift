@@ -9,6 +9,7 @@ enum ErrorWire {
         case .alreadyExists: "RESOURCE_ALREADY_EXISTS"
         case .permissionDenied: "PERMISSION_DENIED"
         case .unauthenticated: "UNAUTHENTICATED"
+        case .tooManyRequests: "REQUEST_LIMIT_EXCEEDED"
         case .failedPrecondition: "INVALID_STATE"
         case .unavailable: "TEMPORARILY_UNAVAILABLE"
         case .deadlineExceeded: "DEADLINE_EXCEEDED"

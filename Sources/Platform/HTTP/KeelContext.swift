@@ -45,6 +45,7 @@ extension KeelError.Code {
         case .notFound: .notFound
         case .permissionDenied: .forbidden
         case .unauthenticated: .unauthorized
+        case .tooManyRequests: .tooManyRequests
         case .unavailable: .serviceUnavailable
         case .deadlineExceeded: .gatewayTimeout
         case .payloadTooLarge: .contentTooLarge

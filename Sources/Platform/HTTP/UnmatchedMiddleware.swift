@@ -22,13 +22,13 @@ public struct UnmatchedMiddleware: RouterMiddleware {
         throw HTTPError(.methodNotAllowed, headers: [.allow: allowed.joined(separator: ", ")], message: message)
     }
 
-    private static func matches(_ route: [Substring], _ parts: [Substring]) -> Bool {
+    static func matches(_ route: [Substring], _ parts: [Substring]) -> Bool {
         for (i, part) in route.enumerated() {
             if part == "**" { return parts.count > i }
-            guard i < parts.count, part.hasPrefix("{") || part.hasPrefix("@{") || part.hasPrefix(":") || part == parts[i] else {
-                return false
-            }
+            guard i < parts.count, isParameter(part) || part == parts[i] else { return false }
         }
         return route.count == parts.count
     }
+
+    static func isParameter(_ part: Substring) -> Bool { part.hasPrefix("{") || part.hasPrefix("@{") || part.hasPrefix(":") }
 }

@@ -112,7 +112,14 @@ struct EvaluateStep: StepKind {
             var rows = try Self.read(spec.data, lake, try analytics.connect())
             var compared = old?.evidence ?? .null
             var comparable = old != nil
-            if let old, let times = try rows.column(spec.data["at"]?.string ?? "").doubles() {
+            if old != nil, spec.data["at"]?.string == nil {
+                let reason = "the examples have no time, so nobody can say which of them the baseline was trained on"
+                comparable = false
+                log(reason + ": no comparison")
+                compared["missing"] = .string(reason)
+                compared["first"] = false
+            }
+            if let old, let at = spec.data["at"]?.string, let times = try rows.column(at).doubles() {
                 let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }
                 comparable = unseen.count >= Self.comparedRowsMin
                 if comparable { rows = rows.taking(rows: unseen) }
@@ -135,13 +142,13 @@ struct EvaluateStep: StepKind {
         guard let path = data["path"]?.string else {
             throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
         }
-        return try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
     }
 
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
         guard let labels = try rows.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
         let matrix = try OnlinePlan.matrix(rows, inputs: model.bundle.signature.inputs)
-        let scores = try model.predict(matrix, rows: rows.rowCount)
+        let scores = try model.predict(matrix, rows: rows.rowCount, until: .now + .seconds(3600))
         let metrics = try BinaryMetrics(scores: scores, labels: labels)
         var out: JSON = [:]
         let values: [(String, Double?)] = [

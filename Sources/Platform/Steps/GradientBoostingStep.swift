@@ -153,7 +153,7 @@ struct StepData {
             throw .invalid(
                 "is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
         }
-        let table = try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        let table = try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
         var inputs: [Signature.Input] = []
         for name in names {
             let field = try table.column(name["name"]?.string ?? "")

@@ -13,10 +13,12 @@ struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start the server.",
         discussion: """
-            On loopback the local person is the owner and needs no token. On any other address the server starts only when tokens exist.
+            On loopback the programs of the server's own user need no token, unless auth.local is off. On any other address the server starts
+            only when tokens exist.
             Examples:
               keel serve
               keel serve --home /var/lib/keel --listen 0.0.0.0:7070 --config keel.yaml
+              KEEL_TLS_CERTIFICATE=server.pem KEEL_TLS_KEY=server.key keel serve
             """)
     @Option(help: "The folder that holds everything (KEEL_HOME; default .keel).") var home: String?
     @Option(help: "HOST:PORT (KEEL_LISTEN; default 127.0.0.1:7070).") var listen: String?
@@ -27,12 +29,25 @@ struct Serve: AsyncParsableCommand {
         overrides["home"] = home
         overrides["listen"] = listen
         let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
-        var logger = Logger(label: "keel") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "keel") { StreamLogHandler(label: $0, stream: LogLines()) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         // A file that may not grow any more is an error of whoever writes it, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
+        // What the server writes is for its own user.
+        umask(0o077)
+        raiseFileLimit()
+        // What the server writes is for its own user.
+        umask(0o077)
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
+    }
+
+    /// Each connection is a file to the system, which allows a process fewer of them at first than it may have.
+    private func raiseFileLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 }
 
@@ -40,59 +55,86 @@ struct Serve: AsyncParsableCommand {
 struct Server {
     let platform: Platform
     let logger: Logger
+    let tls: ServerTLS?
 
     init(configuration: KeelConfiguration, logger: Logger) async throws {
         self.logger = logger
+        tls = try configuration.tls.map { try ServerTLS($0) }
         platform = try await Platform(configuration: configuration, logger: logger)
+        try await platform.isolateSteps()
         let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
-        guard configuration.isLoopback && !configuration.requiresToken || tokens.contains(where: { $0.revokedAt == nil }) else {
+        guard configuration.isLoopback && configuration.trustsLocalOwner || tokens.contains(where: { $0.revokedAt == nil }) else {
             throw KeelError(
-                .failedPrecondition, "\(configuration.host) is reachable from other machines, and no token exists",
-                hint: "start once on 127.0.0.1 and make one: keel tokens create NAME --persona owner")
+                .failedPrecondition,
+                configuration.isLoopback
+                    ? "auth.local is off, and no token exists"
+                    : "\(configuration.host) is reachable from other machines, and no token exists",
+                hint: "start once on 127.0.0.1 with auth.local: on and make one: keel tokens create NAME --persona owner")
         }
     }
 
     func run() async throws {
         let configuration = platform.configuration
+        let trustsOwner = configuration.isLoopback && configuration.trustsLocalOwner
         let gate = RequestGate(
-            tokens: platform.tokens, audit: platform.audit, trustsLoopback: configuration.isLoopback && !configuration.requiresToken,
-            hosts: Set(configuration.hosts + [configuration.host]).subtracting(["0.0.0.0"]))
+            tokens: platform.tokens, audit: platform.audit, owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath]) : nil,
+            hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime
+        let (router, open) = Server.router(platform, gate: gate)
         let application = Application(
-            router: Server.router(platform, gate: gate),
-            server: .http1(
-                configuration: .init(additionalChannelHandlers: [HotDoor(runtime: runtime, gate: gate)], idleTimeout: .seconds(120))),
+            router: router,
+            server: .keel(
+                ServerChannel.Options(
+                    gate: gate, open: open, connections: platform.connections, memory: platform.memory, tls: tls,
+                    hotHandlers: { [HotDoor(runtime: runtime, gate: gate, connection: $0)] })),
             configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel"),
-            onServerRunning: { _ in logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)") },
+            onServerRunning: { _ in
+                logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
+                if trustsOwner {
+                    logger.notice("programs of this user on this machine need no token; behind a proxy on this machine set auth.local: off")
+                }
+            },
             logger: logger)
         // Requests stop first, then background work: what was answered is logged, joined and on the disk before the process ends.
-        let background = Task { [platform] in await platform.run() }
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [.init(service: application, successTerminationBehavior: .gracefullyShutdownGroup)],
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        do { try await group.run() } catch {
+        let background = Task { [platform, tls, logger] in
+            async let follow: Void? = tls?.follow(logger)
+            await platform.run()
+            _ = await follow
+        }
+        let deadline = ShutdownDeadline(duration: configuration.shutdownDeadline, logger: logger) { runtime.log.counters.queued }
+        var groupConfiguration = ServiceGroupConfiguration(
+            services: [
+                .init(service: application, successTerminationBehavior: .gracefullyShutdownGroup),
+                .init(service: deadline, successTerminationBehavior: .ignore),
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        // Half of the time is for clients to take their answers; then their connections are cut.
+        groupConfiguration.maximumGracefulShutdownDuration = .microseconds(configuration.shutdownDeadline.microseconds / 2)
+        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch where !deadline.hasBegun {
             background.cancel()
             throw KeelError(
                 .unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)",
                 hint: "is another server listening there?")
-        }
+        } catch { logger.warning("connections that did not end were cut") }
         try await platform.shutdown()
         background.cancel()
         logger.notice("stopped; everything that was accepted is stored")
     }
 
-    /// Every route of every door. Two need no caller: `/health`, which load balancers ask, and the addresses of upload parts, which are themselves the
+    /// Every route, and those that need no caller: `/health`, which load balancers ask, and the addresses of upload parts, which are themselves the
     /// permission.
-    static func router(_ platform: Platform, gate: RequestGate) -> Router<KeelContext> {
+    static func router(_ platform: Platform, gate: RequestGate) -> (Router<KeelContext>, OpenRoutes) {
         let router = Router(context: KeelContext.self)
         let routes = APIRoutes(router)
+        router.add(middleware: RequestMemoryMiddleware())
         router.add(middleware: ErrorMiddleware())
         routes.getOpen("/health") { _, _ in
             Response(status: .ok, headers: [.contentType: "text/plain"], body: ResponseBody(byteBuffer: ByteBuffer(string: "OK")))
         }
         router.add(middleware: MLflowErrorMiddleware())
+        router.add(middleware: InferenceErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
+        let open = OpenRoutes(router.routes.map { ($0.method, $0.path.description) })
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: routes, platform: platform)
         addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
@@ -108,6 +150,6 @@ struct Server {
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(listed).bytes)))
         }
         router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes))
-        return router
+        return (router, open)
     }
 }

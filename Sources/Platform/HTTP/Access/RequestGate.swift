@@ -1,0 +1,139 @@
+import Contracts
+import Foundation
+import Governance
+import HTTPTypes
+import Hummingbird
+
+/// Decides who sent a request: the holder of a token, or the local owner.
+public struct RequestGate: Sendable {
+    /// Why a request has no caller. What the ledger says of it is `authenticate.` and this word.
+    enum Refusal: String {
+        case token, none, host, origin, forwarded, type
+    }
+
+    private let tokens: TokenService
+    private let audit: AccessAudit
+    private let owner: LocalOwner?
+    private let hosts: Set<String>
+
+    /// - Parameters:
+    ///   - owner: who needs no token; nil when everyone does.
+    ///   - hosts: names that the `Host` header may carry, besides the loopback names.
+    public init(tokens: TokenService, audit: AccessAudit, owner: LocalOwner?, hosts: [String]) {
+        self.tokens = tokens
+        self.audit = audit
+        self.owner = owner
+        self.hosts = Set(hosts.map { $0.lowercased() }).union(LocalOwner.hosts)
+    }
+
+    /// Who sent the request with this head. A refusal is recorded, and a client that is refused too often gets `tooManyRequests`.
+    /// - Throws: `unauthenticated` without a valid token where one is needed; `permissionDenied` for a foreign `Host` or `Origin`;
+    ///   `unsupportedMediaType` for a body that any web page may send.
+    public func caller(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> Caller {
+        do {
+            return try check(request, connection).get()
+        } catch {
+            let wait = audit.noteRefusedLogin(of: connection.client, because: error.reason.rawValue)
+            guard wait else { throw error.error }
+            throw KeelError(
+                .tooManyRequests, "too many requests of \(connection.client) were refused: \(error.error.message)",
+                hint: "wait a second; \(error.error.hint ?? "")")
+        }
+    }
+
+    private struct Refused: Error {
+        let reason: Refusal
+        let error: KeelError
+
+        init(_ reason: Refusal, _ code: KeelError.Code, _ message: String, _ hint: String? = nil) {
+            self.reason = reason
+            error = KeelError(code, message, hint: hint)
+        }
+    }
+
+    private func check(_ request: HTTPRequest, _ connection: HTTPConnection) -> Result<Caller, Refused> {
+        // A page in a browser must not reach the server under a name of its own (DNS rebinding).
+        guard let authority = request.authority?.lowercased(), hosts.contains(RequestGate.host(authority)) else {
+            return .failure(
+                Refused(
+                    .host, .permissionDenied, "the Host header '\((request.authority ?? "").prefix(100))' is not a name of this server",
+                    "list it in the setting hosts"))
+        }
+        let hasToken = request.headerFields[.authorization] != nil
+        if let origin = request.headerFields[.origin]?.lowercased() {
+            // A proxy in front may end TLS: a page of this server is then under https, and what it sends carries a token.
+            let isOwn = origin == "\(connection.scheme)://\(authority)" || hasToken && origin == "https://\(authority)"
+            guard isOwn else {
+                return .failure(Refused(.origin, .permissionDenied, "requests from the origin '\(origin.prefix(100))' are not accepted"))
+            }
+        }
+        if let authorization = request.headerFields[.authorization] {
+            guard let secret = RequestGate.secret(in: authorization), let caller = tokens.authenticate(secret) else {
+                return .failure(
+                    Refused(.token, .unauthenticated, "the token is not valid", "keel tokens create makes one; it is shown once"))
+            }
+            return .success(caller)
+        }
+        guard let owner else {
+            return .failure(Refused(.none, .unauthenticated, "a token is needed", RequestGate.tokenHint))
+        }
+        if let (reason, code, message, hint) = owner.objection(to: request, authority: authority, on: connection) {
+            return .failure(Refused(reason, code, message, hint ?? RequestGate.tokenHint))
+        }
+        return .success(Caller(name: "local", persona: .owner))
+    }
+
+    private static let tokenHint = "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command"
+
+    /// The grant; a denial is recorded in the ledger without making the caller wait.
+    public func grant(_ caller: Caller, may action: Action, on subject: String) throws(KeelError) -> Grant {
+        do throws(KeelError) {
+            return try Grant.check(caller, may: action, on: subject)
+        } catch {
+            let audit = audit
+            Task { try await audit.recordDenial(caller, action: action, subject: subject) }
+            throw error
+        }
+    }
+
+    func access(_ caller: Caller) -> RequestAccess {
+        let audit = audit
+        return RequestAccess(caller: caller) { try await audit.recordDenial($0, action: $1, subject: $2) }
+    }
+
+    /// The host without its port.
+    private static func host(_ authority: String) -> String {
+        if authority.hasPrefix("["), let end = authority.firstIndex(of: "]") { return String(authority[...end]) }
+        return String(authority.prefix { $0 != ":" })
+    }
+
+    /// `Bearer TOKEN`, or `Basic base64(anyone:TOKEN)` as MLflow's client sends.
+    private static func secret(in authorization: String) -> String? {
+        let parts = authorization.split(separator: " ", maxSplits: 1)
+        guard parts.count == 2 else { return nil }
+        switch parts[0].lowercased() {
+        case "bearer": return String(parts[1])
+        case "basic":
+            guard let data = Data(base64Encoded: String(parts[1])), let pair = String(data: data, encoding: .utf8),
+                let colon = pair.firstIndex(of: ":")
+            else { return nil }
+            return String(pair[pair.index(after: colon)...])
+        default: return nil
+        }
+    }
+}
+
+/// Gives every request the caller that was found when its head arrived, or answers why there is none before any route runs.
+public struct AuthenticationMiddleware: RouterMiddleware {
+    private let gate: RequestGate
+    public init(gate: RequestGate) { self.gate = gate }
+
+    public func handle(
+        _ request: Request, context: KeelContext, next: (Request, KeelContext) async throws -> Response
+    ) async throws -> Response {
+        guard let connection = HTTPConnection.current else { throw KeelError(.unauthenticated, "this request has no connection") }
+        var context = context
+        context.access = gate.access(try connection.caller())
+        return try await next(request, context)
+    }
+}

@@ -1,0 +1,201 @@
+import Contracts
+import HTTPTypes
+import NIOCore
+import NIOHTTPTypes
+
+/// Lets one request of a connection pass at a time, and asks who sent it as soon as its head is there.
+///
+/// It stands behind the HTTP decoder, before everything that answers. The body of a request that has no caller is dropped as it comes: what
+/// answers sees the head and an empty body, and says why in its own shape. Requests that are pipelined behind an unanswered one are held, and no
+/// more than one read of them: the connection is not read while something is held, nor is a request begun while answers wait to be sent.
+final class RequestAdmission: ChannelDuplexHandler {
+    typealias InboundIn = HTTPRequestPart
+    typealias InboundOut = HTTPRequestPart
+    typealias OutboundIn = HTTPResponsePart
+    typealias OutboundOut = HTTPResponsePart
+
+    /// How much of a body that nobody reads is taken before the connection is closed instead.
+    private static let unreadBytesMax = 64 << 10
+    /// How long the rest of a body is taken after the answer, so that the client gets to read the answer.
+    private static let lingerTime = TimeAmount.seconds(5)
+
+    private let connection: HTTPConnection
+    private let gate: RequestGate
+    private let open: OpenRoutes
+    private let watch: ConnectionWatch
+
+    private var held: CircularBuffer<HTTPRequestPart> = []
+    /// Between the head and the end of the request that is worked on.
+    private var isReceiving = false
+    /// Between its head and the end of its answer.
+    private var isAnswering = false
+    /// Whether the rest of its body goes nowhere.
+    private var dropsBody = false
+    /// How much of its body is to come, as far as it was announced.
+    private var announcedBytes = 0
+    /// Whether the connection ends with the answer.
+    private var closes = false
+    /// Whether its last answer has been sent.
+    private var isSent = false
+    private var isProceeding = false
+    private var inputClosed = false
+
+    init(connection: HTTPConnection, gate: RequestGate, open: OpenRoutes, watch: ConnectionWatch) {
+        self.connection = connection
+        self.gate = gate
+        self.open = open
+        self.watch = watch
+    }
+
+    private var isIdle: Bool { !isReceiving && !isAnswering }
+
+    // MARK: Requests
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let part = unwrapInboundIn(data)
+        guard held.isEmpty, takes(context) else { return held.append(part) }
+        take(part, context)
+    }
+
+    private func takes(_ context: ChannelHandlerContext) -> Bool {
+        isReceiving || !isAnswering && !closes && context.channel.isWritable
+    }
+
+    private func take(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
+        switch part {
+        case .head(let head): begin(head, context)
+        case .body(let bytes):
+            announcedBytes -= bytes.readableBytes
+            if !dropsBody { context.fireChannelRead(wrapInboundOut(part)) }
+        case .end:
+            isReceiving = false
+            watch.expect(.nothing)
+            if !dropsBody { context.fireChannelRead(wrapInboundOut(part)) }
+            finish(context)
+        }
+    }
+
+    private func begin(_ head: HTTPRequest, _ context: ChannelHandlerContext) {
+        isReceiving = true
+        isAnswering = true
+        dropsBody = false
+        announcedBytes = head.headerFields[.contentLength].flatMap { Int($0) } ?? (head.headerFields[.transferEncoding] == nil ? 0 : .max)
+        if head.headerFields[.connection]?.lowercased() == "close" { closes = true }
+        watch.expect(.body)
+        if !open.contains(head) {
+            let caller: Result<Caller, KeelError>
+            do throws(KeelError) { caller = .success(try gate.caller(of: head, on: connection)) } catch { caller = .failure(error) }
+            connection.set(caller: caller)
+            if case .failure = caller { dropsBody = true }
+        }
+        context.fireChannelRead(wrapInboundOut(.head(head)))
+        guard dropsBody else { return }
+        context.fireChannelRead(wrapInboundOut(.end(nil)))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        // The channel reads on demand, and nobody behind this handler asks for what it drops or holds.
+        if held.isEmpty, isIdle || dropsBody { context.read() }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if held.isEmpty { context.read() }
+    }
+
+    // MARK: Answers
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        switch unwrapOutboundIn(data) {
+        case .head(var head) where head.status.kind != .informational:
+            if isReceiving, announcedBytes > RequestAdmission.unreadBytesMax { closes = true }
+            if closes { head.headerFields[.connection] = "close" }
+            context.write(wrapOutboundOut(.head(head)), promise: promise)
+        case .end:
+            isAnswering = false
+            guard closes else {
+                context.write(data, promise: promise)
+                return ended(context)
+            }
+            let sent = promise ?? context.eventLoop.makePromise()
+            let box = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+            sent.futureResult.whenComplete { _ in box.value.handler.close(box.value.context) }
+            context.write(data, promise: sent)
+            ended(context)
+        default: context.write(data, promise: promise)
+        }
+    }
+
+    private func ended(_ context: ChannelHandlerContext) {
+        if isReceiving, !dropsBody {
+            // It was answered without its body: what answered waits for no more of it.
+            dropsBody = true
+            context.fireChannelRead(wrapInboundOut(.end(nil)))
+            context.fireChannelReadComplete()
+            context.read()
+        }
+        finish(context)
+    }
+
+    /// Closes when the answer is sent, and the request has come whole or has had the time for it: bytes that arrive at a closed socket would
+    /// take the answer away from the client.
+    private func close(_ context: ChannelHandlerContext) {
+        isSent = true
+        guard isReceiving, context.channel.isActive else { return context.close(promise: nil) }
+        context.read()
+        let box = NIOLoopBound(context, eventLoop: context.eventLoop)
+        context.eventLoop.scheduleTask(in: RequestAdmission.lingerTime) { box.value.close(promise: nil) }
+    }
+
+    /// Goes on with the next request when this one has come whole and its answer has been given.
+    private func finish(_ context: ChannelHandlerContext) {
+        guard isIdle else { return }
+        connection.set(caller: nil)
+        if closes { return isSent ? context.close(promise: nil) : () }
+        watch.expect(.head)
+        proceed(context)
+    }
+
+    private func proceed(_ context: ChannelHandlerContext) {
+        guard !isProceeding else { return }
+        isProceeding = true
+        defer { isProceeding = false }
+        var hasTaken = false
+        while takes(context), let part = held.popFirst() {
+            take(part, context)
+            hasTaken = true
+        }
+        if hasTaken { context.fireChannelReadComplete() }
+        guard held.isEmpty else { return }
+        if inputClosed, isIdle {
+            inputClosed = false
+            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        }
+        context.read()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        context.fireChannelWritabilityChanged()
+        if isIdle { proceed(context) }
+    }
+
+    // MARK: The end
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // Nothing that follows can be read: the answer that says so is the last.
+        closes = true
+        context.fireErrorCaught(error)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is ChannelShouldQuiesceEvent:
+            closes = true
+            if isIdle { context.close(promise: nil) }
+        case ChannelEvent.inputClosed where !isReceiving && !(isIdle && held.isEmpty):
+            // The client has sent its last request, and waits for the answers.
+            inputClosed = true
+        default: context.fireUserInboundEventTriggered(event)
+        }
+    }
+}

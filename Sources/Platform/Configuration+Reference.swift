@@ -30,5 +30,6 @@ extension KeelConfiguration {
         "webhooks.schemes": "The schemes that webhooks may have; `http` is for tests and laptops.",
         "webhooks.internal": "Whether webhooks may reach loopback and private addresses; for tests and laptops.",
         "outgoing.authorities": "A PEM file of authorities that are trusted besides the system's, in all calls that the server makes.",
+        "registry.protected": "Aliases of models that only those who may release move or remove.",
     ]
 }

@@ -26,6 +26,9 @@ extension EndpointSpec {
                     FieldSchema("queue", .integer, default: "256", "Requests in flight at once; more are refused with 503."),
                     FieldSchema("bodyBytes", .integer, default: "16777216", "Bytes of a request's body."),
                 ]), "Bounds on what is accepted."),
+            FieldSchema(
+                "approval", .word(EndpointSpec.Approval.allCases.map(\.rawValue)), default: "optional",
+                "Whether a release needs an approval of its version (`keel approve`), besides its gate."),
         ])
 
     private static let rolloutFields: [FieldSchema] = [

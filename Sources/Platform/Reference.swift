@@ -69,9 +69,13 @@ public enum Reference {
     private static let gate = KindSchema(
         "gate", "Conditions over the numbers of an evaluation. One that does not hold fails the run.",
         [
-            FieldSchema("metrics", .any, required: true, "The outputs of an `evaluate`."),
+            FieldSchema("metrics", .any, required: true, "The outputs of an `evaluate`; numbers of a program need `model`."),
+            FieldSchema("model", .any, "What the numbers measure, such as `$train.candidate`."),
             FieldSchema("require", .texts, required: true, "Conditions that must all hold: `auc >= baseline.auc - 0.01`."),
             FieldSchema("enforce", .flag, default: "true", "False records the verdict and lets the run go on."),
+            FieldSchema(
+                "firstModel", .word(["pass", "fail"]), default: "fail",
+                "Whether conditions on the baseline hold while the model has never had one. One that is gone always fails."),
         ])
 
     private static let register = KindSchema(

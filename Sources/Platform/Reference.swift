@@ -27,11 +27,18 @@ public enum Reference {
         [
             FieldSchema("labels", .text, required: true, "The dataset whose rows are the examples."),
             FieldSchema("label", .expression, required: true, "The truth, over columns of `labels`."),
-            FieldSchema("at", .text, required: true, "The column that says as of when features are read."),
+            FieldSchema(
+                "at", .text, default: "the service's at, or the dataset's eventTime", "The column that says as of when features are read."),
             FieldSchema("known", .text, "The column that says when the label itself became known; later ones than the end are left out."),
-            FieldSchema("features", .text, required: true, "The feature service."),
-            FieldSchema("between", .texts, required: true, "`[from, until]`: instants, or `now`."),
-            FieldSchema("holdout", .share, default: "15%", "The share of rows, the last in time, that are set aside."),
+            FieldSchema(
+                "features", .texts, default: "every column that can be one", "The feature service, or a list of columns of `labels`."),
+            FieldSchema("between", .texts, default: "all rows", "`[from, until]`: instants, or `now`."),
+            FieldSchema("holdout", .text, default: "15%", "The share of rows that is set aside."),
+            FieldSchema(
+                "split", .word(TrainingSplit.Kind.allCases.map(\.rawValue)), default: "time",
+                "Which rows are set aside: the last in time, any, the same share of each label, or whole groups."),
+            FieldSchema("groupBy", .text, "With `split: grouped`: the column whose values stay together."),
+            FieldSchema("seed", .integer, default: "0", "Of every split but `time`."),
             FieldSchema("keep", .texts, "Further columns of `labels` to carry along."),
             FieldSchema("shuffleLabels", .integer, "A seed: shuffles the labels, to see that a gate refuses what has learnt nothing."),
         ])
@@ -61,7 +68,11 @@ public enum Reference {
     private static let gate = KindSchema(
         "gate", "Conditions over the numbers of an evaluation. One that does not hold fails the run.",
         [
-            FieldSchema("metrics", .any, required: true, "The outputs of an `evaluate`."),
+            FieldSchema("metrics", .any, required: true, "The outputs of an `evaluate`, or numbers that a program measured."),
+            FieldSchema("model", .any, "The model that is judged, when a program measured the numbers."),
+            FieldSchema(
+                "firstModel", .text, default: "fail",
+                "`pass`, or `fail`: whether conditions on a baseline hold while the model has never had one."),
             FieldSchema("require", .texts, required: true, "Conditions that must all hold: `auc >= baseline.auc - 0.01`."),
             FieldSchema("enforce", .flag, default: "true", "False records the verdict and lets the run go on."),
         ])

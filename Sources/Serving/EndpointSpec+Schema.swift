@@ -15,9 +15,12 @@ extension EndpointSpec {
                     FieldSchema(
                         "whenFull", .word(LogPolicy.Overflow.allCases.map(\.rawValue)), default: "block",
                         """
-                        What happens when the log cannot keep up: the request waits a moment and is then refused, ever fewer are logged, or what does not \
-                        fit is left out. What is left out is counted.
+                        What happens when the log cannot keep up: the request is refused, ever fewer are logged, or what does not fit is left out. What is \
+                        left out is counted.
                         """),
+                    FieldSchema(
+                        "durability", .word(LogPolicy.Durability.allCases.map(\.rawValue)), default: "buffered",
+                        "What has a prediction when it is answered: the operating system (a power cut may cost the last 100 ms), or the disk."),
                 ]), "The prediction log."),
             FieldSchema(
                 "limits",
@@ -25,6 +28,8 @@ extension EndpointSpec {
                     FieldSchema("rows", .integer, default: "10000", "Rows in one request."),
                     FieldSchema("queue", .integer, default: "256", "Requests in flight at once; more are refused with 503."),
                     FieldSchema("bodyBytes", .integer, default: "16777216", "Bytes of a request's body."),
+                    FieldSchema(
+                        "deadline", .span, default: "10s", "How long a model may take for a request, at most 1h; then it is answered with 504."),
                 ]), "Bounds on what is accepted."),
         ])
 

@@ -24,10 +24,10 @@ public struct Declarations {
         "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
     ]
 
-    init() {}
+    package init() {}
 
     /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
-    init(_ resources: [Resource]) throws(KeelError) {
+    package init(_ resources: [Resource]) throws(KeelError) {
         var errors: [KeelError] = []
         var broken: Set<String> = []
         for resource in resources {

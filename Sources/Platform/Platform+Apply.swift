@@ -51,7 +51,7 @@ public struct Declarations {
     }
 
     /// Decodes one resource by itself.
-    mutating func add(_ resource: Resource) throws(KeelError) {
+    package mutating func add(_ resource: Resource) throws(KeelError) {
         switch resource.kind {
         case "Dataset": datasets.append(try DatasetSpec(resource: resource))
         case "Entity": entities.append(try EntitySpec(resource: resource))

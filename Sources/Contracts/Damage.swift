@@ -54,7 +54,9 @@ public final class DamageRegister: Sendable {
     public func report(_ subject: String, _ error: KeelError) {
         let damage = finding(subject, error)
         let isNew = state.withLock { state in
-            guard state.lasting.count < DamageRegister.findingsMax, !state.lasting.contains(where: { $0.isSame(as: damage) }) else { return false }
+            guard state.lasting.count < DamageRegister.findingsMax, !state.lasting.contains(where: { $0.isSame(as: damage) }) else {
+                return false
+            }
             state.lasting.append(damage)
             return true
         }

@@ -12,7 +12,8 @@ extension DataEstate {
         let (known, damaged) = try await database.read { [self] db in (try SnapshotStore.allFiles(db), try damagedFiles(db)) }
         for (dataset, problem) in damaged {
             damage.report(
-                "Dataset/\(dataset)", KeelError(.corrupted, problem, hint: "put the file back from a backup; what needs it fails until then"))
+                "Dataset/\(dataset)",
+                KeelError(.corrupted, problem, hint: "put the file back from a backup; what needs it fails until then"))
         }
         try await Blocking.run { [self] in
             for dataset in try FileManager.default.contentsOfDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)") {
@@ -53,8 +54,11 @@ extension DataEstate {
         damage.report(
             "Dataset/\(dataset)",
             KeelError(
-                .corrupted, "\(moved) files of the lake are in no snapshot that the database knows: they were moved to lake/unknown/\(dataset)",
-                hint: "an ingest that a crash ended leaves such files; if there are more, keel.sqlite may be older than the lake: restore its backup"))
+                .corrupted,
+                "\(moved) files of the lake are in no snapshot that the database knows: they were moved to lake/unknown/\(dataset)",
+                hint:
+                    "an ingest that a crash ended leaves such files; if there are more, keel.sqlite may be older than the lake: restore its backup"
+            ))
     }
 
     /// A snapshot as `SnapshotStore.find`; one whose profile is damaged has none.

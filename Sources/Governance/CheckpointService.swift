@@ -8,6 +8,7 @@ public final class CheckpointService: Sendable {
     private let key: SigningKey
     private let log: DurableLog
     private let clock: any Clock
+    private let report: @Sendable (KeelError) -> Void
     /// The last event that is covered.
     private let covered = Mutex(Int64(0))
     private let turn = Turn()
@@ -15,12 +16,14 @@ public final class CheckpointService: Sendable {
     public static let interval: Int64 = 1000
 
     /// - Parameter folder: of the log of checkpoints.
-    public init(database: Database, key: SigningKey, folder: String, clock: any Clock = SystemClock(), report: @escaping @Sendable (KeelError) -> Void)
-        throws
-    {
+    public init(
+        database: Database, key: SigningKey, folder: String, clock: any Clock = SystemClock(),
+        report: @escaping @Sendable (KeelError) -> Void
+    ) throws {
         self.database = database
         self.key = key
         self.clock = clock
+        self.report = report
         log = try DurableLog(folder: folder, syncInterval: nil, report: report)
         for checkpoint in try stored() { covered.withLock { $0 = checkpoint.seq } }
     }
@@ -63,7 +66,8 @@ public final class CheckpointService: Sendable {
         return try await database.read { [key] db in
             for checkpoint in lastOnly ? checkpoints.suffix(1) : checkpoints[...] {
                 // The key in the file is not to be trusted: whoever can write the file can sign with a key of their own.
-                let problem = checkpoint.publicKey == key.publicKey
+                let problem =
+                    checkpoint.publicKey == key.publicKey
                     ? checkpoint.problem(withHash: try db.ledgerHash(checkpoint.seq))
                     : "the checkpoint of event \(checkpoint.seq) was signed with another key than this server's"
                 if let problem { return Ledger.Break(seq: checkpoint.seq, problem: problem) }
@@ -72,10 +76,12 @@ public final class CheckpointService: Sendable {
         }
     }
 
-    /// Oldest first.
+    /// Oldest first. What is no checkpoint is reported and left out.
     private func stored() throws -> [LedgerCheckpoint] {
         var out: [LedgerCheckpoint] = []
-        try log.replay { record, _ in out.append(try LedgerCheckpoint(json: try JSON.parse(Array(record)))) }
+        try log.replay { record, _ in
+            do throws(KeelError) { out.append(try LedgerCheckpoint(json: try JSON.parse(Array(record)))) } catch { report(error) }
+        }
         return out
     }
 }

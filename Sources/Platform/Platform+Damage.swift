@@ -38,7 +38,8 @@ extension Platform {
                     let told = try tx.ledgerEvents(of: "damage.found", on: finding.subject, after: 0, before: .max, limit: 1000)
                     guard !told.contains(where: { $0.data["what"]?.string == finding.what }) else { return }
                     try tx.record(
-                        "damage.found", on: finding.subject, ["what": .string(finding.what), "hint": finding.hint.map(JSON.string) ?? .null],
+                        "damage.found", on: finding.subject,
+                        ["what": .string(finding.what), "hint": finding.hint.map(JSON.string) ?? .null],
                         by: .system("damage"))
                 }
             } catch { logger.error("could not record damage to \(finding.subject): \(KeelError.wrapping(error))") }
@@ -83,7 +84,8 @@ extension Platform {
         damage.report(
             databaseSubject,
             KeelError(
-                .corrupted, "keel.sqlite was missing, but there is data in \(holding.joined(separator: ", ")): a new database was made, and the data kept",
+                .corrupted,
+                "keel.sqlite was missing, but there is data in \(holding.joined(separator: ", ")): a new database was made, and the data kept",
                 hint: "stop the server, put keel.sqlite back from a backup, and start it again"))
     }
 }

@@ -99,7 +99,9 @@ public final class Database: Sendable {
     /// - Throws: `corrupted` with what is wrong first.
     public func check() async throws {
         let found = try await read { try $0.rows("PRAGMA integrity_check(1)").first?[0].text }
-        guard found == "ok" else { throw KeelError(.corrupted, "the database is damaged: \(found ?? "it cannot be read")", hint: Database.damagedHint) }
+        guard found == "ok" else {
+            throw KeelError(.corrupted, "the database is damaged: \(found ?? "it cannot be read")", hint: Database.damagedHint)
+        }
     }
 
     static let damagedHint = "'keel restore' brings back a backup into an empty home folder"
@@ -158,7 +160,8 @@ public final class Database: Sendable {
                 .unavailable, "the disk is full: nothing of this change was kept", hint: "free space on the disk that holds the home folder"
             )
         case .SQLITE_CONSTRAINT: return KeelError(.alreadyExists, "a row like this exists already: \(error.message ?? "")")
-        case .SQLITE_CORRUPT, .SQLITE_NOTADB: return KeelError(.corrupted, "the database is damaged: \(error.message ?? "")", hint: Database.damagedHint)
+        case .SQLITE_CORRUPT, .SQLITE_NOTADB:
+            return KeelError(.corrupted, "the database is damaged: \(error.message ?? "")", hint: Database.damagedHint)
         case .SQLITE_IOERR: return KeelError(.unavailable, "the disk refused a read or write: \(error.message ?? "")")
         default: return KeelError(.internal, "SQL failed: \(error.message ?? "\(error.resultCode)")")
         }

@@ -50,7 +50,9 @@ public final class DurableLog: Sendable {
                     report(try DurableLog.setAside(bytes, offsets, of: segment, below: folder))
                 }
             }
-            if end.isTorn, !end.isOld, truncate(segment.path, off_t(end.valid)) != 0 { throw AtomicFile.failure("cut the torn end of the log") }
+            if end.isTorn, !end.isOld, truncate(segment.path, off_t(end.valid)) != 0 {
+                throw AtomicFile.failure("cut the torn end of the log")
+            }
             state.end = end.offset
             state.segmentStart = last
             state.segmentSize = UInt64(end.valid)
@@ -143,7 +145,8 @@ public final class DurableLog: Sendable {
     /// After this nothing is appended any more.
     private func stop(_ state: inout State, _ error: KeelError) -> KeelError {
         let failure = KeelError(
-            .unavailable, "\(error.message): nothing more is taken until the server starts again", hint: "check the disk, then restart the server")
+            .unavailable, "\(error.message): nothing more is taken until the server starts again",
+            hint: "check the disk, then restart the server")
         state.failure = failure
         report(failure)
         return failure
@@ -197,7 +200,9 @@ public final class DurableLog: Sendable {
     // MARK: Damage
 
     /// Copies bytes that are no record to the folder `damaged`, once, and says what is lost.
-    private static func setAside(_ bytes: Range<Int>, _ offsets: Range<UInt64>, of segment: LogSegment, below folder: String) throws -> KeelError {
+    private static func setAside(_ bytes: Range<Int>, _ offsets: Range<UInt64>, of segment: LogSegment, below folder: String) throws
+        -> KeelError
+    {
         guard !bytes.isEmpty else { return missing(offsets) }
         let copy = "\(folder)/damaged/\(digits(segment.start))-\(bytes.lowerBound)-\(bytes.count)"
         if !FileManager.default.fileExists(atPath: copy) {
@@ -219,7 +224,9 @@ public final class DurableLog: Sendable {
             hint: "push those rows again, or restore a backup")
     }
 
-    private static func name(_ folder: String) -> Substring { folder[(folder.lastIndex(of: "/").map { folder.index(after: $0) } ?? folder.startIndex)...] }
+    private static func name(_ folder: String) -> Substring {
+        folder[(folder.lastIndex(of: "/").map { folder.index(after: $0) } ?? folder.startIndex)...]
+    }
 
     // MARK: Segments
 

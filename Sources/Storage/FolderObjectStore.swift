@@ -47,7 +47,8 @@ public struct FolderObjectStore: ObjectStore {
             }
             let bytes = Array(data)
             guard Digest(of: bytes) == digest else {
-                let error = KeelError(.corrupted, "object \(digest) is not what was stored", hint: "put it back from a backup, or store it again")
+                let error = KeelError(
+                    .corrupted, "object \(digest) is not what was stored", hint: "put it back from a backup, or store it again")
                 report(error)
                 throw error
             }

@@ -75,7 +75,9 @@ public final class Home: Sendable {
         if let data = FileManager.default.contents(atPath: file) {
             if data.count == 32 { return Array(data) }
             try Folder.make(path + "/damaged")
-            guard rename(file, "\(path)/damaged/\(name)-\(Identifier.hex32())") == 0 else { throw AtomicFile.failure("move the damaged \(name) aside") }
+            guard rename(file, "\(path)/damaged/\(name)-\(Identifier.hex32())") == 0 else {
+                throw AtomicFile.failure("move the damaged \(name) aside")
+            }
             damage.report(
                 "Home/\(name)",
                 KeelError(

@@ -102,7 +102,9 @@ struct LogSegment {
             try body(.record(record, at: at, next: end.offset))
         }
         guard end.valid < bytes.count else { return end }
-        if bytes.count - end.valid < LogSegment.oldHead || end.valid + LogSegment.oldHead + Int(LogSegment.word(bytes, end.valid)) > bytes.count {
+        if bytes.count - end.valid < LogSegment.oldHead
+            || end.valid + LogSegment.oldHead + Int(LogSegment.word(bytes, end.valid)) > bytes.count
+        {
             end.isTorn = true
         } else {
             end.isDamaged = true

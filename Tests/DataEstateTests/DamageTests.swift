@@ -22,7 +22,9 @@ struct DamageTests {
         _ = try await seal(estate)
         let folder = "\(estate.home)/lake/datasets/t"
         let known = try estate.lakeFiles("t")
-        for name in ["7-0-abc.parquet", "part-1.tmp", "0123456789abcdef.tmp"] { try Data([1]).write(to: URL(fileURLWithPath: "\(folder)/\(name)")) }
+        for name in ["7-0-abc.parquet", "part-1.tmp", "0123456789abcdef.tmp"] {
+            try Data([1]).write(to: URL(fileURLWithPath: "\(folder)/\(name)"))
+        }
         let again = try await Estate(home: estate.home, specs)
         #expect(try again.lakeFiles("t") == known)
         #expect(try FileManager.default.contentsOfDirectory(atPath: "\(estate.home)/lake/unknown/t") == ["7-0-abc.parquet"])

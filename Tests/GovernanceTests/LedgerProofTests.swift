@@ -147,7 +147,8 @@ struct CheckpointTests {
         let home = try await Home()
         let seed = SigningKey.newSeed()
         let data: JSON = [
-            "text": "żółć \u{1F98A} \" \\ \n \u{1}", "int": .int(.min), "double": .double(0.1), "large": .double(1e300), "whole": .double(3),
+            "text": "żółć \u{1F98A} \" \\ \n \u{1}", "int": .int(.min), "double": .double(0.1), "large": .double(1e300),
+            "whole": .double(3),
             "list": .array([.null, .bool(true)]), "empty": .object([]),
         ]
         _ = try await home.database.write { try $0.record("thing.made", on: "Thing/ż", data, by: grant(.ledgerRead)) }

@@ -199,6 +199,7 @@ struct DurableLogTests {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in body { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
         let sum = UInt32(truncatingIfNeeded: hash ^ hash >> 32)
-        return withUnsafeBytes(of: UInt32(body.count).littleEndian) { Array($0) } + withUnsafeBytes(of: sum.littleEndian) { Array($0) } + body
+        return withUnsafeBytes(of: UInt32(body.count).littleEndian) { Array($0) } + withUnsafeBytes(of: sum.littleEndian) { Array($0) }
+            + body
     }
 }

@@ -38,7 +38,8 @@ struct HomeTests {
     @Test("A5: the home folder and everything in it are closed to other users, programs stay executable")
     func closed() throws {
         let folder = try temporaryFolder() + "/home"
-        try FileManager.default.createDirectory(atPath: folder + "/work/run", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+        try FileManager.default.createDirectory(
+            atPath: folder + "/work/run", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         for (name, mode) in [("keel.sqlite", 0o644), ("work/run/step.sh", 0o755)] {
             FileManager.default.createFile(atPath: "\(folder)/\(name)", contents: Data(), attributes: [.posixPermissions: mode])
         }
@@ -105,7 +106,8 @@ struct BackupTests {
         let database = try Storage.Database(path: target + "/keel.sqlite")
         #expect(try await database.read { try $0.ledgerEvents() }.count == 20)
         for path in try FileManager.default.subpathsOfDirectory(atPath: home + "/objects/content") {
-            #expect(FileManager.default.contentsEqual(atPath: "\(home)/objects/content/\(path)", andPath: "\(target)/objects/content/\(path)"))
+            #expect(
+                FileManager.default.contentsEqual(atPath: "\(home)/objects/content/\(path)", andPath: "\(target)/objects/content/\(path)"))
         }
         var read: [UInt8] = []
         try DurableLog(folder: target + "/streams/clicks/rows").replay { record, _ in read.append(record[0]) }

@@ -15,7 +15,9 @@ public struct HomeBackup: Sendable {
     /// The last file of an archive: a line of JSON for each of the others, with its size and its digest.
     static let manifestName = "manifest.jsonl"
     /// What is made anew, or belongs to the process.
-    private static let left: Set<String> = ["keel.lock", "work", "backups", "objects/tmp", databaseName, databaseName + "-wal", databaseName + "-shm"]
+    private static let left: Set<String> = [
+        "keel.lock", "work", "backups", "objects/tmp", databaseName, databaseName + "-wal", databaseName + "-shm",
+    ]
     private static let blockBytes = 1 << 20
 
     /// - Parameter folder: an empty folder for what the backup needs, on the file system of the home.
@@ -37,7 +39,8 @@ public struct HomeBackup: Sendable {
                 continue
             }
             var status = stat()
-            guard lstat("\(home)/\(name)", &status) == 0, status.st_mode & S_IFMT == S_IFREG, !name.hasSuffix(AtomicFile.temporarySuffix) else { continue }
+            guard lstat("\(home)/\(name)", &status) == 0, status.st_mode & S_IFMT == S_IFREG, !name.hasSuffix(AtomicFile.temporarySuffix)
+            else { continue }
             let target = "\(folder)/\(name)"
             try FileManager.default.createDirectory(atPath: Folder.parent(of: target), withIntermediateDirectories: true)
             // ENOENT: it was removed since it was listed, so that nothing needs it.

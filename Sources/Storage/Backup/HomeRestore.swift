@@ -22,14 +22,17 @@ public struct HomeRestore: Sendable {
     public func run() async throws -> RestoreReport {
         let home = try Home(home, user: "keel restore")
         guard home.isNew else {
-            throw KeelError(.failedPrecondition, "'\(home.path)' is not empty", hint: "restore into a new folder, then serve it with --home")
+            throw KeelError(
+                .failedPrecondition, "'\(home.path)' is not empty", hint: "restore into a new folder, then serve it with --home")
         }
         do {
             var report = try await Blocking.run { [self] in try unpack() }
             report.ledgerEvents = try await check()
             return report
         } catch {
-            for name in try FileManager.default.contentsOfDirectory(atPath: home.path) { try? FileManager.default.removeItem(atPath: "\(home.path)/\(name)") }
+            for name in try FileManager.default.contentsOfDirectory(atPath: home.path) {
+                try? FileManager.default.removeItem(atPath: "\(home.path)/\(name)")
+            }
             throw error
         }
     }
@@ -38,7 +41,9 @@ public struct HomeRestore: Sendable {
         let database = try Database(path: "\(home)/\(HomeBackup.databaseName)")
         try await database.check()
         let ledger = try await database.read { try $0.verifyLedger() }
-        if let broken = ledger.broken { throw KeelError(.corrupted, "the ledger of the backup is broken at event \(broken.seq): \(broken.problem)") }
+        if let broken = ledger.broken {
+            throw KeelError(.corrupted, "the ledger of the backup is broken at event \(broken.seq): \(broken.problem)")
+        }
         try await database.close()
         return ledger.events
     }
@@ -86,7 +91,8 @@ public struct HomeRestore: Sendable {
             let file = try JSON.parse(Array(line))
             let path = file["path"]?.string ?? ""
             guard let digest = digests[path], digest.hex == file["digest"]?.string else {
-                throw KeelError(.corrupted, "the file '\(path)' of the backup is damaged or missing", hint: "use another copy of the backup")
+                throw KeelError(
+                    .corrupted, "the file '\(path)' of the backup is damaged or missing", hint: "use another copy of the backup")
             }
             missing.remove(path)
         }

@@ -51,6 +51,7 @@ struct Restore: AsyncParsableCommand {
         umask(0o077)
         let report = try await HomeRestore(archive: file, home: home).run()
         Terminal.print(
-            "\(home): \(Terminal.count(Int64(report.files))) files, \(Terminal.count(report.bytes)) bytes, \(Terminal.count(report.ledgerEvents)) ledger events, all as they were")
+            "\(home): \(Terminal.count(Int64(report.files))) files, \(Terminal.count(report.bytes)) bytes, \(Terminal.count(report.ledgerEvents)) ledger events, all as they were"
+        )
     }
 }

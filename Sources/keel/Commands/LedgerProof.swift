@@ -26,7 +26,8 @@ extension LedgerCommand {
             if let publicKey, let checkpoint {
                 let expected = String(decoding: try read(publicKey), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
                 guard checkpoint.publicKey == expected else {
-                    throw KeelError(.corrupted, "the checkpoint was signed with another key", hint: "compare the files with those of the auditor")
+                    throw KeelError(
+                        .corrupted, "the checkpoint was signed with another key", hint: "compare the files with those of the auditor")
                 }
             } else if publicKey != nil {
                 throw KeelError.invalid("--public-key says who signed a checkpoint", hint: "give the checkpoint with --checkpoint FILE")
@@ -63,7 +64,9 @@ extension LedgerCommand {
         }
 
         private func verify(home path: String, _ checkpoint: LedgerCheckpoint?) async throws -> JSON {
-            guard FileManager.default.fileExists(atPath: path + "/keel.sqlite") else { throw KeelError.notFound("'\(path)' is not a home folder") }
+            guard FileManager.default.fileExists(atPath: path + "/keel.sqlite") else {
+                throw KeelError.notFound("'\(path)' is not a home folder")
+            }
             let home = try Home(path, user: "keel ledger verify")
             let database = try Database(path: home.path + "/keel.sqlite")
             let (found, hash) = try await database.read { db in
@@ -73,7 +76,9 @@ extension LedgerCommand {
             return result(found.events, found.head, found.broken, checkpoint, hash: hash)
         }
 
-        private func result(_ events: Int64, _ head: String, _ broken: Ledger.Break?, _ checkpoint: LedgerCheckpoint?, hash: String?) -> JSON {
+        private func result(_ events: Int64, _ head: String, _ broken: Ledger.Break?, _ checkpoint: LedgerCheckpoint?, hash: String?)
+            -> JSON
+        {
             var answer: JSON = ["events": .int(events), "head": .string(head)]
             if let broken {
                 answer["seq"] = .int(broken.seq)
@@ -102,7 +107,9 @@ extension LedgerCommand {
             let checkpoint = try LedgerCheckpoint(json: answer)
             if let export { try write(answer.pretty + "\n", to: export) }
             if let exportKey { try write(checkpoint.publicKey + "\n", to: exportKey) }
-            connection.show(answer) { _ in Terminal.print("event \(checkpoint.seq), hash \(checkpoint.hash.prefix(12)), signed at \(checkpoint.at)") }
+            connection.show(answer) { _ in
+                Terminal.print("event \(checkpoint.seq), hash \(checkpoint.hash.prefix(12)), signed at \(checkpoint.at)")
+            }
         }
 
         private func write(_ text: String, to file: String) throws {

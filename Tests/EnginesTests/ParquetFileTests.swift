@@ -10,7 +10,7 @@ import Testing
 
     init() throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        connection = try DuckDB(settings: .init(folders: [folder], threads: 1, memoryBytesMax: 300 << 20, temporaryDirectory: folder + "/spill"))
+        connection = try DuckDB(settings: .init(folders: [folder], threads: 1, memoryBytesMax: 700 << 20, temporaryDirectory: folder + "/spill"))
             .connect()
     }
 
@@ -59,7 +59,7 @@ import Testing
     @Test("S5: queries have a limit on memory, and spill within their folder")
     func memory() throws {
         let settings = try connection.query("SELECT current_setting('memory_limit') AS memory, current_setting('temp_directory') AS spill")
-        #expect(settings["memory"]?[0] == "300.0 MiB" && settings["spill"]?[0].text == folder + "/spill")
+        #expect(settings["memory"]?[0] == "700.0 MiB" && settings["spill"]?[0].text == folder + "/spill")
         let standard = try DuckDB().connect().query("SELECT current_setting('memory_limit') AS m, current_setting('max_temp_directory_size') AS s")
         #expect(standard["m"]?[0].text?.hasSuffix("iB") == true && standard["s"]?[0].text == "64.0 GiB")
         #expect(throws: KeelError.self) {

@@ -267,11 +267,11 @@ def test_v2_a_home_that_looks_like_a_partition_changes_nothing():
         text = project.RESOURCES.replace("    - { name: price,", "    - { name: env, type: string }\n    - { name: price,")
         text = text.replace("at: at, features: buying, between", "at: at, features: buying, keep: [env, user], between")
         project.apply(server, folder, text)
-        header, *lines = project.csv(project.rows(2000)).decode().splitlines()
+        header, *lines = project.csv(project.rows(2000)).splitlines()
         at = header.split(",").index("price")
         insert = lambda line, word: ",".join(line.split(",")[:at] + [word] + line.split(",")[at:])
         data = "\n".join([insert(header, "env")] + [insert(line, f"own{i % 3}") for i, line in enumerate(lines)]) + "\n"
-        project.ingest(server, folder, data.encode())
+        project.ingest(server, folder, data)
         assert set(stored(server, "clicks")["env"]) == {"own0", "own1", "own2"}
         server.cli("run", "train")
         sets = [pyarrow.parquet.ParquetFile(p).read().to_pydict() for p in (home / "lake" / "training").glob("*.parquet")]

@@ -26,7 +26,8 @@ struct ClockZone {
 
     private func find(_ clock: Int64) -> Int64 {
         func offset(_ instant: Int64) -> Int64 {
-            Int64(zone.secondsFromGMT(for: Date(timeIntervalSince1970: Double(floorDivide(instant, 1_000_000))))) * 1_000_000
+            let date = Date(timeIntervalSince1970: Double(floorDivide(instant, 1_000_000)))
+            return Int64(zone.secondsFromGMT(for: date)) * 1_000_000
         }
         // The offset before the change wins where both fit; transitions fall on quarter hours.
         let before = offset(clock &- offset(clock) &- 14_400_000_000)

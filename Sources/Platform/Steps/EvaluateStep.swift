@@ -139,10 +139,10 @@ struct EvaluateStep: StepKind {
     }
 
     private static func read(_ data: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table {
-        guard let path = data["path"]?.string else {
+        guard let rows = try TrainingSetStep.read(data, lake, connection) else {
             throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
         }
-        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
+        return rows
     }
 
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {

@@ -149,11 +149,10 @@ struct StepData {
 
     /// - Parameter part: `{path, …}` of one Parquet file; `set`: the outputs of the training-set step that it belongs to.
     init(_ part: JSON, _ set: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) {
-        guard let path = part["path"]?.string, let names = set["inputs"]?.array else {
+        guard let names = set["inputs"]?.array, let table = try TrainingSetStep.read(part, lake, connection) else {
             throw .invalid(
                 "is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
         }
-        let table = try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
         var inputs: [Signature.Input] = []
         for name in names {
             let field = try table.column(name["name"]?.string ?? "")

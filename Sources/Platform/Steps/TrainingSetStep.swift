@@ -201,9 +201,20 @@ struct TrainingSetStep: StepKind {
                 let column = try rows.column(group)
                 facts["groups"] = .int(Int64(Set((0..<column.count).map { column[$0] }).count))
             }
+            facts["digest"] = .string(try InputFile(path: lake + "/" + path, name: "a new file of the lake").digest().hex)
             out[part] = facts
         }
         return out
+    }
+
+    /// The rows of a part of a training set, as its outputs describe it; nil when it describes none.
+    /// - Throws: `corrupted` when the file is not the one that was written.
+    static func read(_ part: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table? {
+        guard let path = part["path"]?.string else { return nil }
+        if let digest = part["digest"]?.string, try InputFile(path: lake + "/" + path, name: path).digest().hex != digest {
+            throw KeelError(.corrupted, "the training set \(path) is damaged: its bytes are not the ones that were written", hint: "run the step again")
+        }
+        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
     }
 
     /// The digests of what defines these features: a change of one gives another training set, and of nothing else.

@@ -26,8 +26,9 @@ let package = Package(
         .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "CGradientBoosting", linkerSettings: [.linkedLibrary("dl")]),
+        .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
-        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"]),
+        .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"]),
         // storage
         .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
         .target(
@@ -42,7 +43,8 @@ let package = Package(
         .target(name: "FeatureStore", dependencies: ["Contracts", "Engines", "Storage"]),
         .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
         .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
-        .target(name: "Pipelines", dependencies: ["Contracts", "Storage"]),
+        .target(name: "CSupervisor"),
+        .target(name: "Pipelines", dependencies: ["Contracts", "Storage", "CSupervisor"]),
         .target(name: "Serving", dependencies: ["Contracts", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics")]),
         .target(name: "Monitoring", dependencies: ["Contracts", "Storage"]),
         // composition
@@ -91,7 +93,7 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
+                "Contracts", "Engines", "Storage", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -119,14 +121,17 @@ let package = Package(
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "Registry", .product(name: "HummingbirdTesting", package: "hummingbird"),
+                "Platform", "Registry", "Pipelines", .product(name: "HummingbirdTesting", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI"]),
         .testTarget(name: "PlottingTests", dependencies: ["Plotting"]),
+        .testTarget(name: "keelTests", dependencies: ["keel"]),
         .testTarget(name: "ArchitectureTests"),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
 )

@@ -158,7 +158,7 @@ def test_a_truncated_model_is_refused_and_the_old_one_goes_on(keel, tmp_path):
     import pathlib
     keel.cli("run", "train", "--with", "trees=14", "--with", "endpoint=buying")
     version = keel.get("/api/2.0/mlflow/registered-models/alias?name=buying&alias=challenger").json()["model_version"]
-    bundle = next(t["value"] for t in version["tags"] if t["key"] == "keel.bundle")
+    bundle = keel.get(f"/api/v1/models/buying/versions/{version['version']}/evidence").json()["bundle"]["subject"]
     import json
     root = pathlib.Path(keel.home, "objects", "content")
     manifest = json.loads((root / bundle[:2] / bundle).read_text())

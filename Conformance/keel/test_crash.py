@@ -110,3 +110,43 @@ def test_rollout(tmp_path):
     promoted = [e for e in keel.json("ledger", "--kind", "release.promoted")["events"] if e["subject"] == "Endpoint/buying"]
     assert [e["data"]["release"] for e in promoted] == [1, 2], "the rollout went on after the kills, once"
     keel.stop()
+
+
+def test_d12_register_and_release_happen_once_however_often_a_run_is_resumed(tmp_path):
+    keel = Keel().start()
+    project.apply(keel, tmp_path)
+    project.ingest(keel, tmp_path, project.csv(project.rows(2000)))
+    # What comes before is cached from here on: a run is little more than gate, register and release.
+    keel.cli("run", "train")
+    for _ in range(24):
+        def start(server=keel):
+            try:
+                server.post("/api/v1/pipelines/train/runs", {})
+            except requests.RequestException:
+                return
+        thread = threading.Thread(target=start, daemon=True)
+        thread.start()
+        time.sleep(random.uniform(0.0, 0.25))
+        keel.kill()
+        thread.join(timeout=60)
+        keel = Keel(home=keel.home).start()
+    deadline = time.monotonic() + 120
+    while any(r["state"] in ("running", "pending") for r in keel.json("get", "runs")["runs"]) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    runs = keel.json("get", "runs")["runs"]
+    assert len(runs) > 5 and {r["state"] for r in runs} == {"succeeded"}, runs
+
+    def events(kind):
+        return keel.json("ledger", "--kind", kind, "--limit", "1000")["events"]
+    bound = [e["data"]["run"] for e in events("model.version.bundle")]
+    assert sorted(bound) == sorted(r["id"] for r in runs), "a run registered more than one version, or none"
+    assert len(events("model.version.created")) == len(runs)
+    released = [e["data"]["version"] for e in events("release.created")]
+    assert sorted(map(int, released)) == list(range(1, len(runs) + 1)), "a run made more than one release, or none"
+    for run in runs:
+        tracked = keel.post("/api/2.0/mlflow/runs/search", {
+            "experiment_ids": [e["experiment_id"] for e in keel.post("/api/2.0/mlflow/experiments/search", {"max_results": 10}).json()["experiments"]],
+            "filter": f"tags.`keel.pipeline_run` = '{run['id']}'"}).json()["runs"]
+        assert [r["info"]["status"] for r in tracked] == ["FINISHED"]
+    assert keel.json("ledger", "verify").get("problem") is None
+    keel.stop()

@@ -87,6 +87,9 @@ RUNS = [
     call("GET", "/api/v1/runs"), call("GET", "/api/v1/runs/{id}", id="$done"),
     call("POST", "/api/v1/pipelines/{name}/runs", {"parameters": {"trees": 2000}, "cache": False, "now": "2025-01-01T00:00:00Z"}, learns=("long", "run"), name="train"),
     call("POST", "/api/v1/runs/{id}/cancel", id="$long"),
+    call("GET", "/api/v1/runs/{id}/steps/{step}/log", query={"from": 0, "tail": 5}, id="$done", step="register"),
+    call("GET", "/api/v1/triggers"), call("POST", "/api/v1/triggers/{name}/pause", name="retrain"),
+    call("POST", "/api/v1/triggers/{name}/resume", name="retrain"),
 ]
 WEBHOOKS = [call("GET", "/api/v1/webhooks"), call("GET", "/api/v1/webhooks/{id}/deliveries", id="$webhook")]
 IMPORTS = "/api/v1/imports/"
@@ -101,6 +104,11 @@ spec:
   window: 1h
   drift: { columns: [features, score], minimumRows: 2 }
   performance: { label: { within: 1h }, metric: auc, minimumLabels: 2, alertWhen: "auc < reference.auc - 0.01" }
+---
+apiVersion: keel/v1
+kind: Trigger
+metadata: { name: retrain }
+spec: { when: schedule 0 4 1 1 *, run: train }
 """
 
 

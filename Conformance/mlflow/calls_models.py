@@ -50,7 +50,7 @@ def logged_model_files(s):
 
 
 def create_model(s):
-    fields = {"name": s.model()}
+    fields = {"name": s.new_model()}
     if s.rare(0.1):
         fields["tags"] = [{"key": "mlflow.prompt.is_prompt", "value": s.one(["true", "True", "false"])}]
     elif s.rare(0.4):
@@ -65,7 +65,7 @@ def get_model(s):
 
 
 def rename_model(s):
-    return Call("POST", "registered-models/rename", {"name": s.model(), "new_name": s.model()})
+    return Call("POST", "registered-models/rename", {"name": s.left_model(), "new_name": s.new_model()})
 
 
 def update_model(s):
@@ -76,7 +76,7 @@ def update_model(s):
 
 
 def delete_model(s):
-    return Call("DELETE", "registered-models/delete", {"name": s.model()})
+    return Call("DELETE", "registered-models/delete", {"name": s.left_model()})
 
 
 def set_model_tag(s):

@@ -11,7 +11,7 @@ def create_experiment(s):
     if s.rare(0.3):
         fields["tags"] = s.items()
     if s.rare(0.05):
-        fields["artifact_location"] = s.one(["runs:/x", "s3://bucket/x", "mlflow-artifacts:/custom", ""])
+        fields["artifact_location"] = s.one(["runs:/x", "s3://bucket/x", "s3://bucket/x/", "s3://bucket/x?a=b", "s3://bucket?a=..", "mlflow-artifacts:/custom", "mlflow-artifacts:/", ""])
     return Call("POST", "experiments/create", fields, creates="experiment")
 
 

@@ -60,16 +60,6 @@ def in_lists_only(forget, paths):
     return lambda call, value: forget(call, value) if call.path in paths else value
 
 
-def without_tag(key):
-    def forget(call, value):
-        if isinstance(value, list):
-            return [forget(call, item) for item in value if not (isinstance(item, dict) and item.get("key") == key)]
-        if isinstance(value, dict):
-            return {k: kept for k, v in value.items() if (kept := forget(call, v)) != [] or v == []}
-        return value
-    return forget
-
-
 def post(path, **fields):
     return Call("POST", path, fields)
 
@@ -81,6 +71,7 @@ def webhook(**fields):
 MADE = {"entity": "BUDGET_POLICY", "action": "EXCEEDED"}
 RUN = Call("POST", "runs/create", {"experiment_id": "⟦experiment:0⟧", "start_time": 1, "user_id": "ann"}, creates="run")
 MODEL = post("registered-models/create", name="{prefix}m")
+VERSION = post("model-versions/create", name="{prefix}m", source="s3://bucket/model")
 LOGGED = Call("POST", "logged-models", {"experiment_id": "⟦experiment:0⟧", "name": "model"}, creates="logged")
 
 KNOWN = [
@@ -91,8 +82,14 @@ KNOWN = [
           forgets=without("user_id", where=is_version)),
     Known("`model_id` of a model version is the logged model it was made from; MLflow's SQL store forgets it", "Lineage.",
           forgets=without("model_id", where=is_version)),
-    Known("A logged model has no tag `mlflow.modelVersions` from `model-versions/create`",
-          "The version knows its logged model; `mlflow.register_model` sets the tag itself.", forgets=without_tag("mlflow.modelVersions")),
+    Known("Tags that begin with `keel.` cannot be set or removed", "They are Keel's own: what it recorded cannot be edited ([0024](decisions/0024-evidence-is-keels-own-record.md)).",
+          example=[RUN, post("runs/set-tag", run_id="⟦run:0⟧", key="keel.gate", value="passed")], statuses=(400, 200)),
+    Known("Numbers of versions are not used again when a model is deleted and made anew, or another takes its name",
+          "`models:/delay/3` means one version for ever; MLflow begins with 1 again.",
+          example=[MODEL, VERSION, Call("DELETE", "registered-models/delete", {"name": "{prefix}m"}), MODEL, VERSION], statuses=(200, 200)),
+    Known("What a release names cannot be deleted or renamed, nor its artifacts removed or replaced; the alias `champion` takes the permission to release",
+          "What serves can be brought back ([0024](decisions/0024-evidence-is-keels-own-record.md))."),
+    Known("The experiment `Default` cannot be deleted", "Runs without an experiment go there; MLflow deletes it, and its own client then fails until it is restored."),
     Known("Aliases are shown wherever a model version is", "MLflow leaves them out of searches and of a model's latest versions.",
           forgets=lambda call, value: value if call.path in ("model-versions/get", "registered-models/alias", "model-versions/update")
           else without("aliases", where=is_version)(call, value)),
@@ -172,7 +169,7 @@ KNOWN = [
     Known("A key with a slash can stand in a path, as `%2F`", "MLflow has no route for it.",
           explains=lambda call, k, m: "%2F" in call.path and m[0] == 404 and "not_json" in m[1],
           example=[LOGGED, Call("DELETE", "logged-models/⟦logged:0⟧/tags/a%2Fb", {})], statuses=(404, 404)),
-    Known("An instant is at most 292,000 years from 1970", "Keel counts microseconds; MLflow takes any 64-bit number.",
+    Known("An instant is of the years 0001 to 9999", "One range for every instant in Keel; MLflow takes any 64-bit number.",
           example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value=1, timestamp=2**63 - 1)], statuses=(400, 200)),
     Known("A number in a text is written as in JSON, or is a name of infinity or NaN", "MLflow takes Python's `1_0`, blanks around and digits of other scripts, and 0 at 1970 for `nan`.",
           example=[RUN, post("runs/log-metric", run_id="⟦run:0⟧", key="a", value="nan", timestamp=1)], statuses=(400, 200)),

@@ -25,6 +25,8 @@ class Sequence:
         self.named = not self.rare(0.2)
         self.prefix = f"d{seed}-{int(time.time() * 1000) % 10**9}-"
         self.made = {"run": 0, "experiment": 0, "logged": 0, "evaluation": 0, "webhook": 0}
+        # Names of models that were deleted or renamed: Keel goes on with their numbers, MLflow begins again.
+        self.left = set()
         self.clock = 1_700_000_000_000
         self.calls = [Call("POST", "experiments/create", {"name": self.prefix + "e0"}, creates="experiment")]
         self.made["experiment"] = 1
@@ -83,6 +85,15 @@ class Sequence:
         if self.rare(0.03):
             return self.one(["", " ", "a/b", "a:b", ".", "..", self.prefix + "none", "..x"])
         return self.prefix + self.one(["m1", "m2", "m3", "m ü", "m%20", "m.x"])
+
+    def new_model(self):
+        name = self.model()
+        return f"{self.prefix}n{len(self.left)}" if name in self.left else name
+
+    def left_model(self):
+        name = self.model()
+        self.left.add(name)
+        return name
 
     def tags(self, most=3):
         return [{"key": self.key(), "value": self.text()} for _ in range(self.random.randint(0, most))]

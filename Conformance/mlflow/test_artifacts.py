@@ -79,7 +79,7 @@ def stored_files(server, folder):
 
 
 def ledger(server, kind):
-    return server.json("ledger", "--kind", kind, "--limit", "10000")["events"]
+    return server.json("ledger", "--oldest", "--kind", kind, "--limit", "10000")["events"]
 
 
 def peak_mb(server):

@@ -90,11 +90,11 @@ def test_artifacts_and_models_are_used_through_keel(keel, store, tmp_path):
 
 def test_the_ledger_says_what_came_from_where_by_whom(keel, store):
     imported(keel, store["url"], store["artifacts"])
-    events = keel.json("ledger", "--kind", "tracking.imported", "--limit", "1000")["events"]
+    events = keel.json("ledger", "--oldest", "--kind", "tracking.imported", "--limit", "1000")["events"]
     assert {e["data"]["source"] for e in events} == {store["url"].replace("sqlite:///", "sqlite:////").replace("/////", "////")}
     assert {e["caller"] for e in events} == {"local"}
     assert sum(e["data"]["count"] for e in events if e["data"]["kind"] == "metrics") > POINTS
-    history = [e["kind"] for e in keel.json("ledger", "--subject", "Model/doubler")["events"]]
+    history = [e["kind"] for e in keel.json("ledger", "--oldest", "--subject", "Model/doubler")["events"]]
     assert history == ["model.imported"] + ["model.version.imported"] * 3 + ["model.aliases.imported"]
     assert keel.cli("ledger", "verify").returncode == 0
 
@@ -231,7 +231,7 @@ def broken(folder, store):
 
 
 def test_broken_and_foreign_databases_are_named(keel, store, tmp_path):
-    head = keel.json("ledger", "--limit", "1000")["events"]
+    head = keel.json("ledger", "--oldest", "--limit", "1000")["events"]
     for name, words in broken(tmp_path, store).items():
         done = keel.cli("import", "mlflow", "--backend", f"sqlite:///{tmp_path}/{name}", check=False)
         assert done.returncode == 1 and words in done.stderr, (name, done.stderr)
@@ -240,7 +240,7 @@ def test_broken_and_foreign_databases_are_named(keel, store, tmp_path):
         assert done.returncode == 1 and words in done.stderr and "secret" not in done.stderr
     done = keel.cli("import", "mlflow", "--backend", store["url"], "--artifacts", tmp_path / "nowhere", check=False)
     assert done.returncode == 1 and "there is no folder" in done.stderr
-    assert keel.json("ledger", "--limit", "1000")["events"] == head
+    assert keel.json("ledger", "--oldest", "--limit", "1000")["events"] == head
 
 
 @pytest.fixture

@@ -7,14 +7,16 @@ typedef void *handle;
 /// OrtStatus *: NULL is success.
 typedef void *status;
 
-/// Slots of OrtApi, version 1.
+/// Slots of OrtApi, version 6.
 enum slot {
   GET_ERROR_MESSAGE = 2, CREATE_ENV = 3, CREATE_SESSION_FROM_ARRAY = 8, RUN = 9, CREATE_SESSION_OPTIONS = 10,
   SET_GRAPH_OPTIMIZATION_LEVEL = 23, SET_INTRA_OP_THREADS = 24, SET_INTER_OP_THREADS = 25, SESSION_INPUT_COUNT = 30, SESSION_OUTPUT_COUNT = 31,
-  SESSION_INPUT_TYPE = 33, SESSION_OUTPUT_TYPE = 34, SESSION_INPUT_NAME = 36, SESSION_OUTPUT_NAME = 37, CREATE_TENSOR_WITH_DATA = 49,
+  SESSION_INPUT_TYPE = 33, SESSION_OUTPUT_TYPE = 34, SESSION_INPUT_NAME = 36, SESSION_OUTPUT_NAME = 37, CREATE_RUN_OPTIONS = 39,
+  RUN_OPTIONS_SET_TERMINATE = 46, CREATE_TENSOR_WITH_DATA = 49,
   IS_TENSOR = 50, TENSOR_DATA = 51, CAST_TYPE_TO_TENSOR = 55, ELEMENT_TYPE = 60, DIMENSION_COUNT = 61, DIMENSIONS = 62,
   TENSOR_TYPE_AND_SHAPE = 65, CREATE_CPU_MEMORY_INFO = 69, ALLOCATOR_FREE = 76, DEFAULT_ALLOCATOR = 78, RELEASE_STATUS = 93,
-  RELEASE_SESSION = 95, RELEASE_VALUE = 96, RELEASE_TYPE_INFO = 98, RELEASE_TENSOR_INFO = 99, RELEASE_SESSION_OPTIONS = 100,
+  RELEASE_SESSION = 95, RELEASE_VALUE = 96, RELEASE_RUN_OPTIONS = 97, RELEASE_TYPE_INFO = 98, RELEASE_TENSOR_INFO = 99, RELEASE_SESSION_OPTIONS = 100,
+  ADD_SESSION_CONFIG_ENTRY = 130, CREATE_AND_REGISTER_ALLOCATOR = 144, CREATE_ARENA_CONFIG = 156, RELEASE_ARENA_CONFIG = 157,
 };
 
 struct api_base { handle const *(*get_api)(uint32_t version); const char *(*version)(void); };
@@ -37,6 +39,8 @@ struct keel_onnx_session {
   const char **input_names;
 };
 
+struct keel_onnx_call { keel_onnx_runtime *runtime; handle options; };
+
 struct keel_onnx_outputs { keel_onnx_runtime *runtime; size_t count; handle values[]; };
 
 #define CALL(runtime, slot, result, ...) ((result (*)(__VA_ARGS__))(runtime)->api[slot])
@@ -55,7 +59,18 @@ static char *message_of(const keel_onnx_runtime *runtime, status failed) {
     if (message_) return message_; \
   } while (0)
 
-char *keel_onnx_open(const char *path, keel_onnx_runtime **out) {
+/// Gives the environment an allocator that all sessions share and that takes no more than `bytes_max` from the system.
+static char *limit_memory(keel_onnx_runtime *runtime, size_t bytes_max) {
+  handle config = NULL;
+  // −1 is the library's own choice: of how the arena grows, its first chunk, and how much a chunk may leave unused.
+  TRY(runtime, CALL(runtime, CREATE_ARENA_CONFIG, status, size_t, int, int, int, handle *)(bytes_max, -1, -1, -1, &config));
+  char *failed = message_of(runtime, CALL(runtime, CREATE_AND_REGISTER_ALLOCATOR, status, handle, handle, handle)(
+                                       runtime->environment, runtime->memory, config));
+  CALL(runtime, RELEASE_ARENA_CONFIG, void, handle)(config);
+  return failed;
+}
+
+char *keel_onnx_open(const char *path, size_t memory_bytes_max, keel_onnx_runtime **out) {
   void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) return strdup(dlerror());
   const struct api_base *(*get_base)(void) = (const struct api_base *(*)(void))dlsym(library, "OrtGetApiBase");
@@ -63,15 +78,16 @@ char *keel_onnx_open(const char *path, keel_onnx_runtime **out) {
   keel_onnx_runtime *runtime = calloc(1, sizeof *runtime);
   if (!runtime) return strdup("out of memory");
   runtime->base = get_base();
-  runtime->api = runtime->base->get_api(1);
+  runtime->api = runtime->base->get_api(6);
   if (!runtime->api) {
     free(runtime);
-    return strdup("it does not offer version 1 of its API");
+    return strdup("it does not offer version 6 of its API");
   }
   // Logging level 4: only what is fatal is printed; errors are returned.
   char *failed = message_of(runtime, CALL(runtime, CREATE_ENV, status, int, const char *, handle *)(4, "keel", &runtime->environment));
   if (!failed) failed = message_of(runtime, CALL(runtime, CREATE_CPU_MEMORY_INFO, status, int, int, handle *)(1, 0, &runtime->memory));
   if (!failed) failed = message_of(runtime, CALL(runtime, DEFAULT_ALLOCATOR, status, handle *)(&runtime->allocator));
+  if (!failed) failed = limit_memory(runtime, memory_bytes_max);
   if (failed) {
     free(runtime);
     return failed;
@@ -138,6 +154,9 @@ char *keel_onnx_session_create(keel_onnx_runtime *runtime, const void *bytes, si
   if (!failed) failed = message_of(runtime, CALL(runtime, SET_INTER_OP_THREADS, status, handle, int)(options, 1));
   if (!failed) failed = message_of(runtime, CALL(runtime, SET_GRAPH_OPTIMIZATION_LEVEL, status, handle, int)(options, 99));
   if (!failed)
+    failed = message_of(runtime, CALL(runtime, ADD_SESSION_CONFIG_ENTRY, status, handle, const char *, const char *)(
+                                   options, "session.use_env_allocators", "1"));
+  if (!failed)
     failed = message_of(runtime, CALL(runtime, CREATE_SESSION_FROM_ARRAY, status, handle, const void *, size_t, handle, handle *)(
                                    runtime->environment, bytes, count, options, &session->session));
   if (options) CALL(runtime, RELEASE_SESSION_OPTIONS, void, handle)(options);
@@ -177,8 +196,32 @@ static size_t element_size(int type) {
   }
 }
 
+char *keel_onnx_call_create(keel_onnx_runtime *runtime, keel_onnx_call **out) {
+  keel_onnx_call *call = calloc(1, sizeof *call);
+  if (!call) return strdup("out of memory");
+  call->runtime = runtime;
+  char *failed = message_of(runtime, CALL(runtime, CREATE_RUN_OPTIONS, status, handle *)(&call->options));
+  if (failed) {
+    free(call);
+    return failed;
+  }
+  *out = call;
+  return NULL;
+}
+
+void keel_onnx_call_terminate(keel_onnx_call *call) {
+  free(message_of(call->runtime, CALL(call->runtime, RUN_OPTIONS_SET_TERMINATE, status, handle)(call->options)));
+}
+
+void keel_onnx_call_free(keel_onnx_call *call) {
+  if (!call) return;
+  CALL(call->runtime, RELEASE_RUN_OPTIONS, void, handle)(call->options);
+  free(call);
+}
+
 char *keel_onnx_run(
-  keel_onnx_session *session, const keel_onnx_tensor *inputs, const size_t *wanted, size_t wanted_count, keel_onnx_outputs **out) {
+  keel_onnx_session *session, keel_onnx_call *call, const keel_onnx_tensor *inputs, const size_t *wanted, size_t wanted_count,
+  keel_onnx_outputs **out) {
   keel_onnx_runtime *runtime = session->runtime;
   size_t input_count = session->input_count;
   handle values[input_count + 1];
@@ -195,7 +238,7 @@ char *keel_onnx_run(
       runtime->memory, inputs[i].data, inputs[i].count * element_size(inputs[i].type), inputs[i].shape, inputs[i].rank, inputs[i].type, &values[i]));
   if (!failed)
     failed = message_of(runtime, CALL(runtime, RUN, status, handle, handle, const char *const *, handle const *, size_t, const char *const *, size_t, handle *)(
-      session->session, NULL, session->input_names, values, input_count, names, wanted_count, outputs->values));
+      session->session, call->options, session->input_names, values, input_count, names, wanted_count, outputs->values));
   for (size_t i = 0; i < input_count; i++)
     if (values[i]) CALL(runtime, RELEASE_VALUE, void, handle)(values[i]);
   if (failed) {

@@ -54,7 +54,9 @@ public final class FieldReader {
     }
     public func optionalSpan(_ name: String) throws(KeelError) -> TimeSpan? {
         guard let value = optional(name) else { return nil }
-        return try expect(value, name, "a length of time such as 90s, 15m, 24h or 30d") { $0.string.flatMap { TimeSpan($0) } }
+        let span = try expect(value, name, "a length of time such as 90s, 15m, 24h or 30d") { $0.string.flatMap { TimeSpan($0) } }
+        guard span <= .declaredMax else { throw failure(name, "\(span) is too long", hint: "the longest is \(TimeSpan.declaredMax)") }
+        return span
     }
     public func span(_ name: String) throws(KeelError) -> TimeSpan {
         _ = try required(name)

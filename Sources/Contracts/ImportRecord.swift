@@ -30,6 +30,14 @@ public enum ImportPairs {
         }
         return out
     }
+
+    /// The tags of a record.
+    /// - Throws: for tags that would pass for Keel's own; whoever reads a foreign store gives them another name first.
+    public static func tags(_ reader: FieldReader) throws(KeelError) -> [(String, String)] {
+        let tags = try read(reader, "tags")
+        for tag in tags { try ReservedTags.check(tag.0) }
+        return tags
+    }
 }
 
 extension FieldReader {

@@ -37,9 +37,14 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         let message: String
         let hint: String?
         let path: String?
+        let also: [KeelError]
 
-        init(_ code: Code, _ message: String, _ hint: String?, _ path: String?) {
-            (self.code, self.message, self.hint, self.path) = (code, message, hint, path)
+        init(_ code: Code, _ message: String, _ hint: String?, _ path: String?, _ also: [KeelError]) {
+            self.code = code
+            self.message = message
+            self.hint = hint
+            self.path = path
+            self.also = also
         }
     }
     private let storage: Storage
@@ -52,12 +57,26 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
     /// Where: a field (`spec.features[2].window`), a file and line, a row.
     public var path: String? { storage.path }
 
-    public init(_ code: Code, _ message: String, hint: String? = nil, path: String? = nil) {
-        storage = Storage(code, message, hint, path)
+    /// What else is wrong with the same input, when all of it was looked at.
+    public var also: [KeelError] { storage.also }
+    /// This error and `also`.
+    public var all: [KeelError] { [self] + also }
+
+    /// - Parameter also: errors without further ones of their own.
+    public init(_ code: Code, _ message: String, hint: String? = nil, path: String? = nil, also: [KeelError] = []) {
+        storage = Storage(code, message, hint, path, also)
     }
 
+    /// Several errors as one: the first, with the others beside it; nil when there is none.
+    public static func joined(_ errors: [KeelError]) -> KeelError? {
+        let all = errors.flatMap { error in [error.alone] + error.also }
+        return all.first.map { KeelError($0.code, $0.message, hint: $0.hint, path: $0.path, also: Array(all.dropFirst())) }
+    }
+
+    private var alone: KeelError { also.isEmpty ? self : KeelError(code, message, hint: hint, path: path) }
+
     public static func == (a: KeelError, b: KeelError) -> Bool {
-        a.code == b.code && a.message == b.message && a.hint == b.hint && a.path == b.path
+        a.code == b.code && a.message == b.message && a.hint == b.hint && a.path == b.path && a.also == b.also
     }
 
     /// The same error, placed: `prefix` goes before the path that is there.
@@ -68,7 +87,7 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         case .some(let inner) where inner.hasPrefix("["): joined = prefix + inner
         case .some(let inner): joined = prefix.isEmpty ? inner : prefix + "." + inner
         }
-        return KeelError(code, message, hint: hint, path: joined)
+        return KeelError(code, message, hint: hint, path: joined, also: also.map { $0.at(prefix) })
     }
 
     public var description: String {

@@ -9,6 +9,8 @@ public final class MemoryBudget: Sendable {
     public enum Part: Int, Sendable, CaseIterable {
         /// Queries: DuckDB's own limit. DuckDB keeps to it by itself; nothing is reserved here.
         case analytics
+        /// Tensors of ONNX models while they run. ONNX Runtime keeps to it by itself; nothing is reserved here.
+        case models
         /// Bodies of requests that are held whole, and what they become when they are parsed.
         case requests
         /// Batches of rows while files are ingested.
@@ -21,9 +23,9 @@ public final class MemoryBudget: Sendable {
         /// Its share, in sixteenths.
         fileprivate var share: Int {
             switch self {
-            case .analytics: 8
+            case .analytics: 6
             case .requests: 4
-            case .ingest: 2
+            case .models, .ingest: 2
             case .uploads, .responses: 1
             }
         }

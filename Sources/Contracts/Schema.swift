@@ -31,6 +31,11 @@ public struct Field: Sendable, Hashable {
     }
 }
 
+extension String {
+    /// Whether two names are one to engines that do not tell case apart.
+    public func isEqualIgnoringCase(_ other: String) -> Bool { self == other || lowercased() == other.lowercased() }
+}
+
 /// The contract of a table: its columns and the roles some of them play. Declared once; it travels with the data.
 public struct Schema: Sendable, Hashable {
     public var fields: [Field]
@@ -69,6 +74,33 @@ public struct Schema: Sendable, Hashable {
             }
         }
         if let label, self[label] == nil { throw unknown(label, "label") }
+    }
+
+    /// Longer names of columns are refused, in bytes of UTF-8.
+    public static let nameBytesMax = 1000
+
+    public static let columnsMax = 10_000
+
+    /// Checks that every engine can hold columns of these names: not empty, not too long, no control characters, and different in more than case.
+    public func checkNames() throws(KeelError) {
+        guard fields.count <= Schema.columnsMax else {
+            throw .invalid("\(fields.count) columns are more than \(Schema.columnsMax)", path: "columns")
+        }
+        var seen: [String: String] = [:]
+        for (i, name) in names.enumerated() {
+            let place = "columns[\(i)].name"
+            guard (1...Schema.nameBytesMax).contains(name.utf8.count),
+                !name.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 })
+            else {
+                throw .invalid(
+                    "a column's name must be 1 to \(Schema.nameBytesMax) bytes without control characters", path: place)
+            }
+            if let other = seen.updateValue(name, forKey: name.lowercased()) {
+                throw .invalid(
+                    "columns '\(other)' and '\(name)' differ in nothing but case, which tables do not tell apart",
+                    hint: "rename one of them; column: says what it is called in the file", path: place)
+            }
+        }
     }
 
     private func unknown(_ name: String, _ path: String) -> KeelError {

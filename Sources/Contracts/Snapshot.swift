@@ -91,8 +91,8 @@ public struct Snapshot: Sendable, Equatable {
             }
             eventTimes = Timestamp(microseconds: first)...Timestamp(microseconds: last)
         }
-        var profile: Profile?
-        if let stored = reader.optional("profile") { profile = try Profile(json: stored) }
+        // A profile is derived from the rows: one that is damaged is absent, and the snapshot as good as ever.
+        let profile = reader.optional("profile").flatMap { try? Profile(json: $0) }
         let (digest, rows) = (try reader.string("digest"), try reader.int("rows"))
         self.init(
             dataset: try reader.string("dataset"), number: try reader.int("number"), files: files,

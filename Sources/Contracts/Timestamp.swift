@@ -2,22 +2,41 @@
     import Glibc
 #endif
 
-/// An instant in microseconds since 1970-01-01T00:00:00Z (UTC, no leap seconds).
+/// An instant in microseconds since 1970-01-01T00:00:00Z (UTC, no leap seconds), from 0001-01-01 to the end of 9999-12-31.
+///
+/// No instant outside these years exists: what comes from outside is read with `init(exactly:)`, which refuses it; every other way to make an instant,
+/// arithmetic included, stops at the nearest end. So neither windows nor calendars can overflow (docs/decisions/0015).
 public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
-    public var microseconds: Int64
+    public let microseconds: Int64
 
-    public init(microseconds: Int64) { self.microseconds = microseconds }
-    public init(seconds: Double) { self.microseconds = Int64((seconds * 1_000_000).rounded()) }
-    public init(milliseconds: Int64) { self.microseconds = milliseconds * 1000 }
-    /// Nil when so many milliseconds do not fit.
-    public init?(given milliseconds: Int64) {
-        guard milliseconds.magnitude < UInt64(Int64.max / 1000) else { return nil }
-        self.init(milliseconds: milliseconds)
-    }
+    /// The µs of all instants: years 0001 to 9999.
+    public static let range: ClosedRange<Int64> = -62_135_596_800_000_000...253_402_300_799_999_999
+    /// For messages: what `range` is.
+    public static let rangeHint = "years 0001 to 9999"
 
-    public init(from decoder: any Decoder) throws {
-        microseconds = try decoder.singleValueContainer().decode(Int64.self)
+    /// The nearest instant: one outside `range` becomes its end.
+    public init(microseconds: Int64) {
+        self.microseconds = min(max(microseconds, Timestamp.range.lowerBound), Timestamp.range.upperBound)
     }
+    /// Nil outside `range`: for every instant that comes from outside.
+    public init?(exactly microseconds: Int64) {
+        guard Timestamp.range.contains(microseconds) else { return nil }
+        self.microseconds = microseconds
+    }
+    /// The nearest instant; NaN is 1970.
+    public init(seconds: Double) {
+        let microseconds = (seconds * 1_000_000).rounded()
+        let (low, high) = (Double(Timestamp.range.lowerBound), Double(Timestamp.range.upperBound))
+        self.init(microseconds: microseconds.isNaN ? 0 : Int64(min(max(microseconds, low), high)))
+    }
+    /// The nearest instant.
+    public init(milliseconds: Int64) { self.init(microseconds: saturatingProduct(milliseconds, 1000)) }
+    /// Nil outside `range`.
+    public init?(given milliseconds: Int64) { self.init(exactly: saturatingProduct(milliseconds, 1000)) }
+    /// Midnight of a day, days since 1970; the nearest instant.
+    public init(day: Int32) { self.init(microseconds: saturatingProduct(Int64(day), CivilDate.microseconds)) }
+
+    public init(from decoder: any Decoder) throws { self.init(microseconds: try decoder.singleValueContainer().decode(Int64.self)) }
     public func encode(to encoder: any Encoder) throws {
         var container = encoder.singleValueContainer()
         try container.encode(microseconds)
@@ -31,9 +50,11 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
     public static let distantFuture = Timestamp(microseconds: .max)
 
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.microseconds < b.microseconds }
-    public static func + (a: Timestamp, b: TimeSpan) -> Timestamp { Timestamp(microseconds: a.microseconds &+ b.microseconds) }
-    public static func - (a: Timestamp, b: TimeSpan) -> Timestamp { Timestamp(microseconds: a.microseconds &- b.microseconds) }
-    public static func - (a: Timestamp, b: Timestamp) -> TimeSpan { TimeSpan(microseconds: a.microseconds &- b.microseconds) }
+    public static func + (a: Timestamp, b: TimeSpan) -> Timestamp { Timestamp(microseconds: saturatingSum(a.microseconds, b.microseconds)) }
+    public static func - (a: Timestamp, b: TimeSpan) -> Timestamp {
+        Timestamp(microseconds: saturatingDifference(a.microseconds, b.microseconds))
+    }
+    public static func - (a: Timestamp, b: Timestamp) -> TimeSpan { TimeSpan(microseconds: a.microseconds - b.microseconds) }
 
     /// The instant now, by the system's clock.
     public static func systemNow() -> Timestamp {
@@ -55,7 +76,8 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
         return text + "Z"
     }
 
-    /// Reads `2013-04-01`, `2013-04-01 10:15`, `2013-04-01T10:15:00.250Z`, `…+02:00`. Without a zone it is UTC. Nil when the text is none of these.
+    /// Reads `2013-04-01`, `2013-04-01 10:15`, `2013-04-01T10:15:00.250Z`, `…+02:00`. Without a zone it is UTC. Nil when the text is none of these, or outside
+    /// the years 0001 to 9999.
     public init?(_ text: some StringProtocol) {
         var bytes = Array(text.utf8)
         guard let value = bytes.withUnsafeMutableBufferPointer({ Timestamp.parse(UnsafeBufferPointer($0)) }) else { return nil }
@@ -66,7 +88,7 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
     public static func parse(_ b: UnsafeBufferPointer<UInt8>) -> Timestamp? {
         guard b.count >= 10, b.count <= 40, let days = CivilDate.parse(UnsafeBufferPointer(rebasing: b[0..<10])) else { return nil }
         var total = Int64(days) * 86_400_000_000
-        if b.count == 10 { return Timestamp(microseconds: total) }
+        if b.count == 10 { return Timestamp(exactly: total) }
         guard b[10] == UInt8(ascii: "T") || b[10] == UInt8(ascii: " ") || b[10] == UInt8(ascii: "t") else { return nil }
         func two(_ at: Int) -> Int64? {
             guard at + 1 < b.count, let x = digit(b[at]), let y = digit(b[at + 1]) else { return nil }
@@ -93,9 +115,9 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
                 if i == start { return nil }
             }
         }
-        if i == b.count { return Timestamp(microseconds: total) }
+        if i == b.count { return Timestamp(exactly: total) }
         if b[i] == UInt8(ascii: "Z") || b[i] == UInt8(ascii: "z") {
-            return i + 1 == b.count ? Timestamp(microseconds: total) : nil
+            return i + 1 == b.count ? Timestamp(exactly: total) : nil
         }
         guard b[i] == UInt8(ascii: "+") || b[i] == UInt8(ascii: "-"), let zoneHour = two(i + 1), zoneHour < 24 else { return nil }
         var offset = zoneHour * 60
@@ -105,12 +127,17 @@ public struct Timestamp: Sendable, Hashable, Comparable, Codable, CustomStringCo
             guard let zoneMinute = two(j), zoneMinute < 60, j + 2 == b.count else { return nil }
             offset += zoneMinute
         }
-        return Timestamp(microseconds: total - (b[i] == UInt8(ascii: "-") ? -offset : offset) * 60_000_000)
+        return Timestamp(exactly: total - (b[i] == UInt8(ascii: "-") ? -offset : offset) * 60_000_000)
     }
 }
 
 /// A calendar day as days since 1970-01-01 (proleptic Gregorian).
 public enum CivilDate {
+    /// µs of a day.
+    public static let microseconds: Int64 = 86_400_000_000
+    /// The days since 1970 that are instants: 0001-01-01 to 9999-12-31.
+    public static let range: ClosedRange<Int32> = -719_162...2_932_896
+
     /// After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
     public static func days(year: Int64, month: Int64, day: Int64) -> Int64 {
         let y = month <= 2 ? year - 1 : year
@@ -131,7 +158,7 @@ public enum CivilDate {
         return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, dayOfYear - (153 * m + 2) / 5 + 1)
     }
 
-    /// `2013-04-01` as days since 1970, nil when it is no date.
+    /// `2013-04-01` as days since 1970, nil when it is no date of the years 0001 to 9999.
     public static func parse(_ b: UnsafeBufferPointer<UInt8>) -> Int32? {
         guard b.count == 10, b[4] == UInt8(ascii: "-"), b[7] == UInt8(ascii: "-") else { return nil }
         var year: Int64 = 0
@@ -141,7 +168,7 @@ public enum CivilDate {
         }
         guard let m1 = digit(b[5]), let m2 = digit(b[6]), let d1 = digit(b[8]), let d2 = digit(b[9]) else { return nil }
         let (month, day) = (m1 * 10 + m2, d1 * 10 + d2)
-        guard (1...12).contains(month), day >= 1, day <= daysIn(month: month, year: year) else { return nil }
+        guard year > 0, (1...12).contains(month), day >= 1, day <= daysIn(month: month, year: year) else { return nil }
         return Int32(days(year: year, month: month, day: day))
     }
 
@@ -167,11 +194,14 @@ public enum CivilDate {
 public struct TimeSpan: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
     public var microseconds: Int64
 
+    /// The longest window, ttl, delay or interval that can be declared.
+    public static let declaredMax = TimeSpan.days(3650)
+
     public init(microseconds: Int64) { self.microseconds = microseconds }
-    public static func seconds(_ n: Int64) -> TimeSpan { TimeSpan(microseconds: n * 1_000_000) }
-    public static func milliseconds(_ n: Int64) -> TimeSpan { TimeSpan(microseconds: n * 1000) }
-    public static func hours(_ n: Int64) -> TimeSpan { .seconds(n * 3600) }
-    public static func days(_ n: Int64) -> TimeSpan { .seconds(n * 86_400) }
+    public static func seconds(_ n: Int64) -> TimeSpan { TimeSpan(microseconds: saturatingProduct(n, 1_000_000)) }
+    public static func milliseconds(_ n: Int64) -> TimeSpan { TimeSpan(microseconds: saturatingProduct(n, 1000)) }
+    public static func hours(_ n: Int64) -> TimeSpan { TimeSpan(microseconds: saturatingProduct(n, 3_600_000_000)) }
+    public static func days(_ n: Int64) -> TimeSpan { TimeSpan(microseconds: saturatingProduct(n, CivilDate.microseconds)) }
 
     public var seconds: Double { Double(microseconds) / 1_000_000 }
 
@@ -211,6 +241,20 @@ public struct SystemClock: Clock {
 @inlinable public func floorDivide(_ a: Int64, _ b: Int64) -> Int64 {
     let q = a / b
     return (a % b != 0 && (a < 0) != (b < 0)) ? q - 1 : q
+}
+
+/// Sums, differences and products that stop at the ends of int64, for numbers that come from data.
+@inlinable public func saturatingSum(_ a: Int64, _ b: Int64) -> Int64 {
+    let (value, overflow) = a.addingReportingOverflow(b)
+    return overflow ? (a < 0 ? .min : .max) : value
+}
+@inlinable public func saturatingDifference(_ a: Int64, _ b: Int64) -> Int64 {
+    let (value, overflow) = a.subtractingReportingOverflow(b)
+    return overflow ? (a < 0 ? .min : .max) : value
+}
+@inlinable public func saturatingProduct(_ a: Int64, _ b: Int64) -> Int64 {
+    let (value, overflow) = a.multipliedReportingOverflow(by: b)
+    return overflow ? ((a < 0) == (b < 0) ? .max : .min) : value
 }
 
 @inlinable public func floorModulo(_ a: Int64, _ b: Int64) -> Int64 { a - floorDivide(a, b) * b }

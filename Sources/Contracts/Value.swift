@@ -38,7 +38,7 @@ public enum Value: Sendable, Hashable {
     public var time: Timestamp? {
         switch self {
         case .timestamp(let v): v
-        case .date(let days): Timestamp(microseconds: Int64(days) * 86_400_000_000)
+        case .date(let days): Timestamp(day: days)
         default: nil
         }
     }

@@ -3,7 +3,8 @@ import Contracts
 /// Reads CSV (RFC 4180): quoted fields with doubled quotes and line ends inside, LF, CRLF or CR CRLF, a byte order mark. The first line names the columns.
 ///
 /// A row with another count of fields, a misplaced quote or a field that does not fit its type is refused with its line; an empty line is
-/// skipped. A row of more than `rowBytesMax` is refused without being held in memory.
+/// skipped. A row of more than `rowBytesMax` is refused without being held in memory. A quote that is not closed, or only in a later line where none
+/// can close, refuses the file: nobody can tell which of the lines behind it are rows.
 struct CSVReader {
     static let rowBytesMax = 32 << 20
 
@@ -19,6 +20,8 @@ struct CSVReader {
         /// The next row begins after so many bytes, of which so many line feeds.
         case row(next: Int, lines: Int)
         case malformed(next: Int, lines: Int, reason: String)
+        /// A quote opens so many lines into the row, and no quote closes it.
+        case unclosed(lines: Int)
         case needsMore
     }
 
@@ -72,15 +75,13 @@ struct CSVReader {
                 guard header != nil else {
                     throw .invalid("the first line, which names the columns, is malformed: \(reason)", path: "\(file):1")
                 }
-                guard next <= RowBatcher.fieldBytesMax || !reason.hasPrefix("a quoted") else {
-                    throw .invalid("\(reason); it swallows the rest of the file", path: "\(file):\(line)")
-                }
                 try batcher.abandonRow(
                     RowIssue(
                         line: line, rule: "malformed row", message: reason,
                         raw: RowIssue.raw(UnsafeBufferPointer(rebasing: window.bytes.prefix(next)))))
                 window.consume(next)
                 line += lines
+            case .unclosed(let lines): throw unclosed(line + lines)
             }
             rows += 1
             if rows & 4095 == 0 { try progress(window.consumed) }
@@ -97,6 +98,7 @@ struct CSVReader {
             var field = FieldRange(start: i, end: i, quoted: false, doubled: false)
             if i < count, bytes[i] == 34 {
                 field.quoted = true
+                let opened = lines
                 i += 1
                 field.start = i
                 while true {
@@ -105,7 +107,7 @@ struct CSVReader {
                         i += 1
                     }
                     if i + 1 >= count, !final { return .needsMore }
-                    if i >= count { return .malformed(next: count, lines: lines, reason: "a quoted field has no closing quote") }
+                    if i >= count { return .unclosed(lines: opened) }
                     if i + 1 < count, bytes[i + 1] == 34 {
                         field.doubled = true
                         i += 2
@@ -116,6 +118,8 @@ struct CSVReader {
                 field.end = i
                 i += 1
                 if i < count, bytes[i] != delimiter, bytes[i] != 10, bytes[i] != 13 {
+                    // A quote of a later line, which opens a field there, was taken for the closing one.
+                    guard lines == opened else { return .unclosed(lines: opened) }
                     // Resume at the next line.
                     while i < count, bytes[i] != 10 { i += 1 }
                     if i >= count, !final { return .needsMore }
@@ -164,7 +168,7 @@ struct CSVReader {
             }
             if let problem { return try refuse(bytes, next, line, problem) }
         }
-        try batcher.commitRow(line: line)
+        try batcher.commitRow(line: line, bytes: next)
     }
 
     private func refuse(_ bytes: UnsafeBufferPointer<UInt8>, _ next: Int, _ line: Int, _ problem: (rule: String, message: String))
@@ -193,6 +197,12 @@ struct CSVReader {
         return String(decoding: bytes[field.start..<field.end], as: UTF8.self)
     }
 
+    private func unclosed(_ line: Int) -> KeelError {
+        .invalid(
+            "a quoted field that begins in this line has no closing quote",
+            hint: "close it; a quote that belongs to the text is written twice", path: "\(file):\(line)")
+    }
+
     /// Of each column in the file, its position in the batch; nil for one that is passed over.
     private func match(_ names: [String]) throws(KeelError) -> [Int?] { try FileColumns.match(names, spec, file: "\(file):1") }
 
@@ -210,15 +220,14 @@ struct CSVReader {
                 // After a closing quote another one reopens: a doubled quote.
                 fieldStart = byte == spec.delimiter || byte == 34
                 if byte == 10 {
+                    guard !quoted else { throw unclosed(line) }
                     lines += 1
-                    done = !quoted
+                    done = true
                 }
             }
             window.consume(i)
             if !done, try !window.more() {
-                guard !quoted else {
-                    throw .invalid("a quoted field has no closing quote; it swallows the rest of the file", path: "\(file):\(line)")
-                }
+                guard !quoted else { throw unclosed(line) }
                 done = true
             }
         }

@@ -23,8 +23,6 @@ final class ColumnBuilder {
         offsets = type == .string || type == .bytes ? [0] : []
     }
 
-    var byteCount: Int { bytes.count + count * 8 }
-
     /// Appends the value that `text` spells.
     /// - Returns: nil, or what is wrong, as the end of "column 'x': …"; then nothing was appended.
     func append(text: UnsafeBufferPointer<UInt8>) -> String? {
@@ -42,20 +40,25 @@ final class ColumnBuilder {
         case .int32:
             guard let wide = NumberText.integer(text), let value = Int32(exactly: wide) else { return misfit(text) }
             int32s.append(value)
-        case .float64:
+        case .float64, .float32:
             guard let value = NumberText.double(text) else { return misfit(text) }
-            guard value.isFinite else { return "\(shown(text)) is not a finite number" }
-            float64s.append(value)
-        case .float32:
-            guard let value = NumberText.double(text).map({ Float($0) }) else { return misfit(text) }
-            guard value.isFinite else { return "\(shown(text)) is not a finite number" }
-            float32s.append(value)
+            if value.isNaN {
+                appendNull()
+                return nil
+            }
+            let narrow = type == .float32 ? NumberText.float(text, value) : 0
+            guard value.isFinite, narrow.isFinite else { return "\(shown(text)) is not a finite number" }
+            // What is written as a whole number is one: an id, a count. Another number in its place would be wrong.
+            if NumberText.isLongInteger(text), !holds(text, value, narrow) { return misfit(text) }
+            if type == .float32 { float32s.append(narrow) } else { float64s.append(value) }
         case .bool:
             guard let value = NumberText.bool(text) else { return misfit(text) }
             bools.append(value)
         case .timestamp:
-            guard let value = Timestamp.parse(text) else { return misfit(text) }
-            append(microseconds: value.microseconds, hasZone: NumberText.hasZone(text))
+            guard let value = Timestamp.parse(text), let instant = instant(value, hasZone: NumberText.hasZone(text)) else {
+                return misfit(text)
+            }
+            int64s.append(instant.microseconds)
         case .date:
             guard let value = CivilDate.parse(text) else { return misfit(text) }
             int32s.append(value)
@@ -63,6 +66,24 @@ final class ColumnBuilder {
         }
         mark(true)
         return nil
+    }
+
+    /// Appends an exact number.
+    /// - Returns: false when the type does not hold it; then nothing was appended.
+    func append(decimal text: UnsafeBufferPointer<UInt8>) -> Bool {
+        guard type == .float64 || type == .float32 else { return append(text: text) == nil }
+        guard let value = NumberText.double(text) else { return false }
+        let narrow = NumberText.float(text, value)
+        guard holds(text, value, narrow) else { return false }
+        if type == .float32 { float32s.append(narrow) } else { float64s.append(value) }
+        mark(true)
+        return true
+    }
+
+    private func holds(_ text: UnsafeBufferPointer<UInt8>, _ value: Double, _ narrow: Float) -> Bool {
+        type == .float32
+            ? narrow.isFinite && NumberText.same(text, Double(narrow), narrow.description)
+            : value.isFinite && NumberText.same(text, value, value.description)
     }
 
     /// Appends a JSON number.
@@ -76,8 +97,11 @@ final class ColumnBuilder {
                 return "\(number) is not an int32"
             }
             int32s.append(value)
-        case .float64: float64s.append(number)
+        case .float64:
+            if let integer, Double(exactly: integer) == nil { return "\(integer) is not a float64" }
+            float64s.append(number)
         case .float32:
+            if let integer, Float(exactly: integer) == nil { return "\(integer) is not a float32" }
             guard Float(number).isFinite else { return "\(number) does not fit in float32" }
             float32s.append(Float(number))
         default: return "a number is not a \(type)"
@@ -147,8 +171,8 @@ final class ColumnBuilder {
         return column
     }
 
-    private func append(microseconds: Int64, hasZone: Bool) {
-        int64s.append(hasZone ? microseconds : zone?.instant(ofClock: microseconds) ?? microseconds)
+    private func instant(_ clock: Timestamp, hasZone: Bool) -> Timestamp? {
+        hasZone ? clock : Timestamp(exactly: zone?.instant(ofClock: clock.microseconds) ?? clock.microseconds)
     }
 
     @inline(__always) private func mark(_ valid: Bool) {
@@ -169,7 +193,7 @@ final class ColumnBuilder {
         }
     }
 
-    private func misfit(_ text: UnsafeBufferPointer<UInt8>) -> String { "\(shown(text)) is not a \(type)" }
+    private func misfit(_ text: UnsafeBufferPointer<UInt8>) -> String { "\(shown(text)) is not a \(type)\(Conversion.limits(type))" }
 }
 
 /// A field as it is shown in a reason: its beginning, in quotes.
@@ -240,6 +264,36 @@ enum NumberText {
         // No hexadecimal, as `Double` would read it.
         guard !text.contains(where: { $0 == UInt8(ascii: "x") || $0 == UInt8(ascii: "X") }) else { return nil }
         return Double(String(decoding: text, as: UTF8.self))
+    }
+
+    /// The float32 nearest to the number that `text` spells, of which `value` is the nearest float64.
+    static func float(_ text: UnsafeBufferPointer<UInt8>, _ value: Double) -> Float {
+        let near = Float(value)
+        guard near.isFinite, Double(near) != value else { return near }
+        // Rounded twice, a number just beside the middle between two float32 would go the wrong way.
+        let other = value > Double(near) ? near.nextUp : near.nextDown
+        guard value - Double(near) == Double(other) - value else { return near }
+        return Float(String(decoding: text, as: UTF8.self)) ?? near
+    }
+
+    /// Whether the text is a whole number with so many digits that a float may not hold it.
+    static func isLongInteger(_ text: UnsafeBufferPointer<UInt8>) -> Bool {
+        text.count > 7 && text.allSatisfy { $0 >= 48 && $0 <= 57 || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") }
+    }
+
+    /// Whether the decimal number in `text` is `value`, or what `value` prints as.
+    static func same(_ text: UnsafeBufferPointer<UInt8>, _ value: Double, _ printed: String) -> Bool {
+        let written = digits(text)
+        if written == digits(Array(printed.utf8.prefix { $0 != UInt8(ascii: "e") })) { return true }
+        let decimals = text.firstIndex(of: UInt8(ascii: ".")).map { text.count - $0 - 1 } ?? 0
+        return written == digits(Array(String(format: "%.\(decimals)f", value).utf8))
+    }
+
+    /// The digits of a decimal number without the zeros at both ends.
+    private static func digits(_ text: some Collection<UInt8>) -> ArraySlice<UInt8> {
+        let digits = text.filter { $0 >= 48 && $0 <= 57 }
+        guard let first = digits.firstIndex(where: { $0 != 48 }), let last = digits.lastIndex(where: { $0 != 48 }) else { return [] }
+        return digits[first...last]
     }
 
     static func bool(_ text: UnsafeBufferPointer<UInt8>) -> Bool? {

@@ -15,13 +15,24 @@ extension DataEstate {
     /// One snapshot; without a number the newest, nil when there is none yet.
     /// - Throws: `notFound` for a number that is not there.
     public func snapshot(_ dataset: String, _ number: Int? = nil) async throws -> Snapshot? {
-        let found = try await database.read { try SnapshotStore.find(dataset, number, $0) }
+        let found = try await database.read { [self] db in try find(dataset, number, db) }
         if found == nil, let number { throw KeelError.notFound("the dataset '\(dataset)' has no snapshot \(number)") }
         return found
     }
 
-    /// The absolute paths of a snapshot's Parquet files, in order.
-    public func files(of snapshot: Snapshot) -> [String] { snapshot.files.map { "\(lake)/\($0.path)" } }
+    /// The absolute paths of a snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process.
+    /// - Throws: `corrupted` when a file was changed.
+    public func files(of snapshot: Snapshot) async throws -> [String] {
+        try await Blocking.run { [self] in try checked(snapshot.files, of: snapshot.dataset) }
+    }
+
+    func checked(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
+        try files.map { file in
+            let path = "\(lake)/\(file.path)"
+            try verified.check(path, is: file.digest, name: "the file \(file.path) of dataset '\(dataset)'")
+            return path
+        }
+    }
 
     /// Rows of a snapshot, in the order they arrived.
     /// - Parameter columns: nil is all columns that the contract had then.
@@ -38,10 +49,12 @@ extension DataEstate {
                 "'\(name)' is not a column of '\(dataset)'", hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" })
         }
         let names = columns ?? schema.names
-        let files = files(of: snapshot)
+        let files = try await files(of: snapshot)
         guard !files.isEmpty else { return Table(emptyOf: names.compactMap { schema[$0] }) }
-        let select =
-            "SELECT \(names.map(DuckDBConnection.quoted).joined(separator: ", ")) FROM \(DataEstate.parquet(files))\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
+        let fields = names.compactMap { schema[$0] }
+        let rows = ParquetRows(files, fields)
+        let list = names.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
+        let select = "SELECT \(list) FROM \(rows.sql)\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
         return try await Blocking.run { [duckdb] in try duckdb.connect().query(select) }
     }
 
@@ -54,7 +67,7 @@ extension DataEstate {
         _ = try await snapshot(dataset, number)
         guard let path = try await database.read({ try SnapshotStore.quarantineFile(dataset, number, $0) }) else { return [] }
         return try await Blocking.run { [lake] in
-            let file = try InputFile(path: "\(lake)/\(path)")
+            let file = try InputFile(path: "\(lake)/\(path)", name: "the quarantine of \(dataset)@\(number)")
             var position = 0
             let window = ByteWindow { (buffer) throws(KeelError) in
                 let count = try file.read(into: buffer, at: position)

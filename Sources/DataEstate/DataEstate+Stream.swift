@@ -34,7 +34,7 @@ extension DataEstate {
                     let raw = RowIssue.raw(UnsafeBufferPointer(rebasing: scanner.bytes[start..<scanner.position]))
                     try batcher.abandonRow(RowIssue(line: index, rule: problem.rule, message: problem.message, raw: raw))
                 } else {
-                    try batcher.commitRow(line: index)
+                    try batcher.commitRow(line: index, bytes: scanner.position - start)
                 }
             }
         }
@@ -85,44 +85,55 @@ extension DataEstate {
                 .unavailable, "\(waiting >> 20) MiB of refused rows wait in the stream of '\(spec.name)'; no more are taken",
                 hint: "correct what is pushed (\(issues[0].message)) and seal the dataset")
         }
-        do { accepted = try store(accepted, lines, entry, &issues) } catch { throw KeelError.wrapping(error) }
-        if !issues.isEmpty {
-            let records = issues.map { QuarantinedRow(source: "stream", issue: $0).json.bytes }
-            do { try entry.stream.rejected.append(records) } catch { throw KeelError.wrapping(error) }
-        }
+        do {
+            let stored = try store(accepted, lines, issues, entry)
+            accepted = stored.rows
+            issues = stored.refused
+        } catch { throw KeelError.wrapping(error) }
         return PushResult(accepted: accepted, rejected: issues.map { ($0.line - 1, $0.message) }.sorted { $0.index < $1.index })
     }
 
-    /// Appends the rows with new keys to the log; a key counts as known only once its row is there.
-    private func store(_ table: Table, _ lines: [Int], _ entry: Entry, _ issues: inout [RowIssue]) throws -> Table {
-        let (spec, stream) = (entry.spec, entry.stream)
-        guard table.rowCount > 0 else { return table }
-        guard !spec.key.isEmpty else {
-            try stream.rows.append([try TableCodec.encode(table)])
-            return table
-        }
-        let hashes = try KeySet.hashes(table, spec.key)
-        let kept: [Int] = try stream.keys.withLock { keys in
-            try load(&keys, spec, stream)
-            var batch: Set<SIMD2<UInt64>> = []
-            let kept = hashes.indices.filter { !keys.set.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
-            if spec.onViolation == .reject, kept.count < hashes.count, let row = Set(hashes.indices).subtracting(kept).min() {
-                throw KeelError(.contractViolation, RowPipeline.duplicate(spec.key, table, row), path: "rows[\(lines[row] - 1)]")
+    /// Appends the rows with new keys and the refused rows to their logs, both or neither; a key counts as known only once its row is there.
+    private func store(_ table: Table, _ lines: [Int], _ unread: [RowIssue], _ entry: Entry) throws
+        -> (rows: Table, refused: [RowIssue])
+    {
+        let spec = entry.spec
+        let stream = entry.stream
+        let hashes = spec.key.isEmpty || table.rowCount == 0 ? [] : try KeySet.hashes(table, spec.key)
+        return try stream.keys.withLock { keys in
+            var accepted = table
+            var issues = unread
+            var kept: [Int] = []
+            if !hashes.isEmpty {
+                try load(&keys, spec, stream)
+                var batch: Set<SIMD2<UInt64>> = []
+                kept = hashes.indices.filter { !keys.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
             }
-            guard !kept.isEmpty else { return kept }
-            try stream.rows.append([try TableCodec.encode(kept.count == hashes.count ? table : table.taking(rows: kept))])
-            for row in kept { _ = keys.set.insert(hashes[row]) }
-            return kept
+            if kept.count < hashes.count {
+                let fresh = Set(kept)
+                let known = hashes.indices.filter { !fresh.contains($0) }
+                if spec.onViolation == .reject {
+                    throw KeelError(
+                        .contractViolation, RowPipeline.duplicate(spec.key, table, known[0]), path: "rows[\(lines[known[0]] - 1)]")
+                }
+                issues += known.map { row in
+                    RowIssue(
+                        line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row),
+                        raw: RowPipeline.raw(table.names, table.columns, row))
+                }
+                accepted = table.taking(rows: kept)
+            }
+            let before = stream.rejected.end
+            if !issues.isEmpty { try stream.rejected.append(issues.map { QuarantinedRow(source: "stream", issue: $0).json.bytes }) }
+            do {
+                if accepted.rowCount > 0 { try stream.rows.append([try TableCodec.encode(accepted)]) }
+            } catch {
+                try stream.rejected.takeBack(to: before)
+                throw error
+            }
+            for row in kept { keys.insert(hashes[row]) }
+            return (accepted, issues)
         }
-        guard kept.count < hashes.count else { return table }
-        let fresh = Set(kept)
-        for row in hashes.indices where !fresh.contains(row) {
-            issues.append(
-                RowIssue(
-                    line: lines[row], rule: "key: unique", message: RowPipeline.duplicate(spec.key, table, row),
-                    raw: RowPipeline.raw(table.names, table.columns, row)))
-        }
-        return table.taking(rows: kept)
     }
 
     /// Makes the rows pushed since the last seal a new snapshot and frees their part of the log; nil when there are none.
@@ -131,16 +142,21 @@ extension DataEstate {
     public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
-        return try await entry.stream.turn.run { [self] in
-            let (previous, sealed) = try await database.read { db in
-                (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
-            }
-            let end = SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
-            guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
-            let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
-            try await commit(draft, entry.stream, grant)
-            return draft.snapshot
+        return try await entry.stream.turn.run { [self] in try await sealInTurn(entry, grant) }
+    }
+
+    func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {
+        let dataset = entry.spec.name
+        let (previous, sealed) = try await database.read { [self] db in
+            (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
         }
+        let end = entry.stream.keys.withLock { _ in
+            SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
+        }
+        guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
+        let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
+        try await commit(draft, entry.stream, grant)
+        return draft.snapshot
     }
 
     private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
@@ -159,7 +175,7 @@ extension DataEstate {
                     try flush()
                     _ = joiner.append(table)
                 }
-                if joiner.rowCount >= RowBatcher.rowsMax { try flush() }
+                if joiner.rowCount >= RowBatcher.rowsMax || joiner.byteCount >= RowBatcher.bytesMax { try flush() }
             }
             try flush()
             try stream.rejected.replay(from: from.rejected) { record, next in
@@ -172,13 +188,6 @@ extension DataEstate {
             writer.discard()
             throw error
         }
-    }
-
-    /// Calls `body` with the rows pushed since the last seal, oldest first: what online state adds to the newest snapshot at start.
-    public func replayTail(dataset: String, _ body: (Table) throws -> Void) throws {
-        let stream = try entry(dataset).stream
-        let sealed = stream.keys.withLock { $0.sealed }
-        try stream.rows.replay(from: sealed.stream) { record, _ in try body(try TableCodec.decode(record)) }
     }
 
     /// What a push's rows become, in order.

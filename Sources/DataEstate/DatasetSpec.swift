@@ -1,4 +1,5 @@
 import Contracts
+import Engines
 
 /// The declarative form of a dataset: the contract that every row must keep.
 public struct DatasetSpec: Sendable {
@@ -77,7 +78,10 @@ public struct DatasetSpec: Sendable {
         self.columns = columns
         layout = FileLayout(columns, nulls: nulls, ignored: ignored)
         let all = Schema(columns.map(\.field))
-        do throws(KeelError) { try all.validate() } catch { throw error.at("spec") }
+        do throws(KeelError) {
+            try all.validate()
+            try all.checkNames()
+        } catch { throw error.at("spec") }
         var kept: [Field] = []
         for column in columns where column.keep { kept.append(column.field) }
         schema = Schema(kept, key: key, eventTime: eventTime)
@@ -118,7 +122,6 @@ public struct DatasetSpec: Sendable {
             throw error.path == nil ? error.at("\(reader.path).type") : error
         }
         var field = Field(name, type, nullable: try reader.optionalBool("nullable") ?? false)
-        guard !name.isEmpty else { throw reader.failure("name", "a column needs a name") }
         switch type {
         case .list, .tensor: throw reader.failure("type", "a dataset cannot hold \(type) columns", hint: "use one column for each item")
         default: break
@@ -134,7 +137,9 @@ public struct DatasetSpec: Sendable {
         field.pattern = try reader.optionalString("pattern")
         if let pattern = field.pattern {
             guard type == .string else { throw reader.failure("pattern", "only a string column has a pattern") }
-            guard (try? Regex(pattern)) != nil else { throw reader.failure("pattern", "'\(pattern)' is not a regular expression") }
+            do throws(KeelError) { _ = try TextPattern(pattern) } catch {
+                throw reader.failure("pattern", error.message, hint: error.hint)
+            }
         }
         field.unit = try reader.optionalString("unit")
         field.personal = try reader.optionalBool("personal") ?? false

@@ -8,11 +8,24 @@ final class DatasetStream: Sendable {
         /// The key columns that `set` holds; nil when it must be loaded.
         var columns: [String]?
         var set = KeySet()
+        /// While an ingest replaces all rows: the keys of what will be there, which are its rows and those pushed meanwhile.
+        var replacement: KeySet?
         /// What is committed: the newest snapshot's files and how far they hold the stream.
-        var files: [String] = []
+        var files: [Snapshot.File] = []
         var sealed = SnapshotStore.Sealed()
 
-        mutating func forget() { (columns, set) = (nil, KeySet()) }
+        func contains(_ key: SIMD2<UInt64>) -> Bool { set.contains(key) || replacement?.contains(key) == true }
+
+        mutating func insert(_ key: SIMD2<UInt64>) {
+            _ = set.insert(key)
+            _ = replacement?.insert(key)
+        }
+
+        mutating func forget() {
+            columns = nil
+            set = KeySet()
+            replacement = nil
+        }
     }
 
     /// Accepted rows, encoded by `TableCodec`.
@@ -21,10 +34,12 @@ final class DatasetStream: Sendable {
     let rejected: DurableLog
     /// One ingest or seal at a time.
     let turn = Turn()
+    /// Both logs are appended to under this lock, so that a push is in both or in neither.
     let keys = Mutex(Keys())
 
-    init(folder: String) throws {
-        rows = try DurableLog(folder: folder + "/rows")
-        rejected = try DurableLog(folder: folder + "/rejected")
+    /// - Parameter report: told of damage to the logs.
+    init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
+        rows = try DurableLog(folder: folder + "/rows", report: report)
+        rejected = try DurableLog(folder: folder + "/rejected", report: report)
     }
 }

@@ -31,10 +31,12 @@ final class Ingest: RowSink {
 
     /// Reads the whole file and checks the expectations.
     /// - Returns: the breached expectations that only warn.
-    func run(file: String, format given: DatasetSpec.Format?, connection: DuckDBConnection) throws -> [String] {
-        let data = try DataFile(path: file)
+    func run(file: String, member: String?, format given: DatasetSpec.Format?, connection: DuckDBConnection) throws -> [String] {
+        let data = try DataFile(path: file, member: member, name: source)
         guard let format = given ?? spec.format ?? data.format else {
-            throw KeelError.invalid("the name of '\(file)' does not say what it holds", hint: "give the format: csv, jsonl or parquet")
+            throw KeelError.invalid(
+                "the name of '\(source)' does not say what it holds",
+                hint: "give it the ending .csv, .jsonl or .parquet, or declare the format in the Dataset")
         }
         let total = data.packed ? nil : data.size
         let report = { (bytes: Int) throws(KeelError) in
@@ -45,12 +47,12 @@ final class Ingest: RowSink {
         case .csv:
             var reader = CSVReader(spec, file: source, window: data.window, sink: self)
             try reader.run(progress: report)
-        case .jsonl: try JSONLinesReader(spec, window: data.window, sink: self).run(progress: report)
+        case .jsonl: try JSONReader(spec, file: source, window: data.window, sink: self).run(progress: report)
         case .parquet:
             guard !data.packed else {
-                throw KeelError.invalid("'\(file)' is packed Parquet", hint: "unpack it first: Parquet is compressed already")
+                throw KeelError.invalid("'\(source)' is packed Parquet", hint: "unpack it first: Parquet is compressed already")
             }
-            try ParquetReader(spec, file: file, connection: connection, sink: self).run(progress: report)
+            try ParquetReader(spec, path: file, file: source, connection: connection, sink: self).run(progress: report)
         }
         try writer.finish()
         try report(total ?? 0)
@@ -118,83 +120,5 @@ final class Ingest: RowSink {
             warnings.append(breach)
         }
         return warnings
-    }
-}
-
-/// Reads Parquet through DuckDB, in chunks. Lines are the numbers of the rows.
-struct ParquetReader {
-    private let spec: DatasetSpec
-    private let file: String
-    private let connection: DuckDBConnection
-    private let sink: any RowSink
-
-    init(_ spec: DatasetSpec, file: String, connection: DuckDBConnection, sink: any RowSink) {
-        (self.spec, self.file, self.connection, self.sink) = (spec, file, connection, sink)
-    }
-
-    func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {
-        let source = "read_parquet(\(DataEstate.literal(file)))"
-        let head: Table
-        do throws(KeelError) { head = try connection.query("SELECT * FROM \(source) LIMIT 0") } catch {
-            throw KeelError(
-                .corrupted, "'\(file)' is not readable Parquet: \(error.message)",
-                hint: "it may be truncated: copy or download the file again")
-        }
-        _ = try FileColumns.match(head.names, spec, file: file)
-        var joiner = TableJoiner()
-        var line = 1
-        try connection.forEachChunk("SELECT * FROM \(source)") { (chunk) throws(KeelError) in
-            _ = joiner.append(chunk)
-            guard joiner.rowCount >= RowBatcher.rowsMax else { return true }
-            try hand(try joiner.take(), &line)
-            try progress(0)
-            return true
-        }
-        if joiner.rowCount > 0 { try hand(try joiner.take(), &line) }
-    }
-
-    private func hand(_ table: Table, _ line: inout Int) throws(KeelError) {
-        let rows = table.rowCount
-        var issues: [Int: RowIssue] = [:]
-        let typed = try ParquetReader.columns(of: table, spec, file: file, firstLine: line, &issues)
-        let kept = (0..<rows).filter { issues[$0] == nil }
-        for row in issues.keys.sorted() { if let issue = issues[row] { try sink.reject(issue) } }
-        try sink.accept(RawBatch(columns: kept.count == rows ? typed : typed.map { $0.taking(kept) }, lines: kept.map { line + $0 }))
-        line += rows
-    }
-
-    /// The contract's read columns out of a table with the file's names and types; rows whose values do not fit are issues.
-    static func columns(of table: Table, _ spec: DatasetSpec, file: String, firstLine: Int, _ issues: inout [Int: RowIssue])
-        throws(KeelError) -> [Column]
-    {
-        var out: [Column] = []
-        for column in spec.layout.columns {
-            let (name, type) = (column.name, column.type)
-            let given = try table.column(column.nameInFile)
-            guard Conversion.possible(given.type, type) else {
-                throw .invalid("column '\(column.nameInFile)' is a \(given.type), the contract says \(type)", path: file)
-            }
-            var misfits: [Int] = []
-            var values = try Conversion.column(given, to: type) { misfits.append($0) }
-            if case .text(let texts) = values.buffer {
-                for row in 0..<texts.count where texts.offsets[row + 1] - texts.offsets[row] > RowBatcher.fieldBytesMax {
-                    misfits.append(row)
-                }
-                if type == .string, texts.bytes.contains(where: { $0 >= 0x80 }) {
-                    for row in 0..<texts.count where String(validating: texts.bytes(row), as: UTF8.self) == nil { misfits.append(row) }
-                }
-            }
-            for row in misfits where issues[row] == nil {
-                issues[row] = RowIssue(
-                    line: firstLine + row, rule: "\(name): \(type)", message: "column '\(name)': the value does not fit in \(type)",
-                    raw: RowPipeline.raw(table.names, table.columns, row))
-            }
-            if let zoneName = column.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer, given.type != .timestamp
-            {
-                values = Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
-            }
-            out.append(values)
-        }
-        return out
     }
 }

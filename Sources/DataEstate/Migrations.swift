@@ -19,6 +19,8 @@ public enum DataEstateMigrations {
                     dataset TEXT NOT NULL, added_in BIGINT NOT NULL, position BIGINT NOT NULL, path TEXT NOT NULL, row_count BIGINT NOT NULL,
                     bytes BIGINT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (dataset, added_in, position))
                 """,
-            ])
+            ]),
+        // A snapshot is the files that were added from this one on: the last that replaced all rows.
+        Migration(room: "data", version: 2, ["ALTER TABLE data_snapshots ADD COLUMN files_from BIGINT NOT NULL DEFAULT 1"]),
     ]
 }

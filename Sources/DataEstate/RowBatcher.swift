@@ -33,12 +33,15 @@ protocol RowSink: AnyObject {
 /// Collects fields into typed columns and hands them on in batches, so that a file of any size takes little memory.
 final class RowBatcher {
     static let rowsMax = 131_072
-    private static let bytesMax = 64 << 20
+    /// Of the rows of a batch, as they were written.
+    static let bytesMax = 32 << 20
+    /// The largest field that a dataset holds.
     static let fieldBytesMax = 1 << 20
 
     let layout: FileLayout
     let builders: [ColumnBuilder]
     private var lines: [Int] = []
+    private var bytes = 0
     private let sink: any RowSink
 
     init(_ spec: DatasetSpec, sink: any RowSink) {
@@ -78,14 +81,12 @@ final class RowBatcher {
         return false
     }
 
-    /// The row under way is whole. A column that got no value is null.
-    func commitRow(line: Int) throws(KeelError) {
+    /// The row under way, which took `bytes` as it was written, is whole. A column that got no value is null.
+    func commitRow(line: Int, bytes: Int) throws(KeelError) {
         lines.append(line)
         for builder in builders where builder.count < lines.count { builder.appendNull() }
-        guard
-            lines.count >= RowBatcher.rowsMax || (lines.count & 255 == 0 && builders.reduce(0) { $0 + $1.byteCount } > RowBatcher.bytesMax)
-        else { return }
-        try flush()
+        self.bytes += bytes
+        if lines.count >= RowBatcher.rowsMax || self.bytes >= RowBatcher.bytesMax { try flush() }
     }
 
     /// The row under way is refused.
@@ -101,6 +102,7 @@ final class RowBatcher {
         guard !lines.isEmpty else { return }
         let batch = RawBatch(columns: builders.map { $0.take() }, lines: lines)
         lines.removeAll(keepingCapacity: true)
+        bytes = 0
         try sink.accept(batch)
     }
 }

@@ -103,10 +103,12 @@ struct RowPipeline: Sendable {
         }
         for row in misfits where faults[row] == nil {
             faults[row] = RowValidator.Fault(
-                rule: "\(step.name): \(step.type)", message: "column '\(step.name)': the computed value does not fit in \(step.type)")
+                rule: "\(step.name): \(step.type)",
+                message: "column '\(step.name)': the computed value does not fit in \(step.type)\(Conversion.limits(step.type))")
         }
         guard let zoneName = step.zone, var zone = ClockZone(zoneName), case .int64(let clocks) = values.buffer else { return values }
-        return Column(.timestamp, .int64(clocks.map { zone.instant(ofClock: $0) }), validity: values.validity)
+        return Column(
+            .timestamp, .int64(clocks.map { Timestamp(microseconds: zone.instant(ofClock: $0)).microseconds }), validity: values.validity)
     }
 
     /// Nil when every row is wanted. A row without event time is left to the rules.
@@ -126,7 +128,7 @@ struct RowPipeline: Sendable {
             for i in wanted.indices where times.isValid(i) && (values[i] < from || values[i] >= until) { wanted[i] = false }
         case .int32(let days):
             for i in wanted.indices where times.isValid(i) {
-                let time = Int64(days[i]) * 86_400_000_000
+                let time = Timestamp(day: days[i]).microseconds
                 if time < from || time >= until { wanted[i] = false }
             }
         default: break

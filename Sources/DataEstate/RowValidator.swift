@@ -1,5 +1,5 @@
 import Contracts
-import Synchronization
+import Engines
 
 /// Checks rows against the rules of their columns: a value where one must be, range, allowed values, pattern.
 /// Uniqueness of the key is `KeySet`'s.
@@ -17,7 +17,7 @@ struct RowValidator: Sendable {
         var allowedTexts: [[UInt8]]?
         var allowedSet: Set<[UInt8]>?
         var allowedNumbers: Set<Double>?
-        var pattern: Pattern?
+        var pattern: TextPattern?
     }
 
     private let checks: [Check]
@@ -35,7 +35,7 @@ struct RowValidator: Sendable {
                     check.allowedSet = Set(words.map { Array($0.utf8) })
                 }
             }
-            check.pattern = field.pattern.flatMap { Pattern($0) }
+            check.pattern = field.pattern.flatMap { try? TextPattern($0) }
             return check
         }
     }
@@ -107,7 +107,12 @@ struct RowValidator: Sendable {
                     refuse(row, "oneOf", "is not one of the allowed values")
                 }
                 if let pattern = check.pattern, faults[row] == nil, !pattern.matches(text) {
-                    refuse(row, "pattern", "does not match the pattern \(pattern.text)")
+                    let long = text.count > TextPattern.textBytesMax
+                    refuse(
+                        row, "pattern",
+                        long
+                            ? "is longer than the \(TextPattern.textBytesMax) bytes that a pattern is matched against"
+                            : "does not match the pattern \(pattern.text)")
                 }
             }
         }
@@ -117,35 +122,5 @@ struct RowValidator: Sendable {
         guard word.count == text.count else { return false }
         for i in 0..<word.count where word[i] != text[i] { return false }
         return true
-    }
-}
-
-/// A regular expression that remembers its answers for the values seen most recently, as columns repeat theirs.
-final class Pattern: Sendable {
-    private struct State {
-        var regex: Regex<AnyRegexOutput>
-        var known: [String: Bool] = [:]
-    }
-    let text: String
-    private let state: Mutex<State>
-
-    init?(_ text: String) {
-        guard let regex = try? Regex(text) else { return nil }
-        self.text = text
-        state = Mutex(State(regex: regex))
-    }
-
-    /// Whether the whole text matches.
-    func matches(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
-        let value = String(decoding: bytes, as: UTF8.self)
-        return state.withLock { state in
-            if let answer = state.known[value] { return answer }
-            let answer = (try? state.regex.wholeMatch(in: value)) != nil
-            if bytes.count <= 256 {
-                if state.known.count >= 4096 { state.known.removeAll(keepingCapacity: true) }
-                state.known[value] = answer
-            }
-            return answer
-        }
     }
 }

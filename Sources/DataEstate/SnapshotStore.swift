@@ -8,6 +8,8 @@ enum SnapshotStore {
         var snapshot: Snapshot
         /// The files that are new in it.
         var added: [Snapshot.File]
+        /// Whether it holds these files alone.
+        var replaces: Bool
         var filtered: Int
         var quarantineFile: String?
         var source: String
@@ -26,8 +28,8 @@ enum SnapshotStore {
         try transaction.execute(
             """
             INSERT INTO data_snapshots (dataset, number, created_at, rows_total, rows_added, filtered, quarantined, quarantine_file, source, digest,
-                contract, profile, first_event, last_event, stream_end, rejected_end)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                contract, profile, first_event, last_event, stream_end, rejected_end, files_from)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .string(snapshot.dataset), int(snapshot.number), .timestamp(snapshot.createdAt), int(snapshot.rowCount), int(rowsAdded),
@@ -36,6 +38,7 @@ enum SnapshotStore {
                 snapshot.eventTimes.map { .timestamp($0.lowerBound) } ?? .null,
                 snapshot.eventTimes.map { .timestamp($0.upperBound) } ?? .null,
                 .int(Int64(draft.sealed.stream)), .int(Int64(draft.sealed.rejected)),
+                int(draft.replaces ? snapshot.number : try filesFrom(snapshot.dataset, transaction)),
             ])
         for (position, file) in draft.added.enumerated() {
             try transaction.execute(
@@ -51,7 +54,7 @@ enum SnapshotStore {
                 "dataset": .string(snapshot.dataset), "number": .int(Int64(snapshot.number)), "rows": .int(Int64(snapshot.rowCount)),
                 "rows_added": .int(Int64(rowsAdded)), "quarantined": .int(Int64(snapshot.quarantinedCount)),
                 "source": .string(draft.source),
-                "digest": .string(snapshot.digest.description),
+                "digest": .string(snapshot.digest.description), "replaces": .bool(draft.replaces),
             ], by: grant)
     }
 
@@ -59,7 +62,7 @@ enum SnapshotStore {
     static func list(_ dataset: String, before: Int?, limit: Int, _ db: some Querying) throws -> [Snapshot] {
         let rows = try db.rows(
             """
-            SELECT dataset, number, created_at, quarantined, digest, contract, first_event, last_event FROM data_snapshots
+            SELECT dataset, number, created_at, quarantined, digest, contract, first_event, last_event, files_from FROM data_snapshots
             WHERE dataset = ? AND number < ? ORDER BY number DESC LIMIT ?
             """, [.string(dataset), int(before ?? .max), int(limit)])
         guard let newest = rows.first else { return [] }
@@ -68,14 +71,21 @@ enum SnapshotStore {
     }
 
     /// One snapshot with its profile; without a number the newest.
-    static func find(_ dataset: String, _ number: Int?, _ db: some Querying) throws -> Snapshot? {
+    /// - Parameter unreadable: told of a profile that cannot be read: statistics that are lost do not keep anyone from the rows.
+    static func find(_ dataset: String, _ number: Int?, _ db: some Querying, unreadable: (_ number: Int, KeelError) -> Void = { _, _ in })
+        throws -> Snapshot?
+    {
         let row = try db.row(
             "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
             [.string(dataset), int(number ?? .max)])
         guard let row, number == nil || Int(row.int("number")) == number else { return nil }
-        let profile = try row.json("profile")
-        return try snapshot(
-            row, try files(dataset, upTo: Int(row.int("number")), db), profile: profile.isNull ? nil : try Profile(json: profile))
+        let found = Int(row.int("number"))
+        var profile: Profile?
+        do {
+            let stored = try row.json("profile")
+            if !stored.isNull { profile = try Profile(json: stored) }
+        } catch { unreadable(found, KeelError.wrapping(error)) }
+        return try snapshot(row, try files(dataset, upTo: found, db), profile: profile)
     }
 
     static func sealed(_ dataset: String, _ db: some Querying) throws -> Sealed {
@@ -90,7 +100,19 @@ enum SnapshotStore {
             .optionalText("quarantine_file")
     }
 
-    /// The files of a snapshot, each with the number of the snapshot that added it.
+    /// The snapshot whose files, and those added since, are the newest one's.
+    private static func filesFrom(_ dataset: String, _ db: some Querying) throws -> Int {
+        let row = try db.row("SELECT files_from FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        return Int(row?.int("files_from") ?? 1)
+    }
+
+    /// The files of the newest snapshot.
+    static func newestFiles(_ dataset: String, _ db: some Querying) throws -> [Snapshot.File] {
+        let first = try filesFrom(dataset, db)
+        return try files(dataset, upTo: .max, db).filter { $0.addedIn >= first }.map(\.file)
+    }
+
+    /// The files that were added up to a snapshot, each with the number of the snapshot that added it.
     static func files(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [(addedIn: Int, file: Snapshot.File)] {
         try db.rows(
             "SELECT * FROM data_files WHERE dataset = ? AND added_in <= ? ORDER BY added_in, position", [.string(dataset), int(number)]
@@ -105,21 +127,27 @@ enum SnapshotStore {
     /// Every file that a snapshot refers to.
     static func allFiles(_ db: some Querying) throws -> Set<String> {
         var out: Set<String> = []
-        try db.forEach("SELECT path FROM data_files", []) { out.insert($0.text("path")) }
-        try db.forEach("SELECT quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
-            out.insert($0.text("quarantine_file"))
-        }
+        try forEachFile(db) { _, path, _ in out.insert(path) }
         return out
+    }
+
+    /// Every file with its dataset, and its size where that is known.
+    static func forEachFile(_ db: some Querying, _ body: (_ dataset: String, _ path: String, _ bytes: Int64?) throws -> Void) throws {
+        try db.forEach("SELECT dataset, path, bytes FROM data_files", []) { try body($0.text("dataset"), $0.text("path"), $0.int("bytes")) }
+        try db.forEach("SELECT dataset, quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
+            try body($0.text("dataset"), $0.text("quarantine_file"), nil)
+        }
     }
 
     private static func snapshot(_ row: SQLRow, _ files: [(addedIn: Int, file: Snapshot.File)], profile: Profile?) throws -> Snapshot {
         let number = Int(row.int("number"))
+        let first = Int(row.int("files_from"))
         var eventTimes: ClosedRange<Timestamp>?
         if let first = row.optionalTime("first_event"), let last = row.optionalTime("last_event"), first <= last {
             eventTimes = first...last
         }
         let snapshot = Snapshot(
-            dataset: row.text("dataset"), number: number, files: files.filter { $0.addedIn <= number }.map(\.file),
+            dataset: row.text("dataset"), number: number, files: files.filter { $0.addedIn >= first && $0.addedIn <= number }.map(\.file),
             quarantinedCount: Int(row.int("quarantined")), schema: try Schema(json: try row.json("contract")), profile: profile,
             createdAt: row.time("created_at"), parent: number > 1 ? number - 1 : nil, eventTimes: eventTimes)
         guard snapshot.digest.hex == row.text("digest") else {

@@ -3,8 +3,8 @@ import Engines
 import Foundation
 import Storage
 
-/// Writes the files of a snapshot under way: Parquet parts and the quarantine. Nothing refers to them until the snapshot is committed;
-/// `discard` removes them, and what a crash leaves is removed at the next start.
+/// Writes the files of a snapshot under way: Parquet parts and the quarantine. They get their names in `finish`, and nothing refers to them until the
+/// snapshot is committed. `discard` removes them; what a crash leaves without a name is removed at the next start.
 final class SnapshotWriter {
     private let connection: DuckDBConnection
     private let lake: String
@@ -13,6 +13,8 @@ final class SnapshotWriter {
     private let number: Int
     private var joiner = TableJoiner()
     private(set) var files: [Snapshot.File] = []
+    /// Files that are whole and have no name yet: where each lies, and what it is to be called.
+    private var unnamed: [(temporary: String, path: String)] = []
     private var quarantine: AtomicFile?
     private var buffered: [UInt8] = []
     private(set) var quarantined = 0
@@ -22,11 +24,12 @@ final class SnapshotWriter {
     private(set) var eventTimes: ClosedRange<Timestamp>?
     private(set) var quarantineFile: String?
     private static let partRows = 524_288
+    private static let partBytes = 128 << 20
 
     init(_ connection: DuckDBConnection, lake: String, spec: DatasetSpec, number: Int) throws {
         (self.connection, self.lake, self.spec, self.number) = (connection, lake, spec, number)
         profile = Profile(spec.schema.fields)
-        try FileManager.default.createDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)/\(spec.name)", withIntermediateDirectories: true)
+        try Folder.make("\(lake)/\(SnapshotWriter.folder)/\(spec.name)")
     }
 
     /// The folder of this room below the lake's.
@@ -44,21 +47,20 @@ final class SnapshotWriter {
             try flushRows()
             _ = joiner.append(table)
         }
-        if joiner.rowCount >= SnapshotWriter.partRows { try flushRows() }
+        if joiner.rowCount >= SnapshotWriter.partRows || joiner.byteCount >= SnapshotWriter.partBytes { try flushRows() }
     }
 
     private func noteEventTimes(_ table: Table) {
         guard let name = spec.eventTime, let column = table[name] else { return }
-        var bounds: (Int64, Int64)?
         switch column.buffer {
-        case .int64(let values): if let low = values.min(), let high = values.max() { bounds = (low, high) }
+        case .int64(let values):
+            guard let low = values.min(), let high = values.max() else { return }
+            eventTimes = SnapshotWriter.union(eventTimes, Timestamp(microseconds: low)...Timestamp(microseconds: high))
         case .int32(let days):
-            if let low = days.min(), let high = days.max() { bounds = (Int64(low) * 86_400_000_000, Int64(high) * 86_400_000_000) }
+            guard let low = days.min(), let high = days.max() else { return }
+            eventTimes = SnapshotWriter.union(eventTimes, Timestamp(day: low)...Timestamp(day: high))
         default: return
         }
-        guard let bounds else { return }
-        let range = Timestamp(microseconds: bounds.0)...Timestamp(microseconds: bounds.1)
-        eventTimes = SnapshotWriter.union(eventTimes, range)
     }
 
     static func union(_ a: ClosedRange<Timestamp>?, _ b: ClosedRange<Timestamp>?) -> ClosedRange<Timestamp>? {
@@ -67,16 +69,18 @@ final class SnapshotWriter {
     }
 
     /// What the files make, after `finish`.
-    func draft(after previous: Snapshot?, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp) throws
+    /// - Parameter replacing: whether the rows of `previous` are no longer part of the dataset.
+    func draft(after previous: Snapshot?, replacing: Bool = false, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp) throws
         -> SnapshotStore.Draft
     {
         // When the contract's columns changed, the profile begins anew: it describes one set of columns.
-        let merged: Profile = if let before = previous?.profile, let both = try? before.merged(with: profile) { both } else { profile }
+        let base = replacing ? nil : previous
+        let merged: Profile = if let before = base?.profile, let both = try? before.merged(with: profile) { both } else { profile }
         let snapshot = Snapshot(
-            dataset: spec.name, number: number, files: (previous?.files ?? []) + files, quarantinedCount: quarantined, schema: spec.schema,
-            profile: merged, createdAt: now, parent: previous?.number, eventTimes: SnapshotWriter.union(previous?.eventTimes, eventTimes))
+            dataset: spec.name, number: number, files: (base?.files ?? []) + files, quarantinedCount: quarantined, schema: spec.schema,
+            profile: merged, createdAt: now, parent: previous?.number, eventTimes: SnapshotWriter.union(base?.eventTimes, eventTimes))
         return SnapshotStore.Draft(
-            snapshot: snapshot, added: files, filtered: filtered, quarantineFile: quarantineFile, source: source, sealed: sealed)
+            snapshot: snapshot, added: files, replaces: replacing, filtered: filtered, quarantineFile: quarantineFile, source: source, sealed: sealed)
     }
 
     func quarantine(_ row: QuarantinedRow) throws {
@@ -86,9 +90,14 @@ final class SnapshotWriter {
         if buffered.count > 1 << 18 { try flushQuarantine() }
     }
 
-    /// Writes what is left; afterwards all files are durable.
+    /// Writes what is left; afterwards all files are durable under their names.
     func finish() throws {
         try flushRows()
+        for (temporary, path) in unnamed {
+            guard rename(temporary, path) == 0 else { throw KeelError(.internal, "could not rename a file of the lake") }
+        }
+        if !unnamed.isEmpty { try Folder.sync("\(lake)/\(SnapshotWriter.folder)/\(dataset)") }
+        unnamed = []
         if quarantined > 0 {
             try flushQuarantine()
             try quarantine?.commit()
@@ -97,6 +106,7 @@ final class SnapshotWriter {
 
     func discard() {
         quarantine?.discard()
+        for (temporary, _) in unnamed { try? FileManager.default.removeItem(atPath: temporary) }
         for path in files.map(\.path) + [quarantineFile].compactMap({ $0 }) {
             try? FileManager.default.removeItem(atPath: "\(lake)/\(path)")
         }
@@ -107,10 +117,11 @@ final class SnapshotWriter {
         let table = try joiner.take()
         let temporary = "\(lake)/\(SnapshotWriter.folder)/\(dataset)/part-\(Identifier.hex32()).tmp"
         try connection.writeParquet(table, to: temporary)
-        let (digest, bytes) = try SnapshotWriter.digest(of: temporary)
+        let written = try InputFile(path: temporary, name: "a new file of the lake")
+        let digest = try written.digest()
         let path = "\(SnapshotWriter.folder)/\(dataset)/\(number)-\(files.count)-\(digest.short).parquet"
-        guard rename(temporary, "\(lake)/\(path)") == 0 else { throw KeelError(.internal, "could not rename a file of the lake") }
-        files.append(Snapshot.File(path: path, rows: table.rowCount, bytes: bytes, digest: digest))
+        unnamed.append((temporary, "\(lake)/\(path)"))
+        files.append(Snapshot.File(path: path, rows: table.rowCount, bytes: written.size, digest: digest))
     }
 
     private func flushQuarantine() throws {
@@ -121,19 +132,5 @@ final class SnapshotWriter {
         }
         try quarantine?.write(buffered)
         buffered.removeAll(keepingCapacity: true)
-    }
-
-    private static func digest(of path: String) throws -> (Digest, Int) {
-        let handle = try InputFile(path: path)
-        var hasher = Digest.Hasher()
-        var position = 0
-        let buffer = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 1 << 20)
-        defer { buffer.deallocate() }
-        while true {
-            let count = try handle.read(into: buffer, at: position)
-            guard count > 0 else { return (hasher.finish(), position) }
-            hasher.update(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
-            position += count
-        }
     }
 }

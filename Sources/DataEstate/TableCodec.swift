@@ -89,6 +89,8 @@ struct TableJoiner {
     private var names: [String] = []
     private var parts: [[Column]] = []
     private(set) var rowCount = 0
+    /// Of the texts, and eight for each other value.
+    private(set) var byteCount = 0
 
     /// False when the table's columns are others than those before; it was not taken then.
     mutating func append(_ table: Table) -> Bool {
@@ -99,14 +101,21 @@ struct TableJoiner {
             for i in parts.indices { parts[i].append(table.columns[i]) }
         }
         rowCount += table.rowCount
+        byteCount += table.columns.reduce(0) { bytes, column in
+            if case .text(let texts) = column.buffer { bytes + texts.bytes.count } else { bytes + 8 * column.count }
+        }
         return true
     }
 
     /// All rows so far; empty again afterwards.
     mutating func take() throws(KeelError) -> Table {
         var pairs: [(name: String, column: Column)] = []
-        for (name, columns) in zip(names, parts) { pairs.append((name, TableJoiner.join(columns))) }
-        (names, parts, rowCount) = ([], [], 0)
+        for i in parts.indices {
+            pairs.append((names[i], TableJoiner.join(parts[i])))
+            // Of a large table there is never a whole copy.
+            parts[i] = []
+        }
+        (names, parts, rowCount, byteCount) = ([], [], 0, 0)
         return try Table(pairs)
     }
 

@@ -13,30 +13,33 @@ public struct ZipArchive: Sendable {
         let headerOffset: Int
     }
 
-    public let path: String
+    private let path: String
+    /// What errors call it.
+    public let name: String
     /// The files in it, without folders.
     public let members: [Member]
-    private static let directoryBytesMax = 64 << 20
+    private static let directoryBytesMax = 4 << 20
 
     /// Reads the central directory.
     /// - Throws: `corrupted` when it is not whole; `notFound` when there is no such file.
-    public init(path: String) throws(KeelError) {
+    public init(path: String, name: String) throws(KeelError) {
         self.path = path
-        let file = try InputFile(path: path)
-        members = try ZipArchive.directory(of: file, path)
+        self.name = name
+        let file = try InputFile(path: path, name: name)
+        members = try ZipArchive.directory(of: file, name)
     }
 
     /// A stream of the member's bytes: fills the buffer, returns how many, 0 at the end. Size and checksum are verified at the end.
     public func open(
         _ member: Member, limits: Inflate.Limits = Inflate.Limits()
     ) throws(KeelError) -> (UnsafeMutableBufferPointer<UInt8>) throws(KeelError) -> Int {
-        let file = try InputFile(path: path)
+        let file = try InputFile(path: path, name: name)
         let header = try file.bytes(at: member.headerOffset, count: 30)
-        guard header.u32(0) == 0x0403_4b50 else { throw ZipArchive.damaged(path) }
+        guard header.u32(0) == 0x0403_4b50 else { throw ZipArchive.damaged(name) }
         var position = member.headerOffset + 30 + Int(header.u16(26)) + Int(header.u16(28))
         let end = position + member.compressedSize
-        guard end <= file.size else { throw ZipArchive.damaged(path) }
-        let name = "'\(member.name)' in \(path)"
+        guard end <= file.size else { throw ZipArchive.damaged(name) }
+        let name = "'\(member.name)' in \(name)"
         let raw = { (buffer: UnsafeMutableBufferPointer<UInt8>) throws(KeelError) -> Int in
             let count = try file.read(into: buffer, at: position, max: end - position)
             position += count
@@ -136,17 +139,18 @@ public struct ZipArchive: Sendable {
 
 /// A file read at positions; closed with its last reference.
 public final class InputFile {
-    public let path: String
+    private let name: String
     public let size: Int
     private let descriptor: Int32
 
-    public init(path: String) throws(KeelError) {
+    /// - Parameter name: what errors call it.
+    public init(path: String, name: String) throws(KeelError) {
         descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
-        self.path = path
+        self.name = name
         var status = stat()
         guard descriptor >= 0, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
             if descriptor >= 0 { close(descriptor) }
-            throw .notFound("there is no readable file '\(path)'")
+            throw .notFound("there is no readable file '\(name)'")
         }
         size = Int(status.st_size)
     }
@@ -158,13 +162,13 @@ public final class InputFile {
         while true {
             let count = pread(descriptor, buffer.baseAddress, min(buffer.count, max), off_t(position))
             if count >= 0 { return count }
-            guard errno == EINTR else { throw KeelError(.internal, "could not read '\(path)': \(String(cString: strerror(errno)))") }
+            guard errno == EINTR else { throw KeelError(.internal, "could not read '\(name)': \(String(cString: strerror(errno)))") }
         }
     }
 
     func bytes(at position: Int, count: Int) throws(KeelError) -> [UInt8] {
         guard position >= 0, count >= 0, position <= size, count <= size - position else {
-            throw KeelError(.corrupted, "\(path) is truncated", hint: "copy or download the file again")
+            throw KeelError(.corrupted, "\(name) is truncated", hint: "copy or download the file again")
         }
         var out = [UInt8](repeating: 0, count: count)
         var filled = 0
@@ -175,10 +179,27 @@ public final class InputFile {
                 } catch { return .failure(error) }
             }
             let got = try result.get()
-            guard got > 0 else { throw KeelError(.corrupted, "\(path) is truncated") }
+            guard got > 0 else { throw KeelError(.corrupted, "\(name) is truncated") }
             filled += got
         }
         return out
+    }
+
+    /// The first bytes, at most `count`.
+    public func beginning(_ count: Int) throws(KeelError) -> [UInt8] { try bytes(at: 0, count: min(count, size)) }
+
+    /// The digest of the whole content.
+    public func digest() throws(KeelError) -> Digest {
+        var hasher = Digest.Hasher()
+        var position = 0
+        let buffer = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: 1 << 20)
+        defer { buffer.deallocate() }
+        while true {
+            let count = try read(into: buffer, at: position)
+            guard count > 0 else { return hasher.finish() }
+            hasher.update(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<count]))
+            position += count
+        }
     }
 }
 

@@ -13,14 +13,13 @@ struct BatchQuery {
     /// Prefix of the temporary tables.
     let prefix: String
 
-    private static func microseconds(_ column: String) -> String { "epoch_us(CAST(\(column) AS TIMESTAMP))" }
-    static func quoted(_ name: String) -> String { DuckDBConnection.quoted(name) }
-
-    static func list(_ files: [String]) -> String {
-        "["
-            + files.map { "'" + $0.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'" }.joined(
-                separator: ", ") + "]"
+    /// A time as µs, null outside all instants.
+    static func microseconds(_ column: String) -> String {
+        let time = "TRY_CAST(\(column) AS TIMESTAMP)"
+        let (first, last) = (Timestamp.range.lowerBound, Timestamp.range.upperBound)
+        return "CASE WHEN \(time) BETWEEN make_timestamp(\(first)) AND make_timestamp(\(last)) THEN epoch_us(\(time)) END"
     }
+    static func quoted(_ name: String) -> String { DuckDBConnection.quoted(name) }
 
     /// Joins every feature of the service to the questions and returns the SQL of the result: `rid`, `t`, the request columns `r…` and each
     /// needed feature `f…` (by slot).
@@ -77,15 +76,12 @@ struct BatchQuery {
     /// Makes the table of a view's events of the keys that are asked for: `kid`, `ts` (µs), `seq` (the order by time, created time, arrival)
     /// and the value `a…` of each expression.
     private func makeEvents(_ view: DatasetView, as table: String, keys: String, questions: String, files: [String]) throws(KeelError) {
-        var columns = ["arrival", "\(BatchQuery.microseconds(BatchQuery.quoted(view.at))) AS ts"]
-        columns.append((view.created.map { "coalesce(\(BatchQuery.microseconds(BatchQuery.quoted($0))), 0)" } ?? "0") + " AS created")
-        for (i, key) in view.keys.enumerated() { columns.append("\(BatchQuery.quoted(key.column)) AS d\(i)") }
-        for (i, argument) in view.arguments.enumerated() { columns.append("\(argument.sql(BatchQuery.quoted)) AS a\(i)") }
-        let condition = view.filter.map { " AND (\($0.sql(BatchQuery.quoted)))" } ?? ""
-        let source =
-            files.isEmpty
-            ? "(SELECT \(view.identity.schema.fields.map { "CAST(NULL AS \($0.type.duckDBName)) AS \(BatchQuery.quoted($0.name))" }.joined(separator: ", ")), 0 AS arrival WHERE false)"
-            : "(SELECT *, row_number() OVER () AS arrival FROM read_parquet(\(BatchQuery.list(files))))"
+        let rows = ParquetRows(files, view.identity.columns, number: "arrival")
+        var columns = ["arrival", "\(BatchQuery.microseconds(rows.column(view.at))) AS ts"]
+        columns.append((view.created.map { "coalesce(\(BatchQuery.microseconds(rows.column($0))), 0)" } ?? "0") + " AS created")
+        for (i, key) in view.keys.enumerated() { columns.append("\(rows.column(key.column)) AS d\(i)") }
+        for (i, argument) in view.arguments.enumerated() { columns.append("\(argument.sql(rows.column)) AS a\(i)") }
+        let condition = view.filter.map { " WHERE \($0.sql(rows.column))" } ?? ""
         let join = view.keys.indices.map { "k.k\($0) = e.d\($0)" }.joined(separator: " AND ")
         let values = view.arguments.indices.map { ", a\($0)" }.joined()
         let last = "(SELECT coalesce(max(t), 0) FROM \(questions))"
@@ -95,7 +91,7 @@ struct BatchQuery {
             """
             CREATE OR REPLACE TEMP TABLE \(table) AS
             SELECT k.kid, e.ts, row_number() OVER (ORDER BY e.ts, e.created, e.arrival) AS seq\(values)
-            FROM (SELECT \(columns.joined(separator: ", ")) FROM \(source) WHERE \(BatchQuery.quoted(view.at)) IS NOT NULL\(condition)) e
+            FROM (SELECT \(columns.joined(separator: ", ")) FROM \(rows.sql)\(condition)) e
             JOIN \(keys) k ON \(join) WHERE e.ts <= \(last)\(first)
             """)
     }

@@ -6,7 +6,8 @@ struct DatasetView: Sendable {
     struct Identity: Hashable, Sendable {
         let spec: FeatureViewSpec
         let entity: EntitySpec
-        let schema: Schema
+        /// The columns that the view reads, by name and type alone: what else changes in the contract is nothing to it.
+        let columns: [Field]
     }
     struct Key: Sendable {
         /// The name and type in requests.
@@ -39,6 +40,7 @@ struct DatasetView: Sendable {
 
     let identity: Identity
     let dataset: String
+    let schema: Schema
     let keys: [Key]
     let at: String
     let created: String?
@@ -56,8 +58,8 @@ struct DatasetView: Sendable {
     static let argumentsMax = 64
 
     init(_ spec: FeatureViewSpec, dataset: String, entity: EntitySpec, schema: Schema) throws(KeelError) {
-        identity = Identity(spec: spec, entity: entity, schema: schema)
         self.dataset = dataset
+        self.schema = schema
         keys = try DatasetView.keys(spec, entity, dataset, schema)
         guard let at = spec.at ?? schema.eventTime else {
             throw .invalid(
@@ -79,6 +81,10 @@ struct DatasetView: Sendable {
         var builder = Builder(schema: schema, ttl: spec.ttl)
         for (i, feature) in spec.features.enumerated() { try builder.add(feature, at: "spec.features[\(i)]") }
         (arguments, series, features) = (builder.arguments, builder.series, builder.features)
+        let used = Set(
+            [at, spec.created ?? at] + keys.map(\.column) + (filter?.columns ?? []) + arguments.flatMap(\.columns))
+        identity = Identity(
+            spec: spec, entity: entity, columns: schema.fields.filter { used.contains($0.name) }.map { Field($0.name, $0.type) })
     }
 
     private static func keys(_ spec: FeatureViewSpec, _ entity: EntitySpec, _ dataset: String, _ schema: Schema) throws(KeelError) -> [Key]

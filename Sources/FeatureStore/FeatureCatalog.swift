@@ -18,6 +18,7 @@ public struct FeatureCatalog: Sendable {
         entities: [EntitySpec], views specs: [FeatureViewSpec], services serviceSpecs: [FeatureServiceSpec], datasets: [String: Schema]
     ) throws(KeelError) {
         var (views, requestViews): ([String: DatasetView], [String: FeatureViewSpec]) = ([:], [:])
+        var errors: [KeelError] = []
         for spec in specs {
             do throws(KeelError) {
                 switch spec.source {
@@ -38,15 +39,18 @@ public struct FeatureCatalog: Sendable {
                     }
                     views[spec.name] = try DatasetView(spec, dataset: dataset, entity: entity, schema: schema)
                 }
-            } catch { throw error.at("FeatureView/\(spec.name)") }
+            } catch { errors.append(error.at("FeatureView/\(spec.name)")) }
         }
+        // Services of views that are wrong would only say so again.
+        if let error = KeelError.joined(errors) { throw error }
         (self.views, self.requestViews, self.datasets) = (views, requestViews, datasets)
         for spec in serviceSpecs {
             do throws(KeelError) {
                 var resolver = ServiceResolver(catalog: self, spec: spec)
                 services[spec.name] = try resolver.resolve()
-            } catch { throw error.at("FeatureService/\(spec.name)") }
+            } catch { errors.append(error.at("FeatureService/\(spec.name)")) }
         }
+        if let error = KeelError.joined(errors) { throw error }
     }
 
     public var serviceNames: [String] { services.keys.sorted() }
@@ -60,9 +64,31 @@ public struct FeatureCatalog: Sendable {
         try resolved(service).outputs.map { Field($0.name, $0.type, nullable: true) }
     }
 
-    /// Each feature of a service as `view.feature`, and the datasets it is computed from: for lineage.
-    public func origins(_ service: String) throws(KeelError) -> [(feature: String, dataset: String?)] {
-        try resolved(service).outputs.map { output in (output.origin, views[String(output.origin.prefix { $0 != "." })]?.dataset) }
+    /// The contract of a dataset that the catalogue knows.
+    public func schema(_ dataset: String) -> Schema? { datasets[dataset] }
+
+    /// The dataset of a view; nil for one over the request.
+    public func source(ofView view: String) -> String? { views[view]?.dataset }
+
+    /// The datasets that a service's features are computed from, sorted.
+    public func sources(_ service: String) throws(KeelError) -> [String] { Set(try resolved(service).uses.map(\.view.dataset)).sorted() }
+
+    /// The request column that says as of when a service's features are read.
+    public func time(ofService service: String) throws(KeelError) -> String? { try resolved(service).spec.time }
+
+    /// Checks a request without its data: every name, every type, and that no two columns of the result have one name.
+    public func check(_ request: TrainingSetRequest) throws(KeelError) { _ = try TrainingSetPlan(request, self) }
+
+    /// The resources that a service is made of, as `Kind/name`: what its features depend on, and nothing else.
+    public func resources(_ service: String) throws(KeelError) -> [String] {
+        let resolved = try resolved(service)
+        var out: Set<String> = ["\(FeatureServiceSpec.kind)/\(service)"]
+        for view in resolved.views { out.insert("\(FeatureViewSpec.kind)/\(view)") }
+        for use in resolved.uses {
+            out.insert("\(EntitySpec.kind)/\(use.view.identity.entity.name)")
+            out.insert("Dataset/\(use.view.dataset)")
+        }
+        return out.sorted()
     }
 
     func resolved(_ service: String) throws(KeelError) -> ResolvedService {

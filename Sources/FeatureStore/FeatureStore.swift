@@ -3,14 +3,25 @@ import Synchronization
 
 /// Features, defined once and executed by three engines that agree: online (state in memory), in batch (DuckDB) and at request time.
 ///
-/// The online state is a pure function of the datasets' rows in order of arrival. It keeps nothing on disk: after a start, and for the
-/// datasets that `configure` returns, give it the history again with `reset` and `apply`.
+/// The online state is a pure function of the datasets' rows in order of arrival. It keeps nothing on disk: a `FeatureDraft` is filled with the history
+/// beside what is in force, and then adopted.
 ///
-/// Thread-safe. `apply` for one dataset must not run twice at the same time (the order of arrival decides ties).
+/// Thread-safe. `apply` for one dataset must not run twice at the same time (the order of arrival decides ties), nor beside the `adopt` of a draft that
+/// makes the state of this dataset's views anew. Drafts are made and adopted one after another.
 public final class FeatureStore: Sendable {
     private struct State: Sendable {
         var catalog = FeatureCatalog()
         var views: [String: OnlineView] = [:]
+        /// Views of drafts that rows reach too, by dataset.
+        var following: [String: [OnlineView]] = [:]
+        /// Views without state, and why.
+        var broken: [String: KeelError] = [:]
+
+        mutating func forget(_ draft: FeatureDraft) {
+            for dataset in draft.datasets {
+                following[dataset]?.removeAll { view in draft.fresh.values.contains { $0 === view } }
+            }
+        }
     }
     private let state = Mutex(State())
     let clock: any Clock
@@ -20,51 +31,75 @@ public final class FeatureStore: Sendable {
     /// The catalogue in force.
     public var catalog: FeatureCatalog { state.withLock { $0.catalog } }
 
-    /// Puts a checked catalogue in force. Views that did not change keep their state; plans made before go on with the views they had.
-    ///
-    /// - Returns: the datasets with new or changed views, sorted: `reset` each and `apply` its history in order of time.
-    public func configure(_ catalog: FeatureCatalog) -> [String] {
+    /// Begins a change to another catalogue: new and changed views get state of their own, the others keep theirs.
+    public func draft(_ catalog: FeatureCatalog) -> FeatureDraft {
+        let known = state.withLock { $0.views }
+        var fresh: [String: OnlineView] = [:]
+        for (name, view) in catalog.views where known[name]?.view.identity != view.identity { fresh[name] = OnlineView(view) }
+        return FeatureDraft(catalog: catalog, fresh: fresh)
+    }
+
+    /// Begins to make the state of every view over a dataset anew.
+    public func draft(rebuilding dataset: String) -> FeatureDraft {
+        let catalog = catalog
+        return FeatureDraft(catalog: catalog, fresh: catalog.views.filter { $0.value.dataset == dataset }.mapValues { OnlineView($0) })
+    }
+
+    /// Lets rows that `apply` brings reach the views of a draft too, from now on until `adopt` or `discard`.
+    public func follow(_ draft: FeatureDraft, dataset: String) {
+        state.withLock { $0.following[dataset, default: []] += draft.views(of: dataset) }
+    }
+
+    /// Puts a draft in force, all of it at once. Until then what was in force answers; plans made before go on with the views they had, or with their
+    /// new state when only that was made anew.
+    public func adopt(_ draft: FeatureDraft) {
         state.withLock { state in
-            var stale: Set<String> = []
             var views: [String: OnlineView] = [:]
-            for (name, view) in catalog.views {
-                if let known = state.views[name], known.view.identity == view.identity {
-                    views[name] = known
+            for name in draft.catalog.views.keys {
+                let known = state.views[name]
+                if let fresh = draft.fresh[name] {
+                    if let known, known.view.identity == fresh.view.identity {
+                        known.take(fresh)
+                        views[name] = known
+                    } else {
+                        views[name] = fresh
+                    }
                 } else {
-                    views[name] = OnlineView(view)
-                    stale.insert(view.dataset)
+                    views[name] = known
                 }
             }
-            state = State(catalog: catalog, views: views)
-            return stale.sorted()
+            state.catalog = draft.catalog
+            state.views = views
+            state.broken = state.broken.filter { draft.fresh[$0.key] == nil && views[$0.key] != nil }
+            state.broken.merge(draft.broken.withLock { $0 }) { $1 }
+            state.forget(draft)
         }
     }
 
-    /// Checks the specs and puts them in force; nothing changes when one is wrong.
-    public func configure(
-        entities: [EntitySpec], views: [FeatureViewSpec], services: [FeatureServiceSpec], datasets: [String: Schema]
-    ) throws(KeelError) -> [String] {
-        configure(try FeatureCatalog(entities: entities, views: views, services: services, datasets: datasets))
-    }
+    /// Gives a draft up: what is in force stays.
+    public func discard(_ draft: FeatureDraft) { state.withLock { $0.forget(draft) } }
 
     /// Datasets that some view reads, sorted.
     public var sources: [String] { Set(state.withLock { $0.views.values.map(\.view.dataset) }).sorted() }
 
+    /// Whether some view over the dataset has no state, because its history could not be read.
+    public func isBroken(_ dataset: String) -> Bool {
+        state.withLock { state in state.broken.keys.contains { state.views[$0]?.view.dataset == dataset } }
+    }
+
     /// Adds rows of a dataset, in order of arrival, to every view over it.
     ///
-    /// - Throws: `contractViolation` when a column is missing or of another type than the dataset's contract says.
+    /// - Throws: `contractViolation` when a column has a type that cannot be converted to the one that the contract says.
     public func apply(dataset: String, rows: Table) throws(KeelError) {
         let now = clock.now().microseconds
         for view in views(of: dataset) { try view.apply(rows, now: now) }
     }
 
-    /// Forgets the online state of every view over a dataset.
-    public func reset(dataset: String) {
-        for view in views(of: dataset) { view.reset() }
-    }
-
     private func views(of dataset: String) -> [OnlineView] {
-        state.withLock { $0.views.values.filter { $0.view.dataset == dataset }.sorted { $0.view.name < $1.view.name } }
+        state.withLock { state in
+            state.views.values.filter { $0.view.dataset == dataset }.sorted { $0.view.name < $1.view.name }
+                + (state.following[dataset] ?? [])
+        }
     }
 
     /// How requests to a model become its inputs.
@@ -74,6 +109,12 @@ public final class FeatureStore: Sendable {
         let result: Result<OnlinePlan, KeelError> = state.withLock { state in
             Result { () throws(KeelError) in
                 let service = try state.catalog.resolved(service)
+                for use in service.uses {
+                    guard let problem = state.broken[use.view.name] else { continue }
+                    throw KeelError(
+                        .unavailable, "the features of view '\(use.view.name)' are not there: \(problem.message)",
+                        hint: problem.hint ?? "see keel doctor, and ingest dataset '\(use.view.dataset)' again")
+                }
                 return try OnlinePlan(service, views: service.uses.compactMap { state.views[$0.view.name] }, inputs: inputs, clock: clock)
             }
         }

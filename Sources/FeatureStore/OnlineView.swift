@@ -21,9 +21,13 @@ final class OnlineView: Sendable {
     private let shards: [Shard] = (0..<16).map { _ in Shard() }
     /// µs; nil = keys are never dropped.
     private let horizon: Int64?
+    /// µs; how far back from its instant a read looks at most; nil = for ever.
+    let coverage: Int64?
     /// µs; how far back single events are kept for reads in the past.
     private let recentReach: Int64
     private let newest = Atomic<Int64>(.min)
+    /// µs; events before it were left out when the state was made, so that reads which cover them are not exact.
+    private let historyStart = Atomic<Int64>(.min)
     private let sinceSweep = Atomic<Int>(0)
     private let inexact = Atomic<Int>(0)
 
@@ -43,6 +47,8 @@ final class OnlineView: Sendable {
         latestArguments = view.features.compactMap { if case .latest(let argument, _) = $0.source { argument } else { nil } }
         let reach = view.series.map { $0.window.length.microseconds + (SeriesState.slack + 1) * $0.window.hop }.max() ?? 0
         horizon = view.hasLatest && view.ttl == nil ? nil : max(reach, view.ttl?.microseconds ?? 0)
+        let longest = view.series.map { $0.window.length.microseconds + $0.window.hop }.max() ?? 0
+        coverage = horizon == nil ? nil : max(longest, view.ttl?.microseconds ?? 0)
         recentReach = 2 * (view.series.map(\.window.hop).max() ?? 0)
     }
 
@@ -50,11 +56,23 @@ final class OnlineView: Sendable {
     var inexactReads: Int { inexact.load(ordering: .relaxed) }
     var keyCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.count } } }
 
-    func reset() {
-        for shard in shards { shard.state.withLock { $0 = KeyTable() } }
-        newest.store(.min, ordering: .relaxed)
+    /// Replaces the state by that of a view of the same identity, whose own is afterwards empty. A key has the old state or the new one, never a
+    /// part of each. Rows must not be applied meanwhile.
+    func take(_ other: OnlineView) {
+        for (shard, made) in zip(shards, other.shards) {
+            let table = made.state.withLock { table in
+                defer { table = KeyTable() }
+                return table
+            }
+            shard.state.withLock { $0 = table }
+        }
+        newest.store(other.newest.load(ordering: .relaxed), ordering: .relaxed)
+        historyStart.store(other.historyStart.load(ordering: .relaxed), ordering: .relaxed)
         sinceSweep.store(0, ordering: .relaxed)
     }
+
+    /// Notes that events before `start` (µs) are left out of the history that this view is made from.
+    func leavesOut(before start: Int64) { historyStart.store(start, ordering: .relaxed) }
 
     /// Adds rows in order of arrival. A row without a time or a key, or that the view's `where` does not let through, is no fact of this view.
     ///
@@ -65,7 +83,10 @@ final class OnlineView: Sendable {
         var words = [UInt64](repeating: 0, count: view.arguments.count)
         var last = Int64.min
         for row in 0..<rows.rowCount {
-            guard let at = columns.time(row), columns.passes(row), columns.key(row, into: &key) else { continue }
+            // Rows of an older version may lie outside all instants: they are no facts.
+            guard let at = columns.time(row), Timestamp.range.contains(at), columns.passes(row), columns.key(row, into: &key) else {
+                continue
+            }
             let mask = columns.words(row, into: &words)
             let latest = latestArguments.map { columns.arguments[$0][row].finite }
             let created = columns.created(row)
@@ -86,9 +107,8 @@ final class OnlineView: Sendable {
         let (before, after) = sinceSweep.add(rows, ordering: .relaxed)
         guard after / OnlineView.sweepEvery != before / OnlineView.sweepEvery else { return }
         for round in (before / OnlineView.sweepEvery)..<(after / OnlineView.sweepEvery) {
-            let oldest = newest.load(ordering: .relaxed).subtractingReportingOverflow(horizon)
-            guard !oldest.overflow else { return }
-            shards[round % shards.count].state.withLock { $0.expire(before: oldest.partialValue) }
+            let oldest = saturatingDifference(newest.load(ordering: .relaxed), horizon)
+            shards[round % shards.count].state.withLock { $0.expire(before: oldest) }
         }
     }
 
@@ -111,7 +131,8 @@ final class OnlineView: Sendable {
                 }
             }
         }
-        if !exact { inexact.add(1, ordering: .relaxed) }
+        let isCovered = t >= saturatingSum(historyStart.load(ordering: .relaxed), coverage ?? 0)
+        if !exact || !isCovered { inexact.add(1, ordering: .relaxed) }
     }
 }
 
@@ -126,19 +147,7 @@ struct ViewColumns {
     private let keys: [Column]
 
     init(_ view: DatasetView, _ rows: Table) throws(KeelError) {
-        for field in view.identity.schema.fields {
-            guard let column = rows[field.name] else {
-                if view.uses(field.name) {
-                    throw KeelError(
-                        .contractViolation, "rows of dataset '\(view.dataset)' lack the column '\(field.name)'", path: field.name)
-                }
-                continue
-            }
-            guard column.type == field.type else {
-                throw KeelError(
-                    .contractViolation, "'\(field.name)' is a \(column.type), the contract says \(field.type)", path: field.name)
-            }
-        }
+        let rows = try ViewColumns.conform(rows, view)
         validTimes = try rows.column(view.at)
         times = ViewColumns.microseconds(validTimes)
         createds = try view.created.map { name throws(KeelError) in
@@ -159,11 +168,33 @@ struct ViewColumns {
         if let filterColumn, case .bool(let v) = filterColumn.buffer { filter = v } else { filter = nil }
     }
 
+    /// The view's columns. Rows of an older contract may lack one, which is then null, or have it in a narrower type.
+    private static func conform(_ rows: Table, _ view: DatasetView) throws(KeelError) -> Table {
+        var pairs: [(name: String, column: Column)] = []
+        pairs.reserveCapacity(view.identity.columns.count)
+        for field in view.identity.columns {
+            let column = rows[field.name]
+            if let column, column.type == field.type {
+                pairs.append((field.name, column))
+            } else {
+                do throws(KeelError) {
+                    pairs.append((field.name, try Column(field.type, values: (0..<rows.rowCount).map { column?[$0] ?? .null })))
+                } catch {
+                    throw KeelError(
+                        .contractViolation,
+                        "'\(field.name)' of dataset '\(view.dataset)' is a \(column?.type ?? field.type), the contract says \(field.type)",
+                        path: field.name)
+                }
+            }
+        }
+        return try Table(pairs)
+    }
+
     /// Instants and days as µs; a null is whatever stands there.
     private static func microseconds(_ column: Column) -> [Int64] {
         switch column.buffer {
         case .int64(let v): v
-        case .int32(let v): v.map { Int64($0) * 86_400_000_000 }
+        case .int32(let v): v.map { saturatingProduct(Int64($0), CivilDate.microseconds) }
         default: Array(repeating: 0, count: column.count)
         }
     }
@@ -200,12 +231,4 @@ struct ViewColumns {
 extension Value {
     /// Null in place of a number that is none.
     var finite: Value { if case .double(let x) = self, !x.isFinite { .null } else { self } }
-}
-
-extension DatasetView {
-    /// Whether a column of the dataset is needed to compute the view.
-    func uses(_ column: String) -> Bool {
-        column == at || column == created || keys.contains { $0.column == column } || (filter?.columns.contains(column) ?? false)
-            || arguments.contains { $0.columns.contains(column) }
-    }
 }

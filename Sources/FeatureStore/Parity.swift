@@ -91,11 +91,11 @@ extension FeatureStore {
         try connection.insert(try Table(pairs), into: questions)
         defer { FeatureStore.drop([questions] + service.uses.indices.map { "\(prefix)_view\($0)" }, on: connection) }
         let joined = try BatchQuery(service: service, connection: connection, prefix: prefix).features(questions: questions, files: files)
-        var selected = service.requestFields.enumerated().map { "r\($0.offset) AS \(BatchQuery.quoted($0.element.name))" }
+        var selected = service.requestFields.enumerated().map { "j.r\($0.offset) AS \(BatchQuery.quoted($0.element.name))" }
         for output in service.outputs {
-            selected.append("CAST(f\(output.slot) AS \(output.type.duckDBName)) AS \(BatchQuery.quoted(output.name))")
+            selected.append("CAST(j.f\(output.slot) AS \(output.type.duckDBName)) AS \(BatchQuery.quoted(output.name))")
         }
-        return try connection.query("SELECT \(selected.joined(separator: ", ")) FROM (\(joined)) ORDER BY rid")
+        return try connection.query("SELECT \(selected.joined(separator: ", ")) FROM (\(joined)) j ORDER BY j.rid")
     }
 
     /// Slots whose value depends on the order in which floating-point numbers were added.

@@ -70,7 +70,8 @@ struct RequestColumns {
                 let shown = value.description
                 throw KeelError(
                     .contractViolation, "'\(field.name)' must be a \(field.type), not \(column.type) '\(shown.prefix(60))'",
-                    hint: field.type == .timestamp ? "an instant is written 2013-04-01T10:15:00Z, or as µs since 1970" : nil,
+                    hint: field.type == .timestamp
+                        ? "an instant is written 2013-04-01T10:15:00Z, or as µs since 1970; \(Timestamp.rangeHint)" : nil,
                     path: column.count == 1 ? field.name : "\(field.name)[\(row)]")
             }
             try placed(field.name) { () throws(KeelError) in try out.append(converted) }
@@ -97,7 +98,7 @@ struct RequestColumns {
         case (.int32, .int(let v)): return Int32(exactly: v) == nil ? nil : value
         case (.int64, .double(let v)): return Int64(exactly: v).map(Value.int)
         case (.int32, .double(let v)): return Int32(exactly: v).map { .int(Int64($0)) }
-        case (.timestamp, .int(let v)): return .timestamp(Timestamp(microseconds: v))
+        case (.timestamp, .int(let v)): return Timestamp(exactly: v).map(Value.timestamp)
         case (.timestamp, .string(let v)): return Timestamp(v).map(Value.timestamp)
         case (.timestamp, .date): return value.time.map(Value.timestamp)
         case (.date, .string(var v)): return v.withUTF8 { CivilDate.parse($0) }.map(Value.date)

@@ -28,8 +28,6 @@ struct ResolvedService: Sendable {
         let name: String
         let type: DataType
         let slot: Int
-        /// `view.feature`
-        let origin: String
     }
 
     let spec: FeatureServiceSpec
@@ -40,6 +38,8 @@ struct ResolvedService: Sendable {
     /// In dependency order.
     let computed: [Computed]
     let outputs: [Output]
+    /// Every view that takes part, sorted.
+    let views: [String]
 
     var name: String { spec.name }
 }
@@ -49,6 +49,8 @@ struct ServiceResolver {
     private enum Name: Hashable {
         case request(String)
         case feature(view: String, name: String)
+
+        var view: String? { if case .feature(let view, _) = self { view } else { nil } }
     }
     private struct PendingComputation {
         let name: Name
@@ -74,9 +76,13 @@ struct ServiceResolver {
             _ = try placed("spec.features") { () throws(KeelError) in try type(of: .feature(view: view, name: name)) }
         }
         if let time = spec.time { _ = try addRequest(Field(time, .timestamp), at: "spec.at") }
-        for field in requestFields where selected.contains(where: { $0.name == field.name }) {
-            throw .invalid(
-                "'\(field.name)' is both a feature and a column of the request", hint: "rename the feature", path: "spec.features")
+        for field in requestFields {
+            guard let feature = selected.first(where: { $0.name.isEqualIgnoringCase(field.name) }) else { continue }
+            let both =
+                feature.name == field.name
+                ? "'\(field.name)' is both a feature and a column of the request"
+                : "feature '\(feature.name)' and column '\(field.name)' of the request differ in nothing but case"
+            throw .invalid(both, hint: "rename the feature", path: "spec.features")
         }
         return assemble()
     }
@@ -104,8 +110,11 @@ struct ServiceResolver {
             wanted = [feature]
         }
         for name in wanted {
-            if let other = selected.first(where: { $0.name == name }) {
-                throw .invalid("feature '\(name)' is in the service twice: from '\(other.view)' and from '\(view)'", path: place)
+            if let other = selected.first(where: { $0.name.isEqualIgnoringCase(name) }) {
+                throw .invalid(
+                    other.name == name
+                        ? "feature '\(name)' is in the service twice: from '\(other.view)' and from '\(view)'"
+                        : "features '\(other.view).\(other.name)' and '\(view).\(name)' differ in nothing but case", path: place)
             }
             selected.append((name, view))
         }
@@ -143,35 +152,73 @@ struct ServiceResolver {
     private mutating func resolve(
         _ identifier: String, in view: FeatureViewSpec, from feature: String, at place: String
     ) throws(KeelError) -> (name: Name, type: DataType) {
-        let name: Name
-        if identifier != feature, let found = selected.first(where: { $0.name == identifier }) {
-            name = .feature(view: found.view, name: identifier)
-        } else if identifier != feature, view.features.contains(where: { $0.name == identifier }) {
-            name = .feature(view: view.name, name: identifier)
-        } else if let dot = identifier.firstIndex(of: "."), catalog.viewNames.contains(String(identifier[..<dot])) {
-            name = .feature(view: String(identifier[..<dot]), name: String(identifier[identifier.index(after: dot)...]))
-        } else {
-            let type = try requestType(identifier, in: view, at: place)
-            return (.request(identifier), try addRequest(Field(identifier, type, nullable: true), at: place))
-        }
-        return (name, try type(of: name))
+        let name = self.place(identifier, in: view, from: feature)
+        guard case .request(let column) = name else { return (name, try type(of: name)) }
+        let type = try requestType(column, in: view, at: place)
+        return (name, try addRequest(Field(column, type, nullable: true), at: place))
     }
 
-    /// A request column has the type that the view declares, or the one that every dataset with such a column gives it.
+    private func place(_ identifier: String, in view: FeatureViewSpec, from feature: String) -> Name {
+        if identifier != feature, let found = selected.first(where: { $0.name == identifier }) {
+            return .feature(view: found.view, name: identifier)
+        }
+        if identifier != feature, view.features.contains(where: { $0.name == identifier }) {
+            return .feature(view: view.name, name: identifier)
+        }
+        if let dot = identifier.firstIndex(of: "."), catalog.viewNames.contains(String(identifier[..<dot])) {
+            return .feature(view: String(identifier[..<dot]), name: String(identifier[identifier.index(after: dot)...]))
+        }
+        return .request(identifier)
+    }
+
+    /// A request column has the type that the view declares, or the one that it has in the datasets the service uses, or else in those that could
+    /// be its examples because they have all such columns, or else in any.
     private func requestType(_ column: String, in view: FeatureViewSpec, at place: String) throws(KeelError) -> DataType {
         if let declared = view.columns.first(where: { $0.name == column }) { return declared.type }
         if let known = requestFields.first(where: { $0.name == column }) { return known.type }
         if column == spec.time { return .timestamp }
-        let types = Set(catalog.datasets.values.compactMap { $0[column]?.type })
-        if let only = types.first, types.count == 1 { return only }
-        guard types.isEmpty else {
-            throw .invalid("datasets disagree on the type of '\(column)'", hint: "declare it: columns: { \(column): … }", path: place)
+        let sources = Set(selected.compactMap { catalog.views[$0.view]?.dataset })
+        let wanted = undeclaredColumns()
+        let pools = [
+            catalog.datasets.filter { sources.contains($0.key) },
+            catalog.datasets.filter { entry in wanted.allSatisfy { entry.value[$0] != nil } },
+            catalog.datasets,
+        ]
+        for pool in pools {
+            let types = Set(pool.values.compactMap { $0[column]?.type })
+            if let only = types.first, types.count == 1 { return only }
+            guard types.isEmpty else {
+                let names = pool.filter { $0.value[column] != nil }.keys.sorted().joined(separator: ", ")
+                throw .invalid(
+                    "the datasets \(names) disagree on the type of '\(column)'", hint: "declare it: columns: { \(column): … }", path: place)
+            }
         }
         let known = selected.map(\.name) + catalog.datasets.values.flatMap(\.names) + view.columns.map(\.name)
         throw .invalid(
             "'\(column)' is neither a feature of the service nor a column of any dataset",
             hint: nearest(column, in: known.sorted()).map { "did you mean '\($0)'?" } ?? "declare it: columns: { \(column): float64 }",
             path: place)
+    }
+
+    /// The request columns that the service's expressions use and no view declares.
+    private func undeclaredColumns() -> Set<String> {
+        var out: Set<String> = []
+        var visited: Set<Name> = []
+        var waiting = selected.map { Name.feature(view: $0.view, name: $0.name) }
+        while let next = waiting.popLast() {
+            guard visited.insert(next).inserted, case .feature(let viewName, let feature) = next, let view = catalog.requestViews[viewName],
+                case .request(let text)? = view.features.first(where: { $0.name == feature })?.definition,
+                let expression = try? Expression(parsing: text)
+            else { continue }
+            for identifier in expression.identifiers {
+                switch place(identifier, in: view, from: feature) {
+                case .request(let column):
+                    if !view.columns.contains(where: { $0.name == column }), column != spec.time { out.insert(column) }
+                case let name: waiting.append(name)
+                }
+            }
+        }
+        return out
     }
 
     private mutating func addRequest(_ field: Field, at place: String) throws(KeelError) -> DataType {
@@ -210,11 +257,11 @@ struct ServiceResolver {
         let outputs = selected.compactMap { item -> ResolvedService.Output? in
             let name = Name.feature(view: item.view, name: item.name)
             guard let slot = slots[name], let type = types[name] else { return nil }
-            return .init(name: item.name, type: type, slot: slot, origin: "\(item.view).\(item.name)")
+            return .init(name: item.name, type: type, slot: slot)
         }
         return ResolvedService(
             spec: spec, requestFields: requestFields, timeSlot: spec.time.flatMap { slots[.request($0)] }, slotCount: slots.count,
             uses: uses,
-            computed: computed, outputs: outputs)
+            computed: computed, outputs: outputs, views: Set(types.keys.compactMap(\.view)).sorted())
     }
 }

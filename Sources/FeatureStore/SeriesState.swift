@@ -195,7 +195,7 @@ struct LatestRows {
         var i = rows.count
         while i > 0, rows[i - 1].at > t { i -= 1 }
         guard i > 0 else { return (nil, !dropped) }
-        if let ttl, rows[i - 1].at < t.subtractingReportingOverflow(ttl.microseconds).partialValue { return (nil, true) }
+        if let ttl, rows[i - 1].at < saturatingDifference(t, ttl.microseconds) { return (nil, true) }
         return (rows[i - 1].values, true)
     }
 }

@@ -21,6 +21,9 @@ public struct Window: Sendable, Hashable, CustomStringConvertible {
         guard length.microseconds >= Window.second else {
             throw .invalid("a window of \(length) is too short", hint: "the shortest window is 1s")
         }
+        guard length <= .declaredMax else {
+            throw .invalid("a window of \(length) is too long", hint: "the longest window is \(TimeSpan.declaredMax)")
+        }
         if length.microseconds <= Window.tilesMax * Window.second {
             guard length.microseconds % Window.second == 0 else {
                 throw .invalid("a window of \(length) is not a whole number of seconds", hint: "windows up to 60s move by the second")

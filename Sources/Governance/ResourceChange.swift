@@ -28,6 +28,8 @@ public struct ResourceChange: Sendable, Hashable {
     public let revision: Int64
     /// The digest of the declaration after the change.
     public let digest: Digest
+    /// What the change does to data that is there, a sentence each.
+    public var effects: [String] = []
 
     public var json: JSON {
         var out: JSON = ["id": .string(id)]
@@ -36,6 +38,7 @@ public struct ResourceChange: Sendable, Hashable {
         out["revision"] = .int(revision)
         out["digest"] = .string(digest.hex)
         out["differences"] = .array(differences.map(\.json))
+        if !effects.isEmpty { out["effects"] = .array(effects.map(JSON.string)) }
         return out
     }
 }

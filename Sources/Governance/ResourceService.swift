@@ -15,12 +15,23 @@ public struct ApplyResult: Sendable, Hashable {
     }
 }
 
+/// What a deletion did.
+public struct DeleteResult: Sendable, Hashable {
+    /// The number of this change over all resources, in one series with those of applies.
+    public let revision: Int64
+    /// As they were.
+    public let deleted: [StoredResource]
+    public let ledgerSeq: Int64
+}
+
 /// Keeps what was declared: the current resources and every revision they had.
 public final class ResourceService: Sendable {
     /// Checks a complete set of resources, the unchanged ones included, before it becomes the current one.
     public typealias Validation = @Sendable (_ candidate: [Resource]) async throws -> Void
 
     private let database: Database
+    /// Refuses a resource that the caller may not declare.
+    public typealias Authorization = @Sendable (_ changed: Resource) async throws -> Void
     /// Each try that loses the race against another apply means that the other won, so this many in a row are improbable.
     private static let tries = 64
     public static let resourcesMax = 10_000
@@ -33,8 +44,10 @@ public final class ResourceService: Sendable {
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         try grant.require(.resourcesRead, .resourcesApply)
         try ResourceService.refuseDuplicates(resources)
-        let current = try await database.read { try $0.storedResources() }
-        return ResourceService.changes(resources, to: ResourceService.byKey(current))
+        let (current, last) = try await database.read { reader in
+            (try reader.storedResources(), try reader.lastRevisions(resources.map { ResourceKey($0) }))
+        }
+        return ResourceService.changes(resources, to: ResourceService.byKey(current), after: last)
     }
 
     /// Makes the given resources current, all or none, in one transaction with one ledger event `resources.applied`.
@@ -42,18 +55,27 @@ public final class ResourceService: Sendable {
     /// Resources that are not given stay as they are. `validate` sees the whole set as it would be and is called before the transaction, again
     /// when another apply came in between; so it must have no effects. When it throws, nothing is kept. Without a change there is no new revision
     /// and no event, but `validate` still runs.
-    /// - Throws: `invalidArgument` for a resource given twice, whatever `validate` throws, `unavailable` when other applies keep coming in between.
-    public func apply(_ resources: [Resource], by grant: Grant, validate: Validation) async throws -> ApplyResult {
+    /// - Parameter authorize: asked for every resource that is new or changes.
+    /// - Throws: `invalidArgument` for a resource given twice, whatever `authorize` and `validate` throw, `unavailable` when other applies keep coming in between.
+    public func apply(
+        _ resources: [Resource], by grant: Grant, authorize: Authorization = { _ in }, validate: Validation
+    ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         try ResourceService.refuseDuplicates(resources)
         for _ in 0..<ResourceService.tries {
-            let (base, current) = try await database.read { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
-            let changes = ResourceService.changes(resources, to: current)
+            let (base, current, last) = try await database.read { reader in
+                (
+                    try reader.lastApply(), ResourceService.byKey(try reader.storedResources()),
+                    try reader.lastRevisions(resources.map { ResourceKey($0) })
+                )
+            }
+            let changes = ResourceService.changes(resources, to: current, after: last)
             let candidate = ResourceService.merge(resources, into: current)
             guard candidate.count <= ResourceService.resourcesMax else {
                 throw KeelError.invalid("\(candidate.count) resources are more than the \(ResourceService.resourcesMax) a server keeps")
             }
             try await validate(candidate)
+            for (resource, change) in zip(resources, changes) where change.kind != .unchanged { try await authorize(resource) }
             guard changes.contains(where: { $0.kind != .unchanged }) else {
                 return ApplyResult(revision: base, changes: changes, ledgerSeq: nil)
             }
@@ -62,10 +84,44 @@ public final class ResourceService: Sendable {
         throw KeelError(.unavailable, "other changes kept coming in between: nothing was applied", hint: "try again")
     }
 
+    /// Takes resources away, all or none, in one transaction with one ledger event `resources.deleted`. Their revisions stay: `restore` brings
+    /// one back, and a resource of the same name that is applied later continues their numbers.
+    ///
+    /// `validate` sees what would remain, as in `apply`.
+    /// - Throws: `notFound` when one is not there, whatever `validate` throws, `unavailable` when other applies keep coming in between.
+    public func delete(_ resources: [Resource], by grant: Grant, validate: Validation) async throws -> DeleteResult {
+        try grant.require(.resourcesApply)
+        let keys = resources.map { ResourceKey($0) }
+        for _ in 0..<ResourceService.tries {
+            let (base, current) = try await database.read { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
+            if let missing = keys.first(where: { current[$0] == nil }) { throw KeelError.notFound("there is no \(missing.text)") }
+            let gone = Set(keys)
+            try await validate(ResourceService.merge([], into: current.filter { !gone.contains($0.key) }))
+            let stored = keys.compactMap { current[$0] }
+            let result = try await database.write { tx -> DeleteResult? in
+                guard try tx.lastApply() == base else { return nil }
+                for key in keys { try tx.delete(key) }
+                let list = stored.map { item -> JSON in
+                    [
+                        "id": .string(item.resource.id), "environment": item.resource.environment.map(JSON.string) ?? .null,
+                        "revision": .int(item.revision),
+                    ]
+                }
+                let seq = try tx.record(
+                    "resources.deleted", on: "Resources/\(base + 1)", ["revision": .int(base + 1), "deleted": .array(list)], by: grant)
+                try tx.store(apply: base + 1, ledgerSeq: seq, by: grant)
+                return DeleteResult(revision: base + 1, deleted: stored, ledgerSeq: seq)
+            }
+            if let result { return result }
+        }
+        throw KeelError(.unavailable, "other changes kept coming in between: nothing was deleted", hint: "try again")
+    }
+
     /// Applies an earlier revision of a resource again, as a new revision.
     /// - Throws: `notFound` when there is no such revision; else as `apply`.
     public func restore(
-        kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant, validate: Validation
+        kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant,
+        authorize: Authorization = { _ in }, validate: Validation
     ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
@@ -76,7 +132,7 @@ public final class ResourceService: Sendable {
         guard let found else {
             throw KeelError.notFound("\(key.text) has no revision \(revision)", hint: "list its revisions to see which there are")
         }
-        return try await apply([found.resource], by: grant, validate: validate)
+        return try await apply([found.resource], by: grant, authorize: authorize, validate: validate)
     }
 
     // MARK: Queries
@@ -85,6 +141,14 @@ public final class ResourceService: Sendable {
     public func all(by grant: Grant) async throws -> [StoredResource] {
         try grant.require(.resourcesRead, .resourcesApply)
         return try await database.read { try $0.storedResources() }
+    }
+
+    /// The current resources that are stored but cannot be read any more, as `Kind/name`, each with the reason.
+    public func damaged(by grant: Grant) async throws -> [(subject: String, error: KeelError)] {
+        try grant.require(.resourcesRead)
+        return try await database.read { try $0.resourceRows() }.compactMap { row in
+            if case .failure(let error) = row.result { (subject: row.id, error: error) } else { nil }
+        }
     }
 
     /// The current resources of a kind.
@@ -154,14 +218,18 @@ public final class ResourceService: Sendable {
         Dictionary(stored.map { (ResourceKey($0.resource), $0) }, uniquingKeysWith: { first, _ in first })
     }
 
-    private static func changes(_ resources: [Resource], to current: [ResourceKey: StoredResource]) -> [ResourceChange] {
+    private static func changes(
+        _ resources: [Resource], to current: [ResourceKey: StoredResource], after last: [ResourceKey: Int64]
+    ) -> [ResourceChange] {
         resources.map { resource in
-            let (before, digest) = (current[ResourceKey(resource)], resource.digest)
+            let key = ResourceKey(resource)
+            let before = current[key]
+            let digest = resource.digest
             let kind: ResourceChange.Kind = before.map { $0.digest == digest ? .unchanged : .changed } ?? .new
             return ResourceChange(
                 id: resource.id, environment: resource.environment, kind: kind,
                 differences: before.map { ResourceDifference.between($0.resource, resource) } ?? [],
-                revision: (before?.revision ?? 0) + (kind == .unchanged ? 0 : 1), digest: digest)
+                revision: (before?.revision ?? last[key] ?? 0) + (kind == .unchanged ? 0 : 1), digest: digest)
         }
     }
 

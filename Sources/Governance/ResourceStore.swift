@@ -8,7 +8,21 @@ public struct StoredResource: Sendable, Hashable {
     public let revision: Int64
     public let digest: Digest
 
+    init(resource: Resource, revision: Int64, digest: Digest) {
+        self.resource = resource
+        self.revision = revision
+        self.digest = digest
+    }
+
     public var json: JSON { ["revision": .int(revision), "digest": .string(digest.hex), "resource": resource.json] }
+
+    /// Nil unless the body is the resource of this key and digest.
+    fileprivate init?(body: String, digest hex: String, _ key: ResourceKey, _ revision: Int64) {
+        guard let digest = Digest(hex: hex), let json = try? JSON.parse(body), let resource = try? Resource(json: json),
+            ResourceKey(resource) == key, resource.digest == digest
+        else { return nil }
+        self.init(resource: resource, revision: revision, digest: digest)
+    }
 }
 
 /// One immutable revision of a resource.
@@ -51,7 +65,13 @@ extension Querying {
     /// The number of the last apply; 0 before the first.
     func lastApply() throws -> Int64 { try row("SELECT max(revision) AS revision FROM resource_applies")?.int("revision") ?? 0 }
 
+    /// The current resources that can be read.
     func storedResources(kind: String? = nil, name: String? = nil) throws -> [StoredResource] {
+        try resourceRows(kind: kind, name: name).compactMap { try? $0.result.get() }
+    }
+
+    /// The current resources, each as it is stored or why it cannot be read.
+    func resourceRows(kind: String? = nil, name: String? = nil) throws -> [(id: String, result: Result<StoredResource, KeelError>)] {
         var (clauses, parameters): ([String], [Value]) = ([], [])
         if let kind {
             clauses.append("kind = ?")
@@ -62,9 +82,37 @@ extension Querying {
             parameters.append(.string(name))
         }
         let filter = clauses.isEmpty ? "" : "WHERE " + clauses.joined(separator: " AND ")
-        return try rows("SELECT body, revision, digest FROM resources \(filter) ORDER BY kind, name, environment", parameters).map { row in
-            StoredResource(resource: try resource(row), revision: row.int("revision"), digest: try digest(row))
+        let sql = "SELECT kind, name, environment, body, revision, digest FROM resources \(filter) ORDER BY kind, name, environment"
+        return try rows(sql, parameters).map { row in
+            let result = Result { () throws(KeelError) in try intactResource(row) }
+            return ("\(row.text("kind"))/\(row.text("name"))", result)
         }
+    }
+
+    /// The newest revision of each of these that ever had one, whether it is there now or was deleted: numbers are never used twice.
+    func lastRevisions(_ keys: [ResourceKey]) throws -> [ResourceKey: Int64] {
+        var out: [ResourceKey: Int64] = [:]
+        for key in keys {
+            let sql = "SELECT max(revision) AS revision FROM resource_revisions WHERE kind = ? AND name = ? AND environment = ?"
+            out[key] = try row(sql, key.parameters)?.optionalInt("revision")
+        }
+        return out
+    }
+
+    /// The resource of a row that is what its digest says. Where the row is damaged, the same revision in the history takes its place.
+    private func intactResource(_ row: SQLRow) throws(KeelError) -> StoredResource {
+        let key = ResourceKey(kind: row.text("kind"), name: row.text("name"), environment: row.text("environment"))
+        let revision = row.int("revision")
+        if let stored = StoredResource(body: row.text("body"), digest: row.text("digest"), key, revision) { return stored }
+        let sql = "SELECT body, digest FROM resource_revisions WHERE kind = ? AND name = ? AND environment = ? AND revision = ?"
+        if let copy = (try? rows(sql, key.parameters + [.int(revision)]))?.first,
+            let stored = StoredResource(body: copy.text("body"), digest: copy.text("digest"), key, revision)
+        {
+            return stored
+        }
+        throw KeelError(
+            .corrupted, "the stored declaration of \(key.text), revision \(revision), is damaged, and so is its copy in the history",
+            hint: "apply it again from its file")
     }
 
     /// Newest first.
@@ -104,6 +152,11 @@ extension Transaction {
             ON CONFLICT (kind, name, environment) DO UPDATE SET revision = excluded.revision, digest = excluded.digest, body = excluded.body
             """,
             key.parameters + [.int(revision), .string(digest.hex), .string(body)])
+    }
+
+    /// Its revisions stay.
+    func delete(_ key: ResourceKey) throws {
+        try execute("DELETE FROM resources WHERE kind = ? AND name = ? AND environment = ?", key.parameters)
     }
 
     func store(apply: Int64, ledgerSeq: Int64, by grant: Grant) throws {

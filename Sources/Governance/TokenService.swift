@@ -5,7 +5,7 @@ import Synchronization
 /// Makes, checks and revokes tokens. Of a secret only its SHA-256 is stored: 256 random bits need no slow hash.
 ///
 /// All tokens are also in memory, by digest, so that a request is authenticated without the database; the digest as the key makes the time of
-/// the look-up say nothing about any secret. One process owns the table: tokens changed behind its back are seen after `reload`.
+/// the look-up say nothing about any secret. A row of the table counts only when the ledger tells of it (see `TokenRecord`).
 public final class TokenService: Sendable {
     public static let tokensMax = 10_000
 
@@ -21,14 +21,35 @@ public final class TokenService: Sendable {
     }
 
     /// Reads the tokens there are.
-    public static func open(database: Database, clock: any Clock = SystemClock()) async throws -> TokenService {
-        TokenService(database: database, clock: clock, known: try await database.read { try $0.tokens() })
+    /// - Parameter report: told of each row that is not what the ledger says, and lets nobody in.
+    public static func open(
+        database: Database, clock: any Clock = SystemClock(), report: (_ subject: String, KeelError) -> Void = { _, _ in }
+    ) async throws -> TokenService {
+        let stored = try await database.read { try $0.checkedTokens() }
+        for (name, problem) in stored.refused.sorted(by: { $0.key < $1.key }) {
+            report("Token/\(name)", TokenService.refusal(name, problem))
+        }
+        if !stored.uncovered.isEmpty {
+            try await database.write { tx in
+                for (digest, token) in stored.uncovered {
+                    try tx.record("token.covered", on: "Token/\(token.name)", ["digest": .string(digest.hex)], by: .system("tokens"))
+                }
+            }
+        }
+        return TokenService(database: database, clock: clock, known: stored.valid)
     }
 
-    /// Reads all tokens again, for changes that another process made.
-    public func reload() async throws {
-        let stored = try await database.read { try $0.tokens() }
-        known.withLock { known in for (digest, token) in stored where known[digest]?.revokedAt == nil { known[digest] = token } }
+    private static func refusal(_ name: String, _ problem: String) -> KeelError {
+        KeelError(
+            .corrupted, "the stored token '\(name)' is refused: \(problem)",
+            hint: "revoke it, make a new one, and find out who wrote to the database")
+    }
+
+    /// Rows of the table that are not what the ledger says, and let nobody in: their names, each with the reason.
+    public func refused(by grant: Grant) async throws -> [(name: String, problem: String)] {
+        try grant.require(.ledgerRead, .tokensManage)
+        let refused = try await database.read { try $0.checkedTokens() }.refused
+        return refused.sorted { $0.key < $1.key }.map { (name: $0.key, problem: $0.value) }
     }
 
     /// Makes a token; the ledger gets `token.created`, without the secret.
@@ -37,7 +58,10 @@ public final class TokenService: Sendable {
     public func create(name: String, persona: Persona, expires: Timestamp? = nil, by grant: Grant) async throws -> IssuedToken {
         try grant.require(.tokensManage)
         try Identifier.check(name: name, path: "name")
-        try TokenService.refuseEscalation(persona, by: grant.caller)
+        guard name != Caller.local.name else {
+            throw KeelError.invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
+        }
+        try TokenService.refuseEscalation(persona, by: grant.caller, to: "make")
         if let expires, expires <= clock.now() {
             throw KeelError.invalid(
                 "the token would have expired already, at \(expires)", hint: "give an instant in the future", path: "expires")
@@ -58,7 +82,10 @@ public final class TokenService: Sendable {
             try tx.insert(token, digest)
             try tx.record(
                 "token.created", on: "Token/\(name)",
-                ["persona": .string(persona.rawValue), "expires": expires.map { .string($0.description) } ?? .null], by: grant)
+                [
+                    "persona": .string(persona.rawValue), "expires": expires.map { .string($0.description) } ?? .null,
+                    "digest": .string(digest.hex),
+                ], by: grant)
             return token
         }
         // A revocation may have been faster than this line: it stays.
@@ -78,6 +105,14 @@ public final class TokenService: Sendable {
         return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
     }
 
+    /// The caller that a name in the audit trail stands for, as of now: the local owner, or the holder of a token that is still good.
+    public func caller(named name: String) -> Caller? {
+        if name == Caller.local.name { return .local }
+        guard let token = known.withLock({ $0.values.first { $0.name == name } }), token.revokedAt == nil else { return nil }
+        if let end = token.expiresAt, clock.now() >= end { return nil }
+        return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
+    }
+
     /// A secret for a program that Keel runs for `caller`, good until `takeBack` or the end of this process; it is kept in memory only.
     ///
     /// The program acts under the caller's name with a data scientist's permissions, however much more the caller may do: whoever wrote the
@@ -93,19 +128,20 @@ public final class TokenService: Sendable {
     /// Every token, the revoked too, by name.
     public func list(by grant: Grant) async throws -> [Token] {
         try grant.require(.tokensManage)
-        return try await database.read { try $0.tokens() }.values.sorted { $0.name < $1.name }
+        return try await database.read { try $0.tokenRows() }.compactMap { Token.read($0)?.token }.sorted { $0.name < $1.name }
     }
 
     /// Refuses the token from now on; the ledger gets `token.revoked`.
-    /// - Throws: `notFound`; `failedPrecondition` when it is revoked already.
+    /// - Throws: `notFound`; `permissionDenied` for a persona that may do more than the caller; `failedPrecondition` when it is revoked already.
     public func revoke(_ name: String, by grant: Grant) async throws {
         try grant.require(.tokensManage)
         let (digest, token) = try await database.write { tx in
-            let stored = try tx.tokens()
-            guard let (digest, token) = stored.first(where: { $0.value.name == name }) else {
+            let stored = try tx.tokenRows().compactMap { Token.read($0) }
+            guard let (digest, token) = stored.first(where: { $0.token.name == name }) else {
                 throw KeelError.notFound(
-                    "there is no token '\(name)'", hint: nearest(name, in: stored.values.map(\.name)).map { "did you mean '\($0)'?" })
+                    "there is no token '\(name)'", hint: nearest(name, in: stored.map(\.token.name)).map { "did you mean '\($0)'?" })
             }
+            try TokenService.refuseEscalation(token.persona, by: grant.caller, to: "revoke")
             guard token.revokedAt == nil else { throw KeelError(.failedPrecondition, "the token '\(name)' is revoked already") }
             try tx.execute("UPDATE tokens SET revoked_at = ? WHERE name = ?", [.timestamp(tx.now), .string(name)])
             try tx.record("token.revoked", on: "Token/\(name)", by: grant)
@@ -119,8 +155,8 @@ public final class TokenService: Sendable {
         known.withLock { $0[digest] = token }
     }
 
-    /// Nobody makes a token that may do what they may not themselves.
-    private static func refuseEscalation(_ persona: Persona, by caller: Caller) throws(KeelError) {
+    /// Nobody makes or revokes a token that may do what they may not themselves.
+    private static func refuseEscalation(_ persona: Persona, by caller: Caller, to verb: String) throws(KeelError) {
         guard persona != .system else {
             throw .invalid("'system' is Keel itself: no token can be it", hint: "programs use the persona 'service'", path: "persona")
         }
@@ -128,7 +164,7 @@ public final class TokenService: Sendable {
         let excess = Permissions.actions(of: persona).subtracting(Permissions.actions(of: caller.persona))
         guard excess.isEmpty else {
             throw KeelError(
-                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not make a token of persona '\(persona.rawValue)'",
+                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not \(verb) a token of persona '\(persona.rawValue)'",
                 hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner",
                 path: "persona")
         }

@@ -98,6 +98,22 @@ public actor KeelClient {
         }
     }
 
+    /// Asks for what does not fit into memory.
+    /// - Parameter onPart: called with each part of a good answer as it arrives, on the connection's thread; the next comes when it returns.
+    /// - Returns: the answer, whose body is empty when it is good.
+    public func download(_ path: String, onPart: @escaping @Sendable ([UInt8]) -> Void) async throws -> Response {
+        do {
+            let channel = try await connected()
+            let promise = channel.eventLoop.makePromise(of: Response.self)
+            let request = Exchange.Request(head: head(.GET, path, bytes: nil, ""), body: nil, promise: promise, onLine: nil, onPart: onPart)
+            channel.writeAndFlush(Exchange.Outgoing.whole(request), promise: nil)
+            return try await promise.futureResult.get()
+        } catch  where !(error is KeelError) {
+            channel = nil
+            throw unreachable(error)
+        }
+    }
+
     /// Sends JSON and returns the answer's, or throws the server's error.
     public func json(_ method: HTTPMethod, _ path: String, _ body: JSON? = nil) async throws -> JSON {
         try KeelClient.decode(try await send(method, path, body: body?.bytes ?? []))
@@ -110,12 +126,16 @@ public actor KeelClient {
                 throw KeelError(KeelClient.code(ofMLflow: word), body["message"]?.string ?? "the server answered \(response.status)")
             }
             let error = body["error"] ?? .null
-            throw KeelError(
-                error["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
-                error["message"]?.string ?? error.string ?? "the server answered \(response.status)", hint: error["hint"]?.string,
-                path: error["path"]?.string)
+            let all = [error] + (error["also"]?.array ?? [])
+            throw KeelError.joined(all.map { KeelClient.error($0, status: response.status) }) ?? KeelClient.error(error, status: response.status)
         }
         return body
+    }
+
+    private static func error(_ json: JSON, status: Int) -> KeelError {
+        KeelError(
+            json["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
+            json["message"]?.string ?? json.string ?? "the server answered \(status)", hint: json["hint"]?.string, path: json["path"]?.string)
     }
 
     /// MLflow's routes have error words of their own.
@@ -215,6 +235,7 @@ private final class Exchange: ChannelDuplexHandler {
         let body: ByteBuffer?
         let promise: EventLoopPromise<KeelClient.Response>
         let onLine: (@Sendable ([UInt8]) -> Void)?
+        var onPart: (@Sendable ([UInt8]) -> Void)?
     }
 
     typealias InboundIn = HTTPClientResponsePart
@@ -229,7 +250,7 @@ private final class Exchange: ChannelDuplexHandler {
     typealias OutboundIn = Outgoing
     typealias OutboundOut = HTTPClientRequestPart
 
-    private var waiting: CircularBuffer<(EventLoopPromise<KeelClient.Response>, onLine: (@Sendable ([UInt8]) -> Void)?)> = []
+    private var waiting: CircularBuffer<Request> = []
     private var status = 0
     private var isLines = false
     private var body: [UInt8] = []
@@ -249,7 +270,7 @@ private final class Exchange: ChannelDuplexHandler {
     }
 
     private func begin(_ context: ChannelHandlerContext, _ request: Request) {
-        waiting.append((request.promise, request.onLine))
+        waiting.append(request)
         context.write(wrapOutboundOut(.head(request.head)), promise: nil)
     }
 
@@ -260,13 +281,14 @@ private final class Exchange: ChannelDuplexHandler {
             isLines = head.headers.first(name: "content-type")?.hasPrefix("application/x-ndjson") ?? false
             body.removeAll(keepingCapacity: true)
         case .body(let part):
+            if status == 200, let onPart = waiting.first?.onPart { return onPart(Array(part.readableBytesView)) }
             body.append(contentsOf: part.readableBytesView)
             guard isLines, let onLine = waiting.first?.onLine else { return }
             while let end = body.firstIndex(of: 10) {
                 onLine(Array(body[..<end]))
                 body.removeSubrange(...end)
             }
-        case .end: waiting.popFirst()?.0.succeed(KeelClient.Response(status: status, body: body))
+        case .end: waiting.popFirst()?.promise.succeed(KeelClient.Response(status: status, body: body))
         }
     }
 
@@ -281,6 +303,6 @@ private final class Exchange: ChannelDuplexHandler {
     }
 
     private func fail(_ error: any Error) {
-        while let (promise, _) = waiting.popFirst() { promise.fail(error) }
+        while let request = waiting.popFirst() { request.promise.fail(error) }
     }
 }

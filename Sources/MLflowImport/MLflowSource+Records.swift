@@ -16,7 +16,7 @@ extension MLflowSource {
             return ForeignExperiment(
                 id: id, name: row.text("name"), artifactLocation: location, lifecycle: lifecycle(row),
                 createdAt: time(row, "creation_time"),
-                updatedAt: time(row, "last_update_time"), tags: pairs(tags[id], "key", "value"))
+                updatedAt: time(row, "last_update_time"), tags: self.tags(tags[id]))
         }
     }
 
@@ -31,7 +31,7 @@ extension MLflowSource {
         return rows.compactMap { row in
             let id = row.text("run_uuid")
             guard let experiment = map[row.text("experiment_id")] else { return nil }
-            let runTags = pairs(tags[id], "key", "value")
+            let runTags = self.tags(tags[id])
             var run = Run(
                 id: id,
                 name: row.optionalText("name").flatMap { $0.isEmpty ? nil : $0 } ?? runTags.first { $0.key == "mlflow.runName" }?.value
@@ -87,7 +87,7 @@ extension MLflowSource {
                 sourceRunID: row.optionalText("source_run_id"), status: status,
                 artifactURI: places.keelURI(row.text("artifact_location"), own: ArtifactPlaces.modelURI(experiment, id)),
                 createdAt: time(row, "creation_timestamp_ms"), updatedAt: time(row, "last_updated_timestamp_ms"), lifecycle: lifecycle(row),
-                params: pairs(params[id], "param_key", "param_value"), tags: pairs(tags[id], "tag_key", "tag_value"))
+                params: pairs(params[id], "param_key", "param_value"), tags: self.tags(tags[id], "tag_key", "tag_value"))
         }
     }
 
@@ -105,7 +105,7 @@ extension MLflowSource {
             let model = ForeignRegisteredModel(
                 name: name, description: row.text("description"), lastVersion: last[name] ?? 0, createdAt: created,
                 updatedAt: row.optionalInt("last_updated_time").map { _ in time(row, "last_updated_time") } ?? created,
-                tags: pairs(tags[name], "key", "value").map { ModelTag($0.key, $0.value) })
+                tags: self.tags(tags[name]).map { ModelTag($0.key, $0.value) })
             return (model, ForeignAliases(model: name, aliases: (aliases[name] ?? []).map { ($0.text("alias"), Int($0.int("version"))) }))
         }
     }
@@ -127,7 +127,7 @@ extension MLflowSource {
                 modelID: source.hasPrefix("models:/m-") ? String(source.dropFirst("models:/".count)) : nil, userID: row.text("user_id"),
                 stage: ModelStage(rawValue: row.text("current_stage")) ?? .none, description: row.text("description"), createdAt: created,
                 updatedAt: row.optionalInt("last_updated_time").map { _ in time(row, "last_updated_time") } ?? created,
-                foreignTags: pairs(tags[name]?.filter { $0.int("version") == number }, "key", "value").map { ModelTag($0.key, $0.value) })
+                foreignTags: self.tags(tags[name]?.filter { $0.int("version") == number }).map { ModelTag($0.key, $0.value) })
         }
     }
 
@@ -136,6 +136,11 @@ extension MLflowSource {
     func metric(_ row: ForeignRow) -> Metric? {
         guard let at = row.optionalInt("timestamp").flatMap({ Timestamp(given: $0) }) else { return nil }
         return Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: at, step: row.int("step"))
+    }
+
+    /// Tags that would pass for Keel's own get another name.
+    private func tags(_ rows: [ForeignRow]?, _ key: String = "key", _ value: String = "value") -> [KeyValue] {
+        pairs(rows, key, value).map { KeyValue(ReservedTags.renamed($0.key), $0.value) }
     }
 
     func pairs(_ rows: [ForeignRow]?, _ key: String, _ value: String) -> [KeyValue] {
@@ -149,11 +154,7 @@ extension MLflowSource {
     private func lifecycle(_ row: ForeignRow) -> Lifecycle { Lifecycle(rawValue: row.text("lifecycle_stage")) ?? .active }
 
     /// Instants that are none (a time in ns taken for ms) are brought to the nearest that is one.
-    func time(_ row: ForeignRow, _ column: String) -> Timestamp {
-        Timestamp(milliseconds: min(max(row.int(column), -MLflowSource.millisecondsMax + 1), MLflowSource.millisecondsMax - 1))
-    }
-
-    static let millisecondsMax = Int64.max / 1000
+    func time(_ row: ForeignRow, _ column: String) -> Timestamp { Timestamp(milliseconds: row.int(column)) }
 }
 
 /// Where the runs and logged models that versions were made from keep their files: there and in Keel.

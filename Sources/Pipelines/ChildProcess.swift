@@ -1,3 +1,4 @@
+import CSupervisor
 import Contracts
 import Foundation
 import Synchronization
@@ -6,12 +7,20 @@ import Synchronization
     import Glibc
 #endif
 
-/// A program run to its end in a process group of its own, which never outlives it.
+/// A program run to its end under a supervisor (`CSupervisor`), which ends it and everything it started when it is cancelled, when it has ended
+/// and left something behind, and when this process ends, however that happens.
+///
+/// Two of them never run at once in one working directory, also not of two servers one after the other: the supervisor holds a lock on it until no
+/// process is left.
 struct ChildProcess: Sendable {
-    let executable: String
-    let arguments: [String]
+    /// The executable, looked up in the `PATH` of `environment`, and its arguments.
+    let command: [String]
     let environment: [String: String]
     let workingDirectory: String
+    var user: StepUser?
+    /// Whether the command sets privileges itself, and ends with the program when that ends: it gets no polite signal.
+    var isLauncher = false
+    var limits = ProgramLimits()
     /// Between the polite signal and the last one, when it is cancelled.
     var graceSeconds: Double = 2
 
@@ -20,12 +29,12 @@ struct ChildProcess: Sendable {
         case signalled(Int32)
     }
 
-    /// Runs it on a thread of its own; each line of its output and errors goes to `line`. Cancelling the task ends the whole group.
-    func run(line: @escaping @Sendable (String) -> Void) async throws -> End {
+    /// Runs it on a thread of its own; what it writes goes to `output` as it comes. Cancelling the task ends all its processes.
+    func run(output: @escaping @Sendable (ArraySlice<UInt8>) -> Void) async throws -> End {
         let isCancelled = Flag()
         let end = try await withTaskCancellationHandler {
             try Task.checkCancellation()
-            return try await Blocking.run { try follow(isCancelled, line) }
+            return try await Blocking.run { try follow(isCancelled, output) }
         } onCancel: {
             isCancelled.set()
         }
@@ -39,61 +48,77 @@ struct ChildProcess: Sendable {
         func set() { value.store(true, ordering: .relaxed) }
     }
 
-    /// Reads the output until the program has ended. All of one child happens on this thread, so a signal never meets a process id that was given away.
-    private func follow(_ isCancelled: Flag, _ line: (String) -> Void) throws -> End {
+    private func follow(_ isCancelled: Flag, _ output: (ArraySlice<UInt8>) -> Void) throws -> End {
         var pipe: [Int32] = [0, 0]
-        guard Glibc.pipe(&pipe) == 0 else { throw KeelError(.unavailable, "no pipe can be made: \(String(cString: strerror(errno)))") }
+        var sockets: [Int32] = [0, 0]
+        guard Glibc.pipe(&pipe) == 0 else { throw ChildProcess.failure("no pipe can be made", errno) }
+        // A supervisor that is started between these two lines closes what it inherits.
         for end in pipe { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
-        defer { close(pipe[0]) }
-        let pid: pid_t
-        do { pid = try spawn(output: pipe[1]) } catch {
+        guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0, &sockets) == 0 else {
+            let code = errno
+            close(pipe[0])
             close(pipe[1])
-            throw error
+            throw ChildProcess.failure("no socket can be made", code)
         }
+        defer {
+            close(pipe[0])
+            close(sockets[0])
+        }
+        let spawned = Result { try spawn(output: pipe[1], server: sockets[1]) }
         close(pipe[1])
+        close(sockets[1])
+        let supervisor = try spawned.get()
+        // Its end is waited for in any case; without its socket it ends the program.
+        defer { while waitpid(supervisor, nil, 0) < 0, errno == EINTR {} }
+        send(job, to: sockets[0])
         _ = fcntl(pipe[0], F_SETFL, O_NONBLOCK)
-        var lines = LineSplitter()
-        var (isOpen, terminatedAt) = (true, UInt64?.none)
+        var isOpen = true
+        var hasAsked = false
         while true {
-            if isOpen {
-                var waiting = pollfd(fd: pipe[0], events: Int16(POLLIN), revents: 0)
-                if poll(&waiting, 1, 20) > 0 { isOpen = drain(pipe[0], &lines, line) }
-            } else {
-                usleep(2000)
-            }
-            if hasEnded(pid) { break }
-            if isCancelled.isSet {
-                let now = DispatchTime.now().uptimeNanoseconds
-                if let since = terminatedAt {
-                    if Double(now - since) > graceSeconds * 1e9 { kill(-pid, SIGKILL) }
-                } else {
-                    kill(-pid, SIGTERM)
-                    terminatedAt = now
-                }
+            var waiting = [
+                pollfd(fd: sockets[0], events: Int16(POLLIN), revents: 0),
+                pollfd(fd: isOpen ? pipe[0] : -1, events: Int16(POLLIN), revents: 0),
+            ]
+            poll(&waiting, 2, 50)
+            if isOpen { isOpen = drain(pipe[0], output) }
+            if waiting[0].revents != 0 { break }
+            if isCancelled.isSet, !hasAsked {
+                shutdown(sockets[0], Int32(SHUT_WR))
+                hasAsked = true
             }
         }
-        // The leader is not reaped yet, so the group's id is still its own: whatever it left behind ends with it.
-        kill(-pid, SIGKILL)
-        var status: Int32 = 0
-        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
-        if isOpen { _ = drain(pipe[0], &lines, line) }
-        lines.finish(line)
-        return status & 0x7f == 0 ? .exited((status >> 8) & 0xff) : .signalled(status & 0x7f)
+        let answer = answer(from: sockets[0])
+        if isOpen { _ = drain(pipe[0], output) }
+        return try end(answer)
     }
 
-    private func hasEnded(_ pid: pid_t) -> Bool {
-        var info = siginfo_t()
-        let result = waitid(P_PID, id_t(pid), &info, WEXITED | WNOHANG | WNOWAIT)
-        return result == 0 ? info.si_signo == SIGCHLD : errno != EINTR
+    private func end(_ answer: (what: Int32, value: Int32)?) throws(KeelError) -> End {
+        switch answer?.what {
+        case KEEL_SUPERVISOR_EXITED: return .exited(answer?.value ?? 0)
+        case KEEL_SUPERVISOR_SIGNALLED: return .signalled(answer?.value ?? 0)
+        case KEEL_SUPERVISOR_NOT_STARTED: throw ChildProcess.failure("'\(command.first ?? "")' cannot be started", answer?.value ?? 0)
+        default:
+            throw KeelError(.unavailable, "the program's supervisor ended, and the program with it", hint: "was it killed from outside?")
+        }
+    }
+
+    private static func failure(_ what: String, _ code: Int32) -> KeelError {
+        KeelError(.unavailable, "\(what): \(String(cString: strerror(code)))")
+    }
+
+    private func answer(from socket: Int32) -> (what: Int32, value: Int32)? {
+        var words: [Int32] = [0, 0]
+        let bytes = MemoryLayout<Int32>.size * 2
+        return recv(socket, &words, bytes, Int32(MSG_WAITALL)) == bytes ? (words[0], words[1]) : nil
     }
 
     /// Reads what is there; false at the end of the stream.
-    private func drain(_ fd: Int32, _ lines: inout LineSplitter, _ line: (String) -> Void) -> Bool {
+    private func drain(_ fd: Int32, _ output: (ArraySlice<UInt8>) -> Void) -> Bool {
         var buffer = [UInt8](repeating: 0, count: 65536)
         while true {
             let count = read(fd, &buffer, buffer.count)
             if count > 0 {
-                lines.add(buffer[0..<count], line)
+                output(buffer[0..<count])
             } else if count == 0 {
                 return false
             } else if errno != EINTR {
@@ -102,7 +127,32 @@ struct ChildProcess: Sendable {
         }
     }
 
-    private func spawn(output: Int32) throws -> pid_t {
+    // MARK: The supervisor
+
+    /// As `CSupervisor.h` says.
+    private var job: [UInt8] {
+        let texts =
+            [
+                String(Int(graceSeconds * 1000)), user.map { String($0.uid) } ?? "-1", user.map { String($0.gid) } ?? "-1",
+                String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), isLauncher ? "1" : "0", workingDirectory,
+                String(command.count),
+            ] + command + environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+        var body: [UInt8] = []
+        for text in texts { body += Array(text.utf8) + [0] }
+        let length: [UInt8] = withUnsafeBytes(of: UInt32(body.count)) { Array($0) }
+        return length + body
+    }
+
+    /// A supervisor that cannot be told its job ends, which the reader of its answer sees.
+    private func send(_ bytes: [UInt8], to socket: Int32) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+            if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return }
+        }
+    }
+
+    private func spawn(output: Int32, server: Int32) throws(KeelError) -> pid_t {
         var actions = posix_spawn_file_actions_t()
         var attributes = posix_spawnattr_t()
         posix_spawn_file_actions_init(&actions)
@@ -114,52 +164,22 @@ struct ChildProcess: Sendable {
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, output, 2)
-        for fd in ChildProcess.inheritable() { posix_spawn_file_actions_addclose(&actions, fd) }
-        // A server ignores or blocks signals that a program expects to end it.
-        var (none, all) = (sigset_t(), sigset_t())
-        sigemptyset(&none)
-        sigfillset(&all)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setsigdefault(&attributes, &all)
-        posix_spawnattr_setpgroup(&attributes, 0)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF))
-        // posix_spawn changes no directory in POSIX; the shell does, and is replaced by the program.
-        var argv = (["sh", "-c", "cd \"$0\" && exec \"$@\"", workingDirectory, executable] + arguments).map { strdup($0) } + [nil]
-        var envp = environment.sorted { $0.key < $1.key }.map { strdup("\($0.key)=\($0.value)") } + [nil]
+        posix_spawn_file_actions_adddup2(&actions, server, 3)
+        // This executable under another name is the supervisor. It needs what found this one's libraries, and nothing else of the environment.
+        var argv: [UnsafeMutablePointer<CChar>?] = [strdup(KEEL_SUPERVISOR_NAME), nil]
+        let libraries = ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"].map { "LD_LIBRARY_PATH=\($0)" }
+        var envp: [UnsafeMutablePointer<CChar>?] = [libraries.map { strdup($0) } ?? nil, nil]
         defer { for text in argv + envp { free(text) } }
         var pid: pid_t = 0
-        let code = posix_spawn(&pid, "/bin/sh", &actions, &attributes, &argv, &envp)
-        guard code == 0 else { throw KeelError(.unavailable, "'\(executable)' cannot be started: \(String(cString: strerror(code)))") }
+        let code = posix_spawn(&pid, "/proc/self/exe", &actions, &attributes, &argv, &envp)
+        guard code == 0 else { throw ChildProcess.failure("no process can be started", code) }
         return pid
-    }
-
-    /// Descriptors that some library opened without close-on-exec: a program must not hold the server's sockets and files.
-    private static func inheritable() -> [Int32] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? []
-        return names.compactMap { Int32($0) }.filter { fd in
-            let flags = fcntl(fd, F_GETFD)
-            return fd > 2 && flags >= 0 && flags & FD_CLOEXEC == 0
-        }
     }
 }
 
-/// Cuts a stream of bytes into lines of at most `lineBytesMax`.
-struct LineSplitter {
-    static let lineBytesMax = 16_384
-    private var rest: [UInt8] = []
-
-    mutating func add(_ bytes: ArraySlice<UInt8>, _ line: (String) -> Void) {
-        for byte in bytes {
-            if byte == 10 || rest.count >= LineSplitter.lineBytesMax {
-                line(String(decoding: rest, as: UTF8.self))
-                rest.removeAll(keepingCapacity: true)
-            }
-            if byte != 10 { rest.append(byte) }
-        }
-    }
-
-    mutating func finish(_ line: (String) -> Void) {
-        if !rest.isEmpty { line(String(decoding: rest, as: UTF8.self)) }
-        rest = []
-    }
+/// What the programs of a step may use at most, each process for itself.
+struct ProgramLimits: Sendable, Hashable {
+    /// Address space.
+    var memoryBytes: Int64?
+    var cpuSeconds: Int64?
 }

@@ -97,7 +97,7 @@ public struct Cron: Sendable, Hashable, CustomStringConvertible {
             for hour in hours {
                 for minute in minutes {
                     let candidate = day * 1440 + Int64(hour * 60 + minute)
-                    if candidate >= first { return Timestamp(microseconds: candidate * 60_000_000) }
+                    if candidate >= first { return Timestamp(exactly: candidate * 60_000_000) }
                 }
             }
         }

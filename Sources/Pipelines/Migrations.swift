@@ -31,6 +31,15 @@ public enum PipelineMigrations {
                 "CREATE INDEX pipeline_cache_step ON pipeline_cache (pipeline, step, made_at)",
                 // `fired_at` is event time, `ticked_at` the clock's time of the last schedule handled, `seen_seq` the last ledger event handled.
                 "CREATE TABLE pipeline_triggers (name TEXT PRIMARY KEY, fired_at BIGINT, ticked_at BIGINT NOT NULL, seen_seq BIGINT NOT NULL)",
-            ])
+            ]),
+        Migration(
+            room: "pipelines", version: 2,
+            [
+                // Counted over restarts: attempts that failed, and attempts during which the server ended unasked.
+                "ALTER TABLE pipeline_steps ADD COLUMN failures INTEGER NOT NULL DEFAULT 0",
+                "ALTER TABLE pipeline_steps ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0",
+                "ALTER TABLE pipeline_triggers ADD COLUMN paused_at BIGINT",
+                "ALTER TABLE pipeline_triggers ADD COLUMN paused_by TEXT",
+            ]),
     ]
 }

@@ -45,7 +45,12 @@ public struct StepRun: Sendable, Hashable {
     public let name: String
     public let uses: String
     public internal(set) var state: State
+    /// Started ones, over retries and restarts of the server.
     public internal(set) var attempts: Int
+    /// Attempts that ended badly, of which `retries` says how many there may be.
+    var failures = 0
+    /// Attempts during which the server ended without having been asked to.
+    public internal(set) var interruptions = 0
     /// Why the cache was used or not: `miss: input trees changed 150 → 200`.
     public internal(set) var cache: String?
     public internal(set) var outputs: JSON?
@@ -55,11 +60,27 @@ public struct StepRun: Sendable, Hashable {
     /// While it runs: the share done and what is being done.
     public internal(set) var progress: Double?
     public internal(set) var message: String?
+    /// Where the lines of its last attempt are in its log, and their digest; not kept over a restart.
+    var log: JSON?
+    /// The last line it wrote, while it runs.
+    public internal(set) var lastLine: String?
+
+    /// So many interruptions are the step's doing: it is not started again.
+    public static let interruptionsMax = 3
+
+    init(name: String, uses: String) {
+        self.name = name
+        self.uses = uses
+        state = .pending
+        attempts = 0
+    }
 
     public var json: JSON {
         var json: JSON = [
             "name": .string(name), "uses": .string(uses), "state": .string(state.rawValue), "attempts": .int(Int64(attempts)),
         ]
+        if interruptions > 0 { json["interruptions"] = .int(Int64(interruptions)) }
+        if let lastLine { json["last_line"] = .string(lastLine) }
         if let cache { json["cache"] = .string(cache) }
         if let startedAt { json["started_at"] = .string(startedAt.description) }
         if let finishedAt { json["finished_at"] = .string(finishedAt.description) }

@@ -9,8 +9,8 @@ public final class PipelineService: Sendable {
     public static let activeRunsMax = 32
 
     let database: Storage.Database
-    private let kinds: [String: any StepKind]
-    private let workFolder: String
+    let kinds: [String: any StepKind]
+    let workFolder: String
     private let concurrency: Int
     private let clock: any Clock
     private let backoff: @Sendable (Int) -> TimeSpan
@@ -53,9 +53,13 @@ public final class PipelineService: Sendable {
 
     private func check(_ specs: [PipelineSpec]) throws(KeelError) -> [String: ValidPipeline] {
         var out: [String: ValidPipeline] = [:]
+        var errors: [KeelError] = []
         for spec in specs {
-            do throws(KeelError) { out[spec.name] = try spec.validated(kinds: kinds) } catch { throw error.at("Pipeline/\(spec.name)") }
+            do throws(KeelError) { out[spec.name] = try spec.validated(kinds: kinds) } catch {
+                errors.append(error.at("Pipeline/\(spec.name)"))
+            }
         }
+        if let error = KeelError.joined(errors) { throw error }
         return out
     }
 
@@ -94,8 +98,7 @@ public final class PipelineService: Sendable {
                 ["run": .string(started.id), "reason": .string(reason), "now": .string(now.description), "parameters": bound], by: grant)
             try also(tx, started.id)
         }
-        launch(
-            LiveRun(started, pipeline, steps: pipeline.steps.map { StepRun(name: $0.name, uses: $0.uses, state: .pending, attempts: 0) }))
+        launch(LiveRun(started, pipeline, steps: pipeline.steps.map { StepRun(name: $0.name, uses: $0.uses) }))
         return started.id
     }
 
@@ -146,42 +149,6 @@ public final class PipelineService: Sendable {
         }
     }
 
-    /// At server start: runs that were under way when the process ended go on. Steps that had finished are not run again.
-    /// - Returns: the ids of the runs that go on.
-    @discardableResult
-    public func resumeUnfinished() async throws -> [String] {
-        var resumed: [String] = []
-        for started in try await database.read({ try PipelineStore.unfinished($0) }) where state.withLock({ $0.live[started.id] == nil }) {
-            do {
-                let pipeline = try PipelineSpec(resource: started.spec).validated(kinds: kinds)
-                guard let run = try await database.read({ try PipelineStore.run(started.id, $0) }) else { continue }
-                let steps = run.steps.map { step in
-                    step.state.isDone ? step : StepRun(name: step.name, uses: step.uses, state: .pending, attempts: 0)
-                }
-                let done = steps.count { $0.state.isDone }
-                try await database.write { tx in
-                    _ = try tx.record(
-                        "pipeline.run.resumed", on: "Pipeline/\(started.spec.name)",
-                        ["run": .string(started.id), "finished_steps": .int(Int64(done)), "steps": .int(Int64(steps.count))],
-                        by: Caller.system("pipelines"))
-                }
-                launch(LiveRun(started, pipeline, steps: steps))
-                resumed.append(started.id)
-            } catch let error as KeelError where error.code == .invalidArgument {
-                // This version of Keel no longer knows a kind of step the run needs.
-                try await database.write { tx in
-                    let message = "cannot be resumed: \(error)"
-                    try PipelineStore.finish(run: started.id, state: .failed, error: message, tx)
-                    try tx.record(
-                        "pipeline.run.failed", on: "Pipeline/\(started.spec.name)",
-                        ["run": .string(started.id), "error": .string(message)],
-                        by: Caller.system("pipelines"))
-                }
-            }
-        }
-        return resumed
-    }
-
     /// Stops all work so that `resumeUnfinished` can go on with it; no run starts afterwards.
     public func shutdown() async {
         let live = state.withLock { state in
@@ -192,7 +159,12 @@ public final class PipelineService: Sendable {
         for run in live { try? await run.wait() }
     }
 
+    /// Whether a pipeline runs programs of its author.
+    public func runsPrograms(_ spec: PipelineSpec) -> Bool { spec.steps.contains { kinds[$0.uses]?.runsPrograms == true } }
+
     // MARK: -
+
+    func isLive(_ id: String) -> Bool { state.withLock { $0.live[id] != nil } }
 
     private func declared(_ name: String) throws(KeelError) -> ValidPipeline {
         let (found, names) = state.withLock { ($0.pipelines[name], $0.pipelines.keys.sorted()) }
@@ -232,7 +204,7 @@ public final class PipelineService: Sendable {
         if let refusal { throw refusal }
     }
 
-    private func launch(_ live: LiveRun) {
+    func launch(_ live: LiveRun) {
         let executor = RunExecutor(
             live: live, database: database, kinds: kinds, workFolder: workFolder, concurrency: concurrency, clock: clock, backoff: backoff)
         let isStopped = state.withLock { state in
@@ -247,7 +219,7 @@ public final class PipelineService: Sendable {
         }
     }
 
-    private func stored(_ id: String) async throws -> PipelineRun {
+    func stored(_ id: String) async throws -> PipelineRun {
         guard let run = try await database.read({ try PipelineStore.run(id, $0) }) else {
             throw KeelError.notFound("there is no pipeline run '\(id.prefix(80))'")
         }

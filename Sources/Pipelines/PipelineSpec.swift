@@ -146,7 +146,11 @@ public struct PipelineSpec: Sendable, Hashable {
         }
         step.dependencies = found
         try refuseLostReferences(step, kind, at: path, isName: { parameters.contains($0) || positions[$0] != nil })
-        do throws(KeelError) { try kind.validate(step.with) } catch { throw error.at(path + ".with") }
+        do throws(KeelError) { try kind.validate(step.with) } catch {
+            // Some kinds say "with" themselves, as they do when they run.
+            let place = error.path ?? ""
+            throw error.at(place == "with" || place.hasPrefix("with.") || place.hasPrefix("with[") ? path : path + ".with")
+        }
         return step
     }
 

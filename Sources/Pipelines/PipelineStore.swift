@@ -33,18 +33,25 @@ enum PipelineStore {
         }
     }
 
-    static func finish(_ step: StepRun, run: String, _ tx: Transaction) throws {
+    /// Stores a step as it is.
+    static func update(_ step: StepRun, run: String, _ tx: Transaction) throws {
         try tx.execute(
             """
-            UPDATE pipeline_steps SET state = ?, attempts = ?, cache = ?, outputs = ?, error = ?, started_at = ?, finished_at = ?
+            UPDATE pipeline_steps SET state = ?, attempts = ?, failures = ?, interruptions = ?, cache = ?, outputs = ?, error = ?, started_at = ?, finished_at = ?
             WHERE run_id = ? AND step = ?
             """,
             [
-                .string(step.state.rawValue), .int(Int64(step.attempts)), step.cache.map(Value.string) ?? .null,
+                .string(step.state.rawValue), .int(Int64(step.attempts)), .int(Int64(step.failures)), .int(Int64(step.interruptions)),
+                step.cache.map(Value.string) ?? .null,
                 step.outputs.map { .string($0.text) } ?? .null, step.error.map(Value.string) ?? .null,
                 step.startedAt.map(Value.timestamp) ?? .null, step.finishedAt.map(Value.timestamp) ?? .null, .string(run),
                 .string(step.name),
             ])
+    }
+
+    /// Steps that were stopped with the server wait for it to start again.
+    static func suspend(run id: String, _ tx: Transaction) throws {
+        try tx.execute("UPDATE pipeline_steps SET state = 'pending' WHERE run_id = ? AND state = 'running'", [.string(id)])
     }
 
     static func finish(run id: String, state: PipelineRun.State, error: String?, _ tx: Transaction) throws {
@@ -57,6 +64,13 @@ enum PipelineStore {
         guard var run = try db.row("SELECT * FROM pipeline_runs WHERE id = ?", [.string(id)]).map(decode) else { return nil }
         run.steps = try db.rows("SELECT * FROM pipeline_steps WHERE run_id = ? ORDER BY position", [.string(id)]).map(decodeStep)
         return run
+    }
+
+    /// The ids that begin with a text, the first two of them. The text holds no wildcard: it is compared as a range.
+    static func ids(beginning: String, _ db: some Querying) throws -> [String] {
+        try db.rows(
+            "SELECT id FROM pipeline_runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", [.string(beginning), .string(beginning + "~")]
+        ).map { $0.text("id") }
     }
 
     static func runs(pipeline: String?, before: String?, limit: Int, _ db: some Querying) throws -> [PipelineRun] {
@@ -94,10 +108,16 @@ enum PipelineStore {
     }
 
     static func decodeStep(_ row: SQLRow) throws -> StepRun {
-        StepRun(
-            name: row.text("step"), uses: row.text("uses"), state: StepRun.State(rawValue: row.text("state")) ?? .failed,
-            attempts: Int(row.int("attempts")), cache: row.optionalText("cache"),
-            outputs: try row.optionalText("outputs").map { try JSON.parse($0) },
-            error: row.optionalText("error"), startedAt: row.optionalTime("started_at"), finishedAt: row.optionalTime("finished_at"))
+        var step = StepRun(name: row.text("step"), uses: row.text("uses"))
+        step.state = StepRun.State(rawValue: row.text("state")) ?? .failed
+        step.attempts = Int(row.int("attempts"))
+        step.failures = Int(row.int("failures"))
+        step.interruptions = Int(row.int("interruptions"))
+        step.cache = row.optionalText("cache")
+        step.outputs = try row.optionalText("outputs").map { try JSON.parse($0) }
+        step.error = row.optionalText("error")
+        step.startedAt = row.optionalTime("started_at")
+        step.finishedAt = row.optionalTime("finished_at")
+        return step
     }
 }

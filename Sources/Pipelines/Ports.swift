@@ -10,6 +10,8 @@ public protocol StepKind: Sendable {
     var cachedByDefault: Bool { get }
     /// Whether the result may depend on every parameter of the run, not only on those that `with` references.
     var readsParameters: Bool { get }
+    /// Whether it runs programs that the pipeline's author wrote: applying such a pipeline takes the permission to run code.
+    var runsPrograms: Bool { get }
     /// Fields of `with` that are program text, in which `$` is the program's own and never a reference.
     var literalFields: Set<String> { get }
 
@@ -27,6 +29,7 @@ public protocol StepKind: Sendable {
 extension StepKind {
     public var cachedByDefault: Bool { true }
     public var readsParameters: Bool { false }
+    public var runsPrograms: Bool { false }
     public var literalFields: Set<String> { [] }
     public func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { .object([]) }
     public func isUsable(_ outputs: JSON) async -> Bool { true }
@@ -45,7 +48,7 @@ public struct StepContext: Sendable {
     public let now: Timestamp
     /// A folder of this step alone; removed afterwards when nothing is in it.
     public let workingDirectory: String
-    /// 1, 2, … with retries.
+    /// 1, 2, … over retries and restarts of the server: no two attempts of a step in one run have the same number.
     public let attempt: Int
     /// Under whose permissions the step acts.
     public let caller: Caller

@@ -1,6 +1,9 @@
 import Contracts
 import Foundation
-import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#endif
 
 /// How a program reaches the server while it runs.
 public struct ProgramAccess: Sendable {
@@ -8,40 +11,59 @@ public struct ProgramAccess: Sendable {
     let end: @Sendable () -> Void
 
     /// - Parameter end: called when the program has ended, however it did.
-    public init(variables: [String: String], end: @escaping @Sendable () -> Void = {}) { (self.variables, self.end) = (variables, end) }
+    public init(variables: [String: String], end: @escaping @Sendable () -> Void = {}) {
+        self.variables = variables
+        self.end = end
+    }
 }
 
-/// What the user's own programs find in their environment.
+/// What the user's own programs find in their environment, and how they are run: docs/steps.md is the contract.
 ///
-/// Nothing of the server's environment is inherited but `PATH, HOME, LANG, TMPDIR, PYTHONPATH, VIRTUAL_ENV`. They get `KEEL_RUN_ID`, `KEEL_PIPELINE`,
-/// `KEEL_STEP`, `KEEL_NOW` (event time), `KEEL_PROJECT` (the project's folder), one `KEEL_PARAM_NAME` for each parameter, and `KEEL_OUTPUT`: a file
-/// into which they may write one JSON object, the outputs of the step. What `connection` gives (`KEEL_URL`, `MLFLOW_TRACKING_URI`, a token) comes too,
-/// and last what the step's own `env` says.
+/// Nothing of the server's environment is inherited but `PATH` and `LANG`. `HOME` is the step's working directory and `TMPDIR` a folder in it. They get
+/// `KEEL_RUN_ID`, `KEEL_PIPELINE`, `KEEL_STEP`, `KEEL_ATTEMPT`, `KEEL_NOW` (event time), `KEEL_PROJECT` (the project's folder), one
+/// `KEEL_PARAM_NAME` for each parameter, and `KEEL_OUTPUT`: a file into which they may write one JSON object, the outputs of the step. What
+/// `connection` gives (`KEEL_URL`, `MLFLOW_TRACKING_URI`, a token) comes too, and last what the step's own `env` says.
 public struct ProgramEnvironment: Sendable {
-    public static let inherited = ["PATH", "HOME", "LANG", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV"]
     public static let outputBytesMax = 1 << 20
-    /// Lines of the log that an error repeats.
-    static let lastLines = 12
 
     let projectFolder: String
+    let isolation: IsolationChoice
+    let secrets: [String]
     let connection: @Sendable (Caller) -> ProgramAccess
 
     /// - Parameters:
-    ///   - projectFolder: where relative script paths begin.
+    ///   - projectFolder: where relative script paths begin; an absolute path.
+    ///   - secrets: texts that logs of steps never hold, besides the token that a program is lent and the secrets in its own variables.
     ///   - connection: how a program of this caller reaches the server; asked at every start of one.
-    public init(projectFolder: String, connection: @escaping @Sendable (Caller) -> ProgramAccess) {
+    public init(
+        projectFolder: String, isolation: IsolationChoice, secrets: [String] = [], connection: @escaping @Sendable (Caller) -> ProgramAccess
+    ) {
         self.projectFolder = projectFolder
+        self.isolation = isolation
+        self.secrets = secrets
         self.connection = connection
     }
 
-    private func variables(_ context: StepContext, _ access: ProgramAccess, output: String) -> [String: String] {
-        var out: [String: String] = [:]
+    /// The values of variables of this process whose names say that they are secrets.
+    public static func secretsOfThisProcess() -> [String] {
+        ProcessInfo.processInfo.environment.filter { SecretMask.isSecret($0.key) }.map(\.value)
+    }
+
+    static func base(workingDirectory: String) -> [String: String] {
         let server = ProcessInfo.processInfo.environment
-        for name in ProgramEnvironment.inherited { out[name] = server[name] }
+        return [
+            "PATH": server["PATH"] ?? "/usr/local/bin:/usr/bin:/bin", "LANG": server["LANG"] ?? "C.UTF-8", "HOME": workingDirectory,
+            "TMPDIR": workingDirectory + "/tmp",
+        ]
+    }
+
+    private func variables(_ context: StepContext, _ access: ProgramAccess, output: String) -> [String: String] {
+        var out = ProgramEnvironment.base(workingDirectory: context.workingDirectory)
         out.merge(access.variables) { $1 }
         out["KEEL_RUN_ID"] = context.runID
         out["KEEL_PIPELINE"] = context.pipeline
         out["KEEL_STEP"] = context.step
+        out["KEEL_ATTEMPT"] = String(context.attempt)
         out["KEEL_NOW"] = context.now.description
         out["KEEL_PROJECT"] = projectFolder
         out["KEEL_OUTPUT"] = output
@@ -54,61 +76,74 @@ public struct ProgramEnvironment: Sendable {
     }
 
     /// Runs a program to its end and reads the outputs it wrote.
-    /// - Throws: `failedPrecondition` with the last lines of its log when it ends badly, `invalidArgument` when its outputs are no JSON object.
-    func run(_ executable: String, _ arguments: [String], _ context: StepContext) async throws -> JSON {
+    /// - Throws: `failedPrecondition` when it ends badly, `invalidArgument` when its outputs are no JSON object. What it wrote is in the step's log
+    ///   alone: errors go to the ledger, which keeps them for ever.
+    func run(_ command: [String], _ context: StepContext) async throws -> JSON {
+        let isolation = try await isolation.value()
+        try isolation.prepare(folder: context.workingDirectory)
         let output = context.workingDirectory + "/outputs.json"
         // What an earlier attempt left is not this one's result.
         unlink(output)
         let access = connection(context.caller)
-        defer { access.end() }
-        let child = ChildProcess(
-            executable: executable, arguments: arguments, environment: variables(context, access, output: output),
-            workingDirectory: context.workingDirectory)
-        let last = Mutex<[String]>([])
-        let end = try await child.run { line in
-            context.log(line)
-            last.withLock { lines in
-                lines.append(String(line.prefix(400)))
-                if lines.count > ProgramEnvironment.lastLines { lines.removeFirst() }
-            }
+        defer {
+            access.end()
+            try? FileManager.default.removeItem(atPath: context.workingDirectory + "/tmp")
         }
+        let variables = variables(context, access, output: output)
+        let limits = ProgramLimits(
+            memoryBytes: context.with["memoryMiB"]?.integer.map { $0 << 20 },
+            cpuSeconds: context.with["cpu"]?.string.flatMap { TimeSpan($0) }.map { max(1, $0.microseconds / 1_000_000) })
+        let lines = Lines(masking: SecretMask(secrets + variables.filter { SecretMask.isSecret($0.key) }.map(\.value)), to: context.log)
+        let child = isolation.process(command, environment: variables, workingDirectory: context.workingDirectory, limits: limits)
+        defer { lines.finish() }
+        let end = try await child.run { lines.add($0) }
         guard end == .exited(0) else {
             let how =
                 switch end {
+                // A launcher and a shell tell a signal as they do to every parent.
+                case .exited(let code) where code > 128 && code < 128 + 65: "ended with exit code \(code), as after signal \(code - 128)"
                 case .exited(let code): "ended with exit code \(code)"
                 case .signalled(let signal): "was ended by signal \(signal)"
                 }
-            let lines = last.withLock { $0 }
-            throw KeelError(
-                .failedPrecondition,
-                "the program \(how)" + (lines.isEmpty ? " and wrote nothing" : "; it wrote last:\n  " + lines.joined(separator: "\n  ")),
-                hint: "its whole log: \(context.workingDirectory)/log.txt")
+            throw KeelError(.failedPrecondition, "the program \(how)", hint: "its log: keel logs \(context.runID) \(context.step)")
         }
         return try read(output)
     }
 
+    /// The program may have put anything at this path: only a plain file is read, and no more of it than outputs may hold.
     private func read(_ path: String) throws -> JSON {
-        guard FileManager.default.fileExists(atPath: path) else { return .object([]) }
-        let size = (try FileManager.default.attributesOfItem(atPath: path)[.size] as? NSNumber)?.intValue ?? 0
-        guard size <= ProgramEnvironment.outputBytesMax else {
+        let file = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+        if file < 0, errno == ENOENT { return .object([]) }
+        var status = stat()
+        guard file >= 0, fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            if file >= 0 { close(file) }
+            throw KeelError.invalid("the outputs must be a plain file", path: "KEEL_OUTPUT")
+        }
+        let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
+        let data = try handle.read(upToCount: ProgramEnvironment.outputBytesMax + 1) ?? Data()
+        guard data.count <= ProgramEnvironment.outputBytesMax else {
             throw KeelError(
-                .payloadTooLarge, "the outputs file holds \(size) bytes, more than \(ProgramEnvironment.outputBytesMax)",
+                .payloadTooLarge, "the outputs file holds more than \(ProgramEnvironment.outputBytesMax) bytes",
                 hint: "write big data to files of their own, and their paths to KEEL_OUTPUT")
         }
         let json: JSON
-        do throws(KeelError) { json = try JSON.parse(Array(try contents(path))) } catch { throw error.at("KEEL_OUTPUT") }
+        do throws(KeelError) { json = try JSON.parse(Array(data)) } catch { throw error.at("KEEL_OUTPUT") }
         guard case .object = json else {
             throw KeelError.invalid("the outputs must be one JSON object, not \(json.kind)", path: "KEEL_OUTPUT")
         }
         return json
     }
 
-    private func contents(_ path: String) throws(KeelError) -> [UInt8] {
-        guard let data = FileManager.default.contents(atPath: path) else { throw KeelError(.internal, "the outputs file cannot be read") }
-        return Array(data)
+    /// What both kinds of programs take besides what they run: `env`, `memoryMiB`, `cpu`.
+    static func check(_ reader: FieldReader) throws(KeelError) {
+        try checkEnvironment(reader)
+        if let memory = try reader.optionalInt("memoryMiB"), !(1...(1 << 30)).contains(memory) {
+            throw reader.failure("memoryMiB", "must be 1 to \(1 << 30)")
+        }
+        _ = try reader.optionalSpan("cpu")
     }
 
-    static func checkEnvironment(_ reader: FieldReader) throws(KeelError) {
+    private static func checkEnvironment(_ reader: FieldReader) throws(KeelError) {
         guard let env = try reader.optionalObject("env") else { return }
         for key in env.keys {
             let value = env.optional(key) ?? .null
@@ -120,7 +155,7 @@ public struct ProgramEnvironment: Sendable {
     }
 }
 
-/// `uses: shell`: `with: { run: "command", env: {NAME: value} }`, by `/bin/sh -eu` in the step's working directory.
+/// `uses: shell`: `with: { run: "command", env: {NAME: value}, memoryMiB: 4096, cpu: 10m }`, by `/bin/sh -eu` in the step's working directory.
 ///
 /// `run` is shell text, where `$name` is the shell's: parameters come as `KEEL_PARAM_NAME`, anything else through `env`. So no value can become a command.
 public struct ShellStep: StepKind {
@@ -128,6 +163,7 @@ public struct ShellStep: StepKind {
     public let version = 1
     public let cachedByDefault = false
     public let readsParameters = true
+    public let runsPrograms = true
     public let literalFields: Set<String> = ["run"]
     private let environment: ProgramEnvironment
 
@@ -137,16 +173,17 @@ public struct ShellStep: StepKind {
         let reader = try FieldReader(with, path: "")
         let run = try reader.string("run")
         guard !run.isEmpty, !run.utf8.contains(0) else { throw reader.failure("run", "must be a command") }
-        try ProgramEnvironment.checkEnvironment(reader)
+        try ProgramEnvironment.check(reader)
         try reader.finish()
     }
 
     public func run(_ context: StepContext) async throws -> JSON {
-        try await environment.run("/bin/sh", ["-eu", "-c", context.with["run"]?.string ?? ""], context)
+        try await environment.run(["/bin/sh", "-eu", "-c", context.with["run"]?.string ?? ""], context)
     }
 }
 
-/// `uses: python`: `with: { script: path | code: text, args: [...], env: {...} }`, by `python3` of the virtual environment or the PATH.
+/// `uses: python`: `with: { script: path | code: text, args: [...], env: {...}, memoryMiB, cpu }`, by `python3` of the server's virtual environment
+/// or PATH.
 ///
 /// A script's path begins at the project's folder. `code` is Python text and takes no references; values come by `args`, `env` and `KEEL_PARAM_NAME`.
 public struct PythonStep: StepKind {
@@ -154,6 +191,7 @@ public struct PythonStep: StepKind {
     public let version = 1
     public let cachedByDefault = false
     public let readsParameters = true
+    public let runsPrograms = true
     public let literalFields: Set<String> = ["code"]
     private let environment: ProgramEnvironment
 
@@ -168,7 +206,7 @@ public struct PythonStep: StepKind {
         for text in (try reader.strings("args") ?? []) + [script ?? "", code ?? ""] where text.utf8.contains(0) {
             throw .invalid("a text of this step holds a zero byte")
         }
-        try ProgramEnvironment.checkEnvironment(reader)
+        try ProgramEnvironment.check(reader)
         try reader.finish()
     }
 
@@ -177,7 +215,9 @@ public struct PythonStep: StepKind {
         guard let script = with["script"]?.string else { return .object([]) }
         let path = try path(of: script)
         let digest = try await Blocking.run {
-            guard let data = FileManager.default.contents(atPath: path) else { throw KeelError.notFound("'\(path)' cannot be read") }
+            guard let data = FileManager.default.contents(atPath: path) else {
+                throw KeelError.notFound("the script '\(script)' cannot be read")
+            }
             return Digest(of: data)
         }
         return ["script": .string(digest.short)]
@@ -189,18 +229,51 @@ public struct PythonStep: StepKind {
             path = try self.path(of: script)
         } else {
             path = context.workingDirectory + "/step.py"
-            try Data((context.with["code"]?.string ?? "").utf8).write(to: URL(fileURLWithPath: path))
+            try PythonStep.write(context.with["code"]?.string ?? "", to: path)
         }
         let args = context.with["args"].map { $0.array ?? [$0] } ?? []
-        let python = ProcessInfo.processInfo.environment["VIRTUAL_ENV"].map { $0 + "/bin/python3" } ?? "python3"
-        return try await environment.run(python, ["-u", path] + args.map { $0.string ?? $0.text }, context)
+        return try await environment.run([Interpreter.found?.path ?? "python3", "-u", path] + args.map { $0.string ?? $0.text }, context)
+    }
+
+    /// A file of its own, whatever an earlier attempt may have put in its place.
+    private static func write(_ code: String, to path: String) throws {
+        unlink(path)
+        let file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o644)
+        guard file >= 0 else { throw KeelError(.unavailable, "the step's program cannot be written: \(String(cString: strerror(errno)))") }
+        let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
+        // The program may run as another user, whatever this process's mask is.
+        fchmod(file, 0o644)
+        try handle.write(contentsOf: Data(code.utf8))
     }
 
     private func path(of script: String) throws(KeelError) -> String {
         let path = script.hasPrefix("/") ? script : environment.projectFolder + "/" + script
         guard FileManager.default.fileExists(atPath: path) else {
-            throw .notFound("there is no script '\(script)'", hint: "its path begins at the project's folder, \(environment.projectFolder)")
+            throw .notFound("there is no script '\(script)'", hint: "its path begins at the folder in which the server was started")
         }
         return path
+    }
+}
+
+/// The Python that steps are run with: that of the server's virtual environment, or the first in its PATH.
+struct Interpreter: Sendable {
+    static let found = Interpreter(ProcessInfo.processInfo.environment)
+
+    let path: String
+    /// Where it and its packages lie, besides what every system has.
+    let folders: [String]
+
+    init?(_ environment: [String: String]) {
+        let places =
+            environment["VIRTUAL_ENV"].map { [$0 + "/bin"] }
+            ?? (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":").map(String.init)
+        guard let path = places.map({ $0 + "/python3" }).first(where: { $0.hasPrefix("/") && access($0, X_OK) == 0 }) else { return nil }
+        self.path = path
+        let real = realpath(path, nil).map { text in
+            defer { free(text) }
+            return String(cString: text)
+        }
+        let prefixes = [path, real ?? path].map { (($0 as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent }
+        folders = Set(prefixes).subtracting(["/", "/usr", "/usr/local"]).sorted()
     }
 }

@@ -20,6 +20,9 @@ struct RunExecutor: Sendable {
         // Only here, when no step is about to make its folder inside it.
         rmdir("\(workFolder)/\(run.id)")
         if live.isStopping {
+            // A step that was stopped on purpose is not one that the server died of.
+            let id = run.id
+            try await database.write { tx in try PipelineStore.suspend(run: id, tx) }
             live.close()
             return
         }
@@ -33,7 +36,7 @@ struct RunExecutor: Sendable {
         }
         let (run, caller) = (run, live.cancelledBy ?? run.caller)
         try await database.write { tx in
-            for step in unfinished { try PipelineStore.finish(step, run: run.id, tx) }
+            for step in unfinished { try PipelineStore.update(step, run: run.id, tx) }
             try PipelineStore.finish(run: run.id, state: state, error: message, tx)
             var data: JSON = [
                 "run": .string(run.id), "now": .string(run.now.description), "seconds": .double((tx.now - run.startedAt).seconds),
@@ -93,24 +96,36 @@ struct RunExecutor: Sendable {
     private func perform(_ step: PipelineSpec.Step, _ outputs: [String: JSON]) async -> Result<JSON, KeelError> {
         do {
             let begun = clock.now()
-            _ = live.update(step.name) { ($0.state, $0.startedAt) = (.running, begun) }
+            _ = live.update(step.name) {
+                $0.state = .running
+                $0.startedAt = begun
+            }
             guard let kind = kinds[step.uses] else { throw KeelError.invalid("'\(step.uses)' is not a kind of step") }
             let with = try resolve(step, kind, outputs)
             let (key, hit) = try await consultCache(step, kind, with, outputs)
             if let hit {
-                try await record(step.name, key: nil) { ($0.state, $0.outputs) = (.cached, hit) }
+                try await record(step.name, key: nil) {
+                    $0.state = .cached
+                    $0.outputs = hit
+                }
                 return .success(hit)
             }
             let result = try await attempts(step, kind, with)
-            try await record(step.name, key: key) { ($0.state, $0.outputs) = (.succeeded, result) }
+            try await record(step.name, key: key) {
+                $0.state = .succeeded
+                $0.outputs = result
+            }
             return .success(result)
         } catch {
             let error = KeelError.wrapping(error)
             // A step ended from outside is recorded with the run's end; after a stop it is to run again.
             if !Task.isCancelled {
-                do { try await record(step.name, key: nil) { ($0.state, $0.error) = (.failed, error.description) } } catch {
-                    return .failure(KeelError.wrapping(error))
-                }
+                do {
+                    try await record(step.name, key: nil) {
+                        $0.state = .failed
+                        $0.error = error.description
+                    }
+                } catch { return .failure(KeelError.wrapping(error)) }
             }
             return .failure(error)
         }
@@ -160,30 +175,17 @@ struct RunExecutor: Sendable {
         do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
             throw KeelError(
                 .unavailable, "no working directory can be made for the step: \(error.localizedDescription)",
-                hint: "is there space on the disk?", path: folder)
+                hint: "is there space on the disk?")
         }
         // rmdir(2) removes only what is empty: a step that left files keeps its folder.
         defer { rmdir(folder) }
-        let log = StepLog(path: folder + "/log.txt")
+        let log = StepLog(path: StepLog.path(run: run.id, step: step.name, in: workFolder))
         defer { log.close() }
-        var attempt = 0
         while true {
-            attempt += 1
-            let (live, name, number) = (live, step.name, attempt)
-            _ = live.update(name) { $0.attempts = number }
-            live.announce(.stepStarted(step: name, attempt: number))
-            let context = StepContext(
-                runID: run.id, pipeline: self.name, step: name, with: with, parameters: run.parameters, now: run.now,
-                workingDirectory: folder,
-                attempt: number, caller: run.caller,
-                log: { line in
-                    log.write(line)
-                    live.announce(.stepLog(step: name, line: line))
-                },
-                progress: { done, message in
-                    _ = live.update(name) { ($0.progress, $0.message) = (done, message) }
-                    live.announce(.stepProgress(step: name, done: done, message: message))
-                })
+            let attempt = try await begin(step.name)
+            log.beginAttempt()
+            defer { _ = live.update(step.name) { $0.log = log.reference } }
+            let context = context(step.name, with, folder, log, attempt)
             do {
                 let outputs = try await timed(step, kind, context)
                 guard case .object = outputs else {
@@ -192,13 +194,43 @@ struct RunExecutor: Sendable {
                 return outputs
             } catch {
                 let error = KeelError.wrapping(error)
+                let failures = live.update(step.name) { $0.failures += 1 }?.failures ?? 1
                 let useless = error.code == .invalidArgument || error.code == .permissionDenied || error.code == .cancelled
-                guard attempt <= step.retries, !useless, !Task.isCancelled else { throw error }
-                let pause = backoff(attempt)
-                context.log("attempt \(attempt) of \(step.retries + 1) failed: \(error); again in \(pause)")
+                guard failures <= step.retries, !useless, !Task.isCancelled else { throw error }
+                let pause = backoff(failures)
+                context.log("attempt \(failures) of \(step.retries + 1) failed: \(error); again in \(pause)")
                 try await Task.sleep(for: .microseconds(pause.microseconds))
             }
         }
+    }
+
+    /// Stores that an attempt begins, before it does: one during which the server ends is counted when it starts again.
+    /// - Returns: its number.
+    private func begin(_ step: String) async throws -> Int {
+        guard let begun = live.update(step, { $0.attempts += 1 }) else { throw KeelError(.internal, "there is no step '\(step)'") }
+        let id = run.id
+        try await database.write { tx in try PipelineStore.update(begun, run: id, tx) }
+        live.announce(.stepStarted(step: step, attempt: begun.attempts))
+        return begun.attempts
+    }
+
+    private func context(_ step: String, _ with: JSON, _ folder: String, _ log: StepLog, _ attempt: Int) -> StepContext {
+        let live = live
+        return StepContext(
+            runID: run.id, pipeline: name, step: step, with: with, parameters: run.parameters, now: run.now, workingDirectory: folder,
+            attempt: attempt, caller: run.caller,
+            log: { line in
+                log.write(line)
+                _ = live.update(step) { $0.lastLine = String(line.prefix(400)) }
+                live.announce(.stepLog(step: step, line: line))
+            },
+            progress: { done, message in
+                _ = live.update(step) {
+                    $0.progress = done
+                    $0.message = message
+                }
+                live.announce(.stepProgress(step: step, done: done, message: message))
+            })
     }
 
     /// One attempt within its time limit. The attempt is cancelled when the time is over, and waited for.
@@ -228,17 +260,20 @@ struct RunExecutor: Sendable {
                 {
                     change(&$0)
                     $0.finishedAt = end
+                    $0.lastLine = nil
                 })
         else { return }
         let (run, pipeline) = (run, name)
         try await database.write { tx in
-            try PipelineStore.finish(finished, run: run.id, tx)
+            try PipelineStore.update(finished, run: run.id, tx)
             if let key, let outputs = finished.outputs {
                 try StepCache.keep(outputs, for: key, pipeline: pipeline, step: step, run: run.id, tx)
             }
             var data: JSON = ["run": .string(run.id), "step": .string(step), "state": .string(finished.state.rawValue)]
             if let cache = finished.cache { data["cache"] = .string(cache) }
             if let error = finished.error { data["error"] = .string(error) }
+            // What the step wrote may hold anything, and the ledger forgets nothing: it says where the lines are, and what they were.
+            if let log = finished.log { data["log"] = log }
             try tx.record("pipeline.step.finished", on: "Pipeline/\(pipeline)", data, by: run.caller)
         }
         live.announce(.stepFinished(finished))

@@ -26,11 +26,14 @@ public struct TriggerEngine: Sendable {
         public var tickedAt: Timestamp
         /// The last ledger event that was considered.
         public var seenSeq: Int64
+        /// Since when it fires no more; nil while it does.
+        public var pausedAt: Timestamp?
 
-        public init(firedAt: Timestamp? = nil, tickedAt: Timestamp, seenSeq: Int64) {
+        public init(firedAt: Timestamp? = nil, tickedAt: Timestamp, seenSeq: Int64, pausedAt: Timestamp? = nil) {
             self.firedAt = firedAt
             self.tickedAt = tickedAt
             self.seenSeq = seenSeq
+            self.pausedAt = pausedAt
         }
     }
 
@@ -61,7 +64,9 @@ public struct TriggerEngine: Sendable {
                 }
             }
             if let condition {
-                if let cooldown = trigger.cooldown, let last = known.firedAt, time < last + cooldown {
+                if let pausedAt = known.pausedAt {
+                    actions.append(.skip(trigger: trigger.name, now: time, reason: "\(condition) at \(time), paused since \(pausedAt)"))
+                } else if let cooldown = trigger.cooldown, let last = known.firedAt, time < last + cooldown {
                     let until = last + cooldown
                     actions.append(.skip(trigger: trigger.name, now: time, reason: "\(condition) at \(time), cooling down until \(until)"))
                 } else {
@@ -85,10 +90,17 @@ public struct TriggerEngine: Sendable {
             }
             guard let (time, cron) = due.min(by: { $0.0 < $1.0 }) else { continue }
             memory[trigger.name]?.tickedAt = now
+            if let pausedAt = memory[trigger.name]?.pausedAt {
+                actions.append(.skip(trigger: trigger.name, now: now, reason: "schedule \(cron), due at \(time), paused since \(pausedAt)"))
+                continue
+            }
             actions.append(start(trigger, now: now, reason: "trigger \(trigger.name): schedule \(cron), due at \(time)"))
         }
         return actions
     }
+
+    /// Stops a trigger from firing, or lets it fire again: what happened meanwhile is not made up for.
+    public mutating func pause(_ trigger: String, since time: Timestamp?) { memory[trigger]?.pausedAt = time }
 
     /// Takes a start back that was not possible: the cool-down does not begin with it.
     public mutating func startFailed(_ trigger: String, before: Memory) { memory[trigger]?.firedAt = before.firedAt }
@@ -99,6 +111,6 @@ public struct TriggerEngine: Sendable {
 
     private static func eventTime(_ data: JSON) -> Timestamp? {
         guard let value = data["eventTime"] else { return nil }
-        return value.integer.map { Timestamp(microseconds: $0) } ?? value.string.flatMap { Timestamp($0) }
+        return value.integer.flatMap { Timestamp(exactly: $0) } ?? value.string.flatMap { Timestamp($0) }
     }
 }

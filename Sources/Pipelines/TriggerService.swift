@@ -6,22 +6,31 @@ import Storage
 /// Every decision is one transaction: the start of the run (when there is one), the event `trigger.fired` or `trigger.skipped`, and the trigger's memory.
 /// So an alert starts a pipeline exactly once, whatever crashes in between.
 public actor TriggerService {
-    private let database: Storage.Database
+    let database: Storage.Database
     private let pipelines: PipelineService
+    /// The caller that an author's name stands for now; nil when the author has no access any more.
+    private let authority: @Sendable (_ author: String) -> Caller?
     private let clock: any Clock
-    private var engine = TriggerEngine(triggers: [], memory: [:], now: .distantPast, seq: 0)
+    var authors: [String: String] = [:]
+    var engine = TriggerEngine(triggers: [], memory: [:], now: .distantPast, seq: 0)
     /// The actor is left while a transaction runs; this keeps decisions one after another.
     private var isBusy = false
     private var waiters: [CheckedContinuation<Void, Never>] = []
 
-    public init(database: Storage.Database, pipelines: PipelineService, clock: any Clock = SystemClock()) {
+    /// - Parameter authority: the caller that an author's name stands for now; nil when the author has no access any more.
+    public init(
+        database: Storage.Database, pipelines: PipelineService, clock: any Clock = SystemClock(),
+        authority: @escaping @Sendable (_ author: String) -> Caller?
+    ) {
         self.database = database
         self.pipelines = pipelines
+        self.authority = authority
         self.clock = clock
     }
 
     /// Takes the triggers that are declared now. A new one sees only what happens from now on.
-    public func configure(_ specs: [TriggerSpec]) async throws {
+    /// - Parameter authors: who applied each: its runs may do what the author may.
+    public func configure(_ specs: [TriggerSpec], authors: [String: String]) async throws {
         try await alone {
             let now = clock.now()
             let memory = try await database.write { tx in
@@ -40,11 +49,13 @@ public actor TriggerService {
                         continue
                     }
                     memory[name] = TriggerEngine.Memory(
-                        firedAt: row.optionalTime("fired_at"), tickedAt: row.time("ticked_at"), seenSeq: row.int("seen_seq"))
+                        firedAt: row.optionalTime("fired_at"), tickedAt: row.time("ticked_at"), seenSeq: row.int("seen_seq"),
+                        pausedAt: row.optionalTime("paused_at"))
                 }
                 return memory
             }
             engine = TriggerEngine(triggers: specs, memory: memory, now: now, seq: 0)
+            self.authors = authors
         }
     }
 
@@ -100,7 +111,7 @@ public actor TriggerService {
         }
     }
 
-    private func alone<T>(_ body: () async throws -> T) async throws -> T {
+    func alone<T>(_ body: () async throws -> T) async throws -> T {
         if isBusy { await withCheckedContinuation { waiters.append($0) } }
         isBusy = true
         defer {
@@ -138,7 +149,7 @@ public actor TriggerService {
             return action
         case .start(_, let pipeline, let parameters, let now, let reason):
             do {
-                let grant = try Grant.check(caller, may: .pipelinesRun, on: "Pipeline/\(pipeline)")
+                let grant = try grant(for: name, on: "Pipeline/\(pipeline)")
                 _ = try await pipelines.start(
                     pipeline: pipeline, parameters: parameters, reason: reason, now: now, useCache: true, grant: grant
                 ) { tx, run in
@@ -147,7 +158,7 @@ public actor TriggerService {
                         "trigger.fired", on: "Trigger/\(name)",
                         [
                             "run": .string(run), "pipeline": .string(pipeline), "reason": .string(reason),
-                            "eventTime": .string(now.description),
+                            "author": .string(grant.caller.name), "eventTime": .string(now.description),
                         ], by: caller)
                 }
                 return action
@@ -165,6 +176,17 @@ public actor TriggerService {
                 return .skip(trigger: name, now: now, reason: why)
             }
         }
+    }
+
+    /// The author's own permission, asked anew each time: a trigger can do no more than who applied it, and nothing once they are gone.
+    private func grant(for trigger: String, on subject: String) throws(KeelError) -> Grant {
+        let author = authors[trigger] ?? ""
+        guard let caller = authority(author) else {
+            throw KeelError(
+                .permissionDenied, "the access of its author '\(author)' was revoked or has expired",
+                hint: "someone who may run pipelines applies the trigger again")
+        }
+        return try Grant.check(caller, may: .pipelinesRun, on: subject)
     }
 
     private static func keep(_ memory: TriggerEngine.Memory, of name: String, _ tx: Transaction) throws {

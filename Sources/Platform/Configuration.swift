@@ -1,11 +1,12 @@
 import Configuration
 import Contracts
 import Foundation
+import Pipelines
 import Yams
 
 /// What a server is told from outside: a file, the environment (`KEEL_…`), and the arguments of `keel serve`, the later winning.
 public struct KeelConfiguration: Sendable {
-    /// The folder that holds everything the server keeps.
+    /// The folder that holds everything the server keeps; an absolute path.
     public var home: String
     public var host: String
     public var port: Int
@@ -30,12 +31,22 @@ public struct KeelConfiguration: Sendable {
     public var artifactBytesMax: Int
     /// How many steps of pipelines run at one time.
     public var stepsMax: Int
+    /// How programs of steps are kept apart from the server: `auto`, `bwrap`, `user` or `none` (docs/steps.md).
+    public var stepsSandbox: StepIsolation.Setting
+    /// The user of this machine that programs of steps run as, when the server is root; without one `nobody`, inside the sandbox.
+    public var stepsUser: String?
     /// The schemes that webhooks may have: `https`, unless `http` is allowed for tests and laptops.
     public var webhookSchemes: [String]
     /// Whether webhooks may reach loopback and private addresses: for tests and laptops.
     public var webhooksInternal: Bool
     /// A PEM file of authorities whose certificates are trusted besides the system's, in all calls that the server makes.
     public var outgoingAuthorities: String?
+    /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
+    public var modelThreads: Int
+    /// How long a stop may take, such as `10s`; what is not written then is said, and the process ends.
+    public var shutdownDeadline: TimeSpan
+    /// Aliases of models that only who may release moves or removes.
+    public var protectedAliases: [String]
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
@@ -44,9 +55,11 @@ public struct KeelConfiguration: Sendable {
         ("auth.local", .string("on")), ("auth.refusals", .int(10)), ("connections.max", .int(4096)), ("connections.client", .int(1024)),
         ("memory.budget", .string("")), ("tls.certificate", .string("")), ("tls.key", .string("")), ("tls.authorities", .string("")),
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
+        ("pipelines.sandbox", .string("auto")), ("pipelines.user", .string("")),
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
-        ("outgoing.authorities", .string("")),
+        ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
+        ("serving.threads", .int(0)), ("shutdown.deadline", .string("10s")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -76,8 +89,21 @@ public struct KeelConfiguration: Sendable {
         guard levels.contains(level) else {
             throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level")
         }
+        let deadline = reader.string(forKey: "shutdown.deadline", default: "10s")
+        guard let shutdownDeadline = TimeSpan(deadline), shutdownDeadline <= .hours(1) else {
+            throw .invalid("'\(deadline.prefix(40))' is not a length of time up to 1h, such as 10s", path: "shutdown.deadline")
+        }
+        let modelThreads = reader.int(forKey: "serving.threads", default: 0)
+        guard (0...1024).contains(modelThreads) else { throw .invalid("must be from 0 to 1024", path: "serving.threads") }
+        let sandbox = reader.string(forKey: "pipelines.sandbox", default: "auto")
+        guard let stepsSandbox = StepIsolation.Setting(rawValue: sandbox) else {
+            throw .invalid(
+                "'\(sandbox)' is no way to isolate steps",
+                hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
+                path: "pipelines.sandbox")
+        }
         return KeelConfiguration(
-            home: reader.string(forKey: "home", default: ".keel"), host: String(listen[..<colon]), port: port,
+            home: absolute(reader.string(forKey: "home", default: ".keel")), host: String(listen[..<colon]), port: port,
             hosts: reader.stringArray(forKey: "hosts", default: []), trustsLocalOwner: try isOn(reader, "auth.local"),
             refusalsMax: max(1, reader.int(forKey: "auth.refusals", default: 10)),
             connectionsMax: max(1, reader.int(forKey: "connections.max", default: 4096)),
@@ -86,9 +112,18 @@ public struct KeelConfiguration: Sendable {
             bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20),
             artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
             stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
+            stepsSandbox: stepsSandbox,
+            stepsUser: text(reader, "pipelines.user"),
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
-            outgoingAuthorities: text(reader, "outgoing.authorities"), logLevel: level)
+            outgoingAuthorities: text(reader, "outgoing.authorities"),
+            modelThreads: modelThreads, shutdownDeadline: shutdownDeadline,
+            protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
+    }
+
+    /// The home as programs in other folders see it: a relative path begins where the server was started.
+    private static func absolute(_ home: String) -> String {
+        URL(fileURLWithPath: home, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
     }
 
     /// A text that is given and not empty.

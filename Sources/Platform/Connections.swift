@@ -147,7 +147,30 @@ struct TrackedModels: LoggedModelLookup {
         var versions = model.tags.first { $0.key == key }.flatMap { try? JSON.parse($0.value).array } ?? []
         versions.append(["name": .string(version.name), "version": .int(Int64(version.version))])
         let grant = try Grant.check(.system("registry"), may: .trackingWrite, on: "Model/\(id)")
-        _ = try await tracking.setLoggedModelTags(id: id, [KeyValue(key, JSON.array(versions).text)], grant)
+        _ = try await tracking.setLoggedModelTags(id: id, [KeyValue(key, JSON.array(versions).pythonText)], grant)
+    }
+}
+
+extension JSON {
+    /// As Python's `json.dumps` writes it: clients of MLflow compare this tag as a text.
+    fileprivate var pythonText: String {
+        switch self {
+        case .array(let items): "[\(items.map(\.pythonText).joined(separator: ", "))]"
+        case .object(let members):
+            "{\(members.map { "\(JSON.string($0.key).pythonText): \($0.value.pythonText)" }.joined(separator: ", "))}"
+        case .string:
+            text.utf16.map { unit in
+                unit < 128 ? String(UnicodeScalar(UInt8(unit))) : "\\u" + hexText([UInt8(unit >> 8), UInt8(unit & 0xff)])
+            }.joined()
+        default: text
+        }
+    }
+}
+
+/// The registry asks serving which releases name a version.
+struct ReleasedVersions: VersionUsage {
+    func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String] {
+        try DeploymentService.releases(ofModel: name, version: version.map(String.init), in: db).map { "release \($0)" }
     }
 }
 

@@ -16,58 +16,91 @@ public struct Declarations {
     var monitors: [MonitorSpec] = []
     var triggers: [TriggerSpec] = []
     var modelCards: [ModelCardSpec] = []
+    var entities: [EntitySpec] = []
+    var views: [FeatureViewSpec] = []
+    var services: [FeatureServiceSpec] = []
 
     public static let kinds = [
         "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
     ]
 
-    /// - Throws: an error whose path begins with the resource.
-    init(_ resources: [Resource]) throws(KeelError) {
-        var (entities, views, services): ([EntitySpec], [FeatureViewSpec], [FeatureServiceSpec]) = ([], [], [])
-        for resource in resources {
-            do throws(KeelError) {
-                switch resource.kind {
-                case "Dataset": datasets.append(try DatasetSpec(resource: resource))
-                case "Entity": entities.append(try EntitySpec(resource: resource))
-                case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
-                case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
-                case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
-                case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
-                case "Monitor": monitors.append(try MonitorSpec(resource: resource))
-                case "Trigger": triggers.append(try TriggerSpec(resource: resource))
-                case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
-                default:
-                    let kinds = Declarations.kinds
-                    throw .invalid(
-                        "'\(resource.kind)' is not a kind",
-                        hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
-                            ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
-                }
-            } catch { throw error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id) }
-        }
-        catalog = try FeatureCatalog(
-            entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 })
-        try checkReferences()
-    }
+    init() {}
 
-    private func checkReferences() throws(KeelError) {
-        func known(_ name: String, _ names: [String], _ what: String, _ place: String) throws(KeelError) {
-            guard !names.contains(name) else { return }
-            throw .invalid("there is no \(what) '\(name)'", hint: nearest(name, in: names).map { "did you mean '\($0)'?" }, path: place)
-        }
-        for endpoint in endpoints {
-            if let service = endpoint.features {
-                try known(service, catalog.serviceNames, "feature service", "Endpoint/\(endpoint.name).spec.features")
+    /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
+    init(_ resources: [Resource]) throws(KeelError) {
+        var errors: [KeelError] = []
+        var broken: Set<String> = []
+        for resource in resources {
+            do throws(KeelError) { try add(resource) } catch {
+                let first = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
+                errors.append(first)
+                errors += Declarations.mistakes(in: resource, besides: first)
+                broken.insert(resource.kind)
             }
         }
-        for monitor in monitors { try known(monitor.endpoint, endpoints.map(\.name), "endpoint", "Monitor/\(monitor.name).spec.endpoint") }
-        for trigger in triggers { try known(trigger.run, pipelines.map(\.name), "pipeline", "Trigger/\(trigger.name).spec.run") }
+        // What refers to a resource that could not be read would only be blamed for that.
+        if broken.isDisjoint(with: ["Dataset", "Entity", "FeatureView", "FeatureService"]) {
+            do throws(KeelError) {
+                catalog = try FeatureCatalog(
+                    entities: entities, views: views, services: services, datasets: Dictionary(datasets.map { ($0.name, $0.schema) }) { $1 }
+                )
+            } catch { errors.append(error) }
+        }
+        errors += wrongReferences(resources)
+        if let error = KeelError.joined(errors) { throw error }
+    }
+
+    /// Decodes one resource by itself.
+    mutating func add(_ resource: Resource) throws(KeelError) {
+        switch resource.kind {
+        case "Dataset": datasets.append(try DatasetSpec(resource: resource))
+        case "Entity": entities.append(try EntitySpec(resource: resource))
+        case "FeatureView": views.append(try FeatureViewSpec(resource: resource))
+        case "FeatureService": services.append(try FeatureServiceSpec(resource: resource))
+        case "Pipeline": pipelines.append(try PipelineSpec(resource: resource))
+        case "Endpoint": endpoints.append(try EndpointSpec(resource: resource))
+        case "Monitor": monitors.append(try MonitorSpec(resource: resource))
+        case "Trigger": triggers.append(try TriggerSpec(resource: resource))
+        case ModelCardSpec.kind: modelCards.append(try ModelCardSpec(resource: resource))
+        default:
+            let kinds = Declarations.kinds
+            throw .invalid(
+                "'\(resource.kind)' is not a kind",
+                hint: nearest(resource.kind, in: kinds).map { "did you mean '\($0)'?" }
+                    ?? "kinds: \(kinds.joined(separator: ", "))", path: "kind")
+        }
+    }
+
+    /// What else is wrong with a resource whose decoder stopped at `first`.
+    private static func mistakes(in resource: Resource, besides first: KeelError) -> [KeelError] {
+        let schema = Reference.kinds.first { $0.name == resource.kind }
+        return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(resource.id) }.filter { mistake in
+            // A misspelt field may be named by the hint about the one that is missing.
+            let field = mistake.path?.split(separator: ".").last.map(String.init) ?? ""
+            return mistake.path != first.path && first.hint?.contains("'\(field)'") != true
+        }
+    }
+
+    /// - Parameter resources: all, those that could not be read too.
+    private func wrongReferences(_ resources: [Resource]) -> [KeelError] {
+        let names = Dictionary(grouping: resources, by: \.kind).mapValues { $0.map(\.name) }
+        var errors: [KeelError] = []
+        for reference in references where reference.isRequired {
+            let known = names[reference.kind] ?? []
+            guard !known.contains(reference.name) else { continue }
+            errors.append(
+                .invalid(
+                    "there is no \(reference.word) '\(reference.name)'",
+                    hint: nearest(reference.name, in: known).map { "did you mean '\($0)'?" }, path: "\(reference.from).\(reference.field)"))
+        }
         for (i, card) in modelCards.enumerated() {
             guard let other = modelCards[..<i].first(where: { $0.model == card.model }) else { continue }
-            throw .invalid(
-                "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
-                path: "ModelCard/\(card.name).spec.model")
+            errors.append(
+                .invalid(
+                    "the model '\(card.model)' has a card already", hint: "it is ModelCard/\(other.name)",
+                    path: "ModelCard/\(card.name).spec.model"))
         }
+        return errors
     }
 }
 
@@ -75,47 +108,149 @@ extension Platform {
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         let system = try Grant.check(.system("plan"), may: .resourcesRead)
         let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
-        let others = try await self.resources.all(by: system).map(\.resource).filter { !given.contains("\($0.environment ?? "")/\($0.id)") }
-        try await check(others + resources)
-        return try await self.resources.plan(resources, by: grant)
+        let stored = try await self.resources.all(by: system).map(\.resource)
+        let declared = try await check(stored.filter { !given.contains("\($0.environment ?? "")/\($0.id)") } + resources)
+        var changes = try await self.resources.plan(resources, by: grant)
+        for i in changes.indices where changes[i].kind == .changed { changes[i].effects = try await effects(of: changes[i], declared) }
+        return changes
+    }
+
+    /// What a change does to data: to the rows that are stored, and to the features that are read.
+    private func effects(of change: ResourceChange, _ declared: Declarations) async throws -> [String] {
+        let remade = features.draft(declared.catalog).viewNames
+        let views = remade.filter { view in
+            change.id == "FeatureView/\(view)" || declared.catalog.source(ofView: view).map { change.id == "Dataset/\($0)" } == true
+        }
+        var out: [String] = []
+        if let new = declared.datasets.first(where: { change.id == "Dataset/\($0.name)" }), let old = try? data.spec(new.name) {
+            out = new.effects(after: old, rows: try await data.snapshot(new.name)?.rowCount ?? 0)
+        }
+        return out + views.map { "the online features of view '\($0)' are made anew; until then the old ones answer" }
     }
 
     /// Stores the resources and puts them in force; when anything is wrong with any of them, nothing changes.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
-        let result = try await self.resources.apply(resources, by: grant) { [self] candidate in try await check(candidate) }
+        let result = try await self.resources.apply(resources, by: grant, authorize: mayRunCode(grant)) { [self] candidate in
+            try await check(candidate)
+        }
         if result.changes.contains(where: { $0.kind != .unchanged }) { try await configure() }
         return result
     }
 
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
-        let result = try await resources.restore(kind: kind, name: name, revision: revision, by: grant) { [self] candidate in
+        let result = try await resources.restore(
+            kind: kind, name: name, revision: revision, by: grant, authorize: mayRunCode(grant)
+        ) { [self] candidate in
             try await check(candidate)
         }
         try await configure()
         return result
     }
 
-    private func check(_ candidate: [Resource]) async throws {
-        let declared = try Declarations(candidate)
-        try pipelines.validate(declared.pipelines)
-    }
-
-    /// Puts what is stored in force. Rooms keep what did not change: state of features, routes, windows.
-    func configure() async throws {
-        // Two applies may end in any order; each puts in force what is stored when its turn comes.
-        try await configuring.run { [self] in try await configureNow() }
-    }
-
-    private func configureNow() async throws {
-        let stored = try await resources.all(by: try Grant.check(.system("configure"), may: .resourcesRead))
-        let declared = try Declarations(stored.map(\.resource))
-        try await data.configure(declared.datasets)
-        for dataset in features.configure(declared.catalog) { try await rebuild(dataset) }
-        try pipelines.configure(declared.pipelines)
-        for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
-            logger.error("endpoint \(endpoint) cannot serve its release: \(problem)")
+    /// Who declares what will run code must be allowed to run it: a trigger starts pipelines in its author's name, and the programs of a pipeline are
+    /// run by whoever starts it.
+    private func mayRunCode(_ grant: Grant) -> @Sendable (Resource) async throws -> Void {
+        { [self] resource in
+            let runsCode =
+                try resource.kind == "Trigger" || resource.kind == "Pipeline" && pipelines.runsPrograms(PipelineSpec(resource: resource))
+            guard runsCode else { return }
+            do throws(KeelError) { _ = try Grant.check(grant.caller, may: .pipelinesRun, on: resource.id) } catch {
+                try await audit.recordDenial(grant.caller, action: .pipelinesRun, subject: resource.id)
+                throw error
+            }
         }
-        try await monitoring.configure(declared.monitors)
-        try await triggers.configure(declared.triggers)
+    }
+
+    /// Everything that is declared, checked against each other; the error holds all that is wrong.
+    @discardableResult
+    func check(_ candidate: [Resource]) async throws -> Declarations {
+        var errors: [KeelError] = []
+        var declared: Declarations?
+        do throws(KeelError) { declared = try Declarations(candidate) } catch { errors.append(error) }
+        // The steps of pipelines that can be read are looked at too, so that one answer names everything.
+        let pipelines = declared?.pipelines ?? candidate.filter { $0.kind == "Pipeline" }.compactMap { try? PipelineSpec(resource: $0) }
+        do throws(KeelError) { try self.pipelines.validate(pipelines) } catch { errors.append(error) }
+        for pipeline in declared?.pipelines ?? [] {
+            for (i, step) in pipeline.steps.enumerated() where step.uses == TrainingSetStep.kind {
+                do throws(KeelError) { try TrainingSetStep.check(step.with, in: declared?.catalog ?? FeatureCatalog()) } catch {
+                    errors.append(error.at("Pipeline/\(pipeline.name).spec.steps[\(i)]"))
+                }
+            }
+        }
+        guard let declared, errors.isEmpty else { throw KeelError.joined(errors) ?? KeelError(.internal, "nothing could be declared") }
+        return declared
+    }
+
+    /// Puts what is stored in force. What did not change is kept: state of features, routes, windows.
+    ///
+    /// Whatever cannot be put in force is reported as damage and left out; everything else is.
+    /// - Throws: what newly failed, unless it is the start.
+    func configure(isStart: Bool = false) async throws {
+        // Two applies may end in any order; each puts in force what is stored when its turn comes.
+        try await configuring.run { [self] in try await configureInTurn(isStart: isStart) }
+    }
+
+    /// The same, for who has the turn already.
+    func configureInTurn(isStart: Bool = false) async throws {
+        let failures = try await putInForce(isStart: isStart)
+        let new = damage.replaceConfiguration(with: failures)
+        for (subject, error) in failures { logger.error("\(subject) is not in force: \(error)") }
+        if !isStart, let first = new.first { throw first.error }
+    }
+
+    private func putInForce(isStart: Bool) async throws -> [(subject: String, error: KeelError)] {
+        let grant = try Grant.check(.system("configure"), may: .resourcesRead)
+        var failures = try await resources.damaged(by: grant)
+        let declared = Declarations.readable(try await resources.all(by: grant).map(\.resource), &failures)
+        for (name, error) in await data.configure(declared.datasets) { failures.append(("Dataset/\(name)", error)) }
+        func attempt(_ subject: String, _ body: () async throws -> Void) async {
+            do { try await body() } catch { failures.append((subject, KeelError.wrapping(error))) }
+        }
+        await attempt("Features/all") { failures += try await changeFeatures(to: declared.catalog, isStart: isStart) }
+        await attempt("Pipelines/all") { try pipelines.configure(declared.pipelines) }
+        await attempt("Endpoints/all") {
+            for (endpoint, problem) in try await deployments.configure(declared.endpoints) { failures.append(("Endpoint/\(endpoint)", problem)) }
+        }
+        await attempt("Monitors/all") { try await monitoring.configure(declared.monitors) }
+        await attempt("Triggers/all") {
+            try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
+        }
+        return failures
+    }
+
+    /// Who applied each trigger as it stands.
+    private func authors(of triggers: [TriggerSpec]) async throws -> [String: String] {
+        let grant = try Grant.check(.system("configure"), may: .resourcesRead)
+        var authors: [String: String] = [:]
+        for trigger in triggers {
+            authors[trigger.name] = try await resources.revisions("Trigger", trigger.name, limit: 1, by: grant).first?.by
+        }
+        return authors
+    }
+}
+
+extension Declarations {
+    /// The declarations of stored resources, without those that are not valid (any more), which are added to `failures`; so are those that refer to them.
+    static func readable(_ resources: [Resource], _ failures: inout [(subject: String, error: KeelError)]) -> Declarations {
+        // What others refer to comes first.
+        let order = Dictionary(uniqueKeysWithValues: kinds.enumerated().map { ($1, $0) })
+        let sorted = resources.sorted { (order[$0.kind] ?? kinds.count, $0.name) < (order[$1.kind] ?? kinds.count, $1.name) }
+        var kept: [Resource] = []
+        var declared = Declarations()
+        // Halves a part that is not valid until the resources at fault stand alone.
+        func admit(_ part: ArraySlice<Resource>) {
+            guard !part.isEmpty else { return }
+            do throws(KeelError) {
+                declared = try Declarations(kept + part)
+                kept += part
+            } catch {
+                guard part.count > 1 else { return failures.append((part[part.startIndex].id, error)) }
+                let middle = part.startIndex + part.count / 2
+                admit(part[..<middle])
+                admit(part[middle...])
+            }
+        }
+        admit(sorted[...])
+        return declared
     }
 }

@@ -32,6 +32,11 @@ extension Platform {
     /// version, no release, no output of a pipeline. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
     public func collect(_ request: PurgeRequest, dryRun: Bool, _ grant: Grant) async throws -> CollectionReport {
         try grant.require(.storageCollect)
+        guard dryRun || !damage.all.contains(where: { $0.subject == Platform.databaseSubject }) else {
+            throw KeelError(
+                .failedPrecondition, "the database does not know what was stored before it was made: a collection would remove it all",
+                hint: "put keel.sqlite back from a backup first")
+        }
         if !dryRun { try await tracking.sweepUploads(Grant.check(.system("gc"), may: .trackingWrite, on: "uploads")) }
         let items = dryRun ? try await tracking.purgeable(request, grant) : try await tracking.purge(request, grant)
         let gone = dryRun ? items : []
@@ -57,7 +62,7 @@ extension Platform {
     /// The bundles of releases, versions and pipelines' outputs, each with the model that it names.
     private func neededContent(_ grant: Grant) async throws -> Set<Digest> {
         var needed = try await deployments.bundles(grant)
-        needed.formUnion(try await registry.versionTagValues(key: RegisterStep.bundleTag, grant).compactMap { Digest(hex: $0) })
+        needed.formUnion(try await registry.bundles(grant))
         needed.formUnion(try await pipelines.referencedDigests(grant))
         for digest in needed {
             // Digests of snapshots are among them, and names of what is gone already: only a bundle names another object.
@@ -88,7 +93,22 @@ extension Platform {
     }
 }
 
+extension Platform {
+    /// What earlier versions of Keel kept as tags becomes evidence, once.
+    func takeOverEvidence() async throws {
+        let count = try await registry.takeOver(Grant.check(.system("evidence"), may: .registryWrite, on: "models"))
+        if count > 0 { logger.notice("the bundles of \(count) model versions are evidence now, carried over from tags") }
+    }
+}
+
 /// What tracking must keep: the files of model versions.
 struct RegisteredArtifacts: ArtifactUsage {
     func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { try RegistryService.neededArtifacts(db, grant) }
+
+    func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] {
+        let versions = try DeploymentService.releasedVersions(in: db).compactMap { released in
+            Int(released.version).map { VersionKey(released.model, $0) }
+        }
+        return try RegistryService.artifacts(db, of: versions)
+    }
 }

@@ -7,76 +7,35 @@ import Serving
 import Storage
 import Synchronization
 
-/// Keeps pushes of one dataset in one order through the log and the features, and out of the way while its features are rebuilt.
+/// Keeps pushes of one dataset in one order through the log and the features.
 final class PushGate: Sendable {
     private final class Lane: Sendable {
-        let isRebuilding = Mutex(false)
+        let turn = Mutex(())
     }
     private let lanes = Mutex<[String: Lane]>([:])
 
-    private func lane(_ dataset: String) -> Lane {
-        lanes.withLock { lanes in
+    /// Runs what must not happen beside a push of the dataset. The time under the lock is that of appending to a log and folding rows into memory.
+    func run<T: Sendable>(_ dataset: String, _ body: () -> Result<T, KeelError>) throws(KeelError) -> T {
+        let lane = lanes.withLock { lanes in
             if let lane = lanes[dataset] { return lane }
             let made = Lane()
             lanes[dataset] = made
             return made
         }
-    }
-
-    /// Runs one push when it is its turn. The time under the lock is that of appending to a log and folding rows into memory.
-    func push(_ dataset: String, _ body: () -> Result<PushResult, KeelError>) -> Result<PushResult, KeelError> {
-        lane(dataset).isRebuilding.withLock { isRebuilding in
-            isRebuilding
-                ? .failure(
-                    KeelError(
-                        .unavailable, "the features of '\(dataset)' are being rebuilt", hint: "push again in a second; nothing was kept"))
-                : body()
-        }
-    }
-
-    func rebuild(_ dataset: String, _ body: () async throws -> Void) async throws {
-        let lane = lane(dataset)
-        while lane.isRebuilding.withLock({ busy in
-            defer { busy = true }
-            return busy
-        }) { try await Task.sleep(for: .milliseconds(20)) }
-        defer { lane.isRebuilding.withLock { $0 = false } }
-        try await body()
+        return try lane.turn.withLock { _ in body() }.get()
     }
 }
 
 extension Platform {
     /// Accepts events: durable in the dataset's stream first, then in the features.
     public func push(_ dataset: String, _ body: [UInt8], _ grant: Grant) throws(KeelError) -> PushResult {
-        let pushed = pushes.push(dataset) {
+        try pushes.run(dataset) {
             body.withUnsafeBufferPointer { bytes in
                 do throws(KeelError) {
                     let result = try data.push(dataset: dataset, json: bytes, grant: grant)
                     if result.accepted.rowCount > 0 { try features.apply(dataset: dataset, rows: result.accepted) }
                     return .success(result)
                 } catch { return .failure(error) }
-            }
-        }
-        return try pushed.get()
-    }
-
-    /// Fills the online features of a dataset from its newest snapshot and the stream behind it.
-    func rebuild(_ dataset: String) async throws {
-        guard features.sources.contains(dataset) else { return }
-        try await pushes.rebuild(dataset) { [self] in
-            features.reset(dataset: dataset)
-            let files = if let snapshot = try await data.snapshot(dataset) { data.files(of: snapshot) } else { [String]() }
-            let time = try data.spec(dataset).schema.eventTime
-            try await Blocking.run { [self] in
-                if !files.isEmpty {
-                    let list = files.map { "'" + $0.replacing("'", with: "''") + "'" }.joined(separator: ", ")
-                    let order = time.map { " ORDER BY \(DuckDBConnection.quoted($0))" } ?? ""
-                    try analytics.connect().forEachChunk("SELECT * FROM read_parquet([\(list)])\(order)") { (rows) throws(KeelError) in
-                        try features.apply(dataset: dataset, rows: rows)
-                        return true
-                    }
-                }
-                try data.replayTail(dataset: dataset) { rows in try features.apply(dataset: dataset, rows: rows) }
             }
         }
     }
@@ -122,16 +81,22 @@ extension Platform {
     }
 
     public func ingest(
-        _ dataset: String, spooled: Spooled, from: Timestamp?, until: Timestamp?, grant: Grant,
+        _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
         let report = try await data.ingest(
-            dataset: dataset, file: spooled.path, named: spooled.name, from: from, until: until, grant: grant
+            dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite, grant: grant
         ) { step in
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
         }
-        try await rebuild(dataset)
+        do { try await rebuildFeatures(dataset) } catch {
+            let problem = KeelError.wrapping(error)
+            throw KeelError(
+                problem.code,
+                "the rows are kept as snapshot \(report.snapshot.number), but the online features could not be made anew and are as before: \(problem.message)",
+                hint: problem.hint)
+        }
         return [
             "snapshot": .int(Int64(report.snapshot.number)), "rows": .int(Int64(report.rows)), "filtered": .int(Int64(report.filtered)),
             "quarantined": .int(Int64(report.quarantined)), "digest": .string(report.snapshot.digest.hex),
@@ -147,6 +112,9 @@ extension Platform {
     public func requestTable(_ rows: JSON, service: String) throws(KeelError) -> Table {
         guard let items = rows.array, !items.isEmpty else { throw .invalid("must be a list of objects with at least one", path: "rows") }
         let fields = try features.catalog.requestFields(service)
+        for (i, item) in items.enumerated() where item.members == nil {
+            throw .invalid("must be an object, not \(item.kind)", path: "rows[\(i)]")
+        }
         var pairs: [(name: String, column: Column)] = []
         for field in fields {
             var column = Column(field.type == .timestamp ? .string : field.type)
@@ -170,7 +138,7 @@ extension Platform {
 
     /// Replays logged online reads of an endpoint through the offline join.
     public func verifyFeatures(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
-        await runtime.flush()
+        try await runtime.flush()
         guard let release = try await stableRelease(endpoint), let service = release.featureService else {
             throw KeelError(
                 .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
@@ -181,9 +149,9 @@ extension Platform {
         let requests = try requestTable(.array(try reads.map { try JSON.parse($0.request) }), service: service)
         let seal = try Grant.check(.system("verify"), may: .datasetsIngest)
         var files: [String: [String]] = [:]
-        for dataset in Set(try features.catalog.origins(service).compactMap(\.dataset)) {
+        for dataset in try features.catalog.sources(service) {
             _ = try await data.seal(dataset: dataset, grant: seal)
-            if let snapshot = try await data.snapshot(dataset) { files[dataset] = data.files(of: snapshot) }
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
         }
         let paths = files
         let report = try await Blocking.run { [self] in

@@ -26,7 +26,7 @@ extension Platform {
                 releases.append([
                     "number": .int(Int64(release.release)), "role": .string(role),
                     "model": .string("\(release.model)/\(release.modelVersion)"),
-                    "share": .string("\(Int((release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
+                    "share": .string("\(Int(saturating: (release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
                     "p50_us": release.p50.map { .double($0 * 1e6) } ?? .null, "p99_us": release.p99.map { .double($0 * 1e6) } ?? .null,
                     "errors": .string(percent(failures, of: release.requests + failures)),
                     "drift": drift.flatMap { $0.release == release.release ? .double($0.psi) : nil } ?? .null,
@@ -64,7 +64,7 @@ extension Platform {
             var labels: [Double] = []
             var predictions = 0
         }
-        await runtime.flush()
+        try await runtime.flush()
         let months = try await queries.reduce(
             endpoint: endpoint, from: from ?? .distantPast, until: until ?? .distantFuture, into: [String: Month](), grant
         ) { months, outcome in
@@ -96,7 +96,7 @@ extension Platform {
 
     private func percent(_ part: Int, of whole: Int) -> String {
         guard whole > 0 else { return "-" }
-        let hundredths = Int((Double(part) / Double(whole) * 10_000).rounded())
+        let hundredths = Int(saturating: (Double(part) / Double(whole) * 10_000).rounded())
         return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)%"
     }
 
@@ -120,12 +120,15 @@ extension Platform {
                 text.gauge("keel_rollout_share", "Share of the endpoint's traffic", labels, release.share)
             }
         }
+        let isolation = try await stepIsolation.value()
+        text.gauge("keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels, isolation.exposesSecrets ? 0 : 1)
         let log = runtime.log.counters
         text.counter("keel_predictions_logged_total", "Predictions in the log", [:], Double(log.written))
         text.counter("keel_predictions_dropped_total", "Predictions that the log's policy left out", [:], Double(log.dropped + log.sampled))
         text.counter("keel_predictions_unsampled_total", "Predictions outside the share that the endpoint logs", [:], Double(log.unsampled))
         text.counter("keel_predictions_repeated_total", "Predictions whose id was logged already", [:], Double(log.repeated))
         text.counter("keel_predictions_refused_total", "Requests refused because the log was full", [:], Double(log.refused))
+        text.counter("keel_predictions_recovered_total", "Predictions that a start found in the journal", [:], Double(log.recovered))
         text.counter("keel_predictions_log_failures_total", "Failed attempts to write the log", [:], Double(log.failures))
         text.counter(
             "keel_shadow_rows_dropped_total", "Rows that the other release of a rollout could not keep up with", [:],
@@ -148,6 +151,9 @@ extension Platform {
             text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
         }
         text.gauge("keel_connections", "Open connections", [:], Double(connections.count))
+        for subject in Set(damage.all.map(\.subject)).sorted() {
+            text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
+        }
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
         return text.text
     }

@@ -20,6 +20,11 @@ public enum KeelVersion {
 public final class Platform: Sendable {
     public let configuration: KeelConfiguration
     public let logger: Logger
+    /// Locked for as long as the platform lives.
+    let home: Home
+    /// What is stored and not what it was.
+    public let damage: DamageRegister
+    public let checkpoints: CheckpointService
     public let database: Storage.Database
     public let objects: FolderObjectStore
     public let resources: ResourceService
@@ -33,6 +38,7 @@ public final class Platform: Sendable {
     public let registry: RegistryService
     public let webhooks: WebhookService
     public let pipelines: PipelineService
+    public let stepIsolation: IsolationChoice
     public let triggers: TriggerService
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
@@ -44,11 +50,17 @@ public final class Platform: Sendable {
     let configuring = Turn()
 
     /// Opens the home folder, migrates the database, and brings back what was configured, served and known when the server last stopped.
+    ///
+    /// What is damaged is reported and left out; only a home that another process uses, and a database that cannot be opened, keep the server from starting.
     public init(configuration: KeelConfiguration, logger: Logger) async throws {
         let home = configuration.home
-        for folder in ["", "/lake", "/streams", "/work"] {
-            try FileManager.default.createDirectory(atPath: home + folder, withIntermediateDirectories: true)
-        }
+        // Before anything is read or changed: another server's files look like a crashed one's.
+        self.home = try Home(home, user: configuration.url)
+        let damage = DamageRegister()
+        self.damage = damage
+        for folder in ["/lake", "/streams", "/work"] { try Folder.make(home + folder) }
+        try Platform.removeLeftovers(below: home + "/work")
+        Platform.reportMissingDatabase(home, damage)
         self.configuration = configuration
         self.logger = logger
         let memory = MemoryBudget(bytes: configuration.memoryBytes)
@@ -63,30 +75,52 @@ public final class Platform: Sendable {
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects")
-        let analytics = DuckDB(openedAtFirstUse: DuckDB.Settings(
-                threads: 2, memoryBytesMax: memory.capacity(of: .analytics), temporaryDirectory: home + "/work"))
-        let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics)
+        let analytics = DuckDB(
+            openedAtFirstUse: DuckDB.Settings(
+                folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
+                temporaryDirectory: home + "/work/spill"))
+        let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
         let features = FeatureStore()
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
-            artifactBytesMax: Int64(configuration.artifactBytesMax))
+            artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
+        let audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
         let registry = RegistryService(
-            database: database, loggedModels: TrackedModels(tracking: tracking), runs: TrackedRuns(tracking: tracking),
-            files: TrackedModelFiles(tracking: tracking))
+            database: database, loggedModels: TrackedModels(tracking: tracking), usage: ReleasedVersions(),
+            runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),
+            protectedAliases: Set(configuration.protectedAliases),
+            denied: { caller, action, subject in try await audit.recordDenial(caller, action: action, subject: subject) })
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
-            secrets: try Platform.secretBox(home: home))
-        let runtime = ServingRuntime(log: PredictionLog(database: database))
+            secrets: try SecretBox(key: try self.home.key("secrets.key", new: SecretBox.newKey, damage: damage)))
+        ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
+        let runtime = ServingRuntime(
+            log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
+            threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        releasing = Releasing(registry: registry, deployments: deployments)
+        let releasing = Releasing(registry: registry, deployments: deployments)
+        self.releasing = releasing
         let lake = home + "/lake"
-        let tokens = try await TokenService.open(database: database)
-        let programs = ProgramEnvironment(projectFolder: FileManager.default.currentDirectoryPath) { caller in
+        let tokens = try await TokenService.open(database: database, report: damage.report)
+        checkpoints = try CheckpointService(
+            database: database, key: SigningKey(seed: try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)),
+            folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })
+        let project = FileManager.default.currentDirectoryPath
+        stepIsolation = IsolationChoice {
+            try await StepIsolation.choose(
+                configuration.stepsSandbox, user: configuration.stepsUser,
+                folders: StepIsolation.Folders(
+                    home: home, project: project, work: home + "/work",
+                    hidden: configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []))
+        }
+        let programs = ProgramEnvironment(
+            projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()
+        ) { caller in
             let secret = tokens.lend(to: caller)
             return ProgramAccess(
                 variables: [
@@ -99,25 +133,23 @@ public final class Platform: Sendable {
             database: database,
             kinds: [
                 TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
-                GradientBoostingStep(analytics: analytics, objects: objects, lake: lake),
-                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(),
+                GradientBoostingStep(analytics: analytics, objects: objects, registry: registry, lake: lake),
+                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(registry: registry),
                 RegisterStep(tracking: tracking, registry: registry, objects: objects), ReleaseStep(releasing: releasing),
                 ShellStep(environment: programs), PythonStep(environment: programs),
             ],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        triggers = TriggerService(database: database, pipelines: pipelines)
+        triggers = TriggerService(database: database, pipelines: pipelines, authority: { tokens.caller(named: $0) })
         monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
         self.resources = resources
         self.tokens = tokens
-        audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
+        self.audit = audit
         (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
         (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
         runtime.log.observe(feed)
-        try await adoptArtifacts()
-        try await data.start()
-        try await configure()
+        await start()
     }
 
     /// In production the promoted version is the champion of its model: what the next one is compared with.
@@ -131,17 +163,6 @@ public final class Platform: Sendable {
         } catch { logger.error("could not move the alias champion to \(release.model)/\(version): \(KeelError.wrapping(error))") }
     }
 
-    /// The key of secrets lies in a file of its own, readable by the server's user alone, so that a copy of the database holds no secret.
-    private static func secretBox(home: String) throws -> SecretBox {
-        let path = home + "/secrets.key"
-        if let key = FileManager.default.contents(atPath: path) { return try SecretBox(key: Array(key)) }
-        let key = SecretBox.newKey()
-        guard FileManager.default.createFile(atPath: path, contents: Data(key), attributes: [.posixPermissions: 0o600]) else {
-            throw KeelError(.unavailable, "cannot write \(path)")
-        }
-        return try SecretBox(key: key)
-    }
-
     /// Background work, until the task is cancelled: the log's writer, rollouts, monitors, triggers, and the runs that a stop interrupted.
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
@@ -151,6 +172,8 @@ public final class Platform: Sendable {
             group.addTask { [self] in await WebhookFollower(webhooks, report: { [logger] in logger.error("webhooks: \($0)") }).run() }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
             group.addTask { [self] in await sweepUploads() }
+            group.addTask { [self] in await recordDamage() }
+            group.addTask { [self] in await checkpoints.run(report: { [logger] in logger.error("ledger checkpoint: \($0)") }) }
             group.addTask { [self] in
                 // Denials are gathered; what a minute gathered becomes events.
                 while (try? await Task.sleep(for: .seconds(60))) != nil { try? await audit.flush() }
@@ -164,12 +187,35 @@ public final class Platform: Sendable {
         }
     }
 
+    /// Puts in the table what a killed server had answered and not yet put there.
+    func recoverPredictions() async throws {
+        try await runtime.log.recover()
+        let recovered = runtime.log.counters.recovered
+        if recovered > 0 { logger.notice("\(recovered) predictions were recovered from the journal") }
+    }
+
+    /// Finds out how programs of steps are kept apart here, and says so in the log.
+    /// - Throws: `failedPrecondition` when the settings demand what the machine does not offer.
+    public func isolateSteps() async throws {
+        let isolation = try await stepIsolation.value()
+        logger.notice("programs of steps run in this isolation: \(isolation.description)")
+        if isolation.exposesSecrets {
+            logger.warning("programs of steps can read what the server's user can, its secrets too; install bubblewrap (docs/steps.md)")
+        }
+    }
+
     /// Brings everything that was accepted to the disk. Call it after the last request was answered and before `run` is cancelled.
     public func shutdown() async throws {
         await pipelines.shutdown()
-        await runtime.flush()
+        do { try await runtime.flush() } catch {
+            logger.error(
+                "\(runtime.log.counters.queued) predictions could not be put in the table: \(KeelError.wrapping(error)). They are in the journal, and the next start puts them there"
+            )
+        }
         feed.finish()
         try await audit.flush()
+        try data.sync()
+        try await checkpoints.close()
         try await database.close()
     }
 }

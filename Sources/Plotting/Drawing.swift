@@ -29,9 +29,9 @@ public struct Colour: Sendable, Hashable {
     static func ramp(_ share: Double) -> Colour {
         let stops: [(Double, Double, Double)] = [(165, 219, 54), (74, 193, 109), (31, 146, 140), (54, 92, 141), (68, 1, 84)]
         let place = min(max(share, 0), 1) * Double(stops.count - 1)
-        let i = min(Int(place), stops.count - 2)
+        let i = min(Int(saturating: place), stops.count - 2)
         let (a, b, t) = (stops[i], stops[i + 1], place - Double(i))
-        func mix(_ x: Double, _ y: Double) -> UInt32 { UInt32((x + (y - x) * t).rounded()) }
+        func mix(_ x: Double, _ y: Double) -> UInt32 { UInt32(saturating: (x + (y - x) * t).rounded()) }
         return Colour(mix(a.0, b.0) << 16 | mix(a.1, b.1) << 8 | mix(a.2, b.2))
     }
 }
@@ -119,7 +119,7 @@ extension Drawing {
     /// Two decimals are a hundredth of a pixel.
     private static func number(_ value: Double) -> String {
         let rounded = (value * 100).rounded() / 100
-        return rounded == rounded.rounded() ? String(Int(rounded)) : "\(rounded)"
+        return rounded == rounded.rounded() ? rounded.decimals(0) : "\(rounded)"
     }
 
     /// Without the characters that XML forbids.

@@ -1,3 +1,5 @@
+import Contracts
+
 /// One metric of several runs over the steps.
 public struct LinePlot: Sendable {
     public struct Series: Sendable {
@@ -36,7 +38,7 @@ public struct LinePlot: Sendable {
             let stretches = stretches(one.points)
             for stretch in stretches {
                 let points = Downsample.extremes(
-                    stretch.map { Point(frame.x(x.share($0.x)), frame.y(y.share($0.y))) }, parts: Int(frame.right - frame.left))
+                    stretch.map { Point(frame.x(x.share($0.x)), frame.y(y.share($0.y))) }, parts: Int(saturating: frame.right - frame.left))
                 drawing.line(points, pen.colour, width: series.count > 8 ? 1.2 : 1.8, isDashed: pen.isDashed)
                 if points.count == 1 { drawing.shapes.append(.disc(points[0], radius: 3.5, pen.colour)) }
             }

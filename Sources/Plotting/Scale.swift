@@ -1,3 +1,4 @@
+import Contracts
 import Foundation
 
 /// Where values stand between two ends, and where its marks are.
@@ -43,7 +44,7 @@ public struct Scale: Sendable {
 
     /// Powers of ten; with 2 and 5 times them when they are few, only some when they are many.
     private static func powers(_ low: Double, _ high: Double, _ count: Int) -> [Double] {
-        let (first, last) = (Int(log10(low).rounded(.down)), Int(log10(high).rounded(.up)))
+        let (first, last) = (Int(saturating: log10(low).rounded(.down)), Int(saturating: log10(high).rounded(.up)))
         let every = max(1, (last - first) / max(count, 1))
         let factors: [Double] = last - first <= 2 ? [1, 2, 5] : [1]
         var marks: [Double] = []
@@ -64,14 +65,14 @@ public struct Scale: Sendable {
         if isLogarithmic { return Scale.short(tick) }
         let largest = max(abs(low), abs(high))
         if largest >= 1e6 || largest < 1e-3 {
-            return Scale.short(tick, digits: min(15, max(4, Int(log10(largest / step).rounded(.up)) + 1)))
+            return Scale.short(tick, digits: min(15, max(4, Int(saturating: log10(largest / step).rounded(.up)) + 1)))
         }
         var (decimals, rest) = (0, step)
         while decimals < 9, abs(rest - rest.rounded()) > 1e-6 * max(1, rest) {
             rest *= 10
             decimals += 1
         }
-        return Scale.fixed(tick, decimals)
+        return tick.decimals(decimals)
     }
 
     /// 1, 2 or 5 times a power of ten, at least `least`.
@@ -80,16 +81,6 @@ public struct Scale: Sendable {
         while power > least { power /= 10 }
         while power * 10 <= least { power *= 10 }
         return [1, 2, 5, 10].map { $0 * power }.first { $0 >= least * (1 - 1e-9) } ?? power * 10
-    }
-
-    static func fixed(_ value: Double, _ decimals: Int) -> String {
-        var scale = 1.0
-        for _ in 0..<decimals { scale *= 10 }
-        let scaled = Int64((abs(value) * scale).rounded())
-        let (whole, part) = (scaled / Int64(scale), scaled % Int64(scale))
-        let digits = String(part)
-        let text = decimals == 0 ? "\(whole)" : "\(whole)." + String(repeating: "0", count: decimals - digits.count) + digits
-        return value < 0 && scaled != 0 ? "-" + text : text
     }
 
     /// A number in few characters: `0.8731`, `12`, `3.2e-7`, `1.5e9`.
@@ -101,7 +92,7 @@ public struct Scale: Sendable {
         while mantissa >= 10 { (power, mantissa) = (power + 1, mantissa / 10) }
         while mantissa < 1 { (power, mantissa) = (power - 1, mantissa * 10) }
         // 9.9999 is written as 10: one digit more before the point.
-        if fixed(mantissa, digits - 1).utf8.prefix(2).elementsEqual("10".utf8) { (power, mantissa) = (power + 1, 1) }
+        if mantissa.decimals(digits - 1).utf8.prefix(2).elementsEqual("10".utf8) { (power, mantissa) = (power + 1, 1) }
         func trimmed(_ text: String) -> String {
             guard text.contains(".") else { return text }
             var text = text
@@ -110,7 +101,7 @@ public struct Scale: Sendable {
             return text
         }
         let sign = value < 0 ? "-" : ""
-        if power < -4 || power >= 9 { return sign + trimmed(fixed(mantissa, digits - 1)) + "e\(power)" }
-        return sign + trimmed(fixed(abs(value), max(0, digits - 1 - power)))
+        if power < -4 || power >= 9 { return sign + trimmed(mantissa.decimals(digits - 1)) + "e\(power)" }
+        return sign + trimmed(abs(value).decimals(max(0, digits - 1 - power)))
     }
 }

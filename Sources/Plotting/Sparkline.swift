@@ -1,3 +1,5 @@
+import Contracts
+
 /// A row of bars in text: `▁▂▅▇█`.
 public enum Sparkline {
     private static let bars = Array("▁▂▃▄▅▆▇█")
@@ -15,7 +17,7 @@ public enum Sparkline {
                 means.map { mean in
                     guard let mean else { return " " }
                     guard high > low else { return bars[3] }
-                    return bars[min(bars.count - 1, Int((mean - low) / (high - low) * Double(bars.count)))]
+                    return bars[min(bars.count - 1, Int(saturating: (mean - low) / (high - low) * Double(bars.count)))]
                 })
         }
     }

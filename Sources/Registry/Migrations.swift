@@ -69,5 +69,26 @@ public enum RegistryTables {
                 // The newest version of each stage is shown with every model.
                 "CREATE INDEX registry_versions_stage ON registry_versions (name, stage, version)",
             ]),
+        Migration(
+            room: "registry", version: 4,
+            [
+                // What Keel itself saw of a bundle. Rows are inserted, never changed; `seq` is the ledger's event that vouches for the row.
+                """
+                CREATE TABLE registry_evidence (
+                    id TEXT PRIMARY KEY, workspace TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, model TEXT, version BIGINT,
+                    run_id TEXT, step TEXT, verdict TEXT, data TEXT NOT NULL, made_by TEXT NOT NULL, at_ms BIGINT NOT NULL,
+                    seq BIGINT NOT NULL)
+                """,
+                "CREATE INDEX registry_evidence_subject ON registry_evidence (subject, kind, seq)",
+                "CREATE INDEX registry_evidence_version ON registry_evidence (model, version, kind, seq)",
+                "CREATE UNIQUE INDEX registry_evidence_bundle ON registry_evidence (model, version) WHERE kind = 'bundle'",
+                // The pipeline run and step that made a version: a step that is repeated finds it.
+                "ALTER TABLE registry_versions ADD COLUMN made_by TEXT",
+                "CREATE UNIQUE INDEX registry_versions_made_by ON registry_versions (made_by)",
+                // Numbers that were used under a name and are not used again.
+                "CREATE TABLE registry_retired_versions (name TEXT NOT NULL, version BIGINT NOT NULL, PRIMARY KEY (name, version))",
+                // Has a row once what earlier versions of Keel wrote was taken over.
+                "CREATE TABLE registry_taken_over (at_ms BIGINT NOT NULL)",
+            ]),
     ]
 }

@@ -7,6 +7,8 @@ struct ModelSource {
     let location: String
     let runID: String?
     let modelID: String?
+    /// The version that it is a copy of.
+    var copied: VersionKey?
 }
 
 extension RegistryService {
@@ -21,7 +23,7 @@ extension RegistryService {
         let named = SourceRules.loggedModel(source)
         if source.hasPrefix("models:/"), named == nil { return try await copied(source, runID: runID, modelID: modelID) }
         let logged = named ?? modelID
-        try SourceRules.checkPath(source, needing: modelID == nil ? "run" : "model")
+        try SourceRules.checkPath(source, needing: modelID == nil ? "run" : "model", given: modelID ?? runID)
         if let logged, let loggedModels {
             guard let found = try await loggedModels.loggedModel(logged) else { throw SourceRules.mismatch(source, "model_id") }
             if source.hasPrefix("models:/") {
@@ -50,7 +52,7 @@ extension RegistryService {
 
     /// `models:/name/3`: the new version has the files and the lineage of that one.
     private func copied(_ source: String, runID: String?, modelID: String?) async throws -> ModelSource {
-        guard let reference = ModelReference(source) else { throw SourceRules.mismatch(source, "model_id") }
+        guard let reference = ModelURI(source) else { throw SourceRules.mismatch(source, "model_id") }
         let (version, isPrompt) = try await database.read { db in
             _ = try RegistryStore.model(db, reference.name)
             let isPrompt = try RegistryStore.isPrompt(db, reference.name)
@@ -68,7 +70,9 @@ extension RegistryService {
                 "Invalid model version source: '\(source)'. The run_id and model_id request parameters must match the referenced model version."
             )
         }
-        return ModelSource(source: version.uri, location: version.storageLocation, runID: version.runID, modelID: version.modelID)
+        return ModelSource(
+            source: version.uri, location: version.storageLocation, runID: version.runID, modelID: version.modelID,
+            copied: VersionKey(version.name, version.version))
     }
 }
 
@@ -88,7 +92,8 @@ enum SourceRules {
     }
 
     /// Refuses paths of the server's own disk, and paths that climb, however often they are escaped.
-    static func checkPath(_ source: String, needing owner: String) throws(KeelError) {
+    /// - Parameter given: the run or logged model that the source is said to be of. None of Keel's has its artifacts on the server's disk.
+    static func checkPath(_ source: String, needing owner: String, given: String?) throws(KeelError) {
         // What is escaped deeper than anyone writes is refused like a path that climbs.
         let resolved = unescaped(source)
         let plain = resolved ?? source
@@ -96,6 +101,7 @@ enum SourceRules {
             resolved == nil || plain.utf8.contains(0) || plain.split(separator: "/", omittingEmptySubsequences: false).contains("..")
             || plain.split(separator: "/").contains(".")
         guard !isLocal(plain), !isLocal(source) else {
+            guard given == nil else { throw mismatch(source, "\(owner)_id") }
             throw .invalid(
                 "Invalid model version source: '\(source.prefix(500))'. To use a local path as a model version source, the \(owner)_id request parameter has to be specified and the local path has to be contained within the artifact directory of the run specified by the \(owner)_id."
             )

@@ -1,4 +1,5 @@
 import Contracts
+import Storage
 
 /// What the registry asks about models that were logged but not registered.
 public protocol LoggedModelLookup: Sendable {
@@ -20,10 +21,10 @@ public protocol ModelFiles: Sendable {
     func facts(at location: String) async throws -> ModelFacts?
 }
 
-/// What the registry asks before a version is deleted.
+/// What the registry asks before a version is deleted or a model renamed. It is asked inside the transaction that does it.
 public protocol VersionUsage: Sendable {
-    /// What uses a version now, in words such as `release delay/7`; empty when nothing does.
-    func uses(ofModel name: String, version: Int) async throws -> [String]
+    /// What uses a version, or any version of the model, in words such as `release delay/7`; empty when nothing does.
+    func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String]
 }
 
 /// What webhooks need of the network.

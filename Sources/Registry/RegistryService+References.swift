@@ -16,11 +16,13 @@ extension RegistryService {
         return out
     }
 
-    /// The values that versions have of a tag.
-    public func versionTagValues(key: String, _ grant: Grant) async throws -> [String] {
-        try grant.require(.storageCollect)
-        return try await database.read { db in
-            try db.rows("SELECT DISTINCT value FROM registry_version_tags WHERE key = ?", [.string(key)]).map { $0.text("value") }
+    /// Where the files of some versions lie, and the artifacts of the runs that made them.
+    public static func artifacts(_ db: some Querying, of versions: [VersionKey]) throws -> [(uri: String, by: String)] {
+        var out: [(uri: String, by: String)] = []
+        for key in versions {
+            guard let version = try RegistryStore.findVersion(db, key.name, key.version) else { continue }
+            for uri in [version.storageLocation, version.runID.map { "runs:/\($0)" }].compactMap(\.self) { out.append((uri, key.uri)) }
         }
+        return out
     }
 }

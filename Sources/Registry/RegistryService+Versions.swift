@@ -14,30 +14,46 @@ extension RegistryService {
     ) async throws -> ModelVersion {
         try grant.require(.registryWrite)
         try RegistryRules.check(modelName: name)
-        for tag in tags { try RegistryRules.check(tag) }
+        for tag in tags { try RegistryRules.check(versionTag: tag) }
         guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
         let prompt = tags.arePromptTags
         let origin = try await origin(of: source, runID: runID, modelID: modelID, prompt: prompt)
         let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
         let facts = prompt ? nil : try await files?.facts(at: origin.location)
         let created = try await database.write { tx in
-            if creatingModel, try RegistryStore.findModel(tx, name) == nil {
-                try RegistryStore.insert(tx, model: name, description: "", tags: [])
-                try ModelEvent.created(model: name, description: "", tags: []).record(tx, grant)
-            }
+            if creatingModel { try ensureModel(tx, name, grant) }
             _ = try RegistryStore.model(tx, name)
-            let number = try RegistryStore.nextVersion(tx, of: name)
-            let version = ModelVersion(
-                name: name, version: number, source: origin.source, storageLocation: origin.location, runID: run, runLink: runLink,
-                modelID: origin.modelID,
-                userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, facts: facts,
-                tags: tags)
-            try RegistryStore.insert(tx, version)
-            try ModelEvent.created(version: version, prompt: prompt).record(tx, grant)
-            return try RegistryStore.version(tx, name, number)
+            let origin = ModelSource(source: origin.source, location: origin.location, runID: run, modelID: origin.modelID, copied: origin.copied)
+            let made = try insertVersion(
+                tx, name, origin, tags: tags, description: description, runLink: runLink, facts: facts, prompt: prompt, grant)
+            // A copy of a version is the same model: it is bound to the same bundle. Who approved the first did not approve this one.
+            if let copied = origin.copied { try EvidenceStore.carry(tx, [.bundle], from: copied, to: VersionKey(name, made.version), grant) }
+            return made
         }
         if !prompt, let id = origin.modelID { try await loggedModels?.registered(id, as: created) }
         return created
+    }
+
+    func ensureModel(_ tx: Transaction, _ name: String, _ grant: Grant) throws {
+        guard try RegistryStore.findModel(tx, name) == nil else { return }
+        try RegistryStore.insert(tx, model: name, description: "", tags: [])
+        try ModelEvent.created(model: name, description: "", tags: []).record(tx, grant)
+    }
+
+    /// Gives the next number to what lies at `origin`.
+    func insertVersion(
+        _ tx: Transaction, _ name: String, _ origin: ModelSource, tags: [ModelTag] = [], description: String = "", runLink: String? = nil,
+        facts: ModelFacts? = nil, prompt: Bool = false, _ grant: Grant
+    ) throws -> ModelVersion {
+        let number = try RegistryStore.nextVersion(tx, of: name)
+        let version = ModelVersion(
+            name: name, version: number, source: origin.source, storageLocation: origin.location, runID: origin.runID, runLink: runLink,
+            modelID: origin.modelID,
+            userID: grant.caller.name, stage: .none, description: description, createdAt: tx.now, updatedAt: tx.now, facts: facts,
+            tags: tags)
+        try RegistryStore.insert(tx, version)
+        try ModelEvent.created(version: version, prompt: prompt).record(tx, grant)
+        return try RegistryStore.version(tx, name, number)
     }
 
     public func version(model name: String, version: Int, _ grant: Grant) async throws -> ModelVersion {
@@ -49,7 +65,7 @@ extension RegistryService {
     /// - Throws: `invalidArgument` when it is no model URI.
     public func resolve(_ uri: String, _ grant: Grant) async throws -> ModelVersion? {
         try grant.require(.registryRead)
-        guard let reference = ModelReference(uri) else {
+        guard let reference = ModelURI(uri) else {
             throw KeelError.invalid(
                 "'\(uri.prefix(300))' is not a model URI", hint: "write models:/name@alias, models:/name/3 or models:/name/latest")
         }
@@ -109,9 +125,10 @@ extension RegistryService {
     /// - Throws: `failedPrecondition` when something uses it.
     public func deleteVersion(model name: String, version: Int, _ grant: Grant) async throws {
         try grant.require(.registryWrite)
-        try await guardUse(name, version)
-        try await database.write { tx in
+        try await guarded(name, grant) { tx in
             let found = try RegistryStore.version(tx, name, version)
+            try guardUse(tx, name, version)
+            try checkMayMove(found.aliases, of: name, grant)
             try ModelEvent(
                 "model.version.deleted", name, version: version,
                 [("aliases", .array(found.aliases.map(JSON.string))), ("source", .string(found.source))]
@@ -122,7 +139,7 @@ extension RegistryService {
 
     public func setTag(model name: String, version: Int, _ tag: ModelTag, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
-        try RegistryRules.check(tag)
+        try RegistryRules.check(versionTag: tag)
         _ = try await change(name, version, grant) { tx, found in
             try RegistryStore.set(tx, tag, version: version, of: name)
             return ModelEvent(
@@ -134,6 +151,7 @@ extension RegistryService {
     public func deleteTag(model name: String, version: Int, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
         try EntityName.check(key, atMost: .max)
+        try ReservedTags.check(key)
         _ = try await change(name, version, grant) { tx, found in
             try tx.execute(
                 "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
@@ -174,7 +192,8 @@ extension RegistryService {
         try grant.require(.registryWrite)
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(newAlias: alias)
-        return try await database.write { tx in
+        return try await guarded(name, grant) { tx in
+            try checkMayMove([alias], of: name, grant)
             _ = try RegistryStore.version(tx, name, version)
             let previous = try RegistryStore.alias(tx, name, alias)
             let holds =
@@ -189,12 +208,28 @@ extension RegistryService {
                     "alias '\(alias)' of model '\(name)' stands at \(previous.map { "version \($0)" } ?? "no version"), not where it was expected",
                     hint: "read it again and decide anew")
             }
-            try RegistryStore.set(tx, alias: alias, version: version, of: name)
-            try ModelEvent(
-                "model.alias.set", name, version: version, [("alias", .string(alias))], before: previous.map { .int(Int64($0)) } ?? .null,
-                after: .int(Int64(version))
-            ).record(tx, grant)
+            try move(tx, alias, of: name, to: version, grant)
             return previous
+        }
+    }
+
+    func move(_ tx: Transaction, _ alias: String, of name: String, to version: Int, _ grant: Grant) throws {
+        let previous = try RegistryStore.alias(tx, name, alias)
+        try RegistryStore.set(tx, alias: alias, version: version, of: name)
+        try ModelEvent(
+            "model.alias.set", name, version: version, [("alias", .string(alias))], before: previous.map { .int(Int64($0)) } ?? .null,
+            after: .int(Int64(version))
+        ).record(tx, grant)
+    }
+
+    /// Protected aliases say what serves or what the next model is compared with: only who may release moves or removes them.
+    func checkMayMove(_ aliases: some Sequence<String>, of name: String, _ grant: Grant) throws(KeelError) {
+        guard let alias = aliases.first(where: protectedAliases.contains) else { return }
+        let caller = grant.caller
+        guard Permissions.actions(of: caller.persona).contains(.releasesDeploy) else {
+            throw KeelError(
+                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not move or remove the alias '\(alias)' of model '\(name)'",
+                hint: "it is protected: this takes the permission \(Action.releasesDeploy.rawValue)")
         }
     }
 
@@ -203,7 +238,8 @@ extension RegistryService {
         try grant.require(.registryWrite)
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(alias: alias)
-        try await database.write { tx in
+        try await guarded(name, grant) { tx in
+            try checkMayMove([alias], of: name, grant)
             _ = try RegistryStore.model(tx, name)
             guard let previous = try RegistryStore.alias(tx, name, alias) else { return }
             try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)])
@@ -231,51 +267,6 @@ extension RegistryService {
                 throw KeelError.invalid("Registered model alias \(alias) not found.")
             }
             return try RegistryStore.version(db, name, version)
-        }
-    }
-}
-
-/// `models:/name@alias`, `models:/name/3` or `models:/name/latest`, taken apart.
-public struct ModelReference: Sendable, Hashable {
-    public enum Target: Sendable, Hashable {
-        case alias(String)
-        case version(Int)
-        case latest
-    }
-    public let name: String
-    public let target: Target
-
-    public init?(_ uri: String) {
-        guard uri.hasPrefix("models:/") else { return nil }
-        let rest = uri.dropFirst("models:/".count)
-        if let at = rest.lastIndex(of: "@"), !rest.contains("/") {
-            (name, target) = (String(rest[..<at]), .alias(String(rest[rest.index(after: at)...])))
-        } else if let slash = rest.lastIndex(of: "/") {
-            let word = rest[rest.index(after: slash)...]
-            name = String(rest[..<slash])
-            if word.lowercased() == "latest" {
-                target = .latest
-            } else if let number = Int(word), number > 0 {
-                target = .version(number)
-            } else {
-                return nil
-            }
-        } else {
-            return nil
-        }
-        guard !name.isEmpty, !name.contains("/") else { return nil }
-    }
-
-    func resolve(on db: some Querying) throws -> ModelVersion? {
-        switch target {
-        case .version(let number): return try RegistryStore.findVersion(db, name, number)
-        case .alias(let alias):
-            guard let number = try RegistryStore.alias(db, name, alias) else { return nil }
-            return try RegistryStore.findVersion(db, name, number)
-        case .latest:
-            let last = try db.row("SELECT max(version) AS version FROM registry_versions WHERE name = ?", [.string(name)])?.optionalInt(
-                "version")
-            return try last.flatMap { try RegistryStore.findVersion(db, name, Int($0)) }
         }
     }
 }

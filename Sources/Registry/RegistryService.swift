@@ -10,21 +10,29 @@ public struct RegistryService: Sendable {
     let usage: (any VersionUsage)?
     let runs: (any RunLookup)?
     let files: (any ModelFiles)?
+    /// Aliases that only who may release moves or removes.
+    let protectedAliases: Set<String>
+    let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
 
     /// - Parameters:
     ///   - loggedModels: resolves sources of the form `models:/m-…`.
     ///   - usage: what may forbid the deletion of a version.
     ///   - runs: tells whether a source lies among the artifacts of its run.
     ///   - files: reads what a model is from its files.
+    ///   - protectedAliases: aliases that take the permission to release.
+    ///   - denied: records what a caller was refused beside what the API checks.
     public init(
         database: Database, loggedModels: (any LoggedModelLookup)? = nil, usage: (any VersionUsage)? = nil, runs: (any RunLookup)? = nil,
-        files: (any ModelFiles)? = nil
+        files: (any ModelFiles)? = nil, protectedAliases: Set<String> = [],
+        denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in }
     ) {
         self.database = database
         self.loggedModels = loggedModels
         self.usage = usage
         self.runs = runs
         self.files = files
+        self.protectedAliases = protectedAliases
+        self.denied = denied
     }
 
     // MARK: Models
@@ -75,11 +83,9 @@ public struct RegistryService: Sendable {
     public func renameModel(name: String, to newName: String, _ grant: Grant) async throws -> RegisteredModel {
         try grant.require(.registryWrite)
         try RegistryRules.check(modelName: newName, path: "new_name")
-        return try await database.write { tx in
-            _ = try RegistryStore.model(tx, name)
-            if newName != name, try RegistryStore.findModel(tx, newName) != nil {
-                throw KeelError(.alreadyExists, "Registered Model (name=\(newName)) already exists.")
-            }
+        return try await guarded(name, grant) { tx in
+            let model = try RegistryStore.model(tx, name)
+            if newName != name { try prepareRename(tx, model, to: newName, grant) }
             try tx.execute(
                 "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
                 [.string(newName), .int(tx.now.milliseconds), .string(name)])
@@ -89,18 +95,35 @@ public struct RegistryService: Sendable {
         }
     }
 
+    /// What must hold before a model gets another name: releases name its versions, and each number is used once under a name.
+    private func prepareRename(_ tx: Transaction, _ model: RegisteredModel, to newName: String, _ grant: Grant) throws {
+        if try RegistryStore.findModel(tx, newName) != nil {
+            throw KeelError(.alreadyExists, "Registered Model (name=\(newName)) already exists.")
+        }
+        try guardUse(tx, model.name)
+        try checkMayMove(model.aliases.map(\.alias), of: model.name, grant)
+        if let taken = try RegistryStore.retiredVersion(tx, of: newName, alsoOf: model.name) {
+            throw KeelError(
+                .alreadyExists, "There was a version \(taken) of another registered model with the name '\(newName)'.",
+                hint: "its number is not used twice: choose another name")
+        }
+        let versions = try RegistryStore.versions(tx, of: model.name)
+        for version in versions {
+            let old = VersionKey(model.name, version)
+            try EvidenceStore.carry(tx, [.bundle, .approval], from: old, to: VersionKey(newName, version), grant)
+        }
+        try RegistryStore.raiseNumber(tx, of: model.name, to: try RegistryStore.lastRetired(tx, of: newName))
+        try RegistryStore.retire(tx, versions, of: model.name)
+    }
+
     /// - Throws: `failedPrecondition` when a version of it is in use.
     public func deleteModel(name: String, _ grant: Grant) async throws {
         try grant.require(.registryWrite)
-        let versions = try await database.read { db in
-            _ = try RegistryStore.model(db, name)
-            return try db.rows("SELECT version FROM registry_versions WHERE name = ? ORDER BY version", [.string(name)]).map {
-                Int($0.int("version"))
-            }
-        }
-        for version in versions { try await guardUse(name, version) }
-        try await database.write { tx in
-            _ = try RegistryStore.model(tx, name)
+        try await guarded(name, grant) { tx in
+            let model = try RegistryStore.model(tx, name)
+            try guardUse(tx, name)
+            try checkMayMove(model.aliases.map(\.alias), of: name, grant)
+            let versions = try RegistryStore.versions(tx, of: name)
             let event = ModelEvent("model.deleted", name, [("versions", .array(versions.map { .int(Int64($0)) }))])
             try event.record(tx, grant)
             try RegistryStore.delete(tx, model: name)
@@ -120,6 +143,7 @@ public struct RegistryService: Sendable {
     public func deleteTag(model name: String, key: String, _ grant: Grant) async throws {
         try RegistryRules.check(modelName: name)
         try EntityName.check(key, atMost: .max)
+        try ReservedTags.check(key)
         _ = try await change(name, grant) { tx, model in
             try tx.execute("DELETE FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(key)])
             return ModelEvent("model.untagged", name, [("key", .string(key))], before: model.tags.value(key), after: .null)
@@ -137,18 +161,33 @@ public struct RegistryService: Sendable {
         }
     }
 
-    func guardUse(_ name: String, _ version: Int) async throws {
-        let uses = try await usage?.uses(ofModel: name, version: version) ?? []
+    /// A transaction in which the caller may turn out not to be allowed what they ask; the denial is recorded then.
+    func guarded<T: Sendable>(
+        _ name: String, _ grant: Grant, needing action: Action = .releasesDeploy, _ body: @escaping @Sendable (Transaction) throws -> T
+    ) async throws -> T {
+        do { return try await database.write(body) } catch let error as KeelError where error.code == .permissionDenied {
+            try await denied(grant.caller, action, "Model/\(name)")
+            throw error
+        }
+    }
+
+    /// - Throws: `failedPrecondition` when something uses a version of the model, or this one.
+    func guardUse(_ tx: Transaction, _ name: String, _ version: Int? = nil) throws {
+        let uses = try usage?.uses(tx, ofModel: name, version: version) ?? []
         guard uses.isEmpty else {
+            let what = version.map { "version \($0) of model '\(name)'" } ?? "model '\(name)'"
+            let more = uses.count > 3 ? " and \(uses.count - 3) more" : ""
             throw KeelError(
-                .failedPrecondition, "version \(version) of model '\(name)' is in use by \(uses.joined(separator: ", "))",
-                hint: "release another version there first")
+                .failedPrecondition, "\(what) is in use by \(uses.prefix(3).joined(separator: ", "))\(more)",
+                hint: "what serves, or can be rolled back to, stays")
         }
     }
 }
 
 /// The rules of names, with MLflow's wording.
 enum RegistryRules {
+    static let tagCharactersMax = 100_000
+
     static func check(modelName name: String, path: String = "name") throws(KeelError) {
         guard name.utf8.contains(where: { $0 != 32 && $0 != 9 }) else { throw .invalid("Missing value for required parameter '\(path)'.") }
         guard !name.utf8.contains(UInt8(ascii: "/")), !name.utf8.contains(UInt8(ascii: ":")) else {
@@ -160,7 +199,16 @@ enum RegistryRules {
 
     static func check(_ tag: ModelTag) throws(KeelError) {
         try EntityName.check(tag.key)
-        try EntityName.check(length: tag.value, of: "value", atMost: 100_000)
+        try ReservedTags.check(tag.key)
+        try EntityName.check(length: tag.value, of: "value", atMost: tagCharactersMax)
+    }
+
+    /// A tag of a version: that with a prompt's text has words of its own.
+    static func check(versionTag tag: ModelTag) throws(KeelError) {
+        guard tag.key != "mlflow.prompt.text" || tag.value.unicodeScalars.count <= tagCharactersMax else {
+            throw .invalid("Prompt text exceeds max length of \(tagCharactersMax) characters.")
+        }
+        try check(tag)
     }
 
     static func check(alias: String) throws(KeelError) {

@@ -50,6 +50,16 @@ enum RegistryStore {
         .map { Int($0.int("version")) }
     }
 
+    static func versions(_ db: some Querying, of name: String) throws -> [Int] {
+        try db.rows("SELECT version FROM registry_versions WHERE name = ? ORDER BY version", [.string(name)]).map { Int($0.int("version")) }
+    }
+
+    /// What a step of a pipeline run made before.
+    static func version(_ db: some Querying, madeBy origin: StepOrigin) throws -> ModelVersion? {
+        guard let row = try db.row("SELECT * FROM registry_versions WHERE made_by = ?", [.string(origin.key)]) else { return nil }
+        return try withData(db, [Self.version(row)])[0]
+    }
+
     static func isPrompt(_ db: some Querying, _ name: String) throws -> Bool {
         try db.row("SELECT value FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(ModelTag.isPrompt)])?
             .text("value").lowercased() == "true"
@@ -66,8 +76,8 @@ enum RegistryStore {
     static func insert(_ tx: Transaction, model name: String, description: String, tags: [ModelTag]) throws {
         let now = Value.int(tx.now.milliseconds)
         try tx.execute(
-            "INSERT INTO registry_models (name, description, last_version, created_ms, updated_ms) VALUES (?, ?, 0, ?, ?)",
-            [.string(name), .string(description), now, now])
+            "INSERT INTO registry_models (name, description, last_version, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?)",
+            [.string(name), .string(description), .int(Int64(try lastRetired(tx, of: name))), now, now])
         for tag in tags { try set(tx, tag, model: name) }
     }
 
@@ -77,6 +87,12 @@ enum RegistryStore {
             "UPDATE registry_models SET last_version = last_version + 1, updated_ms = ? WHERE name = ?",
             [.int(tx.now.milliseconds), .string(name)])
         return Int(try tx.row("SELECT last_version FROM registry_models WHERE name = ?", [.string(name)])?.int("last_version") ?? 0)
+    }
+
+    static func note(_ tx: Transaction, version: Int, of name: String, madeBy origin: StepOrigin) throws {
+        try tx.execute(
+            "UPDATE registry_versions SET made_by = ? WHERE name = ? AND version = ?",
+            [.string(origin.key), .string(name), .int(Int64(version))])
     }
 
     static func insert(_ tx: Transaction, _ version: ModelVersion) throws {
@@ -126,13 +142,51 @@ enum RegistryStore {
         try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND version = ?", key)
         try tx.execute("DELETE FROM registry_version_tags WHERE name = ? AND version = ?", key)
         try tx.execute("DELETE FROM registry_versions WHERE name = ? AND version = ?", key)
+        try retire(tx, [version], of: name)
         try touch(tx, model: name)
     }
 
     static func delete(_ tx: Transaction, model name: String) throws {
+        try retire(tx, try versions(tx, of: name), of: name)
         for table in ["registry_aliases", "registry_version_tags", "registry_versions", "registry_model_tags", "registry_models"] {
             try tx.execute("DELETE FROM \(table) WHERE name = ?", [.string(name)])
         }
+    }
+
+    // MARK: Numbers that were used
+
+    /// Numbers of versions that are no more under this name are remembered: a release or an approval may name them for ever.
+    static func retire(_ tx: Transaction, _ versions: some Sequence<Int>, of name: String) throws {
+        for version in versions {
+            try tx.execute(
+                "INSERT INTO registry_retired_versions (name, version) VALUES (?, ?) ON CONFLICT (name, version) DO NOTHING",
+                [.string(name), .int(Int64(version))])
+        }
+    }
+
+    /// The highest number that was used under a name and is free of a version; 0 when there is none.
+    static func lastRetired(_ db: some Querying, of name: String) throws -> Int {
+        let row = try db.row("SELECT max(version) AS version FROM registry_retired_versions WHERE name = ?", [.string(name)])
+        return Int(row?.optionalInt("version") ?? 0)
+    }
+
+    static func isRetired(_ db: some Querying, _ name: String, _ version: Int) throws -> Bool {
+        try db.row("SELECT 1 FROM registry_retired_versions WHERE name = ? AND version = ?", [.string(name), .int(Int64(version))]) != nil
+    }
+
+    /// A number that was used under `name` and is one of the versions of `other`.
+    static func retiredVersion(_ db: some Querying, of name: String, alsoOf other: String) throws -> Int? {
+        try db.row(
+            """
+            SELECT min(r.version) AS version FROM registry_retired_versions r JOIN registry_versions v ON v.version = r.version
+            WHERE r.name = ? AND v.name = ?
+            """, [.string(name), .string(other)])?.optionalInt("version").map { Int($0) }
+    }
+
+    static func raiseNumber(_ tx: Transaction, of name: String, to number: Int) throws {
+        try tx.execute(
+            "UPDATE registry_models SET last_version = ? WHERE name = ? AND last_version < ?",
+            [.int(Int64(number)), .string(name), .int(Int64(number))])
     }
 
     // MARK: Rows

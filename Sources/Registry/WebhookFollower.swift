@@ -166,7 +166,7 @@ public actor WebhookFollower {
         let base = min(Double(1 << delivery.attempts), 600)
         let wait = max(base * Double.random(in: 1...1.5), Double(min(seconds ?? 0, 600)))
         try await service.database.write { tx in
-            let due = Timestamp(milliseconds: tx.now.milliseconds + Int64(wait * 1000))
+            let due = Timestamp(milliseconds: tx.now.milliseconds + Int64(saturating: wait * 1000))
             try WebhookStore.update(tx, delivery.id, .pending, attempts: delivery.attempts + 1, due: due, answer: answer, error: error)
         }
     }

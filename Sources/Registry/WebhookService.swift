@@ -115,6 +115,19 @@ public struct WebhookService: Sendable {
         }
     }
 
+    /// Webhooks whose secret cannot be opened, each with the reason: the key of secrets is not the one it was sealed with.
+    public func unreadableSecrets(_ grant: Grant) async throws -> [(id: String, error: KeelError)] {
+        try grant.require(.registryRead)
+        return try await database.read { [secrets] db in
+            try WebhookStore.sealedSecrets(db).compactMap { id, sealed in
+                do throws(KeelError) {
+                    _ = try secrets.open(sealed, for: "Webhook/\(id)")
+                    return nil
+                } catch { return (id: id, error: error) }
+            }
+        }
+    }
+
     /// One attempt, signed.
     func send(_ body: String, id: String, to webhook: Webhook) async throws -> WebhookAnswer {
         let seconds = String(Timestamp.systemNow().milliseconds / 1000)

@@ -44,6 +44,10 @@ enum WebhookStore {
         try db.row("SELECT secret FROM registry_webhooks WHERE id = ?", [.string(id)])?.optionalText("secret")
     }
 
+    static func sealedSecrets(_ db: some Querying) throws -> [(id: String, sealed: String)] {
+        try db.rows("SELECT id, secret FROM registry_webhooks WHERE secret <> '' ORDER BY id").map { ($0.text("id"), $0.text("secret")) }
+    }
+
     static func delete(_ tx: Transaction, _ id: String) throws {
         try tx.execute("DELETE FROM registry_deliveries WHERE webhook_id = ?", [.string(id)])
         try tx.execute("DELETE FROM registry_webhooks WHERE id = ?", [.string(id)])

@@ -10,6 +10,24 @@ extension DeploymentService {
         }
     }
 
+    /// The releases (`endpoint/number`) of a model version, or of any version of the model: what serves, and what can be rolled back to. A version
+    /// that has one must not be deleted.
+    ///
+    /// It needs no service: the registry, which serving is made after, asks it.
+    public static func releases(ofModel model: String, version: String? = nil, in database: Database) async throws -> [String] {
+        try await database.read { db in try ReleaseStore.names(model: model, version: version, in: db) }
+    }
+
+    /// The same inside a transaction or read.
+    public static func releases(ofModel model: String, version: String? = nil, in db: some Querying) throws -> [String] {
+        try ReleaseStore.names(model: model, version: version, in: db)
+    }
+
+    /// Every model version that has a release.
+    public static func releasedVersions(in db: some Querying) throws -> [(model: String, version: String)] {
+        try db.rows("SELECT DISTINCT model, model_version FROM releases").map { ($0.text("model"), $0.text("model_version")) }
+    }
+
     /// What was decided about the releases of a model version, on every endpoint, oldest first.
     /// - Parameter limit: how many, the newest.
     /// - Returns: the events, and whether there are older ones.

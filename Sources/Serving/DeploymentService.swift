@@ -120,7 +120,10 @@ public actor DeploymentService {
     // MARK: Loading
 
     private func load(_ endpoint: String, _ number: Int, _ spec: EndpointSpec) async throws -> ServedRelease {
-        let release = try await database.read { reader in try ReleaseStore.find(endpoint, number, in: reader) }
+        try await load(try await database.read { reader in try ReleaseStore.find(endpoint, number, in: reader) }, spec)
+    }
+
+    private func load(_ release: Release, _ spec: EndpointSpec) async throws -> ServedRelease {
         let model = try await LoadedModel.load(release.bundle, from: objects)
         return ServedRelease(release: release, model: model, plan: try plan(release, model, spec))
     }
@@ -149,12 +152,15 @@ public actor DeploymentService {
 
     /// Makes a numbered release of a stored bundle. Its model is loaded and tried first. Asking again for what the newest release already is
     /// returns that one.
+    /// - Parameter key: names the request, such as a pipeline run and its step. A second call with the same key has no effect: it returns the
+    ///   release that the first one made, whatever was released since.
     /// - Throws: `corrupted`, `contractViolation`, `engineMissing` when the model is not fit to serve; then there is no release.
-    public func createRelease(endpoint: String, model: String, version: String, bundle digest: Digest, gate: GateResult, _ grant: Grant)
-        async throws -> Release
-    {
+    public func createRelease(
+        endpoint: String, model: String, version: String, bundle digest: Digest, gate: GateResult, key: String? = nil, _ grant: Grant
+    ) async throws -> Release {
         try requireDeploy(grant, gate)
         let live = try self.live(endpoint)
+        if let key, let made = try await database.read({ try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return made }
         let loaded = try await LoadedModel.load(digest, from: objects)
         let service = loaded.bundle.featureService
         let trial = Release(
@@ -163,13 +169,14 @@ public actor DeploymentService {
             createdBy: grant.caller.name, gate: gate)
         _ = try plan(trial, loaded, live.spec)
         return try await database.write { transaction in
+            if let key, let made = try ReleaseStore.find(endpoint, requestedBy: key, in: transaction) { return made }
             let newest = try ReleaseStore.newest(endpoint, in: transaction)
             if let newest, newest.digest == trial.digest { return newest }
             let release = Release(
                 endpoint: endpoint, number: (newest?.number ?? 0) + 1, model: model, modelVersion: version, bundle: digest,
                 featureService: service,
                 createdAt: transaction.now, createdBy: grant.caller.name, gate: gate)
-            try ReleaseStore.insert(release, in: transaction)
+            try ReleaseStore.insert(release, requestedBy: key, in: transaction)
             try transaction.record("release.created", on: live.spec.subject, release.json, by: grant)
             return release
         }
@@ -195,11 +202,16 @@ public actor DeploymentService {
     }
 
     /// Deploys a release: the first of an endpoint serves at once, a later one enters the rollout and replaces the candidate that is under way.
-    public func deploy(endpoint: String, release number: Int, _ grant: Grant) async throws -> Deployment {
+    /// - Parameter once: leave a release alone that was deployed before, even if it was taken back since: for steps that may be repeated.
+    /// - Returns: what was done; nil when `once` held it back.
+    @discardableResult
+    public func deploy(endpoint: String, release number: Int, once: Bool = false, _ grant: Grant) async throws -> Deployment? {
         try await exclusively {
             var live = try self.live(endpoint)
-            let served = try await self.load(endpoint, number, live.spec)
-            try self.requireDeploy(grant, served.release.gate)
+            let release = try await self.database.read { try ReleaseStore.find(endpoint, number, in: $0) }
+            try self.requireDeploy(grant, release.gate)
+            if once, try await self.database.read({ try ReleaseStore.wasDeployed(release, in: $0) }) { return nil }
+            let served = try await self.load(release, live.spec)
             guard live.state.stable != nil else {
                 try await self.makeStable(served, &live, "release.promoted", ["reason": "first release of the endpoint"], grant)
                 return .stable(served.release)
@@ -339,6 +351,7 @@ public actor DeploymentService {
             let now = transaction.now
             if next.candidate != nil, next.startedAt == nil || next.candidate != before.candidate { next.startedAt = now }
             try ReleaseStore.save(next, in: transaction)
+            for number in [next.stable, next.candidate] { if let number { try ReleaseStore.noteDeployed(next.endpoint, number, in: transaction) } }
             try transaction.record(event, on: subject, payload, by: grant)
             return next.startedAt ?? now
         }
@@ -384,7 +397,7 @@ public actor DeploymentService {
         switch decided {
         case .canary, .promote:
             // Before traffic moves on, everything that was answered so far is scored, logged and observed.
-            await runtime.flush()
+            try await runtime.flush()
             observe(&live)
             decided = live.rollout?.decide().first
         case .rollBack, nil: break

@@ -8,8 +8,8 @@ import Contracts
 ///       canary: { shares: [5%, 25%, 100%], every: { requests: 1000 } }
 ///       rollbackWhen: ["errors > 1%"]
 ///       minimum: { requests: 100, labels: 200 }
-///     log: { sample: 100%, whenFull: block }
-///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216 }
+///     log: { sample: 100%, whenFull: block, durability: buffered }
+///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216, deadline: 10s }
 ///
 /// One row of a request counts as one request everywhere in a rollout.
 public struct EndpointSpec: Sendable, Hashable {
@@ -58,20 +58,32 @@ public struct EndpointSpec: Sendable, Hashable {
 
 /// What the prediction log does, and when it cannot keep up.
 public struct LogPolicy: Sendable, Hashable {
-    /// - block: the request waits a moment for room, then is refused as unavailable: nothing is answered that is not logged.
+    /// - block: the request is refused as unavailable: nothing is answered that is not logged.
     /// - sample: from half full on, ever fewer requests are logged; each left out is counted.
     /// - drop: what does not fit is not logged, and counted.
     public enum Overflow: String, Sendable, CaseIterable { case block, sample, drop }
 
+    /// What is certain of a prediction when it is answered.
+    ///
+    /// - buffered: the operating system has it. A killed server loses nothing; a power cut may cost the last 100 ms.
+    /// - acknowledged: the disk has it.
+    public enum Durability: String, Sendable, CaseIterable { case buffered, acknowledged }
+
     /// The share of prediction ids that are logged, 0…1.
     public var sample: Double
     public var whenFull: Overflow
+    public var durability: Durability
 
-    public init(sample: Double = 1, whenFull: Overflow = .block) { (self.sample, self.whenFull) = (sample, whenFull) }
+    public init(sample: Double = 1, whenFull: Overflow = .block, durability: Durability = .buffered) {
+        self.sample = sample
+        self.whenFull = whenFull
+        self.durability = durability
+    }
 
     init(_ reader: FieldReader) throws(KeelError) {
         sample = try reader.optionalShare("sample") ?? 1
         whenFull = try reader.word("whenFull", default: .block)
+        durability = try reader.word("durability", default: .buffered)
         try reader.finish()
     }
 }
@@ -84,15 +96,22 @@ public struct EndpointLimits: Sendable, Hashable {
     public var queue: Int
     /// Bytes of a request's body; doors enforce it.
     public var bodyBytes: Int
+    /// How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most an hour.
+    public var deadline: TimeSpan
 
-    public init(rows: Int = 10_000, queue: Int = 256, bodyBytes: Int = 16 << 20) {
-        (self.rows, self.queue, self.bodyBytes) = (rows, queue, bodyBytes)
+    public init(rows: Int = 10_000, queue: Int = 256, bodyBytes: Int = 16 << 20, deadline: TimeSpan = .seconds(10)) {
+        self.rows = rows
+        self.queue = queue
+        self.bodyBytes = bodyBytes
+        self.deadline = deadline
     }
 
     init(_ reader: FieldReader) throws(KeelError) {
         rows = try reader.positive("rows") ?? 10_000
         queue = try reader.positive("queue") ?? 256
         bodyBytes = try reader.positive("bodyBytes") ?? 16 << 20
+        deadline = try reader.optionalSpan("deadline") ?? .seconds(10)
+        guard deadline <= .hours(1) else { throw reader.failure("deadline", "must be at most 1h") }
         try reader.finish()
     }
 }

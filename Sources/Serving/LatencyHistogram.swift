@@ -29,7 +29,7 @@ package final class LatencyHistogram: Sendable {
     package static func quantile(_ q: Double, of counts: [Int]) -> Double? {
         let total = counts.reduce(0, +)
         guard total > 0 else { return nil }
-        let rank = max(1, Int((q * Double(total)).rounded(.up)))
+        let rank = max(1, Int(saturating: (q * Double(total)).rounded(.up)))
         var seen = 0
         for (i, count) in counts.enumerated() {
             seen += count

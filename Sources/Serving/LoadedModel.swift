@@ -11,9 +11,16 @@ public final class LoadedModel: Sendable {
 
     public let bundle: ModelBundle
     private let engine: Engine
+    /// How many rows may be scored on an event loop: as many as take a fraction of a millisecond. 0 for a native model, whose time nobody knows.
+    let inlineRowsMax: Int
+    /// Nodes of trees that are visited in that time.
+    private static let inlineStepsMax = 200_000
+    /// How long a model may take for each prediction that warms it.
+    private static let warmingMax = Duration.seconds(10)
 
     /// Loads, checks and warms. It blocks: call it away from event loops.
-    /// - Throws: `corrupted` for bytes that are no whole model, `contractViolation` when it does not fit the signature, `engineMissing`.
+    /// - Throws: `corrupted` for bytes that are no whole model, `contractViolation` when it does not fit the signature, `engineMissing`,
+    ///   `deadlineExceeded` for a model that does not answer.
     public init(_ bundle: ModelBundle, model bytes: [UInt8]) throws(KeelError) {
         self.bundle = bundle
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
@@ -40,7 +47,10 @@ public final class LoadedModel: Sendable {
                     .contractViolation, "the model's feature \(i) is '\(trees.featureNames[i])', its signature says '\(names[i])'")
             }
             engine = .trees(trees)
-        case .onnx: engine = .onnx(try ONNXModel(bytes: bytes))
+            inlineRowsMax = LoadedModel.inlineStepsMax / max(1, trees.stepsPerRow)
+        case .onnx:
+            engine = .onnx(try ONNXModel(bytes: bytes))
+            inlineRowsMax = 0
         }
         try warm()
     }
@@ -53,8 +63,10 @@ public final class LoadedModel: Sendable {
     }
 
     /// Scores `rows` rows of a row-major matrix with one column for each input of the signature; NaN is missing.
-    /// - Throws: `invalidArgument` for a matrix of another shape; `internal` when the model gives something that is not a finite number.
-    public func predict(_ matrix: [Float], rows: Int) throws(KeelError) -> [Float] {
+    /// - Parameter deadline: when a native model is ended. Trees have a bounded cost and take no notice of it.
+    /// - Throws: `invalidArgument` for a matrix of another shape; `deadlineExceeded`; `internal` when the model gives something that is not a
+    ///   finite number.
+    public func predict(_ matrix: [Float], rows: Int, until deadline: ContinuousClock.Instant) throws(KeelError) -> [Float] {
         let width = bundle.signature.inputs.count
         guard rows > 0, matrix.count == rows * width else { throw .invalid("\(matrix.count) values are no \(rows) rows of \(width)") }
         var scores: [Float]
@@ -78,7 +90,9 @@ public final class LoadedModel: Sendable {
             if let failure { throw failure }
         case .onnx(let model):
             let result: Result<[Float], KeelError> = matrix.withUnsafeBufferPointer { values in
-                do throws(KeelError) { return .success(try model.predict(values, rowCount: rows)) } catch { return .failure(error) }
+                do throws(KeelError) {
+                    return .success(try model.predict(values, rowCount: rows, until: deadline))
+                } catch { return .failure(error) }
             }
             let all = try result.get()
             guard all.count.isMultiple(of: rows), all.count > 0 else {
@@ -98,7 +112,9 @@ public final class LoadedModel: Sendable {
         for value: Float in [0, 1, .nan] {
             // An ONNX model need not take missing values.
             if case .onnx = engine, value.isNaN { continue }
-            for rows in [1, 8] { _ = try predict([Float](repeating: value, count: rows * width), rows: rows) }
+            for rows in [1, 8] {
+                _ = try predict([Float](repeating: value, count: rows * width), rows: rows, until: .now + LoadedModel.warmingMax)
+            }
         }
     }
 }

@@ -27,6 +27,26 @@ public enum ServingTables {
                 "CREATE INDEX predictions_time ON predictions (endpoint, event_time, id)",
                 // Labels that came before their prediction was logged.
                 "CREATE TABLE early_labels (id TEXT PRIMARY KEY, label DOUBLE PRECISION NOT NULL, label_at BIGINT NOT NULL)",
-            ])
+            ]),
+        Migration(
+            room: "serving", version: 2,
+            [
+                // The pipeline run and step that asked for a release: asking again gives the release that is there.
+                "ALTER TABLE releases ADD COLUMN requested_by TEXT",
+                "CREATE UNIQUE INDEX releases_requested_by ON releases (endpoint, requested_by)",
+                // When it was first deployed.
+                "ALTER TABLE releases ADD COLUMN deployed_at BIGINT",
+                "CREATE INDEX releases_model ON releases (model, model_version)",
+            ]),
+        Migration(
+            room: "serving", version: 3,
+            [
+                // One row: the offset of the journal before which every prediction is in the table, written with the predictions.
+                "CREATE TABLE prediction_journal (id BIGINT PRIMARY KEY CHECK (id = 1), drained BIGINT NOT NULL)",
+                // When a label came whose prediction is not logged: it is kept for some days.
+                "ALTER TABLE early_labels ADD COLUMN received_at BIGINT NOT NULL DEFAULT 0",
+                "UPDATE early_labels SET received_at = label_at",
+                "CREATE INDEX early_labels_received ON early_labels (received_at)",
+            ]),
     ]
 }

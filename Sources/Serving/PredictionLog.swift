@@ -1,6 +1,5 @@
 import Atomics
 import Contracts
-import Glibc
 import Storage
 import Synchronization
 
@@ -16,30 +15,34 @@ public struct PredictionLogCounters: Sendable, Hashable {
     public var dropped = 0
     /// Requests refused under `whenFull: block`.
     public var refused = 0
+    /// Rows that a start found in the journal and put in the table.
+    public var recovered = 0
     /// Rows whose id had been logged already for that release.
     public var repeated = 0
     public var labelsJoined = 0
     public var labelsUnknown = 0
-    /// Rows that could not be written before the process had to end.
-    public var lost = 0
+    /// Rows that could not be put in the table before the process had to end: the journal holds them, and the next start puts them there.
+    public var left = 0
     /// Failed attempts to write.
     public var failures = 0
 }
 
-/// The ordered, bounded queue between the request path and the database: predictions and labels go in, one writer puts them in the tables in
-/// batches, then tells the observers.
+/// The ordered, bounded way from the request path to the database. A prediction is first written to a journal, and answered then; one writer puts what
+/// is in the journal in the tables, in batches, then tells the observers. What a killed process left in the journal is put there by the next start.
+/// Labels go the same way without the journal: they are answered when they are in the tables.
 public final class PredictionLog: Sendable {
-    /// Room that a request was given before it was scored.
+    /// Room that a request was given before it was scored; 0 rows: it is not logged.
     struct Ticket: Sendable {
         let rows: Int
-        let keep: Bool
-        let sample: Double
+        let bytes: Int
+        let policy: LogPolicy
     }
 
     enum Entry: Sendable {
-        case predictions(InferenceBatch, sample: Double)
+        /// `end` is the journal's offset behind the batch.
+        case predictions(LoggedBatch, Ticket, end: UInt64)
         case labels([LabelInput], CheckedContinuation<LabelCounts, any Error>)
-        case flush(CheckedContinuation<Void, Never>)
+        case flush(CheckedContinuation<Void, any Error>)
     }
 
     private struct State {
@@ -50,8 +53,14 @@ public final class PredictionLog: Sendable {
     }
 
     private let database: Database
+    private let journal: PredictionJournal
     private let rowsMax: Int
+    /// The offset up to which the journal's files were removed.
+    private let trimmed = ManagedAtomic<UInt64>(0)
     private let rows = ManagedAtomic<Int>(0)
+    /// Of the requests whose rows are queued.
+    private let bytes = ManagedAtomic<Int>(0)
+    private static let bytesMax = 64 << 20
     private let state = Mutex(State())
     private let tallies = Mutex(PredictionLogCounters())
     private let observers = Mutex<[any PredictionObserver]>([])
@@ -59,9 +68,18 @@ public final class PredictionLog: Sendable {
     private let waker: AsyncStream<Void>.Continuation
     private static let batchRows = 1000
     private static let lingerMilliseconds = 20
+    /// How often a closed log tries to write, 200 ms apart.
+    private static let lastAttempts = 5
 
-    public init(database: Database, rowsMax: Int = 20_000) {
+    /// - Parameters:
+    ///   - journal: the folder of the journal.
+    ///   - rowsMax: how many rows may wait to be put in the table.
+    ///   - report: told of damage to the journal, from any thread.
+    public init(
+        database: Database, journal folder: String, rowsMax: Int = 20_000, report: @escaping @Sendable (KeelError) -> Void = { _ in }
+    ) throws {
         (self.database, self.rowsMax) = (database, rowsMax)
+        journal = try PredictionJournal(folder: folder, report: report)
         (wake, waker) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
     }
 
@@ -75,46 +93,89 @@ public final class PredictionLog: Sendable {
 
     // MARK: The request path
 
-    /// Asks for room, as the policy says. Under `block` the calling thread waits up to `waitMilliseconds`.
+    /// Asks for room, as the policy says. It never waits.
+    /// - Parameter size: the bytes of the request, for which its rows are kept.
     /// - Throws: `unavailable` when there is no room under `block`.
-    func admit(rows count: Int, _ policy: LogPolicy, waitMilliseconds: Int = 20) throws(KeelError) -> Ticket {
-        for attempt in 0... {
-            let reserved = rows.wrappingIncrementThenLoad(by: count, ordering: .relaxed)
-            // A request larger than the whole queue goes in alone.
-            if reserved <= rowsMax || reserved == count {
-                let thin = policy.whenFull == .sample && reserved > rowsMax / 2
-                guard thin, Double.random(in: 0..<1) * Double(rowsMax) > 2 * Double(rowsMax - reserved) else {
-                    return Ticket(rows: count, keep: true, sample: policy.sample)
-                }
-                rows.wrappingDecrement(by: count, ordering: .relaxed)
-                tallies.withLock { $0.sampled += count }
-                return Ticket(rows: 0, keep: false, sample: 0)
-            }
-            rows.wrappingDecrement(by: count, ordering: .relaxed)
-            switch policy.whenFull {
-            case .drop: tallies.withLock { $0.dropped += count }
-            case .sample: tallies.withLock { $0.sampled += count }
-            case .block:
-                guard attempt < waitMilliseconds else {
-                    tallies.withLock { $0.refused += 1 }
-                    throw KeelError(
-                        .unavailable, "the prediction log cannot keep up",
-                        hint: "try again in a second; or declare log.whenFull: sample or drop")
-                }
-                usleep(1000)
-                continue
-            }
-            return Ticket(rows: 0, keep: false, sample: 0)
+    func admit(rows count: Int, bytes size: Int, _ policy: LogPolicy) throws(KeelError) -> Ticket {
+        let ticket = Ticket(rows: count, bytes: size, policy: policy)
+        let reserved = rows.wrappingIncrementThenLoad(by: count, ordering: .relaxed)
+        let reservedBytes = bytes.wrappingIncrementThenLoad(by: size, ordering: .relaxed)
+        // A request larger than the whole queue goes in alone.
+        if reserved <= rowsMax && reservedBytes <= PredictionLog.bytesMax || reserved == count {
+            let thin = policy.whenFull == .sample && reserved > rowsMax / 2
+            guard thin, Double.random(in: 0..<1) * Double(rowsMax) > 2 * Double(rowsMax - reserved) else { return ticket }
+        } else if policy.whenFull == .block {
+            release(ticket)
+            tallies.withLock { $0.refused += 1 }
+            throw KeelError(
+                .unavailable, "the prediction log cannot keep up",
+                hint: "try again in a second; or declare log.whenFull: sample or drop")
         }
-        throw KeelError(.internal, "unreachable")
+        release(ticket)
+        leftOut(count, policy)
+        return Ticket(rows: 0, bytes: 0, policy: policy)
+    }
+
+    /// Counts rows that are answered and not logged.
+    private func leftOut(_ count: Int, _ policy: LogPolicy) {
+        tallies.withLock { tallies in
+            if policy.whenFull == .sample { tallies.sampled += count } else { tallies.dropped += count }
+        }
     }
 
     /// Gives back room that was not used.
-    func release(_ ticket: Ticket) { rows.wrappingDecrement(by: ticket.rows, ordering: .relaxed) }
+    func release(_ ticket: Ticket) {
+        rows.wrappingDecrement(by: ticket.rows, ordering: .relaxed)
+        bytes.wrappingDecrement(by: ticket.bytes, ordering: .relaxed)
+    }
 
-    func append(_ batch: InferenceBatch, _ ticket: Ticket) {
-        guard ticket.keep else { return }
-        push(.predictions(batch, sample: ticket.sample), urgent: false)
+    /// Logs a batch as durably as its policy says, then calls `written`, on another thread: nil, or why the caller must be refused. A ticket without
+    /// room calls it at once.
+    func append(_ batch: InferenceBatch, _ ticket: Ticket, written: @escaping @Sendable (KeelError?) -> Void) {
+        guard ticket.rows > 0 else { return written(nil) }
+        let policy = ticket.policy
+        journal.add(
+            .append(
+                PredictionJournal.Entry(batch: batch, policy: policy) { [self] result in
+                    switch result {
+                    case .success((let logged, let end)):
+                        let unsampled = ticket.rows - logged.rows.count
+                        if unsampled > 0 { tallies.withLock { $0.unsampled += unsampled } }
+                        push(.predictions(logged, ticket, end: end), urgent: false)
+                        written(nil)
+                    case .failure(let error):
+                        release(ticket)
+                        guard policy.whenFull == .block else {
+                            leftOut(ticket.rows, policy)
+                            return written(nil)
+                        }
+                        tallies.withLock { tallies in
+                            tallies.refused += 1
+                            tallies.failures += 1
+                        }
+                        written(error)
+                    }
+                }))
+    }
+
+    // MARK: Start
+
+    /// Puts what an ended process left in the journal in the table. Call it before anything is predicted.
+    public func recover() async throws {
+        let from = try await database.read { try PredictionStore.drained(in: $0) }
+        let batches = try journal.batches(from: from)
+        let end = journal.end
+        var start = 0
+        while start < batches.count {
+            let steps = batches[start..<min(start + PredictionLog.batchRows, batches.count)].map(PredictionStore.Step.predictions)
+            let outcomes = try await database.write { try PredictionStore.write(steps, drained: nil, in: $0) }
+            tallies.withLock { $0.recovered += outcomes.reduce(0) { $0 + $1.records.count } }
+            start += steps.count
+        }
+        // After a power cut the journal may end before the offset that the table knew: what comes next lies behind its end.
+        if end != from { try await database.write { try PredictionStore.setDrained(end, in: $0) } }
+        trimmed.store(end, ordering: .relaxed)
+        try journal.trim(before: end)
     }
 
     // MARK: Labels
@@ -129,11 +190,17 @@ public final class PredictionLog: Sendable {
             }
         }
         guard !labels.isEmpty else { return LabelCounts() }
-        return try await withCheckedThrowingContinuation { push(.labels(labels, $0), urgent: true) }
+        return try await withCheckedThrowingContinuation { continuation in pushInOrder(.labels(labels, continuation)) }
     }
 
-    /// Waits until everything queued so far is written and observed.
-    public func flush() async { await withCheckedContinuation { push(.flush($0), urgent: true) } }
+    /// Waits until everything logged so far is in the table and observed.
+    /// - Throws: `unavailable` when the table cannot be written now.
+    public func flush() async throws {
+        try await withCheckedThrowingContinuation { continuation in pushInOrder(.flush(continuation)) }
+    }
+
+    /// Behind the predictions that are on their way into the journal.
+    private func pushInOrder(_ entry: Entry) { journal.add(.inOrder { [self] in push(entry, urgent: true) }) }
 
     private func push(_ entry: Entry, urgent: Bool) {
         let refused = state.withLock { state in
@@ -148,18 +215,25 @@ public final class PredictionLog: Sendable {
 
     private func refuse(_ entry: Entry) {
         switch entry {
-        case .predictions(let batch, _):
-            rows.wrappingDecrement(by: batch.ids.count, ordering: .relaxed)
-            tallies.withLock { $0.lost += batch.ids.count }
+        case .predictions(let batch, let ticket, _):
+            release(ticket)
+            tallies.withLock { $0.left += batch.rows.count }
         case .labels(_, let continuation):
             continuation.resume(throwing: KeelError(.unavailable, "the server is shutting down", hint: "post the labels again"))
-        case .flush(let continuation): continuation.resume()
+        case .flush(let continuation):
+            continuation.resume(throwing: KeelError(.unavailable, "the server is shutting down"))
         }
+    }
+
+    /// Takes nothing more; `run` writes what is queued, tries a few times if it must, and ends.
+    private func close() {
+        state.withLock { $0.closed = true }
+        waker.finish()
     }
 
     // MARK: The writer
 
-    /// Writes until the task is cancelled, then writes what is left. One task at a time runs this.
+    /// Writes until the log is closed or the task is cancelled, then writes what is left. One task at a time runs this.
     public func run() async {
         await withTaskCancellationHandler {
             for await _ in wake {
@@ -167,13 +241,10 @@ public final class PredictionLog: Sendable {
                 while await writeQueued() {}
             }
         } onCancel: {
-            waker.finish()
+            close()
         }
-        // In a task of its own, which is not cancelled: what was answered must be on the disk.
-        await Task { [self] in
-            state.withLock { $0.closed = true }
-            while await writeQueued() {}
-        }.value
+        // In a task of its own, which is not cancelled.
+        await Task { [self] in while await writeQueued() {} }.value
     }
 
     /// Gathers a batch, unless someone waits.
@@ -187,11 +258,11 @@ public final class PredictionLog: Sendable {
 
     /// Writes one batch; false when nothing was queued.
     private func writeQueued() async -> Bool {
-        let entries = state.withLock { state in
+        var entries = state.withLock { state in
             var count = 0
             var end = 0
             while end < state.entries.count, count < PredictionLog.batchRows {
-                if case .predictions(let batch, _) = state.entries[end] { count += batch.ids.count }
+                if case .predictions(_, let ticket, _) = state.entries[end] { count += ticket.rows }
                 end += 1
             }
             let taken: [Entry]
@@ -213,35 +284,56 @@ public final class PredictionLog: Sendable {
             } catch {
                 attempt += 1
                 tallies.withLock { $0.failures += 1 }
-                // A full disk may be freed: predictions are tried again while the bounded queue holds callers back. At the end of the process
-                // there is no later.
-                if attempt >= 5, state.withLock({ $0.closed }) {
+                // Who waits is told. Predictions are tried again, since a full disk may be freed, while the bounded queue holds callers back; at the
+                // end of the process they stay in the journal.
+                entries = failWaiting(entries, error)
+                if attempt >= PredictionLog.lastAttempts, state.withLock({ $0.closed }) {
                     for entry in entries { refuse(entry) }
                     return true
                 }
-                if onlyLabels(entries) {
-                    for case .labels(_, let continuation) in entries { continuation.resume(throwing: error) }
-                    for case .flush(let continuation) in entries { continuation.resume() }
-                    return true
-                }
+                if entries.isEmpty { return true }
                 try? await Task.sleep(for: .milliseconds(200))
+                // Those who came to wait meanwhile must not wait for the disk.
+                let late = state.withLock { state in
+                    defer { state.entries = state.entries.filter { if case .predictions = $0 { true } else { false } } }
+                    return state.entries
+                }
+                _ = failWaiting(late, error)
             }
         }
     }
 
-    private func onlyLabels(_ entries: [Entry]) -> Bool {
-        entries.allSatisfy { if case .predictions = $0 { false } else { true } }
+    /// Fails the labels and flushes; returns the predictions.
+    private func failWaiting(_ entries: [Entry], _ error: any Error) -> [Entry] {
+        entries.filter { entry in
+            switch entry {
+            case .predictions: return true
+            case .labels(_, let continuation): continuation.resume(throwing: error)
+            case .flush(let continuation): continuation.resume(throwing: error)
+            }
+            return false
+        }
     }
 
     private func store(_ entries: [Entry]) async throws -> [PredictionStore.Outcome] {
+        var drained: UInt64?
         let steps: [PredictionStore.Step] = entries.map { entry in
             switch entry {
-            case .predictions(let batch, let sample): .predictions(batch, sample: sample)
-            case .labels(let labels, _): .labels(labels)
-            case .flush: .nothing
+            case .predictions(let batch, _, let end):
+                drained = end
+                return .predictions(batch)
+            case .labels(let labels, _): return .labels(labels)
+            case .flush: return .nothing
             }
         }
-        return try await database.write { transaction in try PredictionStore.write(steps, in: transaction) }
+        let upTo = drained
+        let outcomes = try await database.write { transaction in try PredictionStore.write(steps, drained: upTo, in: transaction) }
+        if let upTo, upTo >= trimmed.load(ordering: .relaxed) + UInt64(PredictionJournal.segmentBytes) {
+            trimmed.store(upTo, ordering: .relaxed)
+            // Files that stay only take room, and are tried again with the next.
+            try? journal.trim(before: upTo)
+        }
+        return outcomes
     }
 
     private func finish(_ entries: [Entry], _ outcomes: [PredictionStore.Outcome]) {
@@ -255,7 +347,6 @@ public final class PredictionLog: Sendable {
         for (entry, outcome) in zip(entries, outcomes) {
             tallies.withLock { tallies in
                 tallies.written += outcome.records.count
-                tallies.unsampled += outcome.unsampled
                 tallies.repeated += outcome.repeated
                 tallies.labelsJoined += outcome.counts.joined
                 tallies.labelsUnknown += outcome.counts.unknown
@@ -265,10 +356,10 @@ public final class PredictionLog: Sendable {
                 tell()
                 for observer in watching { observer.observed(labels: outcome.labelled) }
             }
-            if case .predictions(let batch, _) = entry { rows.wrappingDecrement(by: batch.ids.count, ordering: .relaxed) }
+            if case .predictions(_, let ticket, _) = entry { release(ticket) }
         }
         tell()
-        // Callers last: who waited for a flush finds the observers told.
+        // Callers last: whoever waited for a flush finds the observers told.
         for (entry, outcome) in zip(entries, outcomes) {
             switch entry {
             case .labels(_, let continuation): continuation.resume(returning: outcome.counts)

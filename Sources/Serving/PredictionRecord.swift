@@ -57,8 +57,10 @@ public struct LabelInput: Sendable, Hashable {
 public struct LabelCounts: Sendable, Hashable {
     /// Labels that found their prediction.
     public var joined: Int
-    /// Labels of ids that are not logged; they are kept and join when their prediction is.
+    /// Labels of ids that are not logged; they are kept for `unknownKept` and join when their prediction is.
     public var unknown: Int
+    /// How long a label waits for its prediction.
+    public static let unknownKept = TimeSpan.days(30)
 
     public init(joined: Int = 0, unknown: Int = 0) { (self.joined, self.unknown) = (joined, unknown) }
 }
@@ -88,11 +90,5 @@ final class InferenceBatch: Sendable {
         (self.endpoint, self.release, self.shadow, self.at, self.ids, self.eventTimes) = (endpoint, release, shadow, at, ids, eventTimes)
         (self.scores, self.features, self.width) = (scores, features, width)
         (self.request, self.latencyNanoseconds) = (request, latencyNanoseconds)
-    }
-
-    func record(_ i: Int) -> PredictionRecord {
-        PredictionRecord(
-            endpoint: endpoint, id: ids[i], release: release, eventTime: eventTimes?[i] ?? at, at: at, shadow: shadow, score: scores[i],
-            features: Array(features[i * width..<(i + 1) * width]), latencyNanoseconds: latencyNanoseconds)
     }
 }

@@ -4,7 +4,7 @@ import Storage
 /// The SQL of the prediction tables.
 enum PredictionStore {
     enum Step: Sendable {
-        case predictions(InferenceBatch, sample: Double)
+        case predictions(LoggedBatch)
         case labels([LabelInput])
         case nothing
     }
@@ -13,7 +13,6 @@ enum PredictionStore {
         var records: [PredictionRecord] = []
         var labelled: [LabelledPrediction] = []
         var counts = LabelCounts()
-        var unsampled = 0
         var repeated = 0
     }
 
@@ -22,15 +21,28 @@ enum PredictionStore {
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, endpoint, release_number) DO NOTHING
         """
 
-    static func write(_ steps: [Step], in transaction: Transaction) throws -> [Outcome] {
+    /// The offset of the journal before which everything is in the table.
+    static func drained(in db: some Querying) throws -> UInt64 {
+        try db.row("SELECT drained FROM prediction_journal").map { UInt64(max(0, $0.int("drained"))) } ?? 0
+    }
+
+    static func setDrained(_ offset: UInt64, in transaction: Transaction) throws {
+        try transaction.execute(
+            "INSERT INTO prediction_journal (id, drained) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET drained = excluded.drained",
+            [.int(Int64(offset))])
+    }
+
+    /// - Parameter drained: the journal's offset behind the last of the predictions, noted in the same transaction.
+    static func write(_ steps: [Step], drained: UInt64?, in transaction: Transaction) throws -> [Outcome] {
+        if let drained { try setDrained(drained, in: transaction) }
         var early = try transaction.row("SELECT id FROM early_labels LIMIT 1") != nil
         var outcomes: [Outcome] = []
         for step in steps {
             var outcome = Outcome()
             switch step {
             case .nothing: break
-            case .predictions(let batch, let sample):
-                try write(batch, sample, &outcome, transaction)
+            case .predictions(let batch):
+                try write(batch, &outcome, transaction)
                 if early { try joinEarly(&outcome, transaction) }
             case .labels(let labels):
                 for label in labels {
@@ -50,21 +62,15 @@ enum PredictionStore {
         return outcomes
     }
 
-    private static func write(_ batch: InferenceBatch, _ sample: Double, _ outcome: inout Outcome, _ transaction: Transaction) throws {
-        var text = RequestText(batch.request)
-        for i in batch.ids.indices {
-            // By the id: all releases that score a request log it, or none.
-            if sample < 1, unitHash(batch.ids[i], salt: 1) >= sample {
-                outcome.unsampled += 1
-                continue
-            }
-            let record = batch.record(i)
+    private static func write(_ batch: LoggedBatch, _ outcome: inout Outcome, _ transaction: Transaction) throws {
+        for row in batch.rows {
+            let record = batch.record(row)
             let changed = try transaction.execute(
                 insert,
                 [
                     .string(record.id), .string(record.endpoint), .int(Int64(record.release)), .timestamp(record.eventTime),
                     .timestamp(record.at),
-                    .int(record.shadow ? 1 : 0), .double(Double(record.score)), .bytes(littleEndian(record.features)), .string(text.row(i)),
+                    .int(record.shadow ? 1 : 0), .double(Double(record.score)), .bytes(littleEndian(record.features)), .string(row.request),
                     .int(Int64(record.latencyNanoseconds)),
                 ])
             if changed == 0 { outcome.repeated += 1 } else { outcome.records.append(record) }
@@ -89,10 +95,13 @@ enum PredictionStore {
 
     private static func keepEarly(_ label: LabelInput, _ transaction: Transaction) throws {
         try transaction.execute(
+            "DELETE FROM early_labels WHERE received_at < ?", [.timestamp(transaction.now - LabelCounts.unknownKept)])
+        try transaction.execute(
             """
-            INSERT INTO early_labels (id, label, label_at) VALUES (?, ?, ?)
-            ON CONFLICT (id) DO UPDATE SET label = excluded.label, label_at = excluded.label_at
-            """, [.string(label.id), .double(label.value), .timestamp(label.at ?? transaction.now)])
+            INSERT INTO early_labels (id, label, label_at, received_at) VALUES (?, ?, ?, ?)
+            ON CONFLICT (id) DO UPDATE SET label = excluded.label, label_at = excluded.label_at, received_at = excluded.received_at
+            """,
+            [.string(label.id), .double(label.value), .timestamp(label.at ?? transaction.now), .timestamp(transaction.now)])
     }
 
     private static func joinEarly(_ outcome: inout Outcome, _ transaction: Transaction) throws {

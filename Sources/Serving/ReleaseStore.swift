@@ -19,16 +19,42 @@ enum ReleaseStore {
         try db.row("SELECT * FROM releases WHERE endpoint = ? ORDER BY number DESC LIMIT 1", [.string(endpoint)]).map(release)
     }
 
-    static func insert(_ release: Release, in transaction: Transaction) throws {
+    static func find(_ endpoint: String, requestedBy key: String, in db: some Querying) throws -> Release? {
+        try db.row("SELECT * FROM releases WHERE endpoint = ? AND requested_by = ?", [.string(endpoint), .string(key)]).map(release)
+    }
+
+    static func wasDeployed(_ release: Release, in db: some Querying) throws -> Bool {
+        try db.row(
+            "SELECT 1 AS one FROM releases WHERE endpoint = ? AND number = ? AND deployed_at IS NOT NULL",
+            [.string(release.endpoint), .int(Int64(release.number))]) != nil
+    }
+
+    static func noteDeployed(_ endpoint: String, _ number: Int, in transaction: Transaction) throws {
+        try transaction.execute(
+            "UPDATE releases SET deployed_at = coalesce(deployed_at, ?) WHERE endpoint = ? AND number = ?",
+            [.timestamp(transaction.now), .string(endpoint), .int(Int64(number))])
+    }
+
+    /// `endpoint/number` of every release of a model version, or of any version of the model.
+    static func names(model: String, version: String?, in db: some Querying) throws -> [String] {
+        let clause = version == nil ? "" : "AND model_version = ?"
+        return try db.rows(
+            "SELECT endpoint, number FROM releases WHERE model = ? \(clause) ORDER BY endpoint, number",
+            [.string(model)] + (version.map { [.string($0)] } ?? [])
+        ).map { "\($0.text("endpoint"))/\($0.int("number"))" }
+    }
+
+    static func insert(_ release: Release, requestedBy key: String?, in transaction: Transaction) throws {
         try transaction.execute(
             """
-            INSERT INTO releases (endpoint, number, model, model_version, bundle, feature_service, gate, digest, created_at, created_by)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO releases (
+                endpoint, number, model, model_version, bundle, feature_service, gate, digest, created_at, created_by, requested_by)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .string(release.endpoint), .int(Int64(release.number)), .string(release.model), .string(release.modelVersion),
                 .string(release.bundle.hex), release.featureService.map(Value.string) ?? .null, .string(release.gate.text),
-                .string(release.digest.hex), .timestamp(release.createdAt), .string(release.createdBy),
+                .string(release.digest.hex), .timestamp(release.createdAt), .string(release.createdBy), key.map(Value.string) ?? .null,
             ])
     }
 

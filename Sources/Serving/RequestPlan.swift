@@ -57,15 +57,41 @@ struct RequestPlan: FeaturePlan {
             for i in 0..<rows { matrix[i * width + j] = column.isValid(i) ? positions[texts[i]] ?? .nan : .nan }
             return
         }
-        switch column.buffer {
-        case .bool(let v): for i in 0..<rows { matrix[i * width + j] = v[i] ? 1 : 0 }
-        case .int32(let v): for i in 0..<rows { matrix[i * width + j] = Float(v[i]) }
-        case .int64(let v): for i in 0..<rows { matrix[i * width + j] = Float(v[i]) }
-        case .float32(let v): for i in 0..<rows { matrix[i * width + j] = v[i] }
-        case .float64(let v): for i in 0..<rows { matrix[i * width + j] = Float(v[i]) }
-        case .text, .list:
-            throw KeelError(.contractViolation, "'\(input.name)' must be a number, not \(column.type)", path: input.name)
+        // What a missing value has in its place is no value of the caller's.
+        func isPresent(_ i: Int) -> Bool { column.isValid(i) }
+        func whole(_ v: [Int64], _ range: ClosedRange<Int64>) throws(KeelError) {
+            for i in 0..<rows {
+                guard range.contains(v[i]) || !isPresent(i) else { throw misfit("\(v[i])", input, i) }
+                matrix[i * width + j] = Float(v[i])
+            }
+        }
+        switch (column.buffer, input.type) {
+        case (.bool(let v), .bool): for i in 0..<rows { matrix[i * width + j] = v[i] ? 1 : 0 }
+        case (.int32(let v), _) where input.type != .bool: for i in 0..<rows { matrix[i * width + j] = Float(v[i]) }
+        case (.int64(let v), .bool): try whole(v, 0...1)
+        case (.int64(let v), .int32): try whole(v, Int64(Int32.min)...Int64(Int32.max))
+        case (.int64(let v), _): for i in 0..<rows { matrix[i * width + j] = Float(v[i]) }
+        case (.float32(let v), .float32), (.float32(let v), .float64): for i in 0..<rows { matrix[i * width + j] = v[i] }
+        case (.float64(let v), .float32), (.float64(let v), .float64):
+            for i in 0..<rows {
+                let value = Float(v[i])
+                guard !value.isInfinite || !isPresent(i) else { throw misfit("\(v[i])", input, i) }
+                matrix[i * width + j] = value
+            }
+        case (.float64(let v), .int32), (.float64(let v), .int64):
+            for i in 0..<rows where isPresent(i) {
+                let fits = input.type == .int32 ? Int32(exactly: v[i]) != nil : Int64(exactly: v[i]) != nil
+                guard fits else { throw misfit("\(v[i])", input, i) }
+                matrix[i * width + j] = Float(v[i])
+            }
+        default:
+            throw KeelError(.contractViolation, "'\(input.name)' must be a \(input.type), not \(column.type)", path: input.name)
         }
         if let validity = column.validity { for i in 0..<rows where !validity[i] { matrix[i * width + j] = .nan } }
+    }
+
+    private func misfit(_ value: String, _ input: Signature.Input, _ row: Int) -> KeelError {
+        let model = input.type == .float64 ? "the model's float32" : "\(input.type)"
+        return .invalid("\(value) does not fit in '\(input.name)', which is \(model)", path: "\(input.name)[\(row)]")
     }
 }

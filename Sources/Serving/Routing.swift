@@ -8,10 +8,15 @@ final class ServedRelease: Sendable {
     let plan: any FeaturePlan
     let meter: ReleaseMeter
     let width: Int
+    /// How many rows may be scored on an event loop; 0 for a native model.
+    let inlineRowsMax: Int
+    /// Of any model: reading features takes its time too.
+    private static let inlineRows = 512
 
     init(release: Release, model: LoadedModel, plan: any FeaturePlan, meter: ReleaseMeter = ReleaseMeter()) {
         (self.release, self.model, self.plan, self.meter) = (release, model, plan, meter)
         width = model.bundle.signature.inputs.count
+        inlineRowsMax = min(ServedRelease.inlineRows, model.inlineRowsMax)
     }
 }
 
@@ -25,16 +30,31 @@ final class EndpointRoute: Sendable {
     /// Whether both releases read the same values of the same request, so that one read serves both.
     let sharesFeatures: Bool
     let door: EndpointDoor
+    /// How many rows may be scored on an event loop by whichever release answers.
+    let inlineRowsMax: Int
     private let salt: UInt64
 
     init(spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, door: EndpointDoor) {
         (self.spec, self.stable, self.candidate, self.share, self.door) = (spec, stable, candidate, share, door)
+        inlineRowsMax = min(stable?.inlineRowsMax ?? 0, share > 0 ? candidate?.inlineRowsMax ?? 0 : .max)
         salt = UInt64(candidate?.release.number ?? 0) &* 0x9E37_79B9_7F4A_7C15
         sharesFeatures =
             candidate.map { candidate in
                 candidate.release.featureService == stable?.release.featureService
                     && candidate.model.bundle.signature.inputs == stable?.model.bundle.signature.inputs
             } ?? false
+    }
+
+    /// The release of a model version; nil when both releases have it, so that the rollout decides.
+    /// - Throws: `notFound` for a version that does not serve here.
+    func release(ofVersion version: String) throws(KeelError) -> ServedRelease? {
+        let found = [stable, candidate].compactMap { $0 }.filter { $0.release.modelVersion == version }
+        guard let first = found.first else {
+            let known = [stable, candidate].compactMap { $0?.release.modelVersion }
+            throw .notFound(
+                "endpoint '\(spec.name)' serves no version '\(version.prefix(60))'", hint: "it serves \(known.joined(separator: " and "))")
+        }
+        return found.count == 1 ? first : nil
     }
 
     /// Decides by the id alone, so that asking again gives the same release: the share of ids below `share` of the hash's range. A growing

@@ -15,46 +15,83 @@ public struct InferenceResult: Sendable, Hashable {
     public let timing: InferenceTiming
 }
 
-/// Answers inference requests on the calling thread: no actor, no database, and no lock but the log's short one.
+/// Answers inference requests: no actor, no database, and no lock but a short one.
 ///
-/// Each request reads one immutable routing table that deployments replace atomically.
+/// Each request reads one immutable routing table that deployments replace atomically. What takes microseconds is done on the calling thread, which
+/// may be an event loop; native models, many rows and large bodies go to the pooled lane.
 public final class ServingRuntime: Sendable {
     private let routing = ManagedAtomic<RoutingTable>(RoutingTable([:]))
-    private let clock: any Clock
+    let clock: any Clock
     public let log: PredictionLog
     let shadows: ShadowQueue
+    let lane: PooledLane
+    /// Jobs that may wait for a thread of the pooled lane.
+    private static let waitingMax = 256
 
-    public init(log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000) {
+    /// - Parameter threads: of the pooled lane; as many models run at one time.
+    public init(log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000, threads: Int) {
         self.log = log
         self.clock = clock
         shadows = ShadowQueue(log: log, rowsMax: shadowRowsMax)
+        lane = PooledLane(threads: threads, waitingMax: ServingRuntime.waitingMax)
     }
 
-    /// Scores every row of `request`.
+    /// Reads a request, scores every row, logs the scores as durably as the endpoint declares, and answers. It never blocks.
     ///
     /// One release answers all rows, chosen by the hash of the first id. While a rollout runs the other release scores the rows too, off the
     /// response path, so that the two are compared on the same requests. When the candidate fails on a request that the stable release can
     /// answer, the stable release answers and the failure counts against the candidate.
     ///
-    /// - Parameter ids: one for each row, unique; made here when nil.
-    /// - Throws: `notFound`, `failedPrecondition` (no release yet), `payloadTooLarge`, `unavailable`, or what the feature plan says of the request.
-    public func infer(endpoint: String, request: Table, ids given: [String]? = nil) throws(KeelError) -> InferenceResult {
+    /// - Parameters:
+    ///   - version: the model version that must answer; nil leaves it to the rollout.
+    ///   - bodyBytes: the size of what `read` reads; a large body is read off the calling thread.
+    ///   - read: called once, on the calling thread or one of the pooled lane.
+    ///   - answer: called once, on any thread: `notFound`, `failedPrecondition` (no release yet), `payloadTooLarge`, `unavailable`,
+    ///     `deadlineExceeded`, or what `read` and the feature plan say of the request.
+    public func infer<Answer: Sendable>(
+        endpoint: String, version: String? = nil, bodyBytes: Int = 0,
+        read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>,
+        answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
+    ) {
         let table = routing.load(ordering: .acquiring)
         guard let route = table.routes[endpoint] else {
-            throw .notFound(
+            let error = KeelError.notFound(
                 "there is no endpoint '\(endpoint.prefix(128))'",
                 hint: nearest(endpoint, in: table.routes.keys).map { "did you mean '\($0)'?" })
+            return answer(.failure(error))
         }
         do throws(KeelError) {
-            try check(request, given, route)
-            return try admitted(route, request, given)
+            guard let stable = route.stable else {
+                throw KeelError(.failedPrecondition, "endpoint '\(endpoint)' has no release yet", hint: "release a model to it first")
+            }
+            let pinned = try version.map { version throws(KeelError) in try route.release(ofVersion: version) } ?? nil
+            guard route.door.inFlight.wrappingIncrementThenLoad(ordering: .relaxed) <= route.spec.limits.queue else {
+                route.door.inFlight.wrappingDecrement(ordering: .relaxed)
+                throw KeelError(.unavailable, "endpoint '\(endpoint)' is busy", hint: "try again in a second")
+            }
+            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, answer: answer).start(read)
         } catch {
             route.door.refusals.count(error.code)
-            throw error
+            answer(.failure(error))
         }
     }
 
-    private func check(_ request: Table, _ given: [String]?, _ route: EndpointRoute) throws(KeelError) {
+    /// As `infer` with `answer`, for callers that may wait.
+    public func infer<Answer: Sendable>(
+        endpoint: String, version: String? = nil, bodyBytes: Int = 0,
+        read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>
+    ) async throws -> Answer {
+        try await withCheckedThrowingContinuation { continuation in
+            infer(endpoint: endpoint, version: version, bodyBytes: bodyBytes, read: read) { continuation.resume(with: $0) }
+        }
+    }
+
+    /// Scores a table.
+    public func infer(endpoint: String, request: Table, ids: [String]? = nil) async throws -> InferenceResult {
+        try await infer(endpoint: endpoint) { InferenceRequest(table: request, ids: ids) { $0 } }
+    }
+
+    func check(_ request: Table, _ given: [String]?, _ route: EndpointRoute) throws(KeelError) {
         let limits = route.spec.limits
         guard request.rowCount > 0 else { throw .invalid("the request has no rows") }
         guard request.rowCount <= limits.rows else {
@@ -66,64 +103,6 @@ public final class ServingRuntime: Sendable {
             throw .invalid("an id has 1 to 200 bytes", path: "ids[\(i)]")
         }
         if given.count > 1, Set(given).count != given.count { throw .invalid("two rows have the same id", path: "ids") }
-    }
-
-    private func admitted(_ route: EndpointRoute, _ request: Table, _ given: [String]?) throws(KeelError) -> InferenceResult {
-        guard let stable = route.stable else {
-            throw KeelError(.failedPrecondition, "endpoint '\(route.spec.name)' has no release yet", hint: "release a model to it first")
-        }
-        let inFlight = route.door.inFlight
-        defer { inFlight.wrappingDecrement(ordering: .relaxed) }
-        guard inFlight.wrappingIncrementThenLoad(ordering: .relaxed) <= route.spec.limits.queue else {
-            throw KeelError(.unavailable, "endpoint '\(route.spec.name)' is busy", hint: "try again in a second")
-        }
-        let ticket = try log.admit(rows: request.rowCount, route.spec.log)
-        let now = clock.now()
-        let ids = given ?? (0..<request.rowCount).map { _ in Identifier.uuid(at: now) }
-        // The release that scores the request too, for comparison.
-        var other = route.candidate
-        var served = stable
-        let scored: Scored
-        do throws(KeelError) {
-            if let candidate = route.candidate, route.answersByCandidate(ids[0]) {
-                (scored, served) = try answer(by: candidate, or: stable, request)
-                other = served === candidate ? stable : nil
-            } else {
-                scored = try score(stable, request)
-            }
-        } catch {
-            log.release(ticket)
-            throw error
-        }
-        served.meter.add(scored.timing, rows: request.rowCount, shadow: false)
-        let batch = scored.batch(of: served, ids, request, at: now, shadow: false)
-        if let other { shadows.add(ShadowJob(release: other, batch: batch, sharesFeatures: route.sharesFeatures, policy: route.spec.log)) }
-        log.append(batch, ticket)
-        return InferenceResult(
-            ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
-            scores: scored.scores,
-            eventTimes: scored.eventTimes, timing: scored.timing)
-    }
-
-    private func answer(by candidate: ServedRelease, or stable: ServedRelease, _ request: Table) throws(KeelError) -> (
-        Scored, ServedRelease
-    ) {
-        do throws(KeelError) { return (try Scored(candidate, request), candidate) } catch {
-            // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
-            let scored = try score(stable, request)
-            candidate.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
-            candidate.meter.count(error.code)
-            return (scored, stable)
-        }
-    }
-
-    private func score(_ served: ServedRelease, _ request: Table) throws(KeelError) -> Scored {
-        do throws(KeelError) { return try Scored(served, request) } catch {
-            if error.code != .invalidArgument, error.code != .contractViolation {
-                served.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
-            }
-            throw error
-        }
     }
 
     /// Joins labels to their predictions by id, behind everything that was answered before: a prediction still on its way to the log is found.
@@ -174,10 +153,18 @@ public final class ServingRuntime: Sendable {
     /// Rows that were answered but not scored by the other release of a rollout, because it could not keep up.
     public var shadowRowsDropped: Int { shadows.dropped.load(ordering: .relaxed) }
 
-    /// Waits until every shadow score and every logged prediction so far is written.
-    public func flush() async {
+    /// The model versions that an endpoint serves now: the stable one, then the candidate's.
+    public func versions(endpoint: String) -> [String] {
+        guard let route = route(endpoint), let stable = route.stable?.release.modelVersion else { return [] }
+        guard let candidate = route.candidate?.release.modelVersion, candidate != stable else { return [stable] }
+        return [stable, candidate]
+    }
+
+    /// Waits until every shadow score and every logged prediction so far is in the table.
+    /// - Throws: `unavailable` when the table cannot be written now.
+    public func flush() async throws {
         await shadows.flush()
-        await log.flush()
+        try await log.flush()
     }
 }
 
@@ -189,7 +176,9 @@ struct Scored {
     let timing: InferenceTiming
 
     /// Reads the features (unless `reusing` has them) and runs the model.
-    init(_ served: ServedRelease, _ request: Table, reusing known: InferenceBatch? = nil) throws(KeelError) {
+    init(
+        _ served: ServedRelease, _ request: Table, reusing known: InferenceBatch? = nil, until deadline: ContinuousClock.Instant
+    ) throws(KeelError) {
         let start = ContinuousClock.now
         if let known {
             (features, eventTimes) = (known.features, known.eventTimes)
@@ -207,7 +196,7 @@ struct Scored {
             eventTimes = times
         }
         let read = ContinuousClock.now
-        scores = try served.model.predict(features, rows: request.rowCount)
+        scores = try served.model.predict(features, rows: request.rowCount, until: deadline)
         let end = ContinuousClock.now
         timing = InferenceTiming(features: nanoseconds(start, read), model: nanoseconds(read, end), total: nanoseconds(start, end))
     }

@@ -8,9 +8,13 @@ struct ShadowJob: Sendable {
     let release: ServedRelease
     /// As it was answered.
     let batch: InferenceBatch
+    /// Of the request.
+    let bytes: Int
     /// When both releases take the same features, those that were read for the answer are used again: the comparison is then of the models alone.
     let sharesFeatures: Bool
     let policy: LogPolicy
+    /// How long the model may take.
+    let duration: Duration
 }
 
 /// Scores requests by a second release, off the response path, in order, on one thread. Bounded: what does not fit is left out and counted.
@@ -21,6 +25,7 @@ final class ShadowQueue: Sendable {
     private let rowsMax: Int
     private let log: PredictionLog
     let dropped = ManagedAtomic<Int>(0)
+    private static let flushMax = DispatchTimeInterval.seconds(5)
 
     init(log: PredictionLog, rowsMax: Int) { (self.log, self.rowsMax) = (log, rowsMax) }
 
@@ -38,13 +43,18 @@ final class ShadowQueue: Sendable {
         if first { queue.async { [self] in drain() } }
     }
 
-    /// Waits until what was added before is scored and handed to the log.
+    /// Waits until what was added before is scored and handed to the log, but no longer than some seconds: a slow model holds nobody up.
     func flush() async {
         await withCheckedContinuation { continuation in
+            let isResumed = ManagedAtomic<Bool>(false)
+            let resume: @Sendable () -> Void = {
+                if !isResumed.exchange(true, ordering: .relaxed) { continuation.resume() }
+            }
             queue.async { [self] in
                 drain()
-                continuation.resume()
+                resume()
             }
+            DispatchQueue.global().asyncAfter(deadline: .now() + ShadowQueue.flushMax, execute: resume)
         }
     }
 
@@ -62,11 +72,12 @@ final class ShadowQueue: Sendable {
     private func score(_ job: ShadowJob) {
         let (batch, served) = (job.batch, job.release)
         do throws(KeelError) {
-            let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch : nil)
+            let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch : nil, until: .now + job.duration)
             served.meter.add(scored.timing, rows: batch.ids.count, shadow: true)
-            // Time is no concern here, so a full log is waited for longer than a request would.
-            let ticket = try log.admit(rows: batch.ids.count, job.policy, waitMilliseconds: 2000)
-            log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket)
+            let ticket = try log.admit(rows: batch.ids.count, bytes: job.bytes, job.policy)
+            log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket) { [dropped] error in
+                if error != nil { dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed) }
+            }
         } catch {
             if error.code == .unavailable {
                 dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed)

@@ -9,14 +9,16 @@ public final class AtomicFile: @unchecked Sendable {
     private let temporary: String
     private var descriptor: Int32
     public private(set) var size: Int64 = 0
+    /// How the names of files end that were never committed: nothing can refer to them.
+    public static let temporarySuffix = ".tmp"
 
     /// - Parameters:
     ///   - path: its name; empty when that is known only at the end.
     ///   - temporaryFolder: on the same file system as `path`.
     public init(path: String = "", temporaryFolder: String) throws {
         self.path = path
-        temporary = temporaryFolder + "/" + Identifier.hex32()
-        descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o644)
+        temporary = temporaryFolder + "/" + Identifier.hex32() + AtomicFile.temporarySuffix
+        descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw AtomicFile.failure("create a file in \(temporaryFolder)") }
     }
 
@@ -40,18 +42,15 @@ public final class AtomicFile: @unchecked Sendable {
         guard fsync(descriptor) == 0 else { throw AtomicFile.failure("sync \(path)") }
         close(descriptor)
         descriptor = -1
-        let folder = (path as NSString).deletingLastPathComponent
+        let folder = Folder.parent(of: path)
         do {
-            if !FileManager.default.fileExists(atPath: folder) {
-                try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-                AtomicFile.sync(folder: (folder as NSString).deletingLastPathComponent)
-            }
+            try Folder.make(folder)
             guard rename(temporary, path) == 0 else { throw AtomicFile.failure("rename to \(path)") }
         } catch {
             unlink(temporary)
             throw error
         }
-        AtomicFile.sync(folder: folder)
+        try Folder.sync(folder)
     }
 
     /// Forgets the file; nothing of it stays.
@@ -60,13 +59,6 @@ public final class AtomicFile: @unchecked Sendable {
         close(descriptor)
         descriptor = -1
         unlink(temporary)
-    }
-
-    static func sync(folder: String) {
-        let directory = open(folder, O_RDONLY | O_CLOEXEC)
-        guard directory >= 0 else { return }
-        fsync(directory)
-        close(directory)
     }
 
     static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws {

@@ -4,45 +4,65 @@ import Synchronization
 
 /// An append-only log of records in segment files: what streams and write-ahead logs stand on.
 ///
-/// Each record is framed with its length and a checksum; a torn end, as a crash leaves it, is cut off when the log is opened.
 /// `append` returns after the operating system has the bytes, so a killed process loses nothing; the disk has them after the next `sync`,
-/// which runs every `syncInterval` (power loss may cost that much) or on every append when the interval is nil.
+/// which runs every `syncInterval` (a power cut may cost that much) or on every append when the interval is nil. When the disk refuses a sync, nobody
+/// knows what it holds: the log takes nothing more until it is opened again.
+///
+/// A record that a crash cut off while it was written is dropped when the log is opened. Anything else that is no record is *damage*: its bytes are
+/// copied to the folder `damaged`, it is reported, and the records behind it are read. Offsets never go back.
 public final class DurableLog: Sendable {
     private struct State {
         var descriptor: Int32 = -1
         var segmentStart: UInt64 = 0
         var segmentSize: UInt64 = 0
-        /// Number of bytes ever appended: the offset of the next record.
+        /// The offset of the next record.
         var end: UInt64 = 0
         var dirty = false
         var buffer: [UInt8] = []
+        /// Why nothing more is taken.
+        var failure: KeelError?
     }
 
     public let folder: String
     private let segmentBytesMax: UInt64
     private let syncInterval: TimeSpan?
+    private let report: @Sendable (KeelError) -> Void
     private let state: Mutex<State>
     /// Touched only by `init` and `deinit`.
     private nonisolated(unsafe) let timer: (any DispatchSourceTimer)?
-    private static let frame = 8
 
     /// Opens the log in `folder`, making it when absent.
-    public init(folder: String, segmentBytesMax: Int = 64 << 20, syncInterval: TimeSpan? = .milliseconds(100)) throws {
+    /// - Parameter report: told of damage and of a disk that refuses a sync, from any thread; the same finding may come more than once.
+    public init(
+        folder: String, segmentBytesMax: Int = 64 << 20, syncInterval: TimeSpan? = .milliseconds(100),
+        report: @escaping @Sendable (KeelError) -> Void = { _ in }
+    ) throws {
         self.folder = folder
         self.segmentBytesMax = UInt64(segmentBytesMax)
         self.syncInterval = syncInterval
-        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        self.report = report
+        try Folder.make(folder)
         var state = State()
         if let last = try DurableLog.segments(folder).last {
-            let valid = try DurableLog.scan(DurableLog.path(folder, last), from: 0) { _, _ in }
+            let segment = LogSegment(path: DurableLog.path(folder, last), start: last)
+            let end = try segment.scan { finding in
+                if case .lost(let bytes, let offsets) = finding {
+                    report(try DurableLog.setAside(bytes, offsets, of: segment, below: folder))
+                }
+            }
+            if end.isTorn, !end.isOld, truncate(segment.path, off_t(end.valid)) != 0 { throw AtomicFile.failure("cut the torn end of the log") }
+            state.end = end.offset
             state.segmentStart = last
-            state.segmentSize = valid
-            state.end = last + valid
-            guard truncate(DurableLog.path(folder, last), off_t(valid)) == 0 else {
-                throw AtomicFile.failure("cut the torn end of the log")
+            state.segmentSize = UInt64(end.valid)
+            // Behind damage, and behind the records of an older version, a new segment begins: where a record lies in its segment says its offset.
+            if end.isDamaged || end.isOld, end.offset > last {
+                state.segmentStart = end.offset
+                state.segmentSize = 0
             }
         }
         state.descriptor = try DurableLog.openSegment(folder, state.segmentStart)
+        // The cut is on the disk before anything is written behind it.
+        guard fdatasync(state.descriptor) == 0 else { throw AtomicFile.failure("sync the log") }
         self.state = Mutex(state)
         if let syncInterval {
             timer = DispatchSource.makeTimerSource(queue: .global(qos: .utility))
@@ -50,16 +70,14 @@ public final class DurableLog: Sendable {
         } else {
             timer = nil
         }
-        timer?.setEventHandler { [weak self] in try? self?.sync() }
+        timer?.setEventHandler { [weak self] in self?.syncOrReport() }
         timer?.resume()
     }
 
     deinit {
         timer?.cancel()
-        state.withLock { state in
-            fsync(state.descriptor)
-            close(state.descriptor)
-        }
+        syncOrReport()
+        state.withLock { _ = close($0.descriptor) }
     }
 
     /// The offset after the last record.
@@ -70,48 +88,92 @@ public final class DurableLog: Sendable {
     @discardableResult
     public func append(_ records: [[UInt8]]) throws -> UInt64 {
         try state.withLock { state in
-            if state.segmentSize >= segmentBytesMax { try roll(&state) }
+            if let failure = state.failure { throw failure }
+            if state.segmentSize >= segmentBytesMax { try roll(&state, to: state.end) }
             state.buffer.removeAll(keepingCapacity: true)
-            for record in records {
-                withUnsafeBytes(of: UInt32(record.count).littleEndian) { state.buffer.append(contentsOf: $0) }
-                withUnsafeBytes(of: checksum(record).littleEndian) { state.buffer.append(contentsOf: $0) }
-                state.buffer.append(contentsOf: record)
-            }
+            for record in records { LogSegment.append(record, at: state.end + UInt64(state.buffer.count), to: &state.buffer) }
             do {
                 try state.buffer.withUnsafeBytes { try AtomicFile.writeAll(state.descriptor, $0) }
-                if syncInterval == nil, fdatasync(state.descriptor) != 0 { throw AtomicFile.failure("sync the log") }
             } catch {
                 // Part of the bytes may be there: cut them off so that the log stays whole.
-                ftruncate(state.descriptor, off_t(state.segmentSize))
+                try cut(&state, to: state.segmentSize)
                 throw error
             }
             state.segmentSize += UInt64(state.buffer.count)
             state.end += UInt64(state.buffer.count)
-            state.dirty = syncInterval != nil
+            state.dirty = true
+            if syncInterval == nil { try sync(&state) }
             return state.end
         }
     }
 
-    /// Brings what was appended to the disk.
-    public func sync() throws {
+    /// Takes back what was appended last. Nothing else may have been appended, and nobody may have been told, since the log ended at `offset`.
+    public func takeBack(to offset: UInt64) throws {
         try state.withLock { state in
-            guard state.dirty else { return }
-            state.dirty = false
-            guard fdatasync(state.descriptor) == 0 else { throw AtomicFile.failure("sync the log") }
+            guard offset < state.end else { return }
+            try cut(&state, to: offset - min(offset, state.segmentStart))
+            state.end = max(offset, state.segmentStart)
+            state.dirty = true
         }
+    }
+
+    /// Makes the log go on at `offset` when it ends before: someone holds what was in it up to there. What is missing between is reported.
+    public func advance(to offset: UInt64) throws {
+        try state.withLock { state in
+            guard offset > state.end else { return }
+            report(DurableLog.missing(state.end..<offset))
+            try roll(&state, to: offset)
+        }
+    }
+
+    /// Brings what was appended to the disk.
+    public func sync() throws { try state.withLock { try sync(&$0) } }
+
+    private func syncOrReport() {
+        do { try sync() } catch { report(KeelError.wrapping(error)) }
+    }
+
+    private func sync(_ state: inout State) throws {
+        if let failure = state.failure { throw failure }
+        guard state.dirty else { return }
+        guard fdatasync(state.descriptor) == 0 else { throw stop(&state, AtomicFile.failure("sync the log")) }
+        state.dirty = false
+    }
+
+    /// After this nothing is appended any more.
+    private func stop(_ state: inout State, _ error: KeelError) -> KeelError {
+        let failure = KeelError(
+            .unavailable, "\(error.message): nothing more is taken until the server starts again", hint: "check the disk, then restart the server")
+        state.failure = failure
+        report(failure)
+        return failure
+    }
+
+    private func cut(_ state: inout State, to size: UInt64) throws {
+        guard ftruncate(state.descriptor, off_t(size)) == 0 else { throw stop(&state, AtomicFile.failure("cut the end of the log")) }
+        state.segmentSize = size
     }
 
     /// Calls `body` with every record at or after `offset`, oldest first, and the offset after it.
     public func replay(from offset: UInt64 = 0, _ body: (_ record: UnsafeRawBufferPointer, _ next: UInt64) throws -> Void) throws {
-        let limit = end
-        for start in try DurableLog.segments(folder) where start < limit {
-            let next = try DurableLog.segments(folder).first { $0 > start } ?? .max
-            if next <= offset { continue }
-            _ = try DurableLog.scan(DurableLog.path(folder, start), from: offset > start ? offset - start : 0, limit: limit - start) {
-                record, after in
-                try body(record, start + after)
+        let (limit, last, lastSize) = state.withLock { ($0.end, $0.segmentStart, Int($0.segmentSize)) }
+        guard offset < limit else { return }
+        let starts = try DurableLog.segments(folder).filter { $0 <= last }
+        var expected = offset
+        for (i, start) in starts.enumerated() where start < limit {
+            if i + 1 < starts.count, starts[i + 1] <= offset { continue }
+            if start > expected { report(DurableLog.missing(expected..<start)) }
+            let segment = LogSegment(path: DurableLog.path(folder, start), start: start)
+            let end = try segment.scan(from: offset > start ? offset : nil, size: start == last ? lastSize : nil) { finding in
+                switch finding {
+                case .record(let record, let at, let next): if at >= offset { try body(record, next) }
+                case .lost(let bytes, let offsets):
+                    if offsets.upperBound > offset { report(try DurableLog.setAside(bytes, offsets, of: segment, below: folder)) }
+                }
             }
+            expected = max(expected, end.offset)
         }
+        if expected < limit { report(DurableLog.missing(expected..<limit)) }
     }
 
     /// Removes whole segments that end at or before `offset`.
@@ -120,19 +182,53 @@ public final class DurableLog: Sendable {
         for (start, next) in zip(starts, starts.dropFirst()) where next <= offset { unlink(DurableLog.path(folder, start)) }
     }
 
-    private func roll(_ state: inout State) throws {
-        let next = try DurableLog.openSegment(folder, state.end)
-        fdatasync(state.descriptor)
+    /// Begins a segment. The one before it is on the disk by then, so only the last can have a torn end.
+    private func roll(_ state: inout State, to offset: UInt64) throws {
+        state.dirty = true
+        try sync(&state)
+        let next = try DurableLog.openSegment(folder, offset)
         close(state.descriptor)
         state.descriptor = next
-        state.segmentStart = state.end
+        state.segmentStart = offset
         state.segmentSize = 0
+        state.end = offset
     }
 
-    private static func path(_ folder: String, _ start: UInt64) -> String {
-        let digits = String(start)
-        return folder + "/" + String(repeating: "0", count: 20 - digits.count) + digits + ".log"
+    // MARK: Damage
+
+    /// Copies bytes that are no record to the folder `damaged`, once, and says what is lost.
+    private static func setAside(_ bytes: Range<Int>, _ offsets: Range<UInt64>, of segment: LogSegment, below folder: String) throws -> KeelError {
+        guard !bytes.isEmpty else { return missing(offsets) }
+        let copy = "\(folder)/damaged/\(digits(segment.start))-\(bytes.lowerBound)-\(bytes.count)"
+        if !FileManager.default.fileExists(atPath: copy) {
+            try Folder.make(folder + "/damaged")
+            let file = try AtomicFile(path: copy, temporaryFolder: folder + "/damaged")
+            let data = try Data(contentsOf: URL(fileURLWithPath: segment.path), options: .alwaysMapped)
+            try data.withUnsafeBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[bytes])) }
+            try file.commit()
+        }
+        return KeelError(
+            .corrupted,
+            "\(bytes.count) bytes of the log '\(name(folder))' at offset \(offsets.lowerBound) are damaged: what they held is lost, what follows them is read",
+            hint: "a copy of the bytes lies beside the log, in the folder 'damaged'; push those rows again, or restore a backup")
     }
+
+    private static func missing(_ offsets: Range<UInt64>) -> KeelError {
+        KeelError(
+            .corrupted, "the log lacks the \(offsets.count) bytes from offset \(offsets.lowerBound) on: what they held is lost",
+            hint: "push those rows again, or restore a backup")
+    }
+
+    private static func name(_ folder: String) -> Substring { folder[(folder.lastIndex(of: "/").map { folder.index(after: $0) } ?? folder.startIndex)...] }
+
+    // MARK: Segments
+
+    private static func digits(_ start: UInt64) -> String {
+        let digits = String(start)
+        return String(repeating: "0", count: 20 - digits.count) + digits
+    }
+
+    private static func path(_ folder: String, _ start: UInt64) -> String { "\(folder)/\(digits(start)).log" }
 
     private static func segments(_ folder: String) throws -> [UInt64] {
         try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
@@ -140,48 +236,14 @@ public final class DurableLog: Sendable {
         }.sorted()
     }
 
+    /// Opens a segment to append to it; its name is durable.
     private static func openSegment(_ folder: String, _ start: UInt64) throws -> Int32 {
-        let descriptor = open(path(folder, start), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw AtomicFile.failure("open the log in \(folder)") }
+        let descriptor = open(path(folder, start), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw AtomicFile.failure("open the log") }
+        do { try Folder.sync(folder) } catch {
+            close(descriptor)
+            throw error
+        }
         return descriptor
     }
-
-    /// Reads frames from a segment until its end or the first torn or damaged one; returns the size of the valid part.
-    private static func scan(
-        _ path: String, from: UInt64, limit: UInt64 = .max, _ body: (UnsafeRawBufferPointer, UInt64) throws -> Void
-    ) throws -> UInt64 {
-        let data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-        return try data.withUnsafeBytes { bytes in
-            var position = Int(from)
-            let bound = min(UInt64(bytes.count), limit)
-            while UInt64(position + frame) <= bound {
-                let length = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self)))
-                let sum = UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: position + 4, as: UInt32.self))
-                guard UInt64(position + frame + length) <= bound else { break }
-                let record = UnsafeRawBufferPointer(rebasing: bytes[(position + frame)..<(position + frame + length)])
-                guard checksum(record) == sum else { break }
-                position += frame + length
-                try body(record, UInt64(position))
-            }
-            return UInt64(position)
-        }
-    }
 }
-
-/// FNV-1a over 8 bytes at a time, folded to 32 bits: finds torn writes, not forgers.
-private func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
-    var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-    var i = 0
-    while i + 8 <= bytes.count {
-        hash = (hash ^ UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self))) &* 0x100_0000_01b3
-        hash ^= hash >> 29
-        i += 8
-    }
-    while i < bytes.count {
-        hash = (hash ^ UInt64(bytes[i])) &* 0x100_0000_01b3
-        i += 1
-    }
-    return UInt32(truncatingIfNeeded: hash ^ hash >> 32)
-}
-
-private func checksum(_ bytes: [UInt8]) -> UInt32 { bytes.withUnsafeBytes(checksum) }

@@ -6,11 +6,12 @@ import Foundation
 public struct FolderObjectStore: ObjectStore {
     public let root: String
     let holds = Holds()
+    private let verified = VerifiedFiles()
 
     public init(root: String) throws {
         self.root = root
         for folder in ["/tmp", "/content", "/uploads"] {
-            try FileManager.default.createDirectory(atPath: root + folder, withIntermediateDirectories: true)
+            try Folder.make(root + folder)
         }
         // What a crash left half-written has no name that anyone knows.
         for name in try FileManager.default.contentsOfDirectory(atPath: root + "/tmp") {
@@ -48,7 +49,11 @@ public struct FolderObjectStore: ObjectStore {
     }
 
     public func open(_ digest: Digest) async throws -> ObjectReader {
-        try await Blocking.run { try ObjectReader(path: path(of: digest), name: "object \(digest)") }
+        try await Blocking.run {
+            let reader = try ObjectReader(path: path(of: digest), name: "object \(digest)")
+            try verified.check(reader, is: digest)
+            return reader
+        }
     }
 
     public func settle(_ digest: Digest) { holds.settle(digest) }
@@ -85,10 +90,12 @@ public struct FolderObjectStore: ObjectStore {
         holds.hold(object.digest)
         do {
             let path = path(of: object.digest)
-            if FileManager.default.fileExists(atPath: path) {
+            var status = stat()
+            // A file of another size is damaged: what just arrived takes its place.
+            if stat(path, &status) == 0, Int64(status.st_size) == object.bytes {
                 intake.file.discard()
                 // Whoever stored it first may still be about to sync the folder that names it.
-                AtomicFile.sync(folder: (path as NSString).deletingLastPathComponent)
+                try Folder.sync(Folder.parent(of: path))
             } else {
                 try intake.file.commit(as: path)
             }

@@ -3,8 +3,9 @@ import GRDB
 
 /// One change of state, as it was recorded in the transaction that made it.
 public struct LedgerEvent: Sendable, Hashable {
-    /// 1, 2, 3 … without gaps.
+    /// 1, 2, 3 … without gaps: the ledger's own order.
     public let seq: Int64
+    /// What the machine's clock showed. It may be earlier than that of the event before, when the clock was set back.
     public let at: Timestamp
     public let caller: String
     public let persona: String
@@ -44,7 +45,9 @@ public enum Ledger {
                 // The last event is noted apart, so that cutting the end off is found too.
                 "CREATE TABLE ledger_head (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
                 "INSERT INTO ledger_head (id, seq, hash) VALUES (1, 0, '')",
-            ])
+            ]),
+        // What was at an instant is looked up by the clock, which may have jumped.
+        Migration(room: "ledger", version: 2, ["CREATE INDEX ledger_at ON ledger (at, seq)"]),
     ]
 
     /// The newest event number of the commit under way; the database announces it afterwards.
@@ -54,6 +57,11 @@ public enum Ledger {
     public struct Break: Sendable, Hashable {
         public let seq: Int64
         public let problem: String
+
+        public init(seq: Int64, problem: String) {
+            self.seq = seq
+            self.problem = problem
+        }
     }
 
     /// The result of `verify`: how many events were read and the first break, if any.
@@ -73,14 +81,15 @@ public enum Ledger {
 }
 
 extension Transaction {
-    /// Appends an event to the ledger, in this transaction. It is never earlier than the event before it, also when the clock was set back: what was
-    /// at an instant is found by the order of the events.
+    /// Appends an event to the ledger, in this transaction.
     @discardableResult
     public func record(_ kind: String, on subject: String, _ data: JSON = .object([]), by caller: Caller) throws -> Int64 {
-        guard let last = try row("SELECT h.seq, h.hash, l.at FROM ledger_head h LEFT JOIN ledger l ON l.seq = h.seq WHERE h.id = 1") else {
+        guard let last = try row("SELECT seq, hash FROM ledger_head WHERE id = 1") else {
             throw KeelError(.corrupted, "the ledger has no head")
         }
-        let (seq, at, text) = (last.int("seq") + 1, max(now.microseconds, last.int("at")), data.text)
+        let seq = last.int("seq") + 1
+        let at = now.microseconds
+        let text = data.text
         let fields = [caller.name, caller.persona.rawValue, caller.workspace, caller.requestID, kind, subject, text]
         let hash = Ledger.hash(previous: last.text("hash"), seq, at, fields)
         try execute(
@@ -100,9 +109,13 @@ extension Transaction {
 }
 
 extension Querying {
-    /// Events after `seq`, oldest first; with filters when given (a kind ending in `.` is a prefix).
-    public func ledgerEvents(after seq: Int64 = 0, kind: String? = nil, subject: String? = nil, limit: Int = 1000) throws -> [LedgerEvent] {
-        var (clauses, parameters) = (["seq > ?"], [Value.int(seq)])
+    /// Events after one number and before another, the oldest first unless said otherwise; with filters when given (a kind ending in `.` is a
+    /// prefix).
+    public func ledgerEvents(
+        after seq: Int64 = 0, before end: Int64 = .max, newestFirst: Bool = false, kind: String? = nil, subject: String? = nil,
+        limit: Int = 1000
+    ) throws -> [LedgerEvent] {
+        var (clauses, parameters) = (["seq > ?", "seq < ?"], [Value.int(seq), .int(end)])
         if let kind {
             clauses.append(kind.hasSuffix(".") ? "kind >= ? AND kind < ?" : "kind = ?")
             parameters.append(.string(kind))
@@ -113,7 +126,8 @@ extension Querying {
             parameters.append(.string(subject))
         }
         parameters.append(.int(Int64(limit)))
-        return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY seq LIMIT ?", parameters).map(event)
+        let order = newestFirst ? "seq DESC" : "seq"
+        return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY \(order) LIMIT ?", parameters).map(event)
     }
 
     /// Events after `seq` whose kind begins with `prefix`, oldest first, for who follows the ledger: it reads only what is new, however much of that kind
@@ -145,18 +159,12 @@ extension Querying {
         ).map(event)
     }
 
-    /// The number of the last event up to an instant; 0 when there is none. Events are numbered without gaps and in the order of time, so that it is
-    /// found by halving.
+    /// The number of the last event up to an instant; 0 when there is none.
+    ///
+    /// It is the event whose clock showed the latest time that is not after the instant. Where the clock was right, that is the last event of that time,
+    /// whatever it showed before or afterwards; of a time that it showed twice, the later one counts.
     public func ledgerSeq(at time: Timestamp) throws -> Int64 {
-        var (known, end) = (Int64(0), try ledgerHead())
-        while known < end {
-            let middle = known + (end - known + 1) / 2
-            guard let row = try row("SELECT at FROM ledger WHERE seq = ?", [.int(middle)]) else {
-                throw KeelError(.corrupted, "event \(middle) of the ledger is missing", hint: "keel ledger verify")
-            }
-            if row.int("at") <= time.microseconds { known = middle } else { end = middle - 1 }
-        }
-        return known
+        try row("SELECT seq FROM ledger WHERE at <= ? ORDER BY at DESC, seq DESC LIMIT 1", [.timestamp(time)])?.int("seq") ?? 0
     }
 
     /// The subject that comes next after another, in the order of the database; nil when no more begin with `prefix`.
@@ -170,31 +178,19 @@ extension Querying {
 
     /// Reads the whole chain and finds the first event that was altered, removed, inserted or moved.
     public func verifyLedger() throws -> Ledger.Verification {
-        var (previous, count) = ("", Int64(0))
-        var broken: Ledger.Break?
+        var chain = LedgerChain()
         try forEach("SELECT * FROM ledger ORDER BY seq", []) { row in
-            guard broken == nil else { return }
-            let seq = row.int("seq")
-            guard seq == count + 1 else {
-                broken = Ledger.Break(
-                    seq: count + 1,
-                    problem: seq - count == 2 ? "event \(count + 1) was removed" : "events \(count + 1) to \(seq - 1) were removed")
-                return
-            }
             let fields = ["caller", "persona", "workspace", "request_id", "kind", "subject", "data"].map(row.text)
-            guard Ledger.hash(previous: previous, seq, row.int("at"), fields) == row.text("hash") else {
-                broken = Ledger.Break(
-                    seq: seq, problem: "event \(seq) (\(row.text("kind")) on \(row.text("subject"))) was altered or moved")
-                return
-            }
-            (previous, count) = (row.text("hash"), seq)
+            chain.add(seq: row.int("seq"), at: row.int("at"), hash: row.text("hash"), fields: fields)
         }
+        var broken = chain.broken
         if broken == nil, let head = try row("SELECT seq, hash FROM ledger_head WHERE id = 1"),
-            head.int("seq") != count || head.text("hash") != previous
+            head.int("seq") != chain.count || head.text("hash") != chain.head
         {
-            broken = Ledger.Break(seq: count + 1, problem: "the ledger should end with event \(head.int("seq")), it ends with \(count)")
+            broken = Ledger.Break(
+                seq: chain.count + 1, problem: "the ledger should end with event \(head.int("seq")), it ends with \(chain.count)")
         }
-        return Ledger.Verification(events: count, head: previous, broken: broken)
+        return Ledger.Verification(events: chain.count, head: chain.head, broken: broken)
     }
 
     private func event(_ row: SQLRow) throws -> LedgerEvent {

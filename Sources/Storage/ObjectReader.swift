@@ -5,7 +5,7 @@ import Foundation
 public final class ObjectReader: Sendable {
     public let bytes: Int64
     private let descriptor: Int32
-    private let name: String
+    let name: String
 
     /// - Parameter name: what errors call it.
     init(path: String, name: String) throws {
@@ -21,6 +21,26 @@ public final class ObjectReader: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    func status() throws -> stat {
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw AtomicFile.failure("read \(name)") }
+        return status
+    }
+
+    /// The digest of the whole content; it blocks.
+    func digest() throws -> Digest {
+        let block = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
+        defer { block.deallocate() }
+        var hasher = Digest.Hasher()
+        var offset: Int64 = 0
+        while true {
+            let count = try read(at: offset, into: block)
+            guard count > 0 else { return hasher.finish() }
+            hasher.update(UnsafeRawBufferPointer(rebasing: block[..<count]))
+            offset += Int64(count)
+        }
+    }
 
     /// Reads up to a buffer's length; it blocks, so call it inside `Blocking.run`.
     /// - Returns: how many bytes were read; 0 only at the end.

@@ -15,8 +15,8 @@ public protocol ObjectStore: Sendable {
     func put<Part: Collection<UInt8> & Sendable>(
         parts: some AsyncSequence<Part, any Error> & Sendable, size: ContentSize
     ) async throws -> StoredObject
-    /// Content to be read in any order; it stays readable while the reader lives, also when it is collected meanwhile.
-    /// - Throws: `notFound`.
+    /// Content to be read in any order, checked against its digest; it stays readable while the reader lives, also when it is collected meanwhile.
+    /// - Throws: `notFound`; `corrupted` when the content is not what was stored.
     func open(_ digest: Digest) async throws -> ObjectReader
     /// Says that what was put is referred to (or never will be): a collection may judge it by its references again.
     func settle(_ digest: Digest)

@@ -14,7 +14,8 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
         let parts = path.split(separator: "/").filter { $0 != "." }
         let hostile = path.hasPrefix("/") || path.utf8.contains(0) || path.utf8.contains(UInt8(ascii: "\\")) || parts.contains("..")
         guard !hostile else {
-            throw .invalid("Invalid path", hint: "an artifact path is relative, with '/' between its parts, without '..' and NUL")
+            // MLflow's whole text: public clients match it.
+            throw .invalid("Invalid path")
         }
         guard path.utf8.count <= ArtifactPath.bytesMax, parts.allSatisfy({ $0.utf8.count <= ArtifactPath.partBytesMax }) else {
             throw .invalid(

@@ -25,7 +25,7 @@ enum ExperimentStore {
                     : "Experiment(name=\(name)) already exists in deleted state. Restore it, or choose another name.")
         }
         let id = (try tx.row("SELECT max(id) AS last FROM tracking_experiments")?.int("last") ?? 0) + 1
-        let location = artifactLocation.flatMap { $0.isEmpty ? nil : $0 } ?? "mlflow-artifacts:/\(id)"
+        let location = artifactLocation ?? "mlflow-artifacts:/\(id)"
         let now = tx.now.milliseconds
         try tx.execute(
             "INSERT INTO tracking_experiments (id, name, artifact_location, lifecycle, created_ms, updated_ms) VALUES (?, ?, ?, 'active', ?, ?)",

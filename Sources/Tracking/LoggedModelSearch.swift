@@ -24,15 +24,21 @@ public struct LoggedModelSearch: Sendable {
         }
     }
 
-    /// A dataset that metrics are of: any version of it without a digest.
+    /// Datasets that metrics are of: any version of one without a digest, any dataset of a digest without a name.
     public struct Dataset: Sendable, Hashable {
-        public let name: String
+        public let name: String?
         public let digest: String?
-        public init(name: String, digest: String? = nil) { (self.name, self.digest) = (name, digest) }
+        public init(name: String?, digest: String? = nil) {
+            self.name = name
+            self.digest = digest
+        }
 
         fileprivate var condition: SQLFragment {
-            digest.map { SQLFragment("(x.dataset_name = ? AND x.dataset_digest = ?)", [.string(name), .string($0)]) }
-                ?? SQLFragment("x.dataset_name = ?", [.string(name)])
+            var parts: [SQLFragment] = []
+            if let name { parts.append(SQLFragment("x.dataset_name = ?", [.string(name)])) }
+            if let digest { parts.append(SQLFragment("x.dataset_digest = ?", [.string(digest)])) }
+            guard !parts.isEmpty else { return SQLFragment("1 = 1") }
+            return SQLFragment("(\(parts.map(\.sql).joined(separator: " AND ")))", parts.flatMap(\.parameters))
         }
     }
 
@@ -67,7 +73,7 @@ public struct LoggedModelSearch: Sendable {
 
     func run(on db: some Querying) throws -> Page<LoggedModel> {
         let limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
-        try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerBatchMax)
+        try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerSearchMax)
         let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
         guard !ids.isEmpty else { return Page(items: [], nextToken: nil) }
         var conditions = [SQLFragment("m.experiment_id IN (\(SQLFragment.marks(ids.count))) AND m.lifecycle = 'active'", ids)]

@@ -159,6 +159,15 @@ public enum TrackingTables {
         evaluationDatasets,
         clustered,
         ordered,
+        Migration(
+            room: "tracking", version: 8,
+            [
+                // The pipeline run and step that made a run: a step that is repeated finds it.
+                "ALTER TABLE tracking_runs ADD COLUMN made_by TEXT",
+                "CREATE UNIQUE INDEX tracking_runs_made_by ON tracking_runs (made_by)",
+                // The order in which a run's datasets were logged.
+                "ALTER TABLE tracking_inputs ADD COLUMN place BIGINT NOT NULL DEFAULT 0",
+            ]),
     ]
 
     private static let evaluationDatasets = Migration(

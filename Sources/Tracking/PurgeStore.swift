@@ -39,7 +39,19 @@ package enum PurgeStore {
 
     /// What others need, as paths.
     static func needs(_ db: some Querying, _ usage: (any ArtifactUsage)?, _ grant: Grant) throws -> [Need] {
-        try (usage?.needed(db, grant) ?? []).compactMap { need in
+        try paths(db, usage?.needed(db, grant) ?? [])
+    }
+
+    /// Refuses to remove or replace what is pinned.
+    static func checkUnpinned(_ db: some Querying, _ path: ArtifactPath, _ usage: (any ArtifactUsage)?) throws {
+        let pinned = try paths(db, usage?.pinned(db) ?? [])
+        guard let pin = pinned.first(where: { $0.path.isWithin(path) || path.isWithin($0.path) }) else { return }
+        throw KeelError(
+            .failedPrecondition, "the artifacts at '\(path)' belong to \(pin.by)", hint: "what serves, or can be rolled back to, stays")
+    }
+
+    private static func paths(_ db: some Querying, _ uses: [(uri: String, by: String)]) throws -> [Need] {
+        try uses.compactMap { need in
             guard let uri = try resolve(db, need.uri), let path = TrackingService.artifactPath(of: uri) else { return nil }
             return Need(path: try ArtifactPath(path), by: need.by)
         }

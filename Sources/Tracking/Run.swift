@@ -31,6 +31,21 @@ public struct Run: Sendable, Hashable {
     public var modelOutputs: [ModelLink] = []
 }
 
+/// The step of a pipeline run that made a run.
+public struct RunOrigin: Sendable, Hashable {
+    public let pipelineRun: String
+    public let step: String
+    public init(pipelineRun: String, step: String) {
+        self.pipelineRun = pipelineRun
+        self.step = step
+    }
+
+    /// The tag that shows it to MLflow's clients. Only Keel writes it.
+    public static let tag = ReservedTags.prefix + "pipeline_run"
+
+    var key: String { "\(pipelineRun)/\(step)" }
+}
+
 /// A value measured at an instant and a step.
 public struct Metric: Sendable, Hashable {
     public let key: String

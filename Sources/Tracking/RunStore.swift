@@ -42,6 +42,19 @@ enum RunStore {
             ])
     }
 
+    static func find(_ db: some Querying, madeBy origin: RunOrigin) throws -> Run? {
+        try db.row("SELECT * FROM tracking_runs WHERE made_by = ?", [.string(origin.key)]).map(run)
+    }
+
+    static func isMadeByStep(_ db: some Querying, _ id: String) throws -> Bool {
+        try db.row("SELECT 1 FROM tracking_runs WHERE id = ? AND made_by IS NOT NULL", [.string(id)]) != nil
+    }
+
+    static func note(_ tx: Transaction, _ id: String, madeBy origin: RunOrigin) throws {
+        try tx.execute("UPDATE tracking_runs SET made_by = ? WHERE id = ?", [.string(origin.key), .string(id)])
+        try set(tx, KeyValue(RunOrigin.tag, origin.pipelineRun), on: id)
+    }
+
     static func update(_ tx: Transaction, id: String, name: String, status: RunStatus, endedAt: Timestamp?) throws {
         try tx.execute(
             "UPDATE tracking_runs SET name = ?, status = ?, end_ms = ? WHERE id = ?",
@@ -92,14 +105,15 @@ enum RunStore {
         let tags = JSON.object(input.tags.map { JSON.Member($0.key, .string($0.value)) })
         try tx.execute(
             """
-            INSERT INTO tracking_inputs (run_id, name, digest, context, source_type, source, schema, profile, tags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO tracking_inputs (run_id, name, digest, context, source_type, source, schema, profile, tags, place)
+            SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, coalesce(max(place), 0) + 1 FROM tracking_inputs WHERE run_id = ?
             ON CONFLICT (run_id, name, digest) DO NOTHING
             """,
             [
                 .string(id), .string(input.name), .string(input.digest), input.context.map(Value.string) ?? .null,
                 .string(input.sourceType),
                 .string(input.source), input.schema.map(Value.string) ?? .null, input.profile.map(Value.string) ?? .null,
-                .string(tags.text),
+                .string(tags.text), .string(id),
             ])
     }
 
@@ -127,11 +141,11 @@ enum RunStore {
             let count = min(runs.count - start, parts[parts.count - 1].size)
             let part = parts.first { $0.size >= count } ?? parts[0]
             let ids = (0..<part.size).map { $0 < count ? Value.string(runs[start + $0].id) : .null }
-            func each(_ columns: String, _ table: String, _ body: (Int, SQLCells) throws -> Void) throws {
+            func each(_ columns: String, _ table: String, order: String = "", _ body: (Int, SQLCells) throws -> Void) throws {
                 try db.scan(
                     """
                     WITH part (place, id) AS (VALUES \(part.places))
-                    SELECT p.place, \(columns) FROM part p CROSS JOIN \(table) x WHERE x.run_id = p.id
+                    SELECT p.place, \(columns) FROM part p CROSS JOIN \(table) x WHERE x.run_id = p.id \(order)
                     """, ids
                 ) { try body(start + Int($0.int(0)), $0) }
             }
@@ -145,7 +159,9 @@ enum RunStore {
             try each("x.key, x.value", "tracking_tags") { runs[$0].tags.append(KeyValue($1.text(1), $1.text(2))) }
             let (hasInputs, hasModels) = try holdsLinks(db, runs[start..<start + count])
             if hasInputs {
-                try each("x.name, x.digest, x.source_type, x.source, x.schema, x.profile, x.tags", "tracking_inputs") { place, row in
+                let columns = "x.name, x.digest, x.source_type, x.source, x.schema, x.profile, x.tags"
+                // Datasets stay in the order in which they were logged.
+                try each(columns, "tracking_inputs", order: "ORDER BY p.place, x.place, x.name, x.digest") { place, row in
                     runs[place].datasets.append(try input(row))
                 }
             }
@@ -187,7 +203,6 @@ enum RunStore {
         sort(&run.metrics) { $0.key < $1.key }
         sort(&run.params) { $0.key < $1.key }
         sort(&run.tags) { $0.key < $1.key }
-        sort(&run.datasets) { ($0.name, $0.digest) < ($1.name, $1.digest) }
         sort(&run.modelInputs) { ($0.step, $0.modelID) < ($1.step, $1.modelID) }
         sort(&run.modelOutputs) { ($0.step, $0.modelID) < ($1.step, $1.modelID) }
     }

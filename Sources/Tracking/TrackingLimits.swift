@@ -6,7 +6,14 @@ enum TrackingLimits {
     static let paramsPerBatchMax = 100
     static let tagsPerBatchMax = 100
     static let thingsPerBatchMax = 1000
-    static let datasetsPerBatchMax = 1000
+    static let datasetsPerSearchMax = 1000
+    static let datasetNameCharactersMax = 500
+    static let datasetDigestCharactersMax = 36
+    static let datasetSourceCharactersMax = 65_535
+    static let datasetSchemaCharactersMax = 1_048_575
+    static let datasetProfileCharactersMax = 16_777_215
+    static let inputTagKeyCharactersMax = 255
+    static let inputTagCharactersMax = 500
     static let keyCharactersMax = 250
     static let paramCharactersMax = 6000
     static let tagCharactersMax = 8000
@@ -44,7 +51,20 @@ enum TrackingLimits {
     /// The same for a tag.
     static func checked(tag: KeyValue, path: String) throws(KeelError) -> KeyValue {
         try EntityName.check(tag.key, path: "\(path)key")
+        try ReservedTags.check(tag.key)
         return KeyValue(tag.key, cut(tag.value, to: tagCharactersMax))
+    }
+
+    static func check(_ dataset: DatasetInput) throws(KeelError) {
+        try EntityName.check(length: dataset.name, of: "name", atMost: datasetNameCharactersMax)
+        try EntityName.check(length: dataset.digest, of: "digest", atMost: datasetDigestCharactersMax)
+        try EntityName.check(length: dataset.source, of: "source", atMost: datasetSourceCharactersMax)
+        try EntityName.check(length: dataset.schema ?? "", of: "schema", atMost: datasetSchemaCharactersMax)
+        try EntityName.check(length: dataset.profile ?? "", of: "profile", atMost: datasetProfileCharactersMax)
+        for tag in dataset.tags {
+            try EntityName.check(length: tag.key, of: "key", atMost: inputTagKeyCharactersMax)
+            try EntityName.check(length: tag.value, of: "value", atMost: inputTagCharactersMax)
+        }
     }
 
     static func cut(_ text: String, to limit: Int) -> String {

@@ -25,7 +25,8 @@ public struct ArtifactContent: Sendable {
 extension TrackingService {
     /// The path behind an artifact URI that Keel itself keeps; nil for one that lies elsewhere.
     public static func artifactPath(of uri: String) -> String? {
-        guard let rest = uri.wholeSuffix(after: "mlflow-artifacts:/") else { return nil }
+        // An experiment's location may have a query, which is no part of the path.
+        guard let rest = uri.wholeSuffix(after: "mlflow-artifacts:/")?.prefix(while: { $0 != "?" }) else { return nil }
         // `mlflow-artifacts://host/path` names the server too.
         if rest.hasPrefix("/") {
             let parts = rest.dropFirst().split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
@@ -122,10 +123,18 @@ extension TrackingService {
 
     private func refer(_ path: ArtifactPath, to object: StoredObject, _ grant: Grant) async throws {
         try await database.write { tx in
-            try ArtifactStore.set(tx, path, object)
+            try replace(tx, path, with: object)
             try tx.record(
                 "artifact.stored", on: "Artifact/\(path)", ["digest": .string(object.digest.hex), "bytes": .int(object.bytes)], by: grant)
         }
+    }
+
+    /// Files of what is pinned are not replaced by others.
+    func replace(_ tx: Transaction, _ path: ArtifactPath, with object: StoredObject) throws {
+        if let old = try ArtifactStore.find(tx, path), old.digest != object.digest {
+            try PurgeStore.checkUnpinned(tx, path, artifactUsage)
+        }
+        try ArtifactStore.set(tx, path, object)
     }
 
     /// An artifact's content, to be read in any order.
@@ -142,7 +151,8 @@ extension TrackingService {
         try grant.require(.trackingWrite)
         let path = try ArtifactPath(path)
         guard !path.text.isEmpty else { throw KeelError.invalid("Invalid path", hint: "name what is to be removed") }
-        try await database.write { tx in
+        try await database.write { [artifactUsage] tx in
+            try PurgeStore.checkUnpinned(tx, path, artifactUsage)
             let removed = try ArtifactStore.remove(tx, path)
             try tx.record(
                 "artifact.deleted", on: "Artifact/\(path)", ["files": .int(Int64(removed.objects)), "bytes": .int(removed.bytes)], by: grant

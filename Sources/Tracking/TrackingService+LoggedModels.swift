@@ -22,6 +22,7 @@ extension TrackingService {
         }
         try EntityName.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         for item in params + tags { try EntityName.check(length: item.key, of: "key", atMost: TrackingLimits.keyCharactersMax) }
+        for tag in tags { try ReservedTags.check(tag.key) }
         return try await database.write { tx in
             let experiment = try ExperimentStore.find(tx, id: experimentID)
             try requireActive(experiment)
@@ -29,7 +30,7 @@ extension TrackingService {
             let id = "m-" + Identifier.ordered32()
             let model = LoggedModel(
                 id: id, experimentID: experimentID, name: modelName, modelType: modelType, sourceRunID: sourceRunID, status: .pending,
-                artifactURI: "\(experiment.artifactLocation)/models/\(id)/artifacts", createdAt: tx.now, updatedAt: tx.now, params: params,
+                artifactURI: ArtifactLocation.appending("models/\(id)/artifacts", to: experiment.artifactLocation), createdAt: tx.now, updatedAt: tx.now, params: params,
                 tags: tags)
             try LoggedModelStore.insert(tx, model)
             try tx.record(
@@ -65,12 +66,14 @@ extension TrackingService {
     }
 
     public func setLoggedModelTags(id: String, _ tags: [KeyValue], _ grant: Grant) async throws -> LoggedModel {
-        try await change(id, grant) { tx in
+        for tag in tags { try ReservedTags.check(tag.key) }
+        return try await change(id, grant) { tx in
             for tag in tags { try LoggedModelStore.set(tx, tag, kind: "tag", on: id) }
         }
     }
 
     public func deleteLoggedModelTag(id: String, key: String, _ grant: Grant) async throws {
+        try ReservedTags.check(key)
         _ = try await change(id, grant) { tx in
             guard try LoggedModelStore.removeTag(tx, key: key, from: id) else {
                 throw KeelError.notFound("No tag with key '\(key)' found for model with ID '\(id)'.")

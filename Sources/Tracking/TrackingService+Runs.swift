@@ -8,13 +8,16 @@ extension TrackingService {
     /// - Parameters:
     ///   - name: a readable one is made up when neither this nor the tag `mlflow.runName` is given.
     ///   - startedAt: now when nil; kept in milliseconds.
+    ///   - origin: the step that makes the run; one that is repeated gets the run that it made before.
     public func createRun(
-        experimentID: String, name: String? = nil, userID: String? = nil, startedAt: Timestamp? = nil, tags: [KeyValue] = [], _ grant: Grant
+        experimentID: String, name: String? = nil, userID: String? = nil, startedAt: Timestamp? = nil, tags: [KeyValue] = [],
+        origin: RunOrigin? = nil, _ grant: Grant
     ) async throws -> Run {
         try grant.require(.trackingWrite)
         // A new run takes every key that is not too long, as MLflow's does.
         for (i, tag) in tags.enumerated() {
             try EntityName.check(length: tag.key, of: "tags[\(i)].key", atMost: TrackingLimits.keyCharactersMax)
+            try ReservedTags.check(tag.key)
         }
         let tags = tags.map { KeyValue($0.key, TrackingLimits.cut($0.value, to: TrackingLimits.tagCharactersMax)) }
         let tagged = tags.first { $0.key == runNameTag }?.value
@@ -26,16 +29,18 @@ extension TrackingService {
         }
         let runName = given ?? tagged ?? RunNames.random()
         return try await database.write { tx in
+            if let origin, let made = try RunStore.find(tx, madeBy: origin) { return try RunStore.withData(tx, [made])[0] }
             let experiment = try ExperimentStore.find(tx, id: experimentID)
             try requireActive(experiment)
             let id = Identifier.ordered32()
             let run = Run(
                 id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running,
                 startedAt: startedAt ?? tx.now,
-                endedAt: nil, artifactURI: "\(experiment.artifactLocation)/\(id)/artifacts", lifecycle: .active)
+                endedAt: nil, artifactURI: ArtifactLocation.appending("\(id)/artifacts", to: experiment.artifactLocation), lifecycle: .active)
             try RunStore.insert(tx, run)
             for tag in tags where tag.key != runNameTag { try RunStore.set(tx, tag, on: id) }
             try RunStore.set(tx, KeyValue(runNameTag, runName), on: id)
+            if let origin { try RunStore.note(tx, id, madeBy: origin) }
             try tx.record("run.created", on: "Run/\(id)", ["experiment": .string(experimentID), "name": .string(runName)], by: grant)
             return try RunStore.withData(tx, [run])[0]
         }
@@ -150,6 +155,7 @@ extension TrackingService {
 
     public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
+        try ReservedTags.check(key)
         try await database.write { tx in
             try RunStore.checkActive(tx, id: runID)
             guard try RunStore.removeTag(tx, key: key, from: runID) else {
@@ -161,11 +167,7 @@ extension TrackingService {
     /// Notes which datasets and logged models a run read.
     public func logInputs(runID: String, datasets: [DatasetInput] = [], models: [ModelLink] = [], _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerBatchMax)
-        for dataset in datasets {
-            try EntityName.check(length: dataset.name, of: "name", atMost: 500)
-            try EntityName.check(length: dataset.digest, of: "digest", atMost: 36)
-        }
+        for dataset in datasets { try TrackingLimits.check(dataset) }
         try await database.write { tx in
             try RunStore.checkActive(tx, id: runID)
             for dataset in datasets { try RunStore.add(tx, dataset, to: runID) }

@@ -82,7 +82,7 @@ extension TrackingService {
             defer { objects.settle(object.digest) }
             try await database.write { tx in
                 guard try UploadStore.find(tx, id: id) != nil else { throw TrackingService.noUpload(id) }
-                try ArtifactStore.set(tx, upload.path, object)
+                try replace(tx, upload.path, with: object)
                 try UploadStore.complete(tx, id: id, as: object.digest)
                 try tx.record(
                     "artifact.stored", on: "Artifact/\(upload.path)",

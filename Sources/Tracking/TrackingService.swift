@@ -10,18 +10,23 @@ public struct TrackingService: Sendable {
     let objects: any ObjectStore
     let artifactUsage: (any ArtifactUsage)?
     let artifactBytesMax: Int64
+    /// Where experiments' relative locations begin.
+    let folder: String
     let joining = SharedWork()
 
     /// - Parameters:
     ///   - artifactUsage: who else needs artifacts.
     ///   - artifactBytesMax: how large one artifact may be.
+    ///   - folder: where relative locations of experiments begin, as in MLflow the folder in which the server was started.
     public init(
-        database: Database, objects: any ObjectStore, artifactUsage: (any ArtifactUsage)? = nil, artifactBytesMax: Int64 = 100 << 30
+        database: Database, objects: any ObjectStore, artifactUsage: (any ArtifactUsage)? = nil, artifactBytesMax: Int64 = 100 << 30,
+        folder: String = "/"
     ) {
         self.database = database
         self.objects = objects
         self.artifactUsage = artifactUsage
         self.artifactBytesMax = artifactBytesMax
+        self.folder = folder
     }
 
     // MARK: Experiments
@@ -39,8 +44,10 @@ public struct TrackingService: Sendable {
             throw KeelError.invalid("Artifact location cannot be a runs:/ URI. Given: '\(artifactLocation ?? "")'")
         }
         for tag in tags { try check(experimentTag: tag) }
+        let given = artifactLocation.flatMap { $0.isEmpty ? nil : $0 }
+        let location = try given.map { location throws(KeelError) in try ArtifactLocation.absolute(location, in: folder) }
         return try await database.write { tx in
-            let id = try ExperimentStore.insert(tx, name: name, artifactLocation: artifactLocation, tags: tags)
+            let id = try ExperimentStore.insert(tx, name: name, artifactLocation: location, tags: tags)
             try tx.record("experiment.created", on: "Experiment/\(id)", ["name": .string(name)], by: grant)
             return id
         }
@@ -151,6 +158,7 @@ public struct TrackingService: Sendable {
 
     public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
+        try ReservedTags.check(key)
         try await database.write { tx in
             try requireActive(try ExperimentStore.find(tx, id: id))
             guard try ExperimentStore.removeTag(tx, key: key, from: id) else {
@@ -168,6 +176,7 @@ public struct TrackingService: Sendable {
 
     private func check(experimentTag tag: KeyValue) throws {
         try EntityName.check(tag.key)
+        try ReservedTags.check(tag.key)
         try EntityName.check(length: tag.value, of: "value", atMost: TrackingLimits.experimentTagCharactersMax)
     }
 }

@@ -19,11 +19,11 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Ingest.self, Push.self, Features.self, Run.self, Predict.self,
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,
-            GarbageCollection.self, Doctor.self,
+            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
         ])
 
     static func main() async {
@@ -34,7 +34,11 @@ struct Keel: AsyncParsableCommand {
             Terminal.complain(error)
             Foundation.exit(1)
         } catch {
-            exit(withError: error)
+            // Help, the version, and arguments that cannot be read.
+            let code = exitCode(for: error)
+            let text = fullMessage(for: error)
+            if !text.isEmpty { code == .success ? Terminal.print(lines: text) : Terminal.printError(lines: text) }
+            Foundation.exit(code.rawValue)
         }
     }
 }
@@ -60,7 +64,7 @@ struct Connection: ParsableArguments {
 
     /// Prints JSON when asked for, otherwise what `text` makes of it.
     func show(_ answer: JSON, _ text: (JSON) -> Void) {
-        if json { Terminal.print(answer.pretty) } else { text(answer) }
+        if json { Terminal.print(json: answer) } else { text(answer) }
     }
 }
 
@@ -70,15 +74,15 @@ func escaped(_ text: String) -> String {
 }
 
 extension JSON {
-    /// A scalar for a table cell.
+    /// A scalar for a table cell or a line: one line, safe to show.
     func cell(_ key: String) -> String {
         switch self[key] ?? .null {
         case .null: "-"
-        case .string(let v): v
+        case .string(let v): Terminal.safe(v)
         case .int(let v): String(v)
         case .double(let v): Terminal.decimals(v, 4)
         case .bool(let v): v ? "yes" : "no"
-        case let other: other.text
+        case let other: Terminal.safe(other.text)
         }
     }
     var items: [JSON] { array ?? [] }

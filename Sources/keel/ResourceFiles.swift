@@ -2,31 +2,47 @@ import Contracts
 import Foundation
 import Yams
 
-/// Reads resources from YAML files: a folder (`*.yaml`, `*.yml`, in order of their names) or one file; errors name file, line and field.
-enum ResourceFiles {
-    static func read(_ path: String) throws(KeelError) -> [Resource] {
+/// Resources of YAML files: a folder (`*.yaml`, `*.yml`, in order of their names) or one file; and where each of their fields stands.
+struct ResourceFiles {
+    private struct Document {
+        let file: String
+        let node: Node
+    }
+
+    private(set) var resources: [Resource] = []
+    /// By `Kind/name`.
+    private var documents: [String: Document] = [:]
+
+    /// - Throws: everything that is wrong in any of the files, each error with its file and line.
+    init(_ path: String) throws(KeelError) {
+        var errors: [KeelError] = []
+        for file in try ResourceFiles.files(path) {
+            let (nodes, mistake) = ResourceFiles.nodes(of: file)
+            for node in nodes where node.mapping?.isEmpty == false || node.mapping == nil {
+                do throws(KeelError) { try add(Document(file: file, node: node)) } catch { errors.append(error) }
+            }
+            if let mistake { errors.append(mistake) }
+        }
+        if let error = KeelError.joined(errors) { throw error }
+        guard !resources.isEmpty else {
+            throw .notFound("there are no resources in '\(path)'", hint: "resources are YAML files with apiVersion: \(Resource.apiVersion)")
+        }
+    }
+
+    private static func files(_ path: String) throws(KeelError) -> [String] {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw .notFound("there is no file or folder '\(path)'")
         }
-        guard isFolder.boolValue else { return try documents(in: path) }
-        let names = ((FileManager.default.enumerator(atPath: path)?.allObjects as? [String]) ?? [])
-            .filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted()
-        var out: [Resource] = []
-        for name in names {
-            let file = path + "/" + name
-            // A project may hold other YAML (settings of tools); a resource says so in its first field.
-            out += try documents(in: file)
-        }
-        guard !out.isEmpty else {
-            throw .notFound("there are no resources in '\(path)'", hint: "resources are YAML files with apiVersion: \(Resource.apiVersion)")
-        }
-        return out
+        guard isFolder.boolValue else { return [path] }
+        return ((FileManager.default.enumerator(atPath: path)?.allObjects as? [String]) ?? [])
+            .filter { $0.hasSuffix(".yaml") || $0.hasSuffix(".yml") }.sorted().map { path + "/" + $0 }
     }
 
-    private static func documents(in file: String) throws(KeelError) -> [Resource] {
+    /// The documents of a file up to a mistake in its YAML, and the mistake.
+    private static func nodes(of file: String) -> ([Node], KeelError?) {
         guard let data = FileManager.default.contents(atPath: file), let text = String(data: data, encoding: .utf8) else {
-            throw .invalid("is not readable as UTF-8 text", path: file)
+            return ([], .invalid("is not readable as UTF-8 text", path: file))
         }
         var nodes: [Node] = []
         do {
@@ -34,37 +50,98 @@ enum ResourceFiles {
             while let node = documents.next() { nodes.append(node) }
             // The sequence ends at a mistake and keeps it to itself.
             if let error = documents.error { throw error }
-        } catch { throw .invalid("is not valid YAML: \(error)", path: file) }
-        var out: [Resource] = []
-        for node in nodes where node.mapping?.isEmpty == false || node.mapping == nil {
-            let place = "\(file):\(node.mark?.line ?? 1)"
-            do throws(KeelError) { out.append(try Resource(json: try YAML.json(node))) } catch { throw error.at(place + ":") }
+        } catch YamlError.scanner(_, let problem, let mark, _), YamlError.parser(_, let problem, let mark, _),
+            YamlError.composer(_, let problem, let mark, _)
+        {
+            return (nodes, .invalid("is not valid YAML: \(problem)", path: "\(file):\(mark.line)"))
+        } catch { return (nodes, .invalid("is not valid YAML: \(error)", path: file)) }
+        return (nodes, nil)
+    }
+
+    private mutating func add(_ document: Document) throws(KeelError) {
+        let json = try YAML.json(document.node, file: document.file)
+        do throws(KeelError) {
+            let resource = try Resource(json: json)
+            resources.append(resource)
+            documents[resource.id] = document
+        } catch {
+            let path = error.path ?? ""
+            throw ResourceFiles.place(error, document, at: path, named: path)
         }
-        return out
+    }
+
+    /// The error and those beside it with the file and the line of what each is about, as far as that is in these files.
+    func placed(_ error: KeelError) -> KeelError {
+        let all = error.all.map { error in
+            let path = error.path ?? ""
+            // Names may hold dots: the longest that fits is meant.
+            let id = documents.keys.filter { path == $0 || path.hasPrefix($0 + ".") }.max { $0.count < $1.count }
+            guard let id, let document = documents[id] else { return error }
+            return ResourceFiles.place(error, document, at: path.dropFirst(id.count + 1), named: path)
+        }
+        return KeelError.joined(all) ?? error
+    }
+
+    private static func place(_ error: KeelError, _ document: Document, at field: some StringProtocol, named path: String) -> KeelError {
+        let line = line(of: String(field), in: document.node)
+        return KeelError(
+            error.code, error.message, hint: error.hint, path: "\(document.file):\(line)" + (path.isEmpty ? "" : ": \(path)"))
+    }
+
+    /// The line of `spec.columns[2].range`, or of the nearest part of that path that is there.
+    private static func line(of field: String, in node: Node) -> Int {
+        var line = node.mark?.line ?? 1
+        var node = node
+        var rest = Substring(field)
+        while !rest.isEmpty {
+            if rest.hasPrefix("["), let end = rest.firstIndex(of: "]"), let sequence = node.sequence {
+                guard let i = Int(rest[rest.index(after: rest.startIndex)..<end]), sequence.indices.contains(i) else { break }
+                node = sequence[i]
+                line = node.mark?.line ?? line
+                rest = rest[rest.index(after: end)...]
+            } else {
+                // Keys may hold dots too.
+                let keys = node.mapping?.filter { key, _ in
+                    guard let name = key.scalar?.string, rest.hasPrefix(name) else { return false }
+                    return rest.dropFirst(name.count).first.map { $0 == "." || $0 == "[" } ?? true
+                }
+                guard let (key, value) = keys?.max(by: { ($0.key.scalar?.string.count ?? 0) < ($1.key.scalar?.string.count ?? 0) }) else {
+                    break
+                }
+                line = key.mark?.line ?? line
+                node = value
+                rest = rest.dropFirst(key.scalar?.string.count ?? 0)
+            }
+            if rest.first == "." { rest = rest.dropFirst() }
+        }
+        return line
     }
 }
 
 /// YAML as JSON: the core schema, but `yes`, `no`, `on` and `off` stay texts, and dates stay texts.
 enum YAML {
-    static func json(_ node: Node, depth: Int = 0) throws(KeelError) -> JSON {
-        guard depth < 64 else { throw .invalid("more than 64 levels of nesting") }
+    /// - Parameter file: what errors say before the line.
+    static func json(_ node: Node, file: String, depth: Int = 0) throws(KeelError) -> JSON {
+        let place = "\(file):\(node.mark?.line ?? 1)"
+        guard depth < 64 else { throw .invalid("more than 64 levels of nesting", path: place) }
         switch node {
         case .scalar(let scalar): return value(scalar)
         case .sequence(let sequence):
             var items: [JSON] = []
-            for item in sequence { items.append(try json(item, depth: depth + 1)) }
+            for item in sequence { items.append(try json(item, file: file, depth: depth + 1)) }
             return .array(items)
         case .mapping(let mapping):
             var members: [JSON.Member] = []
             for (key, value) in mapping {
-                guard let name = key.scalar?.string else { throw .invalid("a key must be a text", path: "line \(key.mark?.line ?? 0)") }
+                let place = "\(file):\(key.mark?.line ?? 1)"
+                guard let name = key.scalar?.string else { throw .invalid("a key must be a text", path: place) }
                 guard !members.contains(where: { $0.key == name }) else {
-                    throw .invalid("the field '\(name)' is there twice", path: "line \(key.mark?.line ?? 0)")
+                    throw .invalid("the field '\(name)' is there twice", path: place)
                 }
-                members.append(JSON.Member(name, try json(value, depth: depth + 1)))
+                members.append(JSON.Member(name, try json(value, file: file, depth: depth + 1)))
             }
             return .object(members)
-        case .alias: throw .invalid("aliases are not supported", hint: "write the value out")
+        case .alias: throw .invalid("aliases are not supported", hint: "write the value out", path: place)
         }
     }
 

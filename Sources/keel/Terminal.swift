@@ -3,17 +3,45 @@ import Foundation
 import Synchronization
 
 /// What people see: plain tables and a progress line, both plain text when the output is not a terminal.
+///
+/// All output of the command goes through here. Texts that were written by others (names, descriptions, errors, lines of a step's log) are shown
+/// with their control characters as escapes, so that none of them reaches the terminal.
 enum Terminal {
-    static func print(_ text: String) { Swift.print(text) }
+    /// One line of text from elsewhere, its control characters and line feeds written as escapes.
+    static func safe(_ text: some StringProtocol) -> String { text.visible() }
+
+    /// Prints one line, whatever the texts in it hold.
+    static func print(_ line: String) { Swift.print(safe(line)) }
+
+    /// Prints a document that has lines of its own, such as a model card.
+    static func print(lines: String) { Swift.print(lines.visible(keepingLines: true)) }
+
+    static func print(json: JSON) { Swift.print(json.pretty.visibleJSON) }
 
     static func complain(_ error: KeelError) {
-        var text = "error: " + (error.path.map { "\($0): " } ?? "") + error.message
-        if let hint = error.hint { text += "\n  hint: \(hint)" }
-        FileHandle.standardError.write(Data((text + "\n").utf8))
+        // A line that an error's text begins by itself is indented: it cannot pass for one of the command's own.
+        func indented(_ text: String) -> String { text.split(separator: "\n").joined(separator: "\n    ") }
+        for error in error.all {
+            printError(lines: "error: " + (error.path.map { "\(safe($0)): " } ?? "") + indented(error.message))
+            if let hint = error.hint { printError(lines: "  hint: " + indented(hint)) }
+        }
     }
 
     /// A remark beside the answer.
-    static func note(_ text: String) { FileHandle.standardError.write(Data("note: \(text)\n".utf8)) }
+    static func note(_ text: String) { printError(lines: "note: \(safe(text))") }
+
+    static func printError(lines: String) { writeError(lines.visible(keepingLines: true) + "\n") }
+
+    /// The only writer to standard error; what is passed may hold the sequences that redraw a line.
+    fileprivate static func writeError(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
+
+    /// Whether a person can be asked.
+    static let isInteractive = isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1
+
+    static func confirm(_ question: String) -> Bool {
+        writeError(safe(question) + " [y/N] ")
+        return ["y", "yes"].contains((readLine() ?? "").lowercased())
+    }
 
     /// How many columns fit on a line; nil when the output is not a terminal, or has no end.
     static let width: Int? = {
@@ -26,9 +54,11 @@ enum Terminal {
     /// Columns under upper-case headings; numbers are aligned to the right. On a terminal that is too narrow, words lose their middle, then the
     /// last columns are left out, and a line says which.
     /// - Parameter keys: headings after those that people wrote themselves, and that stay as they are.
-    static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]]) {
-        let headings = headings.map { $0.uppercased() } + keys.map(plain)
-        let rows = rows.map { $0.map(plain) }
+    /// - Parameter wrapsLast: the last column, on a terminal, goes on in further lines instead of losing its middle.
+    static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]], wrapsLast: Bool = false) {
+        let headings = headings.map { $0.uppercased() } + keys.map { safe($0) }
+        var rows = rows.map { $0.map { safe($0) } }
+        if wrapsLast, let width { rows = wrapped(headings, rows, width) }
         var widths = headings.indices.map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) }
         let numeric = headings.indices.map { i in !rows.isEmpty && rows.allSatisfy { isNumber($0[i]) } }
         let shown = fit(&widths, headings.indices.filter { i in !numeric[i] && rows.contains { $0[i].contains(where: \.isLetter) } })
@@ -45,6 +75,36 @@ enum Terminal {
         if shown < headings.count {
             print(cut("(no room for \(headings[shown...].joined(separator: ", ")); --json has all)", to: width ?? .max))
         }
+    }
+
+    /// The rows, a last cell that is too wide for what the others leave over put into further rows.
+    private static func wrapped(_ headings: [String], _ rows: [[String]], _ width: Int) -> [[String]] {
+        let last = headings.count - 1
+        let others = (0..<last).map { i in max(cells(headings[i]), rows.map { cells($0[i]) }.max() ?? 0) + 2 }.reduce(0, +)
+        let room = max(24, width - others)
+        return rows.flatMap { row in
+            lines(row[last], room).enumerated().map { i, line in
+                (i == 0 ? Array(row[..<last]) : [String](repeating: "", count: last)) + [line]
+            }
+        }
+    }
+
+    /// A text in lines of at most `room` columns, broken at spaces where it has them.
+    static func lines(_ text: String, _ room: Int) -> [String] {
+        var out: [String] = []
+        var rest = Substring(text)
+        while cells(String(rest)) > room {
+            var end = rest.startIndex
+            var used = 0
+            while used + cells(String(rest[end])) <= room {
+                used += cells(String(rest[end]))
+                end = rest.index(after: end)
+            }
+            let space = rest[..<end].lastIndex(of: " ").flatMap { $0 > rest.startIndex ? $0 : nil }
+            out.append(String(rest[..<(space ?? end)]))
+            rest = rest[(space ?? end)...].drop { $0 == " " }
+        }
+        return out + (rest.isEmpty && !out.isEmpty ? [] : [String(rest)])
     }
 
     /// Whether a cell is a number, perhaps with a unit; so is one that holds nothing.
@@ -82,12 +142,6 @@ enum Terminal {
         return isWide ? 2 : 1
     }
 
-    /// One line without what would move the cursor or change colours: names are written by others.
-    static func plain(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else { return text }
-        return String(String.UnicodeScalarView(text.unicodeScalars.map { $0.properties.generalCategory == .control ? " " : $0 }))
-    }
-
     /// At most `limit` columns: without the middle, since names of one family differ at their ends.
     static func cut(_ text: String, to limit: Int) -> String {
         guard cells(text) > limit else { return text }
@@ -102,41 +156,37 @@ enum Terminal {
         return head + "…" + tail
     }
 
-    static func decimals(_ value: Double?, _ digits: Int) -> String {
-        guard let value, value.isFinite else { return "-" }
-        let scale = pow(10, Double(digits))
-        let scaled = (abs(value) * scale).rounded()
-        let (whole, part) = (Int64(scaled / scale), Int64(scaled) % Int64(scale))
-        let text = digits == 0 ? "\(whole)" : "\(whole)." + String(repeating: "0", count: digits - String(part).count) + "\(part)"
-        return value < 0 && scaled != 0 ? "-" + text : text
-    }
+    /// `-` for what is not there.
+    static func decimals(_ value: Double?, _ digits: Int) -> String { value?.decimals(digits) ?? "-" }
 
     static func duration(microseconds: Double?) -> String {
-        guard let value = microseconds, value.isFinite else { return "-" }
+        guard let value = microseconds else { return "-" }
         if value < 1000 { return decimals(value, 0) + " µs" }
         if value < 1_000_000 { return decimals(value / 1000, 1) + " ms" }
         return decimals(value / 1_000_000, 1) + " s"
     }
 
     static func count(_ value: Int64) -> String {
-        var (digits, out) = (Array(String(value)), "")
+        var digits = Array(String(value.magnitude))
+        var out = ""
         while digits.count > 3 {
             out = "," + String(digits.suffix(3)) + out
             digits.removeLast(3)
         }
-        return String(digits) + out
+        return (value < 0 ? "-" : "") + String(digits) + out
     }
 }
 
 /// One line that redraws itself while work goes on; silent when the output is not a terminal, but for the last state.
 final class ProgressLine: Sendable {
     private let title: String
-    private let isTerminal = isatty(STDERR_FILENO) == 1
+    let isTerminal = isatty(STDERR_FILENO) == 1
     private let last = Mutex(Timestamp.distantPast)
 
     init(_ title: String) { self.title = title }
 
-    func update(_ share: Double, _ text: String) {
+    /// - Parameter share: how much is done; nil when nobody knows, which shows that it goes on.
+    func update(_ share: Double?, _ text: String) {
         let now = Timestamp.systemNow()
         let due = last.withLock { last in
             guard now.microseconds - max(last.microseconds, 0) > 100_000 else { return false }
@@ -144,18 +194,29 @@ final class ProgressLine: Sendable {
             return true
         }
         guard isTerminal, due else { return }
+        guard let share else {
+            let turns = Array("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
+            let turn = turns[Int(now.microseconds / 100_000 % Int64(turns.count))]
+            // What is wider than the terminal would not be redrawn but repeated.
+            let room = max(20, (Terminal.width ?? 80) - Terminal.cells(title) - 4)
+            return Terminal.writeError("\r\u{1b}[2K\(Terminal.safe(title)) \(turn) \(Terminal.cut(Terminal.safe(text), to: room))")
+        }
         draw(share, text)
     }
 
+    /// Takes the line away, so that something else can be printed.
+    func clear() { if isTerminal { Terminal.writeError("\r\u{1b}[2K") } }
+
     func finish(_ text: String) {
         if isTerminal { draw(1, text) }
-        FileHandle.standardError.write(Data((isTerminal ? "\n" : "\(title): \(text)\n").utf8))
+        Terminal.writeError(isTerminal ? "\n" : Terminal.safe("\(title): \(text)") + "\n")
     }
 
     private func draw(_ share: Double, _ text: String) {
-        let filled = Int((min(max(share, 0), 1) * 24).rounded())
+        let share = min(max(share, 0), 1)
+        let filled = Int(saturating: (share * 24).rounded())
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
-        FileHandle.standardError.write(Data("\r\u{1b}[2K\(title) \(bar) \(Int(min(max(share, 0), 1) * 100)) % \(text)".utf8))
+        Terminal.writeError("\r\u{1b}[2K\(Terminal.safe(title)) \(bar) \((share * 100).decimals(0)) % \(Terminal.safe(text))")
     }
 }
 

@@ -7,7 +7,7 @@ struct ArchitectureTests {
     /// From the ground up.
     static let floors: [[String]] = [
         ["Contracts"],
-        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres"],
+        ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres", "CRE2", "CSupervisor"],
         ["Engines"],
         ["Storage"],
         ["Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
@@ -67,7 +67,9 @@ struct ArchitectureTests {
     func knowledge() throws {
         let allowed: [(prefixes: [String], targets: Set<String>)] = [
             (["GRDB", "CPostgres"], ["Storage"]),
-            (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib"], ["Engines"]),
+            (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"], ["Engines"]),
+            // The supervisor of steps: a process, not an engine.
+            (["CSupervisor"], ["Pipelines"]),
             (["Hummingbird", "NIO", "HTTPTypes"], ["Platform", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "keel"]),
         ]
         for source in try Self.sources() {
@@ -86,6 +88,31 @@ struct ArchitectureTests {
                 #expect(
                     !name.hasPrefix("Hummingbird") && !name.hasPrefix("NIO") && name != "Platform", "\(source.path) must not import \(name)"
                 )
+            }
+        }
+    }
+
+    @Test("S8: a number of a computation becomes a whole one by Int(saturating:), which cannot trap")
+    func wholeNumbers() throws {
+        let trap = try Regex(#"\bU?Int(8|16|32|64)?\((?!saturating:|exactly:|bitPattern:|truncatingIfNeeded:|clamping:|ascii:)[^"]*(\.rounded\(|Double\(|\bpow\(|\blog10?\(|\bfloor\(|\bceil\()"#)
+        for source in try Self.sources() {
+            for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated()
+            where !line.contains("///") {
+                #expect(line.firstMatch(of: trap) == nil, "\(source.path):\(i + 1): use Int(saturating:), or Int(exactly:) and say what happens otherwise")
+            }
+        }
+    }
+
+    @Test("A11: the command prints through Terminal alone, and logs through LogLines")
+    func output() throws {
+        for source in try Self.sources() where source.target == "keel" {
+            let name = source.path.split(separator: "/").last.map(String.init) ?? ""
+            if ["Terminal.swift", "LogLines.swift"].contains(name) { continue }
+            for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+                let prints = ["FileHandle.standardError", "FileHandle.standardOutput", "Swift.print(", "fputs(", "StreamLogHandler.standard"]
+                #expect(!prints.contains { line.contains($0) }, "\(source.path):\(i + 1): print through Terminal, which escapes what others wrote")
+                let words = line.split { !$0.isLetter && $0 != "(" && $0 != "." }
+                #expect(!words.contains { $0.hasPrefix("print(") }, "\(source.path):\(i + 1): print through Terminal")
             }
         }
     }

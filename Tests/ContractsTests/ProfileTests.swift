@@ -131,7 +131,8 @@ struct ProfileTests {
             #expect(merged.rowCount == 8011)
             for (x, y) in zip(merged.columns, whole.columns) {
                 #expect((x.count, x.nulls, x.minimum, x.maximum) == (y.count, y.nulls, y.minimum, y.maximum))
-                #expect(abs(x.mean - y.mean) <= 1e-9 * max(1, abs(y.mean)))
+                let (a, b) = (x.mean ?? 0, y.mean ?? 0)
+                #expect(abs(a - b) <= 1e-9 * max(1, abs(b)))
                 #expect(abs((x.variance ?? 0) - (y.variance ?? 0)) <= 1e-9 * max(1, y.variance ?? 0))
                 #expect(x.distinct.estimate == y.distinct.estimate)
                 if let median = x.quantile(0.5) {
@@ -142,6 +143,55 @@ struct ProfileTests {
         }
         #expect(throws: KeelError.self) { try whole.merged(with: Profile([Field("x", .bool)])) }
         #expect(throws: KeelError.self) { try whole.add(Table([("delay", Column(.float64))])) }
+    }
+
+    @Test("S1: statistics of any finite numbers are finite or absent, and always readable", arguments: 1...6)
+    func extremes(seed: UInt64) throws {
+        let pool: [Double] = [
+            5, -1.797e308, 1.797e308, .greatestFiniteMagnitude, -.greatestFiniteMagnitude, 1.2e154, -1.2e154, .leastNonzeroMagnitude,
+            -.leastNormalMagnitude, 0, -0.0, 1e-300, .nan, .infinity, -.infinity,
+        ]
+        var random = Seeded(seed)
+        var merged = Profile([Field("x", .float64)])
+        for round in 0..<40 {
+            let values = (0...round % 7).map { _ in pool[Int.random(in: 0..<pool.count, using: &random)] }
+            merged = try merged.merged(with: Profile(of: Table([("x", Column(.float64, .float64(values)))])))
+            try merged.add(Table([("x", Column(.float64, .float64(values.reversed())))]))
+            let read = try Profile(json: JSON.parse(merged.json.text))
+            #expect(read == merged)
+            let column = try #require(read["x"])
+            for statistic in [column.mean, column.variance, column.minimum, column.maximum, column.quantile(0.5)] {
+                #expect(statistic?.isFinite ?? true)
+            }
+            if let mean = column.mean, let low = column.minimum, let high = column.maximum { #expect(low <= mean && mean <= high) }
+            let bins = try ReferenceBins(json: JSON.parse(ReferenceBins(column).json.text))
+            #expect(bins == ReferenceBins(column))
+            let exact = ReferenceBins(numbers: values)
+            #expect(try ReferenceBins(json: JSON.parse(exact.json.text)) == exact)
+        }
+    }
+
+    @Test("S1: two values far apart have a mean, and no variance")
+    func farApart() throws {
+        let x = try #require(Profile(of: Table([("x", Column(.float64, .float64([1.7e308, -1.7e308])))]))["x"])
+        #expect((x.mean, x.variance) == (0, nil))
+        let y = try #require(Profile(of: Table([("x", Column(.float64, .float64([1.7e308, 1.7e308, 1.7e308])))]))["x"])
+        #expect(abs((y.mean ?? 0) / 1.7e308 - 1) < 1e-15)
+    }
+
+    @Test("S1: a profile that an older version wrote with nulls is read with the rest absent")
+    func damaged() throws {
+        var json = Profile(of: try Table([("x", Column(.float64, .float64([5, 7])))])).json
+        var column = try #require(json["columns"]?[0])
+        column["mean"] = .null
+        column["squares"] = .null
+        json["columns"] = .array([column])
+        let read = try Profile(json: JSON.parse(json.text))
+        let x = try #require(read["x"])
+        #expect((x.minimum, x.maximum, x.mean, x.variance) == (5, 7, nil, nil))
+        let more = try read.merged(with: Profile(of: Table([("x", Column(.float64, .float64([9])))])))
+        #expect((more["x"]?.maximum, more["x"]?.mean) == (9, nil))
+        #expect(try Profile(json: JSON.parse(more.json.text)) == more)
     }
 
     @Test("equal rows give equal bytes, and the bytes give the profile back")

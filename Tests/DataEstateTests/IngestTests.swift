@@ -137,7 +137,7 @@ import Testing
             [csv, estate.home + "/t.zip"])
         #expect(try await estate.ingest("trips", estate.home + "/t.csv.gz").rows == 2)
         await #expect(throws: KeelError.self) { try await estate.ingest("trips", estate.home + "/t.zip") }
-        #expect(try await estate.ingest("trips", estate.home + "/t.zip#b.csv").rows == 2)
+        #expect(try await estate.ingest("trips", estate.home + "/t.zip", member: "b.csv").rows == 2)
         let lines = """
             {"id": 5, "at": "2013-01-01T00:00:00Z", "miles": 2, "kind": "bus", "note": null}
             {"id": 6, "at": "2013-01-01T00:00:00Z", "miles": "2", "kind": "bus"}
@@ -148,7 +148,7 @@ import Testing
         #expect((report.rows, report.quarantined) == (1, 3))
         #expect(try await estate.quarantine("trips", 3).map(\.line) == [2, 3, 4])
         let snapshot = try #require(try await estate.data.snapshot("trips"))
-        for file in estate.data.files(of: snapshot) { _ = try await estate.ingest("copy", file) }
+        for file in try await estate.data.files(of: snapshot) { _ = try await estate.ingest("copy", file) }
         #expect(try await estate.read("copy") == estate.read("trips"))
     }
 

@@ -10,6 +10,7 @@ final class Estate {
     let home: String
     let database: Database
     let data: DataEstate
+    let damage = DamageRegister()
     static let owner = Caller(name: "test", persona: .owner)
 
     init(home: String? = nil, _ specs: [DatasetSpec]) async throws {
@@ -18,9 +19,11 @@ final class Estate {
         database = try Database(path: self.home + "/keel.sqlite")
         try await database.migrate(Ledger.migrations + DataEstateMigrations.all, backupFolder: self.home + "/backups")
         data = try DataEstate(
-            database: database, lake: self.home + "/lake", streams: self.home + "/streams", duckdb: try DuckDB(settings: .init(threads: 1)))
+            database: database, lake: self.home + "/lake", streams: self.home + "/streams",
+            duckdb: try DuckDB(settings: .init(folders: [self.home], threads: 1)), damage: damage)
         try await data.start()
-        try await data.configure(specs)
+        let failures = await data.configure(specs)
+        #expect(failures.isEmpty)
     }
 
     static func may(_ action: Action) throws -> Grant { try Grant.check(owner, may: action) }
@@ -32,8 +35,8 @@ final class Estate {
     }
     func file(_ name: String, _ text: String) throws -> String { try file(name, Array(text.utf8)) }
 
-    func ingest(_ dataset: String, _ path: String) async throws -> IngestReport {
-        try await data.ingest(dataset: dataset, file: path, grant: try Estate.may(.datasetsIngest))
+    func ingest(_ dataset: String, _ path: String, member: String? = nil, overwrite: Bool = false) async throws -> IngestReport {
+        try await data.ingest(dataset: dataset, file: path, member: member, overwrite: overwrite, grant: try Estate.may(.datasetsIngest))
     }
     func ingest(_ dataset: String, csv text: String) async throws -> IngestReport {
         try await ingest(dataset, try file("in-\(Identifier.hex32()).csv", text))

@@ -12,7 +12,7 @@ private func scratchFolder() throws -> URL {
 @Suite struct DuckDBTests {
     let connection: DuckDBConnection
 
-    init() throws { connection = try DuckDB(settings: .init(threads: 1)).connect() }
+    init() throws { connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()], threads: 1)).connect() }
 
     /// Every type, 5,000 rows (more than two chunks), a null in every third row.
     private func everyType(_ rows: Int) throws -> Table {
@@ -129,9 +129,9 @@ private func scratchFolder() throws -> URL {
         let path = folder.appendingPathComponent("it's.parquet").path
         let table = try everyType(3000)
         try connection.writeParquet(table, to: path)
-        let back = try connection.query("SELECT * FROM read_parquet(?) ORDER BY row", [.string(path)])
+        let back = try connection.query("SELECT * FROM \(DuckDBConnection.parquet([path])) ORDER BY row")
         #expect(rows(back) == rows(table))
-        let count = try connection.writeParquet(query: "SELECT row FROM read_parquet(?) WHERE row < ?", [.string(path), 10], to: path)
+        let count = try connection.writeParquet(query: "SELECT row FROM \(DuckDBConnection.parquet([path])) WHERE row < ?", [10], to: path)
         #expect(count == 10)
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["it's.parquet"])
         #expect(throws: KeelError.self) { try self.connection.writeParquet(query: "SELECT error('half way')", to: path) }

@@ -126,6 +126,34 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
         }
     }
 
+    /// One tree whose every level has one leaf: a chain.
+    private func chain(levels: Int) -> [UInt8] {
+        let count = 2 * levels + 1
+        func list(_ value: (Int) -> String) -> String { (0..<count).map(value).joined(separator: ",") }
+        // Node 2k leads to the leaf 2k + 1 and to node 2k + 2.
+        func isInner(_ i: Int) -> Bool { i % 2 == 0 && i < count - 1 }
+        return Array(
+            """
+            {"learner":{"feature_names":[],"gradient_booster":{"name":"gbtree","model":{"tree_info":[0],"trees":[{
+            "left_children":[\(list { isInner($0) ? "\($0 + 1)" : "-1" })],"right_children":[\(list { isInner($0) ? "\($0 + 2)" : "-1" })],
+            "parents":[\(list { $0 == 0 ? "2147483647" : "\(($0 - 1) / 2 * 2)" })],"split_indices":[\(list { _ in "0" })],
+            "split_conditions":[\(list { isInner($0) ? "0.5" : "1" })],"default_left":[\(list { _ in "0" })],"split_type":[\(list { _ in "0" })],
+            "tree_param":{"size_leaf_vector":"1"}}]}},"learner_model_param":{"base_score":"0","num_class":"0","num_feature":"1"},
+            "objective":{"name":"reg:squarederror"}}}
+            """.utf8)
+    }
+
+    @Test("S7: a tree has a bounded depth, and a model says what a row costs")
+    func deepTreesAreRefused() throws {
+        let model = try TreeEnsemble(xgboostJSON: chain(levels: 200))
+        #expect(model.stepsPerRow == 200)
+        #expect(try [Float]([1]).withUnsafeBufferPointer { try model.predict($0) } == 1)
+        for levels in [257, 20_000] {
+            let error = #expect(throws: KeelError.self) { try TreeEnsemble(xgboostJSON: chain(levels: levels)) }
+            #expect(error?.code == .invalidArgument && error?.message.contains("256 levels") == true)
+        }
+    }
+
     @Test func aTableBecomesAMatrix() throws {
         let table = try Table([
             ("a", Column(.int64, values: [1, nil])), ("b", Column(.bool, values: [true, false])),

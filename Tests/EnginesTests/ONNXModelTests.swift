@@ -88,20 +88,91 @@ private func tinyModel() -> [UInt8] {
     return model.bytes
 }
 
+/// A deadline that no call of these models comes near.
+private var soon: ContinuousClock.Instant { .now + .seconds(60) }
+
+/// y = x + 1, 10¹² times: a `Loop` with a body of one `Add`, written by onnx.helper.
+private let endlessLoop = Data(
+    base64Encoded:
+        "CAg64gEKmwEKAW4KAXQKAXgSAXkiBExvb3AqhgEKBGJvZHkyewoRCgFjEgJjbyIISWRlbnRpdHkKEQoBYQoDb25lEgJhbyIDQWRkEgFiKhEIAQgBEAFCA29uZUoEAACAP1oLCgFpEgYKBAgHEgBaCwoBYxIGCgQICRIAWgkKAWESBAoCCAFiDAoCY28SBgoECAkSAGIKCgJhbxIECgIIAaABBRIBZyoPEAdCAW5KCAAQpdToAAAAKggQCUIBdEoBAVoRCgF4EgwKCggBEgYKAAoCCAFiEQoBeRIMCgoIARIGCgAKAggBQgQKABAR"
+).map(Array.init) ?? []
+
 @Suite struct ONNXModelTests {
+    @Test("S7: a model that loops is ended at its deadline, and others go on")
+    func aLoopIsEndedAtItsDeadline() throws {
+        let model = try ONNXModel(bytes: endlessLoop)
+        for _ in 0..<2 {
+            let error = #expect(throws: KeelError.self) {
+                try [Float]([0]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: .now + .milliseconds(50)) }
+            }
+            #expect(error?.code == .deadlineExceeded)
+        }
+        let tiny = try ONNXModel(bytes: tinyModel())
+        #expect(try [Float]([1, 2, 3]).withUnsafeBufferPointer { try tiny.predict($0, rowCount: 1, until: soon) }.count == 1)
+    }
+
+    /// The fields of onnx.proto that lead from a model to a tensor: initializers, attributes, subgraphs, functions, sparse tensors, training.
+    private static let ways: [[UInt64]] = [
+        [7, 5], [7, 1, 5, 5], [7, 1, 5, 10], [7, 1, 5, 6, 5], [7, 1, 5, 11, 1, 5, 5], [7, 15, 1], [7, 15, 2], [7, 1, 5, 22, 1], [7, 1, 5, 23, 1],
+        [25, 7, 5, 5], [25, 11, 5], [20, 1, 5], [20, 2, 1, 5, 5], [7, 1, 5, 6, 1, 5, 6, 1, 5, 6, 5],
+    ]
+
+    @Test("A4: a tensor in another file is refused wherever it stands", arguments: ways, [13, 14] as [UInt64])
+    func externalDataIsRefused(way: [UInt64], field: UInt64) throws {
+        func build(_ message: inout Message, _ rest: ArraySlice<UInt64>) {
+            guard let next = rest.first else {
+                message.text(8, "w")
+                // Where the data are (`external_data`), or only that they are elsewhere (`data_location`).
+                if field == 13 { message.message(13) { $0.text(1, "location") } } else { message.integer(14, 1) }
+                return
+            }
+            message.message(next) { build(&$0, rest.dropFirst()) }
+        }
+        var model = Message()
+        build(&model, way[...])
+        // What a model holds besides does not hide it.
+        let error = #expect(throws: KeelError.self) { try ONNXModel(bytes: tinyModel() + model.bytes) }
+        #expect(error?.code == .invalidArgument && error?.message.contains("external_data") == true)
+    }
+
+    @Test("A4: a model names no provider context, no runtime configuration, no other format")
+    func otherReferencesAreRefused() {
+        var context = Message()
+        context.message(7) { $0.message(1) { $0.text(4, "EPContext") } }
+        var configuration = Message()
+        configuration.message(14) { $0.text(1, "ort_config") }
+        var format = Array("0000ORTM".utf8)
+        format += tinyModel()
+        for bytes in [tinyModel() + context.bytes, tinyModel() + configuration.bytes, format] {
+            #expect(#expect(throws: KeelError.self) { try ONNXModel(bytes: bytes) }?.code == .invalidArgument)
+        }
+        // Deeper than any reader goes.
+        var deep = Message()
+        for _ in 0..<200 {
+            var outer = Message()
+            outer.data(6, deep.bytes)
+            var attribute = Message()
+            attribute.data(5, outer.bytes)
+            deep = attribute
+        }
+        var model = Message()
+        model.message(7) { $0.data(1, deep.bytes) }
+        #expect(throws: KeelError.self) { try ONNXModel(bytes: model.bytes) }
+    }
+
     @Test func aModelSaysWhatItTakesAndRuns() throws {
         let model = try ONNXModel(bytes: tinyModel())
         #expect(model.inputs == [.init(name: "x", type: .float32, shape: [-1, 3])])
         #expect(model.outputs == [.init(name: "y", type: .float32, shape: [-1, 1]), .init(name: "n", type: .int64, shape: [-1, 3])])
         let rows = try ONNXTensor(shape: [2, 3], .float32([0, 0, 0, 3, 1, 2]))
-        let outputs = try model.run([rows])
+        let outputs = try model.run([rows], until: soon)
         #expect(outputs[1] == (try ONNXTensor(shape: [2, 3], .int64([0, 0, 0, 3, 1, 2]))))
         guard case .float32(let y) = outputs[0].elements else { return #expect(Bool(false), "y is float32") }
         #expect(outputs[0].shape == [2, 1])
         #expect(abs(y[0] - 1 / (1 + exp(-0.25))) < 1e-6)
         #expect(abs(y[1] - 1 / (1 + exp(-2.25))) < 1e-6)
-        #expect(try model.run([rows], wanted: [1]).count == 1)
-        #expect(try [Float]([0, 0, 0, 3, 1, 2]).withUnsafeBufferPointer { try model.predict($0, rowCount: 2) } == y)
+        #expect(try model.run([rows], wanted: [1], until: soon).count == 1)
+        #expect(try [Float]([0, 0, 0, 3, 1, 2]).withUnsafeBufferPointer { try model.predict($0, rowCount: 2, until: soon) } == y)
     }
 
     @Test func modelsAreReadFromFiles() throws {
@@ -115,14 +186,14 @@ private func tinyModel() -> [UInt8] {
 
     @Test func wrongInputsAreClearErrors() throws {
         let model = try ONNXModel(bytes: tinyModel())
-        let shape = #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 2], .float32([1, 2]))]) }
+        let shape = #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 2], .float32([1, 2]))], until: soon) }
         #expect(shape?.message.contains("'x'") == true)
-        #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 3], .int64([1, 2, 3]))]) }
-        #expect(throws: KeelError.self) { try model.run([]) }
-        #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 3], .float32([1, 2, 3]))], wanted: [2]) }
+        #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 3], .int64([1, 2, 3]))], until: soon) }
+        #expect(throws: KeelError.self) { try model.run([], until: soon) }
+        #expect(throws: KeelError.self) { try model.run([ONNXTensor(shape: [1, 3], .float32([1, 2, 3]))], wanted: [2], until: soon) }
         #expect(throws: KeelError.self) { try ONNXTensor(shape: [2, 3], .float32([1])) }
         #expect(throws: KeelError.self) {
-            try [Float](repeating: 0, count: 4).withUnsafeBufferPointer { try model.predict($0, rowCount: 1) }
+            try [Float](repeating: 0, count: 4).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: soon) }
         }
     }
 
@@ -138,7 +209,7 @@ private func tinyModel() -> [UInt8] {
     @Test func threadsShareOneModel() async throws {
         let model = try ONNXModel(bytes: tinyModel())
         let results = try await withThrowingTaskGroup(of: [Float].self) { group in
-            for _ in 0..<8 { group.addTask { try [Float]([1, 2, 3]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1) } } }
+            for _ in 0..<8 { group.addTask { try [Float]([1, 2, 3]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: soon) } } }
             return try await group.reduce(into: [[Float]]()) { $0.append($1) }
         }
         #expect(Set(results).count == 1)

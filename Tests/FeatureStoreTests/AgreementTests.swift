@@ -121,7 +121,7 @@ private func randomEvents(_ count: Int, from start: Double, _ random: inout Seed
         let stale = try store.configure(entities: [machine], views: views, services: [service], datasets: ["events": MachineEvent.schema])
         #expect(stale == ["events"])
         let folder = try Folder()
-        let connection = try DuckDB().connect()
+        let connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()])).connect()
         var all: [MachineEvent] = []
         var end = 0.0
         for chunk in 0..<6 {
@@ -180,7 +180,7 @@ private func randomEvents(_ count: Int, from start: Double, _ random: inout Seed
         let before = Timestamp(microseconds: at(100).microseconds - 1)
         let request = try requests([("a", 1, at(100)), ("a", 1, exactly), ("a", 1, after), ("a", 1, before)])
         let folder = try Folder()
-        let connection = try DuckDB().connect()
+        let connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()])).connect()
         try connection.writeParquet(events, to: folder.path + "/e.parquet")
         let expected: [Value] = [1.5, 1.5, nil, nil]
         let online = try store.read(service: "s", request: request).column("x")

@@ -49,7 +49,7 @@ private func catalog(_ views: [FeatureViewSpec], _ services: [FeatureServiceSpec
                 "departures_1h", "departures_24h", "late", "last_delay", "rush", "hour_of_day", "far",
             ])
         #expect(try found.features("delay").map(\.type) == [.int64, .int64, .float64, .float64, .float64, .int64, .bool])
-        #expect(try found.origins("delay").first?.dataset == "flights")
+        #expect(try found.sources("delay") == ["flights"])
     }
 
     @Test(

@@ -68,3 +68,19 @@ final class Folder {
     }
     deinit { try? FileManager.default.removeItem(atPath: path) }
 }
+
+extension FeatureStore {
+    /// Puts a catalogue in force whose new views have no history.
+    /// - Returns: the datasets whose history the change asked for.
+    func configure(_ catalog: FeatureCatalog) -> [String] {
+        let draft = draft(catalog)
+        adopt(draft)
+        return draft.datasets
+    }
+
+    func configure(entities: [EntitySpec], views: [FeatureViewSpec], services: [FeatureServiceSpec], datasets: [String: Schema]) throws
+        -> [String]
+    {
+        configure(try FeatureCatalog(entities: entities, views: views, services: services, datasets: datasets))
+    }
+}

@@ -73,7 +73,7 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         let keys = store.statistics()[0].keys
         #expect(keys >= 50 && keys < 2000, "\(keys) of 2000 keys are kept")
         #expect(try store.read(service: "s", request: requests([("m39-7", 1, at(3900))])).column("n")[0] != 0)
-        store.reset(dataset: "events")
+        store.adopt(store.draft(rebuilding: "events"))
         #expect(store.statistics()[0].keys == 0)
     }
 
@@ -97,6 +97,110 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         var matrix: [Float] = [-1]
         try matrix.withUnsafeMutableBufferPointer { try plan.fill(requests([("a", 1, at(2))]), into: $0) }
         #expect(matrix == [1])
+    }
+
+    @Test("D3: a draft changes nothing until it is adopted, and nothing when it is given up")
+    func drafts() throws {
+        let window = TimeSpan("1h")!
+        let store = try store([FeatureSpec("n", .windowed(.count, of: nil, window))])
+        let plan = try store.plan(service: "s", inputs: [Signature.Input("n", .float64)])
+        func event(_ time: Double) throws -> Table { try MachineEvent.table([MachineEvent(machine: "a", line: 1, time: at(time), x: 2)]) }
+        func count() throws -> Float {
+            var matrix: [Float] = [-1]
+            try matrix.withUnsafeMutableBufferPointer { try plan.fill(requests([("a", 1, at(100))]), into: $0) }
+            return matrix[0]
+        }
+        try store.apply(dataset: "events", rows: event(1))
+        let given = store.draft(rebuilding: "events")
+        store.follow(given, dataset: "events")
+        try store.apply(dataset: "events", rows: event(2))
+        #expect(try count() == 2)
+        store.discard(given)
+        #expect(try count() == 2)
+        let rebuilt = store.draft(rebuilding: "events")
+        for time in [1.0, 2, 3] { try rebuilt.apply(dataset: "events", rows: event(time), now: at(100)) }
+        #expect(try count() == 2)
+        store.adopt(rebuilt)
+        // The plan made before reads the new state.
+        #expect(try count() == 3)
+        // A change of the view: the old one answers until the new one has its history, and rows of meanwhile reach both.
+        let changed = FeatureViewSpec(
+            name: "v", source: .dataset("events", entity: "machine"), at: "time",
+            features: [FeatureSpec("n", .windowed(.sum, of: "x", window))])
+        let draft = store.draft(
+            try FeatureCatalog(
+                entities: [machine], views: [changed], services: [FeatureServiceSpec(name: "s", features: ["v"], time: "asked")],
+                datasets: ["events": MachineEvent.schema]))
+        #expect(draft.viewNames == ["v"])
+        for time in [1.0, 2, 3] { try draft.apply(dataset: "events", rows: event(time), now: at(100)) }
+        store.follow(draft, dataset: "events")
+        try store.apply(dataset: "events", rows: event(4))
+        func read() throws -> Value { try store.read(service: "s", request: requests([("a", 1, at(100))])).column("n")[0] }
+        #expect(try read() == 4)
+        store.adopt(draft)
+        #expect(try read() == 8.0)
+        try store.apply(dataset: "events", rows: event(5))
+        #expect(try read() == 10.0)
+    }
+
+    @Test("D3: a history that cannot be read leaves its views without state, and they say so")
+    func broken() throws {
+        let store = FeatureStore()
+        let view = FeatureViewSpec(
+            name: "v", source: .dataset("events", entity: "machine"), at: "time", features: [FeatureSpec("x", .latest("x"))])
+        let draft = store.draft(
+            try FeatureCatalog(
+                entities: [machine], views: [view], services: [FeatureServiceSpec(name: "s", features: ["v"], time: "asked")],
+                datasets: ["events": MachineEvent.schema]))
+        draft.fail(dataset: "events", KeelError(.corrupted, "a file is damaged"))
+        store.adopt(draft)
+        #expect(store.isBroken("events"))
+        let refused = try #require(throws: KeelError.self) { try store.read(service: "s", request: requests([("a", 1, at(1))])) }
+        #expect(refused.code == .unavailable && refused.message.contains("a file is damaged"))
+        store.adopt(store.draft(rebuilding: "events"))
+        #expect(!store.isBroken("events"))
+        #expect(try store.read(service: "s", request: requests([("a", 1, at(1))])).column("x")[0] == .null)
+    }
+
+    @Test("D15: state made of as much history as reads look back answers as all of it does", arguments: [1, 2, 3, 4] as [UInt64])
+    func pruned(seed: UInt64) throws {
+        var random = SeededGenerator(seed: seed)
+        let features = [
+            FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!)), FeatureSpec("sum", .windowed(.sum, of: "x", TimeSpan("10m")!)),
+            FeatureSpec("last", .windowed(.last, of: "x", TimeSpan("15m")!)), FeatureSpec("x", .latest("x")),
+        ]
+        let (whole, part) = (try store(features, ttl: TimeSpan("20m")!), try store(features, ttl: TimeSpan("20m")!))
+        var events: [MachineEvent] = []
+        for _ in 0..<3000 {
+            events.append(
+                MachineEvent(
+                    machine: ["a", "b", "c"].randomElement(using: &random)!, line: 1,
+                    time: at(Double(Int.random(in: 0...14_400, using: &random))),
+                    x: Double(Int.random(in: 0...40, using: &random)) / 4))
+        }
+        let newest = try #require(events.compactMap(\.time).max())
+        try whole.apply(dataset: "events", rows: MachineEvent.table(events))
+        let draft = part.draft(rebuilding: "events")
+        let reach = try #require(draft.reach(of: "events"))
+        #expect(reach.map(\.column) == ["time"])
+        let start = newest - reach[0].span
+        #expect(events.contains { $0.time.map { $0 < start } ?? false })
+        draft.leavesOut(dataset: "events", column: "time", before: start)
+        try draft.apply(dataset: "events", rows: MachineEvent.table(events.filter { $0.time.map { $0 >= start } ?? false }), now: newest)
+        part.adopt(draft)
+        var asked: [(machine: String?, line: Int64, asked: Timestamp)] = []
+        for _ in 0..<300 {
+            let when = Timestamp(microseconds: newest.microseconds + Int64.random(in: -3_000_000...1_800_000_000, using: &random))
+            asked.append((["a", "b", "c", "d"].randomElement(using: &random)!, 1, when))
+        }
+        let (all, few) = (try whole.read(service: "s", request: requests(asked)), try part.read(service: "s", request: requests(asked)))
+        for row in asked.indices { #expect(all.row(row) == few.row(row), "\(asked[row])") }
+        #expect(part.statistics()[0].inexactReads == whole.statistics()[0].inexactReads)
+        _ = try part.read(service: "s", request: requests([("a", 1, start)]))
+        #expect(part.statistics()[0].inexactReads > whole.statistics()[0].inexactReads)
+        // A latest value without an end needs everything.
+        let endless = try store([FeatureSpec("x", .latest("x"))])
+        #expect(endless.draft(rebuilding: "events").reach(of: "events") == nil)
     }
 
     /// A writer adds events with x = 1 to one key while readers ask: whatever a reader sees, sum, count and mean belong together.

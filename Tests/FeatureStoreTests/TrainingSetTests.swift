@@ -17,7 +17,7 @@ private let orders = Schema(
 
     init() throws {
         folder = try Folder()
-        connection = try DuckDB().connect()
+        connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()])).connect()
         let view = FeatureViewSpec(
             name: "v", source: .dataset("events", entity: "machine"), at: "time",
             features: [

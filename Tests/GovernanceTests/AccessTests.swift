@@ -30,11 +30,8 @@ struct TokenTests {
         #expect(again.authenticate(issued.secret)?.name == "replay")
         try await again.revoke("replay", by: manage)
         #expect(again.authenticate(issued.secret) == nil)
-        #expect(service.authenticate(issued.secret) != nil, "another process has not seen it yet")
-        try await service.reload()
-        #expect(service.authenticate(issued.secret) == nil)
         #expect(try await home.events("token.").map(\.kind) == ["token.created", "token.revoked"])
-        #expect(try await service.list(by: manage).map { $0.revokedAt == nil } == [false])
+        #expect(try await again.list(by: manage).map { $0.revokedAt == nil } == [false])
         await #expect(throws: KeelError.self) { try await service.create(name: "replay", persona: .service, by: manage) }
         await #expect(throws: KeelError.self) { try await service.revoke("replay", by: manage) }
     }

@@ -43,7 +43,7 @@ struct CronTests {
                     Issue.record("\(cron) matches \(minute), before \(next)")
                     break
                 }
-                minute.microseconds += 60_000_000
+                minute = minute + .seconds(60)
                 steps += 1
             }
         }

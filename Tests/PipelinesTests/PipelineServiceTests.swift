@@ -302,6 +302,104 @@ struct PipelineServiceTests {
         #expect(run.state == .failed && run.error?.contains("'gone' is not a kind of step") == true)
     }
 
+    @Test("D11: a step that runs whenever the server ends is not resumed for ever")
+    func interruptions() async throws {
+        let folder = try temporaryFolder()
+        let database = try await openDatabase(folder)
+        let attempts = Mutex<[Int]>([])
+        let reached = Mutex(0)
+        let kind = TestKind { context in
+            attempts.withLock { $0.append(context.attempt) }
+            reached.withLock { $0 += 1 }
+            try await Task.sleep(for: .seconds(3600))
+            return .object([])
+        }
+        let first = service(database, [kind], folder)
+        try first.configure([spec(["steps": [["name": "a", "uses": "test"], ["name": "b", "uses": "test", "needs": "a"]]])])
+        let id = try await first.start(pipeline: "p", reason: "test", now: .systemNow(), grant: may(.pipelinesRun))
+        // A service that is left behind while its step runs is what a killed server leaves behind: the step stands there as running.
+        for servers in 1...StepRun.interruptionsMax {
+            while reached.withLock({ $0 }) < servers { try await Task.sleep(for: .milliseconds(2)) }
+            let next = service(database, [kind], folder)
+            #expect(try await next.resumeUnfinished() == (servers < StepRun.interruptionsMax ? [id] : []))
+        }
+        let last = service(database, [kind], folder)
+        let run = try await last.run(id, grant: may(.pipelinesRead))
+        #expect(run.state == .failed && run.error?.contains("the server ended 3 times while this step ran") == true)
+        #expect(run.steps.map(\.state) == [.failed, .skipped] && run.steps[0].interruptions == 3)
+        #expect(attempts.withLock { $0 } == [1, 2, 3], "every attempt has a number of its own")
+        #expect(try await last.resumeUnfinished() == [])
+    }
+
+    @Test("a stop that was asked for is no interruption")
+    func stopsAreNotCounted() async throws {
+        let folder = try temporaryFolder()
+        let database = try await openDatabase(folder)
+        var id = ""
+        for servers in 0...4 {
+            let reached = Gate()
+            let kind = TestKind { _ in
+                await reached.open()
+                try await Task.sleep(for: .seconds(3600))
+                return .object([])
+            }
+            let service = service(database, [kind], folder)
+            if servers == 0 {
+                try service.configure([spec(["steps": [["name": "a", "uses": "test"]]])])
+                id = try await service.start(pipeline: "p", reason: "test", now: .systemNow(), grant: may(.pipelinesRun))
+            } else {
+                #expect(try await service.resumeUnfinished() == [id])
+            }
+            await reached.pass()
+            await service.shutdown()
+        }
+        let run = try await service(database, [TestKind()], folder).run(id, grant: may(.pipelinesRead))
+        #expect(run.steps[0].attempts == 5 && run.steps[0].interruptions == 0 && run.state == .running)
+    }
+
+    @Test("attempts that failed before a restart count")
+    func failuresOverRestarts() async throws {
+        let folder = try temporaryFolder()
+        let database = try await openDatabase(folder)
+        let reached = Gate()
+        let first = service(
+            database,
+            [
+                TestKind { context in
+                    if context.attempt <= 2 { throw KeelError(.unavailable, "not now") }
+                    await reached.open()
+                    try await Task.sleep(for: .seconds(3600))
+                    return .object([])
+                }
+            ], folder)
+        try first.configure([spec(["steps": [["name": "a", "uses": "test", "retries": 2]]])])
+        let id = try await first.start(pipeline: "p", reason: "test", now: .systemNow(), grant: may(.pipelinesRun))
+        await reached.pass()
+        await first.shutdown()
+        let failing = TestKind { _ in throw KeelError(.unavailable, "not now") }
+        let second = service(database, [failing], folder)
+        #expect(try await second.resumeUnfinished() == [id])
+        #expect(try await second.wait(id, grant: may(.pipelinesRead)).state == .failed)
+        #expect(failing.total == 1, "two of three attempts had failed before")
+    }
+
+    @Test("a run is found by the beginning of its id, when no other begins so")
+    func shortIDs() async throws {
+        let folder = try temporaryFolder()
+        let service = service(try await openDatabase(folder), [TestKind()], folder)
+        try service.configure([spec(["steps": [["name": "a", "uses": "test"]]])])
+        let ids = [try await service.go().id, try await service.go().id]
+        let grant = try may(.pipelinesRead)
+        for id in ids { #expect(try await service.id(beginning: id, grant: grant) == id) }
+        let common = String(zip(ids[0], ids[1]).prefix { $0 == $1 }.map(\.0))
+        let own = String(ids[1].prefix(common.count + 1))
+        #expect(try await service.id(beginning: own, grant: grant) == ids[1])
+        let several = await #expect(throws: KeelError.self) { try await service.id(beginning: common, grant: grant) }
+        #expect(several?.code == .invalidArgument)
+        let none = await #expect(throws: KeelError.self) { try await service.id(beginning: "zz", grant: grant) }
+        #expect(none?.code == .notFound)
+    }
+
     @Test("those who watch see steps, progress and the end")
     func events() async throws {
         let folder = try temporaryFolder()
@@ -325,7 +423,7 @@ struct PipelineServiceTests {
         var later: [PipelineEvent] = []
         for await event in try await service.events(id, grant: may(.pipelinesRead)) { later.append(event) }
         #expect(later == [.runFinished(.succeeded, error: nil)])
-        #expect(FileManager.default.contents(atPath: "\(folder)/work/\(id)/a/log.txt") == Data("a line\n".utf8))
+        #expect(FileManager.default.contents(atPath: "\(folder)/work/\(id)/a.log") == Data("a line\n".utf8))
     }
 
     @Test("runs are listed newest first, page by page")

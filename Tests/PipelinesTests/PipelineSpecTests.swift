@@ -77,7 +77,9 @@ struct PipelineSpecTests {
 
     @Test("a reference in program text is refused with the way to pass the value")
     func programText() {
-        let shell = ShellStep(environment: ProgramEnvironment(projectFolder: "/", connection: { _ in ProgramAccess(variables: [:]) }))
+        let shell = ShellStep(
+            environment: ProgramEnvironment(
+                projectFolder: "/", isolation: IsolationChoice { .none }, connection: { _ in ProgramAccess(variables: [:]) }))
         let json: JSON = ["parameters": ["trees": 1], "steps": [["name": "a", "uses": "shell", "with": ["run": "echo $trees $HOME"]]]]
         let error = #expect(throws: KeelError.self) { try spec(json).validated(kinds: ["shell": shell]) }
         #expect(error?.hint == "add  env: { trees: $trees }")

@@ -6,12 +6,14 @@ import Testing
 
 @Suite("The user's own programs")
 struct ProgramStepTests {
-    private func run(_ step: JSON, parameters: JSON = .object([]), folder: String? = nil) async throws -> (run: PipelineRun, folder: String)
-    {
+    private func run(
+        _ step: JSON, parameters: JSON = .object([]), folder: String? = nil, isolation: StepIsolation = .none, secrets: [String] = []
+    ) async throws -> (run: PipelineRun, folder: String) {
         let folder = try folder ?? temporaryFolder()
-        let environment = ProgramEnvironment(projectFolder: folder) { caller in
+        let environment = ProgramEnvironment(projectFolder: folder, isolation: IsolationChoice { isolation }, secrets: secrets) { caller in
             ProgramAccess(variables: [
                 "KEEL_URL": "http://127.0.0.1:7070", "MLFLOW_TRACKING_URI": "http://127.0.0.1:7070", "WHO": caller.name,
+                "KEEL_TOKEN": "keel_the-lent-token",
             ])
         }
         let service = service(
@@ -20,6 +22,17 @@ struct ProgramStepTests {
         step["name"] = "s"
         try service.configure([spec(["parameters": parameters, "steps": [step]])])
         return (try await service.go("p", now: Timestamp(seconds: 0)), folder)
+    }
+
+    private func log(_ result: (run: PipelineRun, folder: String)) -> String {
+        String(decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s.log") ?? Data(), as: UTF8.self)
+    }
+
+    /// What a step wrote into a file of its folder.
+    private func file(_ name: String, _ result: (run: PipelineRun, folder: String)) -> String {
+        let path = "\(result.folder)/work/\(result.run.id)/s/\(name)"
+        return String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
     private func isAlive(_ pid: String) -> Bool {
@@ -54,16 +67,33 @@ struct ProgramStepTests {
         #expect(good.run.steps[0].outputs == ["t": 150, "now": "1970-01-01T00:00:00Z"])
     }
 
-    @Test("a program that ends badly says how, with its last lines")
+    @Test("A5: a program has a home of its own and no variable of the server but PATH and LANG")
+    func environment() async throws {
+        setenv("AWS_SECRET_ACCESS_KEY", "of-the-server-alone", 1)
+        let result = try await run(["uses": "shell", "with": ["env": ["MINE": "x"], "run": "env; ls /proc/self/fd; test -w \"$TMPDIR\""]])
+        let log = log(result)
+        let names = Set(log.split(separator: "\n").filter { $0.contains("=") }.map { String($0.prefix { $0 != "=" }) })
+        let known: Set = [
+            "PATH", "LANG", "HOME", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "MINE", "WHO", "MLFLOW_TRACKING_URI", "KEEL_URL", "KEEL_TOKEN",
+            "KEEL_RUN_ID", "KEEL_PIPELINE", "KEEL_STEP", "KEEL_ATTEMPT", "KEEL_NOW", "KEEL_PROJECT", "KEEL_OUTPUT",
+        ]
+        #expect(names.subtracting(known).isEmpty && names.isSuperset(of: ["HOME", "MINE", "KEEL_ATTEMPT"]))
+        #expect(log.contains("HOME=\(result.folder)/work/\(result.run.id)/s\n"))
+        // Input, output, errors, and the folder that ls itself reads.
+        #expect(log.split(separator: "\n").filter { Int($0) != nil } == ["0", "1", "2", "3"])
+    }
+
+    @Test("A9: what a program wrote is in its log, and neither in an error nor in the ledger")
     func badEnd() async throws {
         let shell = try await run([
             "uses": "shell", "with": ["run": "for i in $(seq 100); do echo line $i; done; echo problem >&2; exit 3"],
         ])
-        let error = shell.run.error ?? ""
-        #expect(error.contains("exit code 3") && error.contains("line 100\n") && error.contains("problem") && !error.contains("line 50\n"))
-        let log = String(
-            decoding: FileManager.default.contents(atPath: "\(shell.folder)/work/\(shell.run.id)/s/log.txt") ?? Data(), as: UTF8.self)
-        #expect(log.hasPrefix("line 1\nline 2\n") && log.hasSuffix("problem\n"))
+        #expect(shell.run.error?.contains("exit code 3") == true)
+        #expect(log(shell).hasPrefix("line 1\nline 2\n") && log(shell).hasSuffix("problem\n"))
+        let events = try await openDatabase(shell.folder).read { try $0.ledgerEvents() }
+        #expect(!events.contains { $0.data.text.contains("problem") || $0.data.text.contains("line 100") })
+        let finished = try #require(events.first { $0.kind == "pipeline.step.finished" })
+        #expect(finished.data["log"]?["lines"] == 101 && finished.data["log"]?["digest"]?.string == Digest(of: log(shell)).hex)
         #expect(try await run(["uses": "shell", "with": ["run": "kill -9 $$"]]).run.error?.contains("signal 9") == true)
         #expect(try await run(["uses": "shell", "with": ["run": "false; echo on"]]).run.state == .failed)
         #expect(
@@ -109,19 +139,126 @@ struct ProgramStepTests {
             "with": ["run": "(trap '' TERM; while :; do sleep 1; done) & echo $! > child; sleep 1000 & echo $! > other; sleep 1000"],
         ])
         #expect(result.run.error?.contains("timeout of 1s") == true)
-        for file in ["child", "other"] {
-            let pid = String(
-                decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s/\(file)") ?? Data(), as: UTF8.self)
-            #expect(!pid.isEmpty && !isAlive(pid.trimmingCharacters(in: .whitespacesAndNewlines)))
+        for name in ["child", "other"] {
+            let pid = file(name, result)
+            #expect(!pid.isEmpty && !isAlive(pid))
         }
     }
 
-    @Test("children that a finished program leaves behind end with it")
+    /// Starts a process that leaves its session and its parents, as daemons do, and waits until it has written its id.
+    private static let daemon = """
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                open("daemon", "w").write(str(os.getpid()))
+                time.sleep(1000)
+            os._exit(0)
+        os.wait()
+        while not os.path.exists("daemon") or not open("daemon").read(): time.sleep(0.01)
+
+        """
+
+    @Test("V7: what a finished program leaves behind ends with it, daemons too")
     func leftovers() async throws {
         let result = try await run(["uses": "shell", "with": ["run": "sleep 1000 & echo $! > child"]])
         #expect(result.run.state == .succeeded)
-        let pid = String(
-            decoding: FileManager.default.contents(atPath: "\(result.folder)/work/\(result.run.id)/s/child") ?? Data(), as: UTF8.self)
-        #expect(!isAlive(pid.trimmingCharacters(in: .whitespacesAndNewlines)))
+        #expect(!file("child", result).isEmpty && !isAlive(file("child", result)))
+        let left = try await run(["uses": "python", "with": ["code": .string(Self.daemon)]])
+        #expect(left.run.state == .succeeded)
+        #expect(!file("daemon", left).isEmpty && !isAlive(file("daemon", left)))
+    }
+
+    @Test("V7: a program that is cancelled ends with its daemons")
+    func cancelsDaemons() async throws {
+        let result = try await run(["uses": "python", "timeout": "2s", "with": ["code": .string(Self.daemon + "time.sleep(1000)")]])
+        #expect(result.run.error?.contains("timeout of 2s") == true)
+        #expect(!file("daemon", result).isEmpty && !isAlive(file("daemon", result)))
+    }
+
+    @Test("a polite signal lets a program end by itself")
+    func polite() async throws {
+        let result = try await run([
+            "uses": "shell", "timeout": "1s", "with": ["run": "trap 'echo goodbye > last; exit 0' TERM; sleep 1000 & wait"],
+        ])
+        #expect(result.run.state == .failed && file("last", result) == "goodbye")
+    }
+
+    @Test("A9: secrets are masked as lines are written, also where a long line is cut")
+    func secrets() async throws {
+        let result = try await run(
+            [
+                "uses": "shell",
+                "with": [
+                    "env": ["DB_PASSWORD": "hunter2hunter2", "PLAIN": "not-masked-at-all"],
+                    "run": """
+                    echo "token $KEEL_TOKEN, password $DB_PASSWORD, of the server: top-secret-of-the-server, plain $PLAIN"
+                    i=0; while [ $i -lt 3000 ]; do printf '%s' "$DB_PASSWORD"; i=$((i+1)); done
+                    """,
+                ],
+            ], secrets: ["top-secret-of-the-server"])
+        let log = log(result)
+        #expect(log.hasPrefix("token [secret], password [secret], of the server: [secret], plain not-masked-at-all\n"))
+        #expect(!log.contains("hunter2") && log.components(separatedBy: "[secret]").count > 3000)
+    }
+
+    @Test("A9: outputs are read from a plain file alone")
+    func foreignOutputs() async throws {
+        for trick in ["ln -s /etc/passwd outputs.json", "mkfifo outputs.json", "mkdir outputs.json"] {
+            #expect(try await run(["uses": "shell", "with": ["run": .string(trick)]]).run.error?.contains("plain file") == true)
+        }
+    }
+
+    @Test("a program is held to the limits of its step")
+    func limits() async throws {
+        let code = "x = bytearray(1 << 30)"
+        #expect(try await run(["uses": "python", "with": ["code": .string(code), "memoryMiB": 512]]).run.state == .failed)
+        #expect(try await run(["uses": "shell", "with": ["run": "while :; do :; done", "cpu": "1s"]]).run.state == .failed)
+        let core = try await run(["uses": "shell", "with": ["run": "ulimit -c"]])
+        #expect(log(core) == "0\n")
+    }
+
+    @Test("A5: in the sandbox the home is hidden, the project read-only, and the server out of sight")
+    func sandbox() async throws {
+        let folder = try temporaryFolder()
+        let home = folder + "/home"
+        let project = folder + "/project"
+        for path in [home + "/work", project] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
+        try Data("key".utf8).write(to: URL(fileURLWithPath: home + "/secrets.key"))
+        try Data("print('a script')".utf8).write(to: URL(fileURLWithPath: project + "/a.py"))
+        let isolation = try await StepIsolation.choose(
+            .bwrap, user: nil, folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+        let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _ in
+            ProgramAccess(variables: [:])
+        }
+        let service = service(
+            try await openDatabase(home), [ShellStep(environment: environment), PythonStep(environment: environment)], home)
+        let attempts: [(name: String, command: String)] = [
+            ("key", "cat \(home)/secrets.key"), ("database", "cat \(home)/keel.sqlite"),
+            ("home", "touch \(home)/work/x && ls \(home)/keel.sqlite"),
+            ("environ", "cat /proc/\(getpid())/environ"), ("kill", "kill -0 \(getpid())"), ("project", "touch \(project)/x"),
+            ("system", "touch /etc/x"), ("other", "ls \(home)/work | grep -v $KEEL_RUN_ID"),
+        ]
+        let steps = attempts.map { attempt -> JSON in
+            ["name": .string(attempt.name), "uses": "shell", "with": ["run": .string("if \(attempt.command); then echo done; exit 1; fi")]]
+        }
+        try service.configure([
+            spec([
+                "steps": .array(
+                    steps + [
+                        ["name": "script", "uses": "python", "with": ["script": "a.py"]],
+                        [
+                            "name": "own", "uses": "shell",
+                            "with": [
+                                "run": "echo x > y; echo x > $TMPDIR/y; echo x > /tmp/y; echo '{\"a\": 1}' > $KEEL_OUTPUT; kill -9 $$ || :"
+                            ],
+                        ],
+                    ])
+            ])
+        ])
+        let run = try await service.go()
+        for attempt in attempts { #expect(run.step(attempt.name)?.state == .succeeded, "\(attempt.name) was not refused") }
+        #expect(run.step("script")?.state == .succeeded)
+        #expect(run.step("own")?.error?.contains("signal 9") == true, "a program may end itself")
     }
 }

@@ -23,8 +23,17 @@ private final class HandClock: Contracts.Clock {
     func set(_ to: Timestamp) { time.withLock { $0 = to } }
 }
 
+/// Who has access, by name.
+private final class People: Sendable {
+    let personas: Mutex<[String: Persona]>
+    init(_ personas: [String: Persona]) { self.personas = Mutex(personas) }
+    func caller(_ name: String) -> Caller? { personas.withLock { $0[name] }.map { Caller(name: name, persona: $0) } }
+    func revoke(_ name: String) { personas.withLock { $0[name] = nil } }
+}
+
 @Suite("Triggers")
 struct TriggerTests {
+    private let known = People(["ann": .mlEngineer, "pat": .platformEngineer])
     private let day = TimeSpan.days(1)
     private let june = Timestamp("2013-06-01")!
 
@@ -74,7 +83,10 @@ struct TriggerTests {
         try pipelines.configure([
             spec(["parameters": ["until": "2013-01-01"], "steps": [["name": "a", "uses": "test", "with": ["until": "$until"]]]])
         ])
-        return (database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock), kind)
+        return (
+            database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) }),
+            kind
+        )
     }
 
     private func alert(_ database: Storage.Database, _ time: Timestamp) async throws {
@@ -90,7 +102,7 @@ struct TriggerTests {
         let (database, pipelines, triggers, _) = try await setUp(folder, clock: clock)
         let declared = try trigger(["when": "monitor/delay fires", "run": "p", "with": ["until": "now"], "cooldown": "14d"])
         try await alert(database, june)
-        try await triggers.configure([declared])
+        try await triggers.configure([declared], authors: ["retrain": "ann"])
         #expect(try await triggers.advance().isEmpty, "what happened before the trigger was declared is not its business")
         try await alert(database, june + .days(3))
         try await alert(database, june + .days(4))
@@ -102,8 +114,8 @@ struct TriggerTests {
         #expect(done.steps[0].outputs == ["now": "2013-06-04T00:00:00Z", "until": "2013-06-04T00:00:00Z"])
         #expect(done.reason.contains("monitor/delay fires"))
 
-        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock)
-        try await restarted.configure([declared])
+        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) })
+        try await restarted.configure([declared], authors: ["retrain": "ann"])
         #expect(try await restarted.advance().isEmpty)
         try await alert(database, june + .days(10))
         try await alert(database, june + .days(17))
@@ -116,7 +128,8 @@ struct TriggerTests {
     func impossible() async throws {
         let folder = try temporaryFolder()
         let (database, pipelines, triggers, kind) = try await setUp(folder, clock: HandClock(june))
-        try await triggers.configure([trigger(["when": "monitor/delay fires", "run": "later", "cooldown": "14d"])])
+        try await triggers.configure(
+            [trigger(["when": "monitor/delay fires", "run": "later", "cooldown": "14d"])], authors: ["retrain": "ann"])
         try await alert(database, june)
         guard case .skip(_, _, let reason)? = try await triggers.advance().first else {
             Issue.record("there is no pipeline to start")
@@ -135,11 +148,65 @@ struct TriggerTests {
     func following() async throws {
         let folder = try temporaryFolder()
         let (database, _, triggers, kind) = try await setUp(folder, clock: HandClock(june))
-        try await triggers.configure([trigger(["when": "monitor/delay fires", "run": "p"])])
+        try await triggers.configure([trigger(["when": "monitor/delay fires", "run": "p"])], authors: ["retrain": "ann"])
         let task = Task { await triggers.follow { Issue.record("\($0)") } }
         try await alert(database, june)
         while kind.total == 0 { try await Task.sleep(for: .milliseconds(5)) }
         task.cancel()
         await task.value
+    }
+
+    @Test("A5: a trigger may what its author may, and nothing when the author's access has ended")
+    func authors() async throws {
+        let folder = try temporaryFolder()
+        let (database, pipelines, triggers, _) = try await setUp(folder, clock: HandClock(june))
+        let declared = try ["anns", "pats"].map { try trigger(["when": "monitor/delay fires", "run": "p"], name: $0) }
+        try await triggers.configure(declared, authors: ["anns": "ann", "pats": "pat"])
+        try await alert(database, june)
+        let actions = try await triggers.advance()
+        #expect(actions.map(words) == ["start", "skip"], "a platform engineer may not run pipelines, neither does the trigger")
+        guard case .skip("pats", _, let reason) = actions[1] else { return }
+        #expect(reason.contains("pat (platform-engineer) may not pipelines.run"))
+        let run = try #require(try await pipelines.runs(grant: may(.pipelinesRead)).first)
+        _ = try await pipelines.wait(run.id, grant: may(.pipelinesRead))
+        let started = try await database.read { try $0.ledgerEvents(kind: "pipeline.run.started").first }
+        #expect(started?.caller == "ann" && started?.persona == "ml-engineer")
+
+        known.revoke("ann")
+        try await alert(database, june + .days(1))
+        #expect(try await triggers.advance().map(words) == ["skip", "skip"])
+        let skipped = try await database.read { try $0.ledgerEvents(kind: "trigger.skipped", subject: "Trigger/anns").last }
+        #expect(skipped?.data["reason"]?.string?.contains("the access of its author 'ann' was revoked or has expired") == true)
+        #expect(try await pipelines.runs(grant: may(.pipelinesRead)).count == 1)
+    }
+
+    @Test("a paused trigger fires for nothing, over restarts, until it is resumed")
+    func pausing() async throws {
+        let folder = try temporaryFolder()
+        let clock = HandClock(june)
+        let (database, pipelines, triggers, _) = try await setUp(folder, clock: clock)
+        let declared = try trigger(["when": ["monitor/delay fires", "schedule 0 4 1 * *"], "run": "p"])
+        try await triggers.configure([declared], authors: ["retrain": "ann"])
+        let paused = try await triggers.pause("retrain", grant: may(.pipelinesRun))
+        #expect(paused.pausedBy == "test" && paused.json["state"] == "paused")
+        let twice = await #expect(throws: KeelError.self) { try await triggers.pause("retrain", grant: may(.pipelinesRun)) }
+        #expect(twice?.code == .failedPrecondition)
+        try await alert(database, june)
+        #expect(try await triggers.advance().map(words) == ["skip"])
+
+        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) })
+        try await restarted.configure([declared], authors: ["retrain": "ann"])
+        try await alert(database, june + .days(1))
+        clock.set(june + .hours(5))
+        #expect(try await restarted.advance().map(words) == ["skip", "skip"], "an alert and a schedule")
+        #expect(try await restarted.resume("retrain", grant: may(.pipelinesRun)).pausedAt == nil)
+        #expect(try await restarted.advance().isEmpty, "what happened meanwhile is not made up for")
+        try await alert(database, june + .days(2))
+        #expect(try await restarted.advance().map(words) == ["start"])
+        let run = try #require(try await pipelines.runs(grant: may(.pipelinesRead)).first)
+        _ = try await pipelines.wait(run.id, grant: may(.pipelinesRead))
+        let kinds = try await database.read { try $0.ledgerEvents(subject: "Trigger/retrain").map(\.kind) }
+        #expect(
+            kinds == ["trigger.paused", "trigger.skipped", "trigger.skipped", "trigger.skipped", "trigger.resumed", "trigger.fired"])
     }
 }

@@ -12,7 +12,9 @@ private struct Logged: LoggedModelLookup {
 }
 
 private struct Used: VersionUsage {
-    func uses(ofModel name: String, version: Int) async throws -> [String] { version == 1 ? ["release delay/7"] : [] }
+    func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String] {
+        version ?? 1 == 1 ? ["release delay/7"] : []
+    }
 }
 
 extension Fixture {

@@ -80,7 +80,7 @@ import Testing
         try await home.service.configure([spec])
         try await home.release(0.1, 0.9)
         try await restart()
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["q"]).release == 1)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["q"]).release == 1)
         try await home.release(0.09, 0.91)
         try await restart()
         #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .shadow)
@@ -101,14 +101,14 @@ import Testing
         try await home.ask(50, from: 150)
         try await home.service.tick()
         try await restart()
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 2)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 2)
         let state = try await home.service.state(endpoint: "delay", Home.deployer)
         #expect(state.stable == 2 && state.previous == 1 && state.candidate == nil)
         // The alias of the registry is set again after a start, in case the crash came before it.
         #expect(await home.promoted.releases == [2])
         #expect(try await home.service.rollback(endpoint: "delay", reason: "by hand", Home.deployer).number == 1)
         try await restart()
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
         #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
         await home.stop()
     }
@@ -161,6 +161,35 @@ import Testing
         await home.stop()
     }
 
+    @Test("D12: a release that is asked for twice with one key is made and deployed once, whatever happened between")
+    func aKeyedReleaseIsMadeAndDeployedOnce() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        let digest = try await home.bundle(0.3, 0.7)
+        func keyed(_ key: String) async throws -> Release {
+            let release = try await home.service.createRelease(
+                endpoint: "delay", model: "m", version: "2", bundle: digest, gate: .passed, key: key, Home.deployer)
+            try await home.service.deploy(endpoint: "delay", release: release.number, once: true, Home.deployer)
+            return release
+        }
+        let first = try await keyed("run-1/release")
+        #expect(first.number == 2)
+        // The release is taken back and another follows; then the step of the first run is repeated.
+        _ = try await home.service.rollback(endpoint: "delay", reason: "to see", Home.deployer)
+        try await home.release(0.4, 0.6)
+        #expect(try await keyed("run-1/release") == first)
+        #expect(try await home.service.state(endpoint: "delay", Home.deployer).candidate == 3)
+        #expect(try await home.service.releases(endpoint: "delay", Home.deployer).map(\.number) == [3, 2, 1])
+        #expect(try await home.events("release.created").count == 3)
+        // Another run of the same content is a request of its own.
+        #expect(try await keyed("run-2/release").number == 4)
+        #expect(try await DeploymentService.releases(ofModel: "m", version: "2", in: home.database) == ["delay/2", "delay/4"])
+        #expect(try await DeploymentService.releases(ofModel: "m", in: home.database).count == 2)
+        #expect(try await DeploymentService.releases(ofModel: "m", version: "1", in: home.database).isEmpty)
+        await home.stop()
+    }
+
     @Test func decisionsOfAReleaseAreFoundHoweverMuchHappenedToItsEndpointSince() async throws {
         let home = try await Home()
         try await home.service.configure([.delay()])
@@ -199,7 +228,7 @@ import Testing
         let again = try await Home(at: home.folder)
         let problems = try await again.service.configure([.delay()])
         #expect(problems["delay"] != nil)
-        let error = try #require(throws: KeelError.self) { try again.runtime.infer(endpoint: "delay", request: Home.request([0])) }
+        let error = try await #require(throws: KeelError.self) { try await again.runtime.infer(endpoint: "delay", request: Home.request([0])) }
         #expect(error.code == .failedPrecondition)
         await again.stop()
     }

@@ -11,7 +11,7 @@ final class Home: Sendable {
     let runtime: ServingRuntime
     let service: DeploymentService
     let promoted = Promotions()
-    private let writer: Task<Void, Never>
+    private let writer: Task<Void, Never>?
 
     actor Promotions {
         var releases: [Int] = []
@@ -23,23 +23,25 @@ final class Home: Sendable {
     static let labeller = try! Grant.check(Caller(name: "ada", persona: .owner), may: .labelsWrite)
     static let reader = try! Grant.check(Caller(name: "ada", persona: .owner), may: .predictionsRead)
 
-    init(at folder: String? = nil, features: (any OnlineFeatures)? = nil, logRows: Int = 20_000) async throws {
+    /// - Parameter writes: whether the log's writer runs; without it predictions get no further than the journal.
+    init(at folder: String? = nil, features: (any OnlineFeatures)? = nil, logRows: Int = 20_000, writes: Bool = true) async throws {
         self.folder = folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("keel-serving-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
         database = try Database(path: self.folder + "/keel.sqlite")
         try await database.migrate(Ledger.migrations + ServingTables.migrations, backupFolder: self.folder + "/backups")
         objects = try FolderObjectStore(root: self.folder + "/objects")
-        let log = PredictionLog(database: database, rowsMax: logRows)
-        runtime = ServingRuntime(log: log)
+        let log = try PredictionLog(database: database, journal: self.folder + "/predictions", rowsMax: logRows)
+        try await log.recover()
+        runtime = ServingRuntime(log: log, threads: 2)
         let promoted = promoted
         service = DeploymentService(database: database, objects: objects, runtime: runtime, features: features) { await promoted.add($0) }
-        writer = Task { await log.run() }
+        writer = writes ? Task { await log.run() } : nil
     }
 
     /// Ends this process's part; a crash does not even flush.
     func stop() async {
-        writer.cancel()
-        await writer.value
+        writer?.cancel()
+        await writer?.value
     }
 
     /// A model with one input `x`: `low` below 0.5, else `high`.
@@ -67,7 +69,7 @@ final class Home: Sendable {
 
     /// Creates and deploys.
     @discardableResult
-    func release(_ low: Double, _ high: Double, forced: Bool = false) async throws -> Deployment {
+    func release(_ low: Double, _ high: Double, forced: Bool = false) async throws -> Deployment? {
         let digest = try await bundle(low, high)
         let gate: GateResult = forced ? .forced(reason: "to see") : .passed
         let grant = forced ? Home.forcer : Home.deployer
@@ -79,10 +81,11 @@ final class Home: Sendable {
     /// Asks one question a row and lets everything be logged.
     @discardableResult
     func ask(_ count: Int, from start: Int = 0) async throws -> [InferenceResult] {
-        let results = try (start..<start + count).map { i in
-            try runtime.infer(endpoint: "delay", request: Home.request([Double(i % 10) / 10]), ids: ["p\(i)"])
+        var results: [InferenceResult] = []
+        for i in start..<start + count {
+            results.append(try await runtime.infer(endpoint: "delay", request: Home.request([Double(i % 10) / 10]), ids: ["p\(i)"]))
         }
-        await runtime.flush()
+        try await runtime.flush()
         return results
     }
 

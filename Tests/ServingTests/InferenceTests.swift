@@ -8,14 +8,14 @@ import Testing
     @Test func theFirstReleaseAnswersAtOnceAndIsLogged() async throws {
         let home = try await Home()
         try await home.service.configure([.delay()])
-        let none = try #require(throws: KeelError.self) { try home.runtime.infer(endpoint: "delay", request: Home.request([1])) }
+        let none = try await #require(throws: KeelError.self) { try await home.runtime.infer(endpoint: "delay", request: Home.request([1])) }
         #expect(none.code == .failedPrecondition)
         try await home.release(0.2, 0.8)
-        let result = try home.runtime.infer(endpoint: "delay", request: Home.request([0, 1, .nan]))
+        let result = try await home.runtime.infer(endpoint: "delay", request: Home.request([0, 1, .nan]))
         #expect(result.release == 1)
         #expect(result.ids.count == 3 && Set(result.ids).count == 3)
         #expect(result.scores.map { ($0 * 100).rounded() / 100 } == [0.2, 0.8, 0.8])
-        await home.runtime.flush()
+        try await home.runtime.flush()
         let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
         #expect(Set(rows.map(\.id)) == Set(result.ids))
         #expect(Set(rows.map(\.request)) == [#"{"x":0.0}"#, #"{"x":1.0}"#, #"{"x":null}"#])
@@ -28,21 +28,21 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay(limits: EndpointLimits(rows: 2))])
         try await home.release(0.2, 0.8)
-        func refusal(_ request: Table, endpoint: String = "delay", ids: [String]? = nil) throws -> KeelError {
-            try #require(throws: KeelError.self) { try home.runtime.infer(endpoint: endpoint, request: request, ids: ids) }
+        func refusal(_ request: Table, endpoint: String = "delay", ids: [String]? = nil) async throws -> KeelError {
+            try await #require(throws: KeelError.self) { try await home.runtime.infer(endpoint: endpoint, request: request, ids: ids) }
         }
-        let missing = try refusal(Home.request([1], column: "xx"))
+        let missing = try await refusal(Home.request([1], column: "xx"))
         #expect(missing.code == .contractViolation && missing.path == "x" && missing.hint == "is 'xx' meant to be 'x'?")
-        let extra = try refusal(try Home.request([1]).with("y", Column(.float64, .float64([1]))))
+        let extra = try await refusal(try Home.request([1]).with("y", Column(.float64, .float64([1]))))
         #expect(extra.code == .contractViolation && extra.path == "y")
-        let text = try refusal(try Table([(name: "x", column: try Column(.string, values: ["a"]))]))
+        let text = try await refusal(try Table([(name: "x", column: try Column(.string, values: ["a"]))]))
         #expect(text.code == .contractViolation && text.path == "x")
-        #expect(try refusal(Home.request([1, 2, 3])).code == .payloadTooLarge)
-        #expect(try refusal(Home.request([])).code == .invalidArgument)
-        #expect(try refusal(Home.request([1, 2]), ids: ["a", "a"]).code == .invalidArgument)
-        #expect(try refusal(Home.request([1, 2]), ids: ["a"]).code == .invalidArgument)
-        #expect(try refusal(Home.request([1]), endpoint: "delai").hint == "did you mean 'delay'?")
-        await home.runtime.flush()
+        #expect(try await refusal(Home.request([1, 2, 3])).code == .payloadTooLarge)
+        #expect(try await refusal(Home.request([])).code == .invalidArgument)
+        #expect(try await refusal(Home.request([1, 2]), ids: ["a", "a"]).code == .invalidArgument)
+        #expect(try await refusal(Home.request([1, 2]), ids: ["a"]).code == .invalidArgument)
+        #expect(try await refusal(Home.request([1]), endpoint: "delai").hint == "did you mean 'delay'?")
+        try await home.runtime.flush()
         #expect(home.runtime.log.counters.written == 0 && home.runtime.log.counters.queued == 0)
         let status = try #require(home.runtime.status().first)
         #expect(status.refused["contract_violation"] == 3 && status.inFlight == 0)
@@ -56,14 +56,14 @@ import Testing
         try await home.release(0.3, 0.7)
         let total = 4000
         var byCandidate = 0
-        for i in 0..<total where try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
+        for i in 0..<total where try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
             byCandidate += 1
         }
         // Five standard deviations of a binomial.
         let (expected, spread) = (Double(total) * 0.25, (Double(total) * 0.25 * 0.75).squareRoot())
         #expect(abs(Double(byCandidate) - expected) < 5 * spread, "\(byCandidate) of \(total)")
-        let again = try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-7"]).release
-        let once = try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-7"]).release
+        let again = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-7"]).release
+        let once = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-7"]).release
         #expect(again == once)
         await home.stop()
     }
@@ -83,7 +83,7 @@ import Testing
             Task.detached { () -> Int in
                 var wrong = 0
                 for _ in 0..<3000 {
-                    let result = try runtime.infer(endpoint: "delay", request: Home.request([0, 1]))
+                    let result = try await runtime.infer(endpoint: "delay", request: Home.request([0, 1]))
                     let expected = Float(result.release) / 10
                     if result.scores.contains(where: { abs($0 - expected) > 1e-5 }) { wrong += 1 }
                 }
@@ -118,7 +118,7 @@ import Testing
                 endpoint: "delay", model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)
         }
         #expect(error.code == .corrupted)
-        #expect(try home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
+        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
         #expect(try await home.events("release.created").count == 1)
         await home.stop()
     }

@@ -10,7 +10,8 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay(log: policy)])
         try await home.release(0.2, 0.8)
-        let runtime = ServingRuntime(log: PredictionLog(database: home.database, rowsMax: rows))
+        let runtime = ServingRuntime(
+            log: try PredictionLog(database: home.database, journal: home.folder + "/stalled", rowsMax: rows), threads: 1)
         let second = DeploymentService(database: home.database, objects: home.objects, runtime: runtime, features: nil)
         try await second.configure([.delay(log: policy)])
         return (home, runtime)
@@ -18,8 +19,8 @@ import Testing
 
     @Test func blockRefusesWhatItCannotLog() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .block), rows: 10)
-        for i in 0..<10 { _ = try runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
-        let error = try #require(throws: KeelError.self) { try runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"]) }
+        for i in 0..<10 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        let error = try await #require(throws: KeelError.self) { try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"]) }
         #expect(error.code == .unavailable)
         #expect(runtime.log.counters.refused == 1 && runtime.log.counters.queued == 10)
         await home.stop()
@@ -27,14 +28,14 @@ import Testing
 
     @Test func dropAnswersAndCountsWhatItLeavesOut() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .drop), rows: 10)
-        for i in 0..<25 { _ = try runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        for i in 0..<25 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
         #expect(runtime.log.counters.dropped == 15 && runtime.log.counters.queued == 10)
         await home.stop()
     }
 
     @Test func sampleThinsOutAndCounts() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .sample), rows: 100)
-        for i in 0..<400 { _ = try runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        for i in 0..<400 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
         let counters = runtime.log.counters
         #expect(counters.sampled + counters.queued == 400)
         #expect(counters.queued > 50 && counters.queued <= 100)
@@ -58,12 +59,12 @@ import Testing
         try await home.release(0.2, 0.8)
         let seen = Seen()
         home.runtime.log.observe(seen)
-        _ = try home.runtime.infer(endpoint: "delay", request: Home.request([1]), ids: ["p1"])
+        _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([1]), ids: ["p1"])
         let counts = try await home.runtime.label([LabelInput(id: "p1", value: 1), LabelInput(id: "p2", value: 0)], Home.labeller)
         #expect(counts == LabelCounts(joined: 1, unknown: 1))
         // The label that came first waits for its prediction.
-        _ = try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p2"])
-        await home.runtime.flush()
+        _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p2"])
+        try await home.runtime.flush()
         let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
         #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0.id, $0.label) }) == ["p1": 1, "p2": 0])
         #expect(seen.predictions.withLock { $0.map(\.id) } == ["p1", "p2"])
@@ -94,13 +95,93 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
-        for i in 0..<500 { _ = try home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p\(i)"]) }
+        for i in 0..<500 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p\(i)"]) }
         await home.stop()
-        #expect(home.runtime.log.counters.written == 500 && home.runtime.log.counters.lost == 0)
+        #expect(home.runtime.log.counters.written == 500 && home.runtime.log.counters.left == 0)
         let error = try await #require(throws: KeelError.self) {
             try await home.runtime.label([LabelInput(id: "p1", value: 1)], Home.labeller)
         }
         #expect(error.code == .unavailable)
+    }
+
+    @Test("D4: what a killed process had answered is in the table after the next start, once", arguments: [LogPolicy.Durability.buffered, .acknowledged])
+    func answeredPredictionsSurviveTheProcess(durability: LogPolicy.Durability) async throws {
+        let first = try await Home()
+        try await first.service.configure([.delay(log: LogPolicy(durability: durability))])
+        try await first.release(0.2, 0.8)
+        try await first.ask(5)
+        await first.stop()
+        // The writer of this one never runs: its answers get no further than the journal.
+        let killed = try await Home(at: first.folder, writes: false)
+        try await killed.service.configure([.delay(log: LogPolicy(durability: durability))])
+        var answered: [String: Float] = [:]
+        for i in 0..<300 {
+            let result = try await killed.runtime.infer(endpoint: "delay", request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
+            for (id, score) in zip(result.ids, result.scores) { answered[id] = score }
+        }
+        for _ in 0..<2 {
+            let again = try await Home(at: first.folder)
+            let rows = try await PredictionQueries(database: again.database).predictions(endpoint: "delay", limit: 10_000, Home.reader)
+            #expect(rows.count == 605)
+            #expect(Set(rows.map(\.id)).isSuperset(of: answered.keys))
+            #expect(rows.allSatisfy { answered[$0.id].map(Double.init) ?? $0.score == $0.score })
+            #expect(rows.first { $0.id == "k1" }?.request == #"{"x":1.0}"# && rows.first { $0.id == "k1" }?.features == [1])
+            await again.stop()
+        }
+        // What was recovered is not recovered again.
+        let last = try await Home(at: first.folder)
+        #expect(last.runtime.log.counters.recovered == 0 && last.runtime.log.counters.repeated == 0)
+        await last.stop()
+    }
+
+    @Test("D4: only the sampled share of the answers is in the journal")
+    func theJournalHoldsWhatIsSampled() async throws {
+        let killed = try await Home(writes: false)
+        try await killed.service.configure([.delay(log: LogPolicy(sample: 0.5))])
+        try await killed.release(0.2, 0.8)
+        for i in 0..<400 { _ = try await killed.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p\(i)"]) }
+        let unsampled = killed.runtime.log.counters.unsampled
+        #expect(unsampled > 140 && unsampled < 260)
+        let again = try await Home(at: killed.folder)
+        #expect(again.runtime.log.counters.recovered == 400 - unsampled)
+        await again.stop()
+    }
+
+    @Test("D5: a full log refuses at once, and labels and flushes end while the table cannot be written")
+    func everyWaitEnds() async throws {
+        let home = try await Home(logRows: 10)
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        // The table is gone: every write fails, as on a full disk.
+        try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
+        for i in 0..<10 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        let full = try await #require(throws: KeelError.self) {
+            try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"])
+        }
+        #expect(full.code == .unavailable)
+        await #expect(throws: KeelError.self) { try await home.runtime.label([LabelInput(id: "a1", value: 1)], Home.labeller) }
+        await #expect(throws: KeelError.self) { try await home.runtime.flush() }
+        // When it can be written again, nothing was lost.
+        try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
+        while home.runtime.log.counters.queued > 0 { try await Task.sleep(for: .milliseconds(20)) }
+        #expect(home.runtime.log.counters.written == 10)
+        #expect(try await home.runtime.label([LabelInput(id: "a1", value: 1)], Home.labeller) == LabelCounts(joined: 1))
+        await home.stop()
+    }
+
+    @Test("D6: a log that is stopped while the table cannot be written leaves its rows in the journal and says how many")
+    func aStoppedLogLeavesItsRows() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
+        for i in 0..<7 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        await home.stop()
+        #expect(home.runtime.log.counters.left == 7)
+        try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
+        let again = try await Home(at: home.folder)
+        #expect(again.runtime.log.counters.recovered == 7)
+        await again.stop()
     }
 
     @Test func pagesByKeyGiveEveryPredictionOnce() async throws {

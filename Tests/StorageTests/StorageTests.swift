@@ -53,20 +53,31 @@ struct DatabaseTests {
         #expect(check.events == 360 && check.broken == nil)
     }
 
-    @Test("a clock that is set back does not put an event before the one it follows")
-    func clockSetBack() async throws {
+    @Test("D1: every commit is synced: the connection that writes is at FULL, whatever was set before")
+    func synchronous() async throws {
+        let folder = try temporaryFolder()
+        for _ in 0..<2 {
+            let database = try await openDatabase(folder)
+            #expect(try await database.write { try $0.rows("PRAGMA synchronous").first?[0] } == 2)
+            #expect(try await database.write { try $0.rows("PRAGMA journal_mode").first?[0] } == "wal")
+        }
+    }
+
+    @Test("D14: events carry the clock as it was, and what was at an instant is found over jumps of the clock")
+    func clockJumps() async throws {
         let clock = SetClock()
         let database = try await openDatabase(temporaryFolder(), clock: clock)
-        for instant in [1000, 2000, 500, 1500, 3000] as [Int64] {
+        // Right, far ahead, right again, far behind, right again.
+        let instants: [Int64] = [1000, 2000, 90_000, 90_001, 3000, 4000, 5, 6, 5000, 6000]
+        for instant in instants {
             clock.set(instant)
             _ = try await database.write { try $0.record("thing.made", on: "Thing/1", by: owner) }
         }
-        let events = try await database.read { try $0.ledgerEvents() }
-        #expect(events.map(\.at.microseconds) == [1000, 2000, 2000, 2000, 3000])
-        let found = try await database.read { db in
-            try [999, 1000, 1999, 2000, 2999, 3000, 9000].map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) }
-        }
-        #expect(found == [0, 1, 1, 4, 4, 5, 5])
+        #expect(try await database.read { try $0.ledgerEvents() }.map(\.at.microseconds) == instants)
+        let asked: [Int64] = [0, 999, 1000, 1999, 2000, 2999, 3000, 4500, 5000, 5999, 6000, 80_000]
+        let found = try await database.read { db in try asked.map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) } }
+        // At 999 the clock that was behind is the only one that had shown less.
+        #expect(found == [0, 8, 1, 1, 2, 2, 5, 6, 9, 9, 10, 10])
         #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
     }
 

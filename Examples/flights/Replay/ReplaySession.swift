@@ -18,6 +18,8 @@ struct ReplaySession {
     private var (questions, events, requests, rejected) = (0, 0, 0, 0)
     private var latencies: [Double] = []
     private var seconds = 0.0
+    /// The month that was last told.
+    private var shown = ""
     private static let datasets: [FlightHistory.Kind: String] = [.weather: "weather", .departure: "departures", .arrival: "arrivals"]
 
     init(history: FlightHistory, url: String, token: String?, endpoints: [String]) throws {
@@ -55,7 +57,7 @@ struct ReplaySession {
         try await flush()
         seconds = (Timestamp.systemNow() - begun).seconds - waited
         progress(1, end, begun, waited)
-        FileHandle.standardError.write(Data("\n".utf8))
+        if isatty(STDERR_FILENO) == 1 { FileHandle.standardError.write(Data("\n".utf8)) }
     }
 
     private mutating func accept(_ row: Int, _ kind: FlightHistory.Kind) {
@@ -129,23 +131,29 @@ struct ReplaySession {
         return (Timestamp.systemNow() - begun).seconds
     }
 
-    private func progress(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
-        guard isatty(STDERR_FILENO) == 1 else { return }
-        let filled = Int(share * 24)
+    /// A line that redraws itself on a terminal; elsewhere a line for each month.
+    private mutating func progress(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
+        guard isatty(STDERR_FILENO) == 1 else {
+            let month = String(moment.description.prefix(7))
+            if month != shown { FileHandle.standardError.write(Data("replay \(month): \((share * 100).decimals(0)) %\n".utf8)) }
+            shown = month
+            return
+        }
+        let filled = Int(saturating: min(max(share, 0), 1) * 24)
         let rate = Double(events + questions) / max((Timestamp.systemNow() - begun).seconds - waited, 0.001)
         let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
         FileHandle.standardError.write(
-            Data("\r\u{1b}[2Kreplay \(bar) \(moment.description.prefix(10))  \(Int(rate)) events + predictions/s".utf8))
+            Data("\r\u{1b}[2Kreplay \(bar) \(moment.description.prefix(10))  \(rate.decimals(0)) events + predictions/s".utf8))
     }
 
     var summary: String {
         let sorted = latencies.sorted()
         func percentile(_ p: Double) -> String {
-            sorted.isEmpty ? "-" : "\((sorted[Int(Double(sorted.count - 1) * p)] * 1000).rounded() / 1000) ms"
+            sorted.isEmpty ? "-" : "\((sorted[Int(saturating: Double(sorted.count - 1) * p)] * 1000).rounded() / 1000) ms"
         }
         return """
-            replayed \(events) events and \(questions) predictions in \(requests) requests and \(Int(seconds)) s: \
-            \(Int(Double(events + questions) / max(seconds, 0.001))) events + predictions/s, \(rejected) events rejected
+            replayed \(events) events and \(questions) predictions in \(requests) requests and \(seconds.decimals(0)) s: \
+            \((Double(events + questions) / max(seconds, 0.001)).decimals(0)) events + predictions/s, \(rejected) events rejected
             from asking to answer, with up to \(ReplaySession.aheadMax) requests ahead on one connection: p50 \(percentile(0.5)), p90 \(percentile(0.9)), p99 \(percentile(0.99))
             """
     }

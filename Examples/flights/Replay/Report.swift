@@ -82,9 +82,9 @@ struct Report: AsyncParsableCommand {
             guard let other = frozen.first(where: { $0.name == month.name }) else { continue }
             let better = month.auc > other.auc
             if better, month.name >= "2013-05" { won += 1 }
-            let difference = decimals(abs(month.auc - other.auc), 4)
+            let difference = abs(month.auc - other.auc).decimals(4)
             lines.append(
-                "  \(month.name)  \(pad(String(month.labels), 7))  \(decimals(month.auc, 4))\(better ? "*" : " ") \(decimals(other.auc, 4))\(better ? " " : "*")     \(month.auc < other.auc ? "-" : "+")\(difference)    \(decimals(month.logloss, 4))  \(decimals(other.logloss, 4))   \(decimals(month.calibration, 4))  \(decimals(other.calibration, 4))"
+                "  \(month.name)  \(pad(String(month.labels), 7))  \(month.auc.decimals(4))\(better ? "*" : " ") \(other.auc.decimals(4))\(better ? " " : "*")     \(month.auc < other.auc ? "-" : "+")\(difference)    \(month.logloss.decimals(4))  \(other.logloss.decimals(4))   \(month.calibration.decimals(4))  \(other.calibration.decimals(4))"
             )
         }
         return (won, lines.joined(separator: "\n"))
@@ -99,9 +99,9 @@ struct Report: AsyncParsableCommand {
         switch kind {
         case "monitor.alert":
             let columns = (data["columns"]?.array ?? []).sorted { ($0["psi"]?.number ?? 0) > ($1["psi"]?.number ?? 0) }
-            let worst = columns.prefix(2).map { "\($0["name"]?.string ?? "") PSI \(decimals($0["psi"]?.number ?? .nan, 2))" }
+            let worst = columns.prefix(2).map { "\($0["name"]?.string ?? "") PSI \(($0["psi"]?.number ?? .nan).decimals(2))" }
             let metric =
-                "auc \(decimals(data["metrics"]?["auc"]?.number ?? .nan, 3)), reference \(decimals(data["reference"]?["auc"]?.number ?? .nan, 3))"
+                "auc \((data["metrics"]?["auc"]?.number ?? .nan).decimals(3)), reference \((data["reference"]?["auc"]?.number ?? .nan).decimals(3))"
             return (when, "alert       \(data["kind"]?.string ?? ""): \(columns.isEmpty ? metric : worst.joined(separator: ", "))")
         case "trigger.fired": return (when, "retrain     \(data["reason"]?.string ?? subject)")
         case "pipeline.run.failed": return (when, "refused     \(data["error"]?.string ?? "")")
@@ -116,15 +116,6 @@ struct Report: AsyncParsableCommand {
     private func name(_ subject: String, _ data: JSON) -> String {
         "\(subject.split(separator: "/").last.map(String.init) ?? subject)/\(data["release"]?.integer ?? data["from"]?.integer ?? 0)"
     }
-    private func share(_ data: JSON) -> String { data["share"]?.number.map { "\(Int(($0 * 100).rounded())) %" } ?? "the next share" }
+    private func share(_ data: JSON) -> String { data["share"]?.number.map { "\(Int(saturating: ($0 * 100).rounded())) %" } ?? "the next share" }
     private func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
-
-    private func decimals(_ value: Double, _ digits: Int) -> String {
-        guard value.isFinite else { return "-" }
-        var scale = 1.0
-        for _ in 0..<digits { scale *= 10 }
-        let scaled = Int((abs(value) * scale).rounded())
-        let part = String(scaled % Int(scale))
-        return (value < 0 ? "-" : "") + "\(scaled / Int(scale))." + String(repeating: "0", count: digits - part.count) + part
-    }
 }

@@ -28,6 +28,8 @@ public struct Caller: Sendable, Hashable {
         self.requestID = requestID
     }
 
+    /// The person at the server's own machine.
+    public static var local: Caller { Caller(name: "local", persona: .owner) }
     /// Keel's own background work.
     public static func system(_ part: String) -> Caller { Caller(name: "keel/\(part)", persona: .system) }
 }

@@ -10,6 +10,8 @@ public enum Action: String, Sendable, CaseIterable {
     case trackingWrite = "tracking.write"
     case registryRead = "registry.read"
     case registryWrite = "registry.write"
+    /// Take responsibility for a model version that somebody else registered.
+    case modelsApprove = "models.approve"
     /// What is told to whom outside: their addresses may hold secrets, so reading them is this too.
     case webhooksManage = "webhooks.manage"
     case pipelinesRead = "pipelines.read"
@@ -27,6 +29,8 @@ public enum Action: String, Sendable, CaseIterable {
     case serverRead = "server.read"
     /// Remove for good what is in the bin, and content that nothing refers to.
     case storageCollect = "storage.collect"
+    /// Read everything that is stored, the server's keys too.
+    case storageBackup = "storage.backup"
     case tokensManage = "tokens.manage"
 }
 
@@ -52,7 +56,7 @@ public enum Permissions {
             ])
         case .platformEngineer:
             read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect])
-        case .riskOfficer: read.union([.predictionsRead, .ledgerRead])
+        case .riskOfficer: read.union([.predictionsRead, .ledgerRead, .modelsApprove])
         case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:
             read.union([

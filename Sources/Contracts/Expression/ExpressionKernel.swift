@@ -64,11 +64,11 @@ enum ExpressionKernel {
     /// To tens, hundreds, …; a whole number has no digits behind the point. Wraps beside the ends of int64, as DuckDB does.
     static func round(_ x: Int64, digits: Int) -> Int64 {
         guard digits < 0 else { return x }
-        let scale = Int64(Glibc.pow(10, Double(-digits)))
+        let scale = Int64(saturating: Glibc.pow(10, Double(-digits)))
         return (x &+ (x < 0 ? -scale / 2 : scale / 2)) / scale &* scale
     }
 
-    private static let day: Int64 = 86_400_000_000
+    private static let day = CivilDate.microseconds
 
     /// Parts of an instant (µs since 1970), UTC.
     static func calendar(_ function: ExpressionFunction, _ microseconds: Int64) -> Int64 {
@@ -88,8 +88,12 @@ enum ExpressionKernel {
     /// An instant moved by seconds, to the nearest microsecond; nil when it leaves the range.
     @inline(__always) static func shift(_ microseconds: Int64, seconds: Double) -> Int64? {
         guard let by = Int64(exactly: (seconds * 1_000_000).rounded(.toNearestOrAwayFromZero)) else { return nil }
-        let (value, overflow) = microseconds.addingReportingOverflow(by)
-        return overflow ? nil : value
+        return Timestamp(exactly: saturatingSum(microseconds, by))?.microseconds
+    }
+
+    /// Midnight of a day in µs; NaN beyond the instants.
+    @inline(__always) static func midnight(_ day: Double) -> Double {
+        day >= Double(CivilDate.range.lowerBound) && day <= Double(CivilDate.range.upperBound) ? day * Double(CivilDate.microseconds) : .nan
     }
 
     @inline(__always) static func elapsed(_ a: Int64, _ b: Int64) -> Double {

@@ -219,7 +219,7 @@ struct ExpressionProgram: Sendable {
                 return
             }
             stack[top] = ExpressionKernel.elapsed(a, b)
-        case .dateToTimestamp: stack[top] *= 86_400_000_000
+        case .dateToTimestamp: stack[top] = ExpressionKernel.midnight(stack[top])
         case .epoch: stack[top] /= 1_000_000
         case .calendar(let function): stack[top] = instant(stack[top]).map { Double(ExpressionKernel.calendar(function, $0)) } ?? .nan
         case .least(let count), .greatest(let count), .coalesce(let count):

@@ -184,7 +184,7 @@ struct ExpressionTyping {
                 throw failure("'\(text.prefix(60))' is not a time", position, hint: "write '2013-04-01' or '2013-04-01T10:15:00Z'")
             }
             if wanted == .timestamp { return .constant(.timestamp(time), .timestamp) }
-            return .constant(.date(Int32(truncatingIfNeeded: floorDivide(time.microseconds, 86_400_000_000))), .date)
+            return .constant(.date(Int32(truncatingIfNeeded: floorDivide(time.microseconds, CivilDate.microseconds))), .date)
         default:
             throw failure("a \(name(wanted)) is needed here, not a \(name(type))", position, hint: wanted.isNumber ? advice(type) : nil)
         }

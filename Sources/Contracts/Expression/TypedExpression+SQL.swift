@@ -78,10 +78,10 @@ struct ExpressionSQL {
         return bits(node) <= 64
     }
 
-    /// A HUGEINT as BIGINT, null when it does not fit. The cast itself never fails, so it does no harm wherever an optimizer moves it.
-    private static func narrowed(_ text: String) -> String {
-        let range = "(-9223372036854775808)::HUGEINT AND 9223372036854775807::HUGEINT"
-        return "CAST(list_filter([\(text)], lambda keel_v: keel_v BETWEEN \(range))[1] AS BIGINT)"
+    /// A HUGEINT as BIGINT, null outside the range. The cast itself never fails, so it does no harm wherever an optimizer moves it.
+    private static func narrowed(_ text: String, to range: ClosedRange<Int64> = .min ... .max) -> String {
+        let bounds = "(\(range.lowerBound))::HUGEINT AND \(range.upperBound)::HUGEINT"
+        return "CAST(list_filter([\(text)], lambda keel_v: keel_v BETWEEN \(bounds))[1] AS BIGINT)"
     }
 
     private static func mayBeInfinite(_ node: TypedNode) -> Bool {
@@ -107,7 +107,10 @@ struct ExpressionSQL {
         case .constant(let value, let type): return ExpressionSQL.constant(value, type)
         case .column(let slot, _): return references[slot]
         case .asFloat(let inner): return "CAST(\(sql(inner)) AS DOUBLE)"
-        case .asTimestamp(let inner): return "TRY_CAST(\(sql(inner)) AS TIMESTAMP)"
+        case .asTimestamp(let inner):
+            let days =
+                "DATE '\(CivilDate.text(days: CivilDate.range.lowerBound))' AND DATE '\(CivilDate.text(days: CivilDate.range.upperBound))'"
+            return "TRY_CAST(\(keeping(inner) { "\($0) BETWEEN \(days)" }) AS TIMESTAMP)"
         case .negate(let inner, let type): return type == .int ? whole(node, inner) { "-\($0)" } : "(-\(operand(inner)))"
         case .arithmetic(let operation, let a, let b, let type):
             if type == .int { return whole(node, a) { "\($0) \(operation.rawValue) \(operand(b))" } }
@@ -115,7 +118,7 @@ struct ExpressionSQL {
             return "(\(operand(a)) \(operation.rawValue) \(divides ? "(\(finite(b)))" : operand(b)))"
         case .shift(let time, let seconds):
             let by = "TRY_CAST(round(\(sql(seconds)) * 1e6) AS BIGINT)"
-            return "make_timestamp(\(ExpressionSQL.narrowed("CAST(epoch_us(\(sql(time))) AS HUGEINT) + \(by)")))"
+            return "make_timestamp(\(ExpressionSQL.narrowed("CAST(epoch_us(\(sql(time))) AS HUGEINT) + \(by)", to: Timestamp.range)))"
         case .elapsed(let a, let b):
             return "(\(ExpressionSQL.narrowed("CAST(epoch_us(\(sql(a))) AS HUGEINT) - epoch_us(\(sql(b)))")) / 1e6)"
         case .compare(let comparison, let a, let b, _): return "((\(finite(a))) \(comparison.rawValue) (\(finite(b))))"

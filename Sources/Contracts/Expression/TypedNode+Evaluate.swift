@@ -72,8 +72,7 @@ extension TypedNode {
     /// A date as an instant; null beyond the range of instants.
     private static func midnight(_ value: Value) -> Value {
         guard case .date(let days) = value else { return .null }
-        let (microseconds, overflow) = Int64(days).multipliedReportingOverflow(by: 86_400_000_000)
-        return overflow ? .null : .timestamp(Timestamp(microseconds: microseconds))
+        return CivilDate.range.contains(days) ? .timestamp(Timestamp(day: days)) : .null
     }
 
     /// A column's value in the type the tree expects; anything else is null.

@@ -101,7 +101,7 @@ public struct Calibration: Sendable, Hashable {
             [Int](repeating: 0, count: width), [Double](repeating: 0, count: width), [Double](repeating: 0, count: width)
         )
         for (score, label) in zip(rows.scores, rows.labels) {
-            let bin = min(width - 1, Int(score * Double(width)))
+            let bin = min(max(0, Int(saturating: score * Double(width))), width - 1)
             counts[bin] += 1
             scores[bin] += score
             ones[bin] += label

@@ -11,8 +11,13 @@ public struct ColumnProfile: Sendable {
     public private(set) var nulls = 0
     public private(set) var minimum: Double?
     public private(set) var maximum: Double?
-    public private(set) var mean = 0.0
-    /// Σ (x − mean)².
+    /// Nil without values and for texts.
+    public var mean: Double? {
+        guard let minimum, let maximum, average.isFinite else { return nil }
+        return min(max(average, minimum), maximum)
+    }
+    private var average = 0.0
+    /// Σ (x − average)²; infinite when it is beyond float64 or was not stored.
     private var squares = 0.0
     public private(set) var quantiles = QuantileSketch()
     public private(set) var distinct = DistinctSketch()
@@ -24,13 +29,16 @@ public struct ColumnProfile: Sendable {
         top = TopValues(isText: ColumnProfile.isText(type))
     }
 
+    /// What a stored count can be, so that sums of a damaged one cannot overflow.
+    private static let countMax: Int64 = 1 << 53
+
     private static func isText(_ type: DataType) -> Bool { type == .string || type == .bytes }
 
     public var isText: Bool { top.isText }
     /// Rows with a value.
     public var values: Int { count - nulls }
-    /// The sample variance (n − 1); nil with fewer than two values and for texts.
-    public var variance: Double? { isText || values < 2 ? nil : squares / Double(values - 1) }
+    /// The sample variance (n − 1); nil with fewer than two values, for texts, and when it is beyond float64.
+    public var variance: Double? { isText || values < 2 || !squares.isFinite ? nil : squares / Double(values - 1) }
     public var nullShare: Double { count == 0 ? 0 : Double(nulls) / Double(count) }
 
     /// The value below which a share of the values lies; nil without values and for texts. 0 and 1 give the exact bounds.
@@ -85,19 +93,26 @@ public struct ColumnProfile: Sendable {
             distinct.add(hash: StableHash.of(x))
             top.add(x)
         }
-        let average = sum / Double(numbers.count)
+        // A sum beyond float64 is taken again of parts that cannot leave the bounds.
+        let mean = sum.isFinite ? sum / Double(numbers.count) : numbers.reduce(0) { $0 + $1 / Double(numbers.count) }
         var spread = 0.0
-        for x in numbers { spread += (x - average) * (x - average) }
-        combine(average, spread, added: numbers.count, low, high)
+        for x in numbers { spread += (x - mean) * (x - mean) }
+        combine(mean, spread, added: numbers.count, low, high)
     }
 
     /// The parallel update of Chan, Golub and LeVeque (1979). `count` and `nulls` already include the addition.
-    private mutating func combine(_ otherMean: Double, _ otherSquares: Double, added: Int, _ low: Double?, _ high: Double?) {
+    private mutating func combine(_ mean: Double, _ spread: Double, added: Int, _ low: Double?, _ high: Double?) {
         guard added > 0 else { return }
         let before = values - added
-        let difference = otherMean - mean
-        mean += difference * Double(added) / Double(values)
-        squares += otherSquares + difference * difference * Double(before) * Double(added) / Double(values)
+        if before == 0 {
+            average = mean
+            squares = spread
+        } else {
+            let share = Double(added) / Double(values)
+            let difference = mean - average
+            average = difference.isFinite ? average + difference * share : average * (1 - share) + mean * share
+            squares += spread + difference * difference * Double(before) * share
+        }
         minimum = [minimum, low].compactMap { $0 }.min()
         maximum = [maximum, high].compactMap { $0 }.max()
     }
@@ -109,7 +124,7 @@ public struct ColumnProfile: Sendable {
         }
         count += other.count
         nulls += other.nulls
-        if !isText { combine(other.mean, other.squares, added: other.values, other.minimum, other.maximum) }
+        if !isText { combine(other.average, other.squares, added: other.values, other.minimum, other.maximum) }
         quantiles.merge(other.quantiles)
         distinct.merge(other.distinct)
         top.merge(other.top)
@@ -125,8 +140,8 @@ public struct ColumnProfile: Sendable {
         if let minimum, let maximum {
             out["min"] = .double(minimum)
             out["max"] = .double(maximum)
-            out["mean"] = .double(mean)
-            out["squares"] = .double(squares)
+            if let mean { out["mean"] = .double(mean) }
+            if squares.isFinite { out["squares"] = .double(squares) }
             out["quantiles"] = quantiles.json
         }
         return out
@@ -136,7 +151,7 @@ public struct ColumnProfile: Sendable {
         let unreadable = KeelError(.corrupted, "the profile of a column is not readable")
         guard let name = json["name"]?.string, let typeName = json["type"]?.string, let count = json["count"]?.integer,
             let nulls = json["nulls"]?.integer,
-            nulls >= 0, count >= nulls, let distinct = json["distinctSketch"], let top = json["top"]
+            nulls >= 0, count >= nulls, count <= ColumnProfile.countMax, let distinct = json["distinctSketch"], let top = json["top"]
         else { throw unreadable }
         self.init(name: name, type: try DataType(parsing: typeName))
         (self.count, self.nulls) = (Int(count), Int(nulls))
@@ -144,12 +159,12 @@ public struct ColumnProfile: Sendable {
         self.top = try TopValues(json: top)
         guard self.top.isText == ColumnProfile.isText(type) else { throw unreadable }
         guard let low = json["min"]?.number else { return }
-        guard let high = json["max"]?.number, let mean = json["mean"]?.number, let squares = json["squares"]?.number,
-            let sketch = json["quantiles"]
-        else {
-            throw unreadable
-        }
-        (minimum, maximum, self.mean, self.squares) = (low, high, mean, squares)
+        guard let high = json["max"]?.number, let sketch = json["quantiles"] else { throw unreadable }
+        minimum = low
+        maximum = high
+        // Absent: beyond float64, or null as older versions wrote it then.
+        average = json["mean"]?.number ?? .nan
+        squares = json["squares"]?.number ?? .infinity
         quantiles = try QuantileSketch(json: sketch)
     }
 }

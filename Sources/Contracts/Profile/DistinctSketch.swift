@@ -35,7 +35,7 @@ public struct DistinctSketch: Sendable {
         var z = m * DistinctSketch.tau(1 - Double(histogram[q + 1]) / m)
         for k in stride(from: q, through: 1, by: -1) { z = 0.5 * (z + Double(histogram[k])) }
         z += m * DistinctSketch.sigma(Double(histogram[0]) / m)
-        return Int((m * m / (2 * log(2.0)) / z).rounded())
+        return Int(saturating: (m * m / (2 * log(2.0)) / z).rounded())
     }
 
     private static func sigma(_ start: Double) -> Double {

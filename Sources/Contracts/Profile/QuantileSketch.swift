@@ -39,7 +39,7 @@ public struct QuantileSketch: Sendable {
         var width = Double(QuantileSketch.k)
         capacities = Array(repeating: 0, count: levels.count)
         for h in stride(from: top, through: 0, by: -1) {
-            capacities[h] = max(8, Int(width.rounded(.up)))
+            capacities[h] = max(8, Int(saturating: width.rounded(.up)))
             width *= 2.0 / 3.0
         }
     }

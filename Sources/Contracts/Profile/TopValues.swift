@@ -107,13 +107,16 @@ public struct TopValues: Sendable {
     }
 
     init(json: JSON) throws(KeelError) {
-        guard let isText = json["text"]?.bool, let error = json["error"]?.integer, error >= 0, let items = json["values"]?.array,
+        guard let isText = json["text"]?.bool, let error = json["error"]?.integer, (0...1 << 53).contains(error),
+            let items = json["values"]?.array,
             items.count <= TopValues.capacity
         else { throw KeelError(.corrupted, "a summary of top values is not readable") }
         self.init(isText: isText)
         self.error = Int(error)
         for item in items {
-            guard let count = item[1]?.integer, count > 0 else { throw KeelError(.corrupted, "a summary of top values is not readable") }
+            guard let count = item[1]?.integer, (1...1 << 53).contains(count) else {
+                throw KeelError(.corrupted, "a summary of top values is not readable")
+            }
             if isText, let text = item[0]?.string {
                 var copy = text
                 add(key: copy.withUTF8 { StableHash.of(UnsafeRawBufferPointer($0)) }, Int(count), text: text)

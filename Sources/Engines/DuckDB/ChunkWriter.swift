@@ -23,7 +23,7 @@ struct ChunkWriter {
         let step = Int(api.vector_size())
         var row = 0
         while row < table.rowCount {
-            let rows = min(step, table.rowCount - row)
+            let rows = ChunkWriter.rows(of: table, from: row, max: step)
             api.data_chunk_reset(chunk)
             for (i, column) in table.columns.enumerated() {
                 guard fill(api.data_chunk_get_vector(chunk, UInt64(i)), at: 0, column, row, rows) else {
@@ -36,6 +36,17 @@ struct ChunkWriter {
         }
         guard api.appender_close(appender) == 0 else { throw failure(appender) }
     }
+
+    /// How many rows from `row` on make a chunk: at most `max`, and fewer where texts are long, as a chunk copies them.
+    private static func rows(of table: Table, from row: Int, max: Int) -> Int {
+        var rows = min(max, table.rowCount - row)
+        for column in table.columns {
+            guard case .text(let texts) = column.buffer else { continue }
+            while rows > 1, texts.offsets[row + rows] - texts.offsets[row] > textBytesMax { rows /= 2 }
+        }
+        return rows
+    }
+    private static let textBytesMax = 8 << 20
 
     /// Copies rows `row..<row + rows` of `column` to rows from `at` of `vector`; false when there is no room for list items.
     ///

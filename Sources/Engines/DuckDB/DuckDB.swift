@@ -1,5 +1,6 @@
 import CDuckDB
 import Contracts
+import Glibc
 
 /// A DuckDB database in this process: SQL over tables, Parquet, CSV and JSON.
 ///
@@ -9,20 +10,55 @@ import Contracts
 /// `@unchecked Sendable`: `lock` guards the instance, which is set once.
 public final class DuckDB: @unchecked Sendable {
     public struct Settings: Sendable {
+        /// The folders whose files SQL may read and write, with all below them. There is no other access to files, and none to the network.
+        public var folders: [String]
         /// How many threads a query may use; nil leaves it to DuckDB (all cores).
         public var threads: Int?
-        /// What queries may hold in memory before they spill to disk; nil leaves it to DuckDB (80 % of the machine's).
+        /// What all queries together may hold in memory before they spill to disk; nil is an eighth of the machine's memory.
         public var memoryBytesMax: Int?
         /// Where queries spill; nil leaves it to DuckDB (`.tmp`, or beside the database file).
         public var temporaryDirectory: String?
+        /// What all queries together may spill.
+        public var spillBytesMax: Int
         /// Any other setting of DuckDB, by its own name.
         public var options: [String: String]
 
-        public init(threads: Int? = nil, memoryBytesMax: Int? = nil, temporaryDirectory: String? = nil, options: [String: String] = [:]) {
+        public init(
+            folders: [String] = [], threads: Int? = nil, memoryBytesMax: Int? = nil, temporaryDirectory: String? = nil,
+            spillBytesMax: Int = 64 << 30, options: [String: String] = [:]
+        ) {
+            self.folders = folders
             self.threads = threads
             self.memoryBytesMax = memoryBytesMax
             self.temporaryDirectory = temporaryDirectory
+            self.spillBytesMax = spillBytesMax
             self.options = options
+        }
+
+        /// An eighth of the machine's memory, at least 256 MiB.
+        static var standardMemory: Int { max(sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) / 8, 256 << 20) }
+
+        /// What DuckDB is told before it opens.
+        var start: [String: String] {
+            var out = [
+                "autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "allow_community_extensions": "false",
+                "memory_limit": "\(memoryBytesMax ?? Settings.standardMemory)B", "max_temp_directory_size": "\(spillBytesMax)B",
+            ]
+            if let threads { out["threads"] = String(threads) }
+            if let temporaryDirectory { out["temp_directory"] = temporaryDirectory }
+            return out.merging(options) { _, given in given }
+        }
+
+        /// What it is told once it is open, in this order: the last statement forbids every later change of a setting.
+        var confinement: [String] {
+            [
+                "SET GLOBAL TimeZone = 'UTC'",
+                // Values are read as they were written, not as what DuckDB takes them for.
+                "SET GLOBAL enable_geoparquet_conversion = false",
+                "SET GLOBAL allowed_directories = [\(folders.map(DuckDBConnection.literal).joined(separator: ", "))]",
+                "SET GLOBAL enable_external_access = false",
+                "SET GLOBAL lock_configuration = true",
+            ]
         }
     }
 
@@ -49,7 +85,8 @@ public final class DuckDB: @unchecked Sendable {
     /// A database in memory that is opened by the first `connect`: what never asks needs neither the engine nor its memory (about 25 MB).
     public init(openedAtFirstUse settings: Settings) { (path, self.settings) = (nil, settings) }
 
-    /// Opens a database file, or one in memory when `path` is nil. Time zone arithmetic is in UTC, and no extension is ever downloaded.
+    /// Opens a database file, or one in memory when `path` is nil. Time zone arithmetic is in UTC, no extension is ever downloaded or loaded, and no SQL can
+    /// change that or reach files outside the folders of the settings.
     ///
     /// - Throws: `engineMissing` when DuckDB is not installed; `invalidArgument` for a setting that DuckDB does not take, or a file
     ///   that is not its own.
@@ -76,12 +113,7 @@ public final class DuckDB: @unchecked Sendable {
         var config: keel_duckdb_handle?
         guard api.create_config(&config) == 0 else { throw KeelError(.internal, "DuckDB could not make a configuration") }
         defer { api.destroy_config(&config) }
-        var options = ["autoinstall_known_extensions": "false", "autoload_known_extensions": "false"]
-        if let threads = settings.threads { options["threads"] = String(threads) }
-        if let bytes = settings.memoryBytesMax { options["memory_limit"] = "\(bytes)B" }
-        if let folder = settings.temporaryDirectory { options["temp_directory"] = folder }
-        options.merge(settings.options) { _, given in given }
-        for (name, value) in options.sorted(by: { $0.key < $1.key }) {
+        for (name, value) in settings.start.sorted(by: { $0.key < $1.key }) {
             guard api.set_config(config, name, value) == 0 else { throw .invalid("DuckDB has no setting '\(name)' that takes '\(value)'") }
         }
         var database: keel_duckdb_handle?
@@ -91,18 +123,20 @@ public final class DuckDB: @unchecked Sendable {
             if let message { api.free(message) }
             throw .invalid("DuckDB cannot open \(path.map { "'\($0)'" } ?? "a database in memory"): \(text)")
         }
-        return Instance(library: library, handle: database)
+        let instance = Instance(library: library, handle: database)
+        let first = try connection(to: instance)
+        for statement in settings.confinement { try first.execute(statement) }
+        return instance
     }
 
     /// A new connection. Temporary tables belong to the connection that made them.
-    public func connect() throws(KeelError) -> DuckDBConnection {
-        let instance = try opened()
+    public func connect() throws(KeelError) -> DuckDBConnection { try DuckDB.connection(to: try opened()) }
+
+    private static func connection(to instance: Instance) throws(KeelError) -> DuckDBConnection {
         var connection: keel_duckdb_handle?
         guard instance.library.api.connect(instance.handle, &connection) == 0, let connection else {
             throw KeelError(.internal, "DuckDB could not open a connection")
         }
-        let made = DuckDBConnection(database: instance, handle: connection)
-        try made.execute("SET TimeZone = 'UTC'")
-        return made
+        return DuckDBConnection(database: instance, handle: connection)
     }
 }

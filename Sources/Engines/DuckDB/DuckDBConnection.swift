@@ -7,7 +7,7 @@ import Synchronization
 /// Values map as follows. `timestamp` is DuckDB's `TIMESTAMP`, taken as UTC (`TIMESTAMP WITH TIME ZONE` reads as the same instant);
 /// `bytes` is `BLOB`, `list` is `LIST`, `tensor` is `ARRAY` when read and `LIST` when written. Read only: narrow integers widen to
 /// `int32` or `int64`; `HUGEINT` (what `sum` of integers gives) and `UBIGINT` become `int64`, an error when a value does not fit;
-/// `DECIMAL` becomes `float64`; `ENUM` and `UUID` become `string`. Other types are an error that says to cast.
+/// `DECIMAL` becomes the nearest `float64`; `ENUM` and `UUID` become `string`. Other types are an error that says to cast.
 ///
 /// `@unchecked Sendable`: every use of the handle holds `lock`, except `interrupt`, which DuckDB allows from any thread.
 public final class DuckDBConnection: @unchecked Sendable {
@@ -17,6 +17,9 @@ public final class DuckDBConnection: @unchecked Sendable {
     private static let temporaryNumber = Atomic<UInt64>(0)
 
     var api: keel_duckdb_api { database.library.api }
+
+    /// How many rows DuckDB hands on at a time.
+    var vectorRows: Int { Int(api.vector_size()) }
 
     init(database: DuckDB.Instance, handle: keel_duckdb_handle) {
         self.database = database
@@ -144,10 +147,15 @@ public final class DuckDBConnection: @unchecked Sendable {
     @discardableResult
     private func copy(_ select: String, _ parameters: [Value], to path: String) throws(KeelError) -> Int {
         let file = DurableFile(path)
-        let target = file.temporary.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''")
-        let result = try run("COPY (\(select)) TO '\(target)' (FORMAT parquet, COMPRESSION zstd)", parameters, streaming: false)
+        let target = DuckDBConnection.literal(file.temporary)
+        let result = try run("COPY (\(select)) TO \(target) (FORMAT parquet, COMPRESSION zstd)", parameters, streaming: false)
         try file.commit()
         return Int(truncatingIfNeeded: result.rowsChanged)
+    }
+
+    /// A text as an SQL literal.
+    public static func literal(_ text: String) -> String {
+        "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
     }
 
     /// A name as an SQL identifier.

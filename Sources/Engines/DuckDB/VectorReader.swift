@@ -7,8 +7,8 @@ final class VectorReader {
         case bool, int32, int64, float32, float64, text
         case int8, int16, uint8, uint16, uint32, uint64, hugeint
         case seconds, milliseconds, nanoseconds
-        /// The unscaled integer's type and the power of ten it is divided by.
-        case decimal(Int32, Double)
+        /// The unscaled integer's type, and how many of its digits are decimals.
+        case decimal(Int32, Int)
         case uuid
         case enumeration(Int32, [String])
         case list
@@ -63,9 +63,7 @@ final class VectorReader {
         case DuckDBType.float: (source, self.type) = (.float32, .float32)
         case DuckDBType.double: (source, self.type) = (.float64, .float64)
         case DuckDBType.decimal:
-            var scale = 1.0
-            for _ in 0..<api.decimal_scale(type) { scale *= 10 }
-            (source, self.type) = (.decimal(api.decimal_internal_type(type), scale), .float64)
+            (source, self.type) = (.decimal(api.decimal_internal_type(type), Int(api.decimal_scale(type))), .float64)
         case DuckDBType.varchar: (source, self.type) = (.text, .string)
         case DuckDBType.blob: (source, self.type) = (.text, .bytes)
         case DuckDBType.uuid: (source, self.type) = (.uuid, .string)
@@ -140,8 +138,8 @@ final class VectorReader {
         case .uint16: int32s.append(contentsOf: span(UInt16.self).lazy.map { Int32($0) })
         case .int64: int64s.append(contentsOf: span(Int64.self))
         case .uint32: int64s.append(contentsOf: span(UInt32.self).lazy.map { Int64($0) })
-        case .seconds: int64s.append(contentsOf: span(Int64.self).lazy.map { $0 &* 1_000_000 })
-        case .milliseconds: int64s.append(contentsOf: span(Int64.self).lazy.map { $0 &* 1000 })
+        case .seconds: int64s.append(contentsOf: span(Int64.self).lazy.map { saturatingProduct($0, 1_000_000) })
+        case .milliseconds: int64s.append(contentsOf: span(Int64.self).lazy.map { saturatingProduct($0, 1000) })
         case .nanoseconds: int64s.append(contentsOf: span(Int64.self).lazy.map { floorDivide($0, 1000) })
         case .uint64:
             for (i, value) in span(UInt64.self).enumerated() {
@@ -203,18 +201,31 @@ final class VectorReader {
         }
     }
 
-    private func appendDecimals(_ data: UnsafeRawPointer, _ storage: Int32, _ scale: Double, start: Int, _ rows: Int) {
+    private func appendDecimals(_ data: UnsafeRawPointer, _ storage: Int32, _ scale: Int, start: Int, _ rows: Int) {
         for row in start..<start + rows {
-            switch storage {
-            case DuckDBType.smallint: float64s.append(Double(data.load(fromByteOffset: row * 2, as: Int16.self)) / scale)
-            case DuckDBType.integer: float64s.append(Double(data.load(fromByteOffset: row * 4, as: Int32.self)) / scale)
-            case DuckDBType.bigint: float64s.append(Double(data.load(fromByteOffset: row * 8, as: Int64.self)) / scale)
-            default:
-                let wide = data.load(fromByteOffset: row * 16, as: keel_duckdb_hugeint.self)
-                float64s.append(Double(Int128(wide.upper) << 64 | Int128(wide.lower)) / scale)
-            }
+            let unscaled: Int128 =
+                switch storage {
+                case DuckDBType.smallint: Int128(data.load(fromByteOffset: row * 2, as: Int16.self))
+                case DuckDBType.integer: Int128(data.load(fromByteOffset: row * 4, as: Int32.self))
+                case DuckDBType.bigint: Int128(data.load(fromByteOffset: row * 8, as: Int64.self))
+                default:
+                    {
+                        let wide = data.load(fromByteOffset: row * 16, as: keel_duckdb_hugeint.self)
+                        return Int128(wide.upper) << 64 | Int128(wide.lower)
+                    }()
+                }
+            float64s.append(VectorReader.double(unscaled, scale: scale))
         }
     }
+
+    /// The float64 nearest to `unscaled` / 10^`scale`. A quotient of two exact float64 is rounded once; anything else is read as decimal text.
+    static func double(_ unscaled: Int128, scale: Int) -> Double {
+        if let exact = Double(exactly: unscaled), scale < powersOfTen.count { return exact / powersOfTen[scale] }
+        return Double("\(unscaled)e-\(scale)") ?? .nan
+    }
+
+    /// All powers of ten that float64 holds exactly.
+    private static let powersOfTen: [Double] = (0...22).map { exponent in (0..<exponent).reduce(1) { power, _ in power * 10 } }
 
     private func unsigned(_ data: UnsafeRawPointer, _ storage: Int32, _ row: Int) -> Int {
         switch storage {

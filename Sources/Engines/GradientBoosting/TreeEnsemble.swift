@@ -35,6 +35,14 @@ public final class TreeEnsemble: @unchecked Sendable {
     /// Empty when the model was trained without names.
     public let featureNames: [String]
     public var treeCount: Int { trees.count }
+    /// How many nodes the walk for one row visits: what a prediction costs, whatever the row.
+    public let stepsPerRow: Int
+    /// A tree of more levels is refused. XGBoost's default is 6; trees grown leaf by leaf seldom pass 100.
+    static let levelsMax = 256
+    /// A model that visits more nodes for one row (some 10 ms) is refused.
+    static let stepsPerRowMax = 1 << 22
+    /// Of all trees: 1 GiB of memory.
+    static let nodesMax = 1 << 26
 
     private let transform: Transform
     /// Sums: 1, or one for each class.
@@ -78,6 +86,16 @@ public final class TreeEnsemble: @unchecked Sendable {
                 throw KeelError(error.code, "tree \(index): \(error.message)", hint: error.hint)
             }
         }
+        // Four trees are walked in step, as deep as the deepest of them.
+        let steps = stride(from: 0, to: trees.count, by: 4).reduce(0) { steps, i in
+            let group = trees[i..<min(i + 4, trees.count)]
+            return steps + group.count * Int(group.map(\.depth).max() ?? 0)
+        }
+        guard steps <= TreeEnsemble.stepsPerRowMax else {
+            throw TreeEnsemble.unsupported(
+                "\(steps) steps for one row (\(trees.count) trees); the limit is \(TreeEnsemble.stepsPerRowMax)", hint: "train fewer or shallower trees")
+        }
+        stepsPerRow = steps
         nodes = .allocate(capacity: flat.count)
         _ = nodes.initialize(from: flat)
         self.trees = trees
@@ -252,7 +270,9 @@ public final class TreeEnsemble: @unchecked Sendable {
             tree.parents.count == count, tree.splitTypes.isEmpty || tree.splitTypes.count == count
         else { throw corrupted("its arrays differ in length") }
         guard tree.leafVectorSize <= 1 else { throw unsupported("vector leaves") }
-        guard flat.count + count < 1 << 30 else { throw unsupported("more than 2^30 nodes") }
+        guard flat.count + count <= nodesMax else {
+            throw unsupported("more than \(nodesMax) nodes", hint: "train fewer or shallower trees")
+        }
         let root = UInt32(flat.count)
         flat.append(Node(threshold: 0, value: 0, feature: 0, left: 0))
         var level = [(source: 0, target: Int(root))]
@@ -291,13 +311,16 @@ public final class TreeEnsemble: @unchecked Sendable {
             }
             if next.isEmpty { return (root, depth) }
             depth += 1
+            guard depth <= levelsMax else {
+                throw unsupported("more than \(levelsMax) levels", hint: "train with a smaller max_depth or max_leaves")
+            }
             level = next
         }
     }
 
     private static func corrupted(_ what: String) -> KeelError { KeelError(.corrupted, "the model is damaged: \(what)") }
 
-    private static func unsupported(_ what: String) -> KeelError {
-        .invalid("the model needs \(what), which is not supported", hint: "export it as ONNX and serve that")
+    private static func unsupported(_ what: String, hint: String = "export it as ONNX and serve that") -> KeelError {
+        .invalid("the model needs \(what), which is not supported", hint: hint)
     }
 }

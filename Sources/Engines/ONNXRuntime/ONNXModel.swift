@@ -86,8 +86,10 @@ public final class ONNXModel: @unchecked Sendable {
     }
 
     /// - Parameter threads: for one call of `run`; 1 runs on the caller's thread alone.
-    /// - Throws: `corrupted` for bytes that ONNX Runtime does not take as a model, with its message; `engineMissing`.
+    /// - Throws: `corrupted` for bytes that ONNX Runtime does not take as a model, with its message; `invalidArgument` for a model that refers to
+    ///   other files, which would be read for whoever brings the model; `engineMissing`.
     public init(bytes: [UInt8], threads: Int = 1) throws(KeelError) {
+        try ONNXModelCheck.requireSelfContained(bytes)
         let library = try ONNXRuntimeLibrary.shared.get()
         var created: OpaquePointer?
         let failure = bytes.withUnsafeBytes { keel_onnx_session_create(library.handle, $0.baseAddress, $0.count, Int32(threads), &created) }
@@ -104,26 +106,41 @@ public final class ONNXModel: @unchecked Sendable {
 
     deinit { keel_onnx_session_free(session) }
 
+    /// Says what all models of the process together may take for tensors while they run; a model that needs more fails. It counts from the first
+    /// model on that is loaded after it; the default is 1 GiB.
+    public static func limitMemory(bytes: Int) { ONNXRuntimeLibrary.memoryBytesMax.store(bytes, ordering: .relaxed) }
+
     /// Runs the model once.
     ///
     /// - Parameters:
     ///   - tensors: one for each of `inputs`, in that order.
     ///   - wanted: the positions in `outputs` to compute; nil is all.
+    ///   - deadline: when the call is ended, before the model's next node.
     /// - Returns: the wanted outputs, in that order.
-    /// - Throws: `invalidArgument` for a missing input, a wrong type or shape, or a wanted output that is not a tensor of numbers.
-    public func run(_ tensors: [ONNXTensor], wanted: [Int]? = nil) throws(KeelError) -> [ONNXTensor] {
+    /// - Throws: `invalidArgument` for a missing input, a wrong type or shape, or a wanted output that is not a tensor of numbers;
+    ///   `deadlineExceeded`.
+    public func run(
+        _ tensors: [ONNXTensor], wanted: [Int]? = nil, until deadline: ContinuousClock.Instant
+    ) throws(KeelError) -> [ONNXTensor] {
         guard tensors.count == inputs.count else {
             throw .invalid(
                 "the model takes \(inputs.count) inputs (\(inputs.map(\.name).joined(separator: ", "))), \(tensors.count) were given")
         }
         for (port, tensor) in zip(inputs, tensors) { try ONNXModel.check(tensor, for: port) }
-        return try withTensors(tensors) { native throws(KeelError) in try self.run(native, wanted: wanted ?? Array(outputs.indices)) }
+        return try withTensors(tensors) { native throws(KeelError) in 
+            try self.run(native, wanted: wanted ?? Array(outputs.indices), until: deadline)
+        }
     }
 
     /// Runs a model of one float32 input of shape `[rows, columns]` on row-major values, and gives one output's elements as float32.
     ///
-    /// - Parameter wanted: the position in `outputs`; nil is the last one that holds floats (a classifier's probabilities).
-    public func predict(_ values: UnsafeBufferPointer<Float>, rowCount: Int, wanted: Int? = nil) throws(KeelError) -> [Float] {
+    /// - Parameters:
+    ///   - wanted: the position in `outputs`; nil is the last one that holds floats (a classifier's probabilities).
+    ///   - deadline: when the call is ended, before the model's next node.
+    /// - Throws: as `run`.
+    public func predict(
+        _ values: UnsafeBufferPointer<Float>, rowCount: Int, wanted: Int? = nil, until deadline: ContinuousClock.Instant
+    ) throws(KeelError) -> [Float] {
         guard inputs.count == 1, inputs[0].type == .float32 else { throw .invalid("the model does not take one float32 tensor") }
         guard rowCount > 0, values.count % rowCount == 0 else {
             throw .invalid("\(values.count) values are no \(rowCount) rows of equal length")
@@ -140,14 +157,16 @@ public final class ONNXModel: @unchecked Sendable {
         native.shape.1 = Int64(values.count / rowCount)
         native.count = values.count
         native.data = UnsafeMutableRawPointer(mutating: values.baseAddress)
-        switch try run([native], wanted: [output]).first?.elements {
+        switch try run([native], wanted: [output], until: deadline).first?.elements {
         case .float32(let floats): return floats
         case .float64(let doubles): return doubles.map(Float.init)
         default: throw .invalid("output '\(outputs[output].name)' does not hold floats")
         }
     }
 
-    private func run(_ native: [keel_onnx_tensor], wanted: [Int]) throws(KeelError) -> [ONNXTensor] {
+    private func run(
+        _ native: [keel_onnx_tensor], wanted: [Int], until deadline: ContinuousClock.Instant
+    ) throws(KeelError) -> [ONNXTensor] {
         for index in wanted where !outputs.indices.contains(index) { throw .invalid("the model has no output \(index)") }
         for index in wanted where outputs[index].type == nil {
             throw .invalid(
@@ -155,8 +174,16 @@ public final class ONNXModel: @unchecked Sendable {
             )
         }
         var results: OpaquePointer?
-        let failure = keel_onnx_run(session, native, wanted, wanted.count, &results)
-        if let message = ONNXRuntimeLibrary.take(failure) { throw .invalid("the model cannot run: \(message)") }
+        let call = try ONNXCall(try ONNXRuntimeLibrary.shared.get())
+        let (failure, isTerminated) = ONNXDeadlines.shared.watch(call, until: deadline) {
+            ONNXRuntimeLibrary.take(keel_onnx_run(session, call.handle, native, wanted, wanted.count, &results))
+        }
+        if let failure {
+            guard !isTerminated else {
+                throw KeelError(.deadlineExceeded, "the model did not answer before the deadline and was ended")
+            }
+            throw .invalid("the model cannot run: \(failure)")
+        }
         defer { keel_onnx_outputs_free(results) }
         var out: [ONNXTensor] = []
         for (i, index) in wanted.enumerated() {

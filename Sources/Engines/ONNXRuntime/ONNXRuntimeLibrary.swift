@@ -1,6 +1,7 @@
 import COnnxRuntime
 import Contracts
 import Glibc
+import Synchronization
 
 /// The loaded ONNX Runtime library with its environment, which stay for the life of the process.
 ///
@@ -17,13 +18,18 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
 
     init(locator: EngineLocator) throws(KeelError) {
         var runtime: OpaquePointer?
-        path = try locator.load(.onnxruntime) { candidate in ONNXRuntimeLibrary.take(keel_onnx_open(candidate, &runtime)) }
+        path = try locator.load(.onnxruntime) { candidate in 
+            ONNXRuntimeLibrary.take(keel_onnx_open(candidate, ONNXRuntimeLibrary.memoryBytesMax.load(ordering: .relaxed), &runtime))
+        }
         guard let runtime else {
             throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: "install it with scripts/bootstrap")
         }
         handle = runtime
         version = String(cString: keel_onnx_version(runtime))
     }
+
+    /// See `ONNXModel.limitMemory`.
+    static let memoryBytesMax = Atomic(1 << 30)
 
     /// A message of the shim as a Swift text; the message is freed.
     static func take(_ message: UnsafeMutablePointer<CChar>?) -> String? {

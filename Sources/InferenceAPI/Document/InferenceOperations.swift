@@ -21,16 +21,25 @@ public let inferenceOperations: [APIOperation] = [
         answer: ["name": .text, "versions": .list(.text), "platform": .text, "inputs": .list(column), "outputs": .list(column)]),
     .init("GET", "/v2/models/{name}/ready", family, "Whether an endpoint is ready"),
     .init(
+        "GET", "/v2/models/{name}/versions/{version}", family, "An endpoint's inputs and outputs, when it serves this model version",
+        answer: ["name": .text, "versions": .list(.text), "platform": .text, "inputs": .list(column), "outputs": .list(column)]),
+    .init("GET", "/v2/models/{name}/versions/{version}/ready", family, "Whether an endpoint serves this model version"),
+    .init(
+        "POST", "/v2/models/{name}/versions/{version}/infer", family, "Predicts with this model version",
+        body: ["id?": .text, "inputs": .list(tensor), "outputs?": .any, "parameters?": .map(.any)],
+        answer: ["model_name": .text, "model_version": .text, "id?": .text, "parameters": .map(.any), "outputs": .list(tensor)],
+        errors: [422, 503, 504]),
+    .init(
         "POST", "/v2/models/{name}/infer", family, "Predicts",
-        body: ["id?": .text, "inputs": .list(tensor), "parameters?": .map(.any)],
+        body: ["id?": .text, "inputs": .list(tensor), "outputs?": .any, "parameters?": .map(.any)],
         answer: ["model_name": .text, "model_version": .text, "id?": .text, "parameters": .map(.any), "outputs": .list(tensor)],
         errors: [422, 503, 504]),
     .init(
         "POST", "/endpoints/{name}/invocations", family, "Predicts, in MLflow's scoring protocol", body: table,
         answer: predictions,
-        errors: [415, 422, 503]),
+        errors: [415, 422, 503, 504]),
     .init(
         "POST", "/invocations", family, "Predicts with the only endpoint, in MLflow's scoring protocol", body: table,
         answer: predictions,
-        errors: [415, 422, 503]),
+        errors: [415, 422, 503, 504]),
 ]

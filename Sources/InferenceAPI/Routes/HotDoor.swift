@@ -16,7 +16,7 @@ public final class HotDoor: ChannelInboundHandler {
 
     private struct HotRequest {
         let head: HTTPRequest
-        let endpoint: String
+        let target: InferenceTarget
         let bodyBytesMax: Int
         let memory: MemoryReservation
         var body: ByteBuffer
@@ -30,7 +30,9 @@ public final class HotDoor: ChannelInboundHandler {
     private var isPassing = false
 
     /// The routes that it serves. Used by those who list every route.
-    public static let routes: [(method: HTTPRequest.Method, path: String)] = [(.post, "/v2/models/:name/infer")]
+    public static let routes: [(method: HTTPRequest.Method, path: String)] = [
+        (.post, "/v2/models/:name/infer"), (.post, "/v2/models/:name/versions/:version/infer"),
+    ]
     /// What it asks that the caller may do.
     static let action = Action.predict
 
@@ -40,21 +42,14 @@ public final class HotDoor: ChannelInboundHandler {
         self.connection = connection
     }
 
-    /// The endpoint's name when the path is a hot one.
-    static func endpoint(of path: String?) -> String? {
-        guard let path, path.hasPrefix("/v2/models/"), path.hasSuffix("/infer") else { return nil }
-        let name = path.dropFirst(11).dropLast(6)
-        return name.isEmpty || name.utf8.contains(UInt8(ascii: "/")) ? nil : String(name)
-    }
-
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            guard head.method == .post, let endpoint = HotDoor.endpoint(of: head.path) else {
+            guard head.method == .post, let target = InferenceTarget(path: head.path) else {
                 isPassing = true
                 return context.fireChannelRead(data)
             }
-            do throws(KeelError) { hot = try begin(head, endpoint, context) } catch { refuse(context, error) }
+            do throws(KeelError) { hot = try begin(head, target, context) } catch { refuse(context, error) }
         case .body(var bytes):
             guard !isPassing else { return context.fireChannelRead(data) }
             do throws(KeelError) { try append(&bytes) } catch {
@@ -83,13 +78,13 @@ public final class HotDoor: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
-    private func begin(_ head: HTTPRequest, _ endpoint: String, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
-        _ = try gate.grant(try connection.caller(), may: HotDoor.action, on: "Endpoint/\(endpoint)")
-        let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
+    private func begin(_ head: HTTPRequest, _ target: InferenceTarget, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
+        _ = try gate.grant(try connection.caller(), may: HotDoor.action, on: "Endpoint/\(target.endpoint)")
+        let bodyBytesMax = runtime.bodyBytesMax(endpoint: target.endpoint)
         let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
         guard announced <= bodyBytesMax else { throw HotDoor.tooLarge(bodyBytesMax) }
         return HotRequest(
-            head: head, endpoint: endpoint, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
+            head: head, target: target, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
             body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
     }
 
@@ -106,37 +101,29 @@ public final class HotDoor: ChannelInboundHandler {
     }
 
     private func answer(_ context: ChannelHandlerContext, _ request: HotRequest) {
-        do throws(KeelError) {
-            write(context, .ok, try respond(request.endpoint, request.body))
-        } catch { refuse(context, error) }
-    }
-
-    private func refuse(_ context: ChannelHandlerContext, _ error: KeelError) {
-        write(context, error.code.status, InferResponse.failure(error))
-    }
-
-    private func write(_ context: ChannelHandlerContext, _ status: HTTPResponse.Status, _ bytes: [UInt8]) {
-        var response = HTTPResponse(status: status)
-        response.headerFields[.contentType] = "application/json"
-        response.headerFields[.contentLength] = String(bytes.count)
-        if status == .serviceUnavailable || status == .tooManyRequests { response.headerFields[.retryAfter] = "1" }
-        var buffer = context.channel.allocator.buffer(capacity: bytes.count)
-        buffer.writeBytes(bytes)
-        context.write(wrapOutboundOut(.head(response)), promise: nil)
-        context.write(wrapOutboundOut(.body(buffer)), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
-    }
-
-    private func respond(_ endpoint: String, _ body: ByteBuffer) throws(KeelError) -> [UInt8] {
-        let parsed: Result<InferRequest, KeelError> = body.withUnsafeReadableBytes { raw in
-            do throws(KeelError) { return .success(try InferRequest(parsing: raw.bindMemory(to: UInt8.self))) } catch {
-                return .failure(error)
+        let eventLoop = context.eventLoop
+        let box = NIOLoopBound((handler: self, context: context), eventLoop: eventLoop)
+        let memory = request.memory
+        runtime.answer(request.target, request.head, request.body) { answer in
+            // The answer may come at once, or from another thread; until it is written the request's memory is taken.
+            if eventLoop.inEventLoop {
+                box.value.handler.write(box.value.context, answer)
+            } else {
+                eventLoop.execute {
+                    box.value.handler.write(box.value.context, answer)
+                    _ = memory
+                }
             }
         }
-        let request = try parsed.get()
-        let result = try runtime.infer(endpoint: endpoint, request: request.table, ids: request.ids)
-        return InferResponse(
-            model: endpoint, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids, scores: result.scores
-        ).bytes
+    }
+
+    private func refuse(_ context: ChannelHandlerContext, _ error: KeelError) { write(context, InferenceAnswer(error)) }
+
+    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer) {
+        var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
+        buffer.writeBytes(answer.bytes)
+        context.write(wrapOutboundOut(.head(answer.head)), promise: nil)
+        context.write(wrapOutboundOut(.body(buffer)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 }

@@ -7,20 +7,25 @@ import Serving
 /// The parts of the Open Inference Protocol that need no speed (metadata, readiness), and MLflow's scoring protocol.
 public func addInferenceRoutes(to routes: APIRoutes, runtime: ServingRuntime, version: String) {
     for route in HotDoor.routes { routes.note(route.method, route.path, HotDoor.action) }
-    routes.get("/v2", .serverRead) { _, _, _ in answer(["name": "keel", "version": .string(version), "extensions": []]) }
+    routes.get("/v2", .serverRead) { _, _, _ in
+        answer(["name": "keel", "version": .string(version), "extensions": ["binary_tensor_data"]])
+    }
     routes.getForEveryCaller("/v2/health/live") { _, _ in Response(status: .ok) }
     routes.getForEveryCaller("/v2/health/ready") { _, _ in Response(status: .ok) }
-    routes.getForEveryCaller("/v2/models/:name/ready") { _, context in
-        _ = try endpoint(context, runtime)
-        return Response(status: .ok)
-    }
-    routes.get("/v2/models/:name", .predict) { _, context, _ in
-        let (name, fields, status) = try endpoint(context, runtime)
-        return answer([
-            "name": .string(name), "versions": .array([status.stable?.modelVersion].compactMap { $0.map(JSON.string) }), "platform": "keel",
-            "inputs": .array(fields.map { ["name": .string($0.name), "datatype": .string(datatype($0.type)), "shape": [-1]] }),
-            "outputs": [["name": "score", "datatype": "FP32", "shape": [-1]]],
-        ])
+    // A version is that of the model: an endpoint serves one, and a second while a rollout runs.
+    for path in ["/v2/models/:name", "/v2/models/:name/versions/:version"] {
+        routes.getForEveryCaller("\(path)/ready") { _, context in
+            _ = try endpoint(context, runtime)
+            return Response(status: .ok)
+        }
+        routes.get(path, .predict) { _, context, _ in
+            let (name, fields) = try endpoint(context, runtime)
+            return answer([
+                "name": .string(name), "versions": .array(runtime.versions(endpoint: name).map(JSON.string)), "platform": "keel",
+                "inputs": .array(fields.map { ["name": .string($0.name), "datatype": .string(datatype($0.type)), "shape": [-1]] }),
+                "outputs": [["name": .string(InferResponse.output), "datatype": "FP32", "shape": [-1]]],
+            ])
+        }
     }
     let named = APIRoutes.Subject { "Endpoint/\(try $0.parameters.require("name").prefix(100))" }
     routes.post("/endpoints/:name/invocations", .predict, on: named) { request, context, _ in
@@ -44,28 +49,40 @@ private func invoke(
     guard type == "application/json" else {
         throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")
     }
-    let body = Array(
-        buffer: try await request.collected(upTo: runtime.bodyBytesMax(endpoint: name), hint: "send fewer rows a request"))
-    let result = try runtime.infer(endpoint: name, request: try Invocation.table(parsing: body))
-    return answer([
-        "predictions": .array(result.scores.map { .double(Double($0)) }), "ids": .array(result.ids.map(JSON.string)),
-        "release": .string("\(name)/\(result.release)"),
-    ])
+    let body = Array(buffer: try await request.collected(upTo: runtime.bodyBytesMax(endpoint: name), hint: "send fewer rows a request"))
+    let json = try await runtime.infer(endpoint: name, bodyBytes: body.count) { () throws(KeelError) -> InferenceRequest<[UInt8]> in
+        InferenceRequest(table: try Invocation.table(parsing: body)) { result in
+            let answer: JSON = [
+                "predictions": .array(result.scores.map { .double(Double($0)) }), "ids": .array(result.ids.map(JSON.string)),
+                "release": .string("\(name)/\(result.release)"),
+            ]
+            return answer.bytes
+        }
+    }
+    return answer(json)
 }
 
-private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (name: String, fields: [Field], status: EndpointStatus) {
+/// The endpoint that the path names, and the request columns that it takes.
+/// - Throws: `notFound` for an endpoint, or a version of it, that does not serve.
+private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (name: String, fields: [Field]) {
     let name = try context.parameters.require("name")
-    guard let status = runtime.status().first(where: { $0.name == name }), let fields = runtime.requestFields(endpoint: name) else {
+    guard let fields = runtime.requestFields(endpoint: name) else {
         throw KeelError.notFound(
             "there is no endpoint '\(name.prefix(100))' that serves",
             hint: nearest(name, in: runtime.status().map(\.name)).map { "did you mean '\($0)'?" })
     }
-    return (name, fields, status)
+    let versions = runtime.versions(endpoint: name)
+    if let version = context.parameters.get("version"), !versions.contains(version) {
+        throw KeelError.notFound(
+            "endpoint '\(name)' serves no version '\(version.prefix(60))'", hint: "it serves \(versions.joined(separator: " and "))")
+    }
+    return (name, fields)
 }
 
-private func answer(_ json: JSON) -> Response {
-    let bytes = json.bytes
-    return Response(
+private func answer(_ json: JSON) -> Response { answer(json.bytes) }
+
+private func answer(_ bytes: [UInt8]) -> Response {
+    Response(
         status: .ok, headers: [.contentType: "application/json", .contentLength: String(bytes.count)],
         body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
 }

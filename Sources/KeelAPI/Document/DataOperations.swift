@@ -7,6 +7,8 @@ let dataOperations: [APIOperation] = [
         "POST", "/api/v1/datasets/{name}/ingest", family, "Reads a file into a new snapshot; progress and the result are lines of JSON",
         query: [
             .init("file", "The file's name, which tells its format: .csv, .parquet, .jsonl, also compressed"),
+            .init("member", "Which file of a zip archive that holds several"),
+            .init("overwrite", .flag, "Whether the file's rows replace all others; earlier snapshots stay readable"),
             .init("from", .instant, "Only rows from this event time on"), .init("until", .instant, "Only rows before this event time"),
         ], body: .bytes, bodyType: "application/octet-stream", answer: .text, answerType: "application/x-ndjson", errors: [422]),
     .init(

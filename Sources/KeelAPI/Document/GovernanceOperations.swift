@@ -15,19 +15,36 @@ let governanceOperations: [APIOperation] = [
         answer: ["resources": .list(["name": .text, "environment": .nullable(.text), "revision": .integer, "digest": .text])]),
     .init(
         "GET", "/api/v1/resources/{kind}/{name}", family, "A resource with its revisions",
-        answer: ["resource": .named("Resource"), "revision": .integer, "revisions": .list(.named("ResourceRevision"))]),
+        answer: [
+            "resource": .named("Resource"), "revision": .integer, "revisions": .list(.named("ResourceRevision")),
+            "needed_by": .list(["id": .text, "field": .text]), "events": .list(.named("LedgerEvent")),
+        ]),
     .init(
         "POST", "/api/v1/resources/{kind}/{name}/restore", family, "Applies an earlier revision again",
         body: ["revision": .integer], answer: .named("Applied"), errors: [409]),
     .init(
-        "GET", "/api/v1/ledger", family, "Events of the ledger, oldest first",
+        "DELETE", "/api/v1/resources/{kind}/{name}", family, "Deletes a resource; its revisions stay",
         query: [
-            .init("after", .integer, "The number of the last event that is known"), .init("kind", "Only events of this kind"),
+            .init("environment", "Of which environment, when it is in several"),
+            .init("cascade", .flag, "Whether to delete everything that names it too, and what is in use"),
+            .init("data", .flag, "Whether to remove the rows of datasets that go, for good"),
+            .init("dry_run", .flag, "Whether to list only what would go"),
+        ], answer: .named("Deletion"), errors: [409]),
+    .init(
+        "GET", "/api/v1/ledger", family, "Events of the ledger",
+        query: [
+            .init("order", .word(["oldest", "newest"]), "Which come first; the oldest unless given"),
+            .init("after", .integer, "Only events after this number"), .init("before", .integer, "Only events before this number"),
+            .init("since", .instant, "Only events at this instant or later"),
+            .init("kind", "Only events of this kind; one that ends in '.' is a prefix"),
             .init("subject", "Only events of this thing, as Kind/name"), .limit(200, most: 10_000),
         ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
     .init(
-        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds",
-        answer: ["events": .integer, "head": .text, "seq?": .integer, "problem?": .text]),
+        "GET", "/api/v1/ledger/verify", family, "Whether the ledger's chain of digests holds, and is the one that was signed",
+        answer: ["events": .integer, "head": .text, "seq?": .integer, "problem?": .text, "refused_tokens": .list(.text)]),
+    .init(
+        "GET", "/api/v1/ledger/checkpoint", family, "The end of the ledger, signed with the server's Ed25519 key",
+        answer: ["seq": .integer, "hash": .text, "at": .instant, "public_key": .text, "signature": .text]),
     .init(
         "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once",
         body: ["name": .text, "persona": .text, "expires?": .text], answer: ["token": .named("Token"), "secret": .text]),
@@ -41,7 +58,16 @@ let governanceShapes: [(String, Shape)] = [
         "ResourceChange",
         [
             "id": .text, "environment?": .text, "change": .word(["new", "changed", "unchanged"]), "revision": .integer, "digest": .text,
-            "differences": .list(["path": .text, "old": .any, "new": .any]),
+            "differences": .list(["path": .text, "old": .any, "new": .any]), "effects?": .list(.text),
+        ]
+    ),
+    (
+        "Deletion",
+        [
+            "items": .list([
+                "id": .text, "environment": .nullable(.text), "revision": .integer, "needs": .nullable(.text), "holds": .list(.text),
+                "in_use": .nullable(.text),
+            ]), "stays": .list(.text), "revision": .nullable(.integer), "ledger_seq": .nullable(.integer),
         ]
     ),
     ("Applied", ["revision": .integer, "ledger_seq": .nullable(.integer), "changes": .list(.named("ResourceChange"))]),

@@ -68,6 +68,16 @@ let modelOperations: [APIOperation] = [
         "GET", "/api/v1/models/{name}/versions/{version}/card", family, "The model card, in Markdown with Hugging Face's metadata",
         answer: .text, answerType: "text/markdown", errors: [400]),
     .init(
+        "GET", "/api/v1/models/{name}/versions/{version}/evidence", family,
+        "What Keel recorded of a version: training, evaluation, gate, bundle and approvals",
+        answer: [
+            "bundle": .named("Evidence"), "gate": .nullable(.named("Evidence")), "evaluation": .nullable(.named("Evidence")),
+            "training": .nullable(.named("Evidence")), "approvals": .list(.named("Evidence")),
+        ], errors: [400, 409]),
+    .init(
+        "POST", "/api/v1/models/{name}/versions/{version}/approvals", family, "Takes responsibility for a version that somebody else registered",
+        body: ["reason": .text], status: 201, answer: .named("Evidence"), errors: [400, 409]),
+    .init(
         "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", query: page,
         answer: ["webhooks": .list(.named("Webhook")), "next": .nullable(.text)]),
     .init(
@@ -77,6 +87,13 @@ let modelOperations: [APIOperation] = [
 ]
 
 let modelShapes: [(String, Shape)] = [
+    (
+        "Evidence",
+        [
+            "id": .text, "kind": .text, "subject": .text, "model": .nullable(.text), "version": .nullable(.integer), "run": .nullable(.text),
+            "step": .nullable(.text), "verdict": .nullable(.text), "data": .any, "by": .text, "at": .instant,
+        ]
+    ),
     (
         "Model",
         [

@@ -16,8 +16,21 @@ let pipelineOperations: [APIOperation] = [
             .init("state", .word(PipelineRun.State.allCases.map(\.rawValue)), "Only in this state"),
             .init("before", "Only runs before this id"), .limit(50),
         ], answer: ["runs": .list(.named("PipelineRun"))]),
-    .init("GET", "/api/v1/runs/{id}", pipelines, "A run with its steps", answer: .named("PipelineRun")),
-    .init("POST", "/api/v1/runs/{id}/cancel", pipelines, "Cancels a run", answer: .named("PipelineRun"), errors: [409]),
+    .init("GET", "/api/v1/runs/{id}", pipelines, "A run with its steps; the beginning of an id is enough", answer: .named("PipelineRun")),
+    .init(
+        "POST", "/api/v1/runs/{id}/cancel", pipelines, "Cancels a run: its programs are ended", answer: .named("PipelineRun"), errors: [409]
+    ),
+    .init(
+        "GET", "/api/v1/runs/{id}/steps/{step}/log", pipelines, "Lines of a step's log, of all its attempts",
+        query: [
+            .init("from", .integer, "From this byte on: the next of the page before"),
+            .init("tail", .integer, "The last so many lines instead"),
+        ], answer: ["lines": .list(.text), "next": .integer, "size": .integer, "left_out": .integer]),
+    .init("GET", "/api/v1/triggers", pipelines, "The triggers as they stand", answer: ["triggers": .list(.named("Trigger"))]),
+    .init(
+        "POST", "/api/v1/triggers/{name}/pause", pipelines, "Stops a trigger from firing until it is resumed", answer: .named("Trigger"),
+        errors: [409]),
+    .init("POST", "/api/v1/triggers/{name}/resume", pipelines, "Lets a trigger fire again", answer: .named("Trigger"), errors: [409]),
 ]
 
 let servingOperations: [APIOperation] = [
@@ -69,6 +82,12 @@ let serverOperations: [APIOperation] = [
                 "artifacts_elsewhere": .nullable(.text),
             ]),
         ]),
+    .init(
+        "GET", "/api/v1/damage", server, "What is stored and not what it was, and so disabled",
+        answer: ["damage": .list(["subject": .text, "what": .text, "hint": .nullable(.text), "since": .instant])]),
+    .init(
+        "GET", "/api/v1/backup", server, "A backup of the whole home folder, as a tar archive; it holds the server's keys",
+        answer: .text, answerType: "application/x-tar"),
     .init("GET", "/api/v1/routes", server, "Every route of the server", answer: .list(["method": .text, "path": .text])),
     .init("GET", "/openapi.json", server, "This document", answer: .map(.any)),
 ]
@@ -85,9 +104,17 @@ let operatingShapes: [(String, Shape)] = [
     (
         "PipelineStep",
         [
-            "name": .text, "uses": .text, "state": .word(StepRun.State.allCases.map(\.rawValue)), "attempts": .integer, "cache?": .text,
+            "name": .text, "uses": .text, "state": .word(StepRun.State.allCases.map(\.rawValue)), "attempts": .integer,
+            "interruptions?": .integer, "last_line?": .text, "cache?": .text,
             "started_at?": .instant, "finished_at?": .instant, "progress?": .number, "message?": .text, "error?": .text,
             "outputs?": .map(.any),
+        ]
+    ),
+    (
+        "Trigger",
+        [
+            "name": .text, "state": .word(["active", "paused"]), "when": .list(.text), "run": .text, "author": .text,
+            "fired_at": .nullable(.instant), "paused_at": .nullable(.instant), "paused_by": .nullable(.text),
         ]
     ),
     (

@@ -11,6 +11,9 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let name = try context.name()
         let (from, until) = (try request.instant("from"), try request.instant("until"))
         // The name only tells the format; the bytes are spooled under a name of our own.
+        let overwrite = request.query("overwrite") ?? "false"
+        guard ["true", "false"].contains(overwrite) else { throw KeelError.invalid("'\(overwrite)' is not true or false", path: "overwrite") }
+        let member = request.query("member")
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
         try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
         let memory = try MemoryReservation.take(MemoryReservation.ingestBytes, for: .ingest)
@@ -23,7 +26,9 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
                 let (lines, source) = AsyncStream<JSON>.makeStream(bufferingPolicy: .bufferingNewest(64))
                 let work = Task {
                     defer { source.finish() }
-                    return try await platform.ingest(name, spooled: spooled, from: from, until: until, grant: grant) { share, text in
+                    return try await platform.ingest(
+                        name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite == "true", grant: grant
+                    ) { share, text in
                         source.yield(["progress": .double(share), "stage": .string(text)])
                     }
                 }

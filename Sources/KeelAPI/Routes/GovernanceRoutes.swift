@@ -31,21 +31,16 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         let body = try await request.json()
         return try await restore(resource(context), revision(of: body), grant, platform)
     }
-    routes.get("/ledger", .ledgerRead) { request, _, _ in
-        let (after, limit) = (Int64(request.query("after") ?? "0") ?? 0, try request.limit(standard: 200, max: 10_000))
-        let (kind, subject) = (request.query("kind"), request.query("subject"))
-        let events = try await platform.database.read { try $0.ledgerEvents(after: after, kind: kind, subject: subject, limit: limit) }
-        return Response(["events": .array(events.map(\.json)), "next": events.count == limit ? .int(events[limit - 1].seq) : .null])
+    routes.delete("/resources/:kind/:name", .resourcesApply) { request, context, grant in
+        let (kind, name) = try resource(context)
+        let deletion = try await platform.delete(
+            kind, name, environment: request.query("environment"), cascade: try request.flag("cascade"), data: try request.flag("data"),
+            isRehearsal: try request.flag("dry_run"), by: grant)
+        return Response(deletion.json)
     }
-    routes.get("/ledger/verify", .ledgerRead) { _, _, _ in
-        let check = try await platform.database.read { try $0.verifyLedger() }
-        var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
-        if let broken = check.broken {
-            answer["seq"] = .int(broken.seq)
-            answer["problem"] = .string(broken.problem)
-        }
-        return Response(answer)
-    }
+    routes.get("/ledger", .ledgerRead) { request, _, _ in try await events(request, platform.database) }
+    routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifyLedger(grant)) }
+    routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }
     routes.post("/tokens", .tokensManage) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, persona) = (try reader.string("name"), try reader.word("persona") as Persona)
@@ -64,6 +59,32 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
 }
 
+private func events(_ request: Request, _ database: Database) async throws -> Response {
+    let limit = try request.limit(standard: 200, max: 10_000)
+    let order = request.query("order") ?? "oldest"
+    guard order == "oldest" || order == "newest" else { throw KeelError.invalid("must be oldest or newest", path: "order") }
+    let after = try request.seq("after") ?? 0
+    let before = try request.seq("before") ?? .max
+    let since = try request.instant("since")
+    let kind = request.query("kind")
+    let subject = request.query("subject")
+    let events = try await database.read { db in
+        // Events stand in the order of time.
+        let start = try since.map { max(after, try db.ledgerSeq(at: Timestamp(microseconds: $0.microseconds - 1))) } ?? after
+        return try db.ledgerEvents(
+            after: start, before: before, newestFirst: order == "newest", kind: kind, subject: subject, limit: limit)
+    }
+    return Response(["events": .array(events.map(\.json)), "next": events.count == limit ? .int(events[limit - 1].seq) : .null])
+}
+
+extension Request {
+    fileprivate func seq(_ name: String) throws(KeelError) -> Int64? {
+        guard let text = query(name) else { return nil }
+        guard let seq = Int64(text), seq >= 0 else { throw .invalid("'\(text.prefix(40))' is not the number of an event", path: name) }
+        return seq
+    }
+}
+
 func kind(_ context: KeelContext) throws -> String {
     let word = try context.parameters.require("kind")
     return try KindName.kind(word, of: Declarations.kinds)
@@ -75,7 +96,14 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
     let stored = try await platform.resources.get(resource.kind, resource.name, by: grant)
     let revisions = try await platform.resources.revisions(
         resource.kind, resource.name, environment: stored.resource.environment, by: grant)
-    return Response(["resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json))])
+    let needing = try await platform.dependents(of: stored.resource.id, by: grant)
+    // The last of what happened to it; who may not read the ledger sees none of it.
+    let mayRead = Permissions.actions(of: grant.caller.persona).contains(.ledgerRead)
+    let events = mayRead ? try await platform.database.read { try $0.ledgerEvents(on: stored.resource.id, before: .max, limit: 10) } : []
+    return Response([
+        "resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json)),
+        "needed_by": .array(needing.map { ["id": .string($0.id), "field": .string($0.field)] }), "events": .array(events.map(\.json)),
+    ])
 }
 
 private func restore(_ resource: (kind: String, name: String), _ revision: Int64, _ grant: Grant, _ platform: Platform) async throws

@@ -44,6 +44,13 @@ extension Request {
         return time
     }
 
+    /// Whether a parameter is `true`; it is not when it is left out.
+    func flag(_ name: String) throws(KeelError) -> Bool {
+        guard let text = query(name) else { return false }
+        guard text == "true" || text == "false" else { throw .invalid("must be true or false", path: name) }
+        return text == "true"
+    }
+
     func limit(standard: Int, max: Int = 1000) throws(KeelError) -> Int {
         guard let text = query("limit") else { return standard }
         guard let limit = Int(text), (1...max).contains(limit) else { throw .invalid("must be 1 to \(max)", path: "limit") }

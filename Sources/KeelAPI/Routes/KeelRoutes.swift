@@ -8,6 +8,7 @@ public func addKeelRoutes(to routes: APIRoutes, platform: Platform) {
     addGovernanceRoutes(to: api, platform)
     addDataRoutes(to: api, platform)
     addPipelineRoutes(to: api, platform)
+    addTriggerRoutes(to: api, platform)
     addTrackingRoutes(to: api, platform.tracking)
     addRunRoutes(to: api, platform.tracking)
     addModelRoutes(to: api, platform)

@@ -149,7 +149,7 @@ private struct NewVersion {
 
 extension Request {
     /// A body's only field.
-    fileprivate func field(_ name: String) async throws -> String { try Request.field(name, of: try await json()) }
+    func field(_ name: String) async throws -> String { try Request.field(name, of: try await json()) }
 
     private static func field(_ name: String, of body: JSON) throws -> String {
         let reader = try FieldReader(body, path: "")

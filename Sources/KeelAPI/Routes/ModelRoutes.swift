@@ -32,7 +32,23 @@ func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     addModelChangeRoutes(to: routes, registry)
     addVersionChangeRoutes(to: routes, registry)
+    addEvidenceRoutes(to: routes, registry)
     addHistoryRoutes(to: routes, platform)
+}
+
+/// What Keel saw of a version, and who takes responsibility for it.
+private func addEvidenceRoutes(to routes: APIRoutes, _ registry: RegistryService) {
+    routes.get("/models/:name/versions/:version/evidence", .registryRead, on: .model) { _, context, grant in
+        let version = try await registry.version(model: try context.modelName(), version: try context.versionNumber(), grant)
+        guard let evidence = try await registry.evidence(of: version, grant) else { throw RegistryService.noBundle(version) }
+        return Response(evidence.json)
+    }
+    routes.post("/models/:name/versions/:version/approvals", .modelsApprove, on: .model) { request, context, grant in
+        let name = try context.modelName()
+        let version = try context.versionNumber()
+        let reason = try await request.field("reason")
+        return Response(try await registry.approve(model: name, version: version, reason: reason, grant).content, status: .created)
+    }
 }
 
 /// What happened to a model, and its card.

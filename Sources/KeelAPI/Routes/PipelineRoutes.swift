@@ -35,9 +35,43 @@ func addPipelineRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response(["runs": .array(runs.filter { state == nil || $0.state == state }.map(\.json))])
     }
     routes.get("/runs/:id", .pipelinesRead) { _, context, grant in
-        return Response(try await platform.pipelines.run(try context.name("id"), grant: grant).json)
+        return Response(try await platform.pipelines.run(try await run(context, platform, grant), grant: grant).json)
     }
     routes.post("/runs/:id/cancel", .pipelinesRun) { _, context, grant in
-        return Response(try await platform.pipelines.cancel(try context.name("id"), grant: grant).json)
+        return Response(try await platform.pipelines.cancel(try await run(context, platform, grant), grant: grant).json)
+    }
+    routes.get("/runs/:id/steps/:step/log", .pipelinesRead) { request, context, grant in
+        let id = try await run(context, platform, grant)
+        let step = try context.name("step")
+        let from = try request.count("from") ?? 0
+        let tail = try request.count("tail").map { Int(min($0, 10_000)) }
+        return Response(try await platform.pipelines.log(id, step: step, from: from, tail: tail, grant: grant).json)
+    }
+}
+
+/// Triggers, as they stand.
+func addTriggerRoutes(to routes: APIRoutes, _ platform: Platform) {
+    routes.get("/triggers", .pipelinesRead) { _, _, grant in
+        return Response(["triggers": .array(try await platform.triggers.list(grant: grant).map(\.json))])
+    }
+    routes.post("/triggers/:name/pause", .pipelinesRun, on: .named("Trigger")) { _, context, grant in
+        return Response(try await platform.triggers.pause(try context.name(), grant: grant).json)
+    }
+    routes.post("/triggers/:name/resume", .pipelinesRun, on: .named("Trigger")) { _, context, grant in
+        return Response(try await platform.triggers.resume(try context.name(), grant: grant).json)
+    }
+}
+
+/// The run that a path names by its id or the beginning of it.
+private func run(_ context: KeelContext, _ platform: Platform, _ grant: Grant) async throws -> String {
+    try await platform.pipelines.id(beginning: try context.name("id"), grant: grant)
+}
+
+extension Request {
+    /// A whole number that is not negative.
+    fileprivate func count(_ name: String) throws(KeelError) -> Int64? {
+        guard let text = query(name) else { return nil }
+        guard let count = Int64(text), count >= 0 else { throw .invalid("'\(text.prefix(40))' is not a whole number", path: name) }
+        return count
     }
 }

@@ -15,4 +15,14 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
         try reader.finish()
         return Response(try await platform.collect(asked, dryRun: dryRun, grant).json)
     }
+    routes.get("/damage", .serverRead) { _, _, _ in Response(["damage": .array(platform.damage.all.map(\.json))]) }
+    routes.get("/backup", .storageBackup) { _, _, grant in
+        let backup = try await platform.backup(grant)
+        return Response(
+            status: .ok, headers: [.contentType: "application/x-tar"],
+            body: ResponseBody { writer in
+                try await backup.write { try await writer.write(ByteBuffer(bytes: $0)) }
+                try await writer.finish(nil)
+            })
+    }
 }

@@ -12,11 +12,14 @@ public enum ResourceList {
             throw .invalid("must be a list of at most \(countMax) resources", path: "resources")
         }
         var out: [Resource] = []
+        var errors: [KeelError] = []
         for (i, item) in items.enumerated() {
             do throws(KeelError) { out.append(try Resource(json: item)) } catch {
-                throw error.at(item["kind"]?.string.map { "\($0)/\(item["metadata"]?["name"]?.string ?? "?")" } ?? "resources[\(i)]")
+                let place = item["kind"]?.string.map { "\($0)/\(item["metadata"]?["name"]?.string ?? "?")" } ?? "resources[\(i)]"
+                errors.append(error.at(place))
             }
         }
+        if let error = KeelError.joined(errors) { throw error }
         return out
     }
 }

@@ -9,6 +9,8 @@ enum UnservedRoutes {
         let name: String
         /// Under `/api` and `/ajax-api`, as `METHOD[,METHOD] path`.
         var paths: [String] = []
+        /// Under `/ajax-api` alone: MLflow's web page asks them.
+        var pagePaths: [String] = []
         /// At the server's root.
         var rootPaths: [String] = []
     }
@@ -26,7 +28,7 @@ enum UnservedRoutes {
                 "POST 3.0/mlflow/traces/search", "GET 3.0/mlflow/traces/{trace_id}", "POST 3.0/mlflow/traces/{trace_id}/assessments",
                 "DELETE,GET,PATCH 3.0/mlflow/traces/{trace_id}/assessments/{assessment_id}",
                 "DELETE,PATCH 3.0/mlflow/traces/{trace_id}/tags",
-            ], rootPaths: ["POST v1/traces"]),
+            ], pagePaths: ["GET 2.0/mlflow/get-trace-artifact", "GET 3.0/mlflow/get-trace-artifact"], rootPaths: ["POST v1/traces"]),
         Feature(
             name: "the AI gateway",
             paths: verbs(
@@ -40,6 +42,9 @@ enum UnservedRoutes {
                     "GET list-for-endpoint", "DELETE remove-from-endpoint", "PATCH update-config")
                 + verbs("3.0/mlflow/gateway/model-definitions", "POST create", "DELETE delete", "GET get", "GET list", "POST update")
                 + verbs("3.0/mlflow/gateway/secrets", "POST create", "DELETE delete", "GET get", "GET list", "POST update"),
+            pagePaths: ["GET,POST 2.0/mlflow/gateway-proxy"]
+                + verbs(
+                    "3.0/mlflow/gateway", "GET provider-config", "GET secrets/config", "GET supported-models", "GET supported-providers"),
             rootPaths: verbs(
                 "gateway", "POST anthropic/v1/messages", "POST gemini/v1beta/models/{endpoint_name}", "POST mlflow/v1/chat/completions",
                 "GET mlflow/v1/models", "POST openai/v1/chat/completions", "POST openai/v1/embeddings", "POST openai/v1/responses",
@@ -49,9 +54,21 @@ enum UnservedRoutes {
             name: "scorers",
             paths: verbs(
                 "3.0/mlflow/scorers", "DELETE delete", "GET get", "GET list", "PUT online-config", "GET online-configs", "POST register",
-                "GET versions")),
+                "GET versions"),
+            pagePaths: ["POST 3.0/mlflow/scorer/invoke", "POST 3.0/mlflow/genai/evaluate/invoke"]),
         Feature(
-            name: "issues", paths: ["POST 3.0/mlflow/issues", "POST 3.0/mlflow/issues/search", "GET,PATCH 3.0/mlflow/issues/{issue_id}"]),
+            name: "issues", paths: ["POST 3.0/mlflow/issues", "POST 3.0/mlflow/issues/search", "GET,PATCH 3.0/mlflow/issues/{issue_id}"],
+            pagePaths: ["POST 3.0/mlflow/issues/invoke"]),
+        Feature(
+            name: "MLflow's jobs",
+            pagePaths: verbs("3.0/jobs", "GET {job_id}", "PATCH cancel/{job_id}", "POST search")
+                + verbs("3.0/mlflow/jobs", "GET {job_id}", "PATCH cancel/{job_id}") + ["POST 3.0/jobs"]),
+        Feature(
+            name: "MLflow's assistant",
+            pagePaths: verbs(
+                "3.0/mlflow/assistant", "GET,PUT config", "POST message", "GET providers", "GET providers/{provider}/health",
+                "GET providers/{provider}/models", "PATCH sessions/{session_id}", "POST sessions/{session_id}/permission",
+                "GET sessions/{session_id}/stream", "POST sessions/{session_id}/tool-result", "POST skills/install")),
         Feature(
             name: "label schemas",
             paths: verbs(
@@ -78,7 +95,11 @@ enum UnservedRoutes {
         Feature(
             name: "workspaces", paths: ["GET,POST 3.0/mlflow/workspaces", "DELETE,GET,PATCH 3.0/mlflow/workspaces/{workspace_name}"]),
         Feature(
-            name: "MLflow's web page", rootPaths: ["GET ", "GET build/{filename}", "GET static-files/**", "GET,POST graphql"]),
+            name: "MLflow's web page",
+            pagePaths: [
+                "POST 2.0/mlflow/runs/create-promptlab-run", "POST 3.0/mlflow/demo/delete", "POST 3.0/mlflow/demo/generate",
+                "GET,POST 3.0/mlflow/ui-telemetry",
+            ], rootPaths: ["GET ", "GET build/{filename}", "GET static-files/**", "GET,POST graphql"]),
     ]
 
     private static func verbs(_ folder: String, _ verbs: String...) -> [String] {
@@ -99,6 +120,7 @@ enum UnservedRoutes {
     static func add(to router: some RouterMethods<KeelContext>) {
         for feature in features {
             for path in feature.rootPaths { add("/", path, feature, to: router) }
+            for path in feature.pagePaths { add("/ajax-api/", path, feature, to: router) }
             for prefix in ["/api/", "/ajax-api/"] {
                 for path in feature.paths { add(prefix, path, feature, to: router) }
             }

@@ -144,8 +144,9 @@ enum TrackingWire {
     }
 
     static func searchedDataset(_ request: MLflowRequest, isRequired: Bool) throws -> LoggedModelSearch.Dataset? {
-        let name = isRequired ? try request.text("dataset_name") : try request.optionalText("dataset_name") ?? ""
-        return try name.isEmpty ? nil : LoggedModelSearch.Dataset(name: name, digest: given(request.optionalText("dataset_digest")))
+        let name = given(isRequired ? try request.text("dataset_name") : try request.optionalText("dataset_name"))
+        let digest = given(try request.optionalText("dataset_digest"))
+        return name == nil && (isRequired || digest == nil) ? nil : LoggedModelSearch.Dataset(name: name, digest: digest)
     }
 
     static func link(_ request: MLflowRequest) throws -> ModelLink {

@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import NIOCore
+import Pipelines
 import Synchronization
 
 /// One connection to the server: its two ends, and who sent the request that is worked on now.
@@ -55,8 +56,9 @@ public final class HTTPConnection: Sendable {
         state.withLock { state in
             if let known = state.isOwnUser { return known }
             var isOwn = false
-            if let near, let far, near.isLoopback, far.isLoopback {
-                isOwn = SocketOwner.user(at: far, connectedTo: near) == geteuid()
+            if let near, let far, near.isLoopback, far.isLoopback, let socket = SocketOwner.find(far, connectedTo: near) {
+                // A program of a step may run as this user too. It has a token, and is nobody without it.
+                isOwn = socket.user == geteuid() && StepProcesses.areNotTheHolders(ofSocket: socket.inode)
             }
             state.isOwnUser = isOwn
             return isOwn

@@ -26,11 +26,13 @@ extension Platform {
     /// The card of a version, from what all rooms know of it.
     public func card(model name: String, version: Int, _ grants: CardGrants) async throws -> ModelCard {
         var version = try await registry.version(model: name, version: version, grants.registry)
-        let bundle = try await bundle(of: version)
+        let evidence = try await registry.evidence(of: version, grants.registry)
+        var bundle: ModelBundle?
+        if let digest = evidence?.bundle.subject { bundle = try await found { try await ModelBundle.read(digest, from: objects) } }
         if version.facts == nil, let bundle { version.facts = ModelFacts(bundle) }
         var card = ModelCard(model: try await registry.model(name: name, grants.registry), version: version)
         card.statements = try await statements(on: name, grants.resources)
-        card.gate = version.tags.text(RegisterStep.gateTag)
+        card.evidence = evidence
         let history = try await registry.history(
             model: name, version: version.version, kinds: CardDecision.versionKinds, limit: Platform.decisionsMax, grants.registry)
         let releases = try await deployments.decisions(
@@ -41,7 +43,7 @@ extension Platform {
         if let bundle {
             card.measurements = bundle.metrics.sorted { $0.key < $1.key }.compactMap { EvaluateStep.measurement($0.key, $0.value) }
             card.featureService = bundle.featureService
-            card.trainedUntil = version.tags.text(RegisterStep.trainedUntilTag).flatMap { Timestamp($0) }
+            card.trainedUntil = evidence?.bundle.data["until"]?.string.flatMap { Timestamp($0) }
         }
         // A run may have been removed, or be of another server: then the card says that it is not stated.
         if let id = version.runID ?? version.facts?.runID, let run = try await found({ try await tracking.run(id: id, grants.tracking) }) {
@@ -65,7 +67,8 @@ extension Platform {
         if card.measurements.isEmpty {
             card.measurements = run.metrics.prefix(Platform.metricsMax).map { Platform.measurement($0.key, $0.value) }
         }
-        guard let id = tag("keel.pipeline_run"), let made = try await found({ try await pipelines.run(id, grant: piped) }) else { return }
+        // Versions from before there was evidence are known by the run's tag only.
+        guard let id = card.evidence?.bundle.origin?.run ?? tag(RunOrigin.tag), let made = try await found({ try await pipelines.run(id, grant: piped) }) else { return }
         card.datasets += made.steps.compactMap(\.outputs).flatMap(snapshots)
     }
 
@@ -79,12 +82,6 @@ extension Platform {
             return ModelCard.Statements(spec: spec, revision: revision.revision, at: revision.at, by: revision.by)
         }
         return nil
-    }
-
-    /// What Keel serves for a version; nil for one that another client registered.
-    private func bundle(of version: ModelVersion) async throws -> ModelBundle? {
-        guard let digest = RegisterStep.bundleDigest(of: version) else { return nil }
-        return try await found { try await ModelBundle.read(digest, from: objects) }
     }
 
     private func found<T>(_ body: () async throws -> T) async throws -> T? {
@@ -129,7 +126,7 @@ enum CardDecision {
     /// Of the changes of a version those that decide something: tags and descriptions may be many.
     static let versionKinds: Set = [
         "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
-        "model.version.imported",
+        "model.version.imported", "model.version.bundle", "model.version.approval",
     ]
 
     private static func version(_ event: LedgerEvent) -> String? {
@@ -140,6 +137,9 @@ enum CardDecision {
         case "model.alias.removed": return "alias \(alias) removed"
         case "model.version.stage": return "stage \(before.string ?? "") to \(after.string ?? "")"
         case "model.version.created": return "registered"
+        case "model.version.bundle":
+            return "bound to bundle \(event.data["subject"]?.string?.prefix(12) ?? ""), gate \(event.data["verdict"]?.string ?? "")"
+        case "model.version.approval": return "approved: \(event.data["reason"]?.string ?? "")"
         case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
         case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
         default: return nil

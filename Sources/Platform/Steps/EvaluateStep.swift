@@ -11,10 +11,10 @@ import Storage
 /// `auc`, `logloss`, `brier`, `calibration` (expected error), `baseline.auc`, `slices.carrier.auc.min`.
 ///
 /// A baseline that was trained on rows of the holdout would look better than it is. So both are compared on the rows from after the
-/// baseline's training alone; when these are too few, there is no baseline.
+/// baseline's training alone; when these are too few, there is no baseline. The numbers are kept as evidence about the model's bundle.
 struct EvaluateStep: StepKind {
     let name = "evaluate"
-    let version = 1
+    let version = 2
     let analytics: DuckDB
     let objects: FolderObjectStore
     let registry: RegistryService
@@ -50,43 +50,88 @@ struct EvaluateStep: StepKind {
     /// The alias of a baseline moves, so what it points to is part of what the result depends on.
     func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
         guard let uri = try Spec(with).baseline else { return [:] }
-        return ["baseline": .string(try await resolve(uri)?.uri ?? "none")]
+        if let version = try await registry.resolve(uri, try grant(uri)) { return ["baseline": .string(version.uri)] }
+        return ["baseline": .string(try await registry.hasStood(uri, try grant(uri)) ? "gone" : "none")]
     }
 
-    private func resolve(_ uri: String) async throws -> ModelVersion? {
-        try await registry.resolve(uri, try Grant.check(.system("evaluate"), may: .registryRead, on: uri))
+    private func grant(_ uri: String) throws(KeelError) -> Grant { try Grant.check(.system("evaluate"), may: .registryRead, on: uri) }
+
+    /// A version to compare with.
+    private struct Baseline: Sendable {
+        let model: LoadedModel
+        /// The last row that it was trained on.
+        let seen: Timestamp
+        /// What the evidence says of it.
+        let evidence: JSON
+    }
+
+    /// The baseline, or why there is none.
+    private func baseline(_ uri: String) async throws -> (baseline: Baseline?, missing: JSON) {
+        guard let version = try await registry.resolve(uri, try grant(uri)) else {
+            let stood = try await registry.hasStood(uri, try grant(uri))
+            let reason = stood ? "there was a baseline \(uri), and it was taken away" : "there has never been a baseline \(uri)"
+            return (nil, ["uri": .string(uri), "missing": .string(reason), "first": .bool(!stood)])
+        }
+        guard let bundle = try await registry.bundle(of: version, try grant(uri)) else { throw RegistryService.noBundle(version) }
+        let seen = bundle.data["until"]?.string.flatMap { Timestamp($0) } ?? .distantPast
+        let model = try await LoadedModel.load(bundle.subject, from: objects)
+        let evidence: JSON = ["uri": .string(uri), "version": .string(version.uri), "bundle": .string(bundle.subject.hex)]
+        return (Baseline(model: model, seen: seen, evidence: evidence), .null)
     }
 
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
-        guard let digest = spec.model["bundle"]?.string.flatMap(Digest.init(hex:)) else {
-            throw KeelError.invalid("is not a model", hint: "reference an output such as $train.candidate", path: "with.model")
-        }
+        let digest = try ModelOutput(spec.model, path: "with.model").bundle
         let model = try await LoadedModel.load(digest, from: objects)
-        var baseline: (model: LoadedModel, seen: Timestamp)?
-        if let uri = spec.baseline, let version = try await resolve(uri) {
-            guard let digest = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
-            let seen = version.tags.first { $0.key == RegisterStep.trainedUntilTag }.flatMap { Timestamp($0.value) } ?? .distantPast
-            baseline = (try await LoadedModel.load(digest, from: objects), seen)
-        }
-        let (analytics, lake, old) = (analytics, lake, baseline)
+        var baseline: Baseline?
+        var missing: JSON = ["missing": "the evaluation names no baseline", "first": false]
+        if let uri = spec.baseline { (baseline, missing) = try await self.baseline(uri) }
+        let measured = try await measure(model, baseline, spec, log: context.log)
+        var metrics = measured.metrics
+        let grant = try Grant.check(context.caller, may: .pipelinesRun, on: "Pipeline/\(context.pipeline)")
+        let evidence = try await registry.recordEvaluation(
+            of: digest,
+            [
+                "metrics": metrics, "data": spec.data, "baseline": baseline == nil ? missing : measured.baseline,
+            ], by: StepOrigin(run: context.runID, step: context.step), grant)
+        metrics["evidence"] = .string(evidence.id)
+        return metrics
+    }
+
+    private struct Measured: Sendable {
+        var metrics: JSON
+        /// What the model was compared with, or why it was not.
+        var baseline: JSON
+    }
+
+    private func measure(
+        _ model: LoadedModel, _ old: Baseline?, _ spec: Spec, log: @escaping @Sendable (String) -> Void
+    ) async throws -> Measured {
+        let (analytics, lake) = (analytics, lake)
         return try await Blocking.run {
             var rows = try Self.read(spec.data, lake, try analytics.connect())
+            var compared = old?.evidence ?? .null
             var comparable = old != nil
-            if let old, let times = try rows.column(spec.data["at"]?.string ?? "").doubles() {
+            if old != nil, spec.data["at"]?.string == nil {
+                comparable = false
+                log("the examples have no time, so nobody can say which of them the baseline was trained on: no comparison")
+            }
+            if let old, let at = spec.data["at"]?.string, let times = try rows.column(at).doubles() {
                 let unseen = times.indices.filter { times[$0] > Double(old.seen.microseconds) }
                 comparable = unseen.count >= Self.comparedRowsMin
                 if comparable { rows = rows.taking(rows: unseen) }
-                context.log(
-                    comparable
-                        ? "compared on \(unseen.count) rows from after the baseline's training"
-                        : "only \(unseen.count) rows are from after the baseline's training: no comparison")
+                let found = "\(unseen.count) rows are from after the baseline's training"
+                log(comparable ? "compared on \(unseen.count) rows from after the baseline's training" : "only \(found): no comparison")
+                if !comparable {
+                    compared["missing"] = .string("only \(found), \(Self.comparedRowsMin) are needed to compare")
+                    compared["first"] = false
+                }
             }
             var out = try Self.score(model, rows, spec, slices: true)
             out["rows"] = .int(Int64(rows.rowCount))
             if let old, comparable { out["baseline"] = try Self.score(old.model, rows, spec, slices: false) }
-            context.log("auc \(out["auc"]?.number ?? .nan), baseline \(out["baseline"]?["auc"]?.number.map { "\($0)" } ?? "none")")
-            return out
+            log("auc \(out["auc"]?.number ?? .nan), baseline \(out["baseline"]?["auc"]?.number.map { "\($0)" } ?? "none")")
+            return Measured(metrics: out, baseline: compared)
         }
     }
 
@@ -94,13 +139,13 @@ struct EvaluateStep: StepKind {
         guard let path = data["path"]?.string else {
             throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
         }
-        return try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
     }
 
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
         guard let labels = try rows.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
         let matrix = try OnlinePlan.matrix(rows, inputs: model.bundle.signature.inputs)
-        let scores = try model.predict(matrix, rows: rows.rowCount)
+        let scores = try model.predict(matrix, rows: rows.rowCount, until: .now + .seconds(3600))
         let metrics = try BinaryMetrics(scores: scores, labels: labels)
         var out: JSON = [:]
         let values: [(String, Double?)] = [

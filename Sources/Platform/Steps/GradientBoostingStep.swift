@@ -3,6 +3,7 @@ import Engines
 import FeatureStore
 import Foundation
 import Pipelines
+import Registry
 import Serving
 import Storage
 import Synchronization
@@ -11,9 +12,10 @@ import Synchronization
 /// holdout metrics are honest; and `model`, trained on all rows when `refit` is true, otherwise the same.
 struct GradientBoostingStep: StepKind {
     let name = "gradient-boosting"
-    let version = 1
+    let version = 2
     let analytics: DuckDB
     let objects: FolderObjectStore
+    let registry: RegistryService
     let lake: String
 
     private struct Spec {
@@ -72,6 +74,7 @@ struct GradientBoostingStep: StepKind {
         } onCancel: {
             stopped.withLock { $0 = true }
         }
+        let grant = try Grant.check(context.caller, may: .pipelinesRun, on: "Pipeline/\(context.pipeline)")
         var out: JSON = [:]
         for (part, fitted) in zip(["candidate", "model"], bundles) {
             // What the model has seen: rows up to here are no test of it.
@@ -79,9 +82,19 @@ struct GradientBoostingStep: StepKind {
             let digest = try await ModelBundle.store(
                 flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service,
                 reference: fitted.reference, in: objects)
+            // The candidate comes first: what is registered may be its refit, which nobody can measure honestly.
+            let candidate = out["candidate"]?["bundle"]?.string.flatMap(Digest.init(hex:)) ?? digest
+            _ = try await registry.recordTraining(
+                of: digest, candidate: candidate, until: seen.string.flatMap { Timestamp($0) }, data: trainedOn(spec.data),
+                by: StepOrigin(run: context.runID, step: context.step), grant)
             out[part] = ["bundle": .string(digest.hex), "rows": .int(Int64(fitted.rows)), "trees": .int(Int64(spec.trees)), "until": seen]
         }
         return out
+    }
+
+    /// Which data that was, for who asks later.
+    private func trainedOn(_ data: JSON) -> JSON {
+        .object((data.members ?? []).filter { ["train", "holdout", "snapshots", "service"].contains($0.key) })
     }
 
     private static func fit(_ data: StepData, _ spec: Spec, _ stop: () -> Bool, _ progress: (Int) -> Void) throws(KeelError) -> Fitted {
@@ -140,7 +153,7 @@ struct StepData {
             throw .invalid(
                 "is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
         }
-        let table = try connection.query("SELECT * FROM read_parquet(?)", [.string(lake + "/" + path)])
+        let table = try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
         var inputs: [Signature.Input] = []
         for name in names {
             let field = try table.column(name["name"]?.string ?? "")

@@ -16,17 +16,13 @@ struct RegisterStep: StepKind {
     let tracking: TrackingService
     let registry: RegistryService
     let objects: FolderObjectStore
-    static let bundleTag = "keel.bundle"
-    static let gateTag = "keel.gate"
-    /// The instant of the last row that the model was trained on.
-    static let trainedUntilTag = "keel.trained_until"
 
     private struct Spec {
         var model: JSON
         var name: String
         var alias: String?
         var metrics: JSON
-        var gate: JSON
+        var gate: JSON?
 
         init(_ with: JSON) throws(KeelError) {
             let reader = try FieldReader(with, path: "with")
@@ -34,8 +30,19 @@ struct RegisterStep: StepKind {
             name = try reader.string("name")
             alias = try reader.optionalString("alias")
             metrics = reader.optional("metrics") ?? [:]
-            gate = reader.optional("gate") ?? ["passed": false, "failures": ["no gate was asked"]]
+            gate = reader.optional("gate")
             try reader.finish()
+        }
+
+        /// The id of the gate's evidence; nil when no gate is referenced.
+        var gateEvidence: String? {
+            get throws(KeelError) {
+                guard let gate else { return nil }
+                guard let id = gate["evidence"]?.string else {
+                    throw .invalid("is no verdict of a gate", hint: "reference a gate step, such as $gate", path: "with.gate")
+                }
+                return id
+            }
         }
     }
 
@@ -43,11 +50,9 @@ struct RegisterStep: StepKind {
 
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
-        guard let digest = spec.model["bundle"]?.string.flatMap(Digest.init(hex:)) else {
-            throw KeelError.invalid("is not a model", hint: "reference an output such as $train.model", path: "with.model")
-        }
+        let digest = try ModelOutput(spec.model, path: "with.model").bundle
         let trained = try await ModelBundle.read(digest, from: objects)
-        let metrics = GateStep.numbers(spec.metrics).compactMapValues { $0 }
+        let metrics = try await metrics(spec, of: digest, context)
         let model = try await objects.get(trained.model)
         let stored = try await ModelBundle.store(
             flavor: trained.flavor, model: model, signature: trained.signature, featureService: trained.featureService,
@@ -56,47 +61,45 @@ struct RegisterStep: StepKind {
         let bundle = try await ModelBundle.read(stored, from: objects)
         let run = try await record(context, spec, bundle, model, metrics)
         let grant = try Grant.check(context.caller, may: .registryWrite, on: "Model/\(spec.name)")
-        let failures = (spec.gate["failures"]?.array ?? []).compactMap(\.string).joined(separator: "; ")
-        let gate = spec.gate["passed"]?.bool == true ? "passed" : "failed: \(failures)"
-        let made = try await registry.createVersion(
-            model: spec.name, source: "mlflow-artifacts:/\(run.experiment)/\(run.id)/artifacts/model", runID: run.id,
-            tags: [
-                ModelTag(Self.bundleTag, stored.hex), ModelTag(Self.gateTag, String(gate.prefix(4000))),
-                ModelTag(Self.trainedUntilTag, spec.model["until"]?.string ?? ""),
-            ], creatingModel: true, grant)
-        if let alias = spec.alias { _ = try await registry.setAlias(model: spec.name, alias: alias, version: made.version, grant) }
+        let made = try await registry.register(
+            BundleRegistration(
+                model: spec.name, source: "mlflow-artifacts:/\(try TrackingService.artifactPath(of: run.artifactURI, below: "model"))", runID: run.id, bundle: stored, trained: digest,
+                gate: try spec.gateEvidence, alias: spec.alias, origin: StepOrigin(run: context.runID, step: context.step)), grant)
         context.log("registered \(made.uri)")
-        return ["model": .string(made.uri), "bundle": .string(stored.hex), "run": .string(run.id), "gate": .string(gate)]
+        let verdict = try await registry.bundle(of: made, try Grant.check(context.caller, may: .registryRead, on: made.uri))?.verdict
+        return [
+            "model": .string(made.uri), "bundle": .string(stored.hex), "run": .string(run.id), "gate": .string(verdict ?? Evidence.ungated),
+        ]
     }
 
-    /// The bundle that Keel serves for a version; nil for a version that another client registered.
-    static func bundleDigest(of version: ModelVersion) -> Digest? {
-        version.tags.first { $0.key == bundleTag }.flatMap { Digest(hex: $0.value) }
-    }
-
-    static func noBundle(_ version: ModelVersion) -> KeelError {
-        KeelError(
-            .failedPrecondition, "\(version.uri) has no bundle that Keel can serve",
-            hint: "register it with the 'register' step of a pipeline")
+    /// The numbers of an evaluation of Keel's come from its evidence, those of a program from its output.
+    private func metrics(_ spec: Spec, of bundle: Digest, _ context: StepContext) async throws -> [String: Double] {
+        guard let id = spec.metrics["evidence"]?.string else { return GateStep.numbers(spec.metrics).compactMapValues { $0 } }
+        let grant = try Grant.check(context.caller, may: .registryRead, on: "Model/\(spec.name)")
+        let evaluation = try await registry.evidence(id, .evaluation, grant)
+        guard try await registry.holds(evaluation, for: bundle, grant) else {
+            throw KeelError.invalid("the evaluation is of another model", path: "with.metrics")
+        }
+        return GateStep.numbers(evaluation.data["metrics"] ?? [:]).compactMapValues { $0 }
     }
 
     /// A run of the experiment that is named as the pipeline, with what MLflow's clients look for.
     private func record(
         _ context: StepContext, _ spec: Spec, _ bundle: ModelBundle, _ model: [UInt8], _ metrics: [String: Double]
-    ) async throws -> (id: String, experiment: String) {
+    ) async throws -> Run {
         let grant = try Grant.check(context.caller, may: .trackingWrite, on: "Experiment/\(context.pipeline)")
         let experiment = try await tracking.ensureExperiment(name: context.pipeline, grant)
-        let started = Timestamp.systemNow()
         let run = try await tracking.createRun(
-            experimentID: experiment, name: "\(spec.name) of \(context.now)", startedAt: started,
-            tags: [KeyValue("keel.pipeline_run", context.runID), KeyValue("mlflow.source.name", "keel pipeline \(context.pipeline)")], grant
-        )
-        let id = run.id
+            experimentID: experiment, name: "\(spec.name) of \(context.now)",
+            tags: [KeyValue("mlflow.source.name", "keel pipeline \(context.pipeline)")],
+            origin: RunOrigin(pipelineRun: context.runID, step: context.step), grant)
+        // A step that is repeated goes on with the run that it made; what it logs again is what it logged.
+        guard run.status == .running else { return run }
         try await tracking.logBatch(
             // Values of slices may be any text and as many as a column has: the bundle has them, and the model's card shows them.
-            runID: id,
+            runID: run.id,
             metrics: metrics.filter { !($0.key.hasPrefix("slices.") && $0.key.contains(".values.")) }.sorted { $0.key < $1.key }.map {
-                Metric($0.key, $0.value, at: started)
+                Metric($0.key, $0.value, at: run.startedAt)
             },
             params: (context.parameters.members ?? []).map { KeyValue($0.key, $0.value.string ?? $0.value.text) }, grant)
         for (name, bytes) in [("model.\(bundle.flavor == .onnx ? "onnx" : "json")", model), ("keel.json", Array(bundle.json.pretty.utf8))] {
@@ -104,9 +107,9 @@ struct RegisterStep: StepKind {
                 continuation.yield(bytes)
                 continuation.finish()
             }
-            _ = try await tracking.putArtifact(path: "\(experiment)/\(id)/artifacts/model/\(name)", parts: parts, grant)
+            let path = try TrackingService.artifactPath(of: run.artifactURI, below: "model/\(name)")
+            _ = try await tracking.putArtifact(path: path, parts: parts, grant)
         }
-        _ = try await tracking.updateRun(id: id, status: .finished, endedAt: .systemNow(), grant)
-        return (id, experiment)
+        return try await tracking.updateRun(id: run.id, status: .finished, endedAt: .systemNow(), grant)
     }
 }

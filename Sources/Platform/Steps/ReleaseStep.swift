@@ -20,7 +20,8 @@ struct ReleaseStep: StepKind {
             throw KeelError.invalid("is not a registered model", path: "with.model")
         }
         let release = try await releasing.release(
-            uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)", by: context.caller)
+            uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)",
+            bundle: model["bundle"]?.string, key: StepOrigin(run: context.runID, step: context.step).key, by: context.caller)
         context.log("release \(release.name) of \(uri)")
         return ["release": .string(release.name), "digest": .string(release.digest.hex)]
     }
@@ -38,25 +39,33 @@ public struct Releasing: Sendable {
     let registry: RegistryService
     let deployments: DeploymentService
 
+    /// - Parameters:
+    ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
+    ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
-    public func release(_ uri: String, to endpoint: String, force: Bool, reason: String, by caller: Caller) async throws -> Release {
+    public func release(
+        _ uri: String, to endpoint: String, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil, by caller: Caller
+    ) async throws -> Release {
         let subject = "Endpoint/\(endpoint)"
-        guard let version = try await registry.resolve(uri, try Grant.check(caller, may: .registryRead, on: uri)) else {
+        let reading = try Grant.check(caller, may: .registryRead, on: uri)
+        guard let version = try await registry.resolve(uri, reading) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }
-        let verdict = version.tags.first { $0.key == RegisterStep.gateTag }?.value ?? "failed: no gate was asked"
-        let passed = verdict == "passed"
-        guard passed || force else {
+        guard let bundle = try await registry.bundle(of: version, reading) else { throw RegistryService.noBundle(version) }
+        guard expected == nil || expected == bundle.subject.hex else {
+            throw KeelError.invalid("\(version.uri) is another bundle than \(expected?.prefix(12) ?? "")", path: "with.model")
+        }
+        let verdict = bundle.verdict ?? Evidence.ungated
+        guard bundle.hasPassed || force else {
             throw KeelError(
                 .failedPrecondition, "the gate of \(version.uri) \(verdict)",
                 hint: "force: true releases it all the same, for those who may")
         }
-        let grant = try Grant.check(caller, may: passed ? .releasesDeploy : .releasesForce, on: subject)
-        guard let bundle = RegisterStep.bundleDigest(of: version) else { throw RegisterStep.noBundle(version) }
+        let grant = try Grant.check(caller, may: bundle.hasPassed ? .releasesDeploy : .releasesForce, on: subject)
         let release = try await deployments.createRelease(
-            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle,
-            gate: passed ? .passed : .forced(reason: "\(reason): \(verdict)"), grant)
-        _ = try await deployments.deploy(endpoint: endpoint, release: release.number, grant)
+            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle.subject,
+            gate: bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)"), key: key, grant)
+        try await deployments.deploy(endpoint: endpoint, release: release.number, once: key != nil, grant)
         return release
     }
 }

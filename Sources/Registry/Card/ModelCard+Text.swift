@@ -96,6 +96,9 @@ extension ModelCard {
             "- Aliases: \(version.aliases.isEmpty ? "none" : inline(version.aliases.joined(separator: ", ")))",
             "- Gate: \(gate.map(inline) ?? gap("the result of a gate"))",
         ]
+        lines += [""] + (approvalRows.isEmpty ? [gap("approvals")] : table(["approved", "by", "bundle", "why"], approvalRows))
+        if !evidenceRows.isEmpty { lines += ["", "### Evidence", ""] + table(["", ""], evidenceRows) }
+        if !checkRows.isEmpty { lines += [""] + table(["condition of the gate", "result", "what was seen"], checkRows) }
         if hasOlderDecisions {
             let models = "`keel models history \(inline(version.name)) --version \(version.version)`"
             lines += ["", "Older decisions: \(models); about releases: `keel ledger --subject Endpoint/NAME`."]

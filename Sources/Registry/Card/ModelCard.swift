@@ -74,8 +74,8 @@ public struct ModelCard: Sendable {
     public var decisions: [Decision] = []
     /// Whether there are decisions before the first of these.
     public var hasOlderDecisions = false
-    /// What the gate of the pipeline said.
-    public var gate: String?
+    /// What Keel itself saw; nil for a version that another client registered.
+    public var evidence: VersionEvidence?
 
     public init(model: RegisteredModel, version: ModelVersion) { (self.model, self.version) = (model, version) }
 

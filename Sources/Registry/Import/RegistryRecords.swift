@@ -30,7 +30,7 @@ public struct ForeignRegisteredModel: ImportRecord {
             name: try RegistryImport.name(reader), description: try reader.string("description"),
             lastVersion: try reader.int("last_version"),
             createdAt: try reader.milliseconds("created"), updatedAt: try reader.milliseconds("updated"),
-            tags: try ImportPairs.read(reader, "tags").map { ModelTag($0.0, $0.1) })
+            tags: try ImportPairs.tags(reader).map { ModelTag($0.0, $0.1) })
         try reader.finish()
     }
 }
@@ -66,7 +66,7 @@ extension ModelVersion: ImportRecord {
             storageLocation: try reader.string("storage_location"), runID: try reader.optionalString("run"),
             runLink: try reader.optionalString("run_link"), modelID: try reader.optionalString("model"), userID: try reader.string("user"),
             stage: try reader.word("stage"), description: try reader.string("description"), createdAt: try reader.milliseconds("created"),
-            updatedAt: try reader.milliseconds("updated"), foreignTags: try ImportPairs.read(reader, "tags").map { ModelTag($0.0, $0.1) })
+            updatedAt: try reader.milliseconds("updated"), foreignTags: try ImportPairs.tags(reader).map { ModelTag($0.0, $0.1) })
         try reader.finish()
         guard version >= 1 else { throw reader.failure("version", "must be at least 1") }
     }

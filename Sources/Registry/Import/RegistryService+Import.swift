@@ -55,11 +55,11 @@ extension RegistryService {
             try tx.execute("DELETE FROM registry_model_tags WHERE name = ?", [.string(model.name)])
             for tag in model.tags { try RegistryStore.set(tx, tag, model: model.name) }
             try tx.execute(
-                "UPDATE registry_models SET description = ?, last_version = ?, created_ms = ?, updated_ms = ? WHERE name = ?",
+                "UPDATE registry_models SET description = ?, created_ms = ?, updated_ms = ? WHERE name = ?",
                 [
-                    .string(model.description), .int(Int64(model.lastVersion)), .int(model.createdAt.milliseconds),
-                    .int(model.updatedAt.milliseconds), .string(model.name),
+                    .string(model.description), .int(model.createdAt.milliseconds), .int(model.updatedAt.milliseconds), .string(model.name),
                 ])
+            try RegistryStore.raiseNumber(tx, of: model.name, to: model.lastVersion)
             try tx.record(
                 "model.imported", on: "Model/\(model.name)",
                 [
@@ -76,16 +76,16 @@ extension RegistryService {
             guard try tx.row("SELECT name FROM registry_models WHERE name = ?", [.string(version.name)]) != nil else {
                 throw KeelError.notFound("Registered Model with name=\(version.name) not found")
             }
-            if try tx.row("SELECT version FROM registry_versions WHERE name = ? AND version = ?", key) == nil {
+            let exists = try tx.row("SELECT version FROM registry_versions WHERE name = ? AND version = ?", key) != nil
+            try RegistryImportStore.checkNumber(tx, version, exists: exists, from: source)
+            if !exists {
                 try RegistryStore.insert(tx, version)
             } else {
                 try tx.execute("DELETE FROM registry_version_tags WHERE name = ? AND version = ?", key)
                 for tag in version.tags { try RegistryStore.set(tx, tag, version: version.version, of: version.name) }
                 try RegistryImportStore.update(tx, version, key)
             }
-            try tx.execute(
-                "UPDATE registry_models SET last_version = ? WHERE name = ? AND last_version < ?",
-                [.int(Int64(version.version)), .string(version.name), .int(Int64(version.version))])
+            try RegistryStore.raiseNumber(tx, of: version.name, to: version.version)
             try tx.record(
                 "model.version.imported", on: "Model/\(version.name)",
                 [
@@ -99,6 +99,9 @@ extension RegistryService {
     /// Makes the aliases of models what they are in the foreign store.
     public func importAliases(_ models: [ForeignAliases], from source: String, _ grant: Grant) async throws {
         try await write(models, .aliases, source, grant) { tx, model in
+            let before = try tx.rows("SELECT alias, version FROM registry_aliases WHERE name = ?", [.string(model.model)])
+                .map { ModelAlias(alias: $0.text("alias"), version: Int($0.int("version"))) }
+            try checkMayMove(Set(before).symmetricDifference(model.aliases).map(\.alias), of: model.model, grant)
             try tx.execute("DELETE FROM registry_aliases WHERE name = ?", [.string(model.model)])
             for alias in model.aliases {
                 try tx.execute(
@@ -118,7 +121,7 @@ extension RegistryService {
     ) async throws {
         try grant.require(.registryWrite)
         try checkImport(source, things.count)
-        try await database.write { tx in
+        try await guarded(things.first?.importID ?? "", grant) { tx in
             for thing in things {
                 try body(tx, thing)
                 try tx.execute(
@@ -151,6 +154,20 @@ enum RegistryImportStore {
             name: name, description: row.text("description"), lastVersion: Int(row.int("last_version")),
             createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")),
             tags: tags.map { ModelTag($0.text("key"), $0.text("value")) })
+    }
+
+    /// A number means one version for ever: an import may bring a version back, or bring what it brought once anew, but never another one under a
+    /// number that was used here.
+    static func checkNumber(_ tx: Transaction, _ version: ModelVersion, exists: Bool, from source: String) throws {
+        let imported = try tx.row(
+            "SELECT digest FROM registry_imports WHERE source = ? AND kind = ? AND foreign_id = ?",
+            [.string(source), .string(RegistryImportKind.versions.rawValue), .string(version.importID)])?.text("digest")
+        let isRetired = try RegistryStore.isRetired(tx, version.name, version.version)
+        guard exists ? imported != nil : !isRetired || imported == version.digest.hex else {
+            throw KeelError(
+                .alreadyExists, "\(version.uri) was another version here: its number is not used twice",
+                hint: "import the model under another name")
+        }
     }
 
     /// - Parameter id: `name/number`; a name may hold a slash.

@@ -26,7 +26,7 @@ public enum LoggedModelFilter {
                     "Invalid filter string: \(Python.text(filter)). Expected a list of comparisons separated by 'AND' (e.g. 'metrics.loss > 0.1 AND params.lr = 0.01')."
                 )
             }
-            clauses.append(try clause(part))
+            clauses.append(try clause(part).withinLimits())
             guard clauses.count <= SearchGrammar.clausesMax else {
                 throw .invalid("Invalid filter: it has more than \(SearchGrammar.clausesMax) clauses")
             }

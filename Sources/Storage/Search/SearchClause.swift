@@ -33,6 +33,16 @@ public struct SearchClause: Sendable, Hashable {
     public init(_ entity: Entity, _ key: String, _ comparator: Comparator, _ operand: Operand) {
         (self.entity, self.key, self.comparator, self.operand) = (entity, key, comparator, operand)
     }
+
+    /// A pattern of LIKE may cost its own length for each byte of a value, so it is limited.
+    static let patternBytesMax = 1000
+
+    func withinLimits() throws(KeelError) -> SearchClause {
+        if comparator == .like || comparator == .ilike, case .text(let text) = operand, text.utf8.count > SearchClause.patternBytesMax {
+            throw .invalid("Invalid filter: a pattern of \(comparator.rawValue) is longer than \(SearchClause.patternBytesMax) bytes")
+        }
+        return self
+    }
 }
 
 /// One key of an order: `metrics.auc DESC`.

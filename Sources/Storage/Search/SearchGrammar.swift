@@ -54,7 +54,7 @@ public struct SearchGrammar: Sendable {
         var found: [Comparison] = []
         for part in comparisons { found.append(try comparison(part)) }
         var clauses: [SearchClause] = []
-        for comparison in found { clauses.append(try checked(comparison)) }
+        for comparison in found { clauses.append(try checked(comparison).withinLimits()) }
         return clauses
     }
 

@@ -43,7 +43,7 @@ public struct ForeignExperiment: ImportRecord {
         let (id, name, location) = (try reader.identifier("id"), try reader.string("name"), try reader.optionalString("artifact_location"))
         let lifecycle: Lifecycle = try reader.word("lifecycle")
         let (created, updated) = (try reader.milliseconds("created"), try reader.milliseconds("updated"))
-        let tags = try ImportPairs.read(reader, "tags").map { KeyValue($0.0, $0.1) }
+        let tags = try ImportPairs.tags(reader).map { KeyValue($0.0, $0.1) }
         try reader.finish()
         guard !name.isEmpty else { throw reader.failure("name", "must not be empty") }
         self.init(id: id, name: name, artifactLocation: location, lifecycle: lifecycle, createdAt: created, updatedAt: updated, tags: tags)

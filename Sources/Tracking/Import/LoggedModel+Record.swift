@@ -39,7 +39,7 @@ public struct ForeignModel: ImportRecord {
             artifactURI: try reader.string("artifact_uri"), createdAt: try reader.milliseconds("created"),
             updatedAt: try reader.milliseconds("updated"),
             lifecycle: try reader.word("lifecycle"), params: try ImportPairs.read(reader, "params").map { KeyValue($0.0, $0.1) },
-            tags: try ImportPairs.read(reader, "tags").map { KeyValue($0.0, $0.1) })
+            tags: try ImportPairs.tags(reader).map { KeyValue($0.0, $0.1) })
         try reader.finish()
     }
 }

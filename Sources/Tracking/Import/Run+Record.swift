@@ -39,7 +39,7 @@ extension Run: ImportRecord {
             endedAt: try reader.optionalMilliseconds("ended"), artifactURI: try reader.string("artifact_uri"),
             lifecycle: try reader.word("lifecycle"))
         params = try ImportPairs.read(reader, "params").map { KeyValue($0.0, $0.1) }
-        tags = try ImportPairs.read(reader, "tags").map { KeyValue($0.0, $0.1) }
+        tags = try ImportPairs.tags(reader).map { KeyValue($0.0, $0.1) }
         metrics = try Run.items(reader, "latest") { (item) throws(KeelError) in try Metric(point: item) }
         datasets = try Run.items(reader, "datasets") { (item) throws(KeelError) in try DatasetInput(record: item) }
         modelInputs = try Run.items(reader, "inputs", Run.link)

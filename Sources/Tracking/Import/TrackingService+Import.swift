@@ -58,6 +58,9 @@ extension TrackingService {
         try await database.write { tx in
             for run in runs {
                 _ = try ExperimentStore.find(tx, id: run.experimentID)
+                guard try !RunStore.isMadeByStep(tx, run.id) else {
+                    throw KeelError(.alreadyExists, "run \(run.id) was made by a pipeline of Keel's: no import replaces it")
+                }
                 try ImportStore.replace(tx, run)
                 try ImportStore.note(tx, source, .runs, run.id, as: run.id, run.digest)
             }

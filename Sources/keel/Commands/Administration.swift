@@ -9,50 +9,35 @@ import Platform
 struct LedgerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ledger", abstract: "Read and verify the ledger: every change, who made it, chained by hash.",
-        subcommands: [List.self, Verify.self],
+        subcommands: [List.self, Verify.self, Checkpoint.self],
         defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "List events.", discussion: "Examples:\n  keel ledger --kind release.\n  keel ledger --subject Endpoint/delay --json")
+            abstract: "List events, the newest first.",
+            discussion: """
+                Examples:
+                  keel ledger --kind release. --limit 20
+                  keel ledger --subject Endpoint/delay --since 2026-11-01
+                  keel ledger --oldest --after 1200 --json
+                """)
         @Option(help: "Only this kind; a kind that ends in '.' is a prefix.") var kind: String?
-        @Option(help: "Only events on this subject.") var subject: String?
+        @Option(help: "Only events on this subject, as Kind/name.") var subject: String?
+        @Option(help: "Only events at this instant or later, in UTC: 2026-11-01 or 2026-11-01T10:00:00Z.") var since: String?
         @Option(help: "Only events after this number.") var after: Int64 = 0
-        @Option(help: "At most this many.") var limit = 200
+        @Option(help: "At most this many.") var limit = 50
+        @Flag(help: "The oldest first.") var oldest = false
         @OptionGroup var connection: Connection
 
         func run() async throws {
-            var query = "after=\(after)&limit=\(limit)"
+            var query = "order=\(oldest ? "oldest" : "newest")&after=\(after)&limit=\(limit)"
             if let kind { query += "&kind=\(escaped(kind))" }
             if let subject { query += "&subject=\(escaped(subject))" }
+            if let since { query += "&since=\(escaped(since))" }
             connection.show(try await connection.get("/api/v1/ledger?\(query)")) { answer in
-                Terminal.table(
-                    ["seq", "at", "by", "kind", "subject", "data"],
-                    (answer["events"]?.items ?? []).map {
-                        [
-                            $0.cell("seq"), $0.cell("at"), $0.cell("caller"), $0.cell("kind"), $0.cell("subject"),
-                            String(($0["data"] ?? .null).text.prefix(100)),
-                        ]
-                    })
+                LedgerView.show(answer["events"]?.items ?? [])
+                if answer["next"]?.integer != nil { Terminal.print("(\(limit) events; --limit shows more)") }
             }
-        }
-    }
-
-    struct Verify: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Read the whole chain and name the first event that was altered, removed or moved.")
-        @OptionGroup var connection: Connection
-
-        func run() async throws {
-            let answer = try await connection.get("/api/v1/ledger/verify")
-            connection.show(answer) { answer in
-                if let problem = answer["problem"]?.string {
-                    Terminal.print("BROKEN at event \(answer.cell("seq")): \(problem)")
-                } else {
-                    Terminal.print("\(answer.cell("events")) events, unbroken; head \(String(answer.cell("head").prefix(12)))")
-                }
-            }
-            if answer["problem"]?.string != nil { throw ExitCode(1) }
         }
     }
 }
@@ -77,7 +62,7 @@ struct Tokens: AsyncParsableCommand {
             if let expires { body["expires"] = .string(expires) }
             connection.show(try await connection.post("/api/v1/tokens", body)) { answer in
                 Terminal.print(answer.cell("secret"))
-                FileHandle.standardError.write(Data("This is the only time the secret is shown: export KEEL_TOKEN=…\n".utf8))
+                Terminal.note("this is the only time the secret is shown: export KEEL_TOKEN=…")
             }
         }
     }
@@ -104,29 +89,5 @@ struct Tokens: AsyncParsableCommand {
             let answer = try await connection.client().json(.DELETE, "/api/v1/tokens/\(escaped(name))")
             connection.show(answer) { _ in Terminal.print("\(name) is revoked") }
         }
-    }
-}
-
-struct Doctor: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "List the native engines: version, where each was found, and the mend where one is missing.",
-        discussion: "Example: keel doctor --json")
-    @Flag(name: .long, help: "Print JSON for machines.") var json = false
-
-    func run() async throws {
-        let reports = EngineReport.all()
-        if json {
-            let engines = reports.map { report -> JSON in
-                [
-                    "name": .string(report.name), "version": report.version.map(JSON.string) ?? .null,
-                    "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null,
-                ]
-            }
-            Terminal.print(JSON.of(["version": .string(KeelVersion.text), "engines": .array(engines)]).pretty)
-        } else {
-            Terminal.table(
-                ["engine", "version", "found at", "mend"], reports.map { [$0.name, $0.version ?? "-", $0.path ?? "-", $0.mend ?? ""] })
-        }
-        if reports.contains(where: { $0.mend != nil }) { throw ExitCode(1) }
     }
 }

@@ -16,7 +16,7 @@ extension Runs {
                   keel runs compare --experiment flights --plot loss.svg --metric loss --log
                   keel runs compare --experiment flights --plot sweep.png --parallel params.depth,params.rate,metrics.auc
                 """)
-        @Argument(help: "Runs, by id, the beginning of an id, or name.") var runs: [String] = []
+        @Argument(help: "Runs, by id, the beginning or the end of an id, or name.") var runs: [String] = []
         @OptionGroup var choice: RunChoice
         @Option(help: "A metric of which more is better; may be given several times.") var maximize: [String] = []
         @Option(help: "A metric of which less is better; may be given several times.") var minimize: [String] = []
@@ -132,7 +132,7 @@ extension Runs {
         }
 
         private func label(_ run: TrackedRun, _ all: [TrackedRun]) -> String {
-            all.filter { $0.name == run.name }.count == 1 && !run.name.isEmpty ? run.name : "\(run.name) \(run.id.prefix(6))"
+            all.filter { $0.name == run.name }.count == 1 && !run.name.isEmpty ? run.name : "\(run.name) \(run.id.suffix(ShortID.least))"
         }
 
         private func hint(_ chosen: [TrackedRun]) -> String {

@@ -9,20 +9,32 @@ struct Ingest: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make a new snapshot of a dataset from a file.",
         discussion: """
-            CSV (plain, .gz or .zip), JSON lines and Parquet. Rows that break the contract go to quarantine with the reason and the line.
+            CSV and JSON (lines, or one array), plain, .gz or .zip, and Parquet. Rows that break the contract go to quarantine with the reason and the line;
+            when no row is left, the command fails.
             Examples:
               keel ingest departures flights.csv.gz
               keel ingest departures flights.csv --until 2013-04-01
+              keel ingest departures 'archive.zip#flights.csv'
+              keel ingest departures flights.csv --overwrite    its rows replace all others; earlier snapshots stay
             """)
     @Argument(help: "The dataset.") var dataset: String
-    @Argument(help: "The file.") var file: String
+    @Argument(help: "The file; ARCHIVE.zip#FILE names one of a zip archive.") var file: String
+    @Flag(help: "Replace all rows of the dataset with those of the file.") var overwrite = false
     @Option(help: "Only rows whose event time is at or after this instant.") var from: String?
     @Option(help: "Only rows whose event time is before this instant.") var until: String?
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        guard let data = FileManager.default.contents(atPath: file) else { throw KeelError.notFound("there is no file '\(file)'") }
-        var query = "file=\(escaped((file as NSString).lastPathComponent))"
+        var path = file
+        var member: String?
+        if let mark = file.lastIndex(of: "#"), !FileManager.default.fileExists(atPath: file) {
+            path = String(file[..<mark])
+            member = String(file[file.index(after: mark)...])
+        }
+        guard let data = FileManager.default.contents(atPath: path) else { throw KeelError.notFound("there is no file '\(path)'") }
+        var query = "file=\(escaped((path as NSString).lastPathComponent))"
+        if let member { query += "&member=\(escaped(member))" }
+        if overwrite { query += "&overwrite=true" }
         if let from { query += "&from=\(escaped(from))" }
         if let until { query += "&until=\(escaped(until))" }
         let line = ProgressLine("ingest \(dataset)")
@@ -49,6 +61,9 @@ struct Ingest: AsyncParsableCommand {
             }
             for warning in answer["warnings"]?.items ?? [] { Terminal.print("  warning: \(warning.string ?? "")") }
         }
+        if answer["rows"]?.integer == 0, let refused = answer["quarantined"]?.integer, refused > 0 {
+            throw KeelError(.contractViolation, "no row of \(file) was kept: all \(refused) are in quarantine", hint: "the reasons are above")
+        }
     }
 }
 
@@ -71,9 +86,9 @@ struct Push: AsyncParsableCommand {
             let part = lines[start..<min(start + 1000, lines.count)]
             let body = Array("{\"rows\":[".utf8) + Array(part.joined(separator: [UInt8(ascii: ",")])) + Array("]}".utf8)
             let answer = try KeelClient.decode(try await client.send(.POST, "/api/v1/datasets/\(escaped(dataset))/events", body: body))
-            accepted += answer["accepted"]?.integer ?? 0
+            accepted &+= answer["accepted"]?.integer ?? 0
             for row in answer["rejected"]?.items ?? [] {
-                rejected.append(["line": .int(Int64(start + 1) + (row["index"]?.integer ?? 0)), "reason": row["reason"] ?? .null])
+                rejected.append(["line": .int(Int64(start + 1) &+ (row["index"]?.integer ?? 0)), "reason": row["reason"] ?? .null])
             }
             progress.update(Double(start + part.count) / Double(lines.count), "\(accepted) accepted")
         }
@@ -116,14 +131,18 @@ struct Features: AsyncParsableCommand {
             abstract: "Read the features of a service now.",
             discussion: #"Example: keel features read delay '{"carrier":"UA","origin":"EWR", …}'"#)
         @Argument(help: "The feature service.") var service: String
-        @Argument(help: "A JSON object of keys and request columns.") var row: String
+        @Argument(help: "A JSON object of keys and request columns, or a list of them.") var row: String
         @OptionGroup var connection: Connection
 
         func run() async throws {
-            let answer = try await connection.post("/api/v1/features/\(escaped(service))/read", ["rows": .array([try JSON.parse(row)])])
+            let given = try JSON.parse(row)
+            let rows = given.array ?? [given]
+            let answer = try await connection.post("/api/v1/features/\(escaped(service))/read", ["rows": .array(rows)])
             connection.show(answer) { answer in
-                Terminal.table(
-                    ["feature", "value"], (answer["rows"]?[0]?.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
+                for (i, row) in (answer["rows"]?.array ?? []).enumerated() {
+                    if rows.count > 1 { Terminal.print("row \(i + 1)") }
+                    Terminal.table(["feature", "value"], (row.members ?? []).map { [$0.key, $0.value.isNull ? "-" : $0.value.text] })
+                }
             }
         }
     }

@@ -86,7 +86,7 @@ private final class ImportBars: Sendable {
             }
             state.told = .systemNow()
             let seconds = max((state.told - state.began).seconds, 0.001)
-            let rate = Terminal.count(Int64(Double(progress.done) / seconds))
+            let rate = Terminal.count(Int64(saturating: Double(progress.done) / seconds))
             state.text = Terminal.count(progress.done) + (progress.total.map { " of \(Terminal.count($0))" } ?? "") + ", \(rate)/s"
             state.line?.update(progress.total.map { Double(progress.done) / Double(max($0, 1)) } ?? 0, state.text)
         }

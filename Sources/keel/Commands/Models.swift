@@ -4,62 +4,6 @@ import Foundation
 import KeelClient
 import NIOHTTP1
 
-struct Run: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Run a pipeline and watch it.", discussion: "Example: keel run train-delay --with until=2013-04-01 --with trees=200")
-    @Argument(help: "The pipeline.") var pipeline: String
-    @Option(name: .customLong("with"), help: "A parameter, as NAME=VALUE; can be repeated.") var parameters: [String] = []
-    @Option(help: "The instant that 'now' means, when the events are of another time than the clock.") var now: String?
-    @Flag(inversion: .prefixedNo, help: "Reuse the results of steps whose inputs are the same.") var cache = true
-    @OptionGroup var connection: Connection
-
-    func run() async throws {
-        var values: [JSON.Member] = []
-        for parameter in parameters {
-            let parts = parameter.split(separator: "=", maxSplits: 1).map(String.init)
-            guard parts.count == 2 else { throw KeelError.invalid("'\(parameter)' is not NAME=VALUE") }
-            values.append(JSON.Member(parts[0], (try? JSON.parse(parts[1])) ?? .string(parts[1])))
-        }
-        var body: JSON = ["parameters": .object(values), "cache": .bool(cache)]
-        if let now { body["now"] = .string(now) }
-        let client = try connection.client()
-        let started = try await client.json(.POST, "/api/v1/pipelines/\(escaped(pipeline))/runs", body)
-        let id = started.cell("run")
-        var seen: Set<String> = []
-        let line = ProgressLine(pipeline)
-        while true {
-            let run = try await client.json(.GET, "/api/v1/runs/\(escaped(id))")
-            if !connection.json {
-                for step in run["steps"]?.items ?? []
-                where ["succeeded", "failed", "cached", "skipped"].contains(step.cell("state")) && seen.insert(step.cell("name")).inserted {
-                    let name = step.cell("name") + String(repeating: " ", count: max(0, 12 - step.cell("name").count))
-                    let hit = (step["cache"]?.string ?? "").hasPrefix("hit")
-                    let mark = ["failed": "✗", "skipped": "-"][step.cell("state")] ?? "✓"
-                    Terminal.print("  \(mark) \(name) \(elapsed(step))\(hit ? "  \(step.cell("cache"))" : "")")
-                }
-                if let step = run["steps"]?.items.first(where: { $0.cell("state") == "running" }), let share = step["progress"]?.number {
-                    line.update(share, "\(step.cell("name")): \(step.cell("message"))")
-                }
-            }
-            let state = run.cell("state")
-            if state != "running" && state != "pending" {
-                connection.show(run) { run in Terminal.print("run \(id) \(state)" + (run["error"]?.string.map { ": \($0)" } ?? "")) }
-                if state != "succeeded" { throw ExitCode(1) }
-                return
-            }
-            try await Task.sleep(for: .milliseconds(150))
-        }
-    }
-}
-
-/// The time between a step's or run's start and end.
-private func elapsed(_ json: JSON) -> String {
-    guard let start = json["started_at"]?.string.flatMap({ Timestamp($0) }),
-        let end = json["finished_at"]?.string.flatMap({ Timestamp($0) })
-    else { return "-" }
-    return Terminal.decimals((end - start).seconds, 1) + " s"
-}
-
 struct Predict: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Ask an endpoint for a prediction.", discussion: #"Example: keel predict delay '{"carrier":"UA","origin":"EWR", …}'"#)

@@ -72,9 +72,12 @@ struct ModelHistoryCommand: AsyncParsableCommand {
                     let what =
                         event.cell("kind").replacing("model.", with: "")
                         + (data["alias"] ?? data["key"]).map { " \($0.string ?? "")" }.orEmpty
+                    // Of evidence: which bundle, and what was said of it.
+                    let from = data["before"] ?? data["subject"].map { .string("bundle " + ($0.string ?? "").prefix(12)) }
+                    let to = data["after"] ?? data["reason"] ?? data["verdict"]
                     return [
-                        event.cell("at"), event.cell("by"), what, data.cell("version"), short(data.cell("before")),
-                        short(data.cell("after")),
+                        event.cell("at"), event.cell("by"), what, data.cell("version"), short(from.map { $0.string ?? $0.text }.orEmpty),
+                        short(to.map { $0.string ?? $0.text }.orEmpty),
                     ]
                 })
         }
@@ -103,7 +106,7 @@ struct ModelCardCommand: AsyncParsableCommand {
             return
         }
         let text = String(decoding: answer.body, as: UTF8.self)
-        guard let output else { return Terminal.print(text) }
+        guard let output else { return Terminal.print(lines: text) }
         do {
             try text.write(toFile: output, atomically: true, encoding: .utf8)
         } catch { throw KeelError(.unavailable, "cannot write '\(output)': \(error.localizedDescription)") }
@@ -120,7 +123,7 @@ enum ModelView {
     static func describe(_ text: String, _ connection: Connection) async throws {
         let (name, version) = parts(text)
         guard let version else {
-            return connection.show(try await connection.get("/api/v1/models/\(escaped(name))")) { Terminal.print($0.pretty) }
+            return connection.show(try await connection.get("/api/v1/models/\(escaped(name))")) { Terminal.print(json: $0) }
         }
         let answer = try await connection.get("/api/v1/models/\(escaped(name))/versions/\(escaped(version))")
         connection.show(answer) { answer in

@@ -9,8 +9,7 @@ struct Plan: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let resources = try ResourceFiles.read(path)
-        let answer = try await connection.post("/api/v1/plan", ["resources": .array(resources.map(\.json))])
+        let answer = try await ResourceFiles(path).post("/api/v1/plan", connection)
         connection.show(answer) { answer in
             printChanges(answer["changes"] ?? [])
         }
@@ -25,8 +24,7 @@ struct Apply: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let resources = try ResourceFiles.read(path)
-        let answer = try await connection.post("/api/v1/apply", ["resources": .array(resources.map(\.json))])
+        let answer = try await ResourceFiles(path).post("/api/v1/apply", connection)
         connection.show(answer) { answer in
             let count = printChanges(answer["changes"] ?? [])
             if count > 0 {
@@ -34,6 +32,15 @@ struct Apply: AsyncParsableCommand {
                     "  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))"
                 )
             }
+        }
+    }
+}
+
+extension ResourceFiles {
+    /// Sends the resources; errors come back with the file and the line that each is about.
+    fileprivate func post(_ path: String, _ connection: Connection) async throws -> JSON {
+        do { return try await connection.post(path, ["resources": .array(resources.map(\.json))]) } catch let error as KeelError {
+            throw placed(error)
         }
     }
 }
@@ -51,6 +58,7 @@ private func printChanges(_ changes: JSON) -> Int {
             for field in row["differences"]?.items ?? [] {
                 Terminal.print("  ~ \(name)  \(field.cell("path"))  \((field["old"] ?? .null).text) -> \((field["new"] ?? .null).text)")
             }
+            for effect in row["effects"]?.items ?? [] { Terminal.print("      \(effect.string ?? "")") }
         }
     }
     if rows.isEmpty { Terminal.print("  nothing to change: the server holds this already") }
@@ -61,7 +69,7 @@ struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List things of one kind.",
         discussion: """
-            Kinds: endpoints, releases, runs, snapshots, alerts, and every kind of resource (datasets, featureviews, pipelines, monitors …).
+            Kinds: endpoints, releases, runs, triggers, snapshots, alerts, damage, and every kind of resource (datasets, featureviews, pipelines, monitors …).
             Examples:
               keel get endpoints
               keel get snapshots departures
@@ -82,12 +90,17 @@ struct Get: AsyncParsableCommand {
         case "releases": try await Releases.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
         case "runs":
             connection.show(try await connection.get("/api/v1/runs")) { answer in
+                let runs = answer["runs"]?.items ?? []
+                let short = ShortID.texts(runs.map { $0.cell("id") })
                 Terminal.table(
                     ["run", "pipeline", "state", "started", "reason"],
-                    (answer["runs"]?.items ?? []).map {
-                        [$0.cell("id"), $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason")]
+                    runs.map {
+                        [
+                            short[$0.cell("id")] ?? "-", $0.cell("pipeline"), $0.cell("state"), $0.cell("started_at"), $0.cell("reason"),
+                        ]
                     })
             }
+        case "triggers", "trigger": try await PipelineRunView.listTriggers(connection)
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
             connection.show(try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots")) { answer in
@@ -109,6 +122,12 @@ struct Get: AsyncParsableCommand {
                         return [data.cell("eventTime"), event.cell("subject"), data.cell("kind"), data.cell("release"), data.cell("rows")]
                     })
             }
+        case "damage":
+            connection.show(try await connection.get("/api/v1/damage")) { answer in
+                Terminal.table(
+                    ["subject", "since", "what", "hint"],
+                    (answer["damage"]?.items ?? []).map { [$0.cell("subject"), $0.cell("since"), $0.cell("what"), $0.cell("hint")] })
+            }
         default:
             connection.show(try await connection.get("/api/v1/resources/\(escaped(kind))")) { answer in
                 Terminal.table(
@@ -129,33 +148,6 @@ struct Get: AsyncParsableCommand {
                 Terminal.duration(microseconds: release["p99_us"]?.number), release.cell("errors"), release.cell("drift"),
                 release.cell("step"),
             ]
-        }
-    }
-}
-
-struct Describe: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Show one resource whole, with its revisions; or a model, or one of its versions with its signature.",
-        discussion: """
-            Examples:
-              keel describe endpoint delay
-              keel describe model delay
-              keel describe model delay/3
-            """)
-    @Argument(help: "The kind.") var kind: String
-    @Argument(help: "The name.") var name: String
-    @OptionGroup var connection: Connection
-
-    func run() async throws {
-        if ["model", "models"].contains(kind.lowercased()) { return try await ModelView.describe(name, connection) }
-        let answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
-        connection.show(answer) { answer in
-            Terminal.print((answer["resource"] ?? .null).pretty)
-            Terminal.table(
-                ["revision", "applied", "by", "digest"],
-                (answer["revisions"]?.items ?? []).map {
-                    [$0.cell("revision"), $0.cell("at"), $0.cell("by"), String($0.cell("digest").prefix(12))]
-                })
         }
     }
 }

@@ -40,8 +40,9 @@ struct Runs: AsyncParsableCommand {
 
         /// What is the same of all runs has no column.
         private func show(_ runs: [TrackedRun], _ columns: [TrackedRun.Column], _ shapes: [String: MetricShape]) {
+            let short = ShortID.texts(runs.map(\.id))
             var table: [(heading: String, cell: (TrackedRun) -> String)] = [
-                ("RUN", { String($0.id.prefix(8)) }), ("NAME", { RunText.oneLine($0.name, 40) }),
+                ("RUN", { short[$0.id] ?? $0.id }), ("NAME", { RunText.oneLine($0.name, 40) }),
                 ("STATUS", { $0.info.cell("status").lowercased() }),
                 ("STARTED", { RunText.ago($0.started) }),
             ]
@@ -63,7 +64,7 @@ struct Runs: AsyncParsableCommand {
     struct Show: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Show everything about a run.",
-            discussion: "A run is named by its id, the beginning of its id, or its name.\nExample: keel runs show 4a1d14cf")
+            discussion: "A run is named by its id, the beginning or the end of its id, or its name.\nExample: keel runs show 4a1d14cf")
         @Argument(help: "The run.") var run: String
         @OptionGroup var connection: Connection
 

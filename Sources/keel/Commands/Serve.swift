@@ -29,11 +29,15 @@ struct Serve: AsyncParsableCommand {
         overrides["home"] = home
         overrides["listen"] = listen
         let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
-        var logger = Logger(label: "keel") { StreamLogHandler.standardError(label: $0) }
+        var logger = Logger(label: "keel") { StreamLogHandler(label: $0, stream: LogLines()) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
         // A file that may not grow any more is an error of whoever writes it, not the end of the process.
         signal(SIGXFSZ, SIG_IGN)
+        // What the server writes is for its own user.
+        umask(0o077)
         raiseFileLimit()
+        // What the server writes is for its own user.
+        umask(0o077)
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
     }
@@ -57,6 +61,7 @@ struct Server {
         self.logger = logger
         tls = try configuration.tls.map { try ServerTLS($0) }
         platform = try await Platform(configuration: configuration, logger: logger)
+        try await platform.isolateSteps()
         let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
         guard configuration.isLoopback && configuration.trustsLocalOwner || tokens.contains(where: { $0.revokedAt == nil }) else {
             throw KeelError(
@@ -96,16 +101,21 @@ struct Server {
             await platform.run()
             _ = await follow
         }
-        let group = ServiceGroup(
-            configuration: .init(
-                services: [.init(service: application, successTerminationBehavior: .gracefullyShutdownGroup)],
-                gracefulShutdownSignals: [.sigterm, .sigint], logger: logger))
-        do { try await group.run() } catch {
+        let deadline = ShutdownDeadline(duration: configuration.shutdownDeadline, logger: logger) { runtime.log.counters.queued }
+        var groupConfiguration = ServiceGroupConfiguration(
+            services: [
+                .init(service: application, successTerminationBehavior: .gracefullyShutdownGroup),
+                .init(service: deadline, successTerminationBehavior: .ignore),
+            ],
+            gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        // Half of the time is for clients to take their answers; then their connections are cut.
+        groupConfiguration.maximumGracefulShutdownDuration = .microseconds(configuration.shutdownDeadline.microseconds / 2)
+        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch where !deadline.hasBegun {
             background.cancel()
             throw KeelError(
                 .unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)",
                 hint: "is another server listening there?")
-        }
+        } catch { logger.warning("connections that did not end were cut") }
         try await platform.shutdown()
         background.cancel()
         logger.notice("stopped; everything that was accepted is stored")
@@ -120,6 +130,7 @@ struct Server {
         router.add(middleware: ErrorMiddleware())
         routes.noteOpen(HealthHandler.route.method, HealthHandler.route.path)
         router.add(middleware: MLflowErrorMiddleware())
+        router.add(middleware: InferenceErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         let open = OpenRoutes([HealthHandler.route] + router.routes.map { ($0.method, $0.path.description) })
         router.add(middleware: AuthenticationMiddleware(gate: gate))

@@ -85,14 +85,18 @@ struct RunComparison {
         let rows = rows.filter { $0.differs || runs.count == 1 }.flatMap { lines($0, shapes) }
         let keyWidth = min(36, rows.map { Terminal.cells($0[0]) }.max() ?? 0)
         let names = runs.map { RunText.oneLine($0.name, 24) }
+        let short = ShortID.texts(runs.map(\.id))
         for part in parts(names, rows, room: (Terminal.width ?? .max / 2) - keyWidth) {
             let table =
-                [[""] + part.map { String(runs[$0].id.prefix(8)) }]
+                [[""] + part.map { short[runs[$0].id] ?? "" }]
                 + rows.map { row in [RunText.oneLine(row[0], 36)] + part.map { row[$0 + 1] } }
             Terminal.table([""], keys: part.map { names[$0] }, table)
             Terminal.print("")
         }
-        if self.rows.contains(where: { !$0.best.isEmpty }) { Terminal.print("* the best value\n") }
+        if self.rows.contains(where: { !$0.best.isEmpty }) {
+            Terminal.print("* the best value")
+            Terminal.print("")
+        }
         let same = self.rows.filter { !$0.differs }
         if runs.count > 1, !same.isEmpty {
             Terminal.print("The same")

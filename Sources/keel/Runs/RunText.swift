@@ -4,7 +4,7 @@ import Plotting
 
 /// Runs in words.
 enum RunText {
-    static func oneLine(_ text: String, _ limit: Int) -> String { Terminal.cut(Terminal.plain(text), to: limit) }
+    static func oneLine(_ text: String, _ limit: Int) -> String { Terminal.cut(Terminal.safe(text), to: limit) }
 
     /// `2026-11-24 19:10`, in UTC.
     static func time(_ time: Timestamp?) -> String { time.map { String($0.description.prefix(16)).replacing("T", with: " ") } ?? "-" }
@@ -12,7 +12,7 @@ enum RunText {
     /// `3 min ago`; after a month the day.
     static func ago(_ time: Timestamp?) -> String {
         guard let time else { return "-" }
-        let seconds = (Timestamp.systemNow().microseconds - time.microseconds) / 1_000_000
+        let seconds = Int64(saturating: (Double(Timestamp.systemNow().microseconds) - Double(time.microseconds)) / 1_000_000)
         switch seconds {
         case ..<0: return RunText.time(time)
         case ..<60: return "\(seconds) s ago"
@@ -69,13 +69,15 @@ enum RunText {
 
     private static func section(_ title: String, _ headings: [String], _ rows: [[String]]) {
         guard !rows.isEmpty else { return }
-        Terminal.print("\n\(title)")
+        Terminal.print("")
+        Terminal.print(title)
         Terminal.table(headings, rows)
     }
 
     private static func tree(_ files: [JSON], _ elsewhere: String?) {
         guard !files.isEmpty || elsewhere != nil else { return }
-        Terminal.print("\nArtifacts")
+        Terminal.print("")
+        Terminal.print("Artifacts")
         if let elsewhere { Terminal.print("  " + elsewhere) }
         for file in files {
             let parts = file.cell("path").split(separator: "/")

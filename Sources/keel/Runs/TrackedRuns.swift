@@ -20,7 +20,7 @@ struct TrackedRun {
     var started: Timestamp? { time("start_time") }
     var ended: Timestamp? { time("end_time") }
 
-    private func time(_ field: String) -> Timestamp? { info[field]?.integer.map(Timestamp.init(milliseconds:)) }
+    private func time(_ field: String) -> Timestamp? { info[field]?.integer.flatMap { Timestamp(given: $0) } }
 
     private func pairs(_ kind: String) -> [(key: String, value: String)] {
         (json["data"]?[kind]?.items ?? []).map { ($0["key"]?.string ?? "", $0["value"]?.string ?? "") }
@@ -57,8 +57,10 @@ struct TrackedRun {
     /// How long it took, or has taken until now.
     var duration: String {
         guard let started, ended != nil || info["status"]?.string == "RUNNING" else { return "-" }
-        let seconds = max(0, ((ended ?? .systemNow()).microseconds - started.microseconds) / 1_000_000)
-        if seconds < 1, let ended { return "\(max(0, (ended.microseconds - started.microseconds) / 1000)) ms" }
+        // Both ends are what a client said.
+        let microseconds = max(0, Double((ended ?? .systemNow()).microseconds) - Double(started.microseconds))
+        let seconds = Int64(saturating: microseconds / 1_000_000)
+        if seconds < 1, ended != nil { return "\(Int64(saturating: microseconds / 1000)) ms" }
         if seconds < 60 { return "\(seconds) s" }
         if seconds < 3600 { return "\(seconds / 60) min \(seconds % 60) s" }
         return "\(seconds / 3600) h \(seconds / 60 % 60) min"
@@ -174,7 +176,7 @@ struct TrackedRuns {
         return out
     }
 
-    /// The run of this id, of the one id that begins so, or of this name when only one has it.
+    /// The run of this id, of the one id that begins or ends so, or of this name when only one has it.
     func find(_ text: String) async throws -> TrackedRun {
         let experiments = try await experiments(named: nil)
         let isID = !text.isEmpty && text.utf8.count <= 32 && text.utf8.allSatisfy { ($0 >= 48 && $0 <= 57) || ($0 >= 97 && $0 <= 102) }
@@ -185,14 +187,15 @@ struct TrackedRuns {
             } catch let error as KeelError where error.code == .notFound { throw unknown(text) }
         }
         let quoted = text.replacing("'", with: "\\'")
-        let filters = (isID ? ["attributes.run_id LIKE '\(text)%'"] : []) + ["attributes.run_name = '\(quoted)'"]
+        let ids = ["attributes.run_id LIKE '\(text)%'", "attributes.run_id LIKE '%\(text)'"]
+        let filters = (isID ? ids : []) + ["attributes.run_name = '\(quoted)'"]
         for filter in filters {
             let found = try await search(experiments, filter: filter, limit: 4, view: "ALL")
             if found.count == 1 { return try await find(found[0].id) }
             if found.count > 1 {
                 let names = found.prefix(3).map { "\($0.id) (\($0.name))" }.joined(separator: ", ")
                 throw KeelError.invalid(
-                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id")
+                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id, from its beginning or to its end")
             }
         }
         let near = try await search(experiments, filter: "attributes.run_name ILIKE '%\(quoted)%'", limit: 3)
@@ -200,12 +203,12 @@ struct TrackedRuns {
             ? unknown(text)
             : KeelError.notFound(
                 "there is no run '\(text)'",
-                hint: "names like it: \(near.map { "\($0.name) (\($0.id.prefix(8)))" }.joined(separator: ", "))")
+                hint: "names like it: \(near.map { "\($0.name) (\($0.id.suffix(ShortID.least)))" }.joined(separator: ", "))")
     }
 
     private func unknown(_ text: String) -> KeelError {
         KeelError.notFound(
-            "there is no run '\(text)'", hint: "name it by its id, the beginning of its id, or its name; 'keel runs list' shows them")
+            "there is no run '\(text)'", hint: "name it by its id, the beginning or the end of its id, or its name; 'keel runs list' shows them")
     }
 
     /// The shape of a metric's history, in at most about `points` points.

@@ -32,8 +32,16 @@ enum SocketOwner {
         var isLoopback: Bool { address.count == 4 ? address[0] == 127 : address == [UInt8](repeating: 0, count: 15) + [1] }
     }
 
+    /// An open socket as the kernel knows it.
+    struct Found {
+        let user: uid_t
+        let inode: UInt64
+    }
+
     /// The user whose process holds the socket at `end` of the connection to `other`; nil when there is no such open socket.
-    static func user(at end: End, connectedTo other: End) -> uid_t? {
+    static func user(at end: End, connectedTo other: End) -> uid_t? { find(end, connectedTo: other)?.user }
+
+    static func find(_ end: End, connectedTo other: End) -> Found? {
         guard end.address.count == other.address.count else { return nil }
         return hasNetlink ? netlink(end, other) : listed(end, other)
     }
@@ -78,7 +86,7 @@ enum SocketOwner {
     /// Established, or half closed by its own end. A socket in another state has no process that could be asked for.
     private static let openStates: Set<UInt8> = [1, 4, 5]
 
-    private static func netlink(_ end: End, _ other: End) -> uid_t? {
+    private static func netlink(_ end: End, _ other: End) -> Found? {
         let handle = socket(AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue), netlinkSockDiag)
         guard handle >= 0 else { return nil }
         defer { close(handle) }
@@ -96,7 +104,7 @@ enum SocketOwner {
         let inode = word(84)
         // A socket that its process has closed belongs to no user any more, and is reported as root's, with inode 0.
         guard openStates.contains(state), inode != 0, ports == (end.port, other.port) else { return nil }
-        return user
+        return Found(user: user, inode: UInt64(inode))
     }
 
     /// struct nlmsghdr, then struct inet_diag_req_v2 with the cookie for "any".
@@ -121,15 +129,17 @@ enum SocketOwner {
 
     // MARK: /proc/net/tcp
 
-    private static func listed(_ end: End, _ other: End) -> uid_t? {
+    private static func listed(_ end: End, _ other: End) -> Found? {
         let wanted = (text(end), text(other))
         for file in end.address.count == 4 ? ["/proc/net/tcp", "/proc/net/tcp6"] : ["/proc/net/tcp6"] {
             guard let data = FileManager.default.contents(atPath: file) else { continue }
             for line in String(decoding: data, as: UTF8.self).split(separator: "\n") {
                 let fields = line.split(separator: " ")
                 guard fields.count > 9, fields[1].hasSuffix(wanted.0), fields[2].hasSuffix(wanted.1) else { continue }
-                guard let state = UInt8(fields[3], radix: 16), openStates.contains(state), fields[9] != "0" else { return nil }
-                return uid_t(fields[7])
+                guard let state = UInt8(fields[3], radix: 16), openStates.contains(state), fields[9] != "0",
+                    let user = uid_t(fields[7]), let inode = UInt64(fields[9])
+                else { return nil }
+                return Found(user: user, inode: inode)
             }
         }
         return nil

@@ -34,9 +34,10 @@ public enum OpenAPIDocument {
                 error.name,
                 ["description": .string(error.about), "content": ["application/json": ["schema": Shape.named("Error").schema]]])
         }
-        let error: Shape = [
-            "error": ["code": .word(KeelError.Code.allCases.map(\.rawValue)), "message": .text, "hint?": .text, "path?": .text]
+        let fields: [(String, Shape)] = [
+            ("code", .word(KeelError.Code.allCases.map(\.rawValue))), ("message", .text), ("hint?", .text), ("path?", .text),
         ]
+        let error: Shape = ["error": .object(fields + [("also?", .list(.object(fields)))])]
         return [
             "openapi": "3.1.0",
             "info": [

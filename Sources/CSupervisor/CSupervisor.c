@@ -1,0 +1,267 @@
+#define _GNU_SOURCE
+#include "CSupervisor.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { server = 3, job_bytes_max = 64 << 20 };
+
+struct job {
+    long grace_ms;
+    long uid, gid;
+    unsigned long memory_bytes, cpu_seconds;
+    int is_launcher;
+    const char *folder;
+    char **arguments;
+    char **variables;
+};
+
+static int64_t now_ms(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+/// Says how it ended; there may be no server any more to hear it.
+static void finish(int32_t what, int32_t value) {
+    int32_t answer[2] = {what, value};
+    send(server, answer, sizeof answer, MSG_NOSIGNAL);
+    _exit(0);
+}
+
+// MARK: The job
+
+static int read_whole(void *into, size_t count) {
+    for (size_t done = 0; done < count;) {
+        ssize_t got = read(server, (char *)into + done, count - done);
+        if (got == 0 || (got < 0 && errno != EINTR)) return 0;
+        if (got > 0) done += (size_t)got;
+    }
+    return 1;
+}
+
+/// Reads the job; a server that ended meanwhile needs no answer.
+static struct job receive(void) {
+    uint32_t length;
+    if (!read_whole(&length, sizeof length) || length > job_bytes_max) _exit(1);
+    char *text = malloc((size_t)length + 1), *end = text + length;
+    if (!text || !read_whole(text, length)) _exit(1);
+    *end = 0;
+    size_t count = 0;
+    for (char *at = text; at < end; at += strlen(at) + 1) count++;
+    char **texts = calloc(count + 1, sizeof *texts);
+    // One place more than texts: the arguments get an end of their own between them and the variables.
+    char **vector = calloc(count + 2, sizeof *vector);
+    if (!texts || !vector || count < 8) _exit(1);
+    count = 0;
+    for (char *at = text; at < end; at += strlen(at) + 1) texts[count++] = at;
+    size_t arguments = strtoul(texts[7], NULL, 10);
+    if (arguments < 1 || arguments > count - 8) _exit(1);
+    memcpy(vector, texts + 8, arguments * sizeof *vector);
+    memcpy(vector + arguments + 1, texts + 8 + arguments, (count - 8 - arguments) * sizeof *vector);
+    return (struct job){
+        .grace_ms = atol(texts[0]), .uid = atol(texts[1]), .gid = atol(texts[2]), .memory_bytes = strtoul(texts[3], NULL, 10),
+        .cpu_seconds = strtoul(texts[4], NULL, 10), .is_launcher = atoi(texts[5]), .folder = texts[6], .arguments = vector,
+        .variables = vector + arguments + 1};
+}
+
+/// Waits until no supervisor of a server before holds the folder: its processes may still be ending.
+/// - Returns: a descriptor of the folder, whose lock ends with this process.
+static int hold(const char *folder) {
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    if (descriptor < 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
+    while (flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK && errno != EINTR) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
+        struct pollfd waiting = {.fd = server, .events = POLLIN};
+        if (poll(&waiting, 1, 20) > 0) finish(KEEL_SUPERVISOR_SIGNALLED, SIGTERM);
+    }
+    return descriptor;
+}
+
+// MARK: The program
+
+static void limit(int what, rlim_t value) {
+    struct rlimit limit = {.rlim_cur = value, .rlim_max = value};
+    setrlimit(what, &limit);
+}
+
+/// The child's way to `exec`. What goes wrong is written to `problems`, which `exec` closes.
+static void become(const struct job *job, int folder, pid_t parent, int problems) {
+    setsid();
+    limit(RLIMIT_CORE, 0);
+    if (job->memory_bytes) limit(RLIMIT_AS, job->memory_bytes);
+    if (job->cpu_seconds) limit(RLIMIT_CPU, job->cpu_seconds);
+    int is_ready = fchdir(folder) == 0;
+    if (is_ready && job->uid >= 0)
+        is_ready = setgroups(0, NULL) == 0 && setresgid((gid_t)job->gid, (gid_t)job->gid, (gid_t)job->gid) == 0
+            && setresuid((uid_t)job->uid, (uid_t)job->uid, (uid_t)job->uid) == 0;
+    // A launcher may need a set-user-id bit, and takes the privileges itself.
+    if (is_ready && !job->is_launcher) is_ready = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
+    if (is_ready) {
+        // After the change of user, which clears it. Whoever kills the supervisor kills the program.
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(1);
+        for (int number = 1; number < NSIG; number++) signal(number, SIG_DFL);
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        environ = job->variables;
+        execvp(job->arguments[0], job->arguments);
+    }
+    int32_t problem = errno;
+    ssize_t written = write(problems, &problem, sizeof problem);
+    _exit(written == sizeof problem ? 127 : 126);
+}
+
+static pid_t start(const struct job *job, int folder) {
+    int problems[2];
+    if (pipe2(problems, O_CLOEXEC) != 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
+    pid_t parent = getpid(), child = fork();
+    if (child < 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
+    if (child == 0) become(job, folder, parent, problems[1]);
+    close(problems[1]);
+    int32_t problem;
+    ssize_t count;
+    do count = read(problems[0], &problem, sizeof problem);
+    while (count < 0 && errno == EINTR);
+    close(problems[0]);
+    if (count == sizeof problem) finish(KEEL_SUPERVISOR_NOT_STARTED, problem);
+    return child;
+}
+
+// MARK: Its processes
+
+struct process {
+    pid_t id, parent;
+    int is_ours;
+};
+
+static pid_t parent_of(pid_t id) {
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", id);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) return 0;
+    ssize_t count = read(descriptor, text, sizeof text - 1);
+    close(descriptor);
+    if (count <= 0) return 0;
+    text[count] = 0;
+    // The name in parentheses may hold anything: what follows begins behind the last one.
+    char *end = strrchr(text, ')');
+    int parent = 0;
+    return end && sscanf(end + 1, " %*c %d", &parent) == 1 ? parent : 0;
+}
+
+/// Signals every descendant of this process but `spared`. As it is their subreaper, those whose parents have ended are among its children.
+static void signal_all(int number, pid_t spared) {
+    static struct process *known;
+    static size_t room;
+    DIR *folder = opendir("/proc");
+    if (!folder) return;
+    size_t count = 0;
+    for (struct dirent *entry; (entry = readdir(folder));) {
+        if (!isdigit((unsigned char)entry->d_name[0])) continue;
+        if (count == room) {
+            size_t more = room ? room * 2 : 1024;
+            struct process *grown = realloc(known, more * sizeof *known);
+            if (!grown) break;
+            known = grown;
+            room = more;
+        }
+        pid_t id = atoi(entry->d_name);
+        known[count++] = (struct process){.id = id, .parent = parent_of(id)};
+    }
+    closedir(folder);
+    pid_t self = getpid();
+    // Ids are given out in a circle, so a child may stand before its parent: repeat until nobody is found.
+    for (int found = 1; found;) {
+        found = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (known[i].is_ours) continue;
+            int is_ours = known[i].parent == self;
+            for (size_t j = 0; j < count && !is_ours; j++) is_ours = known[j].is_ours && known[j].id == known[i].parent;
+            if (is_ours) known[i].is_ours = found = 1;
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        if (known[i].is_ours && known[i].id != spared) kill(known[i].id, number);
+}
+
+/// Collects the children that have ended. Returns whether any is left; the program's status goes to `status`.
+static int reap(pid_t program, int *status, int *has_ended) {
+    for (;;) {
+        int how;
+        pid_t id = waitpid(-1, &how, WNOHANG);
+        if (id == 0) return 1;
+        if (id < 0 && errno != EINTR) return 0;
+        if (id == program) {
+            *status = how;
+            *has_ended = 1;
+        }
+    }
+}
+
+static void supervise(void) {
+    setsid();
+    if (syscall(SYS_close_range, server + 1, ~0U, 0) != 0)
+        for (int other = server + 1; other < 65536; other++) close(other);
+    fcntl(server, F_SETFD, FD_CLOEXEC);
+    // Only the server ends this process; and the step cannot look into it.
+    sigset_t all, children;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL);
+    sigemptyset(&children);
+    sigaddset(&children, SIGCHLD);
+    int ended = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (ended < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    prctl(PR_SET_NAME, KEEL_SUPERVISOR_COMMAND, 0, 0, 0);
+    struct job job = receive();
+    pid_t program = start(&job, hold(job.folder));
+    int status = 0, has_ended = 0;
+    int64_t ending_since = -1;
+    for (;;) {
+        struct pollfd waiting[2] = {{.fd = ending_since < 0 ? server : -1, .events = POLLIN}, {.fd = ended, .events = POLLIN}};
+        int64_t left = ending_since < 0 ? -1 : ending_since + job.grace_ms - now_ms();
+        // What a program leaves behind ends with it at once; when it is ended from outside, all of it has the grace.
+        int must_kill = ending_since < 0 ? has_ended : left <= 0;
+        if (must_kill) signal_all(SIGKILL, 0);
+        poll(waiting, 2, must_kill ? 5 : (int)left);
+        if (waiting[1].revents) {
+            struct signalfd_siginfo ignored;
+            while (read(ended, &ignored, sizeof ignored) > 0) {}
+        }
+        if (!reap(program, &status, &has_ended)) break;
+        if (ending_since < 0 && waiting[0].revents) {
+            ending_since = now_ms();
+            signal_all(SIGTERM, job.is_launcher ? program : 0);
+        }
+    }
+    if (WIFSIGNALED(status)) finish(KEEL_SUPERVISOR_SIGNALLED, WTERMSIG(status));
+    finish(KEEL_SUPERVISOR_EXITED, WEXITSTATUS(status));
+}
+
+__attribute__((constructor)) static void supervise_when_asked(int count, char **arguments) {
+    if (count == 1 && strcmp(arguments[0], KEEL_SUPERVISOR_NAME) == 0) supervise();
+}
+
+int keel_punch_hole(int file, int64_t from, int64_t count) {
+    return fallocate(file, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, from, count);
+}

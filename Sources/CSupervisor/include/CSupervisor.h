@@ -1,0 +1,31 @@
+#ifndef KEEL_SUPERVISOR_H
+#define KEEL_SUPERVISOR_H
+
+#include <stdint.h>
+
+/// A program of a step never outlives its server: it runs under a supervisor, a process that watches a socket to the server and ends the program
+/// with everything that it started when the socket closes.
+///
+/// Every executable that links this target is such a supervisor when it is started under this name with a socket as descriptor 3: it is then taken
+/// over before `main`, so it is one thread without a runtime. No function starts it.
+///
+/// The server sends one job, a `uint32_t` length and that many bytes of texts, each ended by a zero byte:
+///
+///     grace in ms, user id or -1, group id, address space in bytes or 0, CPU seconds or 0,
+///     1 when the program is a launcher that sets privileges itself and must not get the polite signal, else 0,
+///     working directory, number of arguments, the program and its arguments, variables as NAME=VALUE
+///
+/// Then it sends nothing more. When it shuts down its side (cancellation) or ends, the program's processes get SIGTERM and after the grace SIGKILL.
+/// The supervisor answers once, with two `int32_t`, when no process is left: what happened, and the exit code, signal or errno.
+#define KEEL_SUPERVISOR_NAME "keel-step-supervisor"
+/// What `/proc` shows as its command.
+#define KEEL_SUPERVISOR_COMMAND "keel-supervisor"
+#define KEEL_SUPERVISOR_EXITED 0
+#define KEEL_SUPERVISOR_SIGNALLED 1
+#define KEEL_SUPERVISOR_NOT_STARTED 2
+
+/// Gives a part of a file back to the disk; it reads as zeros, and everything keeps its place. For fallocate(2), which Swift does not see.
+/// Returns 0, or -1 where the file system has no holes.
+int keel_punch_hole(int file, int64_t from, int64_t count);
+
+#endif

@@ -1,0 +1,75 @@
+import Contracts
+import Storage
+
+/// What the ledger says of a token. A row of the table lets nobody in unless the ledger tells of exactly that row: what was written into the table past
+/// Keel is worthless.
+struct TokenRecord: Hashable {
+    var persona: String
+    var workspace: String
+    var expires: String?
+    /// Of the secret; nil in events of Keel 0.1.0, which did not hold it.
+    var digest: String?
+    var isRevoked = false
+
+    /// Why a row is refused; nil when it is what the ledger says.
+    func problem(_ token: Token, _ digest: Digest) -> String? {
+        if let known = self.digest, known != digest.hex { return "its secret is not the one that was issued" }
+        if persona != token.persona.rawValue { return "it was issued for the persona '\(persona)', not '\(token.persona.rawValue)'" }
+        if workspace != token.workspace { return "it was issued in the workspace '\(workspace)', not '\(token.workspace)'" }
+        if expires != token.expiresAt?.description { return "it was issued with another end" }
+        if isRevoked, token.revokedAt == nil { return "it was revoked" }
+        return nil
+    }
+}
+
+/// The tokens that let somebody in, and the rows that do not.
+struct StoredTokens {
+    var valid: [Digest: Token] = [:]
+    /// Why, by the token's name.
+    var refused: [String: String] = [:]
+    /// Of Keel 0.1.0: their secrets are not in the ledger yet.
+    var uncovered: [Digest: Token] = [:]
+}
+
+extension Querying {
+    /// The rows of the table, each held against the ledger.
+    func checkedTokens() throws -> StoredTokens {
+        let records = try tokenRecords()
+        var out = StoredTokens()
+        for row in try tokenRows() {
+            let name = row.text("name")
+            guard let (digest, token) = Token.read(row) else {
+                out.refused[name] = "its row cannot be read"
+                continue
+            }
+            guard let record = records[name] else {
+                out.refused[name] = "the ledger has no event that issued it"
+                continue
+            }
+            if let problem = record.problem(token, digest) {
+                out.refused[name] = problem
+                continue
+            }
+            out.valid[digest] = token
+            if record.digest == nil, !record.isRevoked { out.uncovered[digest] = token }
+        }
+        return out
+    }
+
+    private func tokenRecords() throws -> [String: TokenRecord] {
+        var out: [String: TokenRecord] = [:]
+        for event in try ledgerEvents(kind: "token.", limit: .max) where try isIntact(event) {
+            let name = String(event.subject.dropFirst("Token/".count))
+            switch event.kind {
+            case "token.created":
+                out[name] = TokenRecord(
+                    persona: event.data["persona"]?.string ?? "", workspace: event.workspace, expires: event.data["expires"]?.string,
+                    digest: event.data["digest"]?.string)
+            case "token.covered": if out[name]?.digest == nil { out[name]?.digest = event.data["digest"]?.string }
+            case "token.revoked": out[name]?.isRevoked = true
+            default: continue
+            }
+        }
+        return out
+    }
+}

@@ -1,0 +1,94 @@
+import Contracts
+import HTTPTypes
+import NIOCore
+import Platform
+import Serving
+
+/// What the path of an inference request names.
+struct InferenceTarget: Sendable, Hashable {
+    let endpoint: String
+    /// A model version; nil leaves it to the rollout.
+    let version: String?
+
+    /// Nil when the path is not `/v2/models/{endpoint}[/versions/{version}]/infer`.
+    init?(path: String?) {
+        guard let path, path.hasPrefix("/v2/models/"), path.hasSuffix("/infer") else { return nil }
+        let parts = path.dropFirst(11).dropLast(6).split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.count == 1 || parts.count == 3 && parts[1] == "versions", parts.allSatisfy({ !$0.isEmpty }) else { return nil }
+        endpoint = String(parts[0])
+        version = parts.count == 3 ? String(parts[2]) : nil
+    }
+}
+
+/// The answer to an inference request, in HTTP's terms.
+struct InferenceAnswer: Sendable {
+    let status: HTTPResponse.Status
+    let bytes: [UInt8]
+    /// The length of the JSON when binary data follows it.
+    let headerBytes: Int?
+
+    static let headerLength: HTTPField.Name? = HTTPField.Name("Inference-Header-Content-Length")
+
+    init(_ error: KeelError) {
+        status = error.code.status
+        bytes = InferResponse.failure(error)
+        headerBytes = nil
+    }
+
+    init(_ response: InferResponse, isBinary: Bool) {
+        status = .ok
+        if isBinary {
+            let binary = response.binary
+            bytes = binary.bytes
+            headerBytes = binary.headerBytes
+        } else {
+            bytes = response.bytes
+            headerBytes = nil
+        }
+    }
+
+    var head: HTTPResponse {
+        var head = HTTPResponse(status: status)
+        head.headerFields[.contentType] = headerBytes == nil ? "application/json" : "application/octet-stream"
+        head.headerFields[.contentLength] = String(bytes.count)
+        if let headerBytes, let name = InferenceAnswer.headerLength { head.headerFields[name] = String(headerBytes) }
+        if status == .serviceUnavailable || status == .tooManyRequests { head.headerFields[.retryAfter] = "1" }
+        return head
+    }
+}
+
+extension ServingRuntime {
+    /// Answers a request whose body has come whole. It never blocks.
+    /// - Parameter answer: called once, on any thread, the calling one included.
+    func answer(
+        _ target: InferenceTarget, _ head: HTTPRequest, _ body: ByteBuffer, answer: @escaping @Sendable (InferenceAnswer) -> Void
+    ) {
+        let announced = InferenceAnswer.headerLength.flatMap { head.headerFields[$0] }
+        let headerBytes = announced.flatMap { Int($0) }
+        guard announced == nil || headerBytes != nil else {
+            return answer(InferenceAnswer(.invalid("the header Inference-Header-Content-Length must be a number of bytes")))
+        }
+        infer(endpoint: target.endpoint, version: target.version, bodyBytes: body.readableBytes) {
+            () throws(KeelError) -> InferenceRequest<InferenceAnswer> in
+            let parsed: Result<InferRequest, KeelError> = body.withUnsafeReadableBytes { raw in
+                do throws(KeelError) {
+                    return .success(try InferRequest(parsing: raw.bindMemory(to: UInt8.self), headerBytes: headerBytes))
+                } catch { return .failure(error) }
+            }
+            let request = try parsed.get()
+            return InferenceRequest(
+                table: request.table, ids: request.ids, locate: { InferRequest.locate($0, in: request.table.names) }
+            ) { result in
+                InferenceAnswer(
+                    InferResponse(
+                        model: target.endpoint, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids,
+                        scores: result.scores), isBinary: request.isBinaryOutput)
+            }
+        } answer: { result in
+            switch result {
+            case .success(let made): answer(made)
+            case .failure(let error): answer(InferenceAnswer(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+import Contracts
+
+/// An element type of the Open Inference Protocol, as far as it is accepted here.
+enum Datatype: String, CaseIterable {
+    case bool = "BOOL"
+    case uint8 = "UINT8"
+    case uint16 = "UINT16"
+    case uint32 = "UINT32"
+    case uint64 = "UINT64"
+    case int8 = "INT8"
+    case int16 = "INT16"
+    case int32 = "INT32"
+    case int64 = "INT64"
+    case fp32 = "FP32"
+    case fp64 = "FP64"
+    case bytes = "BYTES"
+
+    init(_ word: UnsafeBufferPointer<UInt8>) throws(KeelError) {
+        guard let found = Datatype.allCases.first(where: { $0.rawValue.utf8.elementsEqual(word) }) else {
+            throw .invalid(
+                "'\(String(decoding: word.prefix(40), as: UTF8.self))' is not a datatype that is accepted here",
+                hint: "one of \(Datatype.allCases.map(\.rawValue).joined(separator: ", "))", path: "datatype")
+        }
+        self = found
+    }
+
+    /// Bytes of one element in binary data; nil for texts, which carry their length.
+    var size: Int? {
+        switch self {
+        case .bool, .uint8, .int8: 1
+        case .uint16, .int16: 2
+        case .uint32, .int32, .fp32: 4
+        case .uint64, .int64, .fp64: 8
+        case .bytes: nil
+        }
+    }
+
+    /// The whole numbers that it holds and Keel does: columns hold int64. Nil for what is no integer.
+    var integers: ClosedRange<Int64>? {
+        switch self {
+        case .uint8: 0...Int64(UInt8.max)
+        case .uint16: 0...Int64(UInt16.max)
+        case .uint32: 0...Int64(UInt32.max)
+        case .uint64: 0...Int64.max
+        case .int8: Int64(Int8.min)...Int64(Int8.max)
+        case .int16: Int64(Int16.min)...Int64(Int16.max)
+        case .int32: Int64(Int32.min)...Int64(Int32.max)
+        case .int64: .min ... .max
+        case .bool, .fp32, .fp64, .bytes: nil
+        }
+    }
+
+    /// What an error says of a value that does not fit.
+    var bounds: String {
+        if let integers { return "a whole number from \(integers.lowerBound) to \(integers.upperBound)" }
+        return self == .fp32 ? "a number up to 3.4e38" : "a finite number"
+    }
+}

@@ -1,0 +1,202 @@
+import Contracts
+
+/// The elements of one input on their way into a typed column. Every value must fit its datatype; null, and NaN in binary data, is a missing one.
+enum TensorColumn {
+    /// Of one text.
+    private static let textBytesMax = 1 << 20
+
+    /// Reads flat or nested JSON `data`.
+    /// - Returns: the column, and whether each row was in a list of its own; nil when there is no row.
+    /// - Throws: an error whose path begins with the element: `data[3]`.
+    static func json(_ type: Datatype, _ scanner: inout JSONScanner) throws(KeelError) -> (column: Column, isNested: Bool?) {
+        var validity: Bitmap?
+        func mark(_ valid: Bool, at row: Int) {
+            if !valid, validity == nil { validity = Bitmap(repeating: true, count: row) }
+            validity?.append(valid)
+        }
+        let isNested: Bool?
+        switch type {
+        case .fp32, .fp64:
+            var values: [Double] = []
+            let largest = type == .fp32 ? Double(Float.greatestFiniteMagnitude) : .greatestFiniteMagnitude
+            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+                guard token == .number else {
+                    try missing(&scanner, token, type)
+                    mark(false, at: values.count)
+                    return values.append(.nan)
+                }
+                let value = try scanner.number()
+                guard value.magnitude <= largest else { throw misfit("\(value)", type) }
+                mark(true, at: values.count)
+                values.append(value)
+            }
+            return (Column(.float64, .float64(values), validity: validity), isNested)
+        case .bool:
+            var values: [Bool] = []
+            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+                guard token == .literal else { throw wrong(token, "true or false", type) }
+                let isMissing = try scanner.null()
+                mark(!isMissing, at: values.count)
+                values.append(isMissing ? false : try scanner.bool())
+            }
+            return (Column(.bool, .bool(values), validity: validity), isNested)
+        case .bytes:
+            var values = TextBuffer()
+            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+                guard token == .string else {
+                    try missing(&scanner, token, type)
+                    mark(false, at: values.count)
+                    return values.append("")
+                }
+                mark(true, at: values.count)
+                try scanner.stringBytes { text throws(KeelError) in try append(text, to: &values) }
+            }
+            return (Column(.string, .text(values), validity: validity), isNested)
+        default:
+            let range = type.integers ?? .min ... .max
+            var values: [Int64] = []
+            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+                guard token == .number else {
+                    try missing(&scanner, token, type)
+                    mark(false, at: values.count)
+                    return values.append(0)
+                }
+                let (number, integer) = try scanner.numberOrInteger()
+                guard let value = integer ?? Int64(exactly: number), range.contains(value) else {
+                    throw misfit(integer.map(String.init) ?? "\(number)", type)
+                }
+                mark(true, at: values.count)
+                values.append(value)
+            }
+            return (Column(.int64, .int64(values), validity: validity), isNested)
+        }
+    }
+
+    /// Reads `rows` elements as Triton's binary tensor extension has them: little-endian, texts with their length in 4 bytes before them.
+    static func binary(_ type: Datatype, rows: Int, _ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Column {
+        guard let size = type.size else { return try texts(rows: rows, bytes) }
+        guard bytes.count == rows * size else {
+            throw .invalid("\(rows) values of \(type.rawValue) have \(rows * size) bytes, not \(bytes.count)", path: "parameters.binary_data_size")
+        }
+        func integers<Integer: FixedWidthInteger>(_: Integer.Type) throws(KeelError) -> Column {
+            var values: [Int64] = []
+            values.reserveCapacity(rows)
+            for row in 0..<rows {
+                let value = Integer(littleEndian: bytes.loadUnaligned(fromByteOffset: row * size, as: Integer.self))
+                guard let exact = Int64(exactly: value) else { throw misfit("\(value)", type).at("data[\(row)]") }
+                values.append(exact)
+            }
+            return Column(.int64, .int64(values))
+        }
+        func floats(_ value: (Int) -> Double) throws(KeelError) -> Column {
+            var values: [Double] = []
+            values.reserveCapacity(rows)
+            for row in 0..<rows {
+                values.append(value(row))
+                guard !values[row].isInfinite else { throw misfit("\(values[row])", type).at("data[\(row)]") }
+            }
+            guard values.contains(where: \.isNaN) else { return Column(.float64, .float64(values)) }
+            var validity = Bitmap()
+            for value in values { validity.append(!value.isNaN) }
+            return Column(.float64, .float64(values), validity: validity)
+        }
+        switch type {
+        case .bool:
+            for row in 0..<rows where bytes[row] > 1 { throw misfit("\(bytes[row])", type).at("data[\(row)]") }
+            return Column(.bool, .bool(bytes.map { $0 == 1 }))
+        case .uint8: return try integers(UInt8.self)
+        case .uint16: return try integers(UInt16.self)
+        case .uint32: return try integers(UInt32.self)
+        case .uint64: return try integers(UInt64.self)
+        case .int8: return try integers(Int8.self)
+        case .int16: return try integers(Int16.self)
+        case .int32: return try integers(Int32.self)
+        case .int64, .bytes: return try integers(Int64.self)
+        case .fp32:
+            return try floats { Double(Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)))) }
+        case .fp64:
+            return try floats { Double(bitPattern: UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))) }
+        }
+    }
+
+    private static func texts(rows: Int, _ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Column {
+        var values = TextBuffer()
+        var at = 0
+        for row in 0..<rows {
+            guard bytes.count - at >= 4 else { throw .invalid("the binary data ends before this value", path: "data[\(row)]") }
+            let length = Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self)))
+            at += 4
+            guard bytes.count - at >= length else { throw .invalid("the binary data ends within this value", path: "data[\(row)]") }
+            let text = UnsafeRawBufferPointer(rebasing: bytes[at..<at + length]).bindMemory(to: UInt8.self)
+            do throws(KeelError) { try append(text, to: &values) } catch { throw error.at("data[\(row)]") }
+            at += length
+        }
+        guard at == bytes.count else {
+            throw .invalid("\(rows) values take \(at) bytes, not \(bytes.count)", path: "parameters.binary_data_size")
+        }
+        return Column(.string, .text(values))
+    }
+
+    // MARK: Elements
+
+    /// Calls `body` with each element and what kind of JSON it is. Either all are in lists of one, or none is.
+    private static func elements(
+        _ scanner: inout JSONScanner, _ body: (inout JSONScanner, JSONScanner.Token) throws(KeelError) -> Void
+    ) throws(KeelError) -> Bool? {
+        var isNested: Bool?
+        var row = 0
+        try scanner.array { scanner throws(KeelError) in
+            do throws(KeelError) {
+                let token: JSONScanner.Token
+                do throws(KeelError) { token = try scanner.peek() } catch {
+                    throw .invalid("must be a JSON value", hint: "JSON has no NaN and no Infinity: send null for a missing value")
+                }
+                guard isNested == nil || isNested == (token == .array) else {
+                    throw .invalid("is nested unlike the element before it")
+                }
+                isNested = token == .array
+                if token == .array {
+                    var count = 0
+                    try scanner.array { scanner throws(KeelError) in
+                        count += 1
+                        guard count == 1 else { throw .invalid("holds more than one value", hint: "each input is one column: send one input a column") }
+                        try body(&scanner, try scanner.peek())
+                    }
+                    guard count == 1 else { throw .invalid("holds no value") }
+                } else {
+                    try body(&scanner, token)
+                }
+            } catch { throw error.at("data[\(row)]") }
+            row += 1
+        }
+        return isNested
+    }
+
+    /// Consumes a null, or says what is wrong.
+    private static func missing(_ scanner: inout JSONScanner, _ token: JSONScanner.Token, _ type: Datatype) throws(KeelError) {
+        guard token == .literal, try scanner.null() else { throw wrong(token, type == .bytes ? "a text" : "a number", type) }
+    }
+
+    private static func append(_ text: UnsafeBufferPointer<UInt8>, to values: inout TextBuffer) throws(KeelError) {
+        guard text.count <= textBytesMax else { throw .invalid("a text of \(text.count) bytes", hint: "texts are limited to 1 MiB") }
+        guard text.isASCII || String(validating: text, as: UTF8.self) != nil else { throw .invalid("is not valid UTF-8") }
+        values.append(text)
+    }
+
+    private static func misfit(_ value: String, _ type: Datatype) -> KeelError {
+        .invalid("\(value.prefix(40)) does not fit in \(type.rawValue)", hint: "it must be \(type.bounds)")
+    }
+
+    private static func wrong(_ token: JSONScanner.Token, _ expected: String, _ type: Datatype) -> KeelError {
+        let given =
+            switch token {
+            case .literal: "true or false"
+            case .string: "a text"
+            case .number: "a number"
+            case .object: "an object"
+            case .array: "a list"
+            case .end: "the end of the body"
+            }
+        return .invalid("must be \(expected), as \(type.rawValue) says, not \(given)")
+    }
+}

@@ -1,0 +1,236 @@
+import Contracts
+import Foundation
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// How the programs of steps are kept apart from the server, by what the machine offers. docs/steps.md says what each way refuses.
+public struct StepIsolation: Sendable, Hashable {
+    /// The setting `pipelines.sandbox`.
+    public enum Setting: String, Sendable, CaseIterable {
+        /// The best of the others that works.
+        case auto
+        /// bubblewrap: the system read-only, the home hidden, process ids of its own; and another user when the server is root.
+        case bwrap
+        /// Another user, without a sandbox.
+        case user
+        /// The server's own user.
+        case none
+    }
+
+    /// Folders that the isolation is about.
+    public struct Folders: Sendable, Hashable {
+        let home: String
+        let project: String
+        let work: String
+        let hidden: [String]
+
+        /// - Parameters:
+        ///   - home, project, work: absolute paths; the work folder lies in the home.
+        ///   - hidden: absolute paths of secret files outside of the home.
+        public init(home: String, project: String, work: String, hidden: [String] = []) {
+            self.home = home
+            self.project = project
+            self.work = work
+            self.hidden = hidden
+        }
+    }
+
+    enum Kind: String, Sendable { case bwrap, user, none }
+    let kind: Kind
+    let user: StepUser?
+    let folders: Folders?
+
+    /// No isolation but the clean environment, the closed descriptors and the supervisor.
+    public static let none = StepIsolation(kind: .none, user: nil, folders: nil)
+
+    /// For the log and for `keel doctor`.
+    public var description: String {
+        switch kind {
+        case .bwrap: "bwrap" + (user.map { ", as the user \($0.name)" } ?? ", as the server's own user")
+        case .user: "the user \(user?.name ?? "")"
+        case .none: "none"
+        }
+    }
+    /// For metrics.
+    public var labels: [String: String] { ["by": kind.rawValue, "user": user?.name ?? ""] }
+    /// Whether programs can read what the server's user can, its secrets among it.
+    public var exposesSecrets: Bool { kind == .none }
+
+    // MARK: Choosing
+
+    /// Tries the ways that the setting allows, the best first, each with a real program.
+    /// - Parameter user: the setting `pipelines.user`.
+    /// - Throws: `failedPrecondition` when the setting demands a way that does not work here.
+    public static func choose(_ setting: Setting, user: String?, folders: Folders) async throws -> StepIsolation {
+        let isRoot = geteuid() == 0
+        if !isRoot, user != nil {
+            throw KeelError(
+                .failedPrecondition, "only root can start programs as another user", hint: "start the server as root",
+                path: "pipelines.user")
+        }
+        let given = try user.map { name throws(KeelError) in try StepUser(named: name) }
+        // Without a name, root hands programs to the user that owns nothing.
+        let other = given ?? (isRoot ? try? StepUser(named: "nobody") : nil)
+        func way(_ kind: Kind, _ user: StepUser?) -> StepIsolation { StepIsolation(kind: kind, user: user, folders: folders) }
+        let boxes = other.map { [way(.bwrap, $0)] } ?? []
+        let ways: [StepIsolation] =
+            switch setting {
+            case .auto:
+                boxes + (given == nil ? [way(.bwrap, nil)] : []) + (given.map { [way(.user, $0)] } ?? []) + (given == nil ? [.none] : [])
+            case .bwrap: boxes + (given == nil ? [way(.bwrap, nil)] : [])
+            case .user: other.map { [way(.user, $0)] } ?? []
+            case .none: [.none]
+            }
+        var problems: [String] = []
+        for way in ways {
+            guard let problem = await way.problem() else { return way }
+            problems.append("\(way.description): \(problem)")
+        }
+        throw KeelError(
+            .failedPrecondition, "programs of steps cannot be isolated as the settings say: " + problems.joined(separator: "; "),
+            hint: "install bubblewrap, let the user read the project's folder, or set pipelines.sandbox to none", path: "pipelines.sandbox")
+    }
+
+    /// Why it does not work here; nil when a program ran, read the project's folder and wrote into its own.
+    private func problem() async -> String? {
+        if kind == .none { return nil }
+        let folder = (folders?.work ?? "") + "/isolation-" + Identifier.hex32()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        do {
+            try prepare(folder: folder)
+            let environment = ProgramEnvironment.base(workingDirectory: folder)
+            let script = #"ls "$1" > /dev/null && echo works > "$2/answer" && { [ -z "$3" ] || "$3" -c ''; }"#
+            let said = Mutex<[String]>([])
+            let lines = Lines(masking: SecretMask([])) { line in said.withLock { $0.append(line) } }
+            let child = process(
+                ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""],
+                environment: environment,
+                workingDirectory: folder)
+            let end = try await child.run { lines.add($0) }
+            lines.finish()
+            return end == .exited(0) ? nil : said.withLock { $0.last } ?? "a program of a trial ended with \(end)"
+        } catch { return KeelError.wrapping(error).message }
+    }
+
+    // MARK: Running
+
+    /// Makes the working directory of a step, and what belongs to it, the program's own.
+    func prepare(folder: String) throws {
+        try FileManager.default.createDirectory(atPath: folder + "/tmp", withIntermediateDirectories: true)
+        guard let user else { return }
+        for path in [folder, folder + "/tmp"] {
+            guard lchown(path, user.uid, user.gid) == 0 else {
+                throw KeelError(
+                    .unavailable, "the step's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
+            }
+        }
+        if kind == .user, let folders {
+            // The way to its own folder: through the others it goes without reading them.
+            for path in [folders.home, folders.work, (folder as NSString).deletingLastPathComponent] { StepIsolation.letThrough(path) }
+        }
+    }
+
+    private static func letThrough(_ path: String) {
+        var status = stat()
+        if lstat(path, &status) == 0, status.st_mode & 0o001 == 0 { chmod(path, status.st_mode & 0o7777 | 0o011) }
+    }
+
+    /// The command as it is started in this isolation.
+    func process(_ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits())
+        -> ChildProcess
+    {
+        switch kind {
+        case .none:
+            ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
+        case .user:
+            ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, user: user, limits: limits)
+        case .bwrap:
+            ChildProcess(
+                command: bubblewrap(workingDirectory) + asUser + command, environment: environment, workingDirectory: workingDirectory,
+                isLauncher: true, limits: limits)
+        }
+    }
+
+    /// What the user may not enter is replaced by an empty folder, so that what lies deeper, and is his to see, can be mounted in it.
+    private func bubblewrap(_ workingDirectory: String) -> [String] {
+        guard let folders else { return [] }
+        var out = [
+            "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+        ]
+        let devices = (try? FileManager.default.contentsOfDirectory(atPath: "/dev")) ?? []
+        // Accelerators: the empty /dev has none.
+        for device in devices.sorted() where ["nvidia", "dri", "kfd", "accel"].contains(where: device.hasPrefix) {
+            out += ["--dev-bind", "/dev/\(device)", "/dev/\(device)"]
+        }
+        // Sockets of other services lie in /run, of which only the resolver is needed.
+        out += ["--tmpfs", "/tmp", "--tmpfs", "/run", "--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
+        let shown = [folders.project] + (Interpreter.found?.folders ?? [])
+        for folder in Set((shown + [folders.home]).compactMap(closedAncestor)).sorted() { out += ["--tmpfs", folder] }
+        // A project that lies inside the home is mounted after the home is hidden, any other one before: the home may lie inside of it.
+        let (inside, outside) = (shown.filter { $0.hasPrefix(folders.home + "/") }, shown.filter { !$0.hasPrefix(folders.home + "/") })
+        for folder in outside { out += ["--ro-bind", folder, folder] }
+        out += ["--tmpfs", folders.home]
+        for folder in inside { out += ["--ro-bind", folder, folder] }
+        for file in folders.hidden where FileManager.default.fileExists(atPath: file) { out += ["--ro-bind", "/dev/null", file] }
+        out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
+        return out + (user == nil ? [] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]) + ["--"]
+    }
+
+    private var asUser: [String] {
+        guard let user else { return [] }
+        return [
+            "setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+            "--no-new-privs",
+            "--",
+        ]
+    }
+
+    /// The first folder on the way to `path` that the user may not pass through.
+    private func closedAncestor(of path: String) -> String? {
+        guard let user else { return nil }
+        var folder = ""
+        for part in path.split(separator: "/").dropLast() {
+            folder += "/" + part
+            var status = stat()
+            if stat(folder, &status) == 0, status.st_mode & 0o001 == 0, status.st_uid != user.uid { return folder }
+        }
+        return nil
+    }
+}
+
+/// A user of this machine that programs of steps run as.
+public struct StepUser: Sendable, Hashable {
+    public let name: String
+    let uid: uid_t
+    let gid: gid_t
+
+    /// - Throws: `notFound` when the machine has no such user.
+    public init(named name: String) throws(KeelError) {
+        guard let entry = getpwnam(name)?.pointee else {
+            throw .notFound("this machine has no user '\(name)'", hint: "useradd --system \(name)")
+        }
+        self.name = name
+        uid = entry.pw_uid
+        gid = entry.pw_gid
+    }
+}
+
+/// The isolation of a server's steps: chosen when it is first asked for, once.
+public final class IsolationChoice: Sendable {
+    private let choose: @Sendable () async throws -> StepIsolation
+    private let task = Mutex<Task<StepIsolation, any Error>?>(nil)
+
+    public init(_ choose: @escaping @Sendable () async throws -> StepIsolation) { self.choose = choose }
+
+    public func value() async throws -> StepIsolation {
+        let task = task.withLock { task in
+            let chosen = task ?? Task { [choose] in try await choose() }
+            task = chosen
+            return chosen
+        }
+        return try await task.value
+    }
+}

@@ -1,0 +1,89 @@
+import Contracts
+import Foundation
+import Governance
+import Storage
+
+/// A start that nothing stored can prevent, and what becomes of the damage that it meets.
+extension Platform {
+    /// Brings back what was configured. Each part that fails is reported, and the others go on.
+    func start() async {
+        await attempt("Storage/artifacts") { [self] in try await adoptArtifacts() }
+        await attempt("Registry/evidence") { [self] in try await takeOverEvidence() }
+        await attempt("Storage/lake") { [self] in
+            try await data.start()
+            try await data.finishRemovals()
+        }
+        await attempt("Storage/predictions") { [self] in try await recoverPredictions() }
+        await attempt("Ledger/checkpoints") { [self] in
+            guard let problem = try await checkpoints.problem(lastOnly: true)?.problem else { return }
+            throw KeelError(.corrupted, problem, hint: "keel ledger verify; if keel.sqlite is older than its home, restore the newer one")
+        }
+        await attempt("Home/secrets.key") { [self] in
+            let grant = try Grant.check(.system("damage"), may: .registryRead)
+            for (id, error) in try await webhooks.unreadableSecrets(grant) { damage.report("Webhook/\(id)", error) }
+        }
+        await attempt("Resources/all") { [self] in try await configure(isStart: true) }
+        for damage in damage.all { logger.error("damaged: \(damage.subject): \(damage.what)") }
+    }
+
+    private func attempt(_ subject: String, _ body: () async throws -> Void) async {
+        do { try await body() } catch { damage.report(subject, KeelError.wrapping(error)) }
+    }
+
+    /// Makes each new finding a ledger event, one for the same finding over all starts.
+    func recordDamage() async {
+        for await finding in damage.findings {
+            do {
+                try await database.write { tx in
+                    let told = try tx.ledgerEvents(of: "damage.found", on: finding.subject, after: 0, before: .max, limit: 1000)
+                    guard !told.contains(where: { $0.data["what"]?.string == finding.what }) else { return }
+                    try tx.record(
+                        "damage.found", on: finding.subject, ["what": .string(finding.what), "hint": finding.hint.map(JSON.string) ?? .null],
+                        by: .system("damage"))
+                }
+            } catch { logger.error("could not record damage to \(finding.subject): \(KeelError.wrapping(error))") }
+        }
+    }
+
+    /// Whether the ledger is the one that was recorded: its chain, the checkpoints that were signed, and the tokens that it tells of.
+    public func verifyLedger(_ grant: Grant) async throws -> JSON {
+        try grant.require(.ledgerRead)
+        let check = try await database.read { try $0.verifyLedger() }
+        var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
+        let broken = if let broken = check.broken { Optional(broken) } else { try await checkpoints.problem() }
+        let refused = try await tokens.refused(by: grant)
+        if let broken {
+            answer["seq"] = .int(broken.seq)
+            answer["problem"] = .string(broken.problem)
+        } else if let first = refused.first {
+            answer["problem"] = .string("the stored token '\(first.name)' is not the one in the ledger: \(first.problem)")
+        }
+        answer["refused_tokens"] = .array(refused.map { .string($0.name) })
+        return answer
+    }
+
+    // MARK: The home folder
+
+    /// Removes what a server that was killed was receiving: nobody else can be, while the home is locked.
+    static func removeLeftovers(below work: String) throws {
+        for name in try FileManager.default.contentsOfDirectory(atPath: work) where name.hasPrefix("upload-") || name.hasPrefix("backup-") {
+            try FileManager.default.removeItem(atPath: work + "/" + name)
+        }
+    }
+
+    static let databaseSubject = "Home/keel.sqlite"
+
+    /// Reports data without the database that knows it. The server makes a new database beside it, and touches nothing of it.
+    static func reportMissingDatabase(_ home: String, _ damage: DamageRegister) {
+        guard !FileManager.default.fileExists(atPath: home + "/keel.sqlite") else { return }
+        let holding = ["lake/datasets", "streams", "objects/content"].filter {
+            !((try? FileManager.default.contentsOfDirectory(atPath: "\(home)/\($0)")) ?? []).isEmpty
+        }
+        guard !holding.isEmpty else { return }
+        damage.report(
+            databaseSubject,
+            KeelError(
+                .corrupted, "keel.sqlite was missing, but there is data in \(holding.joined(separator: ", ")): a new database was made, and the data kept",
+                hint: "stop the server, put keel.sqlite back from a backup, and start it again"))
+    }
+}

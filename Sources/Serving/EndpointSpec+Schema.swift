@@ -1,0 +1,56 @@
+import Contracts
+
+extension EndpointSpec {
+    public static let schema = KindSchema(
+        "Endpoint", "A name that serves traffic in one environment. One row of a request counts as one request everywhere in a rollout.",
+        hasEnvironment: true,
+        [
+            FieldSchema(
+                "features", .text, "The feature service that completes requests. Without it a request carries all inputs of the model."),
+            FieldSchema("rollout", .object(rolloutFields), "How a new release comes to take the traffic. Left out, it does at once."),
+            FieldSchema(
+                "log",
+                .object([
+                    FieldSchema("sample", .share, default: "100%", "The share of predictions that are logged."),
+                    FieldSchema(
+                        "whenFull", .word(LogPolicy.Overflow.allCases.map(\.rawValue)), default: "block",
+                        """
+                        What happens when the log cannot keep up: the request waits a moment and is then refused, ever fewer are logged, or what does not \
+                        fit is left out. What is left out is counted.
+                        """),
+                ]), "The prediction log."),
+            FieldSchema(
+                "limits",
+                .object([
+                    FieldSchema("rows", .integer, default: "10000", "Rows in one request."),
+                    FieldSchema("queue", .integer, default: "256", "Requests in flight at once; more are refused with 503."),
+                    FieldSchema("bodyBytes", .integer, default: "16777216", "Bytes of a request's body."),
+                ]), "Bounds on what is accepted."),
+        ])
+
+    private static let rolloutFields: [FieldSchema] = [
+        FieldSchema(
+            "shadow",
+            .object([
+                FieldSchema("requests", .integer, required: true, "How many requests it must have answered unseen before it answers callers.")
+            ]), default: "no shadow phase", "The candidate scores requests beside the release that answers them."),
+        FieldSchema(
+            "canary",
+            .object([
+                FieldSchema("shares", .list(.share), required: true, "The candidate's share of requests in each step, rising."),
+                FieldSchema(
+                    "every", .object([FieldSchema("requests", .integer, default: "1000", "Requests of the endpoint in each step.")]),
+                    "How long a step is."),
+            ]), default: "no canary phase", "The candidate answers a rising share of requests."),
+        FieldSchema(
+            "rollbackWhen", .texts,
+            "Conditions over the candidate and `incumbent.…`; when one is true the candidate is taken back: `errors > 1%`."),
+        FieldSchema(
+            "minimum",
+            .object([
+                FieldSchema(
+                    "requests", .integer, default: "100", "Requests before errors, latency and scores count as evidence."),
+                FieldSchema("labels", .integer, default: "200", "Labelled requests before log loss and AUC count as evidence."),
+            ]), "How much evidence a condition needs."),
+    ]
+}

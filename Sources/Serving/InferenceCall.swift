@@ -1,0 +1,152 @@
+import Atomics
+import Contracts
+
+/// A request as an API has read it.
+public struct InferenceRequest<Answer: Sendable>: Sendable {
+    public let table: Table
+    /// One for each row, unique; made by the runtime when nil.
+    public let ids: [String]?
+    /// Makes the API's answer of the result. It runs where the request was scored.
+    public let encode: @Sendable (InferenceResult) -> Answer
+    /// Gives an error about a column (`x`, `x[3]`) the place that it has in the API's request.
+    public let locate: @Sendable (KeelError) -> KeelError
+
+    public init(
+        table: Table, ids: [String]? = nil, locate: @escaping @Sendable (KeelError) -> KeelError = { $0 },
+        encode: @escaping @Sendable (InferenceResult) -> Answer
+    ) {
+        self.table = table
+        self.ids = ids
+        self.encode = encode
+        self.locate = locate
+    }
+}
+
+/// One request on its way: read, scored, logged and answered, each on the thread where it may be.
+///
+/// It is answered exactly once: with its result when that is logged, with an error, or at its deadline, whichever is first. It counts as in flight
+/// until the last thread has let go of it.
+final class InferenceCall<Answer: Sendable>: Sendable {
+    private let runtime: ServingRuntime
+    private let route: EndpointRoute
+    private let stable: ServedRelease
+    /// The release that must answer; nil: as the rollout has it.
+    private let pinned: ServedRelease?
+    private let deadline: ContinuousClock.Instant
+    private let bodyBytes: Int
+    private let answer: @Sendable (Result<Answer, KeelError>) -> Void
+    private let isClaimed = ManagedAtomic<Bool>(false)
+    /// A body that is larger is read off the event loop.
+    private static var inlineBytesMax: Int { 64 << 10 }
+
+    /// The caller has counted it as in flight.
+    init(
+        _ runtime: ServingRuntime, _ route: EndpointRoute, stable: ServedRelease, pinned: ServedRelease?, bodyBytes: Int,
+        answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
+    ) {
+        self.runtime = runtime
+        self.route = route
+        self.stable = stable
+        self.pinned = pinned
+        self.bodyBytes = bodyBytes
+        self.answer = answer
+        deadline = .now + .microseconds(route.spec.limits.deadline.microseconds)
+    }
+
+    deinit { route.door.inFlight.wrappingDecrement(ordering: .relaxed) }
+
+    func start(_ read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>) {
+        if bodyBytes > Self.inlineBytesMax {
+            pool { [self] in self.read(read, isInline: false) }
+        } else {
+            self.read(read, isInline: true)
+        }
+    }
+
+    private func pool(_ work: @escaping @Sendable () -> Void) {
+        do throws(KeelError) {
+            try runtime.lane.submit(PooledLane.Job(deadline: deadline, run: work) { [self] error in fail(error) })
+        } catch { fail(error) }
+    }
+
+    private func read(_ read: () throws(KeelError) -> InferenceRequest<Answer>, isInline: Bool) {
+        do throws(KeelError) {
+            let request = try read()
+            try runtime.check(request.table, request.ids, route)
+            if isInline, request.table.rowCount > pinned?.inlineRowsMax ?? route.inlineRowsMax {
+                pool { [self] in score(request) }
+            } else {
+                score(request)
+            }
+        } catch { fail(error) }
+    }
+
+    private func score(_ request: InferenceRequest<Answer>) {
+        let table = request.table
+        do throws(KeelError) {
+            let ticket = try runtime.log.admit(rows: table.rowCount, bytes: bodyBytes, route.spec.log)
+            let now = runtime.clock.now()
+            let ids = request.ids ?? (0..<table.rowCount).map { _ in Identifier.uuid(at: now) }
+            let choice: (scored: Scored, served: ServedRelease)
+            do throws(KeelError) { choice = try choose(table, ids[0]) } catch {
+                runtime.log.release(ticket)
+                throw request.locate(error)
+            }
+            let scored = choice.scored
+            let served = choice.served
+            // Past the deadline it was answered already, and what was answered otherwise is not logged.
+            guard claim() else { return runtime.log.release(ticket) }
+            served.meter.add(scored.timing, rows: table.rowCount, shadow: false)
+            let batch = scored.batch(of: served, ids, table, at: now, shadow: false)
+            compare(batch, served)
+            let result = InferenceResult(
+                ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
+                scores: scored.scores, eventTimes: scored.eventTimes, timing: scored.timing)
+            let encoded = request.encode(result)
+            runtime.log.append(batch, ticket) { [self] error in
+                if let error { refuse(error) } else { answer(.success(encoded)) }
+            }
+        } catch { fail(error) }
+    }
+
+    /// Scores by the release that is to answer. The stable one answers for a candidate that fails.
+    private func choose(_ request: Table, _ id: String) throws(KeelError) -> (scored: Scored, served: ServedRelease) {
+        if let pinned { return (try score(pinned, request), pinned) }
+        guard let candidate = route.candidate, route.answersByCandidate(id) else { return (try score(stable, request), stable) }
+        do throws(KeelError) { return (try Scored(candidate, request, until: deadline), candidate) } catch {
+            // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
+            let scored = try score(stable, request)
+            candidate.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
+            candidate.meter.count(error.code)
+            return (scored, stable)
+        }
+    }
+
+    private func score(_ served: ServedRelease, _ request: Table) throws(KeelError) -> Scored {
+        do throws(KeelError) { return try Scored(served, request, until: deadline) } catch {
+            if error.code != .invalidArgument, error.code != .contractViolation {
+                served.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
+            }
+            throw error
+        }
+    }
+
+    /// While a rollout runs the release that did not answer scores the request too.
+    private func compare(_ batch: InferenceBatch, _ served: ServedRelease) {
+        guard let candidate = route.candidate else { return }
+        runtime.shadows.add(
+            ShadowJob(
+                release: served === candidate ? stable : candidate, batch: batch, bytes: bodyBytes, sharesFeatures: route.sharesFeatures,
+                policy: route.spec.log,
+                duration: .microseconds(route.spec.limits.deadline.microseconds)))
+    }
+
+    private func claim() -> Bool { !isClaimed.exchange(true, ordering: .relaxed) }
+
+    private func fail(_ error: KeelError) { if claim() { refuse(error) } }
+
+    private func refuse(_ error: KeelError) {
+        route.door.refusals.count(error.code)
+        answer(.failure(error))
+    }
+}

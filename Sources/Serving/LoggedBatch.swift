@@ -1,0 +1,113 @@
+import Contracts
+
+/// The scores of one request's rows by one release, as they are logged: only the rows that the endpoint's sample keeps.
+struct LoggedBatch: Sendable, Hashable {
+    struct Row: Sendable, Hashable {
+        var id: String
+        var eventTime: Timestamp
+        var score: Float
+        /// The model's inputs, in the order of its signature; NaN is missing.
+        var features: [Float]
+        /// The request's columns as a JSON object.
+        var request: String
+    }
+
+    var endpoint: String
+    var release: Int
+    var shadow: Bool
+    var at: Timestamp
+    var latencyNanoseconds: Int
+    var rows: [Row]
+
+    init(_ batch: InferenceBatch, sample: Double) {
+        endpoint = batch.endpoint
+        release = batch.release
+        shadow = batch.shadow
+        at = batch.at
+        latencyNanoseconds = batch.latencyNanoseconds
+        rows = []
+        rows.reserveCapacity(batch.ids.count)
+        var text = RequestText(batch.request)
+        let width = batch.width
+        for i in batch.ids.indices {
+            // By the id: all releases that score a request log it, or none.
+            if sample < 1, unitHash(batch.ids[i], salt: 1) >= sample { continue }
+            rows.append(
+                Row(
+                    id: batch.ids[i], eventTime: batch.eventTimes?[i] ?? batch.at, score: batch.scores[i],
+                    features: Array(batch.features[i * width..<(i + 1) * width]), request: text.row(i)))
+        }
+    }
+
+    func record(_ row: Row) -> PredictionRecord {
+        PredictionRecord(
+            endpoint: endpoint, id: row.id, release: release, eventTime: row.eventTime, at: at, shadow: shadow, score: row.score,
+            features: row.features, latencyNanoseconds: latencyNanoseconds)
+    }
+}
+
+/// The form of a batch in the journal: little-endian, texts and lists with their length before them.
+///
+///     u8 version = 1, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint,
+///     u32 rows, then for each: text id, i64 event time µs, f32 score, u32 width, f32 × width, text request
+extension LoggedBatch {
+    private static let version: UInt8 = 1
+
+    var journalRecord: [UInt8] {
+        var out: [UInt8] = []
+        out.reserveCapacity(64 + rows.reduce(0) { $0 + $1.id.utf8.count + $1.request.utf8.count + 4 * $1.features.count + 32 })
+        func add<Integer: FixedWidthInteger>(_ value: Integer) { withUnsafeBytes(of: value.littleEndian) { out.append(contentsOf: $0) } }
+        func add(_ text: String) {
+            add(UInt32(text.utf8.count))
+            out.append(contentsOf: text.utf8)
+        }
+        add(LoggedBatch.version)
+        add(UInt8(shadow ? 1 : 0))
+        add(Int64(release))
+        add(at.microseconds)
+        add(Int64(latencyNanoseconds))
+        add(endpoint)
+        add(UInt32(rows.count))
+        for row in rows {
+            add(row.id)
+            add(row.eventTime.microseconds)
+            add(row.score.bitPattern)
+            add(UInt32(row.features.count))
+            out.append(contentsOf: PredictionStore.littleEndian(row.features))
+            add(row.request)
+        }
+        return out
+    }
+
+    /// - Throws: `corrupted` for bytes that are no whole record.
+    init(journalRecord bytes: UnsafeRawBufferPointer) throws(KeelError) {
+        var at = 0
+        func take(_ count: Int) throws(KeelError) -> UnsafeRawBufferPointer {
+            guard count >= 0, bytes.count - at >= count else { throw LoggedBatch.damaged }
+            defer { at += count }
+            return UnsafeRawBufferPointer(rebasing: bytes[at..<at + count])
+        }
+        func number<Integer: FixedWidthInteger>(_: Integer.Type) throws(KeelError) -> Integer {
+            Integer(littleEndian: try take(MemoryLayout<Integer>.size).loadUnaligned(as: Integer.self))
+        }
+        func text() throws(KeelError) -> String { String(decoding: try take(Int(try number(UInt32.self))), as: UTF8.self) }
+        guard try number(UInt8.self) == LoggedBatch.version else { throw LoggedBatch.damaged }
+        shadow = try number(UInt8.self) == 1
+        release = Int(try number(Int64.self))
+        self.at = Timestamp(microseconds: try number(Int64.self))
+        latencyNanoseconds = Int(try number(Int64.self))
+        endpoint = try text()
+        rows = []
+        for _ in 0..<(try number(UInt32.self)) {
+            let id = try text()
+            let eventTime = Timestamp(microseconds: try number(Int64.self))
+            let score = Float(bitPattern: try number(UInt32.self))
+            let width = Int(try number(UInt32.self))
+            let features = PredictionStore.floats(Array(try take(4 * width)))
+            rows.append(Row(id: id, eventTime: eventTime, score: score, features: features, request: try text()))
+        }
+        guard at == bytes.count else { throw LoggedBatch.damaged }
+    }
+
+    private static let damaged = KeelError(.corrupted, "a record of the prediction journal is not whole")
+}

@@ -1,0 +1,82 @@
+import ArgumentParser
+import Contracts
+
+struct Describe: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Show one thing whole: a resource, a model or a version of one, a run of a pipeline.",
+        discussion: """
+            Examples:
+              keel describe endpoint delay
+              keel describe model delay
+              keel describe model delay/3
+              keel describe run 5f0c2b7a        a run, by its id, the beginning or the end of it
+            """)
+    @Argument(help: "The kind: model, run, or a kind of resource.") var kind: String
+    @Argument(help: "The name, or the id.") var name: String
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        switch kind.lowercased() {
+        case "model", "models": try await ModelView.describe(name, connection)
+        case "run", "runs": try await PipelineRunView.describe(name, connection)
+        default: try await ResourceView.describe(kind, name, connection)
+        }
+    }
+}
+
+/// A resource for people: its declaration, its state, what names it, and what happened to it.
+enum ResourceView {
+    static func describe(_ kind: String, _ name: String, _ connection: Connection) async throws {
+        var answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
+        let resource = answer["resource"] ?? .null
+        let status = try await status(resource, connection)
+        answer["status"] = .object(status.map { JSON.Member($0.name, .string($0.value)) })
+        connection.show(answer) { show($0, resource, status) }
+    }
+
+    private static func show(_ answer: JSON, _ resource: JSON, _ status: [(name: String, value: String)]) {
+        let metadata = resource["metadata"] ?? .null
+        let newest = answer["revisions"]?.items.first ?? .null
+        var lines = [("kind", resource.cell("kind")), ("name", metadata.cell("name"))]
+        for field in ["environment", "owner", "labels"] where metadata[field] != nil { lines.append((field, metadata.cell(field))) }
+        lines.append(("revision", "\(answer.cell("revision")), applied \(newest.cell("at")) by \(newest.cell("by"))"))
+        lines += status
+        let needing = (answer["needed_by"]?.items ?? []).map { "\($0.cell("id")) (\($0.cell("field")))" }
+        lines.append(("needed by", needing.isEmpty ? "nothing" : needing.joined(separator: ", ")))
+        for (name, value) in lines { Terminal.print(name.padding(toLength: 12, withPad: " ", startingAt: 0) + " " + value) }
+        Terminal.print("")
+        Terminal.print(json: resource["spec"] ?? .null)
+        Terminal.print("")
+        Terminal.table(
+            ["revision", "applied", "by", "digest"],
+            (answer["revisions"]?.items ?? []).map {
+                [$0.cell("revision"), $0.cell("at"), $0.cell("by"), String($0.cell("digest").prefix(12))]
+            })
+        let events = answer["events"]?.items ?? []
+        guard !events.isEmpty else { return }
+        Terminal.print("")
+        LedgerView.show(events)
+    }
+
+    /// What the server knows of the thing besides its declaration.
+    private static func status(_ resource: JSON, _ connection: Connection) async throws -> [(name: String, value: String)] {
+        let name = resource["metadata"]?["name"]?.string ?? ""
+        switch resource["kind"]?.string {
+        case "Endpoint":
+            let endpoints = try await connection.get("/api/v1/endpoints")["endpoints"]?.items ?? []
+            let own = endpoints.first { $0["name"]?.string == name }
+            let serving = (own?["releases"]?.items ?? []).map {
+                "release \($0.cell("number")) \($0.cell("role")) at \($0.cell("share")), \($0.cell("requests")) requests, \($0.cell("errors")) errors"
+            }
+            return [("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]
+        case "Dataset":
+            let snapshots = try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots?limit=1")["snapshots"]?.items ?? []
+            let newest = snapshots.first.map { "snapshot \($0.cell("number")): \($0.cell("rows")) rows, \($0.cell("quarantined")) in quarantine" }
+            return [("status", newest ?? "no snapshot yet")]
+        case "Pipeline":
+            let runs = try await connection.get("/api/v1/runs?pipeline=\(escaped(name))&limit=1")["runs"]?.items ?? []
+            return [("last run", runs.first.map { "\($0.cell("id")) \($0.cell("state")), \($0.cell("started_at"))" } ?? "none")]
+        default: return []
+        }
+    }
+}

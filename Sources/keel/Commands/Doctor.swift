@@ -1,0 +1,88 @@
+import ArgumentParser
+import Contracts
+import Engines
+import KeelClient
+import NIOHTTP1
+import Platform
+
+struct Doctor: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Say what is here and what is missing: engines, the server, and what is damaged in it.",
+        discussion: """
+            Every engine that is missing comes with the command that installs it. Exits with 1 when an engine is missing or the server holds something that
+            is damaged; that no server runs is no fault.
+            Example: keel doctor --json
+            """)
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        let engines = EngineReport.all()
+        let server = await ServerReport(connection)
+        let answer: JSON = [
+            "version": .string(KeelVersion.text),
+            "engines": .array(
+                engines.map { report in
+                    [
+                        "name": .string(report.name), "version": report.version.map(JSON.string) ?? .null,
+                        "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null,
+                    ]
+                }), "server": server.json,
+        ]
+        connection.show(answer) { _ in
+            Terminal.table(
+                ["engine", "version", "found at"], engines.map { [$0.name, $0.version ?? "missing", $0.path ?? "-"] })
+            for engine in engines { if let mend = engine.mend { Terminal.print("  \(mend)") } }
+            Terminal.print("")
+            Terminal.table(["server", ""], server.lines)
+            if !server.damage.isEmpty {
+                Terminal.print("")
+                Terminal.table(["damaged", "what", "hint"], server.damage.map { [$0.cell("subject"), $0.cell("what"), $0.cell("hint")] })
+            }
+        }
+        if engines.contains(where: { $0.mend != nil }) || !server.damage.isEmpty { throw ExitCode(1) }
+    }
+}
+
+/// What a running server says of itself.
+private struct ServerReport {
+    let url: String
+    /// Why it says nothing.
+    var problem: String?
+    var version: String?
+    var damage: [JSON] = []
+    /// What `/metrics` says of the server's memory and its budget, and of the isolation of steps.
+    var gauges: [(name: String, value: String)] = []
+
+    init(_ connection: Connection) async {
+        url = connection.url
+        do {
+            let client = try connection.client()
+            version = try await client.json(.GET, "/v2")["version"]?.string
+            // A server of an earlier version keeps no such list.
+            do { damage = try await client.json(.GET, "/api/v1/damage")["damage"]?.items ?? [] } catch let error as KeelError
+                where error.code == .notFound
+            {}
+            let metrics = try await client.send(.GET, "/metrics")
+            gauges = ServerReport.gauges(String(decoding: metrics.body, as: UTF8.self))
+        } catch { problem = KeelError.wrapping(error).description }
+    }
+
+    var lines: [[String]] {
+        [["address", url], ["state", problem ?? "serves"], ["version", version ?? "-"], ["damaged", problem == nil ? "\(damage.count)" : "-"]]
+            + gauges.map { [$0.name, $0.value] }
+    }
+
+    var json: JSON {
+        [
+            "url": .string(url), "problem": problem.map(JSON.string) ?? .null, "version": version.map(JSON.string) ?? .null,
+            "damage": .array(damage), "gauges": .object(gauges.map { JSON.Member($0.name, .string($0.value)) }),
+        ]
+    }
+
+    private static func gauges(_ text: String) -> [(name: String, value: String)] {
+        text.split(separator: "\n").compactMap { line in
+            let words = line.split(separator: " ").map(String.init)
+            return words.count == 2 && ["keel_memory_", "keel_steps_"].contains(where: words[0].hasPrefix) ? (words[0], words[1]) : nil
+        }
+    }
+}

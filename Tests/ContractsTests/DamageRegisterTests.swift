@@ -1,0 +1,28 @@
+import Contracts
+import Testing
+
+@Suite("Damage register")
+struct DamageRegisterTests {
+    @Test("a finding is kept once, told once, and what a configuration met goes when the next one does not meet it")
+    func findings() async {
+        let register = DamageRegister()
+        let lost = KeelError(.corrupted, "bytes are lost", hint: "restore")
+        register.report("Dataset/a", lost)
+        register.report("Dataset/a", lost)
+        let bad = KeelError(.corrupted, "is gone", path: "bundle")
+        let first = register.replaceConfiguration(with: [("Endpoint/x", bad), ("Dataset/a", lost)])
+        #expect(first.map(\.subject) == ["Endpoint/x", "Dataset/a"])
+        #expect(register.all.map { [$0.subject, $0.what] } == [["Dataset/a", "bytes are lost"], ["Endpoint/x", "bundle: is gone"]])
+        let since = register.all[1].since
+        #expect(register.replaceConfiguration(with: [("Endpoint/x", bad)]).isEmpty, "known already")
+        #expect(register.all[1].since == since)
+        _ = register.replaceConfiguration(with: [])
+        #expect(register.all.map(\.subject) == ["Dataset/a"])
+        var told: [String] = []
+        for await finding in register.findings {
+            told.append(finding.subject)
+            if told.count == 3 { break }
+        }
+        #expect(told == ["Dataset/a", "Endpoint/x", "Dataset/a"])
+    }
+}

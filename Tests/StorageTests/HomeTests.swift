@@ -1,0 +1,147 @@
+import Contracts
+import Foundation
+import Storage
+import Testing
+
+@Suite("Home folder")
+struct HomeTests {
+    private func mode(_ path: String) throws -> Int {
+        try #require(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int)
+    }
+
+    @Test("S9: the second process is refused, and told who has the home folder")
+    func locked() throws {
+        let folder = try temporaryFolder() + "/home"
+        var first: Home? = try Home(folder, user: "http://127.0.0.1:7070")
+        let refusal = #expect(throws: KeelError.self) { try Home(folder, user: "http://127.0.0.1:7071") }
+        #expect(refusal?.code == .failedPrecondition)
+        #expect(refusal?.message.contains("http://127.0.0.1:7070, pid \(getpid()), since ") == true)
+        withExtendedLifetime(first) {}
+        first = nil
+        _ = try Home(folder, user: "next")
+    }
+
+    @Test("D2: a program that was started meanwhile does not keep the lock")
+    func notInherited() throws {
+        let folder = try temporaryFolder() + "/home"
+        var home: Home? = try Home(folder, user: "server")
+        let child = Process()
+        child.executableURL = URL(fileURLWithPath: "/bin/sleep")
+        child.arguments = ["60"]
+        try child.run()
+        defer { child.terminate() }
+        withExtendedLifetime(home) {}
+        home = nil
+        _ = try Home(folder, user: "next server")
+    }
+
+    @Test("A5: the home folder and everything in it are closed to other users, programs stay executable")
+    func closed() throws {
+        let folder = try temporaryFolder() + "/home"
+        try FileManager.default.createDirectory(atPath: folder + "/work/run", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
+        for (name, mode) in [("keel.sqlite", 0o644), ("work/run/step.sh", 0o755)] {
+            FileManager.default.createFile(atPath: "\(folder)/\(name)", contents: Data(), attributes: [.posixPermissions: mode])
+        }
+        chmod(folder, 0o755)
+        let home = try Home(folder, user: "server")
+        #expect(!home.isNew)
+        #expect(try ["", "/work", "/work/run", "/work/run/step.sh"].map { try mode(folder + $0) } == [0o700, 0o700, 0o700, 0o700])
+        #expect(try mode(folder + "/keel.sqlite") == 0o600)
+        #expect(try mode(folder + "/keel.lock") == 0o600)
+    }
+
+    @Test("a damaged key is set aside and reported, and a new one made")
+    func keys() throws {
+        let folder = try temporaryFolder() + "/home"
+        let home = try Home(folder, user: "server")
+        let damage = DamageRegister()
+        let key = try home.key("secrets.key", new: SecretBox.newKey, damage: damage)
+        #expect(key.count == 32)
+        #expect(try home.key("secrets.key", new: SecretBox.newKey, damage: damage) == key)
+        #expect(try mode(folder + "/secrets.key") == 0o600)
+        #expect(damage.all.isEmpty)
+        try Data([1, 2, 3]).write(to: URL(fileURLWithPath: folder + "/secrets.key"))
+        let next = try home.key("secrets.key", new: SecretBox.newKey, damage: damage)
+        #expect(next != key && next.count == 32)
+        #expect(damage.all.map(\.subject) == ["Home/secrets.key"])
+        let aside = try FileManager.default.contentsOfDirectory(atPath: folder + "/damaged")
+        #expect(aside.map { FileManager.default.contents(atPath: "\(folder)/damaged/\($0)") } == [Data([1, 2, 3])])
+    }
+}
+
+@Suite("Backup")
+struct BackupTests {
+    /// A home with a database, a log, and files at any depth; and an archive of it.
+    private func archive(of home: String) async throws -> (file: String, database: Storage.Database) {
+        let database = try Storage.Database(path: home + "/keel.sqlite")
+        try await database.migrate(Ledger.migrations, backupFolder: home + "/backups")
+        let owner = Caller(name: "test", persona: .owner)
+        for i in 0..<20 { _ = try await database.write { try $0.record("thing.made", on: "Thing/\(i)", by: owner) } }
+        let log = try DurableLog(folder: home + "/streams/clicks/rows")
+        for i in 0..<10 { try log.append([[UInt8(i)]]) }
+        let objects = try FolderObjectStore(root: home + "/objects")
+        for size in [0, 1, 511, 512, 513, 70_000] { _ = try await objects.put(Array(repeating: 7, count: size)) }
+        try FileManager.default.createDirectory(atPath: home + "/work/run", withIntermediateDirectories: true)
+        try Data([1]).write(to: URL(fileURLWithPath: home + "/work/run/scratch"))
+        let folder = home + "/work/backup-1"
+        let backup = try await HomeBackup(home: home, folder: folder) { try await database.backup(to: $0) }
+        // What happens now is not part of it any more.
+        _ = try await database.write { try $0.record("thing.made", on: "Thing/late", by: owner) }
+        var bytes: [UInt8] = []
+        try await backup.write { bytes += $0 }
+        #expect(!FileManager.default.fileExists(atPath: folder))
+        let file = try temporaryFolder() + "/backup.tar"
+        try Data(bytes).write(to: URL(fileURLWithPath: file))
+        return (file, database)
+    }
+
+    @Test("a restored home holds what was there when the backup was made, and nothing else")
+    func roundTrip() async throws {
+        let home = try temporaryFolder()
+        let (file, _) = try await archive(of: home)
+        let target = try temporaryFolder() + "/home"
+        let report = try await HomeRestore(archive: file, home: target).run()
+        #expect(report.ledgerEvents == 20)
+        let database = try Storage.Database(path: target + "/keel.sqlite")
+        #expect(try await database.read { try $0.ledgerEvents() }.count == 20)
+        for path in try FileManager.default.subpathsOfDirectory(atPath: home + "/objects/content") {
+            #expect(FileManager.default.contentsEqual(atPath: "\(home)/objects/content/\(path)", andPath: "\(target)/objects/content/\(path)"))
+        }
+        var read: [UInt8] = []
+        try DurableLog(folder: target + "/streams/clicks/rows").replay { record, _ in read.append(record[0]) }
+        #expect(read == Array(0..<10))
+        #expect(!FileManager.default.fileExists(atPath: target + "/work"))
+        let list = Process()
+        let output = Pipe()
+        list.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        list.arguments = ["tar", "-tf", file]
+        list.standardOutput = output
+        try list.run()
+        let names = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        list.waitUntilExit()
+        #expect(list.terminationStatus == 0 && names.contains("streams/clicks/rows/00000000000000000000.log\n"))
+        await #expect(throws: KeelError.self) { try await HomeRestore(archive: file, home: target).run() }
+    }
+
+    @Test("a backup that was cut or altered anywhere is refused, and the folder stays empty")
+    func damaged() async throws {
+        let (file, _) = try await archive(of: temporaryFolder())
+        let whole = Array(try #require(FileManager.default.contents(atPath: file)))
+        var random = Seeded(11)
+        for round in 0..<40 {
+            var bytes = whole
+            if round % 2 == 0 {
+                bytes.removeLast(Int.random(in: 1500..<bytes.count, using: &random))
+            } else {
+                // The zeros that fill a block, and fields of a head that a restore does not use, may change without harm.
+                let place = try #require(bytes.indices.filter { bytes[$0] > 127 }.randomElement(using: &random))
+                bytes[place] ^= 1
+            }
+            let copy = try temporaryFolder() + "/damaged.tar"
+            try Data(bytes).write(to: URL(fileURLWithPath: copy))
+            let target = try temporaryFolder() + "/home"
+            await #expect(throws: KeelError.self, "round \(round)") { try await HomeRestore(archive: copy, home: target).run() }
+            #expect(try FileManager.default.contentsOfDirectory(atPath: target).isEmpty)
+        }
+    }
+}

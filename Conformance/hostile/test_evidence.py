@@ -62,7 +62,7 @@ class Site:
         personas = ["owner", "data-scientist", "ml-engineer", "platform-engineer", "risk-officer"]
         self.tokens = {p: first.cli("tokens", "create", p, "--persona", p).stdout.strip() for p in personas}
         first.stop()
-        self.server = Keel(home=first.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+        self.server = Keel(home=first.home, environment={"KEEL_AUTH_LOCAL": "off"}).start()
         self.folder = folder
         self.apply(project.RESOURCES + WEAK)
         file = folder / "clicks.csv"

@@ -123,7 +123,7 @@ def test_a5_a_token_written_into_the_database_is_worthless(keel):
         (hashlib.sha256(secret.encode()).hexdigest(),))
     db.commit()
     db.close()
-    again = Keel(home=keel.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+    again = Keel(home=keel.home, environment={"KEEL_AUTH_LOCAL": "off"}).start()
     assert again.get("/api/v1/tokens", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
     assert again.get("/api/v1/tokens", headers={"Authorization": f"Bearer {good}"}).status_code == 200
     again.stop()

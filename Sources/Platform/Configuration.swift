@@ -161,6 +161,10 @@ public struct KeelConfiguration: Sendable {
 
     /// A variable or argument that cannot be read as its setting's type must not quietly become the default.
     private static func checkTypes(_ environment: [String: String], _ overrides: [String: String]) throws(KeelError) {
+        // Who asked for a token from everyone under the setting's old name must not get a server that asks for none.
+        guard environment["KEEL_AUTH_REQUIRED"] == nil else {
+            throw .invalid("this setting is auth.local now", hint: "KEEL_AUTH_LOCAL=off asks everyone for a token", path: "KEEL_AUTH_REQUIRED")
+        }
         for (key, standard) in settings {
             let variable = "KEEL_" + key.uppercased().replacing(".", with: "_")
             guard let text = overrides[key] ?? environment[variable] else { continue }

@@ -55,7 +55,8 @@ struct ConnectionTests {
     func noSizes(text: String) { #expect(MachineMemory.bytes(text) == nil) }
 
     @Test("settings of the server that cannot be meant are refused with their name", arguments: [
-        (["KEEL_AUTH_LOCAL": "maybe"], "auth.local"), (["KEEL_MEMORY_BUDGET": "1MiB"], "memory.budget"), (["KEEL_TLS_KEY": "a"], "tls.certificate"),
+        (["KEEL_AUTH_LOCAL": "maybe"], "auth.local"), (["KEEL_AUTH_REQUIRED": "true"], "KEEL_AUTH_REQUIRED"),
+        (["KEEL_MEMORY_BUDGET": "1MiB"], "memory.budget"), (["KEEL_TLS_KEY": "a"], "tls.certificate"),
         (["KEEL_TLS_CERTIFICATE": "a"], "tls.key"), (["KEEL_TLS_AUTHORITIES": "a"], "tls.certificate"),
     ])
     func settings(environment: [String: String], path: String) throws {

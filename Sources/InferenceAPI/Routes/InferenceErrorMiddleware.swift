@@ -30,7 +30,7 @@ public struct InferenceErrorMiddleware: RouterMiddleware {
         let bytes = InferResponse.failure(error)
         var headers: HTTPFields = [.contentType: "application/json", .contentLength: String(bytes.count)]
         headers[.allow] = allow
-        if status == .serviceUnavailable { headers[.retryAfter] = "1" }
+        if status == .serviceUnavailable || status == .tooManyRequests { headers[.retryAfter] = "1" }
         return Response(status: status, headers: headers, body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
     }
 }

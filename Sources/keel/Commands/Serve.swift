@@ -139,15 +139,16 @@ struct Server {
         addDocumentRoute(to: routes, version: KeelVersion.text, others: inferenceOperations)
         addMLflowRoutes(to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
         // The list of routes is the router's own: a test calls each of them without and with too little permission.
-        let listed = router.routes.map { route -> JSON in
-            ["method": .string(route.method.rawValue), "path": .string(route.path.description)]
+        let listed = ([HealthHandler.route] + router.routes.map { ($0.method, $0.path.description) }).map { route -> JSON in
+            ["method": .string(route.method.rawValue), "path": .string(route.path)]
         }
         routes.get("/api/v1/routes", .serverRead) { _, _, _ -> Response in
             Response(
                 status: .ok, headers: [.contentType: "application/json"],
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(listed).bytes)))
         }
-        router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + HotDoor.routes + [HealthHandler.route]))
+        let answeredBefore = HotDoor.routes + [HealthHandler.route]
+        router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + answeredBefore))
         return (router, open)
     }
 }

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import project
+from receiver import LAPTOP
 from servers import Keel
 from watch import Watched
 
@@ -25,7 +26,7 @@ spec: { key: [id], columns: [{ name: id, type: int64 }] }
 def home(tmp_path_factory):
     """A home with everything in it: two datasets, snapshots, quarantine, rows in the stream, a model in production, webhooks, tokens."""
     folder = tmp_path_factory.mktemp("damage")
-    server = Keel(home=str(folder / "home"))
+    server = Keel(home=str(folder / "home"), environment=LAPTOP)
     os.mkdir(server.home)
     server.start()
     project.apply(server, folder, project.RESOURCES + ANOTHER)
@@ -36,8 +37,10 @@ def home(tmp_path_factory):
         server.post("/api/v1/datasets/clicks/events", {"rows": project.rows(200, start=start) + [dict(project.rows(1, start=start + 500)[0], price=-1)]})
         if start == 10000:
             server.post("/api/v1/datasets/clicks/seal")
+    for i in range(20):
+        assert server.post("/v2/models/buying/infer", project.question([f"q{i}"])).status_code == 200
     server.cli("tokens", "create", "dana", "--persona", "service")
-    hook = {"name": "hook", "url": "https://example.com/x", "events": [{"entity": "MODEL_VERSION", "action": "CREATED"}], "secret": "s"}
+    hook = {"name": "hook", "url": "http://127.0.0.1:9/x", "events": [{"entity": "MODEL_VERSION", "action": "CREATED"}], "secret": "s"}
     assert server.post("/api/2.0/mlflow/webhooks", hook).status_code == 200
     server.stop()
     return server.home
@@ -65,12 +68,13 @@ KINDS = {
     "bundle": (bundle_of_stable, {"Endpoint/buying"}),
     "secrets": (lambda home: f"{home}/secrets.key", {"Home/secrets.key", "Webhook/"}),
     "ledger key": (lambda home: f"{home}/ledger.key", {"Home/ledger.key", "Ledger/checkpoints"}),
+    "predictions": (one("predictions/*.log"), {"Predictions"}),
     "checkpoints": (one("checkpoints/*.log"), {"Ledger/checkpoints"}),
 }
 # The bytes of these are only compared when somebody reads them.
 SEEN_WHEN_READ = {("quarantine", "flip"), ("quarantine", "cut"), ("quarantine", "empty"), ("quarantine", "garbage")}
-# Nothing tells these from what should be there: the log of checkpoints may be short.
-UNSEEN = {("checkpoints", "remove"), ("checkpoints", "empty"), ("checkpoints", "cut")}
+# Nothing tells these from what should be there: the log of checkpoints may be short, and what predictions it held is in the database.
+UNSEEN = {("predictions", "remove"), ("predictions", "empty"), ("predictions", "cut"), ("checkpoints", "remove"), ("checkpoints", "empty"), ("checkpoints", "cut")}
 
 MANNERS = ["flip", "cut", "empty", "remove", "garbage"]
 

@@ -62,7 +62,7 @@ class Site:
         personas = ["owner", "data-scientist", "ml-engineer", "platform-engineer", "risk-officer"]
         self.tokens = {p: first.cli("tokens", "create", p, "--persona", p).stdout.strip() for p in personas}
         first.stop()
-        self.server = Keel(home=first.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
+        self.server = Keel(home=first.home, environment={"KEEL_AUTH_REQUIRED": "true", "KEEL_AUTH_LOCAL": "off"}).start()
         self.folder = folder
         self.apply(project.RESOURCES + WEAK)
         file = folder / "clicks.csv"
@@ -224,6 +224,26 @@ def test_a3_the_card_says_who_approved_which_bundle_on_which_data(site):
     site.cli("run", "train", "--with", "trees=13", persona="owner", check=False)
     mine = site.version("challenger")
     assert site.ask("POST", f"/api/v1/models/buying/versions/{mine}/approvals", {"reason": "mine"}, "owner").status_code == 403
+
+
+def test_a3_an_endpoint_that_asks_for_approval_takes_no_other_version(site):
+    careful = """
+---
+apiVersion: keel/v1
+kind: Endpoint
+metadata: { name: careful, environment: staging }
+spec: { features: buying, approval: required }
+"""
+    site.apply(project.RESOURCES + WEAK + careful)
+    site.cli("run", "train", "--with", "trees=17", check=False)
+    number = site.version("challenger")
+    path, body = "/api/v1/endpoints/careful/releases", {"model": f"models:/buying/{number}"}
+    refused = site.ask("POST", path, body, "ml-engineer")
+    assert refused.status_code == 409 and "nobody approved" in refused.text, refused.text
+    # Force is for a gate that refused, not for people who were not asked.
+    assert site.ask("POST", path, body | {"force": True}, "owner").status_code == 409
+    site.cli("approve", f"models:/buying/{number}", "--reason", "reviewed", persona="risk-officer")
+    assert site.ask("POST", path, body, "ml-engineer").status_code == 200
 
 
 def test_a3_a_baseline_that_is_not_there_is_no_reason_to_pass(site):

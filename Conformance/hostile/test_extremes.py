@@ -194,6 +194,18 @@ def test_s4_patterns_are_matched_in_linear_time(server):
             assert (pushed["accepted"], len(pushed["rejected"])) == (1, 3)
 
 
+@pytest.mark.parametrize("search", ["experiments", "runs", "registered-models", "logged-models"])
+def test_s4_patterns_of_searches_have_a_longest(server, search):
+    key = {"experiments": "name", "runs": "tags.a", "registered-models": "name", "logged-models": "name"}[search]
+    for words, status in (("a" * 500 + "%", 200), ("%a" * 600, 400)):
+        body = {"filter_string": f"{key} LIKE '{words}'", "filter": f"{key} LIKE '{words}'", "experiment_ids": ["0"], "max_results": 10}
+        if search == "registered-models":
+            answer = server.get("/api/2.0/mlflow/registered-models/search", params={"filter": body["filter"]})
+        else:
+            answer = server.post(f"/api/2.0/mlflow/{search}/search", body)
+        assert answer.status_code == status, answer.text[:300]
+
+
 def test_it_starts_again_with_all_of_it(server):
     server.restart()
     for kind in CASES:

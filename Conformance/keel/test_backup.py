@@ -114,7 +114,7 @@ def test_a10_a_ledger_that_was_altered_and_computed_anew_is_found(keel, tmp_path
 
 
 def test_a5_a_token_written_into_the_database_is_worthless(keel):
-    good = keel.cli("tokens", "create", "good", "--persona", "service").stdout.strip()
+    good = keel.cli("tokens", "create", "good", "--persona", "owner").stdout.strip()
     keel.stop()
     secret = "keel_" + "x" * 43
     db = sqlite3.connect(f"{keel.home}/keel.sqlite")
@@ -125,7 +125,7 @@ def test_a5_a_token_written_into_the_database_is_worthless(keel):
     db.close()
     again = Keel(home=keel.home, environment={"KEEL_AUTH_REQUIRED": "true"}).start()
     assert again.get("/api/v1/tokens", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
-    assert again.get("/v2", headers={"Authorization": f"Bearer {good}"}).status_code == 200
+    assert again.get("/api/v1/tokens", headers={"Authorization": f"Bearer {good}"}).status_code == 200
     again.stop()
     again = Keel(home=keel.home).start()
     verified = again.cli("ledger", "verify", check=False)

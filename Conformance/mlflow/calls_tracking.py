@@ -87,7 +87,7 @@ def log_metric(s):
     if s.rare(0.7):
         fields["step"] = s.one(STEPS)
     if s.rare(0.05):
-        fields["timestamp"] = s.one([-1, None, "17", "17.0", 17.0, 2**53, -(2**63), ""])
+        fields["timestamp"] = s.one([-1, None, "17", "17.0", 17.0, 2**47, -(2**63), ""])
     if s.rare(0.1):
         fields |= {"model_id": "⟦logged:0⟧", "value": s.one([0.5, 1, -3])}
     if s.rare(0.1):

@@ -35,18 +35,21 @@ extension DataEstate {
     /// - Throws: `corrupted` when it is not what was written, `notFound`.
     public func verify(_ file: Snapshot.File, of dataset: String) async throws {
         try await Blocking.run { [self] in
-            try verified.check("\(lake)/\(file.path)", is: file.digest, name: DataEstate.name(file, dataset), again: true)
+            _ = try checked(file, of: dataset, again: true)
         }
     }
 
-    private static func name(_ file: Snapshot.File, _ dataset: String) -> String { "the file \(file.path) of dataset '\(dataset)'" }
-
     func checked(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
-        try files.map { file in
-            let path = "\(lake)/\(file.path)"
-            try verified.check(path, is: file.digest, name: DataEstate.name(file, dataset))
-            return path
+        try files.map { try checked($0, of: dataset, again: false) }
+    }
+
+    private func checked(_ file: Snapshot.File, of dataset: String, again: Bool) throws -> String {
+        let path = "\(lake)/\(file.path)"
+        do { try verified.check(path, is: file.digest, name: "the file \(file.path) of dataset '\(dataset)'", again: again) } catch {
+            damage.report("Dataset/\(dataset)", KeelError.wrapping(error))
+            throw error
         }
+        return path
     }
 
     /// Rows of a snapshot, in the order they arrived.

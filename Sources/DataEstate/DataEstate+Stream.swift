@@ -29,6 +29,10 @@ extension DataEstate {
             found = true
             try scanner.array { (scanner) throws(KeelError) in
                 index += 1
+                guard index <= RowBatcher.rowsMax else {
+                    throw KeelError(
+                        .payloadTooLarge, "a push has at most \(RowBatcher.rowsMax) rows", hint: "push them in parts; nothing was kept")
+                }
                 let start = scanner.position
                 if let problem = try rows.row(&scanner) {
                     let raw = RowIssue.raw(UnsafeBufferPointer(rebasing: scanner.bytes[start..<scanner.position]))

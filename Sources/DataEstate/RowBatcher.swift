@@ -34,7 +34,7 @@ protocol RowSink: AnyObject {
 final class RowBatcher {
     static let rowsMax = 131_072
     /// Of the rows of a batch, as they were written.
-    static let bytesMax = 32 << 20
+    static let bytesMax = 16 << 20
     /// The largest field that a dataset holds.
     static let fieldBytesMax = 1 << 20
 

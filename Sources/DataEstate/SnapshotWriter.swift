@@ -24,7 +24,9 @@ final class SnapshotWriter {
     private(set) var eventTimes: ClosedRange<Timestamp>?
     private(set) var quarantineFile: String?
     private static let partRows = 524_288
-    private static let partBytes = 128 << 20
+    private static let partBytes = 64 << 20
+    private var quarantineBytes = 0
+    private static let quarantineBytesMax = 1 << 30
 
     init(_ connection: DuckDBConnection, lake: String, spec: DatasetSpec, number: Int) throws {
         (self.connection, self.lake, self.spec, self.number) = (connection, lake, spec, number)
@@ -83,10 +85,14 @@ final class SnapshotWriter {
             snapshot: snapshot, added: files, replaces: replacing, filtered: filtered, quarantineFile: quarantineFile, source: source, sealed: sealed)
     }
 
+    /// Sets a row aside. Beyond `quarantineBytesMax` rows are counted and no longer kept: a file of bad rows must not fill the disk.
     func quarantine(_ row: QuarantinedRow) throws {
         quarantined += 1
+        guard quarantineBytes < SnapshotWriter.quarantineBytesMax else { return }
+        let before = buffered.count
         row.json.write(to: &buffered)
         buffered.append(10)
+        quarantineBytes += buffered.count - before
         if buffered.count > 1 << 18 { try flushQuarantine() }
     }
 

@@ -59,7 +59,7 @@ public final class FeatureStore: Sendable {
                 let known = state.views[name]
                 if let fresh = draft.fresh[name] {
                     if let known, known.view.identity == fresh.view.identity {
-                        known.take(fresh)
+                        known.exchange(with: fresh)
                         views[name] = known
                     } else {
                         views[name] = fresh

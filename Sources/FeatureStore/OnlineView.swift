@@ -12,6 +12,14 @@ import Synchronization
 final class OnlineView: Sendable {
     private final class Shard: Sendable {
         let state = Mutex(KeyTable())
+
+        func exchange(with table: KeyTable) -> KeyTable {
+            state.withLock { current in
+                let old = current
+                current = table
+                return old
+            }
+        }
     }
 
     let view: DatasetView
@@ -56,15 +64,13 @@ final class OnlineView: Sendable {
     var inexactReads: Int { inexact.load(ordering: .relaxed) }
     var keyCount: Int { shards.reduce(0) { sum, shard in sum + shard.state.withLock { $0.count } } }
 
-    /// Replaces the state by that of a view of the same identity, whose own is afterwards empty. A key has the old state or the new one, never a
-    /// part of each. Rows must not be applied meanwhile.
-    func take(_ other: OnlineView) {
+    /// Exchanges the state with that of a view of the same identity, so that the old one is freed with the other view and not under a lock. A key has
+    /// the old state or the new one, never a part of each. Rows must not be applied meanwhile.
+    func exchange(with other: OnlineView) {
         for (shard, made) in zip(shards, other.shards) {
-            let table = made.state.withLock { table in
-                defer { table = KeyTable() }
-                return table
-            }
-            shard.state.withLock { $0 = table }
+            let table = made.exchange(with: KeyTable())
+            let old = shard.exchange(with: table)
+            _ = made.exchange(with: old)
         }
         newest.store(other.newest.load(ordering: .relaxed), ordering: .relaxed)
         historyStart.store(other.historyStart.load(ordering: .relaxed), ordering: .relaxed)

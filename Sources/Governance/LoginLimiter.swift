@@ -3,23 +3,23 @@ import Contracts
 /// Decides which clients are refused too often, without I/O: a bucket of tokens for each address, refilled once a second.
 ///
 /// At most `clientsMax` addresses are told apart; beyond, those whose bucket is full again are forgotten, and the rest share one bucket.
-struct LoginLimiter: Sendable {
-    static let clientsMax = 4096
+package struct LoginLimiter: Sendable {
+    package static let clientsMax = 4096
 
     private struct Bucket {
         var left: Double
         var at: Timestamp
     }
     /// How many refusals a client may have at once; it gains one a second.
-    let burst: Int
+    package let burst: Int
     private var buckets: [String: Bucket] = [:]
     private var swept = Timestamp.distantPast
 
-    init(burst: Int) { self.burst = burst }
+    package init(burst: Int) { self.burst = burst }
 
     /// Counts a refusal of `client`.
     /// - Returns: whether the client is over its limit.
-    mutating func isOver(_ client: String, at now: Timestamp) -> Bool {
+    package mutating func isOver(_ client: String, at now: Timestamp) -> Bool {
         var key = client
         if buckets[key] == nil, buckets.count >= LoginLimiter.clientsMax {
             if now >= swept + .seconds(1) || now < swept {

@@ -20,10 +20,10 @@ struct PointTable: Sendable {
         ],
         words: "model metric points")
 
-    /// Nil when its time is none.
+    /// Nil without a time; one that is no instant is brought to the nearest.
     func point(_ row: ForeignRow, _ source: MLflowSource) -> MetricPoint? {
         guard kind == .loggedModels else { return source.metric(row).map { MetricPoint(owner: row.text(owner), metric: $0) } }
-        guard let at = row.optionalInt("metric_timestamp_ms").flatMap({ Timestamp(given: $0) }) else { return nil }
+        guard let at = row.optionalInt("metric_timestamp_ms").map({ Timestamp(milliseconds: $0) }) else { return nil }
         func given(_ name: String) -> String? { row.text(name).isEmpty ? nil : row.text(name) }
         let metric = Metric(
             row.text("metric_name"), row.double("metric_value"), at: at, step: row.int("metric_step"),

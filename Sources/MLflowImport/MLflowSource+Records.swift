@@ -134,7 +134,7 @@ extension MLflowSource {
     // MARK: Rows
 
     func metric(_ row: ForeignRow) -> Metric? {
-        guard let at = row.optionalInt("timestamp").flatMap({ Timestamp(given: $0) }) else { return nil }
+        guard let at = row.optionalInt("timestamp").map({ Timestamp(milliseconds: $0) }) else { return nil }
         return Metric(row.text("key"), row.bool("is_nan") ? .nan : row.double("value"), at: at, step: row.int("step"))
     }
 

@@ -16,7 +16,7 @@ extension KeelConfiguration {
     }
 
     /// A sentence for each setting; a test names the setting that has none.
-    static let about: [String: String] = [
+    package static let about: [String: String] = [
         "home": "The folder that holds everything the server keeps.",
         "listen": "HOST:PORT. On an address that other machines can reach, the server starts only when a token exists.",
         "hosts": "Names that the `Host` header may carry besides the loopback names and the listening address.",

@@ -50,7 +50,7 @@ public struct KeelConfiguration: Sendable {
     public var logLevel: String
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
-    static let settings: [(key: String, standard: ConfigContent)] = [
+    package static let settings: [(key: String, standard: ConfigContent)] = [
         ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("url", .string("")),
         ("auth.local", .string("on")), ("auth.refusals", .int(10)), ("connections.max", .int(4096)), ("connections.client", .int(1024)),
         ("memory.budget", .string("")), ("tls.certificate", .string("")), ("tls.key", .string("")), ("tls.authorities", .string("")),

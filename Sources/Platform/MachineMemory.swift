@@ -2,9 +2,9 @@ import Contracts
 import Foundation
 
 /// How much memory there is for this process.
-enum MachineMemory {
+package enum MachineMemory {
     /// A quarter of the machine's, or of what the process's control group may have if that is less, and no less than a server works with.
-    static var standardBudget: Int { max(MemoryBudget.bytesMin, min(physicalBytes, groupBytes ?? .max) / 4) }
+    package static var standardBudget: Int { max(MemoryBudget.bytesMin, min(physicalBytes, groupBytes ?? .max) / 4) }
 
     private static var physicalBytes: Int { Int(clamping: ProcessInfo.processInfo.physicalMemory) }
 
@@ -43,7 +43,7 @@ enum MachineMemory {
     }
 
     /// `2GiB`, `512MiB`, `300MB` or a number of bytes; nil when it is none of these.
-    static func bytes(_ text: String) -> Int? {
+    package static func bytes(_ text: String) -> Int? {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         let units = ["": 1, "b": 1, "kb": 1000, "mb": 1_000_000, "gb": 1_000_000_000, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30]
         guard let number = Int(digits), let unit = units[text.dropFirst(digits.count).trimmingCharacters(in: .whitespaces).lowercased()]

@@ -24,10 +24,10 @@ public struct Declarations {
         "Dataset", "Entity", "FeatureView", "FeatureService", "Pipeline", "Endpoint", "Monitor", "Trigger", ModelCardSpec.kind,
     ]
 
-    init() {}
+    package init() {}
 
     /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
-    init(_ resources: [Resource]) throws(KeelError) {
+    package init(_ resources: [Resource]) throws(KeelError) {
         var errors: [KeelError] = []
         var broken: Set<String> = []
         for resource in resources {
@@ -51,7 +51,7 @@ public struct Declarations {
     }
 
     /// Decodes one resource by itself.
-    mutating func add(_ resource: Resource) throws(KeelError) {
+    package mutating func add(_ resource: Resource) throws(KeelError) {
         switch resource.kind {
         case "Dataset": datasets.append(try DatasetSpec(resource: resource))
         case "Entity": entities.append(try EntitySpec(resource: resource))

@@ -74,7 +74,7 @@ public final class Platform: Sendable {
                 + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
-        let objects = try FolderObjectStore(root: home + "/objects")
+        let objects = try FolderObjectStore(root: home + "/objects") { damage.report("Storage/objects", $0) }
         let analytics = DuckDB(
             openedAtFirstUse: DuckDB.Settings(
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),

@@ -21,17 +21,25 @@ public enum Reference {
     private static let trainingSet = KindSchema(
         "training-set",
         """
-        Joins labels with the features of a service as they were known at each label's instant, and splits off the last rows in time. Outputs:
-        `train` and `holdout`.
+        Joins labels with the features of a service as they were known at each label's instant, or takes columns as they are, and holds a share of the
+        examples out. Outputs: `train` and `holdout`. More in [training sets](../training-sets.md).
         """,
         [
             FieldSchema("labels", .text, required: true, "The dataset whose rows are the examples."),
             FieldSchema("label", .expression, required: true, "The truth, over columns of `labels`."),
-            FieldSchema("at", .text, required: true, "The column that says as of when features are read."),
+            FieldSchema(
+                "at", .text, default: "the service's, else the dataset's eventTime", "The column that says as of when features are read."),
             FieldSchema("known", .text, "The column that says when the label itself became known; later ones than the end are left out."),
-            FieldSchema("features", .text, required: true, "The feature service."),
-            FieldSchema("between", .texts, required: true, "`[from, until]`: instants, or `now`."),
-            FieldSchema("holdout", .share, default: "15%", "The share of rows, the last in time, that are set aside."),
+            FieldSchema(
+                "features", .texts, default: "the columns that say nothing of the label",
+                "The name of a feature service, or a list of columns of `labels`."),
+            FieldSchema("between", .texts, "`[from, until]`: instants, or `now`."),
+            FieldSchema(
+                "split", .word(TrainingSplit.Kind.allCases.map(\.rawValue)), default: "time, when there is one",
+                "Which examples are held out: the last in time, some by chance, the same share of each label, or whole groups."),
+            FieldSchema("holdout", .share, default: "15%", "The share of examples that is held out."),
+            FieldSchema("groupBy", .text, "With `split: grouped`: the column whose values stay together."),
+            FieldSchema("seed", .integer, default: "0", "Of the split, but for `time`."),
             FieldSchema("keep", .texts, "Further columns of `labels` to carry along."),
             FieldSchema("shuffleLabels", .integer, "A seed: shuffles the labels, to see that a gate refuses what has learnt nothing."),
         ])
@@ -61,9 +69,13 @@ public enum Reference {
     private static let gate = KindSchema(
         "gate", "Conditions over the numbers of an evaluation. One that does not hold fails the run.",
         [
-            FieldSchema("metrics", .any, required: true, "The outputs of an `evaluate`."),
+            FieldSchema("metrics", .any, required: true, "The outputs of an `evaluate`; numbers of a program need `model`."),
+            FieldSchema("model", .any, "What the numbers measure, such as `$train.candidate`."),
             FieldSchema("require", .texts, required: true, "Conditions that must all hold: `auc >= baseline.auc - 0.01`."),
             FieldSchema("enforce", .flag, default: "true", "False records the verdict and lets the run go on."),
+            FieldSchema(
+                "firstModel", .word(["pass", "fail"]), default: "fail",
+                "Whether conditions on the baseline hold while the model has never had one. One that is gone always fails."),
         ])
 
     private static let register = KindSchema(

@@ -182,6 +182,12 @@ public actor DeploymentService {
         }
     }
 
+    /// What an endpoint asks of a version before it is released there.
+    public func approval(endpoint: String, _ grant: Grant) throws -> EndpointSpec.Approval {
+        try grant.require(.releasesRead, .releasesDeploy, .releasesForce)
+        return try live(endpoint).spec.approval
+    }
+
     public func releases(endpoint: String, _ grant: Grant) async throws -> [Release] {
         try grant.require(.releasesRead, .releasesDeploy, .releasesForce)
         return try await database.read { reader in try ReleaseStore.releases(endpoint, in: reader) }

@@ -35,6 +35,9 @@ extension EndpointSpec {
                         "deadline", .span, default: "10s",
                         "How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most 1h."),
                 ]), "Bounds on what is accepted."),
+            FieldSchema(
+                "approval", .word(EndpointSpec.Approval.allCases.map(\.rawValue)), default: "optional",
+                "Whether a release needs an approval of its version (`keel approve`), besides its gate."),
         ])
 
     private static let rolloutFields: [FieldSchema] = [

@@ -11,6 +11,8 @@ import Contracts
 ///     log: { sample: 100%, whenFull: block, durability: buffered }
 ///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216, deadline: 10s }
 ///
+///     approval: required                    # a release needs an approval of its version, besides its gate
+///
 /// One row of a request counts as one request everywhere in a rollout.
 public struct EndpointSpec: Sendable, Hashable {
     public let name: String
@@ -20,12 +22,17 @@ public struct EndpointSpec: Sendable, Hashable {
     public let rollout: RolloutPlan
     public let log: LogPolicy
     public let limits: EndpointLimits
+    public let approval: Approval
+
+    /// Whether somebody has to take responsibility for a version before it is released.
+    public enum Approval: String, Sendable, CaseIterable { case optional, required }
 
     public init(
         name: String, environment: String = "production", features: String? = nil, rollout: RolloutPlan = RolloutPlan(),
         log: LogPolicy = LogPolicy(),
-        limits: EndpointLimits = EndpointLimits()
+        limits: EndpointLimits = EndpointLimits(), approval: Approval = .optional
     ) {
+        self.approval = approval
         (self.name, self.environment, self.features) = (name, environment, features)
         (self.rollout, self.log, self.limits) = (rollout, log, limits)
     }
@@ -48,6 +55,7 @@ public struct EndpointSpec: Sendable, Hashable {
         rollout = try reader.optionalObject("rollout").map { (inner) throws(KeelError) in try RolloutPlan(inner) } ?? RolloutPlan()
         log = try reader.optionalObject("log").map { (inner) throws(KeelError) in try LogPolicy(inner) } ?? LogPolicy()
         limits = try reader.optionalObject("limits").map { (inner) throws(KeelError) in try EndpointLimits(inner) } ?? EndpointLimits()
+        approval = try reader.word("approval", default: .optional)
         try reader.finish()
     }
 

@@ -7,9 +7,12 @@ public struct FolderObjectStore: ObjectStore {
     public let root: String
     let holds = Holds()
     let verified = VerifiedFiles()
+    private let report: @Sendable (KeelError) -> Void
 
-    public init(root: String) throws {
+    /// - Parameter report: told of content that is not what was stored.
+    public init(root: String, report: @escaping @Sendable (KeelError) -> Void = { _ in }) throws {
         self.root = root
+        self.report = report
         for folder in ["/tmp", "/content", "/uploads"] {
             try Folder.make(root + folder)
         }
@@ -43,7 +46,11 @@ public struct FolderObjectStore: ObjectStore {
                 throw KeelError.notFound("there is no object \(digest)")
             }
             let bytes = Array(data)
-            guard Digest(of: bytes) == digest else { throw KeelError(.corrupted, "object \(digest) is not what was stored") }
+            guard Digest(of: bytes) == digest else {
+                let error = KeelError(.corrupted, "object \(digest) is not what was stored", hint: "put it back from a backup, or store it again")
+                report(error)
+                throw error
+            }
             return bytes
         }
     }
@@ -51,7 +58,10 @@ public struct FolderObjectStore: ObjectStore {
     public func open(_ digest: Digest) async throws -> ObjectReader {
         try await Blocking.run {
             let reader = try ObjectReader(path: path(of: digest), name: "object \(digest)")
-            try verified.check(reader, is: digest)
+            do { try verified.check(reader, is: digest) } catch {
+                report(KeelError.wrapping(error))
+                throw error
+            }
             return reader
         }
     }
@@ -90,9 +100,8 @@ public struct FolderObjectStore: ObjectStore {
         holds.hold(object.digest)
         do {
             let path = path(of: object.digest)
-            var status = stat()
-            // A file of another size is damaged: what just arrived takes its place.
-            if stat(path, &status) == 0, Int64(status.st_size) == object.bytes {
+            // What is there and damaged makes way for what just arrived.
+            if (try? verified.check(path, is: object.digest, name: "object \(object.digest)")) != nil {
                 intake.file.discard()
                 // Whoever stored it first may still be about to sync the folder that names it.
                 try Folder.sync(Folder.parent(of: path))

@@ -3,7 +3,7 @@ import Foundation
 import Yams
 
 /// Resources of YAML files: a folder (`*.yaml`, `*.yml`, in order of their names) or one file; and where each of their fields stands.
-struct ResourceFiles {
+package struct ResourceFiles {
     private struct Document {
         let file: String
         let node: Node
@@ -14,7 +14,7 @@ struct ResourceFiles {
     private var documents: [String: Document] = [:]
 
     /// - Throws: everything that is wrong in any of the files, each error with its file and line.
-    init(_ path: String) throws(KeelError) {
+    package init(_ path: String) throws(KeelError) {
         var errors: [KeelError] = []
         for file in try ResourceFiles.files(path) {
             let (nodes, mistake) = ResourceFiles.nodes(of: file)
@@ -71,7 +71,7 @@ struct ResourceFiles {
 
     /// The error and those beside it with the file and the line of what each is about, in the order of files and lines; those that are about
     /// nothing in these files come last.
-    func placed(_ error: KeelError) -> KeelError {
+    package func placed(_ error: KeelError) -> KeelError {
         var found: [(file: String, line: Int, error: KeelError)] = []
         var elsewhere: [KeelError] = []
         for error in error.all {
@@ -124,9 +124,9 @@ struct ResourceFiles {
 }
 
 /// YAML as JSON: the core schema, but `yes`, `no`, `on` and `off` stay texts, and dates stay texts.
-enum YAML {
+package enum YAML {
     /// - Parameter file: what errors say before the line.
-    static func json(_ node: Node, file: String, depth: Int = 0) throws(KeelError) -> JSON {
+    package static func json(_ node: Node, file: String, depth: Int = 0) throws(KeelError) -> JSON {
         let place = "\(file):\(node.mark?.line ?? 1)"
         guard depth < 64 else { throw .invalid("more than 64 levels of nesting", path: place) }
         switch node {

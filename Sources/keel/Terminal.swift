@@ -6,19 +6,19 @@ import Synchronization
 ///
 /// All output of the command goes through here. Texts that were written by others (names, descriptions, errors, lines of a step's log) are shown
 /// with their control characters as escapes, so that none of them reaches the terminal.
-enum Terminal {
+package enum Terminal {
     /// One line of text from elsewhere, its control characters and line feeds written as escapes.
-    static func safe(_ text: some StringProtocol) -> String { text.visible() }
+    package static func safe(_ text: some StringProtocol) -> String { text.visible() }
 
     /// Prints one line, whatever the texts in it hold.
-    static func print(_ line: String) { Swift.print(safe(line)) }
+    package static func print(_ line: String) { Swift.print(safe(line)) }
 
     /// Prints a document that has lines of its own, such as a model card.
-    static func print(lines: String) { Swift.print(lines.visible(keepingLines: true)) }
+    package static func print(lines: String) { Swift.print(lines.visible(keepingLines: true)) }
 
-    static func print(json: JSON) { Swift.print(json.pretty.visibleJSON) }
+    package static func print(json: JSON) { Swift.print(json.pretty.visibleJSON) }
 
-    static func complain(_ error: KeelError) {
+    package static func complain(_ error: KeelError) {
         // A line that an error's text begins by itself is indented: it cannot pass for one of the command's own.
         func indented(_ text: String) -> String { text.split(separator: "\n").joined(separator: "\n    ") }
         for error in error.all {
@@ -28,23 +28,23 @@ enum Terminal {
     }
 
     /// A remark beside the answer.
-    static func note(_ text: String) { printError(lines: "note: \(safe(text))") }
+    package static func note(_ text: String) { printError(lines: "note: \(safe(text))") }
 
-    static func printError(lines: String) { writeError(lines.visible(keepingLines: true) + "\n") }
+    package static func printError(lines: String) { writeError(lines.visible(keepingLines: true) + "\n") }
 
     /// The only writer to standard error; what is passed may hold the sequences that redraw a line.
     fileprivate static func writeError(_ text: String) { try? FileHandle.standardError.write(contentsOf: Data(text.utf8)) }
 
     /// Whether a person can be asked.
-    static let isInteractive = isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1
+    package static let isInteractive = isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1
 
-    static func confirm(_ question: String) -> Bool {
+    package static func confirm(_ question: String) -> Bool {
         writeError(safe(question) + " [y/N] ")
         return ["y", "yes"].contains((readLine() ?? "").lowercased())
     }
 
     /// How many columns fit on a line; nil when the output is not a terminal, or has no end.
-    static let width: Int? = {
+    package static let width: Int? = {
         if let columns = ProcessInfo.processInfo.environment["COLUMNS"].flatMap({ Int($0) }), columns > 0 { return columns }
         var size = winsize()
         guard isatty(STDOUT_FILENO) == 1, ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.ws_col > 0 else { return nil }
@@ -55,7 +55,7 @@ enum Terminal {
     /// last columns are left out, and a line says which.
     /// - Parameter keys: headings after those that people wrote themselves, and that stay as they are.
     /// - Parameter wrapsLast: the last column, on a terminal, goes on in further lines instead of losing its middle.
-    static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]], wrapsLast: Bool = false) {
+    package static func table(_ headings: [String], keys: [String] = [], _ rows: [[String]], wrapsLast: Bool = false) {
         let headings = headings.map { $0.uppercased() } + keys.map { safe($0) }
         var rows = rows.map { $0.map { safe($0) } }
         if wrapsLast, let width { rows = wrapped(headings, rows, width) }
@@ -90,7 +90,7 @@ enum Terminal {
     }
 
     /// A text in lines of at most `room` columns, broken at spaces where it has them.
-    static func lines(_ text: String, _ room: Int) -> [String] {
+    package static func lines(_ text: String, _ room: Int) -> [String] {
         var out: [String] = []
         var rest = Substring(text)
         while cells(String(rest)) > room {
@@ -128,7 +128,7 @@ enum Terminal {
     }
 
     /// How many columns of a terminal a text takes: letters of East Asia and emoji take two.
-    static func cells(_ text: String) -> Int {
+    package static func cells(_ text: String) -> Int {
         text.utf8.allSatisfy { $0 < 128 } ? text.utf8.count : text.reduce(0) { $0 + cells($1) }
     }
 
@@ -143,7 +143,7 @@ enum Terminal {
     }
 
     /// At most `limit` columns: without the middle, since names of one family differ at their ends.
-    static func cut(_ text: String, to limit: Int) -> String {
+    package static func cut(_ text: String, to limit: Int) -> String {
         guard cells(text) > limit else { return text }
         var (head, tail, room) = ("", "", limit - 1)
         var rest = Substring(text)
@@ -157,16 +157,16 @@ enum Terminal {
     }
 
     /// `-` for what is not there.
-    static func decimals(_ value: Double?, _ digits: Int) -> String { value?.decimals(digits) ?? "-" }
+    package static func decimals(_ value: Double?, _ digits: Int) -> String { value?.decimals(digits) ?? "-" }
 
-    static func duration(microseconds: Double?) -> String {
+    package static func duration(microseconds: Double?) -> String {
         guard let value = microseconds else { return "-" }
         if value < 1000 { return decimals(value, 0) + " µs" }
         if value < 1_000_000 { return decimals(value / 1000, 1) + " ms" }
         return decimals(value / 1_000_000, 1) + " s"
     }
 
-    static func count(_ value: Int64) -> String {
+    package static func count(_ value: Int64) -> String {
         var digits = Array(String(value.magnitude))
         var out = ""
         while digits.count > 3 {
@@ -178,15 +178,15 @@ enum Terminal {
 }
 
 /// One line that redraws itself while work goes on; silent when the output is not a terminal, but for the last state.
-final class ProgressLine: Sendable {
+package final class ProgressLine: Sendable {
     private let title: String
-    let isTerminal = isatty(STDERR_FILENO) == 1
+    package let isTerminal = isatty(STDERR_FILENO) == 1
     private let last = Mutex(Timestamp.distantPast)
 
-    init(_ title: String) { self.title = title }
+    package init(_ title: String) { self.title = title }
 
     /// - Parameter share: how much is done; nil when nobody knows, which shows that it goes on.
-    func update(_ share: Double?, _ text: String) {
+    package func update(_ share: Double?, _ text: String) {
         let now = Timestamp.systemNow()
         let due = last.withLock { last in
             guard now.microseconds - max(last.microseconds, 0) > 100_000 else { return false }
@@ -205,9 +205,9 @@ final class ProgressLine: Sendable {
     }
 
     /// Takes the line away, so that something else can be printed.
-    func clear() { if isTerminal { Terminal.writeError("\r\u{1b}[2K") } }
+    package func clear() { if isTerminal { Terminal.writeError("\r\u{1b}[2K") } }
 
-    func finish(_ text: String) {
+    package func finish(_ text: String) {
         if isTerminal { draw(1, text) }
         Terminal.writeError(isTerminal ? "\n" : Terminal.safe("\(title): \(text)") + "\n")
     }

@@ -115,6 +115,7 @@ struct ArchitectureTests {
             for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
                 let prints = ["FileHandle.standardError", "FileHandle.standardOutput", "Swift.print(", "fputs(", "StreamLogHandler.standard"]
                 #expect(!prints.contains { line.contains($0) }, "\(source.path):\(i + 1): print through Terminal, which escapes what others wrote")
+                if line.contains("func print(") { continue }
                 let words = line.split { !$0.isLetter && $0 != "(" && $0 != "." }
                 #expect(!words.contains { $0.hasPrefix("print(") }, "\(source.path):\(i + 1): print through Terminal")
             }

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Contracts
+import Contracts
 
 @Suite("Numbers and texts for people")
 struct TextTests {

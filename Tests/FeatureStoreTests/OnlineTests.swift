@@ -203,6 +203,38 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         #expect(endless.draft(rebuilding: "events").reach(of: "events") == nil)
     }
 
+    @Test("S2: rows outside all instants that an older version let in are no facts, online and in batch")
+    func outsideAllInstants() throws {
+        let schema = Schema([Field("machine", .string), Field("line", .int64), Field("time", .timestamp), Field("day", .date)])
+        let services = ["time", "day"].map { FeatureServiceSpec(name: $0, features: [$0], time: "asked") }
+        let views = ["time", "day"].map { column in
+            FeatureViewSpec(
+                name: column, source: .dataset("events", entity: "machine"), at: column, ttl: .days(3650),
+                features: [
+                    FeatureSpec("n_\(column)", .windowed(.count, of: nil, .days(3650))), FeatureSpec("last_\(column)", .latest(column)),
+                ])
+        }
+        let store = FeatureStore()
+        _ = try store.configure(entities: [machine], views: views, services: services, datasets: ["events": schema])
+        let times: [Int64] = [.min, .min + 1, -.max, Timestamp.range.lowerBound - 1, 0, Timestamp.range.upperBound + 1, .max - 1, .max]
+        let days: [Int32] = [.min, -.max, CivilDate.range.lowerBound - 1, 3, 4, CivilDate.range.upperBound + 1, .max - 1, .max]
+        let rows = try Table([
+            ("machine", try Column(.string, values: times.map { _ in "a" })), ("line", try Column(.int64, values: times.map { _ in 1 })),
+            ("time", Column(.timestamp, .int64(times))), ("day", Column(.date, .int32(days))),
+        ])
+        try store.apply(dataset: "events", rows: rows)
+        let folder = try Folder()
+        let connection = try DuckDB(settings: .init(folders: [NSTemporaryDirectory()], threads: 1)).connect()
+        try connection.writeParquet(rows, to: folder.path + "/rows.parquet")
+        let asked = try requests([Timestamp(day: 10), .distantPast, .distantFuture].map { ("a", 1, $0) })
+        for name in ["time", "day"] {
+            let online = try store.read(service: name, request: asked)
+            let offline = try store.offlineRead(service: name, requests: asked, on: connection) { _ in [folder.path + "/rows.parquet"] }
+            for row in 0..<asked.rowCount { #expect(online.row(row) == offline.row(row)) }
+            #expect(try online.column("n_\(name)")[0] == (name == "time" ? 1 : 2))
+        }
+    }
+
     /// A writer adds events with x = 1 to one key while readers ask: whatever a reader sees, sum, count and mean belong together.
     @Test func readersBesideAWriterSeeNoTornRow() async throws {
         let window = TimeSpan("1h")!

@@ -1,7 +1,7 @@
 import Contracts
 import Testing
 
-@testable import Governance
+import Governance
 
 @Suite("Refused logins")
 struct LoginLimiterTests {

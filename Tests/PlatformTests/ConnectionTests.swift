@@ -4,7 +4,7 @@ import NIOCore
 import NIOPosix
 import Testing
 
-@testable import Platform
+import Platform
 
 @Suite("Connections")
 struct ConnectionTests {

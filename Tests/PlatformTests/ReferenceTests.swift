@@ -4,7 +4,7 @@ import Logging
 import Pipelines
 import Testing
 
-@testable import Platform
+import Platform
 
 /// The descriptions of kinds are held against their decoders, both ways: what a decoder asks for is described, and what is described it asks for.
 @Suite("Reference")

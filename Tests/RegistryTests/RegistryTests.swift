@@ -110,7 +110,7 @@ struct RegistryTests {
 
     @Test("renaming keeps versions, tags and aliases; names are checked")
     func rename() async throws {
-        let f = try await Fixture.used()
+        let f = try await Fixture()
         _ = try await f.registry.createVersion(model: "delay", source: "s3://b/s", tags: [ModelTag("a", "1")], creatingModel: true, f.write)
         try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, f.write)
         _ = try await f.registry.renameModel(name: "delay", to: "late", f.write)

@@ -34,6 +34,10 @@ struct ObjectStoreTests {
         #expect(try await store.get(digest) == Array("hello".utf8))
         try Data("hellO".utf8).write(to: URL(fileURLWithPath: store.path(of: digest)))
         await #expect(throws: KeelError.self) { try await store.get(digest) }
+        await #expect(throws: KeelError.self) { try await store.open(digest) }
+        // Stored again, it is whole again.
+        #expect(try await store.put(Array("hello".utf8)) == digest)
+        #expect(try await store.get(digest) == Array("hello".utf8))
     }
 
     @Test("D10: altered content is not opened, and found when all is read")

@@ -8,7 +8,7 @@ import Tracking
 private struct Needs: ArtifactUsage {
     let uris: [(uri: String, by: String)]
     func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { uris }
-    func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] { [] }
+    func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] { uris }
 }
 
 @Suite("Removing for good")

@@ -3,7 +3,7 @@ import Foundation
 import Platform
 import Testing
 
-@testable import keel
+import keel
 
 @Suite("The committed reference")
 struct ReferencePageTests {

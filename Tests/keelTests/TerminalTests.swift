@@ -2,7 +2,7 @@ import Contracts
 import Plotting
 import Testing
 
-@testable import keel
+import keel
 
 private struct Seeded: RandomNumberGenerator {
     var state: UInt64

@@ -149,7 +149,8 @@ public struct ParquetFile {
                     hint: "is it a decompression bomb? otherwise ingest it in parts")
             }
         }
-        let select = columns.map { column, isEmpty in
+        // Without columns the rows are still counted: a contract may be all constants.
+        let select = columns.isEmpty ? "NULL AS \"none\"" : columns.map { column, isEmpty in
             let value = isEmpty ? "NULL" : ParquetFile.value(column, longest > limits.textBytesMax ? limits.textBytesMax : nil)
             return "\(value) AS \(DuckDBConnection.quoted(column.name))"
         }.joined(separator: ", ")

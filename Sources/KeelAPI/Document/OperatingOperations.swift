@@ -83,13 +83,14 @@ let serverOperations: [APIOperation] = [
             ]),
         ]),
     .init(
+        "POST", "/api/v1/verify", server, "Compares all that is stored with its digests; progress and the result are lines of JSON",
+        answer: .text, answerType: "application/x-ndjson"),
+    .init(
         "GET", "/api/v1/damage", server, "What is stored and not what it was, and so disabled",
         answer: ["damage": .list(["subject": .text, "what": .text, "hint": .nullable(.text), "since": .instant])]),
     .init(
         "GET", "/api/v1/backup", server, "A backup of the whole home folder, as a tar archive; it holds the server's keys",
         answer: .text, answerType: "application/x-tar"),
-        "POST", "/api/v1/verify", server, "Compares all that is stored with its digests; progress and the result are lines of JSON",
-        answer: .text, answerType: "application/x-ndjson"),
     .init("GET", "/api/v1/routes", server, "Every route of the server", answer: .list(["method": .text, "path": .text])),
     .init("GET", "/openapi.json", server, "This document", answer: .map(.any)),
 ]

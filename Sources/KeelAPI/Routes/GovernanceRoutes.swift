@@ -69,7 +69,6 @@ private func events(_ request: Request, _ database: Database) async throws -> Re
     let kind = request.query("kind")
     let subject = request.query("subject")
     let events = try await database.read { db in
-        // Events stand in the order of time.
         let start = try since.map { max(after, try db.ledgerSeq(at: Timestamp(microseconds: $0.microseconds - 1))) } ?? after
         return try db.ledgerEvents(
             after: start, before: before, newestFirst: order == "newest", kind: kind, subject: subject, limit: limit)

@@ -15,6 +15,9 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
         try reader.finish()
         return Response(try await platform.collect(asked, dryRun: dryRun, grant).json)
     }
+    routes.post("/verify", .serverRead) { _, _, grant in
+        Response.progress { report in try await platform.verifyStored(grant, progress: report) }
+    }
     routes.get("/damage", .serverRead) { _, _, _ in Response(["damage": .array(platform.damage.all.map(\.json))]) }
     routes.get("/backup", .storageBackup) { _, _, grant in
         let backup = try await platform.backup(grant)
@@ -24,8 +27,5 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
                 try await backup.write { try await writer.write(ByteBuffer(bytes: $0)) }
                 try await writer.finish(nil)
             })
-    }
-    routes.post("/verify", .serverRead) { _, _, grant in
-        Response.progress { report in try await platform.verifyStored(grant, progress: report) }
     }
 }

@@ -8,7 +8,7 @@ public final class ConnectionLimiter: Sendable {
         var clients: [String: Int] = [:]
         var reported: NIODeadline?
     }
-    enum Admission: Equatable {
+    package enum Admission: Equatable {
         case admitted
         /// - Parameter isNews: whether no refusal was reported in the last minute.
         case refused(isNews: Bool)
@@ -26,7 +26,7 @@ public final class ConnectionLimiter: Sendable {
     /// How many are open.
     public var count: Int { state.withLock { $0.total } }
 
-    func open(_ client: String) -> Admission {
+    package func open(_ client: String) -> Admission {
         state.withLock { state in
             guard state.total < total, state.clients[client, default: 0] < perClient else {
                 let now = NIODeadline.now()
@@ -40,7 +40,7 @@ public final class ConnectionLimiter: Sendable {
         }
     }
 
-    func close(_ client: String) {
+    package func close(_ client: String) {
         state.withLock { state in
             state.total -= 1
             let left = state.clients[client, default: 1] - 1

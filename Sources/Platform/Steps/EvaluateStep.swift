@@ -113,9 +113,9 @@ struct EvaluateStep: StepKind {
             var compared = old?.evidence ?? .null
             var comparable = old != nil
             if old != nil, spec.data["at"]?.string == nil {
-                comparable = false
                 let reason = "the examples have no time, so nobody can say which of them the baseline was trained on"
-                log("\(reason): no comparison")
+                comparable = false
+                log(reason + ": no comparison")
                 compared["missing"] = .string(reason)
                 compared["first"] = false
             }

@@ -51,7 +51,8 @@ public struct Releasing: Sendable {
         guard let version = try await registry.resolve(uri, reading) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }
-        guard let bundle = try await registry.bundle(of: version, reading) else { throw RegistryService.noBundle(version) }
+        guard let evidence = try await registry.evidence(of: version, reading) else { throw RegistryService.noBundle(version) }
+        let bundle = evidence.bundle
         guard expected == nil || expected == bundle.subject.hex else {
             throw KeelError.invalid("\(version.uri) is another bundle than \(expected?.prefix(12) ?? "")", path: "with.model")
         }
@@ -62,6 +63,11 @@ public struct Releasing: Sendable {
                 hint: "force: true releases it all the same, for those who may")
         }
         let grant = try Grant.check(caller, may: bundle.hasPassed ? .releasesDeploy : .releasesForce, on: subject)
+        if try await deployments.approval(endpoint: endpoint, grant) == .required, evidence.approvals.isEmpty {
+            throw KeelError(
+                .failedPrecondition, "the endpoint '\(endpoint)' takes approved versions only, and nobody approved \(version.uri)",
+                hint: "keel approve \(version.uri) --reason TEXT, by somebody who did not register it")
+        }
         let release = try await deployments.createRelease(
             endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle.subject,
             gate: bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)"), key: key, grant)

@@ -60,7 +60,7 @@ struct TrainingSplit: Sendable {
         switch kind {
         case .time:
             let order = (times ?? []).enumerated().sorted { ($0.element, $0.offset) < ($1.element, $1.offset) }.map(\.offset)
-            let cut = Int((Double(order.count) * (1 - holdout)).rounded())
+            let cut = Int(saturating: (Double(order.count) * (1 - holdout)).rounded())
             return try checked(Array(order[..<cut]), Array(order[cut...]))
         case .random: held = Set((0..<table.rowCount).filter { position(table.row($0)) < holdout })
         case .grouped:
@@ -81,7 +81,7 @@ struct TrainingSplit: Sendable {
     /// The exact share of one class; equal examples stay together.
     private func share(of stratum: [(position: Double, row: Int)]) -> [Int] {
         let sorted = stratum.sorted { ($0.position, $0.row) < ($1.position, $1.row) }
-        var cut = Int((Double(sorted.count) * holdout).rounded())
+        var cut = Int(saturating: (Double(sorted.count) * holdout).rounded())
         while cut > 0, cut < sorted.count, sorted[cut].position == sorted[cut - 1].position { cut += 1 }
         return sorted[..<cut].map(\.row)
     }

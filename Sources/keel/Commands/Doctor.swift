@@ -11,8 +11,12 @@ struct Doctor: AsyncParsableCommand {
         discussion: """
             Every engine that is missing comes with the command that installs it. Exits with 1 when an engine is missing or the server holds something that
             is damaged; that no server runs is no fault.
-            Example: keel doctor --json
+            With --deep the server also reads all that it stores and compares it with the digests.
+            Examples:
+              keel doctor --json
+              keel doctor --deep
             """)
+    @Flag(help: "Have the server compare all that it stores with its digests.") var deep = false
     @OptionGroup var connection: Connection
 
     func run() async throws {

@@ -83,7 +83,7 @@ struct Logs: AsyncParsableCommand {
             // Asked before the pages: what was written until the end is read after it.
             let state = try await connection.get("/api/v1/runs/\(escaped(id))").cell("state")
             for step in steps {
-                places[step] = try await StepLogPages(connection, id, step).print(
+                places[step] = try await StepLogPages(connection, id, step).show(
                     from: places[step] ?? 0, tail: nil, prefix: steps.count > 1)
             }
             if state != "running" { return }

@@ -2,8 +2,8 @@ import Contracts
 import Platform
 
 /// The pages of `docs/reference`, made from the code: what the decoders, the settings and the commands are described by.
-enum ReferencePages {
-    static var all: [(name: String, text: String)] {
+package enum ReferencePages {
+    package static var all: [(name: String, text: String)] {
         [
             ("resources.md", resources), ("expressions.md", expressions), ("settings.md", settings), ("permissions.md", permissions),
             ("commands.md", CommandReference.page),
@@ -60,7 +60,7 @@ enum ReferencePages {
         }
     }
 
-    static func cell(_ text: String) -> String { text.replacing("|", with: "\\|").replacing("\n", with: " ") }
+    package static func cell(_ text: String) -> String { text.replacing("|", with: "\\|").replacing("\n", with: " ") }
 
     private static var expressions: String {
         let rows = ExpressionFunction.allCases.map { "| `\(cell($0.help.signature))` | \(cell($0.help.meaning)) |" }

@@ -103,7 +103,7 @@ struct StepLogPages {
     }
 
     private func show(_ line: String, _ prefix: Bool) {
-        if connection.json { return Terminal.print(JSON.of(["step": .string(step), "line": .string(line)]).text) }
+        if connection.json { return Terminal.print(lines: JSON.of(["step": .string(step), "line": .string(line)]).text.visibleJSON) }
         Terminal.print(prefix ? "\(step) | \(line)" : line)
     }
 }

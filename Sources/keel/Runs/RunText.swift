@@ -3,7 +3,7 @@ import Foundation
 import Plotting
 
 /// Runs in words.
-enum RunText {
+package enum RunText {
     static func oneLine(_ text: String, _ limit: Int) -> String { Terminal.cut(Terminal.safe(text), to: limit) }
 
     /// `2026-11-24 19:10`, in UTC.
@@ -87,7 +87,7 @@ enum RunText {
         }
     }
 
-    static func bytes(_ count: Int64) -> String {
+    package static func bytes(_ count: Int64) -> String {
         let units = ["B", "kB", "MB", "GB", "TB"]
         var (value, unit) = (Double(count), 0)
         while value >= 1000, unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }

@@ -5,20 +5,20 @@ import NIOCore
 ///
 /// Netlink's `sock_diag` finds one connection by its four numbers without walking a table (sock_diag(7)); it answers within the call. Where the
 /// machine has no such interface, `/proc/net/tcp` is read.
-enum SocketOwner {
+package enum SocketOwner {
     /// One end of a TCP connection; an IPv4 address in IPv6 form is an IPv4 address.
-    struct End: Equatable {
+    package struct End: Equatable {
         /// 4 or 16 bytes in network order.
-        let address: [UInt8]
-        let port: UInt16
+        package let address: [UInt8]
+        package let port: UInt16
 
-        init(address: [UInt8], port: UInt16) {
+        package init(address: [UInt8], port: UInt16) {
             let mapped = [UInt8](repeating: 0, count: 10) + [0xff, 0xff]
             self.address = address.count == 16 && address.starts(with: mapped) ? Array(address[12...]) : address
             self.port = port
         }
 
-        init?(_ socket: SocketAddress?) {
+        package init?(_ socket: SocketAddress?) {
             switch socket {
             case .v4(let address):
                 self.init(address: withUnsafeBytes(of: address.address.sin_addr) { Array($0) }, port: UInt16(bigEndian: address.address.sin_port))
@@ -29,25 +29,25 @@ enum SocketOwner {
             }
         }
 
-        var isLoopback: Bool { address.count == 4 ? address[0] == 127 : address == [UInt8](repeating: 0, count: 15) + [1] }
+        package var isLoopback: Bool { address.count == 4 ? address[0] == 127 : address == [UInt8](repeating: 0, count: 15) + [1] }
     }
 
     /// An open socket as the kernel knows it.
-    struct Found {
-        let user: uid_t
-        let inode: UInt64
+    package struct Found {
+        package let user: uid_t
+        package let inode: UInt64
     }
 
     /// The user whose process holds the socket at `end` of the connection to `other`; nil when there is no such open socket.
-    static func user(at end: End, connectedTo other: End) -> uid_t? { find(end, connectedTo: other)?.user }
+    package static func user(at end: End, connectedTo other: End) -> uid_t? { find(end, connectedTo: other)?.user }
 
-    static func find(_ end: End, connectedTo other: End) -> Found? {
+    package static func find(_ end: End, connectedTo other: End) -> Found? {
         guard end.address.count == other.address.count else { return nil }
         return hasNetlink ? netlink(end, other) : listed(end, other)
     }
 
     /// Found by a connection of this process to itself: the kernel says "not found" also when the part that knows is missing.
-    static let hasNetlink: Bool = {
+    package static let hasNetlink: Bool = {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         let client = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
         defer {

@@ -8,7 +8,8 @@ from servers import Keel
 # Routes that need no token, and why. A new one here is a decision.
 OPEN = {("GET", "/health"): "load balancers ask it"}
 # Routes that every caller with a token may use.
-ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready")}
+ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
+          ("GET", "/v2/models/{name}/versions/{version}/ready")}
 
 
 def routes(server, token):

@@ -85,10 +85,9 @@ GOOD = {"x": ("FP64", 0.0), "n": ("INT32", 1), "f": ("FP32", 1.0), "b": ("BOOL",
     ("b", "INT32", 2, "inputs[3].data[1]"), ("b", "BOOL", 1, "inputs[3].data[1]"),
 ])
 def test_v4_a_value_that_does_not_fit_is_named(server, name, datatype, value, place):
-    def body(rows):
-        return {"inputs": [
-            {"name": n, "shape": [2], "datatype": datatype if n == name and rows else d, "data": [v, value if n == name and rows else v]}
-            for n, (d, v) in GOOD.items()]}
-    assert server.post("/v2/models/wide/infer", body(False)).status_code == 200
-    answer = server.post("/v2/models/wide/infer", body(True))
+    inputs = [{"name": n, "shape": [2], "datatype": d, "data": [v, v]} for n, (d, v) in GOOD.items()]
+    assert server.post("/v2/models/wide/infer", {"inputs": inputs}).status_code == 200
+    bad = next(i for i in inputs if i["name"] == name)
+    bad |= {"datatype": datatype, "data": [True if datatype == "BOOL" else 1, value]}
+    answer = server.post("/v2/models/wide/infer", {"inputs": inputs})
     assert answer.status_code == 400 and answer.json()["path"] == place, answer.text

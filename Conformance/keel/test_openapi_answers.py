@@ -75,6 +75,9 @@ ROW = {"dataframe_records": [{"user": "u1", "at": "2024-06-01T00:00:00Z", "price
 SERVING = [
     call("GET", "/v2"), call("GET", "/v2/health/live"), call("GET", "/v2/health/ready"), call("GET", "/v2/models/{name}", **BUYING),
     call("GET", "/v2/models/{name}/ready", **BUYING), call("POST", "/v2/models/{name}/infer", project.question(), **BUYING),
+    call("GET", "/v2/models/{name}/versions/{version}", version="1", **BUYING),
+    call("GET", "/v2/models/{name}/versions/{version}/ready", version="1", **BUYING),
+    call("POST", "/v2/models/{name}/versions/{version}/infer", project.question(), version="1", **BUYING),
     call("POST", "/endpoints/{name}/invocations", ROW, **BUYING), call("POST", "/invocations", ROW),
     call("POST", "/api/v1/labels", {"labels": [{"id": "a", "value": 1}, {"id": "nobody", "value": 0, "at": "2024-06-02T00:00:00Z"}]}),
     call("GET", "/api/v1/endpoints"), call("POST", "/api/v1/endpoints/{name}/promote", **BUYING),

@@ -93,7 +93,8 @@ def test_d5_a_full_disk_refuses_at_once_and_every_wait_ends(stump):
         stump.stop()
         stump.start()
         assert ask(1).status_code == 200
-    assert stump.post("/api/v1/labels", {"labels": [{"id": "q0", "value": 1}]}).json()["joined"] == 1
+    label = stump.post("/api/v1/labels", {"labels": [{"id": "q0", "value": 1}]})
+    assert label.status_code == 200 and label.json()["joined"] == 1, label.text
 
 
 def test_d6_a_stop_ends_on_a_full_disk_and_says_what_is_not_written(tmp_path):

@@ -290,20 +290,22 @@ public final class PredictionLog: Sendable {
                 // Who waits is told. Predictions are tried again, since a full disk may be freed, while the bounded queue holds callers back; at the
                 // end of the process they stay in the journal.
                 entries = failWaiting(entries, error)
+                _ = failWaiting(state.withLock { state in PredictionLog.takeWaiting(&state.entries) }, error)
                 if attempt >= PredictionLog.lastAttempts, state.withLock({ $0.closed }) {
                     for entry in entries { refuse(entry) }
                     return true
                 }
                 if entries.isEmpty { return true }
                 try? await Task.sleep(for: .milliseconds(200))
-                // Those who came to wait meanwhile must not wait for the disk.
-                let late = state.withLock { state in
-                    defer { state.entries = state.entries.filter { if case .predictions = $0 { true } else { false } } }
-                    return state.entries
-                }
-                _ = failWaiting(late, error)
             }
         }
+    }
+
+    /// Takes the labels and flushes out of the queue.
+    private static func takeWaiting(_ entries: inout [Entry]) -> [Entry] {
+        func isPrediction(_ entry: Entry) -> Bool { if case .predictions = entry { true } else { false } }
+        defer { entries = entries.filter(isPrediction) }
+        return entries.filter { !isPrediction($0) }
     }
 
     /// Fails the labels and flushes; returns the predictions.

@@ -150,6 +150,11 @@ def test_a5_a_step_reads_and_changes_nothing_of_the_server(tmp_path):
     run = ended(keel, start(keel, "p"))
     assert run["state"] == "succeeded", [(s["name"], s.get("error")) for s in run["steps"] if s["state"] != "succeeded"]
     user = ", as the user nobody" if os.geteuid() == 0 else ", as the server's own user"
+    allowed = {"outputs": "echo '{}' > $KEEL_OUTPUT", "temporary": "echo x > $TMPDIR/x; echo x > /tmp/x; echo x > /dev/shm/x",
+               "python": "python3 -c 'import multiprocessing; multiprocessing.Lock()'"}
+    apply(keel, tmp_path, pipeline("own", *[shell(command, name) for name, command in allowed.items()]))
+    run = ended(keel, start(keel, "own"))
+    assert run["state"] == "succeeded", run
     assert "programs of steps run in this isolation: bwrap" + user in keel.log(), keel.log()
     assert requests.get(keel.url + "/health", timeout=5).ok and not pathlib.Path(home, "x").exists()
     keel.stop()

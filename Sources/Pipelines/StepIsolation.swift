@@ -179,7 +179,9 @@ public struct StepIsolation: Sendable, Hashable {
         let closed = Set((shown + [folders.home]).compactMap(closedAncestor)).sorted()
         // Sockets of other services lie in /run, of which only the resolver is needed.
         let empty = ["/tmp", "/run"] + closed + [folders.home]
-        for folder in ["/tmp", "/run"] + closed { out += ["--tmpfs", folder] }
+        for folder in ["/run"] + closed { out += ["--tmpfs", folder] }
+        // Shared memory is what data loaders pass their batches through.
+        for folder in ["/tmp", "/dev/shm"] { out += ["--perms", "1777", "--tmpfs", folder] }
         out += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
         // A project that lies inside the home is mounted after the home is hidden, any other one before: the home may lie inside of it.
         let inside = shown.filter { $0.hasPrefix(folders.home + "/") }

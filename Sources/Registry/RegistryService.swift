@@ -109,8 +109,8 @@ public struct RegistryService: Sendable {
         try checkMayMove(model.aliases.map(\.alias), of: model.name, grant)
         if let taken = try RegistryStore.retiredVersion(tx, of: newName, alsoOf: model.name) {
             throw KeelError(
-                .alreadyExists, "There was a version \(taken) of another registered model with the name '\(newName)'.",
-                hint: "its number is not used twice: choose another name")
+                .alreadyExists, "The name '\(newName)' was used before, with a version \(taken).",
+                hint: "a number means one version under its name for ever: choose another name")
         }
         let versions = try RegistryStore.versions(tx, of: model.name)
         try RegistryStore.raiseNumber(tx, of: model.name, to: try RegistryStore.lastRetired(tx, of: newName))

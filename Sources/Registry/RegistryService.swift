@@ -85,18 +85,23 @@ public struct RegistryService: Sendable {
         try RegistryRules.check(modelName: newName, path: "new_name")
         return try await guarded(name, grant) { tx in
             let model = try RegistryStore.model(tx, name)
-            if newName != name { try prepareRename(tx, model, to: newName, grant) }
+            let versions = newName == name ? [] : try prepareRename(tx, model, to: newName, grant)
             try tx.execute(
                 "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
                 [.string(newName), .int(tx.now.milliseconds), .string(name)])
             try tx.execute("UPDATE registry_versions SET updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(newName)])
             try ModelEvent("model.renamed", newName, before: .string(name), after: .string(newName)).record(tx, grant)
+            for version in versions {
+                let old = VersionKey(name, version)
+                try EvidenceStore.carry(tx, [.bundle, .approval], from: old, to: VersionKey(newName, version), grant)
+            }
             return try RegistryStore.model(tx, newName)
         }
     }
 
     /// What must hold before a model gets another name: releases name its versions, and each number is used once under a name.
-    private func prepareRename(_ tx: Transaction, _ model: RegisteredModel, to newName: String, _ grant: Grant) throws {
+    /// - Returns: the versions, whose evidence follows the new name.
+    private func prepareRename(_ tx: Transaction, _ model: RegisteredModel, to newName: String, _ grant: Grant) throws -> [Int] {
         if try RegistryStore.findModel(tx, newName) != nil {
             throw KeelError(.alreadyExists, "Registered Model (name=\(newName)) already exists.")
         }
@@ -104,16 +109,13 @@ public struct RegistryService: Sendable {
         try checkMayMove(model.aliases.map(\.alias), of: model.name, grant)
         if let taken = try RegistryStore.retiredVersion(tx, of: newName, alsoOf: model.name) {
             throw KeelError(
-                .alreadyExists, "There was a version \(taken) of another registered model with the name '\(newName)'.",
-                hint: "its number is not used twice: choose another name")
+                .alreadyExists, "The name '\(newName)' was used before, with a version \(taken).",
+                hint: "a number means one version under its name for ever: choose another name")
         }
         let versions = try RegistryStore.versions(tx, of: model.name)
-        for version in versions {
-            let old = VersionKey(model.name, version)
-            try EvidenceStore.carry(tx, [.bundle, .approval], from: old, to: VersionKey(newName, version), grant)
-        }
         try RegistryStore.raiseNumber(tx, of: model.name, to: try RegistryStore.lastRetired(tx, of: newName))
         try RegistryStore.retire(tx, versions, of: model.name)
+        return versions
     }
 
     /// - Throws: `failedPrecondition` when a version of it is in use.

@@ -36,6 +36,21 @@ struct TokenTests {
         await #expect(throws: KeelError.self) { try await service.revoke("replay", by: manage) }
     }
 
+    @Test("A6: a token is revoked by who may do as much as it, and by nobody else")
+    func revocation() async throws {
+        let home = try await Home()
+        let service = try await TokenService.open(database: home.database)
+        for persona in [Persona.owner, .mlEngineer, .dataScientist, .riskOfficer, .platformEngineer, .service] {
+            _ = try await service.create(name: persona.rawValue, persona: persona, by: try grant(.tokensManage))
+        }
+        let engineer = try Grant.check(Caller(name: "pat", persona: .platformEngineer), may: .tokensManage)
+        for persona in [Persona.owner, .mlEngineer, .dataScientist, .riskOfficer, .service] {
+            await #expect(throws: KeelError.self) { try await service.revoke(persona.rawValue, by: engineer) }
+        }
+        try await service.revoke(Persona.platformEngineer.rawValue, by: engineer)
+        #expect(try await service.list(by: engineer).filter { $0.revokedAt != nil }.map(\.persona) == [.platformEngineer])
+    }
+
     @Test("an expired token lets nobody in")
     func expiry() async throws {
         let (home, clock) = (try await Home(), ManualClock())

@@ -18,7 +18,8 @@ package enum ArtifactWire {
         throw invalid
     }
 
-    private static let invalid = KeelError.invalid("Invalid path", hint: "an artifact path is relative, without '..', '#' and NUL")
+    /// MLflow's whole text: public clients match it.
+    private static let invalid = KeelError.invalid("Invalid path")
 
     private static func check(_ path: String) throws(KeelError) {
         let bytes = Array(path.utf8.prefix(3))

@@ -96,7 +96,7 @@ COMMANDS = [
     "features read buying QUESTION", "features verify buying", "predict buying QUESTION", "push clicks FILE", "ingest clicks FILE",
     "plan CHANGED", "apply CHANGED", "label 01a20bd3-ee3a-7d60-b5b5-ca66909a6ce8 1", "gc --dry-run", "release buying models:/buying/1",
     "rollback buying", "promote buying", "run train --no-cache", "delete pipeline train", "delete pipeline train --cascade --yes", "doctor",
-    "get nothings", "describe dataset nothing", "predict nothing {}", "run nothing",
+    "get damage", "get triggers", "logs RUN fit", "get nothings", "describe dataset nothing", "predict nothing {}", "run nothing",
 ]
 
 

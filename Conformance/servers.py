@@ -34,10 +34,10 @@ class Keel:
         self.process = None
 
     def start(self):
-        log = open(os.path.join(self.home, "server.log"), "ab")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")} | self.environment
-        self.process = subprocess.Popen(
-            [str(KEEL), "serve", "--home", self.home, "--listen", f"127.0.0.1:{self.port}"], stdout=log, stderr=log, cwd=ROOT, env=environment)
+        command = [str(KEEL), "serve", "--home", self.home, "--listen", f"127.0.0.1:{self.port}"]
+        with open(os.path.join(self.home, "server.log"), "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
         for _ in range(300):
             if self.process.poll() is not None:
                 raise AssertionError(f"keel ended with {self.process.returncode}: {self.log()[-2000:]}")

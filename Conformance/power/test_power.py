@@ -47,8 +47,12 @@ class Disk:
 
     def __exit__(self, *_):
         # A process that has just ended may hold its files for a moment longer.
-        while subprocess.run(["umount", str(self.folder)], capture_output=True).returncode:
+        for _ in range(100):
+            if subprocess.run(["umount", str(self.folder)], capture_output=True).returncode == 0:
+                break
             time.sleep(0.1)
+        else:
+            sh("umount", "-l", self.folder)
         sh("losetup", "-d", self.device)
 
     def cut(self, image):

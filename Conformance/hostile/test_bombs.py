@@ -35,16 +35,16 @@ def zipped(text):
 
 
 BOMBS = {
-    "dictionary.parquet": lambda: parquet(2_000, 900_000, compression="zstd"),
+    "dictionary.parquet": lambda: parquet(500, 900_000, compression="zstd"),
     "prefixes.parquet": lambda: parquet(1_000, 900_000, compression="zstd", use_dictionary=False, column_encoding="DELTA_BYTE_ARRAY"),
     "giants.parquet": lambda: parquet(3, 100_000_000, compression="zstd"),
-    "zeros.csv.gz": lambda: gzip.compress(b"x,y\n" + b"0" * 300_000_000),
-    "rows.csv.gz": lambda: gzip.compress(b"x,y\n" + (b"z" * 900_000 + b",\n") * 300),
+    "zeros.csv.gz": lambda: gzip.compress(b"x,y\n" + b"0" * 150_000_000),
+    "rows.csv.gz": lambda: gzip.compress(b"x,y\n" + (b"z" * 900_000 + b",\n") * 100),
     "quote.csv.gz": lambda: gzip.compress(b'x,y\n"' + b"\n" * 100_000_000),
     "brackets.json.gz": lambda: gzip.compress(b"[" * 100_000_000),
-    "array.json.gz": lambda: gzip.compress(b'[{"x": "' + b"z" * 200_000_000),
-    "line.jsonl.gz": lambda: gzip.compress(b'{"x": "' + b"z" * 200_000_000),
-    "zeros.zip": lambda: zipped(b"x,y\n" + b"0" * 300_000_000),
+    "array.json.gz": lambda: gzip.compress(b'[{"x": "' + b"z" * 100_000_000),
+    "line.jsonl.gz": lambda: gzip.compress(b'{"x": "' + b"z" * 100_000_000),
+    "zeros.zip": lambda: zipped(b"x,y\n" + b"0" * 150_000_000),
     "wide.csv": lambda: b",".join([b"c"] * 2_000_000),
 }
 

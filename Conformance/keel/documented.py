@@ -52,7 +52,8 @@ def answers(url, calls, known):
         said = described["paths"][each.path][each.method.lower()]
         where = re.sub(r"\{(\w+)\}", lambda m: quote(filled(each.names[m[1]], known), safe=""), each.path)
         body = filled(each.body, known)
-        answer = requests.request(each.method, url + where, params=filled(each.query, known), json=body, data=each.raw, timeout=120)
+        answer = requests.request(each.method, url + where, params=filled(each.query, known), json=body, data=each.raw, timeout=120,
+                                  headers={"Content-Type": "application/octet-stream"} if each.raw is not None else None)
         given[each.method, each.path] = check_answer(answer, f"{each.method} {where}", said, schemas)
         if body is not None:
             check(body, said["requestBody"]["content"]["application/json"]["schema"], schemas)

@@ -63,6 +63,7 @@ DATA = [
     call("POST", "/api/v1/plan", {"resources": [RESOURCE | {"metadata": {"name": "new"}}]}), call("POST", "/api/v1/apply", {"resources": [RESOURCE]}),
     call("GET", "/api/v1/resources/{kind}", kind="datasets"), call("GET", "/api/v1/resources/{kind}/{name}", kind="datasets", **CLICKS),
     call("POST", "/api/v1/resources/{kind}/{name}/restore", {"revision": 1}, kind="datasets", **CLICKS),
+    call("DELETE", "/api/v1/resources/{kind}/{name}", query={"cascade": "true", "dry_run": "true"}, kind="datasets", **CLICKS),
     call("POST", "/api/v1/datasets/{name}/ingest", query={"file": "more.csv"}, raw=project.csv(project.rows(5, 5000)).encode(), **CLICKS),
     call("GET", "/api/v1/datasets/{name}/snapshots", **CLICKS), call("GET", "/api/v1/datasets/{name}/snapshots/{number}", number="1", **CLICKS),
     call("GET", "/api/v1/datasets/{name}/quarantine", query={"snapshot": 1}, **CLICKS),

@@ -25,7 +25,7 @@ def parts():
 
 def plain(text):
     """Without figures, times, ids, paths and widths: what differs from machine to machine."""
-    text = re.sub(r"\b[0-9a-f]{8,32}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "ID", text)
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b[0-9a-f]{8,32}\b", "ID", text)
     text = re.sub(r"\d+ (s|min|h|d) ago", "AGO", text)
     text = re.sub(r"[\d.]+( ms| µs|( h)?( \d+)?( min)?( \d+)? s\b)", "SPAN", text)
     text = re.sub(r"[▁▂▃▄▅▆▇█]+", "BARS", re.sub(r"-?\d[\d.,:TZe-]*", "N", text))

@@ -87,7 +87,13 @@ private struct ServerReport {
     private static func gauges(_ text: String) -> [(name: String, value: String)] {
         text.split(separator: "\n").compactMap { line in
             let words = line.split(separator: " ").map(String.init)
-            return words.count == 2 && ["keel_memory_", "keel_steps_"].contains(where: words[0].hasPrefix) ? (words[0], words[1]) : nil
+            guard words.count == 2, ["keel_memory_", "keel_steps_"].contains(where: words[0].hasPrefix) else { return nil }
+            return (words[0], value(words[0], words[1]))
         }
+    }
+
+    private static func value(_ name: String, _ text: String) -> String {
+        guard let number = Double(text) else { return text }
+        return name.contains("_bytes") ? RunText.bytes(Int64(saturating: number)) : number.decimals(0)
     }
 }

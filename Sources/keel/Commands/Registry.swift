@@ -75,16 +75,14 @@ struct ModelHistoryCommand: AsyncParsableCommand {
                     // Of evidence: which bundle, and what was said of it.
                     let from = data["before"] ?? data["subject"].map { .string("bundle " + ($0.string ?? "").prefix(12)) }
                     let to = data["after"] ?? data["reason"] ?? data["verdict"]
-                    return [
-                        event.cell("at"), event.cell("by"), what, data.cell("version"), short(from.map { $0.string ?? $0.text }.orEmpty),
-                        short(to.map { $0.string ?? $0.text }.orEmpty),
-                    ]
+                    return [event.cell("at"), event.cell("by"), what, data.cell("version"), short(from), short(to)]
                 })
         }
     }
 
-    private func short(_ text: String) -> String {
-        let line = text.replacing("\n", with: " ")
+    private func short(_ value: JSON?) -> String {
+        guard let value, !value.isNull else { return "-" }
+        let line = (value.string ?? value.text).replacing("\n", with: " ")
         return line.count > 40 ? String(line.prefix(39)) + "…" : line
     }
 }

@@ -110,22 +110,23 @@ struct MLflowRoutes {
 
     /// The body's fields, or the query's for GET (and for DELETE without a body), with the path's parameters added.
     static func fields(of request: Request, _ context: KeelContext, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
-        var fields: MLflowRequest
-        if method == .get {
-            fields = MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
-        } else {
-            let body = try await body(of: request, method)
-            fields =
-                body.readableBytes == 0
-                ? MLflowRequest(query: Query.pairs(request.uri.query ?? ""))
-                : try await Blocking.unlessSmall(body.readableBytes) { try MLflowRequest(body: Array(body.readableBytesView)) }
-        }
+        var fields = try await given(by: request, method)
         for (key, value) in context.parameters { fields.add(String(key), Query.decode(value)) }
         return fields
     }
 
+    private static func given(by request: Request, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
+        guard method != .get else { return MLflowRequest(query: Query.pairs(request.uri.query ?? "")) }
+        try checkType(of: request, method)
+        let body = try await request.collected(upTo: bodyBytesMax)
+        guard body.readableBytes > 0 else { return MLflowRequest(query: Query.pairs(request.uri.query ?? "")) }
+        return try await Blocking.unlessSmall(body.readableBytes) { try parse(body) }
+    }
+
+    private static func parse(_ body: ByteBuffer) throws -> MLflowRequest { try MLflowRequest(body: Array(body.readableBytesView)) }
+
     /// MLflow asks for the type of what is posted, also of an empty body.
-    private static func checkType(of request: Request, _ method: HTTPRequest.Method) throws(KeelError) {
+    private static func checkType(of request: Request, _ method: HTTPRequest.Method) throws {
         guard method == .post || method == .put else { return }
         guard request.headers[.contentType]?.split(separator: ";").first?.lowercased() == "application/json" else {
             throw wrongType(of: request)
@@ -136,11 +137,6 @@ struct MLflowRoutes {
         request.headers[.contentType] == nil
             ? .invalid("Bad Request. Content-Type header is missing.")
             : .invalid("Bad Request. Content-Type must be one of ['application/json'].")
-    }
-
-    private static func body(of request: Request, _ method: HTTPRequest.Method) async throws -> ByteBuffer {
-        try checkType(of: request, method)
-        return try await request.collected(upTo: bodyBytesMax)
     }
 }
 

@@ -117,13 +117,17 @@ struct MLflowRoutes {
 
     private static func given(by request: Request, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
         guard method != .get else { return MLflowRequest(query: Query.pairs(request.uri.query ?? "")) }
-        try checkType(of: request, method)
-        let body = try await request.collected(upTo: bodyBytesMax)
+        let body = try await body(of: request, method)
         guard body.readableBytes > 0 else { return MLflowRequest(query: Query.pairs(request.uri.query ?? "")) }
         return try await Blocking.unlessSmall(body.readableBytes) { try parse(body) }
     }
 
     private static func parse(_ body: ByteBuffer) throws -> MLflowRequest { try MLflowRequest(body: Array(body.readableBytesView)) }
+
+    private static func body(of request: Request, _ method: HTTPRequest.Method) async throws -> ByteBuffer {
+        try checkType(of: request, method)
+        return try await request.collected(upTo: bodyBytesMax)
+    }
 
     /// MLflow asks for the type of what is posted, also of an empty body.
     private static func checkType(of request: Request, _ method: HTTPRequest.Method) throws {

@@ -11,8 +11,11 @@ public enum Blocking {
     }
 
     /// Runs work in place when its input is small, and away from Swift's threads when it is large enough to keep others waiting.
+    // Inlined into its callers it crashes the compiler (CONTRIBUTING.md, faults of the compiler).
+    @inline(never)
     public static func unlessSmall<T: Sendable>(_ bytes: Int, _ body: @escaping @Sendable () throws -> T) async throws -> T {
-        bytes <= smallBytes ? try body() : try await run(body)
+        guard bytes > smallBytes else { return try body() }
+        return try await run(body)
     }
 
     private static let smallBytes = 64 << 10

@@ -118,8 +118,11 @@ struct MLflowRoutes {
     private static func given(by request: Request, _ method: HTTPRequest.Method) async throws -> MLflowRequest {
         guard method != .get else { return MLflowRequest(query: Query.pairs(request.uri.query ?? "")) }
         let body = try await body(of: request, method)
-        guard body.readableBytes > 0 else { return MLflowRequest(query: Query.pairs(request.uri.query ?? "")) }
-        return try await Blocking.unlessSmall(body.readableBytes) { try parse(body) }
+        return body.readableBytes == 0 ? MLflowRequest(query: Query.pairs(request.uri.query ?? "")) : try await parsed(body)
+    }
+
+    private static func parsed(_ body: ByteBuffer) async throws -> MLflowRequest {
+        try await Blocking.unlessSmall(body.readableBytes) { try parse(body) }
     }
 
     private static func parse(_ body: ByteBuffer) throws -> MLflowRequest { try MLflowRequest(body: Array(body.readableBytesView)) }

@@ -73,7 +73,7 @@ def quiet(server):
 
 
 def test_the_budget_is_a_quarter_of_what_the_group_may_have(server):
-    names = ["analytics", "requests", "ingest", "uploads", "responses"]
+    names = ["analytics", "models", "requests", "ingest", "uploads", "responses"]
     assert sum(part(server, "keel_memory_budget_bytes", n) for n in names) == LIMIT / 4
 
 

@@ -147,8 +147,8 @@ extension Platform {
         for part in MemoryBudget.Part.allCases {
             let labels = ["part": "\(part)"]
             text.gauge("keel_memory_budget_bytes", "What each kind of work may hold in memory", labels, Double(memory.capacity(of: part)))
-            // What queries hold DuckDB knows alone.
-            guard part != .analytics else { continue }
+            // What queries and models hold their engines know alone.
+            guard part != .analytics, part != .models else { continue }
             text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
         }
         text.gauge("keel_connections", "Open connections", [:], Double(connections.count))

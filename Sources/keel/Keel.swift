@@ -75,7 +75,7 @@ func escaped(_ text: String) -> String {
 
 extension JSON {
     /// A scalar for a table cell or a line: one line, safe to show.
-    func cell(_ key: String) -> String {
+    package func cell(_ key: String) -> String {
         switch self[key] ?? .null {
         case .null: "-"
         case .string(let v): Terminal.safe(v)

@@ -43,7 +43,7 @@ struct MemoryBudgetTests {
                         let reservation = MemoryReservation(of: budget)
                         for _ in 0..<3 {
                             state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                            let part = MemoryBudget.Part.allCases[Int(state >> 60) % 5]
+                            let part = MemoryBudget.Part.allCases[Int(state >> 60) % MemoryBudget.Part.allCases.count]
                             try? reservation.take(Int(state >> 33) % budget.capacity(of: part), for: part)
                             #expect(budget.used(by: part) <= budget.capacity(of: part))
                         }

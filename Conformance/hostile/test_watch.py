@@ -20,12 +20,13 @@ def test_a_server_that_stands_still_is_seen():
         with pytest.raises(AssertionError, match="kept waiting"):
             with server.attacked():
                 os.kill(server.process.pid, signal.SIGSTOP)
-                threading.Event().wait(0.5)
+                threading.Event().wait(1.5)
                 os.kill(server.process.pid, signal.SIGCONT)
 
 
 def test_a_server_that_grows_is_seen():
-    with Watched(memory_bytes=1 << 20) as server:
+    with Watched() as server:
+        server.memory_bytes = 1 << 20
         with pytest.raises(AssertionError, match="resident"):
             with server.attacked():
                 server.get("/health")

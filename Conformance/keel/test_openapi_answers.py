@@ -21,7 +21,10 @@ from receiver import LAPTOP
 from servers import Keel
 
 # Operations whose good answers no test holds against their schemas, and why not.
-UNCHECKED = {}
+UNCHECKED = {
+    ("GET", "/api/v1/backup"): "an archive, which test_backup.py restores",
+    ("POST", "/api/v1/models/{name}/versions/{version}/approvals"): "nobody approves what he registered, and there is one caller here: test_evidence.py",
+}
 
 TRACKING = [
     call("POST", "/api/v1/experiments", {"name": "$fresh", "tags": {"team": "ops"}}, learns=("made", "id")), call("GET", "/api/v1/experiments"),
@@ -81,6 +84,8 @@ SERVING = [
     call("POST", "/v2/models/{name}/versions/{version}/infer", project.question(), version="1", **BUYING),
     call("POST", "/endpoints/{name}/invocations", ROW, **BUYING), call("POST", "/invocations", ROW),
     call("POST", "/api/v1/labels", {"labels": [{"id": "a", "value": 1}, {"id": "nobody", "value": 0, "at": "2024-06-02T00:00:00Z"}]}),
+    call("GET", "/api/v1/models/{name}/versions/{version}/evidence", version="1", **BUYING), call("GET", "/api/v1/damage"),
+    call("GET", "/api/v1/ledger/checkpoint"), call("POST", "/api/v1/verify"),
     call("GET", "/api/v1/endpoints"), call("POST", "/api/v1/endpoints/{name}/promote", **BUYING),
     call("POST", "/api/v1/endpoints/{name}/rollback", {"to": 1, "reason": "to see"}, **BUYING),
     call("POST", "/api/v1/endpoints/{name}/releases", {"model": "models:/buying/2", "reason": "again"}, **BUYING),

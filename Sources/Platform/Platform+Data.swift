@@ -84,6 +84,7 @@ extension Platform {
         _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
+        defer { ProcessMemory.trim() }
         let report = try await data.ingest(
             dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite, grant: grant
         ) { step in

@@ -1,6 +1,7 @@
 // The part of DuckDB's stable C API that Keel calls, declared here and resolved with dlsym at run time: no DuckDB header and no
 // DuckDB library is needed to build. Names follow DuckDB's, without the prefix duckdb_.
 #pragma once
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 

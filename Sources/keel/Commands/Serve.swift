@@ -1,5 +1,6 @@
 import ArgumentParser
 import Contracts
+import Engines
 import Foundation
 import Hummingbird
 import InferenceAPI
@@ -36,8 +37,7 @@ struct Serve: AsyncParsableCommand {
         // What the server writes is for its own user.
         umask(0o077)
         raiseFileLimit()
-        // What the server writes is for its own user.
-        umask(0o077)
+        ProcessMemory.keepLittle()
         let server = try await Server(configuration: configuration, logger: logger)
         try await server.run()
     }
@@ -77,7 +77,8 @@ struct Server {
         let configuration = platform.configuration
         let trustsOwner = configuration.isLoopback && configuration.trustsLocalOwner
         let gate = RequestGate(
-            tokens: platform.tokens, audit: platform.audit, owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath]) : nil,
+            tokens: platform.tokens, audit: platform.audit,
+            owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/models/") : nil,
             hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime
         let (router, open) = Server.router(platform, gate: gate)

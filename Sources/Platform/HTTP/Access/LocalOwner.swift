@@ -13,9 +13,16 @@ public struct LocalOwner: Sendable {
     private static let simpleTypes = ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
 
     private let acceptsAnyType: Set<String>
+    private let acceptsNoType: String
 
-    /// - Parameter acceptsAnyType: paths whose bodies are files, which may be of any type.
-    public init(acceptsAnyType: Set<String>) { self.acceptsAnyType = acceptsAnyType }
+    /// - Parameters:
+    ///   - acceptsAnyType: paths whose bodies are files, which may be of any type.
+    ///   - acceptsNoType: the beginning of paths whose clients name no type, as those of the Open Inference Protocol. A page's request has an
+    ///     `Origin` and is refused by that.
+    public init(acceptsAnyType: Set<String>, acceptsNoType: String) {
+        self.acceptsAnyType = acceptsAnyType
+        self.acceptsNoType = acceptsNoType
+    }
 
     /// Why a request without a token is not the owner's; nil when it is. `authority` is the lower-case `Host`, whose name is right.
     func objection(to request: HTTPRequest, authority: String, on connection: HTTPConnection)
@@ -39,8 +46,9 @@ public struct LocalOwner: Sendable {
         let type = request.headerFields[.contentType].map { $0.prefix { $0 != ";" }.filter { $0 != " " }.lowercased() } ?? ""
         let hasBody =
             request.headerFields[.transferEncoding] != nil || request.headerFields[.contentLength].map { $0 != "0" } ?? false
-        if request.method == .post, hasBody, LocalOwner.simpleTypes.contains(type),
-            !acceptsAnyType.contains(String((request.path ?? "").prefix { $0 != "?" }))
+        let path = (request.path ?? "").prefix { $0 != "?" }
+        if request.method == .post, hasBody, LocalOwner.simpleTypes.contains(type), !acceptsAnyType.contains(String(path)),
+            !(type.isEmpty && path.hasPrefix(acceptsNoType))
         {
             return (
                 .type, .unsupportedMediaType, type.isEmpty ? "the body has no type" : "a body of type '\(type.prefix(60))' is not accepted",

@@ -107,7 +107,7 @@ def test_rollout(tmp_path):
     for _ in range(200):
         keel.post("/v2/models/buying/infer", project.question([f"z{time.time_ns()}"]))
     time.sleep(1)
-    promoted = [e for e in keel.json("ledger", "--kind", "release.promoted")["events"] if e["subject"] == "Endpoint/buying"]
+    promoted = [e for e in keel.json("ledger", "--kind", "release.promoted", "--oldest")["events"] if e["subject"] == "Endpoint/buying"]
     assert [e["data"]["release"] for e in promoted] == [1, 2], "the rollout went on after the kills, once"
     keel.stop()
 

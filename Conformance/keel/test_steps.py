@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -137,6 +138,11 @@ def test_d11_a_step_that_kills_its_server_is_given_up(tmp_path):
     keel.stop()
 
 
+# It works in no changed root, nor where namespaces are forbidden.
+HAS_SANDBOX = shutil.which("bwrap") is not None and subprocess.run(["bwrap", "--ro-bind", "/", "/", "true"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not HAS_SANDBOX, reason="bubblewrap has to work on the machine")
 def test_a5_a_step_reads_and_changes_nothing_of_the_server(tmp_path):
     keel = Keel(environment={"AWS_SECRET_ACCESS_KEY": "the-servers-own-secret"}).start()
     pid, home = keel.process.pid, keel.home

@@ -3,7 +3,7 @@ import HTTPTypes
 import NIOCore
 import NIOHTTPTypes
 
-/// Lets one request of a connection pass at a time, and asks who sent it as soon as its head is there.
+/// Lets one request of a connection pass at a time, and asks who sent it as soon as its head is there. Small pieces of a body pass together.
 ///
 /// It stands behind the HTTP decoder, before everything that answers. The body of a request that has no caller is dropped as it comes: what
 /// answers sees the head and an empty body, and says why in its own shape. Requests that are pipelined behind an unanswered one are held, and no
@@ -18,6 +18,9 @@ final class RequestAdmission: ChannelDuplexHandler {
     private static let unreadBytesMax = 64 << 10
     /// How long the rest of a body is taken after the answer, so that the client gets to read the answer.
     private static let lingerTime = TimeAmount.seconds(5)
+    /// Pieces of a body up to this size are put together as long as they arrive in one read: what a piece costs further in does not depend on its size,
+    /// and a client may send a byte a piece.
+    private static let smallPieceBytes = 1024
 
     private let connection: HTTPConnection
     private let gate: RequestGate
@@ -27,6 +30,8 @@ final class RequestAdmission: ChannelDuplexHandler {
     private var held: CircularBuffer<HTTPRequestPart> = []
     /// Between the head and the end of the request that is worked on.
     private var isReceiving = false
+    /// What has come of its body and has not passed yet.
+    private var pieces: ByteBuffer?
     /// Between its head and the end of its answer.
     private var isAnswering = false
     /// Whether the rest of its body goes nowhere.
@@ -66,13 +71,29 @@ final class RequestAdmission: ChannelDuplexHandler {
         case .head(let head): begin(head, context)
         case .body(let bytes):
             announcedBytes -= bytes.readableBytes
-            if !dropsBody { context.fireChannelRead(wrapInboundOut(part)) }
+            if !dropsBody { collect(bytes, context) }
         case .end:
             isReceiving = false
             watch.expect(.nothing)
+            passPieces(context)
             if !dropsBody { context.fireChannelRead(wrapInboundOut(part)) }
             finish(context)
         }
+    }
+
+    private func collect(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) {
+        if bytes.readableBytes <= RequestAdmission.smallPieceBytes, pieces != nil {
+            pieces?.writeImmutableBuffer(bytes)
+        } else {
+            passPieces(context)
+            pieces = bytes
+        }
+    }
+
+    private func passPieces(_ context: ChannelHandlerContext) {
+        guard let bytes = pieces else { return }
+        pieces = nil
+        if !dropsBody { context.fireChannelRead(wrapInboundOut(.body(bytes))) }
     }
 
     private func begin(_ head: HTTPRequest, _ context: ChannelHandlerContext) {
@@ -94,6 +115,7 @@ final class RequestAdmission: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        passPieces(context)
         context.fireChannelReadComplete()
         // The channel reads on demand, and nobody behind this handler asks for what it drops or holds.
         if held.isEmpty, isIdle || dropsBody { context.read() }
@@ -165,6 +187,7 @@ final class RequestAdmission: ChannelDuplexHandler {
             take(part, context)
             hasTaken = true
         }
+        passPieces(context)
         if hasTaken { context.fireChannelReadComplete() }
         guard held.isEmpty else { return }
         if inputClosed, isIdle {
@@ -190,6 +213,7 @@ final class RequestAdmission: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // Nothing that follows can be read: the answer that says so is the last.
         closes = true
+        passPieces(context)
         context.fireErrorCaught(error)
     }
 

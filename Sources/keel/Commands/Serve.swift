@@ -88,7 +88,8 @@ struct Server {
                 ServerChannel.Options(
                     gate: gate, open: open, connections: platform.connections, memory: platform.memory, tls: tls,
                     hotHandlers: { [HotDoor(runtime: runtime, gate: gate, connection: $0)] })),
-            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel"),
+            // A client whose connection finds the queue full tries again only after a second; the system may hold fewer than this.
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: 4096),
             onServerRunning: { _ in
                 logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
                 if trustsOwner {

@@ -131,33 +131,37 @@ public final class PredictionLog: Sendable {
         bytes.wrappingDecrement(by: ticket.bytes, ordering: .relaxed)
     }
 
-    /// Logs a batch as durably as its policy says, then calls `written`, on another thread: nil, or why the caller must be refused. A ticket without
-    /// room calls it at once.
+    /// Logs a batch as durably as its policy says, then calls `written`, on this thread or another: nil, or why the caller must be refused.
     func append(_ batch: InferenceBatch, _ ticket: Ticket, written: @escaping @Sendable (KeelError?) -> Void) {
         guard ticket.rows > 0 else { return written(nil) }
         let policy = ticket.policy
+        let logged = LoggedBatch(batch, sample: policy.sample)
+        let unsampled = ticket.rows - logged.rows.count
+        if unsampled > 0 { tallies.withLock { $0.unsampled += unsampled } }
+        guard !logged.rows.isEmpty else {
+            release(ticket)
+            return written(nil)
+        }
         journal.add(
-            .append(
-                PredictionJournal.Entry(batch: batch, policy: policy) { [self] result in
-                    switch result {
-                    case .success((let logged, let end)):
-                        let unsampled = ticket.rows - logged.rows.count
-                        if unsampled > 0 { tallies.withLock { $0.unsampled += unsampled } }
-                        push(.predictions(logged, ticket, end: end), urgent: false)
-                        written(nil)
-                    case .failure(let error):
-                        release(ticket)
-                        guard policy.whenFull == .block else {
-                            leftOut(ticket.rows, policy)
-                            return written(nil)
-                        }
-                        tallies.withLock { tallies in
-                            tallies.refused += 1
-                            tallies.failures += 1
-                        }
-                        written(error)
-                    }
-                }))
+            PredictionJournal.Entry(
+                batch: logged, durability: policy.durability,
+                answer: { [self] error in written(error.flatMap { refusal($0, ticket) }) },
+                logged: { [self] end in push(.predictions(logged, ticket, end: end), urgent: false) }))
+    }
+
+    /// Counts a batch that could not be logged.
+    /// - Returns: why its caller is refused; nil when the policy answers it all the same.
+    private func refusal(_ error: KeelError, _ ticket: Ticket) -> KeelError? {
+        release(ticket)
+        guard ticket.policy.whenFull == .block else {
+            leftOut(ticket.rows, ticket.policy)
+            return nil
+        }
+        tallies.withLock { tallies in
+            tallies.refused += 1
+            tallies.failures += 1
+        }
+        return error
     }
 
     // MARK: Start
@@ -203,7 +207,7 @@ public final class PredictionLog: Sendable {
     }
 
     /// Behind the predictions that are on their way into the journal.
-    private func pushInOrder(_ entry: Entry) { journal.add(.inOrder { [self] in push(entry, urgent: true) }) }
+    private func pushInOrder(_ entry: Entry) { journal.inOrder { [self] in push(entry, urgent: true) } }
 
     private func push(_ entry: Entry, urgent: Bool) {
         let refused = state.withLock { state in
@@ -244,7 +248,8 @@ public final class PredictionLog: Sendable {
                 while await writeQueued() {}
             }
         } onCancel: {
-            close()
+            // Behind the predictions that are on their way into the journal.
+            journal.inOrder { [self] in close() }
         }
         // In a task of its own, which is not cancelled.
         await Task { [self] in while await writeQueued() {} }.value

@@ -56,11 +56,14 @@ struct LogSegment {
         return try data.withUnsafeBytes { all in
             let bytes = UnsafeRawBufferPointer(rebasing: all[..<min(all.count, size ?? .max)])
             return try LogSegment.oldRecord(bytes, 0) == nil
-                ? scan(bytes, from: offset.map { Int(clamping: $0 - min($0, start)) } ?? 0, body) : scanOld(bytes, body)
+                ? LogSegment.scan(bytes, start: start, from: offset.map { Int(clamping: $0 - min($0, start)) } ?? 0, body)
+                : scanOld(bytes, body)
         }
     }
 
-    private func scan(_ bytes: UnsafeRawBufferPointer, from begin: Int, _ body: (Finding) throws -> Void) throws -> End {
+    /// As the other `scan`, over bytes in memory whose first has the offset `start`.
+    @discardableResult
+    static func scan(_ bytes: UnsafeRawBufferPointer, start: UInt64, from begin: Int, _ body: (Finding) throws -> Void) throws -> End {
         var end = End(offset: start, valid: 0, size: bytes.count)
         if begin > 0, LogSegment.readHead(bytes, begin)?.offset == start + UInt64(begin) {
             end.offset = start + UInt64(begin)

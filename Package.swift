@@ -1,7 +1,7 @@
 // swift-tools-version:6.1
 import PackageDescription
 
-// Floors from the ground up; a target imports only floors below its own (docs/architecture.md, checked by Tests/ArchitectureTests).
+// Layers from the foundation up; a target imports only layers below its own (docs/architecture.md, checked by Tests/ArchitectureTests).
 let package = Package(
     name: "keel",
     dependencies: [
@@ -20,7 +20,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        // ground
+        // foundation
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
         // engines
         .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
@@ -37,9 +37,9 @@ let package = Package(
                 "Contracts", "CPostgres", .product(name: "GRDB", package: "GRDB.swift"),
                 .product(name: "GRDBSQLite", package: "GRDB.swift"),
             ]),
-        // domain: rooms never import each other
+        // domain: modules never import each other
         .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
-        .target(name: "DataEstate", dependencies: ["Contracts", "Engines", "Storage"]),
+        .target(name: "Datasets", dependencies: ["Contracts", "Engines", "Storage"]),
         .target(name: "FeatureStore", dependencies: ["Contracts", "Engines", "Storage"]),
         .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
         .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
@@ -47,38 +47,56 @@ let package = Package(
         .target(name: "Pipelines", dependencies: ["Contracts", "Storage", "CSupervisor"]),
         .target(name: "Serving", dependencies: ["Contracts", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics")]),
         .target(name: "Monitoring", dependencies: ["Contracts", "Storage"]),
+        // workflows
+        .target(
+            name: "Workflows",
+            dependencies: [
+                "Contracts", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
+            ]),
+        .target(
+            name: "Outgoing",
+            dependencies: [
+                "Contracts", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]),
         // composition
         .target(
             name: "Platform",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines",
-                "Serving", "Monitoring",
-                .product(name: "Configuration", package: "swift-configuration"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "HummingbirdCore", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"), .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
-                .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"), "Yams",
+                "Contracts", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
+                "Monitoring", "Workflows", "Outgoing", .product(name: "Configuration", package: "swift-configuration"),
+                .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
-        // doors
+        // web
+        .target(
+            name: "WebAPI",
+            dependencies: [
+                "Contracts", "Governance", "Pipelines", "Platform", .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HummingbirdCore", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ]),
+        // api
         .target(
             name: "MLflowAPI",
             dependencies: [
-                "Contracts", "Storage", "Tracking", "Registry", "Platform", .product(name: "Hummingbird", package: "hummingbird"),
+                "Contracts", "Storage", "Tracking", "Registry", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         .target(
             name: "InferenceAPI",
             dependencies: [
-                "Contracts", "Serving", "Platform", .product(name: "Hummingbird", package: "hummingbird"),
+                "Contracts", "Serving", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
             ]),
         .target(
             name: "KeelAPI",
             dependencies: [
-                "Contracts", "Storage", "Governance", "DataEstate", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
-                "Monitoring", "Platform",
+                "Contracts", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
+                "Monitoring", "Platform", "WebAPI",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line
@@ -93,7 +111,7 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
+                "Contracts", "Engines", "Storage", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -111,7 +129,7 @@ let package = Package(
         .testTarget(name: "EnginesTests", dependencies: ["Engines"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage"]),
         .testTarget(name: "GovernanceTests", dependencies: ["Governance"]),
-        .testTarget(name: "DataEstateTests", dependencies: ["DataEstate"]),
+        .testTarget(name: "DatasetsTests", dependencies: ["Datasets"]),
         .testTarget(name: "FeatureStoreTests", dependencies: ["FeatureStore"]),
         .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
@@ -121,9 +139,18 @@ let package = Package(
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "Registry", "Pipelines", .product(name: "HummingbirdTesting", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                "Platform", "Pipelines", .product(name: "Logging", package: "swift-log"),
+            ]),
+        .testTarget(
+            name: "OutgoingTests",
+            dependencies: [
+                "Outgoing", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .testTarget(
+            name: "WebAPITests",
+            dependencies: [
+                "WebAPI", .product(name: "HummingbirdTesting", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),

@@ -1,4 +1,4 @@
-"""Requests sent ahead of their answers on one connection are worked on and answered in the order sent, hot doors and others mixed."""
+"""Requests sent ahead of their answers on one connection are worked on and answered in the order sent, hot routes and others mixed."""
 import json
 import socket
 

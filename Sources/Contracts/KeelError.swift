@@ -1,6 +1,6 @@
 /// An error in the user's words: what is wrong, where, and what to do about it.
 ///
-/// Domain code throws only this. It knows no transport; each door maps `code` to its own protocol once.
+/// Domain code throws only this. It knows no transport; each API maps `code` to its own protocol once.
 public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
     /// A stable reason that programs may match on.
     public enum Code: String, Sendable, CaseIterable {

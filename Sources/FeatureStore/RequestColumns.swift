@@ -5,7 +5,7 @@ struct RequestColumns {
     let columns: [Column]
     let rowCount: Int
 
-    /// Columns may come as doors parse them: whole numbers for floats, instants as ISO 8601 text or µs, days as text.
+    /// Columns may come as APIs parse them: whole numbers for floats, instants as ISO 8601 text or µs, days as text.
     ///
     /// - Throws: `contractViolation` that names the column that is missing, unknown or of a wrong type, and the row.
     init(_ request: Table, _ service: ResolvedService) throws(KeelError) {

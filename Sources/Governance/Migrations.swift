@@ -4,7 +4,7 @@ public enum GovernanceTables {
     /// Times are µs since 1970. The environment of a resource that lives in none is the empty text, so that it can be part of a key.
     public static let migrations = [
         Migration(
-            room: "governance", version: 1,
+            module: "governance", version: 1,
             [
                 """
                 CREATE TABLE resources (

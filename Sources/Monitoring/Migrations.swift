@@ -4,7 +4,7 @@ public enum MonitoringTables {
     /// Times are µs since 1970; event time unless the name says otherwise.
     public static let migrations = [
         Migration(
-            room: "monitoring", version: 1,
+            module: "monitoring", version: 1,
             [
                 """
                 CREATE TABLE monitor_windows (

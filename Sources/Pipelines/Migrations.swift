@@ -1,10 +1,10 @@
 import Storage
 
-/// The tables of this room: runs, their steps, the step cache, and when each trigger last fired.
+/// The tables of this module: runs, their steps, the step cache, and when each trigger last fired.
 public enum PipelineMigrations {
     public static let all = [
         Migration(
-            room: "pipelines", version: 1,
+            module: "pipelines", version: 1,
             [
                 // Run ids sort by time, so pages go by id. The caller's columns say under whose permissions a resumed run goes on.
                 """
@@ -33,7 +33,7 @@ public enum PipelineMigrations {
                 "CREATE TABLE pipeline_triggers (name TEXT PRIMARY KEY, fired_at BIGINT, ticked_at BIGINT NOT NULL, seen_seq BIGINT NOT NULL)",
             ]),
         Migration(
-            room: "pipelines", version: 2,
+            module: "pipelines", version: 2,
             [
                 // Counted over restarts: attempts that failed, and attempts during which the server ended unasked.
                 "ALTER TABLE pipeline_steps ADD COLUMN failures INTEGER NOT NULL DEFAULT 0",

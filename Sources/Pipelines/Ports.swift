@@ -1,6 +1,6 @@
 import Contracts
 
-/// A kind of step, by the name that `uses` gives it. Platform supplies those that reach into other rooms.
+/// A kind of step, by the name that `uses` gives it. Platform supplies those that reach into other modules.
 public protocol StepKind: Sendable {
     /// What `uses` says: `training-set`.
     var name: String { get }

@@ -23,7 +23,7 @@ public struct KeelConfiguration: Sendable {
     /// What the server may hold in memory for its work: `2GiB`, `512MiB` or bytes; a quarter of the machine's unless given.
     public var memoryBytes: Int
     /// The server's certificate and key; nil for plain HTTP.
-    public var tls: ServerTLS.Files?
+    public var tls: TLSFiles?
     /// Where programs that the server runs reach it: the name on its certificate. `http(s)://HOST:PORT` unless given.
     public var programURL: String?
     public var bodyBytesMax: Int
@@ -149,11 +149,11 @@ public struct KeelConfiguration: Sendable {
         return bytes
     }
 
-    private static func tls(_ reader: ConfigReader) throws(KeelError) -> ServerTLS.Files? {
+    private static func tls(_ reader: ConfigReader) throws(KeelError) -> TLSFiles? {
         switch (text(reader, "tls.certificate"), text(reader, "tls.key"), text(reader, "tls.authorities")) {
         case (nil, nil, nil): return nil
         case (let certificate?, let key?, let authorities):
-            return ServerTLS.Files(certificate: certificate, key: key, authorities: authorities)
+            return TLSFiles(certificate: certificate, key: key, authorities: authorities)
         case (nil, _, _): throw .invalid("TLS needs a certificate as well", path: "tls.certificate")
         case (_, nil, _): throw .invalid("TLS needs the certificate's key as well", path: "tls.key")
         }

@@ -8,7 +8,7 @@ import Storage
 import Synchronization
 import Tracking
 
-// The ports of the rooms, connected: each is a few lines that call another room.
+// The ports of the modules, connected: each is a few lines that call another module.
 
 extension OnlinePlan: FeaturePlan {}
 

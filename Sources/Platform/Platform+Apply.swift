@@ -1,11 +1,12 @@
 import Contracts
-import DataEstate
+import Datasets
 import FeatureStore
 import Governance
 import Monitoring
 import Pipelines
 import Registry
 import Serving
+import Workflows
 
 /// Every resource of the server, decoded; making one checks all that can be checked before anything changes.
 public struct Declarations {

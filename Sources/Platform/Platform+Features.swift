@@ -1,5 +1,5 @@
 import Contracts
-import DataEstate
+import Datasets
 import Engines
 import FeatureStore
 

@@ -102,7 +102,8 @@ extension Platform {
     }
 
     /// Counters and gauges in Prometheus' text format.
-    public func metrics() async throws -> String {
+    /// - Parameter connections: how many are open.
+    public func metrics(connections: Int) async throws -> String {
         var text = MetricsText()
         for endpoint in runtime.status() {
             for (role, release) in [("stable", endpoint.stable), ("candidate", endpoint.candidate)] {
@@ -151,7 +152,7 @@ extension Platform {
             guard part != .analytics, part != .models else { continue }
             text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
         }
-        text.gauge("keel_connections", "Open connections", [:], Double(connections.count))
+        text.gauge("keel_connections", "Open connections", [:], Double(connections))
         for subject in Set(damage.all.map(\.subject)).sorted() {
             text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
         }

@@ -1,22 +1,20 @@
 import Contracts
-import DataEstate
+import Datasets
 import Engines
 import FeatureStore
 import Foundation
 import Governance
 import Logging
 import Monitoring
+import Outgoing
 import Pipelines
 import Registry
 import Serving
 import Storage
 import Tracking
+import Workflows
 
-public enum KeelVersion {
-    public static let text = "0.1.0"
-}
-
-/// The composition root: every room made once, its ports connected, and what holds them together across a start, an apply and a stop.
+/// The composition root: every module made once, its ports connected, and what holds them together across a start, an apply and a stop.
 public final class Platform: Sendable {
     public let configuration: KeelConfiguration
     public let logger: Logger
@@ -31,8 +29,7 @@ public final class Platform: Sendable {
     public let tokens: TokenService
     public let audit: AccessAudit
     public let memory: MemoryBudget
-    public let connections: ConnectionLimiter
-    public let data: DataEstate
+    public let data: DatasetService
     public let features: FeatureStore
     public let tracking: TrackingService
     public let registry: RegistryService
@@ -65,10 +62,9 @@ public final class Platform: Sendable {
         self.logger = logger
         let memory = MemoryBudget(bytes: configuration.memoryBytes)
         self.memory = memory
-        connections = ConnectionLimiter(total: configuration.connectionsMax, perClient: configuration.clientConnectionsMax)
         let database = try Storage.Database(path: home + "/keel.sqlite")
         try await database.migrate(
-            Ledger.migrations + GovernanceTables.migrations + DataEstateMigrations.all + TrackingTables.migrations
+            Ledger.migrations + GovernanceTables.migrations + DatasetTables.migrations + TrackingTables.migrations
                 + RegistryTables.migrations
                 + TrackingTables.importMigrations + RegistryTables.importMigrations
                 + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
@@ -79,7 +75,7 @@ public final class Platform: Sendable {
             openedAtFirstUse: DuckDB.Settings(
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
                 temporaryDirectory: home + "/work/spill"))
-        let data = try DataEstate(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
+        let data = try DatasetService(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
         let features = FeatureStore()
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
@@ -131,13 +127,10 @@ public final class Platform: Sendable {
         }
         pipelines = PipelineService(
             database: database,
-            kinds: [
-                TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
-                GradientBoostingStep(analytics: analytics, objects: objects, registry: registry, lake: lake),
-                EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake), GateStep(registry: registry),
-                RegisterStep(tracking: tracking, registry: registry, objects: objects), ReleaseStep(releasing: releasing),
-                ShellStep(environment: programs), PythonStep(environment: programs),
-            ],
+            kinds: BuiltInSteps(
+                data: data, features: features, resources: resources, tracking: tracking, registry: registry, releasing: releasing,
+                analytics: analytics, objects: objects, lake: lake
+            ).all + [ShellStep(environment: programs), PythonStep(environment: programs)],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
         triggers = TriggerService(database: database, pipelines: pipelines, authority: { tokens.caller(named: $0) })
         monitoring = MonitoringService(

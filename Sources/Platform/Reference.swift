@@ -1,10 +1,11 @@
 import Contracts
-import DataEstate
+import Datasets
 import FeatureStore
 import Monitoring
 import Pipelines
 import Registry
 import Serving
+import Workflows
 
 /// What can be declared, described for people and tools.
 public enum Reference {

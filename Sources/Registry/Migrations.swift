@@ -4,7 +4,7 @@ public enum RegistryTables {
     /// Times are milliseconds since 1970, as MLflow's protocol has them.
     public static let migrations = [
         Migration(
-            room: "registry", version: 1,
+            module: "registry", version: 1,
             [
                 """
                 CREATE TABLE registry_models (
@@ -36,7 +36,7 @@ public enum RegistryTables {
                 "CREATE INDEX registry_aliases_version ON registry_aliases (name, version)",
             ]),
         Migration(
-            room: "registry", version: 2,
+            module: "registry", version: 2,
             [
                 // What the MLmodel file says, as JSON.
                 "ALTER TABLE registry_versions ADD COLUMN facts TEXT",
@@ -61,7 +61,7 @@ public enum RegistryTables {
                 "INSERT INTO registry_webhook_position (id, seq) VALUES (1, 0)",
             ]),
         Migration(
-            room: "registry", version: 3,
+            module: "registry", version: 3,
             [
                 // A search leaves out the versions of prompts, which a tag of any of their versions tells: without this it read all tags of a model for
                 // each of its versions.
@@ -70,7 +70,7 @@ public enum RegistryTables {
                 "CREATE INDEX registry_versions_stage ON registry_versions (name, stage, version)",
             ]),
         Migration(
-            room: "registry", version: 4,
+            module: "registry", version: 4,
             [
                 // What Keel itself saw of a bundle. Rows are inserted, never changed; `seq` is the ledger's event that vouches for the row.
                 """

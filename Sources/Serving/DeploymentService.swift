@@ -20,7 +20,7 @@ public actor DeploymentService {
         var state: EndpointState
         var stable: ServedRelease?
         var candidate: ServedRelease?
-        let door: EndpointDoor
+        let load: EndpointLoad
         var rollout: Rollout?
         /// Counters at the beginning: totals of the candidate as last stored; the incumbent's rows before the rollout.
         var baseline = RolloutBaseline()
@@ -97,7 +97,7 @@ public actor DeploymentService {
     private func restored(_ spec: EndpointSpec) async throws -> (Live, KeelError?) {
         let name = spec.name
         let state = try await database.read { reader in try ReleaseStore.state(name, in: reader) }
-        var live = Live(spec: spec, state: state, door: EndpointDoor())
+        var live = Live(spec: spec, state: state, load: EndpointLoad())
         do {
             if let stable = state.stable { live.stable = try await load(name, stable, spec) }
         } catch { return (live, KeelError.wrapping(error)) }
@@ -374,7 +374,7 @@ public actor DeploymentService {
         runtime.swap(
             live.spec.name,
             to: EndpointRoute(
-                spec: live.spec, stable: live.stable, candidate: live.candidate, share: live.rollout?.share ?? 0, door: live.door))
+                spec: live.spec, stable: live.stable, candidate: live.candidate, share: live.rollout?.share ?? 0, load: live.load))
     }
 
     // MARK: The loop

@@ -102,7 +102,7 @@ public struct EndpointLimits: Sendable, Hashable {
     public var rows: Int
     /// Requests in flight at once; more are refused as unavailable.
     public var queue: Int
-    /// Bytes of a request's body; doors enforce it.
+    /// Bytes of a request's body; APIs enforce it.
     public var bodyBytes: Int
     /// How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most an hour.
     public var deadline: TimeSpan

@@ -53,7 +53,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         deadline = .now + .microseconds(route.spec.limits.deadline.microseconds)
     }
 
-    deinit { route.door.inFlight.wrappingDecrement(ordering: .relaxed) }
+    deinit { route.load.inFlight.wrappingDecrement(ordering: .relaxed) }
 
     func start(_ read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>) {
         if bodyBytes > Self.inlineBytesMax {
@@ -146,7 +146,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     private func fail(_ error: KeelError) { if claim() { refuse(error) } }
 
     private func refuse(_ error: KeelError) {
-        route.door.refusals.count(error.code)
+        route.load.refusals.count(error.code)
         answer(.failure(error))
     }
 }

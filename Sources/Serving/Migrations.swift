@@ -1,10 +1,10 @@
 import Storage
 
-/// The room's tables.
+/// The module's tables.
 public enum ServingTables {
     public static let migrations = [
         Migration(
-            room: "serving", version: 1,
+            module: "serving", version: 1,
             [
                 """
                 CREATE TABLE releases (
@@ -29,7 +29,7 @@ public enum ServingTables {
                 "CREATE TABLE early_labels (id TEXT PRIMARY KEY, label DOUBLE PRECISION NOT NULL, label_at BIGINT NOT NULL)",
             ]),
         Migration(
-            room: "serving", version: 2,
+            module: "serving", version: 2,
             [
                 // The pipeline run and step that asked for a release: asking again gives the release that is there.
                 "ALTER TABLE releases ADD COLUMN requested_by TEXT",
@@ -39,7 +39,7 @@ public enum ServingTables {
                 "CREATE INDEX releases_model ON releases (model, model_version)",
             ]),
         Migration(
-            room: "serving", version: 3,
+            module: "serving", version: 3,
             [
                 // One row: the offset of the journal before which every prediction is in the table, written with the predictions.
                 "CREATE TABLE prediction_journal (id BIGINT PRIMARY KEY CHECK (id = 1), drained BIGINT NOT NULL)",

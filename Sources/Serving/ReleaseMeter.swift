@@ -102,7 +102,7 @@ public struct EndpointStatus: Sendable, Hashable {
     public let candidate: ReleaseStatus?
     /// `steady`, `shadow` or `canary`.
     public let phase: String
-    /// Requests that no release was reached by: refused at the door of the endpoint, by error code.
+    /// Requests that no release was reached by: refused before one was chosen, by error code.
     public let refused: [String: Int]
     public let inFlight: Int
 }

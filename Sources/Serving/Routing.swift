@@ -29,13 +29,13 @@ final class EndpointRoute: Sendable {
     let share: Double
     /// Whether both releases read the same values of the same request, so that one read serves both.
     let sharesFeatures: Bool
-    let door: EndpointDoor
+    let load: EndpointLoad
     /// How many rows may be scored on an event loop by whichever release answers.
     let inlineRowsMax: Int
     private let salt: UInt64
 
-    init(spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, door: EndpointDoor) {
-        (self.spec, self.stable, self.candidate, self.share, self.door) = (spec, stable, candidate, share, door)
+    init(spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, load: EndpointLoad) {
+        (self.spec, self.stable, self.candidate, self.share, self.load) = (spec, stable, candidate, share, load)
         inlineRowsMax = min(stable?.inlineRowsMax ?? 0, share > 0 ? candidate?.inlineRowsMax ?? 0 : .max)
         salt = UInt64(candidate?.release.number ?? 0) &* 0x9E37_79B9_7F4A_7C15
         sharesFeatures =
@@ -66,7 +66,7 @@ final class EndpointRoute: Sendable {
 }
 
 /// Admission to one endpoint; it outlives the routes.
-final class EndpointDoor: Sendable {
+final class EndpointLoad: Sendable {
     let inFlight = ManagedAtomic<Int>(0)
     let refusals = ReleaseMeter()
 }

@@ -65,13 +65,13 @@ public final class ServingRuntime: Sendable {
                 throw KeelError(.failedPrecondition, "endpoint '\(endpoint)' has no release yet", hint: "release a model to it first")
             }
             let pinned = try version.map { version throws(KeelError) in try route.release(ofVersion: version) } ?? nil
-            guard route.door.inFlight.wrappingIncrementThenLoad(ordering: .relaxed) <= route.spec.limits.queue else {
-                route.door.inFlight.wrappingDecrement(ordering: .relaxed)
+            guard route.load.inFlight.wrappingIncrementThenLoad(ordering: .relaxed) <= route.spec.limits.queue else {
+                route.load.inFlight.wrappingDecrement(ordering: .relaxed)
                 throw KeelError(.unavailable, "endpoint '\(endpoint)' is busy", hint: "try again in a second")
             }
             InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, answer: answer).start(read)
         } catch {
-            route.door.refusals.count(error.code)
+            route.load.refusals.count(error.code)
             answer(.failure(error))
         }
     }
@@ -129,7 +129,7 @@ public final class ServingRuntime: Sendable {
     /// The largest request body that an endpoint takes; the default's for an endpoint that is not there.
     public func bodyBytesMax(endpoint: String) -> Int { route(endpoint)?.spec.limits.bodyBytes ?? EndpointLimits().bodyBytes }
 
-    /// Request columns that the endpoint's stable release takes, for a door that must know types; nil when it has none.
+    /// Request columns that the endpoint's stable release takes, for an API that must know types; nil when it has none.
     public func requestFields(endpoint: String) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
 
     /// The reference profile, signature and metrics of a release that serves now.
@@ -145,8 +145,8 @@ public final class ServingRuntime: Sendable {
                 name: route.spec.name, environment: route.spec.environment,
                 stable: route.stable.map { ReleaseStatus($0, share: 1 - route.share) },
                 candidate: route.candidate.map { ReleaseStatus($0, share: route.share) },
-                phase: route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary", refused: route.door.refusals.errorCounts,
-                inFlight: route.door.inFlight.load(ordering: .relaxed))
+                phase: route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary", refused: route.load.refusals.errorCounts,
+                inFlight: route.load.inFlight.load(ordering: .relaxed))
         }.sorted { $0.name < $1.name }
     }
 

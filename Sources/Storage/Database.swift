@@ -172,16 +172,20 @@ extension Database {
     /// Applies every migration that is not yet applied, all in one transaction, after a backup of the file beside it.
     public func migrate(_ migrations: [Migration], backupFolder: String) async throws {
         try await pool.write { db in
+            // Its name until Keel 0.2.
+            if try db.tableExists("keel_migrations"), try db.columns(in: "keel_migrations").contains(where: { $0.name == "room" }) {
+                try db.execute(sql: "ALTER TABLE keel_migrations RENAME COLUMN room TO module")
+            }
             try db.execute(
                 sql: """
                     CREATE TABLE IF NOT EXISTS keel_migrations (
-                        room TEXT NOT NULL, version INTEGER NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (room, version))
+                        module TEXT NOT NULL, version INTEGER NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (module, version))
                     """)
         }
         let applied: Set<String> = try await pool.read { db in
-            Set(try GRDB.Row.fetchAll(db, sql: "SELECT room, version FROM keel_migrations").map { "\($0[0] as String)/\($0[1] as Int)" })
+            Set(try GRDB.Row.fetchAll(db, sql: "SELECT module, version FROM keel_migrations").map { "\($0[0] as String)/\($0[1] as Int)" })
         }
-        let pending = migrations.filter { !applied.contains("\($0.room)/\($0.version)") }
+        let pending = migrations.filter { !applied.contains("\($0.module)/\($0.version)") }
         guard !pending.isEmpty else { return }
         if !applied.isEmpty {
             try Folder.make(backupFolder)
@@ -194,22 +198,22 @@ extension Database {
                 for migration in pending {
                     for statement in migration.statements { try db.execute(sql: statement) }
                     try db.execute(
-                        sql: "INSERT INTO keel_migrations (room, version, applied_at) VALUES (?, ?, ?)",
-                        arguments: [migration.room, migration.version, now])
+                        sql: "INSERT INTO keel_migrations (module, version, applied_at) VALUES (?, ?, ?)",
+                        arguments: [migration.module, migration.version, now])
                 }
             }
         } catch { throw KeelError(.internal, "a migration failed, nothing was changed: \(error)") }
     }
 }
 
-/// One step of a room's tables. Steps of a room are numbered 1, 2, 3 … and never edited once released.
+/// One step of a module's tables. Steps of a module are numbered 1, 2, 3 … and never edited once released.
 public struct Migration: Sendable {
-    public let room: String
+    public let module: String
     public let version: Int
     public let statements: [String]
 
-    public init(room: String, version: Int, _ statements: [String]) {
-        self.room = room
+    public init(module: String, version: Int, _ statements: [String]) {
+        self.module = module
         self.version = version
         self.statements = statements
     }

@@ -42,7 +42,7 @@ public struct LedgerEvent: Sendable, Hashable {
 public enum Ledger {
     public static let migrations = [
         Migration(
-            room: "ledger", version: 1,
+            module: "ledger", version: 1,
             [
                 """
                 CREATE TABLE ledger (
@@ -56,7 +56,7 @@ public enum Ledger {
                 "INSERT INTO ledger_head (id, seq, hash) VALUES (1, 0, '')",
             ]),
         // What was at an instant is looked up by the clock, which may have jumped.
-        Migration(room: "ledger", version: 2, ["CREATE INDEX ledger_at ON ledger (at, seq)"]),
+        Migration(module: "ledger", version: 2, ["CREATE INDEX ledger_at ON ledger (at, seq)"]),
     ]
 
     /// The newest event number of the commit under way; the database announces it afterwards.

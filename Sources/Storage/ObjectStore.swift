@@ -2,7 +2,7 @@ import Contracts
 
 /// Where bytes live: content under its digest, and the parts of uploads until they are whole. A folder now; S3 by configuration.
 ///
-/// The store knows content, not who needs it: references (a path of artifacts, the bundle of a release) are rows of the rooms that own them.
+/// The store knows content, not who needs it: references (a path of artifacts, the bundle of a release) are rows of the modules that own them.
 /// Content is put first and referred to afterwards, so between the two it is *held*: a collection leaves it alone.
 public protocol ObjectStore: Sendable {
     /// Stores bytes under their digest; the same bytes are stored once. Held for `holdSeconds`, or until it is settled.

@@ -6,7 +6,7 @@ public enum TrackingTables {
     /// columns stay comparable on every database.
     public static let migrations = [
         Migration(
-            room: "tracking", version: 1,
+            module: "tracking", version: 1,
             [
                 """
                 CREATE TABLE tracking_experiments (
@@ -84,7 +84,7 @@ public enum TrackingTables {
         // A history is a series with a number: points are small, and blocks of 256 steps say how many points they hold and between which
         // values, so that a chart of a million points reads a thousand. The newest value's row is the series' row.
         Migration(
-            room: "tracking", version: 2,
+            module: "tracking", version: 2,
             [
                 "ALTER TABLE tracking_latest_metrics ADD COLUMN series BIGINT NOT NULL DEFAULT 0",
                 """
@@ -117,7 +117,7 @@ public enum TrackingTables {
                 "DROP TABLE tracking_metrics",
             ]),
         Migration(
-            room: "tracking", version: 3,
+            module: "tracking", version: 3,
             [
                 "DROP INDEX tracking_latest_value",
                 "CREATE INDEX tracking_latest_value ON tracking_latest_metrics (key, is_nan, value, run_id)",
@@ -129,7 +129,7 @@ public enum TrackingTables {
                 "UPDATE tracking_experiments SET updated_ms = created_ms WHERE updated_ms = 0",
             ]),
         Migration(
-            room: "tracking", version: 4,
+            module: "tracking", version: 4,
             [
                 // A path refers to content by digest; a folder is a row without, so that a list is one index range.
                 """
@@ -160,7 +160,7 @@ public enum TrackingTables {
         clustered,
         ordered,
         Migration(
-            room: "tracking", version: 8,
+            module: "tracking", version: 8,
             [
                 // The pipeline run and step that made a run: a step that is repeated finds it.
                 "ALTER TABLE tracking_runs ADD COLUMN made_by TEXT",
@@ -171,7 +171,7 @@ public enum TrackingTables {
     ]
 
     private static let evaluationDatasets = Migration(
-        room: "tracking", version: 5,
+        module: "tracking", version: 5,
         [
             """
             CREATE TABLE tracking_evaluation_datasets (
@@ -202,7 +202,7 @@ public enum TrackingTables {
     /// What is logged by the million lies in the order of its key, once, instead of in an index beside the table. (`WITHOUT ROWID` is SQLite's
     /// word for it; PostgreSQL has none and needs none.)
     private static let clustered = Migration(
-        room: "tracking", version: 6,
+        module: "tracking", version: 6,
         rebuilt(
             "tracking_points",
             """
@@ -240,7 +240,7 @@ public enum TrackingTables {
     /// Each order by a time of the runs or their name has an index; the runs of both lifecycles are merged from two ranges of them. A run
     /// that goes on has an entry of its own kind: a sort by the end has it last in either direction.
     private static let ordered = Migration(
-        room: "tracking", version: 7,
+        module: "tracking", version: 7,
         [
             "DROP INDEX tracking_runs_all",
             """

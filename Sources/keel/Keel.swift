@@ -3,7 +3,6 @@ import Contracts
 import Foundation
 import KeelClient
 import NIOHTTP1
-import Platform
 
 @main
 struct Keel: AsyncParsableCommand {

@@ -122,7 +122,7 @@ private func catalog(_ views: [FeatureViewSpec], _ services: [FeatureServiceSpec
             try matrix.withUnsafeMutableBufferPointer { try plan.fill(request, into: $0) }
             return matrix
         }
-        // As a door parses them: instants as text, whole numbers for floats.
+        // As an API parses them: instants as text, whole numbers for floats.
         let good = try table([("origin", .string, "LGA"), ("scheduled", .string, "2013-04-01T10:15:00Z"), ("distance", .int64, 1200)])
         #expect(try fill(good) == [0, 1, 10, 1])
         var matrix = [Float](repeating: 0, count: 4)

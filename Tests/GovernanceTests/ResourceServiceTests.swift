@@ -99,7 +99,7 @@ struct ResourceServiceTests {
         #expect(missing?.code == .notFound && missing?.hint == "did you mean 'delay'?")
     }
 
-    @Test("a grant for something else does not open the door")
+    @Test("a grant for something else is refused")
     func grants() async throws {
         let service = ResourceService(database: try await Home().database)
         await #expect(throws: KeelError.self) { try await service.apply([endpoint([])], by: grant(.resourcesRead), validate: accept) }

@@ -4,11 +4,11 @@ import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
 import MLflowAPI
-import Platform
 import Registry
 import Storage
 import Testing
 import Tracking
+import WebAPI
 
 /// Puts the caller named by the header `x-persona` into the context, as the platform's authentication does.
 private struct Personas: MiddlewareProtocol {

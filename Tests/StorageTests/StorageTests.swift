@@ -15,7 +15,7 @@ private let owner = Caller(name: "test", persona: .owner)
 private func openDatabase(_ folder: String, clock: any Contracts.Clock = SystemClock()) async throws -> Storage.Database {
     let database = try Storage.Database(path: folder + "/keel.sqlite", clock: clock)
     try await database.migrate(
-        Ledger.migrations + [Migration(room: "test", version: 1, ["CREATE TABLE things (id BIGINT PRIMARY KEY, name TEXT NOT NULL)"])],
+        Ledger.migrations + [Migration(module: "test", version: 1, ["CREATE TABLE things (id BIGINT PRIMARY KEY, name TEXT NOT NULL)"])],
         backupFolder: folder + "/backups")
     return database
 }
@@ -131,11 +131,11 @@ struct DatabaseTests {
         let folder = try temporaryFolder()
         let database = try await openDatabase(folder)
         try await database.write { _ = try $0.execute("INSERT INTO things (id, name) VALUES (1, 'a')") }
-        let bad = [Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT", "NOT SQL"])]
+        let bad = [Migration(module: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT", "NOT SQL"])]
         await #expect(throws: KeelError.self) { try await database.migrate(bad, backupFolder: folder + "/backups") }
         try await database.write { _ = try $0.execute("INSERT INTO things (id, name) VALUES (2, 'b')") }
         try await database.migrate(
-            [Migration(room: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT"])], backupFolder: folder + "/backups")
+            [Migration(module: "test", version: 2, ["ALTER TABLE things ADD COLUMN size BIGINT"])], backupFolder: folder + "/backups")
         #expect(try await database.read { try $0.row("SELECT size FROM things WHERE id = 2")?["size"] } == .null)
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/backups").contains { $0.hasSuffix(".sqlite") })
     }

@@ -14,7 +14,7 @@ public struct Grant: Sendable {
     }
 
     /// Checks the permission table.
-    /// - Throws: `permissionDenied`. The door that asked records the denial in the ledger.
+    /// - Throws: `permissionDenied`. The API that asked records the denial in the ledger.
     public static func check(_ caller: Caller, may action: Action, on subject: String = "*") throws(KeelError) -> Grant {
         guard Permissions.actions(of: caller.persona).contains(action) else {
             let able = Persona.allCases.filter { $0 != .system && Permissions.actions(of: $0).contains(action) }.map(\.rawValue)
@@ -26,7 +26,7 @@ public struct Grant: Sendable {
     }
 
     /// Asserts that this grant is for one of `actions`; a service calls it first in every verb.
-    /// - Throws: `internal`: a door passed the grant of another action, which is a bug of Keel.
+    /// - Throws: `internal`: an API passed the grant of another action, which is a bug of Keel.
     public func require(_ actions: Action...) throws(KeelError) {
         guard actions.contains(action) else {
             throw KeelError(

@@ -1,4 +1,5 @@
 import Platform
+import WebAPI
 
 private let family = "Inference"
 private let tensor: Shape = ["name": .text, "datatype": .text, "shape": .list(.integer), "data": .list(.any), "parameters?": .map(.any)]

@@ -1,7 +1,6 @@
 import Contracts
 import HTTPTypes
 import NIOCore
-import Platform
 import Serving
 
 /// What the path of an inference request names.

@@ -1,7 +1,7 @@
 import Contracts
 import HTTPTypes
 import Hummingbird
-import Platform
+import WebAPI
 
 /// Gives errors under `/v2` the shape of the Open Inference Protocol, whose clients print `error` as a text.
 public struct InferenceErrorMiddleware: RouterMiddleware {

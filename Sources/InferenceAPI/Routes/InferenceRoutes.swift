@@ -3,10 +3,11 @@ import HTTPTypes
 import Hummingbird
 import Platform
 import Serving
+import WebAPI
 
 /// The parts of the Open Inference Protocol that need no speed (metadata, readiness), and MLflow's scoring protocol.
 public func addInferenceRoutes(to routes: APIRoutes, runtime: ServingRuntime, version: String) {
-    for route in HotDoor.routes { routes.note(route.method, route.path, HotDoor.action) }
+    for route in InferenceHandler.routes { routes.note(route.method, route.path, InferenceHandler.action) }
     routes.get("/v2", .serverRead) { _, _, _ in
         answer(["name": "keel", "version": .string(version), "extensions": ["binary_tensor_data"]])
     }

@@ -1,4 +1,4 @@
-import Platform
+import WebAPI
 
 private let family = "Data and features"
 

@@ -1,4 +1,5 @@
 import Platform
+import WebAPI
 
 private let family = "Resources, ledger and tokens"
 

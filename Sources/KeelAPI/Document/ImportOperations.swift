@@ -1,7 +1,7 @@
 import Contracts
-import Platform
 import Registry
 import Tracking
+import WebAPI
 
 private let imports = "Imports"
 

@@ -1,5 +1,6 @@
 import Platform
 import Registry
+import WebAPI
 
 private let family = "Models"
 private let stage = Shape.word(ModelStage.allCases.map(\.rawValue))

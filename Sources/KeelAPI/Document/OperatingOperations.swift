@@ -1,5 +1,5 @@
 import Pipelines
-import Platform
+import WebAPI
 
 private let pipelines = "Pipelines"
 private let serving = "Endpoints and monitors"

@@ -1,5 +1,5 @@
-import Platform
 import Tracking
+import WebAPI
 
 private let tracking = "Experiments and runs"
 

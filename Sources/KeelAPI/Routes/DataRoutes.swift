@@ -1,9 +1,10 @@
 import Contracts
-import DataEstate
+import Datasets
 import FeatureStore
 import Foundation
 import Hummingbird
 import Platform
+import WebAPI
 
 /// Datasets, their snapshots and streams, and features.
 func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {

@@ -1,8 +1,8 @@
 import Contracts
 import Hummingbird
-import Platform
+import WebAPI
 
-/// Adds `/openapi.json`: this door's operations and those of the others. A test compares it with the router, both ways.
+/// Adds `/openapi.json`: this API's operations and those of the others. A test compares it with the router, both ways.
 public func addDocumentRoute(to routes: APIRoutes, version: String, others: [APIOperation]) {
     let operations =
         serverOperations + governanceOperations + dataOperations + pipelineOperations + trackingOperations + modelOperations

@@ -3,6 +3,7 @@ import Governance
 import Hummingbird
 import Platform
 import Storage
+import WebAPI
 
 /// Resources, ledger and tokens.
 func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {

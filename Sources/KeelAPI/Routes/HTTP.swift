@@ -1,7 +1,7 @@
 import Contracts
 import HTTPTypes
 import Hummingbird
-import Platform
+import WebAPI
 
 extension Response {
     /// A JSON answer.

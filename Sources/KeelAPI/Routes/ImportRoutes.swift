@@ -3,6 +3,7 @@ import Hummingbird
 import Platform
 import Registry
 import Tracking
+import WebAPI
 
 /// What an import of a foreign store is made of: ask how its things stand to Keel's, send those that are new, compare again.
 ///

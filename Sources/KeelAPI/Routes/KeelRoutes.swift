@@ -1,9 +1,10 @@
 import Contracts
 import Hummingbird
 import Platform
+import WebAPI
 
 /// Adds Keel's own API under `/api/v1`, and what every server is asked: `/metrics`, `/version`.
-public func addKeelRoutes(to routes: APIRoutes, platform: Platform) {
+public func addKeelRoutes(to routes: APIRoutes, platform: Platform, connections: ConnectionLimiter) {
     let api = routes.group("/api/v1")
     addGovernanceRoutes(to: api, platform)
     addDataRoutes(to: api, platform)
@@ -17,7 +18,7 @@ public func addKeelRoutes(to routes: APIRoutes, platform: Platform) {
     addImportRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
     routes.get("/metrics", .serverRead) { _, _, _ in
-        let text = try await platform.metrics()
+        let text = try await platform.metrics(connections: connections.count)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }

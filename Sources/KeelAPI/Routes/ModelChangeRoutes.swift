@@ -1,7 +1,7 @@
 import Contracts
 import Hummingbird
-import Platform
 import Registry
+import WebAPI
 
 /// What changes registered models: each route is one verb of the registry.
 func addModelChangeRoutes(to routes: APIRoutes, _ registry: RegistryService) {

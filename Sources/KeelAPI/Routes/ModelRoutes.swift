@@ -3,6 +3,7 @@ import Foundation
 import Hummingbird
 import Platform
 import Registry
+import WebAPI
 
 /// Registered models and their versions.
 func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {

@@ -2,6 +2,7 @@ import Contracts
 import Hummingbird
 import Pipelines
 import Platform
+import WebAPI
 
 /// Pipelines and their runs.
 func addPipelineRoutes(to routes: APIRoutes, _ platform: Platform) {

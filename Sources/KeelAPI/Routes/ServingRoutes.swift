@@ -3,6 +3,7 @@ import Hummingbird
 import Monitoring
 import Platform
 import Serving
+import WebAPI
 
 /// Endpoints, releases, labels and monitors.
 func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {

@@ -2,6 +2,7 @@ import Contracts
 import Hummingbird
 import Platform
 import Tracking
+import WebAPI
 
 /// What is kept: removing what nobody needs.
 func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {

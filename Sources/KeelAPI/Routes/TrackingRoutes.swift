@@ -1,7 +1,7 @@
 import Contracts
 import Hummingbird
-import Platform
 import Tracking
+import WebAPI
 
 /// Experiments and logged models.
 func addTrackingRoutes(to routes: APIRoutes, _ tracking: TrackingService) {

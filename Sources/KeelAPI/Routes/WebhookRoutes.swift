@@ -1,8 +1,8 @@
 import Contracts
 import Foundation
 import Hummingbird
-import Platform
 import Registry
+import WebAPI
 
 /// Webhooks, and what they were sent.
 func addWebhookRoutes(to routes: APIRoutes, _ webhooks: WebhookService) {

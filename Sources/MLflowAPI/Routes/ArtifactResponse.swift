@@ -2,9 +2,9 @@ import Contracts
 import HTTPTypes
 import Hummingbird
 import NIOCore
-import Platform
 import Storage
 import Tracking
+import WebAPI
 
 /// An artifact on its way to a client: its bytes pass through a block at a time, as fast as the client takes them.
 enum ArtifactResponse {

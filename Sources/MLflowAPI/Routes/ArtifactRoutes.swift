@@ -1,9 +1,9 @@
 import Contracts
 import Hummingbird
 import NIOCore
-import Platform
 import Registry
 import Tracking
+import WebAPI
 
 /// MLflow's artifact proxy. Bytes pass through in parts; no artifact is ever held whole.
 func addArtifactProxyRoutes(_ group: RouterGroup<KeelContext>, _ tracking: TrackingService) {

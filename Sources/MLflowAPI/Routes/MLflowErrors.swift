@@ -1,7 +1,7 @@
 import Contracts
 import HTTPTypes
 import Hummingbird
-import Platform
+import WebAPI
 
 /// Whether a path is one of MLflow's, so that its errors have MLflow's shape whoever raises them.
 enum MLflowPaths {

@@ -1,11 +1,11 @@
 import Contracts
 import Hummingbird
 import NIOCore
-import Platform
 import Registry
 import Tracking
+import WebAPI
 
-/// The version of MLflow whose protocol this door speaks; clients decide by it what they may ask.
+/// The version of MLflow whose protocol this API speaks; clients decide by it what they may ask.
 let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.

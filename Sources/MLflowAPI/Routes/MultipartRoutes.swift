@@ -1,8 +1,8 @@
 import Contracts
 import HTTPTypes
 import Hummingbird
-import Platform
 import Tracking
+import WebAPI
 
 /// MLflow's uploads in parts through the proxy: `create` gives an address for each part, the client puts the parts there, `complete` joins them.
 func addMultipartRoutes(_ group: RouterGroup<KeelContext>, _ tracking: TrackingService) {

@@ -1,6 +1,6 @@
 import Contracts
 import Hummingbird
-import Platform
+import WebAPI
 
 /// The one table of MLflow's routes that Keel does not serve. Each answers 501 with the name of what is missing, so that a person who
 /// meets it knows that nothing is broken; `docs/mlflow.md` lists the same routes, and a test compares the two.

@@ -4,6 +4,7 @@ import Registry
 import Serving
 import Storage
 import Tracking
+import Workflows
 
 /// What a card is written from, and that the caller may read it.
 public struct CardGrants: Sendable {
@@ -23,7 +24,7 @@ extension Platform {
     private static let paramsMax = 500
     private static let metricsMax = 1000
 
-    /// The card of a version, from what all rooms know of it.
+    /// The card of a version, from what all modules know of it.
     public func card(model name: String, version: Int, _ grants: CardGrants) async throws -> ModelCard {
         var version = try await registry.version(model: name, version: version, grants.registry)
         let evidence = try await registry.evidence(of: version, grants.registry)

@@ -5,7 +5,7 @@ extension RegistryTables {
     /// What was imported from where, and what it was then.
     public static let importMigrations = [
         Migration(
-            room: "registry.imports", version: 1,
+            module: "registry.imports", version: 1,
             [
                 """
                 CREATE TABLE registry_imports (

@@ -5,7 +5,7 @@ extension TrackingTables {
     /// What was imported from where, and what it was then.
     public static let importMigrations = [
         Migration(
-            room: "tracking.imports", version: 1,
+            module: "tracking.imports", version: 1,
             [
                 """
                 CREATE TABLE tracking_imports (

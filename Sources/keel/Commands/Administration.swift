@@ -4,7 +4,6 @@ import Engines
 import Foundation
 import KeelClient
 import NIOHTTP1
-import Platform
 
 struct LedgerCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

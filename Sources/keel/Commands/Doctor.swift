@@ -3,7 +3,6 @@ import Contracts
 import Engines
 import KeelClient
 import NIOHTTP1
-import Platform
 
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -9,6 +9,7 @@ import Logging
 import MLflowAPI
 import Platform
 import ServiceLifecycle
+import WebAPI
 
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -51,14 +52,16 @@ struct Serve: AsyncParsableCommand {
     }
 }
 
-/// The doors on one port, over one platform.
+/// Every API on one port, over one platform.
 struct Server {
     let platform: Platform
     let logger: Logger
     let tls: ServerTLS?
+    private let connections: ConnectionLimiter
 
     init(configuration: KeelConfiguration, logger: Logger) async throws {
         self.logger = logger
+        connections = ConnectionLimiter(total: configuration.connectionsMax, perClient: configuration.clientConnectionsMax)
         tls = try configuration.tls.map { try ServerTLS($0) }
         platform = try await Platform(configuration: configuration, logger: logger)
         try await platform.isolateSteps()
@@ -81,13 +84,13 @@ struct Server {
             owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/models/") : nil,
             hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime
-        let (router, open) = Server.router(platform, gate: gate)
+        let (router, open) = Server.router(platform, gate: gate, connections: connections)
         let application = Application(
             router: router,
             server: .keel(
                 ServerChannel.Options(
-                    gate: gate, open: open, connections: platform.connections, memory: platform.memory, tls: tls,
-                    hotHandlers: { [HotDoor(runtime: runtime, gate: gate, connection: $0)] })),
+                    gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
+                    hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0)] })),
             // A client whose connection finds the queue full tries again only after a second; the system may hold fewer than this.
             configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: 4096),
             onServerRunning: { _ in
@@ -125,7 +128,7 @@ struct Server {
 
     /// Every route, and those that need no caller: `/health`, which load balancers ask, and the addresses of upload parts, which are themselves the
     /// permission.
-    static func router(_ platform: Platform, gate: RequestGate) -> (Router<KeelContext>, OpenRoutes) {
+    static func router(_ platform: Platform, gate: RequestGate, connections: ConnectionLimiter) -> (Router<KeelContext>, OpenRoutes) {
         let router = Router(context: KeelContext.self)
         let routes = APIRoutes(router)
         router.add(middleware: RequestMemoryMiddleware())
@@ -136,7 +139,7 @@ struct Server {
         addUploadPartRoutes(to: router, tracking: platform.tracking)
         let open = OpenRoutes([HealthHandler.route] + router.routes.map { ($0.method, $0.path.description) })
         router.add(middleware: AuthenticationMiddleware(gate: gate))
-        addKeelRoutes(to: routes, platform: platform)
+        addKeelRoutes(to: routes, platform: platform, connections: connections)
         addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
         addDocumentRoute(to: routes, version: KeelVersion.text, others: inferenceOperations)
         addMLflowRoutes(to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
@@ -149,7 +152,7 @@ struct Server {
                 status: .ok, headers: [.contentType: "application/json"],
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(listed).bytes)))
         }
-        let answeredBefore = HotDoor.routes + [HealthHandler.route]
+        let answeredBefore = InferenceHandler.routes + [HealthHandler.route]
         router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + answeredBefore))
         return (router, open)
     }

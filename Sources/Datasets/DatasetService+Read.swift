@@ -1,0 +1,109 @@
+import Contracts
+import Engines
+import Foundation
+import Storage
+
+/// Reading: snapshots, their rows, their quarantine. Each takes a grant for `datasets.read` (or for the work that needs the rows).
+extension DatasetService {
+    /// Snapshots newest first, those older than number `before`, without their profiles.
+    public func snapshots(_ dataset: String, before: Int? = nil, limit: Int = 100, grant: Grant) async throws -> [Snapshot] {
+        try grant.require(.datasetsRead)
+        _ = try entry(dataset)
+        return try await database.read { try SnapshotStore.list(dataset, before: before, limit: min(max(limit, 1), 1000), $0) }
+    }
+
+    /// One snapshot; without a number the newest, nil when there is none yet.
+    /// - Throws: `notFound` for a number that is not there.
+    public func snapshot(_ dataset: String, _ number: Int? = nil) async throws -> Snapshot? {
+        let found = try await database.read { [self] db in try find(dataset, number, db) }
+        if found == nil, let number { throw KeelError.notFound("the dataset '\(dataset)' has no snapshot \(number)") }
+        return found
+    }
+
+    /// The absolute paths of a snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process.
+    /// - Throws: `corrupted` when a file was changed.
+    public func files(of snapshot: Snapshot) async throws -> [String] {
+        try await Blocking.run { [self] in try checked(snapshot.files, of: snapshot.dataset) }
+    }
+
+    /// The files of all snapshots of all datasets.
+    public func allFiles() async throws -> [(dataset: String, file: Snapshot.File)] {
+        try await database.read { try SnapshotStore.everyFile($0) }
+    }
+
+    /// Reads a file of the lake through, whether or not it was checked before.
+    /// - Throws: `corrupted` when it is not what was written, `notFound`.
+    public func verify(_ file: Snapshot.File, of dataset: String) async throws {
+        try await Blocking.run { [self] in
+            _ = try checked(file, of: dataset, again: true)
+        }
+    }
+
+    func checked(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
+        try files.map { try checked($0, of: dataset, again: false) }
+    }
+
+    private func checked(_ file: Snapshot.File, of dataset: String, again: Bool) throws -> String {
+        let path = "\(lake)/\(file.path)"
+        do { try verified.check(path, is: file.digest, name: "the file \(file.path) of dataset '\(dataset)'", again: again) } catch {
+            damage.report("Dataset/\(dataset)", KeelError.wrapping(error))
+            throw error
+        }
+        return path
+    }
+
+    /// Rows of a snapshot, in the order they arrived.
+    /// - Parameter columns: nil is all columns that the contract had then.
+    public func read(dataset: String, snapshot number: Int? = nil, columns: [String]? = nil, limit: Int? = nil, grant: Grant) async throws
+        -> Table
+    {
+        try grant.require(.datasetsRead)
+        guard let snapshot = try await snapshot(dataset, number) else {
+            throw KeelError.notFound("the dataset '\(dataset)' has no snapshot yet", hint: "ingest a file first")
+        }
+        let schema = snapshot.schema
+        for name in columns ?? [] where schema[name] == nil {
+            throw KeelError.invalid(
+                "'\(name)' is not a column of '\(dataset)'", hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" })
+        }
+        let names = columns ?? schema.names
+        let files = try await files(of: snapshot)
+        guard !files.isEmpty else { return Table(emptyOf: names.compactMap { schema[$0] }) }
+        let fields = names.compactMap { schema[$0] }
+        let rows = ParquetRows(files, fields)
+        let list = names.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
+        let select = "SELECT \(list) FROM \(rows.sql)\(limit.map { " LIMIT \(max($0, 0))" } ?? "")"
+        return try await Blocking.run { [duckdb] in try duckdb.connect().query(select) }
+    }
+
+    /// Rows that were set aside when the snapshot was made, in order.
+    /// - Parameter after: how many to pass over: the position of the page's first row.
+    public func quarantine(dataset: String, snapshot number: Int, after: Int = 0, limit: Int = 100, grant: Grant) async throws
+        -> [QuarantinedRow]
+    {
+        try grant.require(.datasetsRead)
+        _ = try await snapshot(dataset, number)
+        guard let path = try await database.read({ try SnapshotStore.quarantineFile(dataset, number, $0) }) else { return [] }
+        return try await Blocking.run { [lake] in
+            let file = try InputFile(path: "\(lake)/\(path)", name: "the quarantine of \(dataset)@\(number)")
+            var position = 0
+            let window = ByteWindow { (buffer) throws(KeelError) in
+                let count = try file.read(into: buffer, at: position)
+                position += count
+                return count
+            }
+            var (out, line) = ([QuarantinedRow](), 0)
+            while out.count < limit {
+                let bytes = window.bytes
+                guard let end = bytes.firstIndex(of: 10) else {
+                    guard try window.more() else { break }
+                    continue
+                }
+                if line >= after, let row = QuarantinedRow(json: try JSON.parse(Array(bytes[..<end]))) { out.append(row) }
+                window.consume(end + 1)
+                line += 1
+            }
+            return out
+        }
+    }
+}

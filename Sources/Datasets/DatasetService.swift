@@ -1,0 +1,242 @@
+import Contracts
+import Engines
+import Foundation
+import Storage
+import Synchronization
+
+/// Datasets: contracts, snapshots, quarantine, streams.
+///
+/// Snapshots lie as Parquet in the lake; the newest holds all rows sealed so far, and a dataset's stream holds the rows pushed since.
+/// `ingest` and `seal` of one dataset run one after another; `push` runs beside them on any thread.
+public final class DatasetService: Sendable {
+    struct Entry: Sendable {
+        let spec: DatasetSpec
+        let pipeline: RowPipeline
+        let stream: DatasetStream
+    }
+
+    let database: Database
+    let lake: String
+    let streams: String
+    let duckdb: DuckDB
+    let verified = VerifiedFiles()
+    let damage: DamageRegister
+    let clock: any Clock
+    private let entries = Mutex<[String: Entry]>([:])
+    /// Declared datasets that could not be opened, and why.
+    private let disabled = Mutex<[String: KeelError]>([:])
+
+    /// - Parameters:
+    ///   - lake: the folder of Parquet files; this module's lie below `datasets`.
+    ///   - streams: the folder of the datasets' logs.
+    ///   - damage: told of files and logs that are not what they were.
+    public init(
+        database: Database, lake: String, streams: String, duckdb: DuckDB, damage: DamageRegister = DamageRegister(),
+        clock: any Clock = SystemClock()
+    ) throws {
+        self.database = database
+        self.lake = lake
+        self.streams = streams
+        self.duckdb = duckdb
+        self.damage = damage
+        self.clock = clock
+        try Folder.make("\(lake)/\(SnapshotWriter.folder)")
+        try Folder.make(streams)
+    }
+
+    /// Makes these the contracts. Streams of datasets that are there already go on.
+    ///
+    /// - Returns: datasets that could not be opened, each with the reason: only they are disabled, and the next call tries again.
+    public func configure(_ specs: [DatasetSpec]) async -> [String: KeelError] {
+        var failures: [String: KeelError] = [:]
+        var next: [String: Entry] = [:]
+        let current = entries.withLock { $0 }
+        for spec in specs {
+            let stream: DatasetStream
+            if let existing = current[spec.name]?.stream {
+                stream = existing
+            } else {
+                do {
+                    stream = try DatasetStream(folder: "\(streams)/\(spec.name)") { [damage] in damage.report("Dataset/\(spec.name)", $0) }
+                    try await refresh(spec.name, stream)
+                    // A record of the newest snapshot that cannot be read is found now, not by the first who needs it.
+                    _ = try await database.read { [self] db in try find(spec.name, nil, db) }
+                } catch {
+                    failures[spec.name] = KeelError.wrapping(error)
+                    continue
+                }
+            }
+            next[spec.name] = Entry(spec: spec, pipeline: RowPipeline(spec), stream: stream)
+        }
+        let opened = next
+        let closed = failures
+        entries.withLock { $0 = opened }
+        disabled.withLock { $0 = closed }
+        return failures
+    }
+
+    /// Brings everything that was pushed to the disk; for the shutdown.
+    public func sync() throws {
+        for entry in entries.withLock({ Array($0.values) }) {
+            try entry.stream.rows.sync()
+            try entry.stream.rejected.sync()
+        }
+    }
+
+    /// The contract of a dataset.
+    public func spec(_ dataset: String) throws -> DatasetSpec { try entry(dataset).spec }
+
+    /// From now on the dataset is unknown here; what is under way with it goes on.
+    func forget(_ dataset: String) -> Entry? { entries.withLock { $0.removeValue(forKey: dataset) } }
+
+    func entry(_ dataset: String) throws(KeelError) -> Entry {
+        if let reason = disabled.withLock({ $0[dataset] }) {
+            throw KeelError(reason.code, "the dataset '\(dataset)' is disabled: \(reason.message)", hint: reason.hint)
+        }
+        let found = entries.withLock { entries in
+            entries[dataset].map(Result<Entry, KeelError>.success)
+                ?? .failure(
+                    .notFound(
+                        "there is no Dataset '\(dataset)'",
+                        hint: nearest(dataset, in: entries.keys).map { "did you mean '\($0)'?" } ?? "apply one first"))
+        }
+        return try found.get()
+    }
+
+    // MARK: Ingest
+
+    /// Reads a file into a new snapshot that holds the rows of the newest one and those of the file. On any error nothing is changed.
+    ///
+    /// - Parameters:
+    ///   - file: CSV, JSON (lines, or one array) or Parquet; the first two also in gzip or zip.
+    ///   - member: which file of a zip archive that holds several.
+    ///   - source: what errors, quarantine and manifest call the file, when it is not its own name.
+    ///   - overwrite: whether the rows of the file replace all others, those in the stream too. Earlier snapshots stay readable by their number, and keys are
+    ///     compared within the file alone.
+    ///   - format: nil takes the contract's, or what the name says.
+    ///   - from, until: only rows whose event time is in `from ..< until`; others count as filtered.
+    ///   - progress: called now and then from the reading thread.
+    /// - Throws: `contractViolation` when a batch is refused, `notFound`, `corrupted`, `unavailable` when the disk is full.
+    public func ingest(
+        dataset: String, file: String, member: String? = nil, named source: String? = nil, format: DatasetSpec.Format? = nil,
+        from: Timestamp? = nil, until: Timestamp? = nil, overwrite: Bool = false, grant: Grant,
+        progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
+    ) async throws -> IngestReport {
+        try grant.require(.datasetsIngest)
+        let entry = try entry(dataset)
+        if from != nil || until != nil, entry.spec.eventTime == nil {
+            throw KeelError.invalid("the dataset '\(dataset)' has no event time to filter by", hint: "declare eventTime in the Dataset")
+        }
+        return try await entry.stream.turn.run { [self] in
+            if overwrite { _ = try await sealInTurn(entry, grant) }
+            let (previous, sealed) = try await database.read { [self] db in
+                (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+            }
+            let name = source ?? (file as NSString).lastPathComponent
+            let (draft, reasons, warnings) = try await Blocking.run { [self] in
+                try read(
+                    entry, file: file, member: member, source: name, format: format, from: from, until: until, overwrite: overwrite,
+                    previous: previous, sealed: sealed, progress: progress)
+            }
+            try await commit(draft, entry.stream, grant)
+            return IngestReport(
+                snapshot: draft.snapshot, rows: draft.added.reduce(0) { $0 + $1.rows }, filtered: draft.filtered,
+                quarantined: draft.snapshot.quarantinedCount, reasons: reasons, warnings: warnings)
+        }
+    }
+
+    private func read(
+        _ entry: Entry, file: String, member: String?, source: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?,
+        overwrite: Bool, previous: Snapshot?, sealed: SnapshotStore.Sealed, progress: @escaping @Sendable (IngestProgress) -> Void
+    ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
+        let (spec, stream) = (entry.spec, entry.stream)
+        let connection = try duckdb.connect()
+        let number = (previous?.number ?? 0) + 1
+        let writer = try SnapshotWriter(connection, lake: lake, spec: spec, number: number)
+        let job = Ingest(
+            spec, source: source, from: from, until: until, writer: writer,
+            uniqueKeys: { [self] hashes in
+                try stream.keys.withLock { keys in
+                    guard overwrite else {
+                        try load(&keys, spec, stream)
+                        return hashes.map { keys.set.insert($0) }
+                    }
+                    var set = try keys.replacement ?? keySet(spec, files: [], stream, from: keys.sealed.stream)
+                    keys.replacement = nil
+                    defer { keys.replacement = set }
+                    return hashes.map { set.insert($0) }
+                }
+            }, progress: progress)
+        do {
+            let warnings = try job.run(file: file, member: member, format: format, connection: try duckdb.connect())
+            let draft = try writer.draft(after: previous, replacing: overwrite, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
+            return (draft, job.reasons, warnings)
+        } catch {
+            writer.discard()
+            // The keys of the rows that were read are in the set; it is loaded again when it is needed.
+            stream.keys.withLock { $0.forget() }
+            throw error
+        }
+    }
+
+    /// Makes the draft a snapshot; its files are durable by now.
+    func commit(_ draft: SnapshotStore.Draft, _ stream: DatasetStream, _ grant: Grant) async throws {
+        do {
+            try await database.write { try SnapshotStore.insert(draft, $0, grant) }
+        } catch {
+            for path in draft.added.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) {
+                try? FileManager.default.removeItem(atPath: "\(lake)/\(path)")
+            }
+            stream.keys.withLock { $0.forget() }
+            throw error
+        }
+        // What was replaced has no keys any more.
+        if draft.replaces { stream.keys.withLock { $0.forget() } }
+        try await refresh(draft.snapshot.dataset, stream)
+    }
+
+    // MARK: Keys
+
+    /// Notes what is committed, from which keys are loaded, and frees the log up to there.
+    private func refresh(_ dataset: String, _ stream: DatasetStream) async throws {
+        let (files, sealed) = try await database.read { db in
+            (try SnapshotStore.newestFiles(dataset, db), try SnapshotStore.sealed(dataset, db))
+        }
+        try stream.keys.withLock { keys in
+            keys.files = files
+            keys.sealed = sealed
+            // A log that was cut goes on behind what snapshots hold: rows at offsets that count as sealed would be lost.
+            try stream.rows.advance(to: sealed.stream)
+            try stream.rejected.advance(to: sealed.rejected)
+            // Under this lock no one loads keys from the segments that go.
+            try stream.rows.removeSegments(before: sealed.stream)
+            try stream.rejected.removeSegments(before: sealed.rejected)
+        }
+    }
+
+    /// Fills the key set from the snapshot and the stream, unless it is.
+    func load(_ keys: inout DatasetStream.Keys, _ spec: DatasetSpec, _ stream: DatasetStream) throws {
+        guard keys.columns != spec.key else { return }
+        keys.set = try keySet(spec, files: keys.files, stream, from: keys.sealed.stream)
+        keys.columns = spec.key
+    }
+
+    private func keySet(_ spec: DatasetSpec, files: [Snapshot.File], _ stream: DatasetStream, from offset: UInt64) throws -> KeySet {
+        var set = KeySet()
+        if !files.isEmpty {
+            let rows = ParquetRows(try checked(files, of: spec.name), spec.key.compactMap { spec.schema[$0] })
+            let list = spec.key.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
+            try duckdb.connect().forEachChunk("SELECT \(list) FROM \(rows.sql)") { (chunk) throws(KeelError) in
+                for hash in try KeySet.hashes(chunk, spec.key) { _ = set.insert(hash) }
+                return true
+            }
+        }
+        try stream.rows.replay(from: offset) { record, _ in
+            let table = try TableCodec.decode(record)
+            // Rows of an older contract may lack a column of the key.
+            guard spec.key.allSatisfy({ table.index(of: $0) != nil }) else { return }
+            for hash in try KeySet.hashes(table, spec.key) { _ = set.insert(hash) }
+        }
+        return set
+    }
+}

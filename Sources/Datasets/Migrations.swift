@@ -1,0 +1,26 @@
+import Storage
+
+public enum DatasetTables {
+    /// The tables of this module.
+    public static let migrations = [
+        Migration(
+            module: "data", version: 1,
+            [
+                """
+                CREATE TABLE data_snapshots (
+                    dataset TEXT NOT NULL, number BIGINT NOT NULL, created_at BIGINT NOT NULL, rows_total BIGINT NOT NULL, rows_added BIGINT NOT NULL,
+                    filtered BIGINT NOT NULL, quarantined BIGINT NOT NULL, quarantine_file TEXT, source TEXT NOT NULL, digest TEXT NOT NULL,
+                    contract TEXT NOT NULL, profile TEXT NOT NULL, first_event BIGINT, last_event BIGINT, stream_end BIGINT NOT NULL, rejected_end BIGINT NOT NULL,
+                    PRIMARY KEY (dataset, number))
+                """,
+                // A snapshot is all files that were added in it or before.
+                """
+                CREATE TABLE data_files (
+                    dataset TEXT NOT NULL, added_in BIGINT NOT NULL, position BIGINT NOT NULL, path TEXT NOT NULL, row_count BIGINT NOT NULL,
+                    bytes BIGINT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (dataset, added_in, position))
+                """,
+            ]),
+        // A snapshot is the files that were added from this one on: the last that replaced all rows.
+        Migration(module: "data", version: 2, ["ALTER TABLE data_snapshots ADD COLUMN files_from BIGINT NOT NULL DEFAULT 1"]),
+    ]
+}

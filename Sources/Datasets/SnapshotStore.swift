@@ -1,0 +1,169 @@
+import Contracts
+import Storage
+
+/// The SQL of this module's tables.
+enum SnapshotStore {
+    /// A new snapshot and what only this module needs to know of it.
+    struct Draft: Sendable {
+        var snapshot: Snapshot
+        /// The files that are new in it.
+        var added: [Snapshot.File]
+        /// Whether it holds these files alone.
+        var replaces: Bool
+        var filtered: Int
+        var quarantineFile: String?
+        var source: String
+        var sealed: Sealed
+    }
+
+    /// The place in the dataset's logs up to which snapshots hold their rows.
+    struct Sealed: Sendable {
+        var stream: UInt64 = 0
+        var rejected: UInt64 = 0
+    }
+
+    static func insert(_ draft: Draft, _ transaction: Transaction, _ grant: Grant) throws {
+        let snapshot = draft.snapshot
+        let rowsAdded = draft.added.reduce(0) { $0 + $1.rows }
+        try transaction.execute(
+            """
+            INSERT INTO data_snapshots (dataset, number, created_at, rows_total, rows_added, filtered, quarantined, quarantine_file, source, digest,
+                contract, profile, first_event, last_event, stream_end, rejected_end, files_from)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """,
+            [
+                .string(snapshot.dataset), int(snapshot.number), .timestamp(snapshot.createdAt), int(snapshot.rowCount), int(rowsAdded),
+                int(draft.filtered), int(snapshot.quarantinedCount), draft.quarantineFile.map(Value.string) ?? .null, .string(draft.source),
+                .string(snapshot.digest.hex), .string(snapshot.schema.json.text), .string(snapshot.profile?.json.text ?? "null"),
+                snapshot.eventTimes.map { .timestamp($0.lowerBound) } ?? .null,
+                snapshot.eventTimes.map { .timestamp($0.upperBound) } ?? .null,
+                .int(Int64(draft.sealed.stream)), .int(Int64(draft.sealed.rejected)),
+                int(draft.replaces ? snapshot.number : try filesFrom(snapshot.dataset, transaction)),
+            ])
+        for (position, file) in draft.added.enumerated() {
+            try transaction.execute(
+                "INSERT INTO data_files (dataset, added_in, position, path, row_count, bytes, digest) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [
+                    .string(snapshot.dataset), int(snapshot.number), int(position), .string(file.path), int(file.rows), int(file.bytes),
+                    .string(file.digest.hex),
+                ])
+        }
+        try transaction.record(
+            "dataset.snapshot", on: "Dataset/\(snapshot.dataset)",
+            [
+                "dataset": .string(snapshot.dataset), "number": .int(Int64(snapshot.number)), "rows": .int(Int64(snapshot.rowCount)),
+                "rows_added": .int(Int64(rowsAdded)), "quarantined": .int(Int64(snapshot.quarantinedCount)),
+                "source": .string(draft.source),
+                "digest": .string(snapshot.digest.description), "replaces": .bool(draft.replaces),
+            ], by: grant)
+    }
+
+    /// Snapshots older than number `before`, newest first, without their profiles.
+    static func list(_ dataset: String, before: Int?, limit: Int, _ db: some Querying) throws -> [Snapshot] {
+        let rows = try db.rows(
+            """
+            SELECT dataset, number, created_at, quarantined, digest, contract, first_event, last_event, files_from FROM data_snapshots
+            WHERE dataset = ? AND number < ? ORDER BY number DESC LIMIT ?
+            """, [.string(dataset), int(before ?? .max), int(limit)])
+        guard let newest = rows.first else { return [] }
+        let files = try files(dataset, upTo: Int(newest.int("number")), db)
+        return try rows.map { try snapshot($0, files, profile: nil) }
+    }
+
+    /// One snapshot with its profile; without a number the newest.
+    /// - Parameter unreadable: told of a profile that cannot be read: statistics that are lost do not keep anyone from the rows.
+    static func find(_ dataset: String, _ number: Int?, _ db: some Querying, unreadable: (_ number: Int, KeelError) -> Void = { _, _ in })
+        throws -> Snapshot?
+    {
+        let row = try db.row(
+            "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
+            [.string(dataset), int(number ?? .max)])
+        guard let row, number == nil || Int(row.int("number")) == number else { return nil }
+        let found = Int(row.int("number"))
+        var profile: Profile?
+        do {
+            let stored = try row.json("profile")
+            if !stored.isNull { profile = try Profile(json: stored) }
+        } catch { unreadable(found, KeelError.wrapping(error)) }
+        return try snapshot(row, try files(dataset, upTo: found, db), profile: profile)
+    }
+
+    static func sealed(_ dataset: String, _ db: some Querying) throws -> Sealed {
+        let row = try db.row(
+            "SELECT stream_end, rejected_end FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        return Sealed(stream: UInt64(row?.int("stream_end") ?? 0), rejected: UInt64(row?.int("rejected_end") ?? 0))
+    }
+
+    /// The file of quarantined rows of a snapshot, below the lake's folder.
+    static func quarantineFile(_ dataset: String, _ number: Int, _ db: some Querying) throws -> String? {
+        try db.row("SELECT quarantine_file FROM data_snapshots WHERE dataset = ? AND number = ?", [.string(dataset), int(number)])?
+            .optionalText("quarantine_file")
+    }
+
+    /// The snapshot whose files, and those added since, are the newest one's.
+    private static func filesFrom(_ dataset: String, _ db: some Querying) throws -> Int {
+        let row = try db.row("SELECT files_from FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        return Int(row?.int("files_from") ?? 1)
+    }
+
+    /// The files of the newest snapshot.
+    static func newestFiles(_ dataset: String, _ db: some Querying) throws -> [Snapshot.File] {
+        let first = try filesFrom(dataset, db)
+        return try files(dataset, upTo: .max, db).filter { $0.addedIn >= first }.map(\.file)
+    }
+
+    /// The files that were added up to a snapshot, each with the number of the snapshot that added it.
+    static func files(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [(addedIn: Int, file: Snapshot.File)] {
+        try db.rows(
+            "SELECT * FROM data_files WHERE dataset = ? AND added_in <= ? ORDER BY added_in, position", [.string(dataset), int(number)]
+        ).map { (Int($0.int("added_in")), try file($0)) }
+    }
+
+    /// Every Parquet file, with its dataset.
+    static func everyFile(_ db: some Querying) throws -> [(dataset: String, file: Snapshot.File)] {
+        try db.rows("SELECT * FROM data_files ORDER BY dataset, added_in, position", []).map { ($0.text("dataset"), try file($0)) }
+    }
+
+    private static func file(_ row: SQLRow) throws -> Snapshot.File {
+        Snapshot.File(
+            path: row.text("path"), rows: Int(row.int("row_count")), bytes: Int(row.int("bytes")), digest: try digest(row.text("digest")))
+    }
+
+    /// Every file that a snapshot refers to.
+    static func allFiles(_ db: some Querying) throws -> Set<String> {
+        var out: Set<String> = []
+        try forEachFile(db) { _, path, _ in out.insert(path) }
+        return out
+    }
+
+    /// Every file with its dataset, and its size where that is known.
+    static func forEachFile(_ db: some Querying, _ body: (_ dataset: String, _ path: String, _ bytes: Int64?) throws -> Void) throws {
+        try db.forEach("SELECT dataset, path, bytes FROM data_files", []) { try body($0.text("dataset"), $0.text("path"), $0.int("bytes")) }
+        try db.forEach("SELECT dataset, quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
+            try body($0.text("dataset"), $0.text("quarantine_file"), nil)
+        }
+    }
+
+    private static func snapshot(_ row: SQLRow, _ files: [(addedIn: Int, file: Snapshot.File)], profile: Profile?) throws -> Snapshot {
+        let number = Int(row.int("number"))
+        let first = Int(row.int("files_from"))
+        var eventTimes: ClosedRange<Timestamp>?
+        if let first = row.optionalTime("first_event"), let last = row.optionalTime("last_event"), first <= last {
+            eventTimes = first...last
+        }
+        let snapshot = Snapshot(
+            dataset: row.text("dataset"), number: number, files: files.filter { $0.addedIn >= first && $0.addedIn <= number }.map(\.file),
+            quarantinedCount: Int(row.int("quarantined")), schema: try Schema(json: try row.json("contract")), profile: profile,
+            createdAt: row.time("created_at"), parent: number > 1 ? number - 1 : nil, eventTimes: eventTimes)
+        guard snapshot.digest.hex == row.text("digest") else {
+            throw KeelError(.corrupted, "the record of snapshot \(snapshot.name) is not what its digest says")
+        }
+        return snapshot
+    }
+
+    private static func digest(_ hex: String) throws -> Digest {
+        guard let digest = Digest(hex: hex) else { throw KeelError(.corrupted, "a snapshot's digest is damaged") }
+        return digest
+    }
+    private static func int(_ value: Int) -> Value { .int(Int64(value)) }
+}

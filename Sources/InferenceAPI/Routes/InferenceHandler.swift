@@ -1,0 +1,129 @@
+import Contracts
+import HTTPTypes
+import Hummingbird
+import NIOCore
+import NIOHTTPTypes
+import Serving
+import WebAPI
+
+/// Answers `POST /v2/models/{endpoint}/infer` on the event loop that owns the connection, without a task hop; passes every other request on.
+///
+/// It stands behind `RequestAdmission`, which lets one request pass at a time and knows who sent it.
+public final class InferenceHandler: ChannelInboundHandler {
+    public typealias InboundIn = HTTPRequestPart
+    public typealias InboundOut = HTTPRequestPart
+    public typealias OutboundOut = HTTPResponsePart
+
+    private struct HotRequest {
+        let head: HTTPRequest
+        let target: InferenceTarget
+        let bodyBytesMax: Int
+        let memory: MemoryReservation
+        var body: ByteBuffer
+    }
+
+    private let runtime: ServingRuntime
+    private let gate: RequestGate
+    private let connection: HTTPConnection
+    private var hot: HotRequest?
+    /// Between the head and the end of a request that is passed on.
+    private var isPassing = false
+
+    /// The routes that it serves. Used by those who list every route.
+    public static let routes: [(method: HTTPRequest.Method, path: String)] = [
+        (.post, "/v2/models/:name/infer"), (.post, "/v2/models/:name/versions/:version/infer"),
+    ]
+    /// What it asks that the caller may do.
+    static let action = Action.predict
+
+    public init(runtime: ServingRuntime, gate: RequestGate, connection: HTTPConnection) {
+        self.runtime = runtime
+        self.gate = gate
+        self.connection = connection
+    }
+
+    public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            guard head.method == .post, let target = InferenceTarget(path: head.path) else {
+                isPassing = true
+                return context.fireChannelRead(data)
+            }
+            do throws(KeelError) { hot = try begin(head, target, context) } catch { refuse(context, error) }
+        case .body(var bytes):
+            guard !isPassing else { return context.fireChannelRead(data) }
+            do throws(KeelError) { try append(&bytes) } catch {
+                hot = nil
+                refuse(context, error)
+            }
+        case .end:
+            guard !isPassing else {
+                isPassing = false
+                return context.fireChannelRead(data)
+            }
+            guard let request = hot else { return }
+            hot = nil
+            answer(context, request)
+        }
+    }
+
+    public func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        // The channel reads on demand, and nobody behind this handler knows of the hot requests: it asks for the rest of a body itself.
+        if hot != nil { context.read() }
+    }
+
+    public func channelInactive(context: ChannelHandlerContext) {
+        hot = nil
+        context.fireChannelInactive()
+    }
+
+    private func begin(_ head: HTTPRequest, _ target: InferenceTarget, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
+        _ = try gate.grant(try connection.caller(), may: InferenceHandler.action, on: "Endpoint/\(target.endpoint)")
+        let bodyBytesMax = runtime.bodyBytesMax(endpoint: target.endpoint)
+        let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
+        guard announced <= bodyBytesMax else { throw InferenceHandler.tooLarge(bodyBytesMax) }
+        return HotRequest(
+            head: head, target: target, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
+            body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
+    }
+
+    /// Once a request is refused, the rest of its body is nobody's.
+    private func append(_ bytes: inout ByteBuffer) throws(KeelError) {
+        guard let request = hot else { return }
+        guard request.body.readableBytes + bytes.readableBytes <= request.bodyBytesMax else { throw InferenceHandler.tooLarge(request.bodyBytesMax) }
+        try request.memory.take(bytes.readableBytes * MemoryReservation.bytesPerBodyByte, for: .requests)
+        hot?.body.writeBuffer(&bytes)
+    }
+
+    private static func tooLarge(_ bodyBytesMax: Int) -> KeelError {
+        KeelError(.payloadTooLarge, "the body is larger than \(bodyBytesMax) bytes", hint: "send fewer rows a request")
+    }
+
+    private func answer(_ context: ChannelHandlerContext, _ request: HotRequest) {
+        let eventLoop = context.eventLoop
+        let box = NIOLoopBound((handler: self, context: context), eventLoop: eventLoop)
+        let memory = request.memory
+        runtime.answer(request.target, request.head, request.body) { answer in
+            // The answer may come at once, or from another thread; until it is written the request's memory is taken.
+            if eventLoop.inEventLoop {
+                box.value.handler.write(box.value.context, answer)
+            } else {
+                eventLoop.execute {
+                    box.value.handler.write(box.value.context, answer)
+                    _ = memory
+                }
+            }
+        }
+    }
+
+    private func refuse(_ context: ChannelHandlerContext, _ error: KeelError) { write(context, InferenceAnswer(error)) }
+
+    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer) {
+        var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
+        buffer.writeBytes(answer.bytes)
+        context.write(wrapOutboundOut(.head(answer.head)), promise: nil)
+        context.write(wrapOutboundOut(.body(buffer)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+}

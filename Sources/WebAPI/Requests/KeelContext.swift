@@ -1,0 +1,58 @@
+import Contracts
+import Hummingbird
+import NIOCore
+
+/// What a route knows of its request: who asks, and how to obtain the grant for what it does.
+public struct KeelContext: RequestContext {
+    public var coreContext: CoreRequestContextStorage
+    /// Set by `AuthenticationMiddleware` before any route runs.
+    public var access: RequestAccess?
+
+    public init(source: ApplicationRequestContextSource) {
+        coreContext = .init(source: source)
+    }
+
+    /// The grant for `action` on `subject`, or the error that the caller is to see; a denial is recorded in the ledger.
+    public func authorize(_ action: Action, on subject: String = "*") async throws -> Grant {
+        guard let access else { throw KeelError(.unauthenticated, "this request has no caller") }
+        do {
+            return try Grant.check(access.caller, may: action, on: subject)
+        } catch {
+            try await access.recordDenial(access.caller, action, subject)
+            throw error
+        }
+    }
+}
+
+/// The caller of one request and where denials go.
+public struct RequestAccess: Sendable {
+    public let caller: Caller
+    let recordDenial: @Sendable (Caller, Action, String) async throws -> Void
+
+    public init(caller: Caller, recordDenial: @escaping @Sendable (Caller, Action, String) async throws -> Void) {
+        self.caller = caller
+        self.recordDenial = recordDenial
+    }
+}
+
+extension KeelError.Code {
+    /// The one table of HTTP statuses; APIs differ in their bodies, not in these.
+    public var status: HTTPResponse.Status {
+        switch self {
+        case .invalidArgument, .alreadyExists: .badRequest
+        case .contractViolation: .unprocessableContent
+        case .failedPrecondition: .conflict
+        case .notFound: .notFound
+        case .permissionDenied: .forbidden
+        case .unauthenticated: .unauthorized
+        case .tooManyRequests: .tooManyRequests
+        case .unavailable: .serviceUnavailable
+        case .deadlineExceeded: .gatewayTimeout
+        case .payloadTooLarge: .contentTooLarge
+        case .unsupportedMediaType: .unsupportedMediaType
+        case .engineMissing, .notImplemented: .notImplemented
+        case .cancelled: .init(code: 499, reasonPhrase: "Client Closed Request")
+        case .corrupted, .internal: .internalServerError
+        }
+    }
+}

@@ -1,0 +1,35 @@
+import Contracts
+import Pipelines
+import Registry
+import Serving
+import Storage
+
+/// `release`: makes an immutable release of a registered model and hands it to the endpoint's rollout. A model whose gate did not pass is
+/// refused, unless `force` is true and the caller may force.
+struct ReleaseStep: StepKind {
+    let name = "release"
+    let version = 1
+    let cachedByDefault = false
+    let releasing: Releasing
+
+    func validate(_ with: JSON) throws(KeelError) { _ = try read(with) }
+
+    func run(_ context: StepContext) async throws -> JSON {
+        let (model, endpoint, force) = try read(context.with)
+        guard let uri = model["model"]?.string ?? model.string else {
+            throw KeelError.invalid("is not a registered model", path: "with.model")
+        }
+        let release = try await releasing.release(
+            uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)",
+            bundle: model["bundle"]?.string, key: StepOrigin(run: context.runID, step: context.step).key, by: context.caller)
+        context.log("release \(release.name) of \(uri)")
+        return ["release": .string(release.name), "digest": .string(release.digest.hex)]
+    }
+
+    private func read(_ with: JSON) throws(KeelError) -> (model: JSON, endpoint: String, force: Bool) {
+        let reader = try FieldReader(with, path: "with")
+        let out = (try reader.required("model"), try reader.string("endpoint"), reader.optional("force")?.bool ?? false)
+        try reader.finish()
+        return out
+    }
+}

@@ -1,0 +1,252 @@
+import Contracts
+import Datasets
+import Engines
+import FeatureStore
+import Foundation
+import Governance
+import Pipelines
+
+/// `training-set`: joins labels with the features of a service as they were known at each label's instant, or takes columns of the dataset as they are,
+/// and holds a share of the examples out (`split`). Outputs point to two Parquet files: `train` and `holdout`.
+package struct TrainingSetStep: StepKind {
+    package static let kind = "training-set"
+    package let name = TrainingSetStep.kind
+    package let version = 2
+    let data: DatasetService
+    let features: FeatureStore
+    let analytics: DuckDB
+    let resources: ResourceService
+    let lake: String
+
+    private struct Spec {
+        var labels: String
+        var label: String
+        var at: String?
+        var known: String?
+        var service: String?
+        /// Nil with a service; else the columns that are features, or none for all that can be.
+        var columns: [String]?
+        var from: Timestamp?
+        var until: Timestamp?
+        var split: TrainingSplit
+        var keep: [String]
+        var shuffle: Int?
+
+        /// - Parameter catalog: nil checks what can be checked without it.
+        init(_ with: JSON, now: Timestamp?, catalog: FeatureCatalog?) throws(KeelError) {
+            let reader = try FieldReader(with, path: "with")
+            labels = try reader.string("labels")
+            label = try reader.string("label")
+            let expression = try Expression(parsing: label)
+            known = try reader.optionalString("known")
+            if reader.optional("features")?.array != nil {
+                columns = try reader.strings("features")
+            } else {
+                service = try reader.optionalString("features")
+                if service == nil { columns = [] }
+            }
+            keep = try reader.strings("keep") ?? []
+            shuffle = try reader.optionalInt("shuffleLabels")
+            at = try reader.optionalString("at")
+            var hasTime: Bool? = at == nil ? nil : true
+            if let catalog, at == nil {
+                at =
+                    try service.flatMap { name throws(KeelError) in try catalog.time(ofService: name) } ?? catalog.schema(labels)?.eventTime
+                hasTime = at != nil
+            }
+            if reader.optional("between") != nil {
+                let bounds = try reader.strings("between") ?? []
+                guard bounds.count == 2 else { throw reader.failure("between", "must be [from, until]") }
+                if let now {
+                    from = try Spec.instant(bounds[0], now, reader)
+                    until = try Spec.instant(bounds[1], now, reader)
+                }
+            }
+            split = try TrainingSplit(reader, hasTime: hasTime)
+            if let group = split.group, !keep.contains(group) { keep.append(group) }
+            try reader.finish()
+            if let catalog, columns == [] {
+                columns = Spec.usable(catalog.schema(labels), expression, not: [at, known].compactMap { $0 } + keep)
+            }
+        }
+
+        /// Every column that a model can take and that says nothing of the label: not what it is computed from, nor keys, times and what is kept beside.
+        private static func usable(_ schema: Schema?, _ label: Contracts.Expression, not others: [String]) -> [String] {
+            (schema?.fields ?? []).filter { field in
+                let isTaken =
+                    label.identifiers.contains(field.name) || others.contains(field.name) || schema?.key.contains(field.name) == true
+                return !isTaken && (field.type.isNumeric || field.type == .bool || field.type == .string)
+            }.map(\.name)
+        }
+
+        private static func instant(_ text: String, _ now: Timestamp, _ reader: FieldReader) throws(KeelError) -> Timestamp {
+            if text == "now" { return now }
+            guard let time = Timestamp(text) else {
+                throw reader.failure("between", "'\(text)' is not an instant", hint: "2013-04-01, 2013-04-01T10:00:00Z or now")
+            }
+            return time
+        }
+
+        var request: TrainingSetRequest {
+            TrainingSetRequest(
+                labels: labels, label: label, at: at, service: service, columns: columns ?? [], from: from, until: until, knownAt: known,
+                keep: keep)
+        }
+    }
+
+    package func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with, now: nil, catalog: nil) }
+
+    /// Checks a step against a catalogue that is to be in force; one whose dataset or service is not declared yet is left to its run.
+    package static func check(_ with: JSON, in catalog: FeatureCatalog) throws(KeelError) {
+        guard let labels = with["labels"]?.string, catalog.schema(labels) != nil else { return }
+        if let service = with["features"]?.string, !catalog.serviceNames.contains(service) { return }
+        let isReference = { (json: JSON) in json.string?.hasPrefix("$") == true }
+        guard
+            with.members?.contains(where: {
+                isReference($0.value) || $0.value.array?.contains(where: isReference) == true && $0.key != "between"
+            }) != true
+        else { return }
+        let spec = try Spec(with, now: nil, catalog: catalog)
+        do throws(KeelError) { try catalog.check(spec.request) } catch { throw error.at("with") }
+    }
+
+    package func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
+        let spec = try Spec(with, now: now, catalog: features.catalog)
+        // What was pushed since the last snapshot belongs to the answer: seal it, so that the numbers of the snapshots say everything.
+        var snapshots: [JSON.Member] = []
+        let grant = try Grant.check(.system("training-set"), may: .datasetsIngest, on: "Dataset/\(spec.labels)")
+        for dataset in try datasets(spec) {
+            _ = try await data.seal(dataset: dataset, grant: grant)
+            snapshots.append(JSON.Member(dataset, .string(try await data.snapshot(dataset)?.digest.hex ?? "none")))
+        }
+        return [
+            "until": .string(spec.until?.description ?? ""), "snapshots": .object(snapshots),
+            "features": .array(try await definitions(spec)),
+        ]
+    }
+
+    package func isUsable(_ outputs: JSON) async -> Bool {
+        ["train", "holdout"].allSatisfy { part in
+            (outputs[part]?["path"]?.string).map { FileManager.default.fileExists(atPath: lake + "/" + $0) } ?? false
+        }
+    }
+
+    package func run(_ context: StepContext) async throws -> JSON {
+        let spec = try Spec(context.with, now: context.now, catalog: features.catalog)
+        var files: [String: [String]] = [:]
+        var snapshots: [JSON.Member] = []
+        for dataset in try datasets(spec) {
+            guard let snapshot = try await data.snapshot(dataset) else {
+                throw KeelError(.failedPrecondition, "dataset '\(dataset)' has no snapshot yet", hint: "keel ingest \(dataset) FILE")
+            }
+            files[dataset] = try await data.files(of: snapshot)
+            snapshots.append(JSON.Member(dataset, .int(Int64(snapshot.number))))
+        }
+        let request = spec.request
+        let (paths, features, analytics, lake) = (files, features, analytics, lake)
+        let outputs = try await Blocking.run {
+            let connection = try analytics.connect()
+            let table = try features.trainingSet(request, on: connection) { dataset throws(KeelError) in paths[dataset] ?? [] }
+            let names =
+                try spec.service.map { name throws(KeelError) in try features.catalog.features(name).map(\.name) } ?? request.columns
+            return try Self.write(table, spec, connection, lake, names: names)
+        }
+        var result = outputs
+        result["snapshots"] = .object(snapshots)
+        if let service = spec.service { result["service"] = .string(service) }
+        result["split"] = .string(spec.split.kind.rawValue)
+        result["keep"] = .array(spec.keep.map(JSON.string))
+        context.log("\(result["train"]?["rows"]?.integer ?? 0) rows to train on, \(result["holdout"]?["rows"]?.integer ?? 0) held out")
+        return result
+    }
+
+    /// Shuffled labels touch the training rows only: the holdout stays true.
+    private static func write(
+        _ table: Table, _ spec: Spec, _ connection: DuckDBConnection, _ lake: String, names: [String]
+    ) throws(KeelError) -> JSON {
+        guard table.rowCount >= 100 else {
+            let period = spec.from.flatMap { from in spec.until.map { " between \(from) and \($0)" } } ?? ""
+            throw KeelError(.failedPrecondition, "only \(table.rowCount) rows have a label\(period)", hint: "at least 100 are needed")
+        }
+        let times = try spec.at.map { name throws(KeelError) in try table.column(name) }
+        let parts = try spec.split.parts(of: table, times: times?.doubles())
+        var train = table.taking(rows: parts.train)
+        if let seed = spec.shuffle {
+            var random = SeededRandom(seed: UInt64(bitPattern: Int64(seed)))
+            let permutation = Array(0..<train.rowCount).shuffled(using: &random)
+            train = try train.with("label", try train.column("label").taking(permutation))
+        }
+        var inputs: [JSON] = []
+        for name in names { inputs.append(["name": .string(name), "type": .string(try table.column(name).type.description)]) }
+        var out: JSON = ["inputs": .array(inputs)]
+        for (part, rows) in [("train", train), ("holdout", table.taking(rows: parts.holdout))] {
+            let path = "training/\(Identifier.hex32())-\(part).parquet"
+            do { try FileManager.default.createDirectory(atPath: lake + "/training", withIntermediateDirectories: true) } catch {
+                throw .wrapping(error)
+            }
+            try connection.writeParquet(rows, to: lake + "/" + path)
+            let positives = try rows.column("label").doubles()?.reduce(0, +) ?? 0
+            let share = Double(rows.rowCount) / Double(table.rowCount)
+            var facts: JSON = [
+                "path": .string(path), "rows": .int(Int64(rows.rowCount)),
+                "positives": Int64(exactly: positives.rounded()).map(JSON.int) ?? .null,
+                "share": .double((share * 10_000).rounded() / 10_000),
+            ]
+            if let at = spec.at {
+                let column = try rows.column(at)
+                facts["at"] = .string(at)
+                facts["until"] = (0..<column.count).compactMap { column[$0].time }.max().map { .string($0.description) } ?? .null
+            }
+            if let group = spec.split.group {
+                let column = try rows.column(group)
+                facts["groups"] = .int(Int64(Set((0..<column.count).map { column[$0] }).count))
+            }
+            facts["digest"] = .string(try InputFile(path: lake + "/" + path, name: "a new file of the lake").digest().hex)
+            out[part] = facts
+        }
+        return out
+    }
+
+    /// The rows of a part of a training set, as its outputs describe it; nil when it describes none.
+    /// - Throws: `corrupted` when the file is not the one that was written.
+    static func read(_ part: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table? {
+        guard let path = part["path"]?.string else { return nil }
+        if let digest = part["digest"]?.string, try InputFile(path: lake + "/" + path, name: path).digest().hex != digest {
+            throw KeelError(.corrupted, "the training set \(path) is damaged: its bytes are not the ones that were written", hint: "run the step again")
+        }
+        return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
+    }
+
+    /// The digests of what defines these features: a change of one gives another training set, and of nothing else.
+    private func definitions(_ spec: Spec) async throws -> [JSON] {
+        let grant = try Grant.check(.system("training-set"), may: .resourcesRead)
+        let needed = try Set(
+            (spec.service.map { name throws(KeelError) in try features.catalog.resources(name) } ?? []) + ["Dataset/\(spec.labels)"])
+        var out: [JSON] = []
+        for kind in Set(needed.map { String($0.prefix { $0 != "/" }) }).sorted() {
+            for stored in try await resources.get(kind, by: grant) where needed.contains(stored.resource.id) {
+                out.append(.string("\(stored.resource.id) \(stored.digest.short)"))
+            }
+        }
+        return out
+    }
+
+    private func datasets(_ spec: Spec) throws(KeelError) -> [String] {
+        let origins = try spec.service.map { name throws(KeelError) in try features.catalog.sources(name) } ?? []
+        return Set(origins + [spec.labels]).sorted()
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): a seed gives the same shuffle everywhere.
+struct SeededRandom: RandomNumberGenerator {
+    private var state: UInt64
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
+        return z ^ (z >> 31)
+    }
+}

@@ -85,6 +85,12 @@ public final class DurableLog: Sendable {
     /// The offset after the last record.
     public var end: UInt64 { state.withLock { $0.end } }
 
+    /// From the first offset that is kept to the end.
+    public func bounds() throws -> Range<UInt64> {
+        let end = end
+        return min(try DurableLog.segments(folder).first ?? end, end)..<end
+    }
+
     /// Appends records, all or none; returns the offset after them.
     /// - Throws: `unavailable` when the disk is full: nothing of them is kept.
     @discardableResult

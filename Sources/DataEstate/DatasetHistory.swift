@@ -14,10 +14,12 @@ public struct DatasetHistory: Sendable {
     /// - Throws: `corrupted` when a file was changed.
     public func files() throws -> [String] { try snapshotFiles() }
 
-    /// Whether `replay` from this place gives all rows behind it: the part of the stream that snapshots hold is removed in time.
+    /// Whether `replay` from this place gives all rows behind it that there are. Of the part that snapshots hold, the stream may have lost some, and
+    /// removes all in time. Blocks.
     public func covers(from place: UInt64) throws -> Bool {
         let bounds = try stream.rows.bounds()
-        return bounds.contains(place) || place == bounds.upperBound
+        guard bounds.contains(place) || place == bounds.upperBound else { return false }
+        return try place >= start || stream.rows.replay(from: place) { _, _ in }
     }
 
     /// Calls `body` with the rows pushed at or after a place in the stream, oldest first; rows of one contract come many at a time.

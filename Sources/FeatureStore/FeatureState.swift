@@ -11,7 +11,9 @@ public struct FeatureBasis: Hashable, Sendable {
 
     /// Nil when there is no view, or one of them lacks its history.
     init?(_ views: [OnlineView]) {
-        guard let origin = views.first?.origin.withLock({ $0 }), views.allSatisfy({ $0.origin.withLock { $0 } == origin }) else { return nil }
+        guard let origin = views.first?.origin.withLock({ $0 }), views.allSatisfy({ $0.origin.withLock { $0 } == origin }) else {
+            return nil
+        }
         self.init(origin: origin, views)
     }
 
@@ -32,7 +34,9 @@ extension DatasetView.Identity {
         var spec = spec
         spec.keys = [:]
         let keys = self.spec.keys.sorted { $0.key < $1.key }.map { [$0.key, $0.value] }
-        return Digest(of: [version, String(seed), "\(keys)", String(reflecting: spec), String(reflecting: entity), String(reflecting: columns)].debugDescription)
+        return Digest(
+            of: [version, String(seed), "\(keys)", String(reflecting: spec), String(reflecting: entity), String(reflecting: columns)]
+                .debugDescription)
     }
 }
 

@@ -168,7 +168,7 @@ struct RetainedView: Sendable {
         var out = StateWriter()
         out.put(newest)
         out.put(historyStart)
-        out.put(UInt32(sinceSweep % (OnlineView.sweepEvery * 16)))
+        out.put(UInt32(sinceSweep % (OnlineView.sweepEvery * shards.count)))
         out.put(UInt64(shards.joined().reduce(0) { $0 + $1.count }))
         for shard in shards.indices {
             while let block = shards[shard].popLast() {

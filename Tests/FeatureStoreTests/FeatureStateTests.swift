@@ -109,7 +109,9 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
             var asked: [(machine: String?, line: Int64, asked: Timestamp)] = []
             for _ in 0..<300 {
                 let machine = ["a", "b", "", "unknown", nil, "m\(Int.random(in: 0..<400, using: &random))"].randomElement(using: &random)!
-                let offset = Int.random(in: 0..<3, using: &random) == 0 ? Double.random(in: -90_000...4000, using: &random) : Double.random(in: -20...20, using: &random)
+                let offset =
+                    Int.random(in: 0..<3, using: &random) == 0
+                    ? Double.random(in: -90_000...4000, using: &random) : Double.random(in: -20...20, using: &random)
                 asked.append((machine, Int64.random(in: 1...2, using: &random), at(end + offset)))
             }
             let expected = try whole.store.read(service: "all", request: requests(asked))
@@ -125,7 +127,8 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
     @Test("D15: keys expire in a state that was read as they do in the one that was written")
     func expiry() throws {
         let view = FeatureViewSpec(
-            name: "v", source: .dataset("events", entity: "machine"), at: "time", features: [FeatureSpec("n", .windowed(.count, of: nil, .seconds(60)))])
+            name: "v", source: .dataset("events", entity: "machine"), at: "time",
+            features: [FeatureSpec("n", .windowed(.count, of: nil, .seconds(60)))])
         let whole = try Subject([view], seed: 1)
         var saved = try Subject([view], seed: 1)
         for chunk in 0..<50 {
@@ -150,7 +153,8 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
         renamed[1].filter = "NOT b"
         func store(_ seed: UInt64 = 9, _ version: String = "1") -> FeatureStore { FeatureStore(seed: seed, version: version) }
         let cases: [(FeatureStore, [FeatureViewSpec], String, Bool)] = [
-            (store(8), subject.views, "origin", true), (store(9, "2"), subject.views, "origin", true), (store(), subject.views, "other", true),
+            (store(8), subject.views, "origin", true), (store(9, "2"), subject.views, "origin", true),
+            (store(), subject.views, "other", true),
             (store(), subject.views, "origin", false), (store(), changed, "origin", true), (store(), renamed, "origin", true),
             (store(), Array(subject.views.dropLast()), "origin", true),
         ]
@@ -178,9 +182,11 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
             var keys: [String: String] = [:]
             for (key, column) in zip(["p", "q", "r", "t"], names).shuffled(using: &random) { keys[key] = column }
             let view = FeatureViewSpec(
-                name: "v", source: .dataset("events", entity: "machine"), at: "time", keys: keys, features: [FeatureSpec("x", .latest("x"))])
+                name: "v", source: .dataset("events", entity: "machine"), at: "time", keys: keys, features: [FeatureSpec("x", .latest("x"))]
+            )
             let store = FeatureStore(seed: 1)
-            let draft = store.draft(try FeatureCatalog(entities: [entity], views: [view], services: [], datasets: ["events": MachineEvent.schema]))
+            let draft = store.draft(
+                try FeatureCatalog(entities: [entity], views: [view], services: [], datasets: ["events": MachineEvent.schema]))
             draft.complete(dataset: "events", origin: "")
             store.adopt(draft)
             bases.insert(store.basis(of: "events"))
@@ -234,8 +240,13 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
             for _ in 0..<Int.random(in: 1...3, using: &random) {
                 // Behind the head, which says what the file is of.
                 let place = Int.random(in: 220..<body.count, using: &random)
-                let lengths: [[UInt8]] = [[255], [255, 255, 255, 255], [255, 255, 255, 255, 255, 255, 255, 127], [0, 0, 0, 0, 0, 0, 0, 128], [UInt8.random(in: 0...255, using: &random)]]
-                for (i, byte) in lengths.randomElement(using: &random)!.enumerated() where place + i < forged.count { forged[place + i] = byte }
+                let lengths: [[UInt8]] = [
+                    [255], [255, 255, 255, 255], [255, 255, 255, 255, 255, 255, 255, 127], [0, 0, 0, 0, 0, 0, 0, 128],
+                    [UInt8.random(in: 0...255, using: &random)],
+                ]
+                for (i, byte) in lengths.randomElement(using: &random)!.enumerated() where place + i < forged.count {
+                    forged[place + i] = byte
+                }
             }
             let other = FeatureStore(clock: FixedClock(time: now), seed: subject.seed, version: "1")
             let draft = try subject.draft(in: other)

@@ -70,11 +70,15 @@ KINDS = {
     "ledger key": (lambda home: f"{home}/ledger.key", {"Home/ledger.key", "Ledger/checkpoints"}),
     "predictions": (one("predictions/*.log"), {"Predictions"}),
     "checkpoints": (one("checkpoints/*.log"), {"Ledger/checkpoints"}),
+    "features": (one("features/*.state"), {"Features/clicks"}),
+    "features key": (lambda home: f"{home}/features.key", {"Home/features.key"}),
 }
-# The bytes of these are only compared when somebody reads them.
-SEEN_WHEN_READ = {("quarantine", "flip"), ("quarantine", "cut"), ("quarantine", "empty"), ("quarantine", "garbage")}
-# Nothing tells these from what should be there: the log of checkpoints may be short, and what predictions it held is in the database.
-UNSEEN = {("predictions", "remove"), ("predictions", "empty"), ("predictions", "cut"), ("checkpoints", "remove"), ("checkpoints", "empty"), ("checkpoints", "cut")}
+# The bytes of these are only compared when somebody reads them. Online features start from their checkpoint, not from Parquet.
+SEEN_WHEN_READ = {("parquet", "flip"), ("quarantine", "flip"), ("quarantine", "cut"), ("quarantine", "empty"), ("quarantine", "garbage")}
+# Nothing tells these from what should be there: the log of checkpoints may be short, what predictions it held is in the database, and features are made
+# from all rows where there is no file of theirs, or their key is another.
+UNSEEN = {("features", "remove"), ("features key", "remove"), ("features key", "flip"),
+          ("predictions", "remove"), ("predictions", "empty"), ("predictions", "cut"), ("checkpoints", "remove"), ("checkpoints", "empty"), ("checkpoints", "cut")}
 
 MANNERS = ["flip", "cut", "empty", "remove", "garbage"]
 

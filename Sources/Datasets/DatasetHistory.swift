@@ -2,11 +2,25 @@ import Contracts
 
 /// All rows of a dataset in order of arrival: those of the newest snapshot, then those pushed since.
 public struct DatasetHistory: Sendable {
-    /// The snapshot's Parquet files, in order.
-    public let files: [String]
     /// Where in the stream the rows behind the snapshot begin.
     public let start: UInt64
+    /// Says which rows those are that did not come through the stream. Histories of one origin differ only in how far the stream goes: to seal it changes
+    /// nothing here, to ingest or to remove rows does.
+    public let origin: String
     let stream: DatasetStream
+    let snapshotFiles: @Sendable () throws -> [String]
+
+    /// The snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process. Blocks.
+    /// - Throws: `corrupted` when a file was changed.
+    public func files() throws -> [String] { try snapshotFiles() }
+
+    /// Whether `replay` from this place gives all rows behind it that there are. Of the part that snapshots hold, the stream may have lost some, and
+    /// removes all in time. Blocks.
+    public func covers(from place: UInt64) throws -> Bool {
+        let bounds = try stream.rows.bounds()
+        guard bounds.contains(place) || place == bounds.upperBound else { return false }
+        return try place >= start || stream.rows.replay(from: place) { _, _ in }
+    }
 
     /// Calls `body` with the rows pushed at or after a place in the stream, oldest first; rows of one contract come many at a time.
     /// - Returns: the place behind the last of them.
@@ -34,9 +48,17 @@ extension DatasetService {
         let entry = try entry(dataset)
         return try await entry.stream.turn.run { [self] in
             let snapshot = try await snapshot(dataset)
-            let sealed = entry.stream.keys.withLock { $0.sealed.stream }
-            let files = if let snapshot { try await files(of: snapshot) } else { [String]() }
-            return try await body(DatasetHistory(files: files, start: sealed, stream: entry.stream))
+            let history = DatasetHistory(
+                start: entry.stream.keys.withLock { $0.sealed.stream },
+                origin: try await database.read { try SnapshotStore.origin(dataset, $0) }, stream: entry.stream,
+                snapshotFiles: { [self] in try snapshot.map { try checked($0.files, of: dataset) } ?? [] })
+            return try await body(history)
         }
     }
+
+    /// From the first place in a dataset's stream that is kept to its end.
+    public func streamBounds(_ dataset: String) throws -> Range<UInt64> { try entry(dataset).stream.rows.bounds() }
+
+    /// Brings a dataset's stream to the disk.
+    public func syncStream(_ dataset: String) throws { try entry(dataset).stream.rows.sync() }
 }

@@ -94,6 +94,20 @@ enum SnapshotStore {
         return Sealed(stream: UInt64(row?.int("stream_end") ?? 0), rejected: UInt64(row?.int("rejected_end") ?? 0))
     }
 
+    /// Names the rows of a dataset that did not come through its stream: by the last removal and the last ingest.
+    static func origin(_ dataset: String, _ db: some Querying) throws -> String {
+        let removal = try db.ledgerEvents(of: "dataset.removed", on: "Dataset/\(dataset)", after: 0, before: .max, limit: 1).first?.seq ?? 0
+        // A seal takes a part of the logs; only an ingest leaves them where they were.
+        let ingest = try db.row(
+            """
+            SELECT number, digest FROM (
+                SELECT number, digest, stream_end, rejected_end, lag(stream_end, 1, 0) OVER (ORDER BY number) AS stream_before,
+                    lag(rejected_end, 1, 0) OVER (ORDER BY number) AS rejected_before FROM data_snapshots WHERE dataset = ?
+            ) AS steps WHERE stream_end = stream_before AND rejected_end = rejected_before ORDER BY number DESC LIMIT 1
+            """, [.string(dataset)])
+        return "\(removal)/\(ingest?.int("number") ?? 0)/\(ingest?.text("digest") ?? "")"
+    }
+
     /// The file of quarantined rows of a snapshot, below the lake's folder.
     static func quarantineFile(_ dataset: String, _ number: Int, _ db: some Querying) throws -> String? {
         try db.row("SELECT quarantine_file FROM data_snapshots WHERE dataset = ? AND number = ?", [.string(dataset), int(number)])?

@@ -58,6 +58,12 @@ public final class FeatureDraft: Sendable {
         for view in views(of: dataset) where view.view.at == column { view.leavesOut(before: start.microseconds) }
     }
 
+    /// Notes that the views over a dataset have all rows of its history.
+    /// - Parameter origin: says which rows those before the stream are (`FeatureBasis`).
+    public func complete(dataset: String, origin: String) {
+        for view in views(of: dataset) { view.origin.withLock { $0 = origin } }
+    }
+
     /// Notes that the history of a dataset cannot be read: its views will be in force without state, and say so when they are asked.
     public func fail(dataset: String, _ error: KeelError) {
         broken.withLock { broken in for view in views(of: dataset) { broken[view.view.name] = error } }

@@ -3,8 +3,8 @@ import Synchronization
 
 /// Features, defined once and executed by three engines that agree: online (state in memory), in batch (DuckDB) and at request time.
 ///
-/// The online state is a pure function of the datasets' rows in order of arrival. It keeps nothing on disk: a `FeatureDraft` is filled with the history
-/// beside what is in force, and then adopted.
+/// The online state is a pure function of the datasets' rows in order of arrival: a `FeatureDraft` is filled with the history beside what is in force,
+/// and then adopted. `FeatureState` is a copy of it for the disk, so that the next start need not read all of the history.
 ///
 /// Thread-safe. `apply` for one dataset must not run twice at the same time (the order of arrival decides ties), nor beside the `adopt` of a draft that
 /// makes the state of this dataset's views anew. Drafts are made and adopted one after another.
@@ -25,8 +25,19 @@ public final class FeatureStore: Sendable {
     }
     private let state = Mutex(State())
     let clock: any Clock
+    private let seed: UInt64
+    private let version: String
 
-    public init(clock: any Clock = SystemClock()) { self.clock = clock }
+    /// - Parameters:
+    ///   - seed: a secret, so that nobody can choose keys that collide. A store reads the `FeatureState` of another only when their seeds are equal.
+    ///   - version: of the program. What another version computed is not read either.
+    public init(clock: any Clock = SystemClock(), seed: UInt64 = .random(in: .min ... .max), version: String = "") {
+        self.clock = clock
+        self.seed = seed
+        self.version = version
+    }
+
+    private func online(_ view: DatasetView) -> OnlineView { OnlineView(view, seed: seed, version: version) }
 
     /// The catalogue in force.
     public var catalog: FeatureCatalog { state.withLock { $0.catalog } }
@@ -35,14 +46,14 @@ public final class FeatureStore: Sendable {
     public func draft(_ catalog: FeatureCatalog) -> FeatureDraft {
         let known = state.withLock { $0.views }
         var fresh: [String: OnlineView] = [:]
-        for (name, view) in catalog.views where known[name]?.view.identity != view.identity { fresh[name] = OnlineView(view) }
+        for (name, view) in catalog.views where known[name]?.view.identity != view.identity { fresh[name] = online(view) }
         return FeatureDraft(catalog: catalog, fresh: fresh)
     }
 
     /// Begins to make the state of every view over a dataset anew.
     public func draft(rebuilding dataset: String) -> FeatureDraft {
         let catalog = catalog
-        return FeatureDraft(catalog: catalog, fresh: catalog.views.filter { $0.value.dataset == dataset }.mapValues { OnlineView($0) })
+        return FeatureDraft(catalog: catalog, fresh: catalog.views.filter { $0.value.dataset == dataset }.mapValues { online($0) })
     }
 
     /// Lets rows that `apply` brings reach the views of a draft too, from now on until `adopt` or `discard`.
@@ -124,6 +135,28 @@ public final class FeatureStore: Sendable {
     /// The request's columns and the service's features for each row, typed; for people and for the feature API.
     public func read(service: String, request: Table) throws(KeelError) -> Table {
         try plan(service: service, inputs: []).read(request)
+    }
+
+    // MARK: State for the disk
+
+    /// What the state of a draft's views over a dataset is made from when their history is whole.
+    public func basis(of draft: FeatureDraft, dataset: String, origin: String) -> FeatureBasis {
+        FeatureBasis(origin: origin, draft.views(of: dataset))
+    }
+
+    /// What the state of the views over a dataset is made from; nil when there are none, or one of them lacks its history.
+    public func basis(of dataset: String) -> FeatureBasis? {
+        state.withLock { FeatureBasis($0.views.values.filter { $0.view.dataset == dataset }) }
+    }
+
+    /// The state of the views over a dataset as it is now, retained and not copied; nil where `basis` is.
+    ///
+    /// No rows of the dataset may be applied meanwhile. It takes microseconds, whatever the number of keys.
+    public func retain(dataset: String) -> FeatureState? {
+        state.withLock { state in
+            let views = state.views.values.filter { $0.view.dataset == dataset }.sorted { $0.view.name < $1.view.name }
+            return FeatureBasis(views).map { FeatureState(basis: $0, views: views.map { $0.retain() }) }
+        }
     }
 
     /// State of each view, for metrics.

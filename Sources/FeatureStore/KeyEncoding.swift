@@ -44,14 +44,12 @@ enum KeyEncoding {
         withUnsafeBytes(of: value.littleEndian) { bytes.append(contentsOf: $0) }
     }
 
-    /// Differs between processes, so that nobody can choose keys that collide.
-    private static let seed = UInt64.random(in: .min ... .max)
+    @inline(__always) static func hash(_ bytes: [UInt8], seed: UInt64) -> UInt64 { bytes.withUnsafeBytes { hash($0, seed: seed) } }
 
-    @inline(__always) static func hash(_ bytes: [UInt8]) -> UInt64 { bytes.withUnsafeBytes { hash($0) } }
-
-    /// Multiply and fold, eight bytes at a time.
-    static func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
-        var state = seed ^ UInt64(truncatingIfNeeded: bytes.count)
+    /// Multiply and fold, eight bytes at a time, then the length.
+    /// - Parameter seed: a secret of the store, so that nobody can choose texts that collide.
+    static func hash(_ bytes: UnsafeRawBufferPointer, seed: UInt64) -> UInt64 {
+        var state = seed
         var i = 0
         while i + 8 <= bytes.count {
             state = mix(state ^ bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self))
@@ -62,7 +60,7 @@ enum KeyEncoding {
             rest = rest << 8 | UInt64(bytes[i])
             i += 1
         }
-        return mix(mix(state ^ rest))
+        return mix(mix(state ^ rest) ^ UInt64(truncatingIfNeeded: bytes.count))
     }
 
     @inline(__always) private static func mix(_ value: UInt64) -> UInt64 {
@@ -104,7 +102,7 @@ enum WordKind: Sendable {
     }
 
     /// The word of row `row`, or nil for null. −0 is 0, so that both are one distinct value.
-    @inline(__always) static func word(_ column: Column, _ row: Int) -> UInt64? {
+    @inline(__always) static func word(_ column: Column, _ row: Int, seed: UInt64) -> UInt64? {
         guard column.isValid(row) else { return nil }
         switch column.buffer {
         case .bool(let v): return v[row] ? 1 : 0
@@ -112,7 +110,7 @@ enum WordKind: Sendable {
         case .int64(let v): return UInt64(bitPattern: v[row])
         case .float32(let v): return v[row].isFinite ? (Double(v[row]) + 0).bitPattern : nil
         case .float64(let v): return v[row].isFinite ? (v[row] + 0).bitPattern : nil
-        case .text(let v): return v.bytes(row).withUnsafeBytes { KeyEncoding.hash($0) }
+        case .text(let v): return v.bytes(row).withUnsafeBytes { KeyEncoding.hash($0, seed: seed) }
         case .list: return nil
         }
     }

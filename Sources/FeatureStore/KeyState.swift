@@ -11,10 +11,9 @@ struct KeyState: Sendable {
     private var recent: RecentEvents
     private var rows = LatestRows()
 
-    init(_ key: [UInt8], _ hash: UInt64, _ view: DatasetView, next: Int?) {
+    init(_ key: [UInt8], _ hash: UInt64, _ view: DatasetView) {
         self.key = key
         self.hash = hash
-        self.next = next
         series = Array(repeating: SeriesState(), count: view.series.count)
         recent = RecentEvents(arguments: view.arguments.count)
     }
@@ -71,33 +70,68 @@ struct KeyState: Sendable {
     }
 }
 
+extension KeyState {
+    func encode(_ layouts: [PartialLayout], to out: inout StateWriter) {
+        out.put(key)
+        out.put(newest)
+        for (one, layout) in zip(series, layouts) { one.encode(layout, to: &out) }
+        recent.encode(to: &out)
+        rows.encode(to: &out)
+    }
+
+    /// - Throws: `corrupted` for anything that no state of this view can be.
+    init(
+        _ reader: inout StateReader, _ view: DatasetView, _ layouts: [PartialLayout], latestCount: Int, seed: UInt64
+    ) throws(KeelError) {
+        key = try reader.bytes()
+        hash = KeyEncoding.hash(key, seed: seed)
+        newest = try reader.integer()
+        series = []
+        series.reserveCapacity(layouts.count)
+        for layout in layouts { series.append(try SeriesState(&reader, layout)) }
+        recent = try RecentEvents(&reader, arguments: view.arguments.count)
+        rows = try LatestRows(&reader, valueCount: latestCount)
+    }
+}
+
 /// The keys of one shard, found by the hash of their bytes.
+///
+/// States lie in blocks: while somebody retains `blocks`, a change of one state copies its block and not the whole table.
 struct KeyTable: Sendable {
-    var states: [KeyState] = []
+    private static let blockCount = 256
+    private(set) var blocks: [[KeyState]] = []
+    private(set) var count = 0
     private var first: [UInt64: Int] = [:]
 
-    var count: Int { states.count }
+    subscript(i: Int) -> KeyState {
+        @inline(__always) get { blocks[i / KeyTable.blockCount][i % KeyTable.blockCount] }
+        @inline(__always) _modify { yield &blocks[i / KeyTable.blockCount][i % KeyTable.blockCount] }
+    }
 
     @inline(__always) func find(_ key: [UInt8], _ hash: UInt64) -> Int? {
         var position = first[hash]
-        while let i = position, states[i].key != key { position = states[i].next }
+        while let i = position, self[i].key != key { position = self[i].next }
         return position
     }
 
-    mutating func make(_ key: [UInt8], _ hash: UInt64, _ view: DatasetView) -> Int {
-        states.append(KeyState(key, hash, view, next: first[hash]))
-        first[hash] = states.count - 1
-        return states.count - 1
+    /// Adds the state of a key that is not there yet.
+    mutating func append(_ state: KeyState) {
+        if count % KeyTable.blockCount == 0 { blocks.append([]) }
+        var state = state
+        state.next = first.updateValue(count, forKey: state.hash)
+        blocks[blocks.count - 1].append(state)
+        count += 1
     }
 
     /// Drops the keys whose newest event is before `oldest` (µs).
     mutating func expire(before oldest: Int64) {
-        guard states.contains(where: { $0.newest < oldest }) else { return }
-        states.removeAll { $0.newest < oldest }
+        guard blocks.contains(where: { $0.contains { $0.newest < oldest } }) else { return }
+        let old = blocks
+        blocks = []
+        count = 0
         first.removeAll(keepingCapacity: true)
-        for i in states.indices {
-            states[i].next = first[states[i].hash]
-            first[states[i].hash] = i
+        for block in old {
+            for state in block where state.newest >= oldest { append(state) }
         }
     }
 }

@@ -23,6 +23,12 @@ final class OnlineView: Sendable {
     }
 
     let view: DatasetView
+    /// For hashes of keys and of distinct texts.
+    private let seed: UInt64
+    /// Which rows the state was made from, before those of the stream (`FeatureDraft.complete`); nil while its history is not whole.
+    let origin = Mutex<String?>(nil)
+    /// Names what computes this state: equal where the bytes of one mean the same to the other.
+    let digest: Digest
     private let layouts: [PartialLayout]
     /// Index into the arguments for each latest feature.
     private let latestArguments: [Int]
@@ -40,10 +46,13 @@ final class OnlineView: Sendable {
     private let inexact = Atomic<Int>(0)
 
     /// How many rows are applied between two sweeps over one shard.
-    private static let sweepEvery = 4096
+    fileprivate static let sweepEvery = 4096
 
-    init(_ view: DatasetView) {
+    /// - Parameter seed: a secret, so that nobody can choose keys that collide.
+    init(_ view: DatasetView, seed: UInt64, version: String) {
         self.view = view
+        self.seed = seed
+        digest = view.identity.digest(seed: seed, version: version)
         var layouts: [PartialLayout] = []
         for (i, series) in view.series.enumerated() {
             let needs = view.features.compactMap { feature -> Aggregate? in
@@ -74,7 +83,9 @@ final class OnlineView: Sendable {
         }
         newest.store(other.newest.load(ordering: .relaxed), ordering: .relaxed)
         historyStart.store(other.historyStart.load(ordering: .relaxed), ordering: .relaxed)
-        sinceSweep.store(0, ordering: .relaxed)
+        sinceSweep.store(other.sinceSweep.load(ordering: .relaxed), ordering: .relaxed)
+        let made = other.origin.withLock { $0 }
+        origin.withLock { $0 = made }
     }
 
     /// Notes that events before `start` (µs) are left out of the history that this view is made from.
@@ -84,7 +95,7 @@ final class OnlineView: Sendable {
     ///
     /// - Parameter now: µs; times beyond it do not let keys expire.
     func apply(_ rows: Table, now: Int64) throws(KeelError) {
-        let columns = try ViewColumns(view, rows)
+        let columns = try ViewColumns(view, rows, seed: seed)
         var key: [UInt8] = []
         var words = [UInt64](repeating: 0, count: view.arguments.count)
         var last = Int64.min
@@ -97,10 +108,11 @@ final class OnlineView: Sendable {
             let latest = latestArguments.map { columns.arguments[$0][row].finite }
             let created = columns.created(row)
             last = max(last, at)
-            let hash = KeyEncoding.hash(key)
+            let hash = KeyEncoding.hash(key, seed: seed)
             shards[Int(hash >> 60)].state.withLock { table in
-                let i = table.find(key, hash) ?? table.make(key, hash, view)
-                table.states[i].add(view, layouts, at: at, created: created, mask: mask, words: words, latest: latest, reach: recentReach)
+                let i = table.find(key, hash) ?? table.count
+                if i == table.count { table.append(KeyState(key, hash, view)) }
+                table[i].add(view, layouts, at: at, created: created, mask: mask, words: words, latest: latest, reach: recentReach)
             }
         }
         if last > .min { newest.max(min(last, now), ordering: .relaxed) }
@@ -124,7 +136,7 @@ final class OnlineView: Sendable {
     func read(_ key: [UInt8]?, asOf t: Int64, _ features: [(index: Int, slot: Int)], into slots: inout [Value]) {
         for (index, slot) in features { slots[slot] = view.features[index].absent }
         guard let key else { return }
-        let hash = KeyEncoding.hash(key)
+        let hash = KeyEncoding.hash(key, seed: seed)
         let exact = withUnsafeTemporaryAllocation(of: UInt64.self, capacity: PartialLayout.strideMax) { scratch in
             guard let base = scratch.baseAddress else { return true }
             return slots.withUnsafeMutableBufferPointer { buffer in
@@ -133,13 +145,85 @@ final class OnlineView: Sendable {
                 nonisolated(unsafe) let slots = buffer
                 return shards[Int(hash >> 60)].state.withLock { table in
                     guard let i = table.find(key, hash) else { return true }
-                    return table.states[i].read(view, layouts, asOf: t, features, scratch: out, into: slots)
+                    return table[i].read(view, layouts, asOf: t, features, scratch: out, into: slots)
                 }
             }
         }
         let isCovered = t >= saturatingSum(historyStart.load(ordering: .relaxed), coverage ?? 0)
         if !exact || !isCovered { inexact.add(1, ordering: .relaxed) }
     }
+}
+
+/// The state of a view at one moment. It is retained and not copied: what changes afterwards is copied then, a block of keys at a time.
+struct RetainedView: Sendable {
+    fileprivate let layouts: [PartialLayout]
+    fileprivate let newest: Int64
+    fileprivate let historyStart: Int64
+    fileprivate let sinceSweep: Int
+    /// The blocks of each shard.
+    fileprivate var shards: [[[KeyState]]]
+
+    /// Calls `body` with the bytes of the state, part by part; each part of the state is let go when it is written.
+    consuming func write(_ body: (_ part: [UInt8]) throws -> Void) throws {
+        var out = StateWriter()
+        out.put(newest)
+        out.put(historyStart)
+        out.put(UInt32(sinceSweep % (OnlineView.sweepEvery * shards.count)))
+        out.put(UInt64(shards.joined().reduce(0) { $0 + $1.count }))
+        for shard in shards.indices {
+            while let block = shards[shard].popLast() {
+                for key in block { key.encode(layouts, to: &out) }
+                guard out.bytes.count >= RetainedView.partBytes else { continue }
+                try body(out.bytes)
+                out.removeAll()
+            }
+        }
+        try body(out.bytes)
+    }
+
+    private static let partBytes = 1 << 20
+}
+
+extension OnlineView {
+    /// The state as it is now. No rows may be applied meanwhile.
+    func retain() -> RetainedView {
+        RetainedView(
+            layouts: layouts, newest: newest.load(ordering: .relaxed), historyStart: historyStart.load(ordering: .relaxed),
+            sinceSweep: sinceSweep.load(ordering: .relaxed), shards: shards.map { $0.state.withLock { $0.blocks } })
+    }
+
+    /// Reads the state that `RetainedView.write` wrote.
+    /// - Throws: `corrupted` for anything else.
+    func decode(_ reader: inout StateReader) throws(KeelError) -> RestoredView {
+        var restored = RestoredView(
+            newest: try reader.integer(), historyStart: try reader.integer(), sinceSweep: Int(try reader.integer(UInt32.self)),
+            tables: shards.map { _ in KeyTable() })
+        var rest: UInt64 = try reader.integer()
+        while rest > 0 {
+            let state = try KeyState(&reader, view, layouts, latestCount: latestArguments.count, seed: seed)
+            let shard = Int(state.hash >> 60)
+            guard restored.tables[shard].find(state.key, state.hash) == nil else { throw StateReader.damaged }
+            restored.tables[shard].append(state)
+            rest -= 1
+        }
+        return restored
+    }
+
+    /// Takes a state in the place of its own.
+    func take(_ restored: RestoredView) {
+        newest.store(restored.newest, ordering: .relaxed)
+        historyStart.store(restored.historyStart, ordering: .relaxed)
+        sinceSweep.store(restored.sinceSweep, ordering: .relaxed)
+        for (shard, table) in zip(shards, restored.tables) { _ = shard.exchange(with: table) }
+    }
+}
+
+/// The state of a view as a file has it.
+struct RestoredView {
+    fileprivate let newest: Int64
+    fileprivate let historyStart: Int64
+    fileprivate let sinceSweep: Int
+    fileprivate var tables: [KeyTable]
 }
 
 /// The columns of a view over a table of rows.
@@ -151,8 +235,10 @@ struct ViewColumns {
     private let filter: [Bool]?
     private let filterColumn: Column?
     private let keys: [Column]
+    private let seed: UInt64
 
-    init(_ view: DatasetView, _ rows: Table) throws(KeelError) {
+    init(_ view: DatasetView, _ rows: Table, seed: UInt64) throws(KeelError) {
+        self.seed = seed
         let rows = try ViewColumns.conform(rows, view)
         validTimes = try rows.column(view.at)
         times = ViewColumns.microseconds(validTimes)
@@ -223,7 +309,7 @@ struct ViewColumns {
     @inline(__always) func words(_ row: Int, into words: inout [UInt64]) -> UInt64 {
         var mask: UInt64 = 0
         for i in arguments.indices {
-            if let word = WordKind.word(arguments[i], row) {
+            if let word = WordKind.word(arguments[i], row, seed: seed) {
                 words[i] = word
                 mask |= 1 << UInt64(i)
             } else {

@@ -5,12 +5,14 @@ struct SeriesState {
     /// Tiles kept beyond the window's reach from the newest, so that a read a little in the past is still exact.
     static let slack: Int64 = 3
     private static let noTile = Int64.min
+    /// More values than this no tile ever had.
+    private static let countMax: UInt64 = 1 << 48
 
     /// Tiles of `stride` words; those before `start` are gone.
     private var words: [UInt64] = []
     private var start = 0
-    /// Distinct values of each tile with how often they are there, parallel to the tiles.
-    private var bags: [[UInt64: UInt32]] = []
+    /// Distinct values of each tile, parallel to the tiles.
+    private var bags: [Set<UInt64>] = []
     /// The sum over the full tiles of a window whose head tile is `cachedHead`.
     private var cached: [UInt64] = []
     private var cachedBag: Set<UInt64> = []
@@ -31,7 +33,7 @@ struct SeriesState {
             layout.add(p, at: at, created: created, word: word)
             if at > Int64(bitPattern: p[PartialLayout.latest]) { p[PartialLayout.latest] = UInt64(bitPattern: at) }
         }
-        if layout.distinct { bags[i][word, default: 0] += 1 }
+        if layout.distinct { bags[i].insert(word) }
         // A late value changes full tiles: the sum over them is made anew at the next read, in the order of the tiles.
         if tile < cachedHead { cachedHead = SeriesState.noTile }
     }
@@ -45,9 +47,11 @@ struct SeriesState {
         let newest = i == words.count / stride
         words.insert(contentsOf: repeatElement(0, count: stride), at: i * stride)
         words.withUnsafeMutableBufferPointer { if let base = $0.baseAddress { layout.clear(base + i * stride, tile: wanted) } }
-        if layout.distinct { bags.insert([:], at: i) }
+        if layout.distinct { bags.insert([], at: i) }
         guard newest else { return i }
         floor = max(floor, wanted - window.tiles - SeriesState.slack)
+        // Tiles that go must not live on in the sum: what is read depends on the rows alone.
+        if cachedHead < floor + window.tiles { cachedHead = SeriesState.noTile }
         while tile(start, stride) < floor { start += 1 }
         guard start >= 16 else { return i }
         words.removeFirst(start * stride)
@@ -75,7 +79,7 @@ struct SeriesState {
         let latest = Int64(bitPattern: words[(i - 1) * stride + PartialLayout.latest])
         if latest <= t {
             words.withUnsafeMutableBufferPointer { if let base = $0.baseAddress { layout.merge(out, base + (i - 1) * stride) } }
-            if layout.distinct { for word in bags[i - 1].keys where !cachedBag.contains(word) { distinct += 1 } }
+            if layout.distinct { for word in bags[i - 1] where !cachedBag.contains(word) { distinct += 1 } }
             return (distinct, exact)
         }
         let start = head * window.hop
@@ -103,11 +107,35 @@ struct SeriesState {
                     guard tile >= first else { continue }
                     guard tile < head else { break }
                     layout.merge(sum, p)
-                    if layout.distinct { cachedBag.formUnion(bags[i].keys) }
+                    if layout.distinct { cachedBag.formUnion(bags[i]) }
                 }
             }
         }
         cachedHead = head
+    }
+}
+
+extension SeriesState {
+    /// Writes what is kept; the sum is made anew.
+    func encode(_ layout: PartialLayout, to out: inout StateWriter) {
+        out.put(floor)
+        out.put(words[(start * layout.stride)...])
+        guard layout.distinct else { return }
+        for bag in bags[start...] { out.put(Array(bag)[...]) }
+    }
+
+    init(_ reader: inout StateReader, _ layout: PartialLayout) throws(KeelError) {
+        floor = try reader.integer()
+        words = try reader.words()
+        let stride = layout.stride
+        guard words.count % stride == 0 else { throw StateReader.damaged }
+        var last = SeriesState.noTile
+        for i in 0..<words.count / stride {
+            guard tile(i, stride) > last, words[i * stride + PartialLayout.n] <= SeriesState.countMax else { throw StateReader.damaged }
+            last = tile(i, stride)
+        }
+        guard layout.distinct else { return }
+        for _ in 0..<words.count / stride { bags.append(Set(try reader.words())) }
     }
 }
 
@@ -172,6 +200,23 @@ struct RecentEvents {
     }
 }
 
+extension RecentEvents {
+    func encode(to out: inout StateWriter) {
+        out.put(floor)
+        out.put(words[(start * stride)...])
+    }
+
+    init(_ reader: inout StateReader, arguments: Int) throws(KeelError) {
+        self.init(arguments: arguments)
+        floor = try reader.integer()
+        words = try reader.words()
+        guard words.count % stride == 0 else { throw StateReader.damaged }
+        for i in 0..<words.count / stride {
+            guard Timestamp.range.contains(at(i)), i == 0 || at(i - 1) <= at(i) else { throw StateReader.damaged }
+        }
+    }
+}
+
 /// The latest rows of a key, by time, created time and arrival.
 struct LatestRows {
     /// How many rows are kept for a key: a read a little in the past still finds the row of its time.
@@ -197,5 +242,31 @@ struct LatestRows {
         guard i > 0 else { return (nil, !dropped) }
         if let ttl, rows[i - 1].at < saturatingDifference(t, ttl.microseconds) { return (nil, true) }
         return (rows[i - 1].values, true)
+    }
+}
+
+extension LatestRows {
+    func encode(to out: inout StateWriter) {
+        out.put(UInt8(dropped ? 1 : 0))
+        out.put(UInt32(rows.count))
+        for row in rows {
+            out.put(row.at)
+            out.put(row.created)
+            for value in row.values { out.put(value) }
+        }
+    }
+
+    init(_ reader: inout StateReader, valueCount: Int) throws(KeelError) {
+        dropped = try reader.integer(UInt8.self) != 0
+        let count = try reader.count()
+        guard count <= LatestRows.countMax, valueCount > 0 || count == 0 else { throw StateReader.damaged }
+        for _ in 0..<count {
+            let at: Int64 = try reader.integer()
+            let created: Int64 = try reader.integer()
+            var values: [Value] = []
+            values.reserveCapacity(valueCount)
+            for _ in 0..<valueCount { values.append(try reader.value()) }
+            rows.append((at, created, values))
+        }
     }
 }

@@ -40,6 +40,8 @@ extension KeelConfiguration {
         "outgoing.authorities": "A PEM file of authorities that are trusted besides the system's, in all calls that the server makes.",
         "registry.protected": "Aliases of models that only those who may release can move or remove.",
         "serving.threads": "Models that need a thread of their own (ONNX) that run at one time; 0 means one for each core.",
+        "features.checkpoint":
+            "Bytes of events that are pushed to a dataset before its online features are written to the disk again: what a start after a crash reads.",
         "shutdown.deadline": "How long a stop may take, such as `10s`. What could not be written by then is named in the log.",
     ]
 }

@@ -43,6 +43,8 @@ public struct KeelConfiguration: Sendable {
     public var outgoingAuthorities: String?
     /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
     public var modelThreads: Int
+    /// How many bytes of events are pushed to a dataset before its online features are written to the disk again.
+    public var checkpointBytes: Int
     /// How long a stop may take, such as `10s`; what is not written then is said, and the process ends.
     public var shutdownDeadline: TimeSpan
     /// Aliases of models that only who may release moves or removes.
@@ -59,7 +61,7 @@ public struct KeelConfiguration: Sendable {
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
         ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
-        ("serving.threads", .int(0)), ("shutdown.deadline", .string("10s")),
+        ("serving.threads", .int(0)), ("features.checkpoint", .int(8 << 20)), ("shutdown.deadline", .string("10s")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -117,7 +119,8 @@ public struct KeelConfiguration: Sendable {
             webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
             webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
             outgoingAuthorities: text(reader, "outgoing.authorities"),
-            modelThreads: modelThreads, shutdownDeadline: shutdownDeadline,
+            modelThreads: modelThreads, checkpointBytes: max(1, reader.int(forKey: "features.checkpoint", default: 8 << 20)),
+            shutdownDeadline: shutdownDeadline,
             protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
     }
 

@@ -23,6 +23,7 @@ extension Platform {
             for (id, error) in try await webhooks.unreadableSecrets(grant) { damage.report("Webhook/\(id)", error) }
         }
         await attempt("Resources/all") { [self] in try await configure(isStart: true) }
+        await attempt("Features/all") { [self] in try await featureCheckpoints.prune() }
         for damage in damage.all { logger.error("damaged: \(damage.subject): \(damage.what)") }
     }
 

@@ -71,6 +71,7 @@ extension Platform {
             }
         }
         try await configure()
+        try await featureCheckpoints.prune()
         return deletion
     }
 

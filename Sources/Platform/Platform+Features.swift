@@ -28,7 +28,7 @@ extension Platform {
         var failures: [(subject: String, error: KeelError)] = []
         for dataset in draft.datasets {
             do {
-                try await fill(draft, dataset) { [features] in features.follow(draft, dataset: dataset) }
+                try await fill(draft, dataset, isStart: isStart) { [features] in features.follow(draft, dataset: dataset) }
             } catch {
                 guard isStart || features.isBroken(dataset) else {
                     features.discard(draft)
@@ -44,17 +44,25 @@ extension Platform {
     }
 
     /// Gives a draft the history of a dataset, then calls `last` at a moment when it has every row and no push is under way.
-    private func fill(_ draft: FeatureDraft, _ dataset: String, _ last: @escaping @Sendable () -> Void) async throws {
+    /// - Parameter isStart: whether the state of the last run may be gone on with.
+    private func fill(
+        _ draft: FeatureDraft, _ dataset: String, isStart: Bool = false, _ last: @escaping @Sendable () -> Void
+    ) async throws {
         try await data.withHistory(dataset) { [self] history in
             try await Blocking.run { [self] in
                 let now = Timestamp.systemNow()
-                try readFiles(history.files, into: draft, dataset, now)
-                let apply = { (rows: Table) throws in try draft.apply(dataset: dataset, rows: rows, now: now) }
+                let apply = { [featureCheckpoints] (rows: Table) throws in
+                    featureCheckpoints.count(rows.rowCount, of: dataset)
+                    try draft.apply(dataset: dataset, rows: rows, now: now)
+                }
+                let restored = isStart ? featureCheckpoints.restore(draft, dataset, history) : nil
+                if restored == nil { try readFiles(try history.files(), draft, dataset, now, apply) }
                 // What came in while the files were read is caught up with first, so that pushes wait for the last few rows alone.
-                let caughtUp = try history.replay(from: try history.replay(from: history.start, apply), apply)
+                let caughtUp = try history.replay(from: try history.replay(from: restored ?? history.start, apply), apply)
                 try pushes.run(dataset) {
                     do {
                         _ = try history.replay(from: caughtUp, apply)
+                        draft.complete(dataset: dataset, origin: history.origin)
                         last()
                         return .success(())
                     } catch { return .failure(KeelError.wrapping(error)) }
@@ -64,7 +72,9 @@ extension Platform {
     }
 
     /// Reads the columns that the draft needs from as far back as it needs them; Parquet's statistics let older parts be passed over.
-    private func readFiles(_ files: [String], into draft: FeatureDraft, _ dataset: String, _ now: Timestamp) throws(KeelError) {
+    private func readFiles(
+        _ files: [String], _ draft: FeatureDraft, _ dataset: String, _ now: Timestamp, _ apply: (Table) throws -> Void
+    ) throws {
         guard !files.isEmpty else { return }
         let columns = draft.columns(of: dataset)
         let rows = ParquetRows(files, columns)
@@ -83,11 +93,10 @@ extension Platform {
             filter = conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " OR "))"
         }
         let names = columns.map { "j.\(rows.column($0.name)) AS \(DuckDBConnection.quoted($0.name))" }.joined(separator: ", ")
-        let time: String?
-        do { time = try data.spec(dataset).eventTime } catch { throw .wrapping(error) }
+        let time = try data.spec(dataset).eventTime
         let order = time.flatMap { name in columns.contains { $0.name == name } ? " ORDER BY j.\(rows.column(name))" : nil } ?? ""
         try connection.forEachChunk("SELECT \(names) FROM \(rows.sql) j\(filter)\(order)") { (rows) throws(KeelError) in
-            try draft.apply(dataset: dataset, rows: rows, now: now)
+            do { try apply(rows) } catch { throw KeelError.wrapping(error) }
             return true
         }
     }

@@ -144,6 +144,13 @@ extension Platform {
                 "keel_feature_inexact_reads_total", "Reads as of a time before the newest event of their key", ["view": view.view],
                 Double(view.inexactReads))
         }
+        for one in featureCheckpoints.statistics() {
+            let labels = ["dataset": one.dataset]
+            text.counter(
+                "keel_feature_history_rows_total", "Rows of history that were read to make online features", labels, Double(one.rowsRead))
+            text.gauge("keel_feature_checkpoint_bytes", "Size of the file that online features start from", labels, Double(one.bytes))
+            text.gauge("keel_feature_checkpoint_behind_bytes", "Events that a start would read besides that file", labels, Double(one.behind))
+        }
         text.counter("keel_monitor_missed_batches_total", "Batches that monitoring was too slow for", [:], Double(feed.missedCount))
         for part in MemoryBudget.Part.allCases {
             let labels = ["part": "\(part)"]

@@ -44,6 +44,7 @@ public final class Platform: Sendable {
     let analytics: DuckDB
     let feed = MonitorFeed()
     let pushes = PushGate()
+    let featureCheckpoints: FeatureCheckpoints
     let configuring = Turn()
 
     /// Opens the home folder, migrates the database, and brings back what was configured, served and known when the server last stopped.
@@ -76,7 +77,11 @@ public final class Platform: Sendable {
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
                 temporaryDirectory: home + "/work/spill"))
         let data = try DatasetService(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
-        let features = FeatureStore()
+        let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        let features = FeatureStore(seed: seed, version: KeelVersion.text)
+        featureCheckpoints = FeatureCheckpoints(
+            folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes, damage: damage,
+            logger: logger)
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
             artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
@@ -166,6 +171,7 @@ public final class Platform: Sendable {
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
             group.addTask { [self] in await sweepUploads() }
             group.addTask { [self] in await recordDamage() }
+            group.addTask { [self] in await featureCheckpoints.run() }
             group.addTask { [self] in await checkpoints.run(report: { [logger] in logger.error("ledger checkpoint: \($0)") }) }
             group.addTask { [self] in
                 // Denials are gathered; what a minute gathered becomes events.
@@ -211,5 +217,7 @@ public final class Platform: Sendable {
         try data.sync()
         try await checkpoints.close()
         try await database.close()
+        // Last: a start without it takes longer, and that is all.
+        await featureCheckpoints.close()
     }
 }

@@ -85,6 +85,12 @@ public final class DurableLog: Sendable {
     /// The offset after the last record.
     public var end: UInt64 { state.withLock { $0.end } }
 
+    /// From the first offset that is kept to the end.
+    public func bounds() throws -> Range<UInt64> {
+        let end = end
+        return min(try DurableLog.segments(folder).first ?? end, end)..<end
+    }
+
     /// Appends records, all or none; returns the offset after them.
     /// - Throws: `unavailable` when the disk is full: nothing of them is kept.
     @discardableResult
@@ -158,25 +164,33 @@ public final class DurableLog: Sendable {
     }
 
     /// Calls `body` with every record at or after `offset`, oldest first, and the offset after it.
-    public func replay(from offset: UInt64 = 0, _ body: (_ record: UnsafeRawBufferPointer, _ next: UInt64) throws -> Void) throws {
+    /// - Returns: whether they are all there; what is not is reported.
+    @discardableResult
+    public func replay(from offset: UInt64 = 0, _ body: (_ record: UnsafeRawBufferPointer, _ next: UInt64) throws -> Void) throws -> Bool {
+        var isWhole = true
+        func lost(_ problem: KeelError) {
+            isWhole = false
+            report(problem)
+        }
         let (limit, last, lastSize) = state.withLock { ($0.end, $0.segmentStart, Int($0.segmentSize)) }
-        guard offset < limit else { return }
+        guard offset < limit else { return true }
         let starts = try DurableLog.segments(folder).filter { $0 <= last }
         var expected = offset
         for (i, start) in starts.enumerated() where start < limit {
             if i + 1 < starts.count, starts[i + 1] <= offset { continue }
-            if start > expected { report(DurableLog.missing(expected..<start)) }
+            if start > expected { lost(DurableLog.missing(expected..<start)) }
             let segment = LogSegment(path: DurableLog.path(folder, start), start: start)
             let end = try segment.scan(from: offset > start ? offset : nil, size: start == last ? lastSize : nil) { finding in
                 switch finding {
                 case .record(let record, let at, let next): if at >= offset { try body(record, next) }
                 case .lost(let bytes, let offsets):
-                    if offsets.upperBound > offset { report(try DurableLog.setAside(bytes, offsets, of: segment, below: folder)) }
+                    if offsets.upperBound > offset { lost(try DurableLog.setAside(bytes, offsets, of: segment, below: folder)) }
                 }
             }
             expected = max(expected, end.offset)
         }
-        if expected < limit { report(DurableLog.missing(expected..<limit)) }
+        if expected < limit { lost(DurableLog.missing(expected..<limit)) }
+        return isWhole
     }
 
     /// Removes whole segments that end at or before `offset`.

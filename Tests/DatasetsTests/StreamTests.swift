@@ -52,6 +52,55 @@ import Testing
         #expect(try again.push("trips", body([row(5)])).rejected.count == 1)
     }
 
+    private func origin(_ estate: Estate) async throws -> String { try await estate.data.withHistory("trips") { $0.origin } }
+
+    @Test("D15: a seal leaves the origin of a history as it is; an ingest and a removal give it another, one that never was")
+    func origin() async throws {
+        let estate = try await Estate([try dataset("trips", trips)])
+        let csv = "id,at,miles,kind,note\n100,2013-01-01T00:00:00Z,1,bus,\n"
+        func seal() async throws { _ = try await estate.data.seal(dataset: "trips", grant: try Estate.may(.datasetsIngest)) }
+        var seen = [try await origin(estate)]
+        func unchanged(_ what: String) async throws { #expect(try await origin(estate) == seen.last, "\(what)") }
+        func changed(_ what: String) async throws {
+            let next = try await origin(estate)
+            #expect(!seen.contains(next), "\(what)")
+            seen.append(next)
+        }
+        _ = try estate.push("trips", body([row(1)]))
+        try await seal()
+        try await unchanged("a first seal")
+        _ = try await estate.ingest("trips", csv: csv)
+        try await changed("an ingest")
+        _ = try estate.push("trips", body([row(2)]))
+        try await seal()
+        _ = try estate.push("trips", body([row(1)]))
+        try await seal()
+        try await unchanged("a seal of rows, and one of refused rows alone")
+        _ = try await estate.ingest("trips", try estate.file("all.csv", csv), overwrite: true)
+        try await changed("an ingest that replaces all rows")
+        _ = try estate.push("trips", body([row(3)]))
+        _ = try await estate.ingest("trips", try estate.file("again.csv", csv), overwrite: true)
+        try await changed("the same rows again, with a seal before")
+        try await estate.data.remove("trips", grant: try Grant.check(Estate.owner, may: .resourcesApply))
+        #expect(await estate.data.configure([try dataset("trips", trips)]).isEmpty)
+        try await changed("a removal")
+        _ = try await estate.ingest("trips", csv: csv)
+        try await changed("the first ingest, once more")
+        let reopened = try await Estate(home: estate.home, [try dataset("trips", trips)])
+        #expect(try await origin(reopened) == seen.last)
+    }
+
+    @Test("D15: a history covers the places whose rows its stream still has")
+    func covers() async throws {
+        let estate = try await Estate([try dataset("trips", trips)])
+        _ = try estate.push("trips", body([row(1)]))
+        let end = try estate.data.streamBounds("trips").upperBound
+        func covers(_ place: UInt64) async throws -> Bool { try await estate.data.withHistory("trips") { try $0.covers(from: place) } }
+        #expect(try await covers(0))
+        #expect(try await covers(end))
+        #expect(try await !covers(end + 1))
+    }
+
     @Test func malformedBodiesChangeNothing() async throws {
         let estate = try await Estate([try dataset("trips", trips)])
         for text in ["", "{", "[]", #"{"rows": 1}"#, #"{"row": []}"#, "{}", body([row(1)]) + "x", #"{"rows": [\#(row(1)), {"id": ]}"#] {

@@ -67,7 +67,7 @@ private func agree(_ a: Value, _ b: Value) -> Bool {
     return abs(x - y) <= 1e-9 * max(1, abs(x), abs(y))
 }
 
-private func randomViews(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
+func randomViews(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
     let spans = ["1s", "7s", "60s", "90s", "5m", "1h", "1d"].map { TimeSpan($0)! }
     var windowed: [FeatureSpec] = [FeatureSpec("rows", .windowed(.count, of: nil, spans.randomElement(using: &random)!))]
     for aggregate in Aggregate.allCases {
@@ -89,7 +89,7 @@ private func randomViews(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
     ]
 }
 
-private func randomEvents(_ count: Int, from start: Double, _ random: inout SeededGenerator) -> (events: [MachineEvent], end: Double) {
+func randomEvents(_ count: Int, from start: Double, _ random: inout SeededGenerator) -> (events: [MachineEvent], end: Double) {
     var now = start
     var events: [MachineEvent] = []
     for _ in 0..<count {

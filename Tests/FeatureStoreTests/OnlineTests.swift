@@ -5,7 +5,7 @@ import Foundation
 import Synchronization
 import Testing
 
-private struct FixedClock: Clock {
+struct FixedClock: Clock {
     let time: Timestamp
     func now() -> Timestamp { time }
 }

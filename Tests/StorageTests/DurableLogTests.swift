@@ -92,6 +92,24 @@ private struct Oracle {
 
 @Suite("Logs")
 struct DurableLogTests {
+    @Test("D15: a log tells from where on it has its records")
+    func bounds() throws {
+        let folder = NSTemporaryDirectory() + "keel-log-\(Identifier.hex32())"
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let log = try DurableLog(folder: folder, segmentBytesMax: 100)
+        #expect(try log.bounds() == 0..<0)
+        var ends: [UInt64] = []
+        for _ in 0..<20 { ends.append(try log.append([[1, 2, 3, 4]])) }
+        #expect(try log.bounds() == 0..<ends[19])
+        try log.removeSegments(before: ends[9])
+        let first = try log.bounds().lowerBound
+        #expect(first > 0 && first <= ends[9])
+        #expect(try DurableLog(folder: folder, segmentBytesMax: 100).bounds() == first..<ends[19])
+        var read: [UInt64] = []
+        try log.replay(from: first) { read.append($1) }
+        #expect(read == ends.filter { $0 > first })
+    }
+
     @Test("D8: whatever byte is damaged, every other record is read, at its offset; damage is reported and kept", arguments: 0..<60)
     func damaged(seed: UInt64) throws {
         for round in 0..<5 {

@@ -16,7 +16,8 @@ public struct HomeBackup: Sendable {
     static let manifestName = "manifest.jsonl"
     /// What is made anew, or belongs to the process.
     private static let left: Set<String> = [
-        "keel.lock", "work", "backups", "objects/tmp", "predictions/ring", databaseName, databaseName + "-wal", databaseName + "-shm",
+        "keel.lock", "work", "backups", "features", "objects/tmp", "predictions/ring", databaseName, databaseName + "-wal",
+        databaseName + "-shm",
     ]
     private static let blockBytes = 1 << 20
 

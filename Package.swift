@@ -116,7 +116,7 @@ let package = Package(
         .testTarget(name: "TrackingTests", dependencies: ["Tracking"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry"]),
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
-        .testTarget(name: "ServingTests", dependencies: ["Serving"]),
+        .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring"]),
         .testTarget(
             name: "PlatformTests",

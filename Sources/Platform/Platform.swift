@@ -85,11 +85,14 @@ public final class Platform: Sendable {
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
             artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
         let audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
+        let denied = { @Sendable (caller: Caller, action: Action, subject: String) async throws in
+            try await audit.recordDenial(caller, action: action, subject: subject)
+        }
         let registry = RegistryService(
             database: database, loggedModels: TrackedModels(tracking: tracking), usage: ReleasedVersions(),
             runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),
             protectedAliases: Set(configuration.protectedAliases),
-            denied: { caller, action, subject in try await audit.recordDenial(caller, action: action, subject: subject) })
+            denied: denied)
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
@@ -102,11 +105,12 @@ public final class Platform: Sendable {
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
+            versions: RegisteredVersions(), denied: denied,
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        let releasing = Releasing(registry: registry, deployments: deployments)
+        let releasing = Releasing(registry: registry, deployments: deployments, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
-        let tokens = try await TokenService.open(database: database, report: damage.report)
+        let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
         checkpoints = try CheckpointService(
             database: database, key: SigningKey(seed: try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)),
             folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })

@@ -93,4 +93,17 @@ struct TextTests {
         #expect(both?.all.map(\.path) == ["Dataset/x.spec.a", "Dataset/x.spec.b"])
         #expect(KeelError.joined([both, a].compactMap { $0 })?.also.count == 2)
     }
+
+    @Test("mapping all elements gives every error at once, up to a bound")
+    func mapAll() throws {
+        func half(_ number: Int) throws(KeelError) -> Int {
+            guard number % 2 == 0 else { throw .invalid("odd", path: "[\(number)]") }
+            return number / 2
+        }
+        #expect(try [2, 4].mapAll(half) == [1, 2])
+        let error = #expect(throws: KeelError.self) { try [1, 2, 3].mapAll(half) }
+        #expect(error?.all.map(\.path) == ["[1]", "[3]"])
+        let many = #expect(throws: KeelError.self) { try Array(repeating: 1, count: 1000).mapAll(half) }
+        #expect(many?.all.count == 100)
+    }
 }

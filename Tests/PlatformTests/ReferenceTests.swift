@@ -124,6 +124,42 @@ struct ReferenceTests {
         }
     }
 
+    @Test("every wrong column, feature, step and condition of a resource is named")
+    func everyElement() {
+        let columns: JSON = [["name": "id", "type": "int64"], ["name": "at", "type": "timestamp"], ["name": "price", "type": "float64"]]
+        let features: JSON = [
+            ["name": "a", "aggregate": "sum", "of": "prize", "window": "1h"], ["name": "b", "of": "price"], ["name": "b", "of": "price"],
+            ["name": "c", "aggregate": "mean", "of": "price + 'x'", "window": "1h"],
+        ]
+        func places(_ resources: [Resource]) -> Set<String> {
+            do {
+                _ = try Declarations(resources)
+                return []
+            } catch { return Set(error.all.compactMap(\.path)) }
+        }
+        let view = [
+            Resource(kind: "Dataset", name: "d", spec: ["key": ["id"], "eventTime": "at", "columns": columns]),
+            Resource(kind: "Entity", name: "e", spec: ["keys": [["name": "id", "type": "int64"]]]),
+            Resource(kind: "FeatureView", name: "v", spec: ["source": "d", "entity": "e", "features": features]),
+        ]
+        #expect(
+            places(view) == ["FeatureView/v.spec.features[0].of", "FeatureView/v.spec.features[2].name", "FeatureView/v.spec.features[3].of"])
+        let wrong: JSON = [
+            ["name": "x", "type": "bool", "range": [0, 1]], ["name": "y", "type": "int64", "pattern": "a"], ["name": "z", "type": "int64"],
+        ]
+        #expect(
+            places([Resource(kind: "Dataset", name: "d", spec: ["columns": wrong])])
+                == ["Dataset/d.spec.columns[0].range", "Dataset/d.spec.columns[1].pattern"])
+        let rollout: JSON = ["rollbackWhen": ["errors >", "errors > 5%", "erors > 5%"]]
+        #expect(
+            places([Resource(kind: "Endpoint", name: "p", spec: ["rollout": rollout])])
+                == ["Endpoint/p.spec.rollout.rollbackWhen[0]", "Endpoint/p.spec.rollout.rollbackWhen[2]"])
+        let steps: JSON = [["name": "a.b", "uses": "gate"], ["name": "c", "uses": "gate", "retries": 99]]
+        #expect(
+            places([Resource(kind: "Pipeline", name: "p", spec: ["steps": steps])])
+                == ["Pipeline/p.spec.steps[0].name", "Pipeline/p.spec.steps[1].retries"])
+    }
+
     // MARK: Walking
 
     private static func decoder(of schema: KindSchema) async throws -> (JSON) throws -> Void {

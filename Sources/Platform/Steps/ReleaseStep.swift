@@ -28,7 +28,7 @@ struct ReleaseStep: StepKind {
 
     private func read(_ with: JSON) throws(KeelError) -> (model: JSON, endpoint: String, force: Bool) {
         let reader = try FieldReader(with, path: "with")
-        let out = (try reader.required("model"), try reader.string("endpoint"), reader.optional("force")?.bool ?? false)
+        let out = (try reader.required("model"), try reader.string("endpoint"), try reader.optionalBool("force") ?? false)
         try reader.finish()
         return out
     }
@@ -38,6 +38,8 @@ struct ReleaseStep: StepKind {
 public struct Releasing: Sendable {
     let registry: RegistryService
     let deployments: DeploymentService
+    /// Records that a caller was refused. Steps of pipelines come here without the check that an API makes.
+    let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
 
     /// - Parameters:
     ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
@@ -62,7 +64,7 @@ public struct Releasing: Sendable {
                 .failedPrecondition, "the gate of \(version.uri) \(verdict)",
                 hint: "force: true releases it all the same, for those who may")
         }
-        let grant = try Grant.check(caller, may: bundle.hasPassed ? .releasesDeploy : .releasesForce, on: subject)
+        let grant = try await granted(caller, bundle.hasPassed ? .releasesDeploy : .releasesForce, subject)
         if try await deployments.approval(endpoint: endpoint, grant) == .required, evidence.approvals.isEmpty {
             throw KeelError(
                 .failedPrecondition, "the endpoint '\(endpoint)' takes approved versions only, and nobody approved \(version.uri)",
@@ -73,5 +75,12 @@ public struct Releasing: Sendable {
             gate: bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)"), key: key, grant)
         try await deployments.deploy(endpoint: endpoint, release: release.number, once: key != nil, grant)
         return release
+    }
+
+    private func granted(_ caller: Caller, _ action: Action, _ subject: String) async throws -> Grant {
+        do throws(KeelError) { return try Grant.check(caller, may: action, on: subject) } catch {
+            try await denied(caller, action, subject)
+            throw error
+        }
     }
 }

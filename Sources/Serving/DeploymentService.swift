@@ -171,7 +171,7 @@ public actor DeploymentService {
     public func createRelease(
         endpoint: String, model: String, version: String, bundle digest: Digest, gate: GateResult, key: String? = nil, _ grant: Grant
     ) async throws -> Release {
-        try await requireDeploy(grant, gate)
+        if case .forced = gate { try grant.require(.releasesForce) } else { try grant.require(.releasesDeploy, .releasesForce) }
         let live = try self.live(endpoint)
         if let key, let made = try await database.read({ try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return made }
         let loaded = try await LoadedModel.load(digest, from: objects)
@@ -297,7 +297,7 @@ public actor DeploymentService {
         }
     }
 
-    /// A release whose gate did not pass takes the permission to force, also when it is deployed again or rolled back to.
+    /// A release whose gate did not pass takes the permission to force, also when it is rolled back to.
     private func requireDeploy(_ grant: Grant, _ gate: GateResult) async throws {
         try grant.require(.releasesDeploy, .releasesForce)
         guard case .forced = gate, grant.action != .releasesForce else { return }

@@ -55,7 +55,6 @@ public enum Ledger {
                 "CREATE TABLE ledger_head (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
                 "INSERT INTO ledger_head (id, seq, hash) VALUES (1, 0, '')",
             ]),
-        // What was at an instant is looked up by the clock, which may have jumped.
         Migration(room: "ledger", version: 2, ["CREATE INDEX ledger_at ON ledger (at, seq)"]),
         Migration(
             room: "ledger", version: 3,
@@ -66,6 +65,8 @@ public enum Ledger {
                 INSERT INTO ledger_setbacks (seq, before_at, at)
                 SELECT e.seq, p.at, e.at FROM ledger e JOIN ledger p ON p.seq = e.seq - 1 WHERE e.at < p.at
                 """,
+                // An instant is found in the order of the events.
+                "DROP INDEX ledger_at",
                 "ALTER TABLE ledger_head ADD COLUMN at BIGINT NOT NULL DEFAULT 0",
                 "UPDATE ledger_head SET at = (SELECT at FROM ledger WHERE ledger.seq = ledger_head.seq) WHERE seq > 0",
             ]),
@@ -189,52 +190,37 @@ extension Querying {
     /// that the fewest events contradict. An event contradicts a place when it stands before it and shows a time after the instant, or stands behind it
     /// and shows a time that is not after the instant. Of two places with as few, the later one is taken.
     public func ledgerSeq(at time: Timestamp) throws -> Int64 {
-        let instant = Value.timestamp(time)
-        let isDisputed = try row("SELECT 1 FROM ledger_setbacks WHERE before_at > ? AND at <= ? LIMIT 1", [instant, instant]) != nil
-        guard isDisputed else {
-            // No event after the instant stands before one that is not: the clock's order is the events' own.
-            return try row("SELECT seq FROM ledger WHERE at <= ? ORDER BY at DESC, seq DESC LIMIT 1", [instant])?.int("seq") ?? 0
-        }
-        // Between two setbacks times only grow, so in each such part one place is the best.
-        let setbacks = try rows("SELECT seq, before_at, at FROM ledger_setbacks ORDER BY seq", [])
-        let head = try ledgerHead()
+        let setbacks = try rows(
+            "SELECT seq FROM ledger_setbacks WHERE before_at > ? AND at <= ? ORDER BY seq", [.timestamp(time), .timestamp(time)]
+        ).map { $0.int("seq") }
+        // Each part begins where the clock was set back over the instant. Within a part the times pass the instant once, so one place is the best.
+        let firsts = [1] + setbacks
+        let lasts = setbacks.map { $0 - 1 } + [try ledgerHead()]
         var best: Int64 = 0
         var bestScore: Int64 = 0
         var score: Int64 = 0
-        var first: Int64 = 1
-        var firstTime = Int64.min
-        for setback in setbacks.map(Optional.some) + [nil] {
-            let end = setback.map { $0.int("seq") - 1 } ?? head
-            let endTime = setback.map { $0.int("before_at") } ?? .max
-            let place = try ledgerPlace(of: time.microseconds, from: first, firstTime, through: end, endTime)
+        for (first, last) in zip(firsts, lasts) {
+            let place = try ledgerPlace(of: time, from: first, through: last)
             score += place - first + 1
             if score >= bestScore {
                 best = place
                 bestScore = score
             }
-            score -= end - place
-            if let setback {
-                first = setback.int("seq")
-                firstTime = setback.int("at")
-            }
+            score -= last - place
         }
         return best
     }
 
-    /// The last event of a part, in which times only grow, that shows no time after `instant`; the number before the part when there is none.
-    private func ledgerPlace(
-        of instant: Int64, from first: Int64, _ firstTime: Int64, through end: Int64, _ endTime: Int64
-    ) throws -> Int64 {
-        guard firstTime <= instant else { return first - 1 }
-        guard endTime > instant else { return end }
+    /// The last event of a part that shows no time after an instant, where all that show one stand behind it; the number before the part when there is none.
+    private func ledgerPlace(of time: Timestamp, from first: Int64, through last: Int64) throws -> Int64 {
         var low = first - 1
-        var high = end
+        var high = last
         while low < high {
             let middle = low + (high - low + 1) / 2
             guard let event = try row("SELECT at FROM ledger WHERE seq = ?", [.int(middle)]) else {
                 throw KeelError(.corrupted, "event \(middle) of the ledger is missing", hint: "keel ledger verify")
             }
-            if event.int("at") <= instant { low = middle } else { high = middle - 1 }
+            if event.time("at") <= time { low = middle } else { high = middle - 1 }
         }
         return low
     }

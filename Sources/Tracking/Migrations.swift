@@ -253,7 +253,7 @@ public enum TrackingTables {
 
     /// Numbers of experiments that were purged and are not used again: the ledger, and artifacts kept elsewhere, name them.
     private static let retired = Migration(
-        room: "tracking", version: 8, ["CREATE TABLE tracking_retired_experiments (id BIGINT PRIMARY KEY)"])
+        room: "tracking", version: 9, ["CREATE TABLE tracking_retired_experiments (id BIGINT PRIMARY KEY)"])
 
     /// Indexes go with their table and are made again on the filled one.
     private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [String] = []) -> [String] {

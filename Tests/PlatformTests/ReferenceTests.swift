@@ -139,7 +139,7 @@ struct ReferenceTests {
         }
         let view = [
             Resource(kind: "Dataset", name: "d", spec: ["key": ["id"], "eventTime": "at", "columns": columns]),
-            Resource(kind: "Entity", name: "e", spec: ["keys": [["name": "id", "type": "int64"]]]),
+            Resource(kind: "Entity", name: "e", spec: ["keys": ["id": "int64"]]),
             Resource(kind: "FeatureView", name: "v", spec: ["source": "d", "entity": "e", "features": features]),
         ]
         #expect(

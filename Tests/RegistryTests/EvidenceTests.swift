@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Registry
 import Storage
+import TestSupport
 import Testing
 
 /// Every version of these models is named by a release.
@@ -256,20 +257,12 @@ private actor Denials {
     func add(_ text: String) { all.append(text) }
 }
 
-extension Sequence where Element: Sendable {
-    fileprivate func asyncMap<T>(_ body: (Element) async throws -> T) async rethrows -> [T] {
-        var out: [T] = []
-        for element in self { out.append(try await body(element)) }
-        return out
-    }
-}
-
 @Suite("Numbers of versions")
 struct NumberTests {
     /// A name and number, and the source that they meant when they were made.
     @Test("A6: whatever is made, deleted, renamed and imported, a name with a number means one version for ever", arguments: 1...20 as ClosedRange<UInt64>)
     func neverTwice(seed: UInt64) async throws {
-        var random = Seeded(state: seed)
+        var random = Seeded(seed)
         let f = try await Fixture()
         let names = ["a", "b", "c"]
         var meant: [VersionKey: String] = [:]
@@ -322,17 +315,5 @@ struct NumberTests {
         try await f.registry.importVersions([version], from: "there", f.write)
         #expect(try await f.registry.version(model: "delay", version: 3, f.read).source == "s3://b/3")
         #expect(try await f.registry.createVersion(model: "delay", source: "s3://b/own", f.write).version == 4)
-    }
-}
-
-/// SplitMix64.
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

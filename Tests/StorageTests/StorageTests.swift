@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 func temporaryFolder() throws -> String {
@@ -25,15 +26,6 @@ private final class SetClock: Contracts.Clock {
     private let instant = Mutex(Int64(0))
     func set(_ microseconds: Int64) { instant.withLock { $0 = microseconds } }
     func now() -> Timestamp { Timestamp(microseconds: instant.withLock { $0 }) }
-}
-
-/// The same numbers in every run.
-private struct SeededNumbers: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return state >> 33 | state << 31
-    }
 }
 
 @Suite("Database and ledger")
@@ -85,8 +77,8 @@ struct DatabaseTests {
         #expect(try await database.read { try $0.ledgerEvents() }.map(\.at.microseconds) == instants)
         let asked: [Int64] = [0, 999, 1000, 1999, 2000, 2999, 3000, 4500, 5000, 5999, 6000, 80_000]
         let found = try await database.read { db in try asked.map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) } }
-        // The two events of the clock that was behind happened between 4000 and 5000.
-        #expect(found == [0, 0, 1, 1, 2, 2, 5, 8, 9, 9, 10, 10])
+        // The two events of the clock that was behind happened between 4000 and 5000. There they outnumber the one that contradicts them.
+        #expect(found == [0, 0, 1, 1, 2, 2, 8, 8, 9, 9, 10, 10])
         #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
     }
 
@@ -104,7 +96,7 @@ struct DatabaseTests {
 
     @Test("D14: what was at an instant is the place in the order that the fewest events contradict", arguments: [UInt64(1), 2, 3, 4])
     func fewestContradictions(seed: UInt64) async throws {
-        var random = SeededNumbers(state: seed)
+        var random = Seeded(seed)
         let clock = SetClock()
         let database = try await openDatabase(temporaryFolder(), clock: clock)
         var shown: [Int64] = []

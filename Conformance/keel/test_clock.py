@@ -1,8 +1,7 @@
 """D14: a real jump of the machine's clock under a running server, by libfaketime (Debian package `faketime`)."""
 import datetime
-import glob
 import os
-import time
+import subprocess
 
 import pytest
 
@@ -19,9 +18,17 @@ class Jumping(Keel):
     def __init__(self, folder):
         self.offset = folder / "offset"
         self.offset.write_text("+0")
+        # The library makes a shared memory unless it is given one, and notes it with setenv. That moves the environment away from the arguments, and then
+        # Swift, which looks for the arguments beside the environment, finds none. So another process makes the memory and keeps it.
+        self.keeper = subprocess.Popen(
+            ["faketime", "-f", "+0", "sh", "-c", "echo $FAKETIME_SHARED; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         super().__init__(environment={
-            "LD_PRELOAD": LIBRARY, "FAKETIME_TIMESTAMP_FILE": str(self.offset), "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+            "LD_PRELOAD": LIBRARY, "FAKETIME_SHARED": self.keeper.stdout.readline().strip(), "FAKETIME_TIMESTAMP_FILE": str(self.offset),
+            "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"})
+
+    def end(self):
+        self.stop()
+        self.keeper.communicate()
 
     def jump(self, offset):
         written = self.offset.with_suffix(".new")
@@ -31,7 +38,7 @@ class Jumping(Keel):
     def make(self, name):
         """Makes a model; returns what the server's clock showed then."""
         assert self.post("/api/2.0/mlflow/registered-models/create", {"name": name}).status_code == 200
-        return self.json("ledger", "--kind", "model.created")["events"][-1]["at"]
+        return self.get("/api/v1/ledger?kind=model.created&order=newest&limit=1").json()["events"][0]["at"]
 
     def models(self, at):
         return [model["name"] for model in self.get("/api/v1/models", params={"at": at}).json()["models"]]
@@ -42,7 +49,7 @@ def server(tmp_path):
     server = Jumping(tmp_path)
     server.start()
     yield server
-    server.stop()
+    server.end()
 
 
 def instant(text):
@@ -54,7 +61,7 @@ def test_d14_the_past_is_right_over_jumps_of_the_clock(server):
     server.jump("+2h")
     ahead = server.make("b")
     assert instant(ahead) - instant(first) > datetime.timedelta(hours=1)
-    server.jump("-0h")
+    server.jump("+0")
     third = server.make("c")
     server.make("d")
     assert instant(third) < instant(ahead)
@@ -77,7 +84,7 @@ def test_d14_the_past_is_right_over_jumps_of_the_clock(server):
     assert server.models(last) == ["a", "b", "c", "d", "e", "f"]
 
 
-def test_d14_serving_and_rollouts_go_on_over_jumps_of_the_clock(server, tmp_path):
+def test_d14_a_server_serves_and_takes_rows_over_jumps_of_the_clock(server, tmp_path):
     project.apply(server, tmp_path)
     project.ingest(server, tmp_path, project.csv(project.rows(2000)))
     server.cli("run", "train")
@@ -86,7 +93,5 @@ def test_d14_serving_and_rollouts_go_on_over_jumps_of_the_clock(server, tmp_path
         assert server.post("/v2/models/buying/infer", project.question([f"q{i}"])).status_code == 200
         assert server.post("/api/v1/datasets/clicks/events", {"rows": project.rows(1, start=9000 + i)}).json()["accepted"] == 1
         assert server.get("/health").status_code == 200
-    version = server.json("models", "list")["models"][0]["name"] + "/1"
-    card = server.cli("models", "card", version).stdout
-    assert "release" in card
+    assert "release" in server.cli("models", "card", "buying/1").stdout
     assert server.json("ledger", "verify").get("problem") is None

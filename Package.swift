@@ -57,7 +57,8 @@ let package = Package(
                 .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"),
-                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"), .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"), "Yams",
             ]),
         // doors
@@ -93,7 +94,8 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient",
+                "Contracts", "Engines", "Storage", "Platform", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI",
+                "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),

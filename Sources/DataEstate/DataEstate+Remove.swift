@@ -68,7 +68,9 @@ extension DataEstate {
         }
         let folders = ["\(lake)/\(SnapshotWriter.folder)/\(dataset)", "\(removed)/\(dataset)"]
         try await Blocking.run {
-            for folder in folders where FileManager.default.fileExists(atPath: folder) { try FileManager.default.removeItem(atPath: folder) }
+            for folder in folders where FileManager.default.fileExists(atPath: folder) {
+                try FileManager.default.removeItem(atPath: folder)
+            }
         }
     }
 }

@@ -147,7 +147,8 @@ public final class DataEstate: Sendable {
 
     private func read(
         _ entry: Entry, file: String, member: String?, source: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?,
-        overwrite: Bool, number: Int, previous: Snapshot?, sealed: SnapshotStore.Sealed, progress: @escaping @Sendable (IngestProgress) -> Void
+        overwrite: Bool, number: Int, previous: Snapshot?, sealed: SnapshotStore.Sealed,
+        progress: @escaping @Sendable (IngestProgress) -> Void
     ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
         let (spec, stream) = (entry.spec, entry.stream)
         let connection = try duckdb.connect()
@@ -168,7 +169,8 @@ public final class DataEstate: Sendable {
             }, progress: progress)
         do {
             let warnings = try job.run(file: file, member: member, format: format, connection: try duckdb.connect())
-            let draft = try writer.draft(after: previous, replacing: overwrite, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
+            let draft = try writer.draft(
+                after: previous, replacing: overwrite, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
             return (draft, job.reasons, warnings)
         } catch {
             writer.discard()

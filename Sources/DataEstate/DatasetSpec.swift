@@ -192,7 +192,9 @@ public struct DatasetSpec: Sendable {
 
     /// Sorts computed columns so that each stands after those it needs, and checks their expressions.
     private static func order(_ columns: [Column], _ schema: Schema) throws(KeelError) -> [(column: Int, expression: TypedExpression)] {
-        let expressions = try columns.enumerated().mapAll { (i, column) throws(KeelError) in try typed(column, schema, at: "spec.columns[\(i)].from") }
+        let expressions = try columns.enumerated().mapAll { (i, column) throws(KeelError) in
+            try typed(column, schema, at: "spec.columns[\(i)].from")
+        }
         var out: [(column: Int, expression: TypedExpression)] = []
         var ready = Set(columns.filter { $0.from == nil }.map(\.field.name))
         var waiting = columns.indices.filter { columns[$0].from != nil }

@@ -17,7 +17,8 @@ public final class TokenService: Sendable {
     private let lent = Mutex<[Digest: Caller]>([:])
 
     private init(
-        database: Database, clock: any Clock, denied: @escaping @Sendable (Caller, Action, String) async throws -> Void, known: [Digest: Token]
+        database: Database, clock: any Clock, denied: @escaping @Sendable (Caller, Action, String) async throws -> Void,
+        known: [Digest: Token]
     ) {
         self.database = database
         self.clock = clock

@@ -96,7 +96,8 @@ public struct KeelConfiguration: Sendable {
             connectionsMax: try reader.int("connections.max", in: 1...Int.max),
             clientConnectionsMax: try reader.int("connections.client", in: 1...Int.max), memoryBytes: try memoryBytes(reader),
             tls: try tls(reader), programURL: reader.text("url"), bodyBytesMax: try reader.int("limits.body", in: 1...Int.max),
-            artifactBytesMax: try reader.int("limits.artifact", in: 1...Int.max), stepsMax: try reader.int("pipelines.steps", in: 1...Int.max),
+            artifactBytesMax: try reader.int("limits.artifact", in: 1...Int.max),
+            stepsMax: try reader.int("pipelines.steps", in: 1...Int.max),
             stepsSandbox: isolation ?? .auto, stepsUser: reader.text("pipelines.user"), webhookSchemes: reader.strings("webhooks.schemes"),
             webhooksInternal: reader.bool("webhooks.internal"), outgoingAuthorities: reader.text("outgoing.authorities"),
             modelThreads: try reader.int("serving.threads", in: 0...1024), shutdownDeadline: shutdownDeadline,
@@ -142,7 +143,8 @@ public struct KeelConfiguration: Sendable {
     private static func checkTypes(_ environment: [String: String], _ overrides: [String: String]) throws(KeelError) {
         // Somebody who demanded tokens under the setting's old name must not get a server that demands none.
         guard environment["KEEL_AUTH_REQUIRED"] == nil else {
-            throw .invalid("this setting is auth.local now", hint: "KEEL_AUTH_LOCAL=off asks everyone for a token", path: "KEEL_AUTH_REQUIRED")
+            throw .invalid(
+                "this setting is auth.local now", hint: "KEEL_AUTH_LOCAL=off asks everyone for a token", path: "KEEL_AUTH_REQUIRED")
         }
         for (key, standard) in settings {
             let variable = "KEEL_" + key.uppercased().replacing(".", with: "_")

@@ -182,7 +182,8 @@ package struct RegisteredVersions: ReleasableVersions {
 
     package func require(_ db: any Querying, model: String, version: String) throws {
         guard let number = Int(version), try RegistryService.isRegistered(db, model: model, version: number) else {
-            throw KeelError.notFound("there is no version \(version) of model '\(model)' (any more)", hint: "it was deleted or renamed meanwhile")
+            throw KeelError.notFound(
+                "there is no version \(version) of model '\(model)' (any more)", hint: "it was deleted or renamed meanwhile")
         }
     }
 }

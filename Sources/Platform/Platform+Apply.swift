@@ -220,7 +220,9 @@ extension Platform {
         await attempt("Features/all") { failures += try await changeFeatures(to: declared.catalog, isStart: isStart) }
         await attempt("Pipelines/all") { try pipelines.configure(declared.pipelines) }
         await attempt("Endpoints/all") {
-            for (endpoint, problem) in try await deployments.configure(declared.endpoints) { failures.append(("Endpoint/\(endpoint)", problem)) }
+            for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
+                failures.append(("Endpoint/\(endpoint)", problem))
+            }
         }
         await attempt("Monitors/all") { try await monitoring.configure(declared.monitors) }
         await attempt("Triggers/all") {

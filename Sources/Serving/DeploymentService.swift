@@ -378,7 +378,9 @@ public actor DeploymentService {
             let now = transaction.now
             if next.candidate != nil, next.startedAt == nil || next.candidate != before.candidate { next.startedAt = now }
             try ReleaseStore.save(next, in: transaction)
-            for number in [next.stable, next.candidate] { if let number { try ReleaseStore.noteDeployed(next.endpoint, number, in: transaction) } }
+            for number in [next.stable, next.candidate] {
+                if let number { try ReleaseStore.noteDeployed(next.endpoint, number, in: transaction) }
+            }
             try transaction.record(event, on: subject, payload, by: grant)
             return next.startedAt ?? now
         }

@@ -253,9 +253,13 @@ extension Querying {
             broken = Ledger.Break(
                 seq: chain.count + 1, problem: "the ledger should end with event \(head.int("seq")), it ends with \(chain.count)")
         }
-        let noted = try rows("SELECT seq, before_at, at FROM ledger_setbacks ORDER BY seq", []).map { [$0.int("seq"), $0.int("before_at"), $0.int("at")] }
+        let noted = try rows("SELECT seq, before_at, at FROM ledger_setbacks ORDER BY seq", []).map {
+            [$0.int("seq"), $0.int("before_at"), $0.int("at")]
+        }
         if broken == nil, noted != setbacks {
-            let first = zip(noted, setbacks).first { $0 != $1 }?.1 ?? (noted.count > setbacks.count ? noted : setbacks)[min(noted.count, setbacks.count)]
+            let first =
+                zip(noted, setbacks).first { $0 != $1 }?.1
+                ?? (noted.count > setbacks.count ? noted : setbacks)[min(noted.count, setbacks.count)]
             broken = Ledger.Break(seq: first[0], problem: "the notes of when the clock was set back are not what the events show")
         }
         return Ledger.Verification(events: chain.count, head: chain.head, broken: broken)

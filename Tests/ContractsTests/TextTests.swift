@@ -1,6 +1,5 @@
-import Testing
-
 import Contracts
+import Testing
 
 @Suite("Numbers and texts for people")
 struct TextTests {
@@ -53,7 +52,8 @@ struct TextTests {
     }
 
     static let hostile: [String] = [
-        "\u{1b}[2J\u{1b}]0;title\u{7}", "a\nerror: forged", "a\r\nb\rc", "\u{9b}31m", "\u{7f}", "\u{0}", "\u{202e}gpj.exe", "\u{2066}x\u{2069}",
+        "\u{1b}[2J\u{1b}]0;title\u{7}", "a\nerror: forged", "a\r\nb\rc", "\u{9b}31m", "\u{7f}", "\u{0}", "\u{202e}gpj.exe",
+        "\u{2066}x\u{2069}",
         "zero\u{200b}width\u{feff}", "\u{2028}line\u{2029}", "tag\u{e0041}", "\u{ad}soft", "e\u{301}\u{8}",
     ]
 
@@ -75,7 +75,10 @@ struct TextTests {
         let json: JSON = .object([.init("plain", "Grüße 日本 🙂"), .init("list", [.string(text), .string("x" + text)]), .init(text, 1)])
         let shown = json.pretty.visibleJSON
         #expect(try JSON.parse(shown) == json)
-        #expect(!shown.unicodeScalars.contains { [.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory) && $0 != "\n" })
+        #expect(
+            !shown.unicodeScalars.contains {
+                [.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory) && $0 != "\n"
+            })
     }
 
     @Test("ordinary text of any script stays as it is")

@@ -38,7 +38,8 @@ final class Home: Sendable {
         try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
         database = try Database(path: self.folder + "/keel.sqlite", clock: clock)
         try await database.migrate(
-            Ledger.migrations + ServingTables.migrations + RegistryTables.migrations + RegistryTables.importMigrations, backupFolder: self.folder + "/backups")
+            Ledger.migrations + ServingTables.migrations + RegistryTables.migrations + RegistryTables.importMigrations,
+            backupFolder: self.folder + "/backups")
         objects = try FolderObjectStore(root: self.folder + "/objects")
         let log = try PredictionLog(database: database, journal: self.folder + "/predictions", rowsMax: logRows)
         try await log.recover()

@@ -34,7 +34,9 @@ struct ReleasedVersionTests {
         let registry = RegistryService(database: home.database, usage: Ports())
         try await home.service.configure([.delay()])
         let bundle = try await home.bundle(0.2, 0.8)
-        for version in 1...20 { _ = try await registry.createVersion(model: "delay", source: "s3://b/\(version)", creatingModel: true, Self.writer) }
+        for version in 1...20 {
+            _ = try await registry.createVersion(model: "delay", source: "s3://b/\(version)", creatingModel: true, Self.writer)
+        }
         let released = Home.Texts()
         await withTaskGroup(of: Void.self) { group in
             for version in 1...20 {

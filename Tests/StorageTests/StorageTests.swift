@@ -90,7 +90,8 @@ struct DatabaseTests {
             clock.set(instant)
             _ = try await database.write { try $0.record("thing.made", on: "Thing/1", by: owner) }
         }
-        let found = try await database.read { db in try [170, 180, 205, 219, 250].map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) } }
+        let found = try await database.read { db in try [170, 180, 205, 219, 250].map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) }
+        }
         #expect(found == [6, 6, 6, 6, 6])
     }
 
@@ -118,7 +119,9 @@ struct DatabaseTests {
             #expect(found == Int64(best), "at \(instant)")
         }
         #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
-        try await database.write { try $0.execute("UPDATE ledger_setbacks SET at = at + 1 WHERE seq = (SELECT max(seq) FROM ledger_setbacks)") }
+        try await database.write {
+            try $0.execute("UPDATE ledger_setbacks SET at = at + 1 WHERE seq = (SELECT max(seq) FROM ledger_setbacks)")
+        }
         #expect(try await database.read { try $0.verifyLedger() }.broken != nil)
     }
 

@@ -2,7 +2,6 @@ import Contracts
 import Plotting
 import TestSupport
 import Testing
-
 import keel
 
 @Suite("What the command prints")

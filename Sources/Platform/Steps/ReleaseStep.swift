@@ -46,7 +46,8 @@ public struct Releasing: Sendable {
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, to endpoint: String, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil, by caller: Caller
+        _ uri: String, to endpoint: String, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
+        by caller: Caller
     ) async throws -> Release {
         let subject = "Endpoint/\(endpoint)"
         let reading = try Grant.check(caller, may: .registryRead, on: uri)

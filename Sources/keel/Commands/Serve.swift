@@ -75,7 +75,9 @@ struct Server {
     }
 
     /// Whether programs of the server's own user need no token.
-    private static func trustsOwner(_ configuration: KeelConfiguration) -> Bool { configuration.isLoopback && configuration.trustsLocalOwner }
+    private static func trustsOwner(_ configuration: KeelConfiguration) -> Bool {
+        configuration.isLoopback && configuration.trustsLocalOwner
+    }
 
     func run() async throws {
         let configuration = platform.configuration
@@ -115,7 +117,7 @@ struct Server {
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         // Half of the time is for clients to take their answers; then their connections are cut.
         groupConfiguration.maximumGracefulShutdownDuration = .microseconds(configuration.shutdownDeadline.microseconds / 2)
-        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch where !deadline.hasBegun {
+        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch  where !deadline.hasBegun {
             background.cancel()
             throw KeelError(
                 .unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)",

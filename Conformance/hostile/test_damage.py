@@ -119,8 +119,9 @@ def test_d8_d9_d13_s1_damage_is_contained(home, tmp_path, kind, manner):
     damage(find(str(copy)), manner, random.Random(f"{kind} {manner}"))
     for start in range(2):
         with Watched(home=str(copy)) as server:
-            works(server, without=["endpoint"] if kind in ("bundle", "parquet") else [])
-            named = {d["subject"] for d in server.get("/api/v1/damage").json()["damage"]}
+            with server.attacked():
+                works(server, without=["endpoint"] if kind in ("bundle", "parquet") else [])
+                named = {d["subject"] for d in server.get("/api/v1/damage").json()["damage"]}
             found = sorted(n for n in named if n.startswith(tuple(subjects)))
             if start == 0 and (kind, manner) not in UNSEEN | SEEN_WHEN_READ:
                 assert found, f"{named} is named, not one of {subjects}"
@@ -145,7 +146,8 @@ def test_s1_d13_damaged_rows_of_the_database(home, tmp_path):
         for statement in statements:
             assert db.execute(statement).rowcount > 0
     with Watched(home=copy) as server:
-        works(server, without=["endpoint"])
+        with server.attacked():
+            works(server, without=["endpoint"])
         named = {d["subject"] for d in server.get("/api/v1/damage").json()["damage"]}
         assert named >= {"Dataset/clicks", "Endpoint/buying", "Token/dana"}
         # Applying the declaration again mends it.
@@ -162,7 +164,8 @@ def test_d9_without_its_database_nothing_is_deleted(home, tmp_path):
     with Watched(home=copy) as server:
         named = {d["subject"] for d in server.get("/api/v1/damage").json()["damage"]}
         assert named >= {"Home/keel.sqlite", "Dataset/clicks"}
-        refused = server.cli("gc", check=False)
+        with server.attacked():
+            refused = server.cli("gc", check=False)
         assert refused.returncode == 1 and "put keel.sqlite back" in refused.stderr
         server.stop()
     after = {open(f, "rb").read() for f in glob.glob(f"{copy}/**/*.parquet", recursive=True) + glob.glob(f"{copy}/objects/content/*/*")}

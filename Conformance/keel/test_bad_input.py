@@ -139,6 +139,29 @@ def test_malformed_bodies_are_errors(keel, text):
     assert keel.post("/v2/models/buying/infer", project.question()).status_code == 200
 
 
+def test_a_label_with_an_unreadable_instant_is_refused_and_none_is_kept(keel):
+    assert keel.post("/v2/models/buying/infer", project.question(["labelled"])).status_code == 200
+    labels = [{"id": "labelled", "value": 1}, {"id": "labelled", "value": 1, "at": "yesterday"}]
+    answer = keel.post("/api/v1/labels", {"labels": labels})
+    assert answer.status_code == 400 and answer.json()["error"]["path"] == "labels[1].at", answer.text
+    assert keel.post("/api/v1/labels", {"labels": labels[:1]}).json()["joined"] == 1
+    assert keel.post("/api/v1/labels", {"labels": [{"id": "labelled", "value": 1, "at": 5}]}).status_code == 400
+
+
+@pytest.mark.parametrize("path,parameter", [
+    ("/api/v1/datasets/clicks/snapshots?before=x", "before"), ("/api/v1/datasets/clicks/quarantine?snapshot=one", "snapshot"),
+    ("/api/v1/datasets/clicks/quarantine?after=-1", "after"), ("/api/v1/ledger?kin=x", "kin"), ("/api/v1/runs?limti=3", "limti"),
+    ("/api/v1/models?since=2024-01-01", "since"), ("/api/v1/endpoints/buying/performance?from=spring", "from"),
+])
+def test_parameters_that_would_be_passed_over_are_refused(keel, path, parameter):
+    answer = keel.get(path)
+    assert answer.status_code == 400 and answer.json()["error"]["path"] == parameter, answer.text
+
+
+def test_a_body_where_none_is_taken_is_refused(keel):
+    assert keel.post("/api/v1/endpoints/buying/promote", {"release": 1}).status_code == 400
+
+
 def test_unknown_things_are_not_found(keel):
     for path in ["/v2/models/byuing", "/api/v1/datasets/x/snapshots", "/api/v1/endpoints/x/releases", "/api/v1/nothing", "/api/v1/runs/x"]:
         assert keel.get(path).status_code == 404, path

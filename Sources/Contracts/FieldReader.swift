@@ -63,6 +63,13 @@ public final class FieldReader {
         guard let span = try optionalSpan(name) else { throw .invalid("'\(name)' is missing", path: place(name)) }
         return span
     }
+    public func optionalInstant(_ name: String) throws(KeelError) -> Timestamp? {
+        guard let text = try optionalString(name) else { return nil }
+        guard let time = Timestamp(text) else {
+            throw failure(name, "'\(text.prefix(60))' is not an instant", hint: "2013-04-01 or 2013-04-01T10:00:00Z, in UTC")
+        }
+        return time
+    }
     /// One text, or a list of texts.
     public func strings(_ name: String) throws(KeelError) -> [String]? {
         guard let value = optional(name) else { return nil }

@@ -32,7 +32,8 @@ struct DataFile {
         }
         if let foreign = DataFile.foreign.first(where: { head.starts(with: $0.head) }) {
             throw .invalid(
-                "'\(name)' is packed with \(foreign.name), which is not read", hint: "unpack it first (\(foreign.command) \(name)), or pack it with gzip")
+                "'\(name)' is packed with \(foreign.name), which is not read",
+                hint: "unpack it first (\(foreign.command) \(name)), or pack it with gzip")
         }
         if head.starts(with: [0x50, 0x4b, 0x03, 0x04]) || head.starts(with: [0x50, 0x4b, 0x05, 0x06]) {
             let archive = try ZipArchive(path: path, name: name)

@@ -20,15 +20,17 @@ extension DatasetService {
     }
 
     public func holding(_ dataset: String) async throws -> Holding {
-        let (newest, sealed) = try await database.read { db in
-            (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+        let (newest, sealed, count) = try await database.read { db in
+            (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.count(dataset, db))
         }
         let end = (try? entry(dataset))?.stream.rows.end ?? sealed.stream
         return Holding(
-            snapshots: newest?.number ?? 0, rows: newest?.rowCount ?? 0, unsealedBytes: end > sealed.stream ? Int(end - sealed.stream) : 0)
+            snapshots: count, rows: newest?.rowCount ?? 0, unsealedBytes: end > sealed.stream ? Int(end - sealed.stream) : 0)
     }
 
     /// Removes the snapshots, the stream and the quarantine of a dataset. Training sets and models that were made from it are files of their own.
+    ///
+    /// Numbers of snapshots are not used again: what names `clicks@3` never means other rows.
     ///
     /// Moving the stream's folder aside decides it: from then on the removal is completed, after a crash by `finishRemovals`.
     public func remove(_ dataset: String, grant: Grant) async throws {
@@ -66,7 +68,9 @@ extension DatasetService {
         }
         let folders = ["\(lake)/\(SnapshotWriter.folder)/\(dataset)", "\(removed)/\(dataset)"]
         try await Blocking.run {
-            for folder in folders where FileManager.default.fileExists(atPath: folder) { try FileManager.default.removeItem(atPath: folder) }
+            for folder in folders where FileManager.default.fileExists(atPath: folder) {
+                try FileManager.default.removeItem(atPath: folder)
+            }
         }
     }
 }

@@ -151,23 +151,22 @@ extension DatasetService {
 
     func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {
         let dataset = entry.spec.name
-        let (previous, sealed) = try await database.read { [self] db in
-            (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+        let (previous, sealed, number) = try await database.read { [self] db in
+            (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
         }
         let end = entry.stream.keys.withLock { _ in
             SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
         }
         guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
-        let draft = try await Blocking.run { [self] in try seal(entry, previous: previous, from: sealed, to: end) }
+        let draft = try await Blocking.run { [self] in try seal(entry, number: number, previous: previous, from: sealed, to: end) }
         try await commit(draft, entry.stream, grant)
         return draft.snapshot
     }
 
-    private func seal(_ entry: Entry, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
+    private func seal(_ entry: Entry, number: Int, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
         -> SnapshotStore.Draft
     {
         let (spec, stream) = (entry.spec, entry.stream)
-        let number = (previous?.number ?? 0) + 1
         let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, spec: spec, number: number)
         do {
             var joiner = TableJoiner()

@@ -129,14 +129,14 @@ public final class DatasetService: Sendable {
         }
         return try await entry.stream.turn.run { [self] in
             if overwrite { _ = try await sealInTurn(entry, grant) }
-            let (previous, sealed) = try await database.read { [self] db in
-                (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db))
+            let (previous, sealed, number) = try await database.read { [self] db in
+                (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
             }
             let name = source ?? (file as NSString).lastPathComponent
             let (draft, reasons, warnings) = try await Blocking.run { [self] in
                 try read(
                     entry, file: file, member: member, source: name, format: format, from: from, until: until, overwrite: overwrite,
-                    previous: previous, sealed: sealed, progress: progress)
+                    number: number, previous: previous, sealed: sealed, progress: progress)
             }
             try await commit(draft, entry.stream, grant)
             return IngestReport(
@@ -147,11 +147,11 @@ public final class DatasetService: Sendable {
 
     private func read(
         _ entry: Entry, file: String, member: String?, source: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?,
-        overwrite: Bool, previous: Snapshot?, sealed: SnapshotStore.Sealed, progress: @escaping @Sendable (IngestProgress) -> Void
+        overwrite: Bool, number: Int, previous: Snapshot?, sealed: SnapshotStore.Sealed,
+        progress: @escaping @Sendable (IngestProgress) -> Void
     ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
         let (spec, stream) = (entry.spec, entry.stream)
         let connection = try duckdb.connect()
-        let number = (previous?.number ?? 0) + 1
         let writer = try SnapshotWriter(connection, lake: lake, spec: spec, number: number)
         let job = Ingest(
             spec, source: source, from: from, until: until, writer: writer,
@@ -169,7 +169,8 @@ public final class DatasetService: Sendable {
             }, progress: progress)
         do {
             let warnings = try job.run(file: file, member: member, format: format, connection: try duckdb.connect())
-            let draft = try writer.draft(after: previous, replacing: overwrite, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
+            let draft = try writer.draft(
+                after: previous, replacing: overwrite, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
             return (draft, job.reasons, warnings)
         } catch {
             writer.discard()

@@ -10,7 +10,9 @@ extension DatasetSpec {
             FieldSchema("columns", .list(.object(columnFields)), required: true, "The columns, at least one."),
             FieldSchema("key", .texts, "The columns that tell rows apart. Of two rows with one key the later is refused."),
             FieldSchema("eventTime", .text, "The timestamp column that says when a row happened."),
-            FieldSchema("nulls", .texts, default: #"["", "NA", "NaN", "null"]"#, "Texts of CSV that mean no value. NaN in a column of floats is no value on every way in."),
+            FieldSchema(
+                "nulls", .texts, default: #"["", "NA", "NaN", "null"]"#,
+                "Texts of CSV that mean no value. NaN in a column of floats is no value on every way in."),
             FieldSchema("ignore", .texts, "Columns of files that are passed over. Any other column that is not declared refuses the file."),
             FieldSchema("where", .expression, "Only rows for which this is true are kept; others count as filtered."),
             FieldSchema("expectations", .list(.object(expectationFields)), "Rules for a whole batch, checked over the rows that are kept."),
@@ -25,7 +27,9 @@ extension DatasetSpec {
     private static let columnFields: [FieldSchema] = [
         FieldSchema("name", .text, required: true, "Its name everywhere after the file."),
         FieldSchema(
-            "type", .text, required: true, "`bool`, `int32`, `int64`, `float32`, `float64`, `string`, `bytes`, `date` or `timestamp`. A whole number or decimal that it does not hold exactly is refused; a text has at most 1 MiB."),
+            "type", .text, required: true,
+            "`bool`, `int32`, `int64`, `float32`, `float64`, `string`, `bytes`, `date` or `timestamp`. A whole number or decimal that it does not hold exactly is refused; a text has at most 1 MiB."
+        ),
         FieldSchema("nullable", .flag, default: "false", "Whether a row may have no value here."),
         FieldSchema("range", .list(.any), "`[lowest, highest]` of a number, both allowed; null leaves a side open."),
         FieldSchema("oneOf", .texts, "The values that are allowed."),

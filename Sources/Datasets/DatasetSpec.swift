@@ -72,8 +72,7 @@ public struct DatasetSpec: Sendable {
         format = reader.optional("format") == nil ? nil : try reader.word("format") as Format
         delimiter = try DatasetSpec.delimiter(reader)
         filter = try DatasetSpec.expression(reader, "where")
-        var columns: [Column] = []
-        for item in try reader.objects("columns") { columns.append(try DatasetSpec.column(item)) }
+        let columns = try reader.objects("columns").mapAll { item throws(KeelError) in try DatasetSpec.column(item) }
         guard !columns.isEmpty else { throw reader.failure("columns", "a dataset needs at least one column") }
         self.columns = columns
         layout = FileLayout(columns, nulls: nulls, ignored: ignored)
@@ -86,9 +85,8 @@ public struct DatasetSpec: Sendable {
         for column in columns where column.keep { kept.append(column.field) }
         schema = Schema(kept, key: key, eventTime: eventTime)
         do throws(KeelError) { try schema.validate() } catch { throw error.at("spec") }
-        var expectations: [Expectation] = []
-        for item in try reader.objects("expectations") { expectations.append(try DatasetSpec.expectation(item, schema)) }
-        self.expectations = expectations
+        let schema = schema
+        expectations = try reader.objects("expectations").mapAll { item throws(KeelError) in try DatasetSpec.expectation(item, schema) }
         try reader.finish()
         computed = try DatasetSpec.order(columns, all)
         if let filter {
@@ -181,24 +179,32 @@ public struct DatasetSpec: Sendable {
         return Expectation(rule: rule, onBreach: onBreach)
     }
 
+    /// The expression of a computed column; nil for one that is read from the file.
+    private static func typed(_ column: Column, _ schema: Schema, at place: String) throws(KeelError) -> TypedExpression? {
+        guard let from = column.from else { return nil }
+        let typed: TypedExpression
+        do throws(KeelError) { typed = try from.typed(schema) } catch { throw error.at(place) }
+        guard Conversion.possible(typed.type, column.field.type) else {
+            throw .invalid("'\(from.text)' gives a \(typed.type), the column is a \(column.field.type)", path: place)
+        }
+        return typed
+    }
+
     /// Sorts computed columns so that each stands after those it needs, and checks their expressions.
     private static func order(_ columns: [Column], _ schema: Schema) throws(KeelError) -> [(column: Int, expression: TypedExpression)] {
+        let expressions = try columns.enumerated().mapAll { (i, column) throws(KeelError) in
+            try typed(column, schema, at: "spec.columns[\(i)].from")
+        }
         var out: [(column: Int, expression: TypedExpression)] = []
         var ready = Set(columns.filter { $0.from == nil }.map(\.field.name))
         var waiting = columns.indices.filter { columns[$0].from != nil }
         while !waiting.isEmpty {
             var later: [Int] = []
             for i in waiting {
-                guard let from = columns[i].from else { continue }
-                let typed: TypedExpression
-                do throws(KeelError) { typed = try from.typed(schema) } catch { throw error.at("spec.columns[\(i)].from") }
+                guard let from = columns[i].from, let typed = expressions[i] else { continue }
                 guard from.identifiers.allSatisfy(ready.contains) else {
                     later.append(i)
                     continue
-                }
-                guard Conversion.possible(typed.type, columns[i].field.type) else {
-                    throw .invalid(
-                        "'\(from.text)' gives a \(typed.type), the column is a \(columns[i].field.type)", path: "spec.columns[\(i)].from")
                 }
                 out.append((i, typed))
                 ready.insert(columns[i].field.name)

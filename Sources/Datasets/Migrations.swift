@@ -22,5 +22,12 @@ public enum DatasetTables {
             ]),
         // A snapshot is the files that were added from this one on: the last that replaced all rows.
         Migration(module: "data", version: 2, ["ALTER TABLE data_snapshots ADD COLUMN files_from BIGINT NOT NULL DEFAULT 1"]),
+        Migration(
+            module: "data", version: 3,
+            [
+                // The last number that a snapshot of the dataset had. The row stays when the data are removed: `clicks@3` means one snapshot for ever.
+                "CREATE TABLE data_numbers (dataset TEXT PRIMARY KEY, last BIGINT NOT NULL)",
+                "INSERT INTO data_numbers (dataset, last) SELECT dataset, max(number) FROM data_snapshots GROUP BY dataset",
+            ]),
     ]
 }

@@ -40,6 +40,9 @@ enum SnapshotStore {
                 .int(Int64(draft.sealed.stream)), .int(Int64(draft.sealed.rejected)),
                 int(draft.replaces ? snapshot.number : try filesFrom(snapshot.dataset, transaction)),
             ])
+        try transaction.execute(
+            "INSERT INTO data_numbers (dataset, last) VALUES (?, ?) ON CONFLICT (dataset) DO UPDATE SET last = excluded.last",
+            [.string(snapshot.dataset), int(snapshot.number)])
         for (position, file) in draft.added.enumerated() {
             try transaction.execute(
                 "INSERT INTO data_files (dataset, added_in, position, path, row_count, bytes, digest) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -58,12 +61,25 @@ enum SnapshotStore {
             ], by: grant)
     }
 
+    /// The number of the next snapshot: numbers go on after the data were removed.
+    static func nextNumber(_ dataset: String, _ db: some Querying) throws -> Int {
+        Int(try db.row("SELECT last FROM data_numbers WHERE dataset = ?", [.string(dataset)])?.int("last") ?? 0) + 1
+    }
+
+    static func count(_ dataset: String, _ db: some Querying) throws -> Int {
+        Int(try db.row("SELECT count(*) AS n FROM data_snapshots WHERE dataset = ?", [.string(dataset)])?.int("n") ?? 0)
+    }
+
+    /// The number of the snapshot before the one of a row.
+    private static let parent =
+        "(SELECT max(p.number) FROM data_snapshots p WHERE p.dataset = s.dataset AND p.number < s.number) AS parent"
+
     /// Snapshots older than number `before`, newest first, without their profiles.
     static func list(_ dataset: String, before: Int?, limit: Int, _ db: some Querying) throws -> [Snapshot] {
         let rows = try db.rows(
             """
-            SELECT dataset, number, created_at, quarantined, digest, contract, first_event, last_event, files_from FROM data_snapshots
-            WHERE dataset = ? AND number < ? ORDER BY number DESC LIMIT ?
+            SELECT dataset, number, created_at, quarantined, digest, contract, first_event, last_event, files_from, \(parent)
+            FROM data_snapshots s WHERE dataset = ? AND number < ? ORDER BY number DESC LIMIT ?
             """, [.string(dataset), int(before ?? .max), int(limit)])
         guard let newest = rows.first else { return [] }
         let files = try files(dataset, upTo: Int(newest.int("number")), db)
@@ -76,7 +92,7 @@ enum SnapshotStore {
         throws -> Snapshot?
     {
         let row = try db.row(
-            "SELECT * FROM data_snapshots WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
+            "SELECT s.*, \(parent) FROM data_snapshots s WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
             [.string(dataset), int(number ?? .max)])
         guard let row, number == nil || Int(row.int("number")) == number else { return nil }
         let found = Int(row.int("number"))
@@ -168,7 +184,7 @@ enum SnapshotStore {
         let snapshot = Snapshot(
             dataset: row.text("dataset"), number: number, files: files.filter { $0.addedIn >= first && $0.addedIn <= number }.map(\.file),
             quarantinedCount: Int(row.int("quarantined")), schema: try Schema(json: try row.json("contract")), profile: profile,
-            createdAt: row.time("created_at"), parent: number > 1 ? number - 1 : nil, eventTimes: eventTimes)
+            createdAt: row.time("created_at"), parent: row.optionalInt("parent").map(Int.init), eventTimes: eventTimes)
         guard snapshot.digest.hex == row.text("digest") else {
             throw KeelError(.corrupted, "the record of snapshot \(snapshot.name) is not what its digest says")
         }

@@ -72,7 +72,9 @@ final class SnapshotWriter {
 
     /// What the files make, after `finish`.
     /// - Parameter replacing: whether the rows of `previous` are no longer part of the dataset.
-    func draft(after previous: Snapshot?, replacing: Bool = false, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp) throws
+    func draft(
+        after previous: Snapshot?, replacing: Bool = false, source: String, filtered: Int, sealed: SnapshotStore.Sealed, at now: Timestamp
+    ) throws
         -> SnapshotStore.Draft
     {
         // When the contract's columns changed, the profile begins anew: it describes one set of columns.
@@ -82,7 +84,8 @@ final class SnapshotWriter {
             dataset: spec.name, number: number, files: (base?.files ?? []) + files, quarantinedCount: quarantined, schema: spec.schema,
             profile: merged, createdAt: now, parent: previous?.number, eventTimes: SnapshotWriter.union(base?.eventTimes, eventTimes))
         return SnapshotStore.Draft(
-            snapshot: snapshot, added: files, replaces: replacing, filtered: filtered, quarantineFile: quarantineFile, source: source, sealed: sealed)
+            snapshot: snapshot, added: files, replaces: replacing, filtered: filtered, quarantineFile: quarantineFile, source: source,
+            sealed: sealed)
     }
 
     /// Sets a row aside. Beyond `quarantineBytesMax` rows are counted and no longer kept: a file of bad rows must not fill the disk.

@@ -79,7 +79,7 @@ struct DatasetView: Sendable {
             return typed
         }
         var builder = Builder(schema: schema, ttl: spec.ttl)
-        for (i, feature) in spec.features.enumerated() { try builder.add(feature, at: "spec.features[\(i)]") }
+        try spec.features.enumerated().mapAll { (i, feature) throws(KeelError) in try builder.add(feature, at: "spec.features[\(i)]") }
         (arguments, series, features) = (builder.arguments, builder.series, builder.features)
         let used = Set(
             [at, spec.created ?? at] + keys.map(\.column) + (filter?.columns ?? []) + arguments.flatMap(\.columns))

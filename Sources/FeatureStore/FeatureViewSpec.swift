@@ -101,9 +101,11 @@ public struct FeatureViewSpec: Sendable, Hashable {
             filter = try reader.optionalString("where")
             ttl = try reader.optionalSpan("ttl")
         }
-        for feature in try reader.objects("features") {
-            features.append(try FeatureViewSpec.feature(feature, request: source == .request))
-            try feature.finish()
+        let isRequest = source == .request
+        features = try reader.objects("features").mapAll { item throws(KeelError) in
+            let feature = try FeatureViewSpec.feature(item, request: isRequest)
+            try item.finish()
+            return feature
         }
         guard !features.isEmpty else { throw reader.failure("features", "a view needs at least one feature") }
         try reader.finish()

@@ -11,19 +11,29 @@ public final class TokenService: Sendable {
 
     private let database: Database
     private let clock: any Clock
+    private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
     private let known: Mutex<[Digest: Token]>
     /// Secrets of programs that run now, and in whose name.
     private let lent = Mutex<[Digest: Caller]>([:])
 
-    private init(database: Database, clock: any Clock, known: [Digest: Token]) {
-        (self.database, self.clock) = (database, clock)
+    private init(
+        database: Database, clock: any Clock, denied: @escaping @Sendable (Caller, Action, String) async throws -> Void,
+        known: [Digest: Token]
+    ) {
+        self.database = database
+        self.clock = clock
+        self.denied = denied
         self.known = Mutex(known)
     }
 
     /// Reads the tokens there are.
-    /// - Parameter report: told of each row that is not what the ledger says, and lets nobody in.
+    /// - Parameters:
+    ///   - denied: records that a caller was refused besides what the API checks.
+    ///   - report: told of each row that is not what the ledger says, and lets nobody in.
     public static func open(
-        database: Database, clock: any Clock = SystemClock(), report: (_ subject: String, KeelError) -> Void = { _, _ in }
+        database: Database, clock: any Clock = SystemClock(),
+        denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in },
+        report: (_ subject: String, KeelError) -> Void = { _, _ in }
     ) async throws -> TokenService {
         let stored = try await database.read { try $0.checkedTokens() }
         for (name, problem) in stored.refused.sorted(by: { $0.key < $1.key }) {
@@ -36,7 +46,7 @@ public final class TokenService: Sendable {
                 }
             }
         }
-        return TokenService(database: database, clock: clock, known: stored.valid)
+        return TokenService(database: database, clock: clock, denied: denied, known: stored.valid)
     }
 
     private static func refusal(_ name: String, _ problem: String) -> KeelError {
@@ -61,7 +71,7 @@ public final class TokenService: Sendable {
         guard name != Caller.local.name else {
             throw KeelError.invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
         }
-        try TokenService.refuseEscalation(persona, by: grant.caller, to: "make")
+        try await recordingDenials(of: name, grant) { try TokenService.refuseEscalation(persona, by: grant.caller, to: "make") }
         if let expires, expires <= clock.now() {
             throw KeelError.invalid(
                 "the token would have expired already, at \(expires)", hint: "give an instant in the future", path: "expires")
@@ -135,7 +145,12 @@ public final class TokenService: Sendable {
     /// - Throws: `notFound`; `permissionDenied` for a persona that may do more than the caller; `failedPrecondition` when it is revoked already.
     public func revoke(_ name: String, by grant: Grant) async throws {
         try grant.require(.tokensManage)
-        let (digest, token) = try await database.write { tx in
+        let revoked = try await recordingDenials(of: name, grant) { try await revokeStored(name, grant) }
+        known.withLock { $0[revoked.digest] = revoked.token }
+    }
+
+    private func revokeStored(_ name: String, _ grant: Grant) async throws -> (digest: Digest, token: Token) {
+        try await database.write { tx in
             let stored = try tx.tokenRows().compactMap { Token.read($0) }
             guard let (digest, token) = stored.first(where: { $0.token.name == name }) else {
                 throw KeelError.notFound(
@@ -152,7 +167,14 @@ public final class TokenService: Sendable {
                     expiresAt: token.expiresAt, revokedAt: tx.now)
             )
         }
-        known.withLock { $0[digest] = token }
+    }
+
+    /// The permission table let the caller come this far; a token of a higher persona may still be out of reach, which is a denial too.
+    private func recordingDenials<T>(of name: String, _ grant: Grant, _ body: () async throws -> T) async throws -> T {
+        do { return try await body() } catch let error as KeelError where error.code == .permissionDenied {
+            try await denied(grant.caller, .tokensManage, "Token/\(name)")
+            throw error
+        }
     }
 
     /// Nobody makes or revokes a token that may do what they may not themselves.

@@ -127,7 +127,8 @@ public actor KeelClient {
             }
             let error = body["error"] ?? .null
             let all = [error] + (error["also"]?.array ?? [])
-            throw KeelError.joined(all.map { KeelClient.error($0, status: response.status) }) ?? KeelClient.error(error, status: response.status)
+            throw KeelError.joined(all.map { KeelClient.error($0, status: response.status) })
+                ?? KeelClient.error(error, status: response.status)
         }
         return body
     }
@@ -135,7 +136,8 @@ public actor KeelClient {
     private static func error(_ json: JSON, status: Int) -> KeelError {
         KeelError(
             json["code"]?.string.flatMap(KeelError.Code.init) ?? .internal,
-            json["message"]?.string ?? json.string ?? "the server answered \(status)", hint: json["hint"]?.string, path: json["path"]?.string)
+            json["message"]?.string ?? json.string ?? "the server answered \(status)", hint: json["hint"]?.string,
+            path: json["path"]?.string)
     }
 
     /// MLflow's routes have error words of their own.
@@ -216,7 +218,9 @@ public actor KeelClient {
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name)) }
+                        if let tls {
+                            try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
+                        }
                         try channel.pipeline.syncOperations.addHTTPClientHandlers()
                         try channel.pipeline.syncOperations.addHandler(Exchange())
                     }

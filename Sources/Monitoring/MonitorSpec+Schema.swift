@@ -33,7 +33,8 @@ extension MonitorSpec {
                     FieldSchema("metric", .word(Metric.allCases.map(\.rawValue)), default: "auc", "Shown as the window's value."),
                     FieldSchema(
                         "alertWhen", .expression,
-                        "Over \(MonitorSpec.measurements.map { "`\($0)`" }.joined(separator: ", ")) and `reference.…`, what the release was evaluated with."),
+                        "Over \(MonitorSpec.measurements.map { "`\($0)`" }.joined(separator: ", ")) and `reference.…`, what the release was evaluated with."
+                    ),
                     FieldSchema("minimumLabels", .integer, default: "200", "A window of fewer labels raises no alert."),
                 ]), "Measures predictions against labels."),
         ])

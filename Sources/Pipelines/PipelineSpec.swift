@@ -57,8 +57,7 @@ public struct PipelineSpec: Sendable, Hashable {
             }
         }
         self.parameters = parameters
-        var steps: [Step] = []
-        for reader in try reader.objects("steps") { steps.append(try PipelineSpec.step(reader)) }
+        let steps = try reader.objects("steps").mapAll { item throws(KeelError) in try PipelineSpec.step(item) }
         guard !steps.isEmpty else { throw .invalid("a pipeline needs at least one step", path: "spec.steps") }
         guard steps.count <= PipelineSpec.stepsMax else {
             throw .invalid("\(steps.count) steps are more than \(PipelineSpec.stepsMax)", path: "spec.steps")
@@ -105,9 +104,8 @@ public struct PipelineSpec: Sendable, Hashable {
             }
         }
         let known = Set(parameters.map(\.name)).union([PipelineSpec.now])
-        var linked: [Step] = []
-        for (i, step) in steps.enumerated() {
-            linked.append(try link(step, at: "spec.steps[\(i)]", kinds: kinds, parameters: known, positions: positions))
+        let linked = try steps.enumerated().mapAll { (i, step) throws(KeelError) in
+            try link(step, at: "spec.steps[\(i)]", kinds: kinds, parameters: known, positions: positions)
         }
         try PipelineSpec.refuseCycles(linked, positions)
         return ValidPipeline(spec: self, steps: linked)

@@ -21,7 +21,8 @@ extension KeelConfiguration {
         "listen": "HOST:PORT. On an address that other machines can reach, the server starts only when a token exists.",
         "hosts": "Names that the `Host` header may carry besides the loopback names and the listening address.",
         "url": "Where programs that the server runs reach it, such as the name on its certificate; `http(s)://HOST:PORT` unless given.",
-        "auth.local": "`on`: programs of the server's own user on this machine need no token; `off`: everyone does, as is right behind a proxy.",
+        "auth.local":
+            "`on`: programs of the server's own user on this machine need no token; `off`: everyone does, as is right behind a proxy.",
         "auth.refusals": "Refused requests of one address at once before it is told to wait; it gains one a second.",
         "connections.max": "Connections at a time.",
         "connections.client": "Connections at a time from one address.",

@@ -4,7 +4,7 @@ import Foundation
 import Pipelines
 import Yams
 
-/// What a server is told from outside: a file, the environment (`KEEL_…`), and the arguments of `keel serve`, the later winning.
+/// The settings of a server, from a file, the environment (`KEEL_…`) and the arguments of `keel serve`. The later of these wins.
 public struct KeelConfiguration: Sendable {
     /// The folder that holds everything the server keeps; an absolute path.
     public var home: String
@@ -45,9 +45,9 @@ public struct KeelConfiguration: Sendable {
     public var modelThreads: Int
     /// How many bytes of events are pushed to a dataset before its online features are written to the disk again.
     public var checkpointBytes: Int
-    /// How long a stop may take, such as `10s`; what is not written then is said, and the process ends.
+    /// How long a stop may take, such as `10s`. The process ends then, and the log names what could not be written.
     public var shutdownDeadline: TimeSpan
-    /// Aliases of models that only who may release moves or removes.
+    /// Aliases of models that only those who may release can move or remove.
     public var protectedAliases: [String]
     public var logLevel: String
 
@@ -80,71 +80,52 @@ public struct KeelConfiguration: Sendable {
         ]
         if let file { providers.append(InMemoryProvider(name: file, values: try values(of: file))) }
         try checkTypes(environment, overrides)
-        let reader = ConfigReader(providers: providers)
-        let listen = reader.string(forKey: "listen", default: "127.0.0.1:7070")
+        let reader = SettingReader(ConfigReader(providers: providers))
+        let listen = reader.string("listen")
         guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]), (0...65535).contains(port)
         else {
             throw .invalid("'\(listen)' is not HOST:PORT", path: "listen")
         }
-        let level = reader.string(forKey: "log.level", default: "info")
-        let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
-        guard levels.contains(level) else {
-            throw .invalid("'\(level)' is not a log level", hint: "one of \(levels.joined(separator: ", "))", path: "log.level")
-        }
-        let deadline = reader.string(forKey: "shutdown.deadline", default: "10s")
+        let deadline = reader.string("shutdown.deadline")
         guard let shutdownDeadline = TimeSpan(deadline), shutdownDeadline <= .hours(1) else {
             throw .invalid("'\(deadline.prefix(40))' is not a length of time up to 1h, such as 10s", path: "shutdown.deadline")
         }
-        let modelThreads = reader.int(forKey: "serving.threads", default: 0)
-        guard (0...1024).contains(modelThreads) else { throw .invalid("must be from 0 to 1024", path: "serving.threads") }
-        let sandbox = reader.string(forKey: "pipelines.sandbox", default: "auto")
-        guard let stepsSandbox = StepIsolation.Setting(rawValue: sandbox) else {
-            throw .invalid(
-                "'\(sandbox)' is no way to isolate steps",
-                hint: "one of \(StepIsolation.Setting.allCases.map(\.rawValue).joined(separator: ", "))",
-                path: "pipelines.sandbox")
-        }
+        let isolations = StepIsolation.Setting.allCases.map(\.rawValue)
+        let isolation = StepIsolation.Setting(rawValue: try reader.word("pipelines.sandbox", of: isolations))
         return KeelConfiguration(
-            home: absolute(reader.string(forKey: "home", default: ".keel")), host: String(listen[..<colon]), port: port,
-            hosts: reader.stringArray(forKey: "hosts", default: []), trustsLocalOwner: try isOn(reader, "auth.local"),
-            refusalsMax: max(1, reader.int(forKey: "auth.refusals", default: 10)),
-            connectionsMax: max(1, reader.int(forKey: "connections.max", default: 4096)),
-            clientConnectionsMax: max(1, reader.int(forKey: "connections.client", default: 1024)),
-            memoryBytes: try memoryBytes(reader), tls: try tls(reader), programURL: text(reader, "url"),
-            bodyBytesMax: reader.int(forKey: "limits.body", default: 256 << 20),
-            artifactBytesMax: reader.int(forKey: "limits.artifact", default: 100 << 30),
-            stepsMax: max(1, reader.int(forKey: "pipelines.steps", default: 2)),
-            stepsSandbox: stepsSandbox,
-            stepsUser: text(reader, "pipelines.user"),
-            webhookSchemes: reader.stringArray(forKey: "webhooks.schemes", default: ["https"]),
-            webhooksInternal: reader.bool(forKey: "webhooks.internal", default: false),
-            outgoingAuthorities: text(reader, "outgoing.authorities"),
-            modelThreads: modelThreads, checkpointBytes: max(1, reader.int(forKey: "features.checkpoint", default: 8 << 20)),
+            home: absolute(reader.string("home")), host: String(listen[..<colon]), port: port, hosts: reader.strings("hosts"),
+            trustsLocalOwner: try isOn(reader, "auth.local"), refusalsMax: try reader.int("auth.refusals", in: 1...Int.max),
+            connectionsMax: try reader.int("connections.max", in: 1...Int.max),
+            clientConnectionsMax: try reader.int("connections.client", in: 1...Int.max), memoryBytes: try memoryBytes(reader),
+            tls: try tls(reader), programURL: reader.text("url"), bodyBytesMax: try reader.int("limits.body", in: 1...Int.max),
+            artifactBytesMax: try reader.int("limits.artifact", in: 1...Int.max),
+            stepsMax: try reader.int("pipelines.steps", in: 1...Int.max),
+            stepsSandbox: isolation ?? .auto, stepsUser: reader.text("pipelines.user"), webhookSchemes: reader.strings("webhooks.schemes"),
+            webhooksInternal: reader.bool("webhooks.internal"), outgoingAuthorities: reader.text("outgoing.authorities"),
+            modelThreads: try reader.int("serving.threads", in: 0...1024),
+            checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
             shutdownDeadline: shutdownDeadline,
-            protectedAliases: reader.stringArray(forKey: "registry.protected", default: ["champion"]), logLevel: level)
+            protectedAliases: reader.strings("registry.protected"), logLevel: try reader.word("log.level", of: levels))
     }
+
+    private static let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
 
     /// The home as programs in other folders see it: a relative path begins where the server was started.
     private static func absolute(_ home: String) -> String {
         URL(fileURLWithPath: home, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
     }
 
-    /// A text that is given and not empty.
-    private static func text(_ reader: ConfigReader, _ key: String) -> String? {
-        reader.string(forKey: ConfigKey(key)).flatMap { $0.isEmpty ? nil : $0 }
-    }
-
     /// YAML reads `on` and `off` as words of its own: both spellings are taken.
-    private static func isOn(_ reader: ConfigReader, _ key: String) throws(KeelError) -> Bool {
-        switch text(reader, key) ?? "on" {
+    private static func isOn(_ reader: SettingReader, _ key: String) throws(KeelError) -> Bool {
+        switch reader.string(key) {
         case "on", "true": return true
         case "off", "false": return false
         case let other: throw .invalid("'\(other)' is not on or off", path: key)
         }
     }
 
-    private static func memoryBytes(_ reader: ConfigReader) throws(KeelError) -> Int {
-        guard let text = text(reader, "memory.budget") else { return MachineMemory.standardBudget }
+    private static func memoryBytes(_ reader: SettingReader) throws(KeelError) -> Int {
+        guard let text = reader.text("memory.budget") else { return MachineMemory.standardBudget }
         guard let bytes = MachineMemory.bytes(text), bytes >= MemoryBudget.bytesMin else {
             throw .invalid(
                 "'\(text)' is not a size of at least \(MemoryBudget.bytesMin >> 20) MiB", hint: "such as 2GiB", path: "memory.budget")
@@ -152,8 +133,8 @@ public struct KeelConfiguration: Sendable {
         return bytes
     }
 
-    private static func tls(_ reader: ConfigReader) throws(KeelError) -> TLSFiles? {
-        switch (text(reader, "tls.certificate"), text(reader, "tls.key"), text(reader, "tls.authorities")) {
+    private static func tls(_ reader: SettingReader) throws(KeelError) -> TLSFiles? {
+        switch (reader.text("tls.certificate"), reader.text("tls.key"), reader.text("tls.authorities")) {
         case (nil, nil, nil): return nil
         case (let certificate?, let key?, let authorities):
             return TLSFiles(certificate: certificate, key: key, authorities: authorities)
@@ -162,11 +143,12 @@ public struct KeelConfiguration: Sendable {
         }
     }
 
-    /// A variable or argument that cannot be read as its setting's type must not quietly become the default.
+    /// Refuses a variable or argument that cannot be read as its setting's type, instead of taking the default.
     private static func checkTypes(_ environment: [String: String], _ overrides: [String: String]) throws(KeelError) {
-        // Who asked for a token from everyone under the setting's old name must not get a server that asks for none.
+        // Somebody who demanded tokens under the setting's old name must not get a server that demands none.
         guard environment["KEEL_AUTH_REQUIRED"] == nil else {
-            throw .invalid("this setting is auth.local now", hint: "KEEL_AUTH_LOCAL=off asks everyone for a token", path: "KEEL_AUTH_REQUIRED")
+            throw .invalid(
+                "this setting is auth.local now", hint: "KEEL_AUTH_LOCAL=off asks everyone for a token", path: "KEEL_AUTH_REQUIRED")
         }
         for (key, standard) in settings {
             let variable = "KEEL_" + key.uppercased().replacing(".", with: "_")
@@ -211,7 +193,7 @@ public struct KeelConfiguration: Sendable {
             case .string: content = node.scalar.map { .string($0.string) }
             case .int: content = node.int.map { .int($0) }
             case .bool: content = node.bool.map { .bool($0) }
-            default: content = node.sequence.map { .stringArray($0.compactMap(\.scalar?.string)) }
+            default: content = texts(node).map { .stringArray($0) }
             }
             guard let content else {
                 throw .invalid("'\(name)' has a value of another type than \(setting.standard)", path: "\(file):\(node.mark?.line ?? 1)")
@@ -220,5 +202,12 @@ public struct KeelConfiguration: Sendable {
         }
         if let root { try walk(root, []) }
         return out
+    }
+
+    /// The texts of a list; nil when it is none, or holds something else.
+    private static func texts(_ node: Node) -> [String]? {
+        guard let items = node.sequence else { return nil }
+        let texts = items.compactMap { $0.scalar?.string }
+        return texts.count == items.count ? texts : nil
     }
 }

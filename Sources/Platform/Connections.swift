@@ -168,9 +168,23 @@ extension JSON {
 }
 
 /// The registry asks serving which releases name a version.
-struct ReleasedVersions: VersionUsage {
-    func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String] {
+package struct ReleasedVersions: VersionUsage {
+    package init() {}
+
+    package func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String] {
         try DeploymentService.releases(ofModel: name, version: version.map(String.init), in: db).map { "release \($0)" }
+    }
+}
+
+/// Serving asks the registry whether a version still exists.
+package struct RegisteredVersions: ReleasableVersions {
+    package init() {}
+
+    package func require(_ db: any Querying, model: String, version: String) throws {
+        guard let number = Int(version), try RegistryService.isRegistered(db, model: model, version: number) else {
+            throw KeelError.notFound(
+                "there is no version \(version) of model '\(model)' (any more)", hint: "it was deleted or renamed meanwhile")
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 import Contracts
-import DataEstate
+import Datasets
 import FeatureStore
 import Foundation
 import Logging
@@ -18,7 +18,7 @@ final class FeatureCheckpoints: Sendable {
 
     private let folder: String
     private let bytesMin: Int
-    private let data: DataEstate
+    private let data: DatasetService
     private let features: FeatureStore
     private let pushes: PushGate
     private let damage: DamageRegister
@@ -34,7 +34,8 @@ final class FeatureCheckpoints: Sendable {
     ///   - folder: of the files; made when the first is written.
     ///   - bytesMin: of a stream, which must have been pushed since a dataset's file was written before the next one is.
     init(
-        folder: String, bytesMin: Int, data: DataEstate, features: FeatureStore, pushes: PushGate, damage: DamageRegister, logger: Logger
+        folder: String, bytesMin: Int, data: DatasetService, features: FeatureStore, pushes: PushGate, damage: DamageRegister,
+        logger: Logger
     ) {
         self.folder = folder
         self.bytesMin = bytesMin

@@ -27,19 +27,19 @@ public struct Declarations {
 
     package init() {}
 
-    /// - Throws: an error whose path begins with the resource; every other error that was found is beside it.
+    /// - Throws: one error that holds all that were found; their paths begin with the resource.
     package init(_ resources: [Resource]) throws(KeelError) {
         var errors: [KeelError] = []
         var broken: Set<String> = []
         for resource in resources {
             do throws(KeelError) { try add(resource) } catch {
-                let first = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
-                errors.append(first)
-                errors += Declarations.mistakes(in: resource, besides: first)
+                let found = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
+                errors.append(found)
+                errors += Declarations.mistakes(in: resource, besides: found)
                 broken.insert(resource.kind)
             }
         }
-        // What refers to a resource that could not be read would only be blamed for that.
+        // Features of a resource that could not be read would only be reported for that.
         if broken.isDisjoint(with: ["Dataset", "Entity", "FeatureView", "FeatureService"]) {
             do throws(KeelError) {
                 catalog = try FeatureCatalog(
@@ -72,17 +72,17 @@ public struct Declarations {
         }
     }
 
-    /// What else is wrong with a resource whose decoder stopped at `first`.
-    private static func mistakes(in resource: Resource, besides first: KeelError) -> [KeelError] {
+    /// What the schema of a resource's kind finds wrong with it besides what its decoder found before it stopped.
+    private static func mistakes(in resource: Resource, besides found: KeelError) -> [KeelError] {
         let schema = Reference.kinds.first { $0.name == resource.kind }
         return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(resource.id) }.filter { mistake in
             // A misspelt field may be named by the hint about the one that is missing.
             let field = mistake.path?.split(separator: ".").last.map(String.init) ?? ""
-            return mistake.path != first.path && first.hint?.contains("'\(field)'") != true
+            return ([found] + found.also).allSatisfy { $0.path != mistake.path && $0.hint?.contains("'\(field)'") != true }
         }
     }
 
-    /// - Parameter resources: all, those that could not be read too.
+    /// - Parameter resources: all of them, also those that could not be read.
     private func wrongReferences(_ resources: [Resource]) -> [KeelError] {
         let names = Dictionary(grouping: resources, by: \.kind).mapValues { $0.map(\.name) }
         var errors: [KeelError] = []
@@ -105,7 +105,22 @@ public struct Declarations {
     }
 }
 
+extension Declarations {
+    fileprivate func wrongTrainingSets() -> [KeelError] {
+        var errors: [KeelError] = []
+        for pipeline in pipelines {
+            for (i, step) in pipeline.steps.enumerated() where step.uses == TrainingSetStep.kind {
+                do throws(KeelError) { try TrainingSetStep.check(step.with, in: catalog) } catch {
+                    errors.append(error.at("Pipeline/\(pipeline.name).spec.steps[\(i)]"))
+                }
+            }
+        }
+        return errors
+    }
+}
+
 extension Platform {
+    /// What `apply` would do, without doing it, with what each change does to data.
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         let system = try Grant.check(.system("plan"), may: .resourcesRead)
         let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
@@ -148,8 +163,8 @@ extension Platform {
         return result
     }
 
-    /// Who declares what will run code must be allowed to run it: a trigger starts pipelines in its author's name, and the programs of a pipeline are
-    /// run by whoever starts it.
+    /// Whoever declares what will run code must be allowed to run it: a trigger starts pipelines in its author's name, and whoever starts a pipeline
+    /// runs its programs.
     private func mayRunCode(_ grant: Grant) -> @Sendable (Resource) async throws -> Void {
         { [self] resource in
             let runsCode =
@@ -162,7 +177,8 @@ extension Platform {
         }
     }
 
-    /// Everything that is declared, checked against each other; the error holds all that is wrong.
+    /// Checks every declaration by itself and against the others.
+    /// - Throws: one error that holds all that was found wrong.
     @discardableResult
     func check(_ candidate: [Resource]) async throws -> Declarations {
         var errors: [KeelError] = []
@@ -171,13 +187,8 @@ extension Platform {
         // The steps of pipelines that can be read are looked at too, so that one answer names everything.
         let pipelines = declared?.pipelines ?? candidate.filter { $0.kind == "Pipeline" }.compactMap { try? PipelineSpec(resource: $0) }
         do throws(KeelError) { try self.pipelines.validate(pipelines) } catch { errors.append(error) }
-        for pipeline in declared?.pipelines ?? [] {
-            for (i, step) in pipeline.steps.enumerated() where step.uses == TrainingSetStep.kind {
-                do throws(KeelError) { try TrainingSetStep.check(step.with, in: declared?.catalog ?? FeatureCatalog()) } catch {
-                    errors.append(error.at("Pipeline/\(pipeline.name).spec.steps[\(i)]"))
-                }
-            }
-        }
+        // What a training set asks for can only be checked when every feature could be read.
+        if let declared { errors += declared.wrongTrainingSets() }
         guard let declared, errors.isEmpty else { throw KeelError.joined(errors) ?? KeelError(.internal, "nothing could be declared") }
         return declared
     }
@@ -191,7 +202,7 @@ extension Platform {
         try await configuring.run { [self] in try await configureInTurn(isStart: isStart) }
     }
 
-    /// The same, for who has the turn already.
+    /// The same, for callers that hold the turn already.
     func configureInTurn(isStart: Bool = false) async throws {
         let failures = try await putInForce(isStart: isStart)
         let new = damage.replaceConfiguration(with: failures)
@@ -210,7 +221,9 @@ extension Platform {
         await attempt("Features/all") { failures += try await changeFeatures(to: declared.catalog, isStart: isStart) }
         await attempt("Pipelines/all") { try pipelines.configure(declared.pipelines) }
         await attempt("Endpoints/all") {
-            for (endpoint, problem) in try await deployments.configure(declared.endpoints) { failures.append(("Endpoint/\(endpoint)", problem)) }
+            for (endpoint, problem) in try await deployments.configure(declared.endpoints) {
+                failures.append(("Endpoint/\(endpoint)", problem))
+            }
         }
         await attempt("Monitors/all") { try await monitoring.configure(declared.monitors) }
         await attempt("Triggers/all") {

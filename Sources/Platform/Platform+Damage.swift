@@ -3,7 +3,7 @@ import Foundation
 import Governance
 import Storage
 
-/// A start that nothing stored can prevent, and what becomes of the damage that it meets.
+/// Starting, which damaged data never prevents, and what is done with the damage that is found.
 extension Platform {
     /// Brings back what was configured. Each part that fails is reported, and the others go on.
     func start() async {
@@ -31,7 +31,7 @@ extension Platform {
         do { try await body() } catch { damage.report(subject, KeelError.wrapping(error)) }
     }
 
-    /// Makes each new finding a ledger event, one for the same finding over all starts.
+    /// Records each finding in the ledger, once: a finding that an earlier start recorded gets no second event.
     func recordDamage() async {
         for await finding in damage.findings {
             do {
@@ -47,12 +47,14 @@ extension Platform {
         }
     }
 
-    /// Whether the ledger is the one that was recorded: its chain, the checkpoints that were signed, and the tokens that it tells of.
+    /// Checks the ledger's chain, compares it with the signed checkpoints, and compares the stored tokens with it.
+    /// - Returns: what was read and, under `problem`, the first thing that is wrong.
     public func verifyLedger(_ grant: Grant) async throws -> JSON {
         try grant.require(.ledgerRead)
         let check = try await database.read { try $0.verifyLedger() }
         var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
-        let broken = if let broken = check.broken { Optional(broken) } else { try await checkpoints.problem() }
+        var broken = check.broken
+        if broken == nil { broken = try await checkpoints.problem() }
         let refused = try await tokens.refused(by: grant)
         if let broken {
             answer["seq"] = .int(broken.seq)
@@ -66,7 +68,7 @@ extension Platform {
 
     // MARK: The home folder
 
-    /// Removes what a server that was killed was receiving: nobody else can be, while the home is locked.
+    /// Removes what a killed server had received in part. The lock on the home makes sure that no running server is still receiving it.
     static func removeLeftovers(below work: String) throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: work) where name.hasPrefix("upload-") || name.hasPrefix("backup-") {
             try FileManager.default.removeItem(atPath: work + "/" + name)

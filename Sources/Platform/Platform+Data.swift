@@ -86,7 +86,8 @@ extension Platform {
     ) async throws -> JSON {
         defer { ProcessMemory.trim() }
         let report = try await data.ingest(
-            dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite, grant: grant
+            dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite,
+            grant: grant
         ) { step in
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")

@@ -120,7 +120,8 @@ extension Platform {
         case "Endpoint":
             let grant = try Grant.check(.system("delete"), may: .releasesRead)
             let releases = try await deployments.releases(endpoint: resource.name, grant)
-            let serving = runtime.status().first { $0.name == resource.name && $0.environment == resource.environment ?? "production" }?.stable
+            let serving = runtime.status().first { $0.name == resource.name && $0.environment == resource.environment ?? "production" }?
+                .stable
             return (releases.isEmpty ? [] : ["\(releases.count) releases"], serving.map { "it serves release \($0.release)" })
         case "Pipeline":
             let grant = try Grant.check(.system("delete"), may: .pipelinesRead)

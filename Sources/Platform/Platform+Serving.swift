@@ -123,7 +123,9 @@ extension Platform {
             }
         }
         let isolation = try await stepIsolation.value()
-        text.gauge("keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels, isolation.exposesSecrets ? 0 : 1)
+        text.gauge(
+            "keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels,
+            isolation.exposesSecrets ? 0 : 1)
         let log = runtime.log.counters
         text.counter("keel_predictions_logged_total", "Predictions in the log", [:], Double(log.written))
         text.counter("keel_predictions_dropped_total", "Predictions that the log's policy left out", [:], Double(log.dropped + log.sampled))
@@ -149,7 +151,8 @@ extension Platform {
             text.counter(
                 "keel_feature_history_rows_total", "Rows of history that were read to make online features", labels, Double(one.rowsRead))
             text.gauge("keel_feature_checkpoint_bytes", "Size of the file that online features start from", labels, Double(one.bytes))
-            text.gauge("keel_feature_checkpoint_behind_bytes", "Events that a start would read besides that file", labels, Double(one.behind))
+            text.gauge(
+                "keel_feature_checkpoint_behind_bytes", "Events that a start would read besides that file", labels, Double(one.behind))
         }
         text.counter("keel_monitor_missed_batches_total", "Batches that monitoring was too slow for", [:], Double(feed.missedCount))
         for part in MemoryBudget.Part.allCases {

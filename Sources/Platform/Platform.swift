@@ -76,21 +76,26 @@ public final class Platform: Sendable {
             openedAtFirstUse: DuckDB.Settings(
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
                 temporaryDirectory: home + "/work/spill"))
-        let data = try DatasetService(database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
+        let data = try DatasetService(
+            database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
         let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
         let features = FeatureStore(seed: seed, version: KeelVersion.text)
         featureCheckpoints = FeatureCheckpoints(
-            folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes, damage: damage,
+            folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes,
+            damage: damage,
             logger: logger)
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
             artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
         let audit = AccessAudit(database: database, refusalsMax: configuration.refusalsMax) { logger.warning("\($0)") }
+        let denied = { @Sendable (caller: Caller, action: Action, subject: String) async throws in
+            try await audit.recordDenial(caller, action: action, subject: subject)
+        }
         let registry = RegistryService(
             database: database, loggedModels: TrackedModels(tracking: tracking), usage: ReleasedVersions(),
             runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),
             protectedAliases: Set(configuration.protectedAliases),
-            denied: { caller, action, subject in try await audit.recordDenial(caller, action: action, subject: subject) })
+            denied: denied)
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
@@ -103,11 +108,12 @@ public final class Platform: Sendable {
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
+            versions: RegisteredVersions(), denied: denied,
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        let releasing = Releasing(registry: registry, deployments: deployments)
+        let releasing = Releasing(registry: registry, deployments: deployments, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
-        let tokens = try await TokenService.open(database: database, report: damage.report)
+        let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
         checkpoints = try CheckpointService(
             database: database, key: SigningKey(seed: try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)),
             folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })

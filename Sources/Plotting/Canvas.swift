@@ -76,7 +76,8 @@ struct Canvas {
         let square = dx * dx + dy * dy
         let reach = radius + 1
         let (top, bottom) = (
-            max(0, Int(saturating: (min(a.y, b.y) - reach).rounded(.down))), min(height - 1, Int(saturating: (max(a.y, b.y) + reach).rounded(.up)))
+            max(0, Int(saturating: (min(a.y, b.y) - reach).rounded(.down))),
+            min(height - 1, Int(saturating: (max(a.y, b.y) + reach).rounded(.up)))
         )
         guard top <= bottom else { return }
         for y in top...bottom {
@@ -86,7 +87,9 @@ struct Canvas {
                 let t = [(Double(y) - reach - a.y) / dy, (Double(y) + 1 + reach - a.y) / dy].map { min(max($0, 0), 1) }
                 (left, right) = (min(a.x + dx * t[0], a.x + dx * t[1]), max(a.x + dx * t[0], a.x + dx * t[1]))
             }
-            let (from, to) = (max(0, Int(saturating: (left - reach).rounded(.down))), min(width - 1, Int(saturating: (right + reach).rounded(.up))))
+            let (from, to) = (
+                max(0, Int(saturating: (left - reach).rounded(.down))), min(width - 1, Int(saturating: (right + reach).rounded(.up)))
+            )
             guard from <= to else { continue }
             for x in from...to {
                 let (px, py) = (Double(x) + 0.5 - a.x, Double(y) + 0.5 - a.y)

@@ -16,6 +16,11 @@ extension RegistryService {
         return out
     }
 
+    /// Whether a version is registered, inside a transaction or read.
+    public static func isRegistered(_ db: some Querying, model name: String, version: Int) throws -> Bool {
+        try RegistryStore.findVersion(db, name, version) != nil
+    }
+
     /// Where the files of some versions lie, and the artifacts of the runs that made them.
     public static func artifacts(_ db: some Querying, of versions: [VersionKey]) throws -> [(uri: String, by: String)] {
         var out: [(uri: String, by: String)] = []

@@ -23,11 +23,14 @@ extension RegistryService {
         let created = try await database.write { tx in
             if creatingModel { try ensureModel(tx, name, grant) }
             _ = try RegistryStore.model(tx, name)
-            let origin = ModelSource(source: origin.source, location: origin.location, runID: run, modelID: origin.modelID, copied: origin.copied)
+            let origin = ModelSource(
+                source: origin.source, location: origin.location, runID: run, modelID: origin.modelID, copied: origin.copied)
             let made = try insertVersion(
                 tx, name, origin, tags: tags, description: description, runLink: runLink, facts: facts, prompt: prompt, grant)
             // A copy of a version is the same model: it is bound to the same bundle. Who approved the first did not approve this one.
-            if let copied = origin.copied { try EvidenceStore.carry(tx, [.bundle], from: copied, to: VersionKey(name, made.version), grant) }
+            if let copied = origin.copied {
+                try EvidenceStore.carry(tx, [.bundle], from: copied, to: VersionKey(name, made.version), grant)
+            }
             return made
         }
         if !prompt, let id = origin.modelID { try await loggedModels?.registered(id, as: created) }
@@ -228,7 +231,8 @@ extension RegistryService {
         let caller = grant.caller
         guard Permissions.actions(of: caller.persona).contains(.releasesDeploy) else {
             throw KeelError(
-                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not move or remove the alias '\(alias)' of model '\(name)'",
+                .permissionDenied,
+                "\(caller.name) (\(caller.persona.rawValue)) may not move or remove the alias '\(alias)' of model '\(name)'",
                 hint: "it is protected: this takes the permission \(Action.releasesDeploy.rawValue)")
         }
     }

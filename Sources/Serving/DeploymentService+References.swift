@@ -37,15 +37,15 @@ extension DeploymentService {
         try grant.require(.releasesRead)
         return try await database.read { db in
             let endpoints = try db.rows(
-                "SELECT endpoint, min(created_at) AS since FROM releases WHERE model = ? AND model_version = ? GROUP BY endpoint",
+                "SELECT endpoint, min(created_seq) AS first FROM releases WHERE model = ? AND model_version = ? GROUP BY endpoint",
                 [.string(model), .string(version)])
             var found: [LedgerEvent] = []
             for row in endpoints {
-                // Nothing was decided about a release before it was made.
-                let since = try db.ledgerSeq(at: Timestamp(microseconds: row.int("since") - 1))
+                // Nothing was decided about a release before the event that made it, whatever the clock showed.
+                let before = row.int("first") - 1
                 for kind in DeploymentService.decisionKinds {
                     found += try DeploymentService.decisions(
-                        db, kind, on: EndpointSpec.subject(of: row.text("endpoint")), after: since, atLeast: limit + 1
+                        db, kind, on: EndpointSpec.subject(of: row.text("endpoint")), after: before, atLeast: limit + 1
                     ) { $0.data["model"] == .string(model) && $0.data["version"] == .string(version) }
                 }
             }

@@ -31,16 +31,29 @@ public actor DeploymentService {
     let runtime: ServingRuntime
     let inbox = RolloutInbox()
     private let features: (any OnlineFeatures)?
+    private let versions: (any ReleasableVersions)?
+    private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
     private let onPromoted: @Sendable (Release) async -> Void
     private var endpoints: [String: Live] = [:]
     private let turn = ActorTurn()
 
-    /// - Parameter onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
+    /// - Parameters:
+    ///   - versions: tells whether a model version that is to be released still exists.
+    ///   - denied: records that a caller was refused besides what the API checks.
+    ///   - onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
     public init(
         database: Database, objects: any ObjectStore, runtime: ServingRuntime, features: (any OnlineFeatures)?,
+        versions: (any ReleasableVersions)? = nil,
+        denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in },
         onPromoted: @escaping @Sendable (Release) async -> Void = { _ in }
     ) {
-        (self.database, self.objects, self.runtime, self.features, self.onPromoted) = (database, objects, runtime, features, onPromoted)
+        self.database = database
+        self.objects = objects
+        self.runtime = runtime
+        self.features = features
+        self.versions = versions
+        self.denied = denied
+        self.onPromoted = onPromoted
         runtime.log.observe(inbox)
     }
 
@@ -158,7 +171,7 @@ public actor DeploymentService {
     public func createRelease(
         endpoint: String, model: String, version: String, bundle digest: Digest, gate: GateResult, key: String? = nil, _ grant: Grant
     ) async throws -> Release {
-        try requireDeploy(grant, gate)
+        if case .forced = gate { try grant.require(.releasesForce) } else { try grant.require(.releasesDeploy, .releasesForce) }
         let live = try self.live(endpoint)
         if let key, let made = try await database.read({ try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return made }
         let loaded = try await LoadedModel.load(digest, from: objects)
@@ -168,7 +181,9 @@ public actor DeploymentService {
             createdAt: .systemNow(),
             createdBy: grant.caller.name, gate: gate)
         _ = try plan(trial, loaded, live.spec)
-        return try await database.write { transaction in
+        return try await database.write { [versions] transaction in
+            // The version may have been deleted since the caller read it. While a release names it, it cannot be.
+            try versions?.require(transaction, model: model, version: version)
             if let key, let made = try ReleaseStore.find(endpoint, requestedBy: key, in: transaction) { return made }
             let newest = try ReleaseStore.newest(endpoint, in: transaction)
             if let newest, newest.digest == trial.digest { return newest }
@@ -176,8 +191,8 @@ public actor DeploymentService {
                 endpoint: endpoint, number: (newest?.number ?? 0) + 1, model: model, modelVersion: version, bundle: digest,
                 featureService: service,
                 createdAt: transaction.now, createdBy: grant.caller.name, gate: gate)
-            try ReleaseStore.insert(release, requestedBy: key, in: transaction)
-            try transaction.record("release.created", on: live.spec.subject, release.json, by: grant)
+            let seq = try transaction.record("release.created", on: live.spec.subject, release.json, by: grant)
+            try ReleaseStore.insert(release, event: seq, requestedBy: key, in: transaction)
             return release
         }
     }
@@ -215,7 +230,7 @@ public actor DeploymentService {
         try await exclusively {
             var live = try self.live(endpoint)
             let release = try await self.database.read { try ReleaseStore.find(endpoint, number, in: $0) }
-            try self.requireDeploy(grant, release.gate)
+            try await self.requireDeploy(grant, release.gate)
             if once, try await self.database.read({ try ReleaseStore.wasDeployed(release, in: $0) }) { return nil }
             let served = try await self.load(release, live.spec)
             guard live.state.stable != nil else {
@@ -274,7 +289,7 @@ public actor DeploymentService {
                 throw KeelError(.failedPrecondition, "'\(endpoint)' has no earlier release", hint: "name one with --to")
             }
             let served = try await self.load(endpoint, target, live.spec)
-            try self.requireDeploy(grant, served.release.gate)
+            try await self.requireDeploy(grant, served.release.gate)
             let from: JSON = live.state.stable.map { .int(Int64($0)) } ?? .null
             try await self.makeStable(
                 served, &live, "release.rolledback", ["from": from, "to": .int(Int64(target)), "reason": .string(reason)], grant)
@@ -282,8 +297,14 @@ public actor DeploymentService {
         }
     }
 
-    private func requireDeploy(_ grant: Grant, _ gate: GateResult) throws(KeelError) {
-        if case .forced = gate { try grant.require(.releasesForce) } else { try grant.require(.releasesDeploy, .releasesForce) }
+    /// A release whose gate did not pass takes the permission to force, also when it is rolled back to.
+    private func requireDeploy(_ grant: Grant, _ gate: GateResult) async throws {
+        try grant.require(.releasesDeploy, .releasesForce)
+        guard case .forced = gate, grant.action != .releasesForce else { return }
+        do throws(KeelError) { _ = try Grant.check(grant.caller, may: .releasesForce, on: grant.subject) } catch {
+            try await denied(grant.caller, .releasesForce, grant.subject)
+            throw error
+        }
     }
 
     private func live(_ endpoint: String) throws(KeelError) -> Live {
@@ -357,7 +378,9 @@ public actor DeploymentService {
             let now = transaction.now
             if next.candidate != nil, next.startedAt == nil || next.candidate != before.candidate { next.startedAt = now }
             try ReleaseStore.save(next, in: transaction)
-            for number in [next.stable, next.candidate] { if let number { try ReleaseStore.noteDeployed(next.endpoint, number, in: transaction) } }
+            for number in [next.stable, next.candidate] {
+                if let number { try ReleaseStore.noteDeployed(next.endpoint, number, in: transaction) }
+            }
             try transaction.record(event, on: subject, payload, by: grant)
             return next.startedAt ?? now
         }

@@ -33,7 +33,8 @@ extension EndpointSpec {
                     FieldSchema("bodyBytes", .integer, default: "16777216", "Bytes of a request's body."),
                     FieldSchema(
                         "deadline", .span, default: "10s",
-                        "How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most 1h."),
+                        "How long a request may take that a model holds up; then it is answered with 504 and the model is ended. At most 1h."
+                    ),
                 ]), "Bounds on what is accepted."),
             FieldSchema(
                 "approval", .word(EndpointSpec.Approval.allCases.map(\.rawValue)), default: "optional",
@@ -44,7 +45,8 @@ extension EndpointSpec {
         FieldSchema(
             "shadow",
             .object([
-                FieldSchema("requests", .integer, required: true, "How many requests it must have answered unseen before it answers callers.")
+                FieldSchema(
+                    "requests", .integer, required: true, "How many requests it must have answered unseen before it answers callers.")
             ]), default: "no shadow phase", "The candidate scores requests beside the release that answers them."),
         FieldSchema(
             "canary",

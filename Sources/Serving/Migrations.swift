@@ -48,5 +48,11 @@ public enum ServingTables {
                 "UPDATE early_labels SET received_at = label_at",
                 "CREATE INDEX early_labels_received ON early_labels (received_at)",
             ]),
+        Migration(
+            module: "serving", version: 4,
+            [
+                // The number of the ledger event `release.created`; 0 for releases from before this step.
+                "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
+            ]),
     ]
 }

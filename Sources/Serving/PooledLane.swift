@@ -38,7 +38,10 @@ final class PooledLane: Sendable {
 
     /// Runs the job on one of the threads, or says at once that there is no room.
     func submit(_ job: Job) throws(KeelError) {
-        enum Place { case thread(Int), queue, none }
+        enum Place {
+            case thread(Int)
+            case queue, none
+        }
         let (place, mustWatch) = state.withLock { state -> (Place, Bool) in
             let place: Place
             if let thread = state.idle.popLast() {

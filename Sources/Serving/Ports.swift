@@ -1,4 +1,5 @@
 import Contracts
+import Storage
 
 /// The online feature store, as serving needs it. Platform connects it.
 public protocol OnlineFeatures: Sendable {
@@ -15,6 +16,13 @@ public protocol FeaturePlan: Sendable {
     /// - Returns: the event time of each row, or nil when the service's requests carry none; then the time of the request is taken.
     /// - Throws: `contractViolation` or `invalidArgument` for a request with a missing, extra or wrong column.
     func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]?
+}
+
+/// The registered versions, as serving needs them. Platform connects it.
+public protocol ReleasableVersions: Sendable {
+    /// Asked inside the transaction that makes a release, so that no release names a version that is gone.
+    /// - Throws: `notFound` when there is no such version (any more).
+    func require(_ db: any Querying, model: String, version: String) throws
 }
 
 /// Who wants to know of logged predictions and labels. Called by the log's writer after the commit, in the order of the log, one call at a time:

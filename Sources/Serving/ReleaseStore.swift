@@ -44,17 +44,20 @@ enum ReleaseStore {
         ).map { "\($0.text("endpoint"))/\($0.int("number"))" }
     }
 
-    static func insert(_ release: Release, requestedBy key: String?, in transaction: Transaction) throws {
+    /// - Parameter seq: the number of the ledger event that tells of it.
+    static func insert(_ release: Release, event seq: Int64, requestedBy key: String?, in transaction: Transaction) throws {
         try transaction.execute(
             """
             INSERT INTO releases (
-                endpoint, number, model, model_version, bundle, feature_service, gate, digest, created_at, created_by, requested_by)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                endpoint, number, model, model_version, bundle, feature_service, gate, digest, created_at, created_by, requested_by,
+                created_seq)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
                 .string(release.endpoint), .int(Int64(release.number)), .string(release.model), .string(release.modelVersion),
                 .string(release.bundle.hex), release.featureService.map(Value.string) ?? .null, .string(release.gate.text),
                 .string(release.digest.hex), .timestamp(release.createdAt), .string(release.createdBy), key.map(Value.string) ?? .null,
+                .int(seq),
             ])
     }
 

@@ -41,11 +41,8 @@ public struct RolloutPlan: Sendable, Hashable {
             }
             try inner.finish()
         }
-        var conditions: [RolloutCondition] = []
-        for (i, text) in (try reader.strings("rollbackWhen") ?? []).enumerated() {
-            do throws(KeelError) { conditions.append(try RolloutCondition(text)) } catch {
-                throw error.at("\(reader.path).rollbackWhen[\(i)]")
-            }
+        let conditions = try (reader.strings("rollbackWhen") ?? []).enumerated().mapAll { (i, text) throws(KeelError) in
+            do throws(KeelError) { return try RolloutCondition(text) } catch { throw error.at("\(reader.path).rollbackWhen[\(i)]") }
         }
         var (requests, labels) = (100, 200)
         if let inner = try reader.optionalObject("minimum") {

@@ -55,7 +55,7 @@ public final class Database: Sendable {
         return try await withCheckedThrowingContinuation { continuation in
             let job = Job(
                 body: { db, head in
-                    let result = try body(Transaction(db: db, clock: clock, head: head))
+                    let result = try body(Transaction(db: db, head: head, now: clock.now()))
                     return { continuation.resume(returning: result) }
                 },
                 fail: { continuation.resume(throwing: Database.translate($0)) })

@@ -55,8 +55,21 @@ public enum Ledger {
                 "CREATE TABLE ledger_head (id INTEGER PRIMARY KEY, seq BIGINT NOT NULL, hash TEXT NOT NULL)",
                 "INSERT INTO ledger_head (id, seq, hash) VALUES (1, 0, '')",
             ]),
-        // What was at an instant is looked up by the clock, which may have jumped.
         Migration(module: "ledger", version: 2, ["CREATE INDEX ledger_at ON ledger (at, seq)"]),
+        Migration(
+            module: "ledger", version: 3,
+            [
+                // The events before which the clock was set back: what it showed at the event before, and at this one.
+                "CREATE TABLE ledger_setbacks (seq BIGINT PRIMARY KEY, before_at BIGINT NOT NULL, at BIGINT NOT NULL)",
+                """
+                INSERT INTO ledger_setbacks (seq, before_at, at)
+                SELECT e.seq, p.at, e.at FROM ledger e JOIN ledger p ON p.seq = e.seq - 1 WHERE e.at < p.at
+                """,
+                // An instant is found in the order of the events.
+                "DROP INDEX ledger_at",
+                "ALTER TABLE ledger_head ADD COLUMN at BIGINT NOT NULL DEFAULT 0",
+                "UPDATE ledger_head SET at = (SELECT at FROM ledger WHERE ledger.seq = ledger_head.seq) WHERE seq > 0",
+            ]),
     ]
 
     /// The newest event number of the commit under way; the database announces it afterwards.
@@ -93,7 +106,7 @@ extension Transaction {
     /// Appends an event to the ledger, in this transaction.
     @discardableResult
     public func record(_ kind: String, on subject: String, _ data: JSON = .object([]), by caller: Caller) throws -> Int64 {
-        guard let last = try row("SELECT seq, hash FROM ledger_head WHERE id = 1") else {
+        guard let last = try row("SELECT seq, at, hash FROM ledger_head WHERE id = 1") else {
             throw KeelError(.corrupted, "the ledger has no head")
         }
         let seq = last.int("seq") + 1
@@ -106,7 +119,10 @@ extension Transaction {
             INSERT INTO ledger (seq, at, caller, persona, workspace, request_id, kind, subject, data, hash)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """, [.int(seq), .int(at)] + fields.map(Value.string) + [.string(hash)])
-        try execute("UPDATE ledger_head SET seq = ?, hash = ? WHERE id = 1", [.int(seq), .string(hash)])
+        try execute("UPDATE ledger_head SET seq = ?, at = ?, hash = ? WHERE id = 1", [.int(seq), .int(at), .string(hash)])
+        if seq > 1, at < last.int("at") {
+            try execute("INSERT INTO ledger_setbacks (seq, before_at, at) VALUES (?, ?, ?)", [.int(seq), .int(last.int("at")), .int(at)])
+        }
         head.seq = seq
         return seq
     }
@@ -168,12 +184,45 @@ extension Querying {
         ).map(event)
     }
 
-    /// The number of the last event up to an instant; 0 when there is none.
+    /// The number of the last event up to an instant; 0 when there is none. "What was at T" is what the events up to this one made.
     ///
-    /// It is the event whose clock showed the latest time that is not after the instant. Where the clock was right, that is the last event of that time,
-    /// whatever it showed before or afterwards; of a time that it showed twice, the later one counts.
+    /// The order of events is certain, what the clock showed is not: it may have been ahead or behind for a while. The answer is the place in the order
+    /// that the fewest events contradict. An event contradicts a place when it stands before it and shows a time after the instant, or stands behind it
+    /// and shows a time that is not after the instant. Of two places with as few, the later one is taken.
     public func ledgerSeq(at time: Timestamp) throws -> Int64 {
-        try row("SELECT seq FROM ledger WHERE at <= ? ORDER BY at DESC, seq DESC LIMIT 1", [.timestamp(time)])?.int("seq") ?? 0
+        let setbacks = try rows(
+            "SELECT seq FROM ledger_setbacks WHERE before_at > ? AND at <= ? ORDER BY seq", [.timestamp(time), .timestamp(time)]
+        ).map { $0.int("seq") }
+        // Each part begins where the clock was set back over the instant. Within a part the times pass the instant once, so one place is the best.
+        let firsts = [1] + setbacks
+        let lasts = setbacks.map { $0 - 1 } + [try ledgerHead()]
+        var best: Int64 = 0
+        var bestScore: Int64 = 0
+        var score: Int64 = 0
+        for (first, last) in zip(firsts, lasts) {
+            let place = try ledgerPlace(of: time, from: first, through: last)
+            score += place - first + 1
+            if score >= bestScore {
+                best = place
+                bestScore = score
+            }
+            score -= last - place
+        }
+        return best
+    }
+
+    /// The last event of a part that shows no time after an instant, where all that show one stand behind it; the number before the part when there is none.
+    private func ledgerPlace(of time: Timestamp, from first: Int64, through last: Int64) throws -> Int64 {
+        var low = first - 1
+        var high = last
+        while low < high {
+            let middle = low + (high - low + 1) / 2
+            guard let event = try row("SELECT at FROM ledger WHERE seq = ?", [.int(middle)]) else {
+                throw KeelError(.corrupted, "event \(middle) of the ledger is missing", hint: "keel ledger verify")
+            }
+            if event.time("at") <= time { low = middle } else { high = middle - 1 }
+        }
+        return low
     }
 
     /// The subject that comes next after another, in the order of the database; nil when no more begin with `prefix`.
@@ -188,9 +237,14 @@ extension Querying {
     /// Reads the whole chain and finds the first event that was altered, removed, inserted or moved.
     public func verifyLedger() throws -> Ledger.Verification {
         var chain = LedgerChain()
+        var setbacks: [[Int64]] = []
+        var last: Int64?
         try forEach("SELECT * FROM ledger ORDER BY seq", []) { row in
+            let at = row.int("at")
+            if let last, at < last { setbacks.append([row.int("seq"), last, at]) }
+            last = at
             let fields = ["caller", "persona", "workspace", "request_id", "kind", "subject", "data"].map(row.text)
-            chain.add(seq: row.int("seq"), at: row.int("at"), hash: row.text("hash"), fields: fields)
+            chain.add(seq: row.int("seq"), at: at, hash: row.text("hash"), fields: fields)
         }
         var broken = chain.broken
         if broken == nil, let head = try row("SELECT seq, hash FROM ledger_head WHERE id = 1"),
@@ -198,6 +252,15 @@ extension Querying {
         {
             broken = Ledger.Break(
                 seq: chain.count + 1, problem: "the ledger should end with event \(head.int("seq")), it ends with \(chain.count)")
+        }
+        let noted = try rows("SELECT seq, before_at, at FROM ledger_setbacks ORDER BY seq", []).map {
+            [$0.int("seq"), $0.int("before_at"), $0.int("at")]
+        }
+        if broken == nil, noted != setbacks {
+            let first =
+                zip(noted, setbacks).first { $0 != $1 }?.1
+                ?? (noted.count > setbacks.count ? noted : setbacks)[min(noted.count, setbacks.count)]
+            broken = Ledger.Break(seq: first[0], problem: "the notes of when the clock was set back are not what the events show")
         }
         return Ledger.Verification(events: chain.count, head: chain.head, broken: broken)
     }

@@ -30,11 +30,9 @@ public struct Reader: Querying {
 /// A transaction under way, valid inside the closure that received it.
 public struct Transaction: Querying {
     let db: GRDB.Database
-    let clock: any Clock
     let head: Ledger.Head
-
-    /// The instant of this transaction's changes.
-    public var now: Timestamp { clock.now() }
+    /// The instant of this transaction's changes, its events included.
+    public let now: Timestamp
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow] { try fetch(db, sql, parameters) }
     public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws {

@@ -24,7 +24,7 @@ enum ExperimentStore {
                     ? "Experiment(name=\(name)) already exists."
                     : "Experiment(name=\(name)) already exists in deleted state. Restore it, or choose another name.")
         }
-        let id = (try tx.row("SELECT max(id) AS last FROM tracking_experiments")?.int("last") ?? 0) + 1
+        let id = try nextNumber(tx)
         let location = artifactLocation ?? "mlflow-artifacts:/\(id)"
         let now = tx.now.milliseconds
         try tx.execute(
@@ -32,6 +32,20 @@ enum ExperimentStore {
             [.int(id), .string(name), .string(location), .int(now), .int(now)])
         for tag in tags { try set(tx, tag, on: String(id)) }
         return String(id)
+    }
+
+    /// A number that no experiment has or had.
+    static func nextNumber(_ db: some Querying) throws -> Int64 {
+        let ids = "SELECT max(id) AS id FROM tracking_experiments UNION ALL SELECT max(id) FROM tracking_retired_experiments"
+        return (try db.row("SELECT max(id) AS last FROM (\(ids)) ids")?.optionalInt("last") ?? 0) + 1
+    }
+
+    static func isRetired(_ db: some Querying, _ number: Int64) throws -> Bool {
+        try db.row("SELECT 1 FROM tracking_retired_experiments WHERE id = ?", [.int(number)]) != nil
+    }
+
+    static func retire(_ tx: Transaction, _ number: Int64) throws {
+        try tx.execute("INSERT INTO tracking_retired_experiments (id) VALUES (?) ON CONFLICT (id) DO NOTHING", [.int(number)])
     }
 
     static func update(_ tx: Transaction, id: String, name: String, lifecycle: Lifecycle) throws {

@@ -159,6 +159,7 @@ public enum TrackingTables {
         evaluationDatasets,
         clustered,
         ordered,
+        retired,
         Migration(
             module: "tracking", version: 8,
             [
@@ -249,6 +250,10 @@ public enum TrackingTables {
             "CREATE INDEX tracking_runs_unended ON tracking_runs (experiment_id, lifecycle, start_ms DESC, id) WHERE end_ms IS NULL",
             "CREATE INDEX tracking_runs_named ON tracking_runs (experiment_id, lifecycle, name, start_ms DESC, id)",
         ])
+
+    /// Numbers of experiments that were purged and are not used again: the ledger, and artifacts kept elsewhere, name them.
+    private static let retired = Migration(
+        module: "tracking", version: 9, ["CREATE TABLE tracking_retired_experiments (id BIGINT PRIMARY KEY)"])
 
     /// Indexes go with their table and are made again on the filled one.
     private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [String] = []) -> [String] {

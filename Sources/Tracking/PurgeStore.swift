@@ -187,7 +187,9 @@ package enum PurgeStore {
             for table in modelTables { try tx.execute("DELETE FROM \(table) WHERE model_id = ?", [.string(item.id)]) }
             try tx.execute("DELETE FROM tracking_logged_models WHERE id = ?", [.string(item.id)])
         case .experiment:
-            let id = Value.int(Int64(item.id) ?? -1)
+            let number = try ExperimentStore.number(of: item.id)
+            let id = Value.int(number)
+            try ExperimentStore.retire(tx, number)
             for table in experimentTables { try tx.execute("DELETE FROM \(table) WHERE experiment_id = ?", [id]) }
             try tx.execute("DELETE FROM tracking_experiments WHERE id = ?", [id])
         }

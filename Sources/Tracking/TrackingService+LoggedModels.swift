@@ -30,7 +30,8 @@ extension TrackingService {
             let id = "m-" + Identifier.ordered32()
             let model = LoggedModel(
                 id: id, experimentID: experimentID, name: modelName, modelType: modelType, sourceRunID: sourceRunID, status: .pending,
-                artifactURI: ArtifactLocation.appending("models/\(id)/artifacts", to: experiment.artifactLocation), createdAt: tx.now, updatedAt: tx.now, params: params,
+                artifactURI: ArtifactLocation.appending("models/\(id)/artifacts", to: experiment.artifactLocation), createdAt: tx.now,
+                updatedAt: tx.now, params: params,
                 tags: tags)
             try LoggedModelStore.insert(tx, model)
             try tx.record(

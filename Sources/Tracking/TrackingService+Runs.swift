@@ -36,7 +36,8 @@ extension TrackingService {
             let run = Run(
                 id: id, name: runName, experimentID: experimentID, userID: userID ?? grant.caller.name, status: .running,
                 startedAt: startedAt ?? tx.now,
-                endedAt: nil, artifactURI: ArtifactLocation.appending("\(id)/artifacts", to: experiment.artifactLocation), lifecycle: .active)
+                endedAt: nil, artifactURI: ArtifactLocation.appending("\(id)/artifacts", to: experiment.artifactLocation),
+                lifecycle: .active)
             try RunStore.insert(tx, run)
             for tag in tags where tag.key != runNameTag { try RunStore.set(tx, tag, on: id) }
             try RunStore.set(tx, KeyValue(runNameTag, runName), on: id)

@@ -6,10 +6,16 @@ import Serving
 public struct Releasing: Sendable {
     private let registry: RegistryService
     private let deployments: DeploymentService
+    private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
 
-    package init(registry: RegistryService, deployments: DeploymentService) {
+    /// - Parameter denied: records that a caller was refused. Steps of pipelines come here without the check that an API makes.
+    package init(
+        registry: RegistryService, deployments: DeploymentService,
+        denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void
+    ) {
         self.registry = registry
         self.deployments = deployments
+        self.denied = denied
     }
 
     /// - Parameters:
@@ -17,7 +23,8 @@ public struct Releasing: Sendable {
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, to endpoint: String, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil, by caller: Caller
+        _ uri: String, to endpoint: String, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
+        by caller: Caller
     ) async throws -> Release {
         let subject = "Endpoint/\(endpoint)"
         let reading = try Grant.check(caller, may: .registryRead, on: uri)
@@ -35,7 +42,7 @@ public struct Releasing: Sendable {
                 .failedPrecondition, "the gate of \(version.uri) \(verdict)",
                 hint: "force: true releases it all the same, for those who may")
         }
-        let grant = try Grant.check(caller, may: bundle.hasPassed ? .releasesDeploy : .releasesForce, on: subject)
+        let grant = try await granted(caller, bundle.hasPassed ? .releasesDeploy : .releasesForce, subject)
         if try await deployments.approval(endpoint: endpoint, grant) == .required, evidence.approvals.isEmpty {
             throw KeelError(
                 .failedPrecondition, "the endpoint '\(endpoint)' takes approved versions only, and nobody approved \(version.uri)",
@@ -46,5 +53,12 @@ public struct Releasing: Sendable {
             gate: bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)"), key: key, grant)
         try await deployments.deploy(endpoint: endpoint, release: release.number, once: key != nil, grant)
         return release
+    }
+
+    private func granted(_ caller: Caller, _ action: Action, _ subject: String) async throws -> Grant {
+        do throws(KeelError) { return try Grant.check(caller, may: action, on: subject) } catch {
+            try await denied(caller, action, subject)
+            throw error
+        }
     }
 }

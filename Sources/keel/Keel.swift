@@ -18,7 +18,8 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self, Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
+            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self,
+            Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Tokens.self,

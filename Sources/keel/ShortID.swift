@@ -21,7 +21,8 @@ package enum ShortID {
     /// The one id that begins or ends with `text`; nil when none does.
     /// - Parameter candidates: ids, each with what tells people which it is.
     /// - Throws: `invalidArgument` that lists the candidates when there are several.
-    package static func find(_ text: String, _ thing: String, among candidates: [(id: String, about: String)]) throws(KeelError) -> String? {
+    package static func find(_ text: String, _ thing: String, among candidates: [(id: String, about: String)]) throws(KeelError) -> String?
+    {
         if let exact = candidates.first(where: { $0.id == text }) { return exact.id }
         let found = candidates.filter { fits(text, $0.id) }
         guard found.count > 1 else { return found.first?.id }

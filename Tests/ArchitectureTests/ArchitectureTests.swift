@@ -88,7 +88,8 @@ struct ArchitectureTests {
         for source in try Self.sources() where source.path.contains("/Wire/") {
             for name in Self.imports(source.text) {
                 #expect(
-                    !name.hasPrefix("Hummingbird") && !name.hasPrefix("NIO") && name != "Platform" && name != "WebAPI", "\(source.path) must not import \(name)"
+                    !name.hasPrefix("Hummingbird") && !name.hasPrefix("NIO") && name != "Platform" && name != "WebAPI",
+                    "\(source.path) must not import \(name)"
                 )
             }
         }
@@ -99,7 +100,8 @@ struct ArchitectureTests {
         // Up to the parenthesis that closes the conversion; what stands inside of two more is another call's.
         let labels = "saturating:|exactly:|bitPattern:|truncatingIfNeeded:|clamping:|ascii:"
         let inner = #"(?:[^()"]|\((?:[^()]|\([^()]*\))*\))*"#
-        let trap = try Regex(#"\bU?Int(?:8|16|32|64)?\((?!"# + labels + ")" + inner + #"(?:\.rounded\(|\bDouble\(|\bpow\(|\blog10?\(|\bfloor\(|\bceil\()"#)
+        let trap = try Regex(
+            #"\bU?Int(?:8|16|32|64)?\((?!"# + labels + ")" + inner + #"(?:\.rounded\(|\bDouble\(|\bpow\(|\blog10?\(|\bfloor\(|\bceil\()"#)
         for source in try Self.sources() {
             for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
                 let isTrap = !line.contains("///") && line.contains(trap)
@@ -115,8 +117,12 @@ struct ArchitectureTests {
             let name = source.path.split(separator: "/").last.map(String.init) ?? ""
             if ["Terminal.swift", "LogLines.swift"].contains(name) { continue }
             for (i, line) in source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-                let prints = ["FileHandle.standardError", "FileHandle.standardOutput", "Swift.print(", "fputs(", "StreamLogHandler.standard"]
-                #expect(!prints.contains { line.contains($0) }, "\(source.path):\(i + 1): print through Terminal, which escapes what others wrote")
+                let prints = [
+                    "FileHandle.standardError", "FileHandle.standardOutput", "Swift.print(", "fputs(", "StreamLogHandler.standard",
+                ]
+                #expect(
+                    !prints.contains { line.contains($0) },
+                    "\(source.path):\(i + 1): print through Terminal, which escapes what others wrote")
                 if line.contains("func print(") { continue }
                 let words = line.split { !$0.isLetter && $0 != "(" && $0 != "." }
                 #expect(!words.contains { $0.hasPrefix("print(") }, "\(source.path):\(i + 1): print through Terminal")
@@ -133,7 +139,8 @@ struct ArchitectureTests {
                 #expect(!line.contains("try" + "! "), "\(place): a force try")
                 if !source.path.hasSuffix("/DuckDBConnection+Parquet.swift") {
                     let bare = line.firstMatch(of: /read_(parquet|csv|csv_auto|json|json_auto|text|blob)\(|parquet_scan\(/)
-                    #expect(bare == nil, "\(place): files are read through DuckDBConnection.parquet, which keeps their paths out of their rows")
+                    #expect(
+                        bare == nil, "\(place): files are read through DuckDBConnection.parquet, which keeps their paths out of their rows")
                 }
                 #expect(!line.contains("TO" + "DO") && !line.contains("FIX" + "ME"), "\(place): an unfinished mark")
                 if line.contains("@unchecked Sendable"), !line.contains("///") {

@@ -1,18 +1,6 @@
 import Contracts
+import TestSupport
 import Testing
-
-/// Repeatable randomness: a failure can be seen again.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    init(_ seed: UInt64) { state = seed &* 2 &+ 1 }
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        var z = state
-        z = (z ^ (z >> 33)) &* 0xff51_afd7_ed55_8ccd
-        z = (z ^ (z >> 33)) &* 0xc4ce_b9fe_1a85_ec53
-        return z ^ (z >> 33)
-    }
-}
 
 private func table(_ rows: Int, _ random: inout Seeded) throws -> Table {
     var (delays, codes, carriers, flags, times) = ([Double](), [Int64](), TextBuffer(), [Bool](), [Int64]())

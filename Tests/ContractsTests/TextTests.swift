@@ -1,6 +1,6 @@
-import Testing
-
 import Contracts
+import TestSupport
+import Testing
 
 @Suite("Numbers and texts for people")
 struct TextTests {
@@ -53,7 +53,8 @@ struct TextTests {
     }
 
     static let hostile: [String] = [
-        "\u{1b}[2J\u{1b}]0;title\u{7}", "a\nerror: forged", "a\r\nb\rc", "\u{9b}31m", "\u{7f}", "\u{0}", "\u{202e}gpj.exe", "\u{2066}x\u{2069}",
+        "\u{1b}[2J\u{1b}]0;title\u{7}", "a\nerror: forged", "a\r\nb\rc", "\u{9b}31m", "\u{7f}", "\u{0}", "\u{202e}gpj.exe",
+        "\u{2066}x\u{2069}",
         "zero\u{200b}width\u{feff}", "\u{2028}line\u{2029}", "tag\u{e0041}", "\u{ad}soft", "e\u{301}\u{8}",
     ]
 
@@ -75,7 +76,10 @@ struct TextTests {
         let json: JSON = .object([.init("plain", "Grüße 日本 🙂"), .init("list", [.string(text), .string("x" + text)]), .init(text, 1)])
         let shown = json.pretty.visibleJSON
         #expect(try JSON.parse(shown) == json)
-        #expect(!shown.unicodeScalars.contains { [.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory) && $0 != "\n" })
+        #expect(
+            !shown.unicodeScalars.contains {
+                [.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory) && $0 != "\n"
+            })
     }
 
     @Test("ordinary text of any script stays as it is")
@@ -92,5 +96,18 @@ struct TextTests {
         let both = KeelError.joined([a, b])?.at("Dataset/x")
         #expect(both?.all.map(\.path) == ["Dataset/x.spec.a", "Dataset/x.spec.b"])
         #expect(KeelError.joined([both, a].compactMap { $0 })?.also.count == 2)
+    }
+
+    @Test("mapping all elements gives every error at once, up to a bound")
+    func mapAll() throws {
+        func half(_ number: Int) throws(KeelError) -> Int {
+            guard number % 2 == 0 else { throw .invalid("odd", path: "[\(number)]") }
+            return number / 2
+        }
+        #expect(try [2, 4].mapAll(half) == [1, 2])
+        let error = #expect(throws: KeelError.self) { try [1, 2, 3].mapAll(half) }
+        #expect(error?.all.map(\.path) == ["[1]", "[3]"])
+        let many = #expect(throws: KeelError.self) { try Array(repeating: 1, count: 1000).mapAll(half) }
+        #expect(many?.all.count == 100)
     }
 }

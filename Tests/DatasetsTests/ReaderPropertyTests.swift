@@ -1,24 +1,15 @@
 import Contracts
 import Datasets
 import Foundation
+import TestSupport
 import Testing
-
-/// A small seeded generator, so that a failure can be repeated.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        let x = (state ^ state >> 33) &* 0xff51_afd7_ed55_8ccd
-        return x ^ x >> 33
-    }
-}
 
 @Suite struct ReaderPropertyTests {
     private let spec =
         #"{"nulls": ["NA"], "columns": [{"name": "n", "type": "int64"}, {"name": "a", "type": "string", "nullable": true}, {"name": "b", "type": "float64", "nullable": true}]}"#
 
     @Test(arguments: 1...8) func whateverIsWrittenAsCSVIsReadBack(_ seed: UInt64) async throws {
-        var random = Seeded(state: seed)
+        var random = Seeded(seed)
         let estate = try await Estate([try dataset("t", spec)])
         let alphabet = ["a", "b", "\"", ",", "\n", "\r\n", "é", "😀", " ", "NA"]
         var (text, expected) = ("n,a,b" + ["\n", "\r\n"][Int(seed % 2)], [(String?, Double?)]())
@@ -44,7 +35,7 @@ struct Seeded: RandomNumberGenerator {
 
     /// Damaged files of every kind: an error or a report whose rows add up, never a crash.
     @Test(arguments: 1...4) func damagedFilesNeverCrash(_ seed: UInt64) async throws {
-        var random = Seeded(state: seed)
+        var random = Seeded(seed)
         let estate = try await Estate([try dataset("t", spec)])
         let csv = Array(("n,a,b\n" + (0..<40).map { "\($0),\"x \($0)\",\($0).5\n" }.joined()).utf8)
         let lines = Array((0..<40).map { #"{"n": \#($0), "a": "x\\u0041", "b": 1.5}"# + "\n" }.joined().utf8)

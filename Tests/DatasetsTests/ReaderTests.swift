@@ -6,7 +6,8 @@ import Testing
 
 /// What is read is what was written: exact, or refused.
 @Suite struct ReaderTests {
-    private static let pair = #"{"columns": [{"name": "a", "type": "string", "nullable": true}, {"name": "b", "type": "string", "nullable": true}]}"#
+    private static let pair =
+        #"{"columns": [{"name": "a", "type": "string", "nullable": true}, {"name": "b", "type": "string", "nullable": true}]}"#
 
     private func columns(_ list: [(String, String)], _ more: String = "") throws -> DatasetSpec {
         let columns = list.map { #"{"name": "\#($0.0)", "type": "\#($0.1)", "nullable": true}"# }.joined(separator: ", ")
@@ -34,7 +35,9 @@ import Testing
             // A quote far behind either closes nothing, or is followed by what cannot follow a closing one.
             if !tail.isEmpty { text += "9,\(tail == "\"" ? "\"late\",x\n" : tail)" }
             let error = await #expect(throws: KeelError.self) { try await estate.ingest("t", csv: text) }
-            #expect(error?.path?.hasSuffix(".csv:8") == true && error?.message.contains("no closing quote") == true, "\(String(describing: error))")
+            #expect(
+                error?.path?.hasSuffix(".csv:8") == true && error?.message.contains("no closing quote") == true,
+                "\(String(describing: error))")
         }
         #expect(try await estate.data.snapshot("t") == before.snapshot)
         #expect(try estate.lakeFiles("t").count == 1)
@@ -52,7 +55,9 @@ import Testing
             let expected = try #require(try JSON.parse([UInt8](Data(contentsOf: URL(fileURLWithPath: json)))).array)
             let fields = try #require(expected.first?.members?.map(\.key))
             let spec = fields.map { JSON.object([.init("name", .string($0)), .init("type", "string")]) }
-            let estate = try await Estate([try dataset("t", JSON.object([.init("columns", .array(spec)), .init("nulls", .array([]))]).text)])
+            let estate = try await Estate([
+                try dataset("t", JSON.object([.init("columns", .array(spec)), .init("nulls", .array([]))]).text)
+            ])
             let report = try await estate.ingest("t", "\(folder)/csvs/\(name)")
             #expect(report.rows == expected.count && report.quarantined == 0, "\(name): \(report.reasons)")
             let table = try await estate.read("t")
@@ -69,7 +74,8 @@ import Testing
         let spec = try columns([("id", "int64"), ("d", "float64"), ("f", "float32")])
         let exact = ["9007199254740993", "9007199254740992", "16777216"]
         let rows: [[String]] = [
-            exact, ["1", "9007199254740993", "1"], ["2", "2", "16777217"], ["9223372036854775807", "3", "3"], ["9223372036854775808", "4", "4"],
+            exact, ["1", "9007199254740993", "1"], ["2", "2", "16777217"], ["9223372036854775807", "3", "3"],
+            ["9223372036854775808", "4", "4"],
         ]
         for way in ["csv", "jsonl", "parquet", "push"] {
             let estate = try await Estate([spec])
@@ -140,7 +146,9 @@ import Testing
         #expect(table.rowCount == 6)
         for i in 0..<6 { #expect(table.row(i) == (i % 2 == 0 ? [.null, .null, .null] : [1.0, 2.0, .null])) }
         // Infinity is a value that no column holds.
-        #expect(try await estate.ingest("t", try parquet(estate, "SELECT 'inf'::DOUBLE AS x, 1.0::FLOAT AS y, NULL::INTEGER AS n")).quarantined == 1)
+        #expect(
+            try await estate.ingest("t", try parquet(estate, "SELECT 'inf'::DOUBLE AS x, 1.0::FLOAT AS y, NULL::INTEGER AS n")).quarantined
+                == 1)
     }
 
     @Test("G1: of a Parquet file only declared columns are read; others must be ignored, whatever they hold")
@@ -148,7 +156,9 @@ import Testing
         let estate = try await Estate([try columns([("a", "int32")], #""ignore": ["s", "m", "t", "u"], "#)])
         let select = "SELECT 1 AS a, {'x': 2} AS s, MAP {'k': 3} AS m, TIME '01:02:03' AS t, 18446744073709551615::UBIGINT AS u"
         #expect(try await estate.ingest("t", try parquet(estate, select)).rows == 1)
-        let unknown = await #expect(throws: KeelError.self) { try await estate.ingest("t", try parquet(estate, "SELECT 1 AS a, {'x': 2} AS z")) }
+        let unknown = await #expect(throws: KeelError.self) {
+            try await estate.ingest("t", try parquet(estate, "SELECT 1 AS a, {'x': 2} AS z"))
+        }
         #expect(unknown?.message.contains("'z'") == true)
         let wrong = await #expect(throws: KeelError.self) { try await estate.ingest("t", try parquet(estate, "SELECT {'x': 2} AS a")) }
         #expect(wrong?.message.contains("STRUCT") == true && wrong?.message.contains(estate.home) == false)
@@ -165,7 +175,9 @@ import Testing
             let path = try estate.file("x.csv", (little ? [0xff, 0xfe] : [0xfe, 0xff]) + units)
             #expect(try await estate.ingest("t", path).rows == 40_002)
             #expect(try await estate.read("t")["b"]?[0] == "grüße, 😀\nund mehr")
-            for (name, bytes) in [("bare.csv", units), ("odd.csv", [0xff, 0xfe, 0x61]), ("lone.csv", [0xff, 0xfe, 0x00, 0xd8, 0x61, 0x00])] {
+            for (name, bytes) in [
+                ("bare.csv", units), ("odd.csv", [0xff, 0xfe, 0x61]), ("lone.csv", [0xff, 0xfe, 0x00, 0xd8, 0x61, 0x00]),
+            ] {
                 let error = await #expect(throws: KeelError.self) { try await estate.ingest("t", try estate.file(name, bytes)) }
                 #expect(error?.message.contains("UTF-16") == true && error?.hint == "save it as UTF-8")
             }
@@ -261,7 +273,9 @@ import Testing
         await #expect(throws: KeelError.self) { try await estate.data.verify(file, of: "trips") }
         // Keys are not taken from it either.
         let reopened = try await Estate(home: estate.home, [try dataset("trips", trips)])
-        #expect(throws: KeelError.self) { try reopened.push("trips", #"{"rows": [{"id": 9, "at": "2013-01-02", "miles": 1, "kind": "bus"}]}"#) }
+        #expect(throws: KeelError.self) {
+            try reopened.push("trips", #"{"rows": [{"id": 9, "at": "2013-01-02", "miles": 1, "kind": "bus"}]}"#)
+        }
     }
 
     @Test("S5: a batch of long rows is bounded by its bytes, however few they are")

@@ -101,7 +101,9 @@ private func scratchFolder() throws -> URL {
         #expect(throws: KeelError.self) { try self.connection.query("SELECT ?::INTEGER", ["not a number"]) }
         #expect(throws: KeelError.self) { try self.connection.query("SELECT ?, ?", [1]) }
         #expect(throws: KeelError.self) { try self.connection.query("SELECT 1 AS a, 2 AS a") }
-        let absent = #expect(throws: KeelError.self) { try self.connection.query("SELECT * FROM '\(NSTemporaryDirectory())nonexistent-*.parquet'") }
+        let absent = #expect(throws: KeelError.self) {
+            try self.connection.query("SELECT * FROM '\(NSTemporaryDirectory())nonexistent-*.parquet'")
+        }
         #expect(absent?.code == .notFound)
     }
 

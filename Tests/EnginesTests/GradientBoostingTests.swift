@@ -1,22 +1,11 @@
 import Contracts
 import Engines
+import TestSupport
 import Testing
-
-/// Reproducible random numbers (SplitMix64).
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 /// Rows whose labels depend on the features, a tenth of the values missing.
 func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws -> XGBoost.Examples {
-    var random = Seeded(state: seed)
+    var random = Seeded(seed)
     var values: [Float] = []
     var labels: [Float] = []
     for _ in 0..<rows {
@@ -174,7 +163,7 @@ func examples(rows: Int, columns: Int, classes: Int = 2, seed: UInt64) throws ->
             #expect(error?.code == .corrupted)
             #expect(throws: KeelError.self) { try XGBoostModel(bytes: Array(bytes[..<length])) }
         }
-        var random = Seeded(state: 99)
+        var random = Seeded(99)
         var refused = 0
         for _ in 0..<1500 {
             var damaged = bytes

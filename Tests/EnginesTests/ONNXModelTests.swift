@@ -92,10 +92,11 @@ private func tinyModel() -> [UInt8] {
 private var soon: ContinuousClock.Instant { .now + .seconds(60) }
 
 /// y = x + 1, 10¹² times: a `Loop` with a body of one `Add`, written by onnx.helper.
-private let endlessLoop = Data(
-    base64Encoded:
-        "CAg64gEKmwEKAW4KAXQKAXgSAXkiBExvb3AqhgEKBGJvZHkyewoRCgFjEgJjbyIISWRlbnRpdHkKEQoBYQoDb25lEgJhbyIDQWRkEgFiKhEIAQgBEAFCA29uZUoEAACAP1oLCgFpEgYKBAgHEgBaCwoBYxIGCgQICRIAWgkKAWESBAoCCAFiDAoCY28SBgoECAkSAGIKCgJhbxIECgIIAaABBRIBZyoPEAdCAW5KCAAQpdToAAAAKggQCUIBdEoBAVoRCgF4EgwKCggBEgYKAAoCCAFiEQoBeRIMCgoIARIGCgAKAggBQgQKABAR"
-).map(Array.init) ?? []
+private let endlessLoop =
+    Data(
+        base64Encoded:
+            "CAg64gEKmwEKAW4KAXQKAXgSAXkiBExvb3AqhgEKBGJvZHkyewoRCgFjEgJjbyIISWRlbnRpdHkKEQoBYQoDb25lEgJhbyIDQWRkEgFiKhEIAQgBEAFCA29uZUoEAACAP1oLCgFpEgYKBAgHEgBaCwoBYxIGCgQICRIAWgkKAWESBAoCCAFiDAoCY28SBgoECAkSAGIKCgJhbxIECgIIAaABBRIBZyoPEAdCAW5KCAAQpdToAAAAKggQCUIBdEoBAVoRCgF4EgwKCggBEgYKAAoCCAFiEQoBeRIMCgoIARIGCgAKAggBQgQKABAR"
+    ).map(Array.init) ?? []
 
 @Suite struct ONNXModelTests {
     @Test("S7: a model that loops is ended at its deadline, and others go on")
@@ -113,7 +114,8 @@ private let endlessLoop = Data(
 
     /// The fields of onnx.proto that lead from a model to a tensor: initializers, attributes, subgraphs, functions, sparse tensors, training.
     private static let ways: [[UInt64]] = [
-        [7, 5], [7, 1, 5, 5], [7, 1, 5, 10], [7, 1, 5, 6, 5], [7, 1, 5, 11, 1, 5, 5], [7, 15, 1], [7, 15, 2], [7, 1, 5, 22, 1], [7, 1, 5, 23, 1],
+        [7, 5], [7, 1, 5, 5], [7, 1, 5, 10], [7, 1, 5, 6, 5], [7, 1, 5, 11, 1, 5, 5], [7, 15, 1], [7, 15, 2], [7, 1, 5, 22, 1],
+        [7, 1, 5, 23, 1],
         [25, 7, 5, 5], [25, 11, 5], [20, 1, 5], [20, 2, 1, 5, 5], [7, 1, 5, 6, 1, 5, 6, 1, 5, 6, 5],
     ]
 
@@ -209,7 +211,9 @@ private let endlessLoop = Data(
     @Test func threadsShareOneModel() async throws {
         let model = try ONNXModel(bytes: tinyModel())
         let results = try await withThrowingTaskGroup(of: [Float].self) { group in
-            for _ in 0..<8 { group.addTask { try [Float]([1, 2, 3]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: soon) } } }
+            for _ in 0..<8 {
+                group.addTask { try [Float]([1, 2, 3]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: soon) } }
+            }
             return try await group.reduce(into: [[Float]]()) { $0.append($1) }
         }
         #expect(Set(results).count == 1)

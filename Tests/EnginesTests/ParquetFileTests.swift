@@ -1,6 +1,7 @@
 import Contracts
 import Engines
 import Foundation
+import TestSupport
 import Testing
 
 /// What DuckDB may do, and what is read from Parquet.
@@ -10,8 +11,10 @@ import Testing
 
     init() throws {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        connection = try DuckDB(settings: .init(folders: [folder], threads: 1, memoryBytesMax: 700 << 20, temporaryDirectory: folder + "/spill"))
-            .connect()
+        connection = try DuckDB(
+            settings: .init(folders: [folder], threads: 1, memoryBytesMax: 700 << 20, temporaryDirectory: folder + "/spill")
+        )
+        .connect()
     }
 
     private func write(_ select: String) throws -> ParquetFile {
@@ -52,7 +55,9 @@ import Testing
         ])
     func confinement(sql: String) throws {
         #expect(throws: KeelError.self) { try self.connection.execute(sql) }
-        #expect(!FileManager.default.fileExists(atPath: "/tmp/keel-escape.csv") && !FileManager.default.fileExists(atPath: "/tmp/keel-escape.db"))
+        #expect(
+            !FileManager.default.fileExists(atPath: "/tmp/keel-escape.csv")
+                && !FileManager.default.fileExists(atPath: "/tmp/keel-escape.db"))
         #expect(throws: KeelError.self) { try self.connection.execute("SELECT * FROM read_text('\(self.folder)/../../x')") }
     }
 
@@ -60,17 +65,20 @@ import Testing
     func memory() throws {
         let settings = try connection.query("SELECT current_setting('memory_limit') AS memory, current_setting('temp_directory') AS spill")
         #expect(settings["memory"]?[0] == "700.0 MiB" && settings["spill"]?[0].text == folder + "/spill")
-        let standard = try DuckDB().connect().query("SELECT current_setting('memory_limit') AS m, current_setting('max_temp_directory_size') AS s")
+        let standard = try DuckDB().connect().query(
+            "SELECT current_setting('memory_limit') AS m, current_setting('max_temp_directory_size') AS s")
         #expect(standard["m"]?[0].text?.hasSuffix("iB") == true && standard["s"]?[0].text == "64.0 GiB")
         #expect(throws: KeelError.self) {
-            try DuckDB(settings: .init(memoryBytesMax: 64 << 20, temporaryDirectory: self.folder + "/little", spillBytesMax: 1 << 20)).connect()
+            try DuckDB(settings: .init(memoryBytesMax: 64 << 20, temporaryDirectory: self.folder + "/little", spillBytesMax: 1 << 20))
+                .connect()
                 .query("SELECT count(*) FROM (SELECT DISTINCT repeat(md5(i::VARCHAR), 10) FROM range(2000000) r(i))")
         }
     }
 
     @Test("S5: tables are bounded in bytes where texts are long, in order and complete")
     func bounded() throws {
-        let long = try write("SELECT i AS n, CASE WHEN i % 3 = 0 THEN repeat('ä', 200000 + i::INTEGER) ELSE 'short' END AS x FROM range(700) r(i)")
+        let long = try write(
+            "SELECT i AS n, CASE WHEN i % 3 = 0 THEN repeat('ä', 200000 + i::INTEGER) ELSE 'short' END AS x FROM range(700) r(i)")
         let parts = try tables(long)
         var next = 0
         for part in parts {
@@ -87,7 +95,8 @@ import Testing
         let giant = try write("SELECT repeat('x', 30000000) AS x, repeat('\\x01'::BLOB, 3000000) AS b UNION ALL SELECT 'ok', 'ok'::BLOB")
         let read = try tables(giant)
         guard case .text(let texts) = try read[0].column("x").buffer, case .text(let blobs) = try read[0].column("b").buffer else { return }
-        #expect(texts.offsets[1] == ParquetFileTests.limits.textBytesMax + 1 && blobs.offsets[1] == ParquetFileTests.limits.textBytesMax + 1)
+        #expect(
+            texts.offsets[1] == ParquetFileTests.limits.textBytesMax + 1 && blobs.offsets[1] == ParquetFileTests.limits.textBytesMax + 1)
         #expect(try read.last?.column("x")[read[read.count - 1].rowCount - 1] == "ok")
         var total = ParquetFileTests.limits
         total.totalBytesMax = 1 << 20
@@ -98,9 +107,13 @@ import Testing
     @Test("G1: columns that no table holds do not keep the others from being read")
     func others() throws {
         let file = try write(
-            "SELECT 1 AS a, {'x': 2} AS s, MAP {'k': 3} AS m, TIME '01:02:03' AS t, 18446744073709551615::UBIGINT AS u, NULL AS n, [4] AS l, INTERVAL 1 DAY AS i")
+            "SELECT 1 AS a, {'x': 2} AS s, MAP {'k': 3} AS m, TIME '01:02:03' AS t, 18446744073709551615::UBIGINT AS u, NULL AS n, [4] AS l, INTERVAL 1 DAY AS i"
+        )
         #expect(file.columns.map(\.name) == ["a", "s", "m", "t", "u", "n", "l", "i"])
-        #expect(file.columns.map(\.content).enumerated().filter { $0.offset != 5 }.map(\.element) == [.values(.int32), .other, .other, .other, .decimals, .other, .other])
+        #expect(
+            file.columns.map(\.content).enumerated().filter { $0.offset != 5 }.map(\.element) == [
+                .values(.int32), .other, .other, .other, .decimals, .other, .other,
+            ])
         var read: [Table] = []
         try file.forEachTable(of: [(file.columns[0], false), (file.columns[4], false)], ParquetFileTests.limits) { read.append($0) }
         #expect(read[0].row(0) == [1, "18446744073709551615"])
@@ -109,12 +122,13 @@ import Testing
 
     @Test("V1: a decimal is the float64 nearest to it", arguments: UInt64(0)..<30)
     func decimals(seed: UInt64) throws {
-        var random = SplitMix(state: seed)
+        var random = Seeded(seed)
         var literals: [String] = []
         for _ in 0..<100 {
             let scale = Int.random(in: 0...37, using: &random)
             func digits(_ count: Int) -> String { (0..<count).map { _ in String(Int.random(in: 0...9, using: &random)) }.joined() }
-            let whole = "\(Bool.random(using: &random) ? "-" : "")\(Int.random(in: 0...9, using: &random))\(digits(Int.random(in: 0...(37 - scale), using: &random)))"
+            let whole =
+                "\(Bool.random(using: &random) ? "-" : "")\(Int.random(in: 0...9, using: &random))\(digits(Int.random(in: 0...(37 - scale), using: &random)))"
             literals.append(scale == 0 ? whole : "\(whole).\(digits(scale))")
         }
         literals += ["12345.678900000000000000", "123456.789012", "2805.000", "0.1", "9007199254740993", "-0.05"]
@@ -131,18 +145,8 @@ import Testing
             let path = folder + "/damaged.parquet"
             try Data(bytes.utf8).write(to: URL(fileURLWithPath: path))
             let error = #expect(throws: KeelError.self) { try ParquetFile(path: path, name: "sent.parquet", connection: self.connection) }
-            #expect(error?.code == .corrupted && error?.message.contains("'sent.parquet'") == true && error?.message.contains(folder) == false)
+            #expect(
+                error?.code == .corrupted && error?.message.contains("'sent.parquet'") == true && error?.message.contains(folder) == false)
         }
-    }
-}
-
-private struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

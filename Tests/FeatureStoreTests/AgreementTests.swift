@@ -2,6 +2,7 @@ import Contracts
 import Engines
 import FeatureStore
 import Foundation
+import TestSupport
 import Testing
 
 /// What the documentation of windows and latest values says, computed the plainest way.
@@ -67,7 +68,7 @@ private func agree(_ a: Value, _ b: Value) -> Bool {
     return abs(x - y) <= 1e-9 * max(1, abs(x), abs(y))
 }
 
-func randomViews(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
+func randomViews(_ random: inout Seeded) -> [FeatureViewSpec] {
     let spans = ["1s", "7s", "60s", "90s", "5m", "1h", "1d"].map { TimeSpan($0)! }
     var windowed: [FeatureSpec] = [FeatureSpec("rows", .windowed(.count, of: nil, spans.randomElement(using: &random)!))]
     for aggregate in Aggregate.allCases {
@@ -89,7 +90,7 @@ func randomViews(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
     ]
 }
 
-func randomEvents(_ count: Int, from start: Double, _ random: inout SeededGenerator) -> (events: [MachineEvent], end: Double) {
+func randomEvents(_ count: Int, from start: Double, _ random: inout Seeded) -> (events: [MachineEvent], end: Double) {
     var now = start
     var events: [MachineEvent] = []
     for _ in 0..<count {
@@ -97,7 +98,7 @@ func randomEvents(_ count: Int, from start: Double, _ random: inout SeededGenera
         if Bool.random(using: &random) { now += Double(Int.random(in: 0...6, using: &random)) * 0.5 }
         if Int.random(in: 0..<60, using: &random) == 0 { now += Double.random(in: 50...4000, using: &random).rounded() }
         let late = Int.random(in: 0..<5, using: &random) == 0 ? Double(Int.random(in: 0...20, using: &random)) : 0
-        func some<T>(_ value: T, _ random: inout SeededGenerator) -> T? { Int.random(in: 0..<6, using: &random) == 0 ? nil : value }
+        func some<T>(_ value: T, _ random: inout Seeded) -> T? { Int.random(in: 0..<6, using: &random) == 0 ? nil : value }
         events.append(
             MachineEvent(
                 machine: Int.random(in: 0..<25, using: &random) == 0 ? nil : ["a", "b", ""].randomElement(using: &random)!,
@@ -114,7 +115,7 @@ func randomEvents(_ count: Int, from start: Double, _ random: inout SeededGenera
     /// Online state, DuckDB and the naive oracle give the same for random definitions, events (late, tied, null) and instants.
     @Test(arguments: [1, 2, 3, 4, 5, 6] as [UInt64])
     func threeEnginesAgree(seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = Seeded(seed)
         let views = randomViews(&random)
         let store = FeatureStore()
         let service = FeatureServiceSpec(name: "all", features: ["windowed", "latest"], time: "asked")

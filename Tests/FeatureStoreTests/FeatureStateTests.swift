@@ -2,6 +2,7 @@ import Contracts
 import FeatureStore
 import Foundation
 import Storage
+import TestSupport
 import Testing
 
 private let now = at(10_000_000)
@@ -65,7 +66,7 @@ private struct Subject {
     }
 }
 
-private func views(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
+private func views(_ random: inout Seeded) -> [FeatureViewSpec] {
     randomViews(&random) + [
         FeatureViewSpec(
             name: "endless", source: .dataset("events", entity: "machine"), at: "time",
@@ -74,7 +75,7 @@ private func views(_ random: inout SeededGenerator) -> [FeatureViewSpec] {
 }
 
 /// Events of few machines, which have many, and of many, which expire.
-private func events(_ count: Int, from start: Double, _ random: inout SeededGenerator) -> (events: [MachineEvent], end: Double) {
+private func events(_ count: Int, from start: Double, _ random: inout Seeded) -> (events: [MachineEvent], end: Double) {
     var (events, end) = randomEvents(count, from: start, &random)
     for i in events.indices where Bool.random(using: &random) { events[i].machine = "m\(Int.random(in: 0..<400, using: &random))" }
     return (events, end)
@@ -86,7 +87,7 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
 @Suite("The online state for the disk") struct FeatureStateTests {
     @Test("D15: a state that was saved, read and gone on with is the one that was never saved", arguments: Array(1...8) as [UInt64])
     func continued(seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = Seeded(seed)
         let whole = try Subject(views(&random), seed: random.next())
         var saved = try Subject(whole.views, seed: whole.seed)
         var end = 0.0
@@ -150,7 +151,7 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
 
     @Test("D15: what fits another seed, version, origin, stream or definition is not taken")
     func fits() throws {
-        var random = SeededGenerator(seed: 5)
+        var random = Seeded(5)
         let subject = try Subject(views(&random), seed: 9)
         try subject.apply(events(500, from: 0, &random).events)
         let bytes = try subject.bytes()
@@ -185,7 +186,7 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
         let entity = EntitySpec(name: "machine", keys: [Field("p", .string), Field("q", .int64), Field("r", .string), Field("t", .int32)])
         var bases: Set<FeatureBasis?> = []
         for seed in 1...20 as ClosedRange<UInt64> {
-            var random = SeededGenerator(seed: seed)
+            var random = Seeded(seed)
             var keys: [String: String] = [:]
             for (key, column) in zip(["p", "q", "r", "t"], names).shuffled(using: &random) { keys[key] = column }
             let view = FeatureViewSpec(
@@ -203,7 +204,7 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
 
     @Test("D15: a file that is not what was written is refused whole", arguments: [1, 2, 3] as [UInt64])
     func damaged(seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = Seeded(seed)
         let subject = try Subject(views(&random), seed: 3)
         try subject.apply(events(300, from: 0, &random).events)
         let bytes = try subject.bytes()
@@ -235,7 +236,7 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
 
     @Test("D15: no bytes of a forger end the process, when they are read or afterwards", arguments: [1, 2, 3, 4] as [UInt64])
     func forged(seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = Seeded(seed)
         let subject = try Subject(views(&random), seed: 3)
         let (first, end) = events(200, from: 0, &random)
         try subject.apply(first)

@@ -4,18 +4,6 @@ import FeatureStore
 import Foundation
 import Testing
 
-/// A small deterministic generator, so that a failing seed fails again.
-struct SeededGenerator: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed &* 0x9E37_79B9_7F4A_7C15 | 1 }
-    mutating func next() -> UInt64 {
-        state ^= state << 13
-        state ^= state >> 7
-        state ^= state << 17
-        return state
-    }
-}
-
 func at(_ seconds: Double) -> Timestamp { Timestamp(seconds: 1_365_000_000 + seconds) }
 
 /// Events of machines: a key, a number with quarters (so that sums are exact), a nullable whole number, a condition, a text.

@@ -3,6 +3,7 @@ import Engines
 import FeatureStore
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 struct FixedClock: Clock {
@@ -164,7 +165,7 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
 
     @Test("D15: state made of as much history as reads look back answers as all of it does", arguments: [1, 2, 3, 4] as [UInt64])
     func pruned(seed: UInt64) throws {
-        var random = SeededGenerator(seed: seed)
+        var random = Seeded(seed)
         let features = [
             FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("60s")!)), FeatureSpec("sum", .windowed(.sum, of: "x", TimeSpan("10m")!)),
             FeatureSpec("last", .windowed(.last, of: "x", TimeSpan("15m")!)), FeatureSpec("x", .latest("x")),

@@ -77,6 +77,22 @@ struct TokenTests {
         _ = try await service.create(name: "o", persona: .owner, by: grant(.tokensManage))
     }
 
+    @Test("a refused making or revocation of a token is recorded as a denial, a mistake is not")
+    func refusals() async throws {
+        let home = try await Home()
+        let audit = AccessAudit(database: home.database)
+        let service = try await TokenService.open(
+            database: home.database, denied: { try await audit.recordDenial($0, action: $1, subject: $2) })
+        let platform = try grant(.tokensManage, .platformEngineer, name: "pat")
+        _ = try await service.create(name: "o", persona: .owner, by: grant(.tokensManage))
+        await #expect(throws: KeelError.self) { try await service.revoke("o", by: platform) }
+        await #expect(throws: KeelError.self) { try await service.create(name: "p", persona: .owner, by: platform) }
+        await #expect(throws: KeelError.self) { try await service.revoke("nobody", by: platform) }
+        let events = try await home.events("access.denied")
+        #expect(events.map(\.subject) == ["Token/o", "Token/p"])
+        #expect(events.allSatisfy { $0.caller == "pat" && $0.data["action"]?.string == "tokens.manage" })
+    }
+
     @Test("the secret is nowhere in the files of the home, its digest is")
     func hashedAtRest() async throws {
         let home = try await Home()

@@ -36,7 +36,7 @@ struct TokenRecordTests {
         try await forge(home, sql.split(separator: ";").map(String.init))
 
         var reported: [String] = []
-        let again = try await TokenService.open(database: home.database) { subject, _ in reported.append(subject) }
+        let again = try await TokenService.open(database: home.database, report: { subject, _ in reported.append(subject) })
         #expect(reported.count == 1)
         #expect(try await again.refused(by: manage).map { "Token/\($0.name)" } == reported)
         #expect(again.authenticate(forgedSecret) == nil)

@@ -1,7 +1,6 @@
 import Contracts
-import Testing
-
 import Governance
+import Testing
 
 @Suite("Refused logins")
 struct LoginLimiterTests {

@@ -42,7 +42,9 @@ struct ResourceDeleteTests {
         await #expect(throws: KeelError.self) {
             _ = try await service.delete([dataset("a")], by: write) { _ in throw KeelError.invalid("b needs a") }
         }
-        let missing = await #expect(throws: KeelError.self) { _ = try await service.delete([dataset("b"), dataset("c")], by: write) { _ in } }
+        let missing = await #expect(throws: KeelError.self) {
+            _ = try await service.delete([dataset("b"), dataset("c")], by: write) { _ in }
+        }
         #expect(missing?.code == .notFound)
         await #expect(throws: KeelError.self) { _ = try await service.delete([dataset("a")], by: grant(.resourcesRead)) { _ in } }
         #expect(try await service.all(by: write).count == 2)

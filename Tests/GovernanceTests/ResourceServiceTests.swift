@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Governance
 import Storage
+import TestSupport
 import Testing
 
 struct Home {
@@ -170,7 +171,7 @@ struct ResourceDifferenceTests {
 
     @Test("for random declarations: no differences exactly when equal, and the other way round is the mirror image", arguments: 0..<20)
     func property(seed: Int) {
-        var random = SplitMix(state: UInt64(seed))
+        var random = Seeded(UInt64(seed))
         for _ in 0..<100 {
             let (a, b) = (tree(&random, 3), random.next() % 4 == 0 ? tree(&random, 3) : mutate(tree(&random, 0), &random))
             let base = mutate(a, &random)
@@ -185,7 +186,7 @@ struct ResourceDifferenceTests {
         }
     }
 
-    private func tree(_ random: inout SplitMix, _ depth: Int) -> JSON {
+    private func tree(_ random: inout Seeded, _ depth: Int) -> JSON {
         switch random.next() % (depth > 0 ? 7 : 4) {
         case 0: return .int(Int64(random.next() % 3))
         case 1: return .string(["a", "b", "5%"][Int(random.next() % 3)])
@@ -201,7 +202,7 @@ struct ResourceDifferenceTests {
         }
     }
 
-    private func mutate(_ json: JSON, _ random: inout SplitMix) -> JSON {
+    private func mutate(_ json: JSON, _ random: inout Seeded) -> JSON {
         switch json {
         case .object(let members):
             return .object(
@@ -211,17 +212,5 @@ struct ResourceDifferenceTests {
         case .array(let items): return .array(random.next() % 4 == 0 ? items.reversed() : items.map { mutate($0, &random) })
         default: return random.next() % 3 == 0 ? tree(&random, 1) : json
         }
-    }
-}
-
-/// Sebastiano Vigna's SplitMix64: the same numbers on every run.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
     }
 }

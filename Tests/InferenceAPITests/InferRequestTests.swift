@@ -42,8 +42,10 @@ struct InferRequestTests {
     /// Datatype, data that do not fit it, and the element that does not.
     private static let misfits: [(type: String, data: String, element: Int)] = [
         ("INT8", "[0,-129]", 1), ("INT8", "[128]", 0), ("INT8", "[300]", 0), ("UINT8", "[-1]", 0), ("UINT8", "[255,256]", 1),
-        ("INT16", "[32768]", 0), ("UINT16", "[65536]", 0), ("INT32", "[5e9]", 0), ("INT32", "[1,2,2147483648]", 2), ("UINT32", "[4294967296]", 0),
-        ("UINT64", "[-1]", 0), ("INT64", "[9223372036854775808]", 0), ("INT64", "[1.5]", 0), ("INT32", "[1,1.5]", 1), ("INT32", "[true]", 0),
+        ("INT16", "[32768]", 0), ("UINT16", "[65536]", 0), ("INT32", "[5e9]", 0), ("INT32", "[1,2,2147483648]", 2),
+        ("UINT32", "[4294967296]", 0),
+        ("UINT64", "[-1]", 0), ("INT64", "[9223372036854775808]", 0), ("INT64", "[1.5]", 0), ("INT32", "[1,1.5]", 1),
+        ("INT32", "[true]", 0),
         ("FP32", "[1e39]", 0), ("FP32", "[1,-1e39]", 1), ("FP64", "[1e400]", 0), ("FP64", "[true]", 0), ("FP64", "[1,\"2\"]", 1),
         ("FP64", "[NaN]", 0), ("FP64", "[1,Infinity]", 1), ("FP64", "[-Infinity]", 0), ("FP64", "[{}]", 0), ("BOOL", "[0]", 0),
         ("BOOL", "[true,1]", 1), ("BYTES", "[1]", 0), ("BYTES", "[\"a\",true]", 1), ("FP64", "[[1],2]", 1), ("FP64", "[1,[2]]", 1),
@@ -56,7 +58,9 @@ struct InferRequestTests {
         let input = #"{"name":"a","shape":[\#(count),1],"datatype":"\#(type)","data":\#(data)}"#
         let late = #"{"data":\#(data),"name":"a","shape":[\#(count),1],"datatype":"\#(type)"}"#
         for text in [input, late] {
-            let error = #expect(throws: KeelError.self) { try parse(#"{"inputs":[{"name":"b","shape":[1],"datatype":"FP32","data":[0]},\#(text)]}"#) }
+            let error = #expect(throws: KeelError.self) {
+                try parse(#"{"inputs":[{"name":"b","shape":[1],"datatype":"FP32","data":[0]},\#(text)]}"#)
+            }
             // What is no JSON is found before the datatype is known.
             #expect(error?.path == "inputs[1].data[\(element)]" || text == late && error?.path == "inputs[1]", "\(text)")
             #expect(error?.code == .invalidArgument)

@@ -1,6 +1,7 @@
 import Contracts
 import Monitoring
 import Storage
+import TestSupport
 import Testing
 
 private func halves(_ name: String) throws -> ReferenceColumn { try ReferenceColumn(name: name, edges: [0], shares: [0.5, 0.5, 0]) }
@@ -80,7 +81,7 @@ struct MonitoringServiceTests {
     @Test("performance waits for its labels, then compares what was realised with what the release promised")
     func performance() async throws {
         let home = try await MonitorHome(spec: hourly, inputs: [halves("a")], metrics: ["auc": 0.8])
-        var random = SplitMix(state: 1)
+        var random = Seeded(1)
         var rows: [ObservedPrediction] = []
         for i in 0..<400 {
             rows.append(home.prediction(at: Int64(i) * 9, features: [i % 2 == 0 ? 1 : -1], score: Float(random.uniform())))
@@ -129,7 +130,7 @@ struct MonitoringServiceTests {
         arguments: [1, 250, 777, 1199, 1200])
     func restart(at cut: Int) async throws {
         func rows(_ home: MonitorHome) -> [ObservedPrediction] {
-            var random = SplitMix(state: 7)
+            var random = Seeded(7)
             return (0..<1500).map { i in
                 home.prediction(
                     at: Int64(i) * 20 - Int64(random.next() % 15), features: [Float(random.normal() + Double(i) / 700)],

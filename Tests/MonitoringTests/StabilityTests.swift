@@ -1,13 +1,14 @@
 import Contracts
 import Foundation
 import Monitoring
+import TestSupport
 import Testing
 
 @Suite("Population stability of windows")
 struct StabilityTests {
     @Test("the counts of a window give the PSI that counting each value by its definition gives", arguments: 0..<10)
     func oracle(seed: Int) async throws {
-        var random = SplitMix(state: UInt64(seed))
+        var random = Seeded(UInt64(seed))
         let edges: [Double] = [-1.5, -0.5, 0, 0.25, 0.3, 1, 2]
         let shares = (0..<edges.count + 2).map { _ in random.uniform() }
         let total = shares.reduce(0, +)
@@ -57,7 +58,7 @@ struct StabilityTests {
         "without drift hardly a column of hardly a window passes the calibrated threshold, though many pass 0.02 on small samples",
         arguments: 0..<4)
     func falseAlarms(seed: Int) async throws {
-        var random = SplitMix(state: UInt64(seed))
+        var random = Seeded(UInt64(seed))
         let columns = try (0..<5).map { _ in (0..<5000).map { _ in random.normal() } }.enumerated().map {
             try ReferenceColumn(name: "c\($0)", bins: ReferenceBins(numbers: $1))
         }
@@ -87,16 +88,7 @@ struct StabilityTests {
     }
 }
 
-/// Sebastiano Vigna's SplitMix64: the same numbers on every run.
-struct SplitMix: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
+extension Seeded {
     mutating func uniform() -> Double { Double(next() >> 11) / 9_007_199_254_740_992 }
     mutating func normal() -> Double { (-2 * log(1 - uniform())).squareRoot() * cos(2 * .pi * uniform()) }
 }

@@ -75,6 +75,13 @@ struct PipelineSpecTests {
         }
     }
 
+    @Test("every wrong step is named")
+    func everyStep() {
+        let json: JSON = ["steps": [["name": "a", "uses": "none"], ["name": "b", "uses": "none", "with": ["x": "$z"]]]]
+        let error = #expect(throws: KeelError.self) { try spec(json).validated(kinds: [:]) }
+        #expect(error?.all.map(\.path) == ["spec.steps[0].uses", "spec.steps[1].uses"])
+    }
+
     @Test("a reference in program text is refused with the way to pass the value")
     func programText() {
         let shell = ShellStep(

@@ -10,11 +10,13 @@ struct ConfigurationTests {
     @Test("what is no size", arguments: ["", "GiB", "-1", "1.5GiB", "2 TiB", "99999999999999999999", "9999999999999GiB", "0x10"])
     func noSizes(text: String) { #expect(MachineMemory.bytes(text) == nil) }
 
-    @Test("settings of the server that cannot be meant are refused with their name", arguments: [
-        (["KEEL_AUTH_LOCAL": "maybe"], "auth.local"), (["KEEL_AUTH_REQUIRED": "true"], "KEEL_AUTH_REQUIRED"),
-        (["KEEL_MEMORY_BUDGET": "1MiB"], "memory.budget"), (["KEEL_TLS_KEY": "a"], "tls.certificate"),
-        (["KEEL_TLS_CERTIFICATE": "a"], "tls.key"), (["KEEL_TLS_AUTHORITIES": "a"], "tls.certificate"),
-    ])
+    @Test(
+        "settings of the server that cannot be meant are refused with their name",
+        arguments: [
+            (["KEEL_AUTH_LOCAL": "maybe"], "auth.local"), (["KEEL_AUTH_REQUIRED": "true"], "KEEL_AUTH_REQUIRED"),
+            (["KEEL_MEMORY_BUDGET": "1MiB"], "memory.budget"), (["KEEL_TLS_KEY": "a"], "tls.certificate"),
+            (["KEEL_TLS_CERTIFICATE": "a"], "tls.key"), (["KEEL_TLS_AUTHORITIES": "a"], "tls.certificate"),
+        ])
     func settings(environment: [String: String], path: String) throws {
         do {
             _ = try KeelConfiguration.load(file: nil, environment: environment, overrides: [:])

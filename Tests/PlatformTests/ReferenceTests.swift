@@ -2,9 +2,8 @@ import Contracts
 import Foundation
 import Logging
 import Pipelines
-import Testing
-
 import Platform
+import Testing
 
 /// The descriptions of kinds are held against their decoders, both ways: what a decoder asks for is described, and what is described it asks for.
 @Suite("Reference")
@@ -50,7 +49,9 @@ struct ReferenceTests {
     ]
     static let stranger = "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"
 
-    @Test("every field that is described is asked for, and every one that is asked for is described", arguments: Reference.kinds + Reference.steps)
+    @Test(
+        "every field that is described is asked for, and every one that is asked for is described",
+        arguments: Reference.kinds + Reference.steps)
     func bothWays(schema: KindSchema) async throws {
         let decode = try await Self.decoder(of: schema)
         let examples = try #require(Self.examples[schema.name], "add an example of \(schema.name) to ReferenceTests.examples")
@@ -64,8 +65,10 @@ struct ReferenceTests {
                         Issue.record("\(schema.name): an unknown field in \(place.path) is not refused")
                     } catch let error as KeelError {
                         let hint = try #require(error.hint, "\(schema.name): \(error)")
-                        try #require(error.path?.hasSuffix(Self.stranger) == true && hint.hasPrefix("known fields: "), "\(schema.name): \(error)")
-                        asked.formUnion(hint.dropFirst("known fields: ".count).split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
+                        try #require(
+                            error.path?.hasSuffix(Self.stranger) == true && hint.hasPrefix("known fields: "), "\(schema.name): \(error)")
+                        asked.formUnion(
+                            hint.dropFirst("known fields: ".count).split(separator: ",").map { $0.trimmingCharacters(in: .whitespaces) })
                     }
                 }
             }
@@ -73,10 +76,12 @@ struct ReferenceTests {
             let where_ = "\(schema.name) \(place.path.isEmpty ? "spec" : place.path.joined(separator: "."))"
             #expect(
                 asked.subtracting(described).isEmpty,
-                "\(where_): the decoder asks for \(asked.subtracting(described).sorted()); describe each with a FieldSchema in the kind's +Schema.swift, then run 'keel docs'")
+                "\(where_): the decoder asks for \(asked.subtracting(described).sorted()); describe each with a FieldSchema in the kind's +Schema.swift, then run 'keel docs'"
+            )
             #expect(
                 described.subtracting(asked).isEmpty,
-                "\(where_): \(described.subtracting(asked).sorted()) is described, and no decoder asks for it (or no example in ReferenceTests reaches it)")
+                "\(where_): \(described.subtracting(asked).sorted()) is described, and no decoder asks for it (or no example in ReferenceTests reaches it)"
+            )
         }
     }
 
@@ -105,7 +110,9 @@ struct ReferenceTests {
     @Test("all mistakes of all resources are found at once, each with its place")
     func allMistakes() {
         let wrong = [
-            Resource(kind: "Dataset", name: "a", spec: ["columns": [["name": "x", "typ": "float64"], ["name": "y", "type": "float64", "keep": 3]], "eventTme": "t"]),
+            Resource(
+                kind: "Dataset", name: "a",
+                spec: ["columns": [["name": "x", "typ": "float64"], ["name": "y", "type": "float64", "keep": 3]], "eventTme": "t"]),
             Resource(kind: "Endpoint", name: "b", spec: ["features": "nothing", "limits": ["rows": 0]]),
             Resource(kind: "Trigger", name: "c", spec: ["when": ["sometimes"], "run": "p"]),
             Resource(kind: "Monitor", name: "d", spec: ["endpoint": "e", "window": "1d", "drift": ["threshold": 0.1]]),
@@ -117,11 +124,50 @@ struct ReferenceTests {
             let places = error.all.compactMap(\.path)
             #expect(
                 Set(places) == [
-                    "Dataset/a.spec.columns[0].type", "Dataset/a.spec.columns[1].keep", "Dataset/a.spec.eventTme", "Endpoint/b.spec.limits.rows",
+                    "Dataset/a.spec.columns[0].type", "Dataset/a.spec.columns[1].keep", "Dataset/a.spec.eventTme",
+                    "Endpoint/b.spec.limits.rows",
                     "Trigger/c.spec.when[0]", "Monitor/d.spec.endpoint",
                 ])
             #expect(places.count == Set(places).count)
         }
+    }
+
+    @Test("every wrong column, feature, step and condition of a resource is named")
+    func everyElement() {
+        let columns: JSON = [["name": "id", "type": "int64"], ["name": "at", "type": "timestamp"], ["name": "price", "type": "float64"]]
+        let features: JSON = [
+            ["name": "a", "aggregate": "sum", "of": "prize", "window": "1h"], ["name": "b", "of": "price"], ["name": "b", "of": "price"],
+            ["name": "c", "aggregate": "mean", "of": "price + 'x'", "window": "1h"],
+        ]
+        func places(_ resources: [Resource]) -> Set<String> {
+            do {
+                _ = try Declarations(resources)
+                return []
+            } catch { return Set(error.all.compactMap(\.path)) }
+        }
+        let view = [
+            Resource(kind: "Dataset", name: "d", spec: ["key": ["id"], "eventTime": "at", "columns": columns]),
+            Resource(kind: "Entity", name: "e", spec: ["keys": ["id": "int64"]]),
+            Resource(kind: "FeatureView", name: "v", spec: ["source": "d", "entity": "e", "features": features]),
+        ]
+        #expect(
+            places(view) == [
+                "FeatureView/v.spec.features[0].of", "FeatureView/v.spec.features[2].name", "FeatureView/v.spec.features[3].of",
+            ])
+        let wrong: JSON = [
+            ["name": "x", "type": "bool", "range": [0, 1]], ["name": "y", "type": "int64", "pattern": "a"], ["name": "z", "type": "int64"],
+        ]
+        #expect(
+            places([Resource(kind: "Dataset", name: "d", spec: ["columns": wrong])])
+                == ["Dataset/d.spec.columns[0].range", "Dataset/d.spec.columns[1].pattern"])
+        let rollout: JSON = ["rollbackWhen": ["errors >", "errors > 5%", "erors > 5%"]]
+        #expect(
+            places([Resource(kind: "Endpoint", name: "p", spec: ["rollout": rollout])])
+                == ["Endpoint/p.spec.rollout.rollbackWhen[0]", "Endpoint/p.spec.rollout.rollbackWhen[2]"])
+        let steps: JSON = [["name": "a.b", "uses": "gate"], ["name": "c", "uses": "gate", "retries": 99]]
+        #expect(
+            places([Resource(kind: "Pipeline", name: "p", spec: ["steps": steps])])
+                == ["Pipeline/p.spec.steps[0].name", "Pipeline/p.spec.steps[1].retries"])
     }
 
     // MARK: Walking

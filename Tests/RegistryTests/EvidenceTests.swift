@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Registry
 import Storage
+import TestSupport
 import Testing
 
 /// Every version of these models is named by a release.
@@ -28,7 +29,9 @@ extension Fixture {
             on: subject, failures: failures, ["checks": []], by: StepOrigin(run: run, step: "gate"), runner)
     }
 
-    fileprivate func register(_ model: String = "delay", gate: String?, run: String = "run-1", alias: String? = nil) async throws -> ModelVersion {
+    fileprivate func register(_ model: String = "delay", gate: String?, run: String = "run-1", alias: String? = nil) async throws
+        -> ModelVersion
+    {
         try await registry.register(
             BundleRegistration(
                 model: model, source: "mlflow-artifacts:/1/\(run)/artifacts/model", runID: run, bundle: served, trained: refit, gate: gate,
@@ -214,11 +217,15 @@ struct EvidenceTests {
         #expect(try await f.registry.version(model: "delay", version: 1, f.read).version == 1)
     }
 
-    @Test("A6: a protected alias is moved, removed, deleted with its version or renamed away by who may release, and nobody else; denials are told")
+    @Test(
+        "A6: a protected alias is moved, removed, deleted with its version or renamed away by who may release, and nobody else; denials are told"
+    )
     func protected() async throws {
         let denials = Denials()
         let f = try await Fixture {
-            RegistryService(database: $0, protectedAliases: ["champion"], denied: { caller, _, subject in await denials.add("\(caller.name) \(subject)") })
+            RegistryService(
+                database: $0, protectedAliases: ["champion"],
+                denied: { caller, _, subject in await denials.add("\(caller.name) \(subject)") })
         }
         for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s3://b/x", creatingModel: true, f.write) }
         try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, f.write)
@@ -243,7 +250,8 @@ struct EvidenceTests {
         let f = try await Fixture()
         let gate = try await f.judged().id
         let made = try await f.register(gate: gate, alias: "challenger")
-        try await f.registry.setAlias(model: "delay", alias: "challenger", version: try await f.register(gate: nil, run: "run-2").version, f.write)
+        try await f.registry.setAlias(
+            model: "delay", alias: "challenger", version: try await f.register(gate: nil, run: "run-2").version, f.write)
         #expect(try await f.register(gate: gate, alias: "challenger").version == made.version)
         #expect(try await f.registry.resolve("models:/delay@challenger", f.read)?.version == 2)
         #expect(try await f.database.read { try $0.ledgerEvents(kind: "model.version.created") }.count == 2)
@@ -256,20 +264,14 @@ private actor Denials {
     func add(_ text: String) { all.append(text) }
 }
 
-extension Sequence where Element: Sendable {
-    fileprivate func asyncMap<T>(_ body: (Element) async throws -> T) async rethrows -> [T] {
-        var out: [T] = []
-        for element in self { out.append(try await body(element)) }
-        return out
-    }
-}
-
 @Suite("Numbers of versions")
 struct NumberTests {
     /// A name and number, and the source that they meant when they were made.
-    @Test("A6: whatever is made, deleted, renamed and imported, a name with a number means one version for ever", arguments: 1...20 as ClosedRange<UInt64>)
+    @Test(
+        "A6: whatever is made, deleted, renamed and imported, a name with a number means one version for ever",
+        arguments: 1...20 as ClosedRange<UInt64>)
     func neverTwice(seed: UInt64) async throws {
-        var random = Seeded(state: seed)
+        var random = Seeded(seed)
         let f = try await Fixture()
         let names = ["a", "b", "c"]
         var meant: [VersionKey: String] = [:]
@@ -308,7 +310,8 @@ struct NumberTests {
         func foreign(_ source: String) -> ModelVersion {
             ModelVersion(
                 name: "delay", version: 2, source: source, storageLocation: source, runID: nil, runLink: nil, modelID: nil, userID: "x",
-                stage: .none, description: "", createdAt: Timestamp(milliseconds: 1), updatedAt: Timestamp(milliseconds: 1), foreignTags: [])
+                stage: .none, description: "", createdAt: Timestamp(milliseconds: 1), updatedAt: Timestamp(milliseconds: 1), foreignTags: []
+            )
         }
         for _ in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "s3://b/own", creatingModel: true, f.write) }
         await #expect(throws: KeelError.self) { try await f.registry.importVersions([foreign("s3://b/x")], from: "there", f.write) }
@@ -322,17 +325,5 @@ struct NumberTests {
         try await f.registry.importVersions([version], from: "there", f.write)
         #expect(try await f.registry.version(model: "delay", version: 3, f.read).source == "s3://b/3")
         #expect(try await f.registry.createVersion(model: "delay", source: "s3://b/own", f.write).version == 4)
-    }
-}
-
-/// SplitMix64.
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

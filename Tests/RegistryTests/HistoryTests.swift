@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Registry
 import Storage
+import TestSupport
 import Testing
 
 extension Fixture {
@@ -38,14 +39,6 @@ extension Fixture {
     }
 }
 
-extension Array {
-    fileprivate func asyncMap<T>(_ body: (Element) async throws -> T) async rethrows -> [T] {
-        var out: [T] = []
-        for item in self { out.append(try await body(item)) }
-        return out
-    }
-}
-
 extension PastModel {
     /// Without its instants.
     fileprivate var content: PastModel {
@@ -55,21 +48,12 @@ extension PastModel {
     }
 }
 
-/// The same numbers in every run.
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return state >> 33 | state << 31
-    }
-}
-
 @Suite("What models there were at an instant")
 struct HistoryTests {
     @Test("after each of many random changes the past says what the present said", arguments: [UInt64(1), 2, 3])
     func model(seed: UInt64) async throws {
         let f = try await Fixture()
-        var random = Seeded(state: seed)
+        var random = Seeded(seed)
         let names = ["a", "b", "c", "d é"]
         var moments: [(Timestamp, [PastModel])] = []
         for step in 0..<120 {

@@ -22,3 +22,11 @@ struct Fixture {
         write = try Grant.check(owner, may: .registryWrite)
     }
 }
+
+extension Sequence {
+    func asyncMap<T>(_ body: (Element) async throws -> T) async rethrows -> [T] {
+        var out: [T] = []
+        for element in self { out.append(try await body(element)) }
+        return out
+    }
+}

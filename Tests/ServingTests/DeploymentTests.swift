@@ -228,7 +228,9 @@ import Testing
         let again = try await Home(at: home.folder)
         let problems = try await again.service.configure([.delay()])
         #expect(problems["delay"] != nil)
-        let error = try await #require(throws: KeelError.self) { try await again.runtime.infer(endpoint: "delay", request: Home.request([0])) }
+        let error = try await #require(throws: KeelError.self) {
+            try await again.runtime.infer(endpoint: "delay", request: Home.request([0]))
+        }
         #expect(error.code == .failedPrecondition)
         await again.stop()
     }

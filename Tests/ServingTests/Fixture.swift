@@ -1,5 +1,6 @@
 import Contracts
 import Foundation
+import Registry
 import Serving
 import Storage
 
@@ -18,23 +19,36 @@ final class Home: Sendable {
         func add(_ release: Release) { releases.append(release.number) }
     }
 
+    actor Texts {
+        var texts: [String] = []
+        func add(_ text: String) { texts.append(text) }
+    }
+
     static let deployer = try! Grant.check(Caller(name: "ada", persona: .owner), may: .releasesDeploy)
     static let forcer = try! Grant.check(Caller(name: "ada", persona: .owner), may: .releasesForce)
     static let labeller = try! Grant.check(Caller(name: "ada", persona: .owner), may: .labelsWrite)
     static let reader = try! Grant.check(Caller(name: "ada", persona: .owner), may: .predictionsRead)
 
     /// - Parameter writes: whether the log's writer runs; without it predictions get no further than the journal.
-    init(at folder: String? = nil, features: (any OnlineFeatures)? = nil, logRows: Int = 20_000, writes: Bool = true) async throws {
+    init(
+        at folder: String? = nil, features: (any OnlineFeatures)? = nil, versions: (any ReleasableVersions)? = nil, denials: Texts? = nil,
+        clock: any Contracts.Clock = SystemClock(), logRows: Int = 20_000, writes: Bool = true
+    ) async throws {
         self.folder = folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("keel-serving-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
-        database = try Database(path: self.folder + "/keel.sqlite")
-        try await database.migrate(Ledger.migrations + ServingTables.migrations, backupFolder: self.folder + "/backups")
+        database = try Database(path: self.folder + "/keel.sqlite", clock: clock)
+        try await database.migrate(
+            Ledger.migrations + ServingTables.migrations + RegistryTables.migrations + RegistryTables.importMigrations,
+            backupFolder: self.folder + "/backups")
         objects = try FolderObjectStore(root: self.folder + "/objects")
         let log = try PredictionLog(database: database, journal: self.folder + "/predictions", rowsMax: logRows)
         try await log.recover()
         runtime = ServingRuntime(log: log, threads: 2)
         let promoted = promoted
-        service = DeploymentService(database: database, objects: objects, runtime: runtime, features: features) { await promoted.add($0) }
+        service = DeploymentService(
+            database: database, objects: objects, runtime: runtime, features: features, versions: versions,
+            denied: { caller, action, subject in await denials?.add("\(caller.name) \(action.rawValue) \(subject)") },
+            onPromoted: { await promoted.add($0) })
         writer = writes ? Task { await log.run() } : nil
     }
 

@@ -8,7 +8,9 @@ import Testing
     @Test func theFirstReleaseAnswersAtOnceAndIsLogged() async throws {
         let home = try await Home()
         try await home.service.configure([.delay()])
-        let none = try await #require(throws: KeelError.self) { try await home.runtime.infer(endpoint: "delay", request: Home.request([1])) }
+        let none = try await #require(throws: KeelError.self) {
+            try await home.runtime.infer(endpoint: "delay", request: Home.request([1]))
+        }
         #expect(none.code == .failedPrecondition)
         try await home.release(0.2, 0.8)
         let result = try await home.runtime.infer(endpoint: "delay", request: Home.request([0, 1, .nan]))
@@ -56,7 +58,8 @@ import Testing
         try await home.release(0.3, 0.7)
         let total = 4000
         var byCandidate = 0
-        for i in 0..<total where try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
+        for i in 0..<total
+        where try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
             byCandidate += 1
         }
         // Five standard deviations of a binomial.

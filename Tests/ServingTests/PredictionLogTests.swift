@@ -20,7 +20,9 @@ import Testing
     @Test func blockRefusesWhatItCannotLog() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .block), rows: 10)
         for i in 0..<10 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
-        let error = try await #require(throws: KeelError.self) { try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"]) }
+        let error = try await #require(throws: KeelError.self) {
+            try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"])
+        }
         #expect(error.code == .unavailable)
         #expect(runtime.log.counters.refused == 1 && runtime.log.counters.queued == 10)
         await home.stop()
@@ -104,7 +106,9 @@ import Testing
         #expect(error.code == .unavailable)
     }
 
-    @Test("D4: what a killed process had answered is in the table after the next start, once", arguments: [LogPolicy.Durability.buffered, .acknowledged])
+    @Test(
+        "D4: what a killed process had answered is in the table after the next start, once",
+        arguments: [LogPolicy.Durability.buffered, .acknowledged])
     func answeredPredictionsSurviveTheProcess(durability: LogPolicy.Durability) async throws {
         let first = try await Home()
         try await first.service.configure([.delay(log: LogPolicy(durability: durability))])
@@ -116,7 +120,8 @@ import Testing
         try await killed.service.configure([.delay(log: LogPolicy(durability: durability))])
         var answered: [String: Float] = [:]
         for i in 0..<300 {
-            let result = try await killed.runtime.infer(endpoint: "delay", request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
+            let result = try await killed.runtime.infer(
+                endpoint: "delay", request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
             for (id, score) in zip(result.ids, result.scores) { answered[id] = score }
         }
         for _ in 0..<2 {

@@ -1,5 +1,6 @@
 import Contracts
 import Serving
+import TestSupport
 import Testing
 
 @Suite struct RolloutTests {
@@ -117,7 +118,7 @@ import Testing
 
     @Test(arguments: 0..<200)
     func noSequenceOfObservationsPromotesWithABreachedCondition(_ seed: Int) throws {
-        var random = Seeded(state: UInt64(seed) &* 7919 &+ 1)
+        var random = Seeded(UInt64(seed) &* 7919 &+ 1)
         let conditions = try ["errors > 2%", "latency.p99 > 50ms", "logloss > incumbent.logloss * 1.05", "score.psi > 0.5"].map {
             try RolloutCondition($0)
         }
@@ -151,17 +152,5 @@ import Testing
             if isBreached, case .rolledBack = rollout.phase {} else if isBreached { Issue.record("a breach was ignored") }
         }
         if rollout.phase.isOver { #expect(rollout.decide().isEmpty) }
-    }
-}
-
-/// SplitMix64: the same numbers on every machine.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
     }
 }

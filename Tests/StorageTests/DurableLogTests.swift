@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 /// What a log reported.
@@ -9,19 +10,6 @@ private final class Reports: Sendable {
     private let errors = Mutex<[KeelError]>([])
     func add(_ error: KeelError) { errors.withLock { $0.append(error) } }
     var all: [KeelError] { errors.withLock { $0 } }
-}
-
-/// SplitMix64: the same numbers for the same seed.
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-    init(_ seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-        return z ^ (z >> 31)
-    }
 }
 
 /// A log and where each of its records lies on the disk.

@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Storage
+import TestSupport
 import Testing
 
 @Suite struct MappedRingTests {
@@ -32,7 +33,9 @@ import Testing
                     if let end { oracle.append((bytes, end)) }
                 }
                 let found = try ring.records()
-                #expect(found.damage.isEmpty && found.records.map(\.bytes) == oracle.map(\.bytes) && found.records.map(\.end) == oracle.map(\.end))
+                #expect(
+                    found.damage.isEmpty && found.records.map(\.bytes) == oracle.map(\.bytes)
+                        && found.records.map(\.end) == oracle.map(\.end))
             }
         }
     }

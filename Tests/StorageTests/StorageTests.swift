@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Storage
 import Synchronization
+import TestSupport
 import Testing
 
 func temporaryFolder() throws -> String {
@@ -76,9 +77,65 @@ struct DatabaseTests {
         #expect(try await database.read { try $0.ledgerEvents() }.map(\.at.microseconds) == instants)
         let asked: [Int64] = [0, 999, 1000, 1999, 2000, 2999, 3000, 4500, 5000, 5999, 6000, 80_000]
         let found = try await database.read { db in try asked.map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) } }
-        // At 999 the clock that was behind is the only one that had shown less.
-        #expect(found == [0, 8, 1, 1, 2, 2, 5, 6, 9, 9, 10, 10])
+        // The two events of the clock that was behind happened between 4000 and 5000. There they outnumber the one that contradicts them.
+        #expect(found == [0, 0, 1, 1, 2, 2, 8, 8, 9, 9, 10, 10])
         #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
+    }
+
+    @Test("D14: events after the clock was set back count at once, though it had shown a later time before")
+    func clockSetBack() async throws {
+        let clock = SetClock()
+        let database = try await openDatabase(temporaryFolder(), clock: clock)
+        for instant: Int64 in [100, 200, 220, 150, 160, 170] {
+            clock.set(instant)
+            _ = try await database.write { try $0.record("thing.made", on: "Thing/1", by: owner) }
+        }
+        let found = try await database.read { db in try [170, 180, 205, 219, 250].map { try db.ledgerSeq(at: Timestamp(microseconds: $0)) }
+        }
+        #expect(found == [6, 6, 6, 6, 6])
+    }
+
+    @Test("D14: what was at an instant is the place in the order that the fewest events contradict", arguments: [UInt64(1), 2, 3, 4])
+    func fewestContradictions(seed: UInt64) async throws {
+        var random = Seeded(seed)
+        let clock = SetClock()
+        let database = try await openDatabase(temporaryFolder(), clock: clock)
+        var shown: [Int64] = []
+        var now: Int64 = 100
+        for _ in 0..<150 {
+            now += Int64.random(in: 0...9, using: &random)
+            if Int.random(in: 0..<12, using: &random) == 0 { now += Int64.random(in: -200...200, using: &random) }
+            now = max(1, now)
+            clock.set(now)
+            _ = try await database.write { try $0.record("thing.made", on: "Thing/1", by: owner) }
+            shown.append(now)
+        }
+        for instant in Int64(0)...(shown.max() ?? 0) + 1 {
+            let costs = (0...shown.count).map { place in
+                shown[..<place].count { $0 > instant } + shown[place...].count { $0 <= instant }
+            }
+            let best = costs.lastIndex(of: costs.min() ?? 0) ?? 0
+            let found = try await database.read { try $0.ledgerSeq(at: Timestamp(microseconds: instant)) }
+            #expect(found == Int64(best), "at \(instant)")
+        }
+        #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
+        try await database.write {
+            try $0.execute("UPDATE ledger_setbacks SET at = at + 1 WHERE seq = (SELECT max(seq) FROM ledger_setbacks)")
+        }
+        #expect(try await database.read { try $0.verifyLedger() }.broken != nil)
+    }
+
+    @Test("all changes of a transaction have one instant")
+    func oneInstant() async throws {
+        let clock = SetClock()
+        let database = try await openDatabase(temporaryFolder(), clock: clock)
+        clock.set(5)
+        let instants = try await database.write { tx in
+            clock.set(6)
+            try tx.record("thing.made", on: "Thing/1", by: owner)
+            return [tx.now, try tx.ledgerEvents()[0].at]
+        }
+        #expect(instants.map(\.microseconds) == [5, 5])
     }
 
     @Test("values come back as they were given, and a statement may be read while it is being read")

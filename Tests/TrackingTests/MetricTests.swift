@@ -1,5 +1,6 @@
 import Contracts
 import Storage
+import TestSupport
 import Testing
 import Tracking
 
@@ -13,7 +14,7 @@ struct MetricTests {
     private func text(_ metric: Metric) -> String { "\(metric.step)/\(metric.at.milliseconds)/\(metric.value)" }
 
     /// Logs points in a random order, some of them twice.
-    private func log(_ points: [Metric], _ f: Fixture, _ random: inout SplitMix) async throws -> String {
+    private func log(_ points: [Metric], _ f: Fixture, _ random: inout Seeded) async throws -> String {
         let run = try await f.tracking.createRun(experimentID: "0", f.write)
         let all = (points + points.prefix(points.count / 5)).shuffled(using: &random)
         for start in stride(from: 0, to: all.count, by: 1000) {
@@ -40,7 +41,7 @@ struct MetricTests {
         arguments: [1, 7, 40, 5000, 0])
     func samples(spread: Int) async throws {
         let f = try await Fixture()
-        var random = SplitMix(seed: UInt64(spread))
+        var random = Seeded(UInt64(spread))
         let points = (0..<3000).map { i in
             Metric("loss", i % 97 == 0 ? .nan : Double(i % 53), at: at(Int64(i)), step: Int64((i - 1000) * spread))
         }.sorted(by: order)
@@ -63,7 +64,7 @@ struct MetricTests {
     @Test("an outline keeps the lowest, the highest, the first and the last, and is as short as asked", arguments: [1, 300, 0])
     func outline(spread: Int) async throws {
         let f = try await Fixture()
-        var random = SplitMix(seed: 5)
+        var random = Seeded(5)
         var points = (0..<30_000).map { i in
             Metric("loss", Double.random(in: 0...1, using: &random), at: at(Int64(i)), step: Int64(i * spread))
         }
@@ -99,7 +100,7 @@ struct MetricTests {
     @Test("what a run holds is counted once, also when it is logged twice, and pages end where the history ends")
     func pages() async throws {
         let f = try await Fixture()
-        var random = SplitMix(seed: 3)
+        var random = Seeded(3)
         let points = (0..<2500).map { Metric("loss", Double($0 % 10), at: at(Int64($0 / 100)), step: Int64($0)) }
         let run = try await log(points, f, &random)
         var (found, token): ([Metric], String?) = ([], nil)

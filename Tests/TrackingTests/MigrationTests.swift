@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Storage
+import TestSupport
 import Testing
 import Tracking
 
@@ -32,7 +33,7 @@ struct MigrationTests {
 
     /// Histories long and short, dense and sparse, with steps of both signs and both ends, NaN, infinities, and several points at one step.
     private static func points() -> [Point] {
-        var random = SplitMix(seed: 7)
+        var random = Seeded(7)
         var out: Set<Point> = []
         for run in runs.dropLast() {
             for (key, spread) in [("loss", 1), ("val/loss ü", 97), ("a.b", 0)] {

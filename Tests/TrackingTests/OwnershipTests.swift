@@ -54,7 +54,9 @@ struct OwnershipTests {
         #expect(try await f.kinds().count { $0 == "run.created" } == 2)
     }
 
-    @Test("A6: artifacts of what serves are neither removed nor replaced, in one piece or in parts; the same bytes and others beside them may be put")
+    @Test(
+        "A6: artifacts of what serves are neither removed nor replaced, in one piece or in parts; the same bytes and others beside them may be put"
+    )
     func pinned() async throws {
         let f = try await Fixture()
         let run = try await f.tracking.createRun(experimentID: "0", f.write)
@@ -76,12 +78,17 @@ struct OwnershipTests {
         #expect(try await f.text("0/\(run.id)/artifacts/model/file") == "served")
     }
 
-    @Test("A8, mlflow_5_1: every run has a folder of its own, before the query, after one slash", arguments: [
-        ("mlflow-artifacts:/", "mlflow-artifacts:/ID"), ("mlflow-artifacts:", "mlflow-artifacts:/ID"), ("mlflow-artifacts:///", "mlflow-artifacts:/ID"),
-        ("mlflow-artifacts:/a/", "mlflow-artifacts:/a/ID"), ("mlflow-artifacts:/a?x=1", "mlflow-artifacts:/a/ID?x=1"), ("s3://b", "s3://b/ID"),
-        ("s3://b/p/?x=/1", "s3://b/p/ID?x=/1"), ("/p/", "/p/ID"), ("relative", "/work here/relative/ID"), ("file:relative", "file:///work here/relative/ID"),
-        ("s3://b/p#f", "s3://b/p/ID#f"),
-    ])
+    @Test(
+        "A8, mlflow_5_1: every run has a folder of its own, before the query, after one slash",
+        arguments: [
+            ("mlflow-artifacts:/", "mlflow-artifacts:/ID"), ("mlflow-artifacts:", "mlflow-artifacts:/ID"),
+            ("mlflow-artifacts:///", "mlflow-artifacts:/ID"),
+            ("mlflow-artifacts:/a/", "mlflow-artifacts:/a/ID"), ("mlflow-artifacts:/a?x=1", "mlflow-artifacts:/a/ID?x=1"),
+            ("s3://b", "s3://b/ID"),
+            ("s3://b/p/?x=/1", "s3://b/p/ID?x=/1"), ("/p/", "/p/ID"), ("relative", "/work here/relative/ID"),
+            ("file:relative", "file:///work here/relative/ID"),
+            ("s3://b/p#f", "s3://b/p/ID#f"),
+        ])
     func locations(location: String, root: String) async throws {
         let f = try await Fixture()
         let tracking = TrackingService(database: f.database, objects: f.objects, folder: "/work here")
@@ -95,9 +102,11 @@ struct OwnershipTests {
         #expect(path.contains(run.id) && !path.contains("?"))
     }
 
-    @Test("mlflow_5_1: a location that climbs or is too long is refused", arguments: [
-        "s3://b/p?x=..", "s3://b/p?x=%252e%252e", "mlflow-artifacts:/../x", String(repeating: "x", count: 2049),
-    ])
+    @Test(
+        "mlflow_5_1: a location that climbs or is too long is refused",
+        arguments: [
+            "s3://b/p?x=..", "s3://b/p?x=%252e%252e", "mlflow-artifacts:/../x", String(repeating: "x", count: 2049),
+        ])
     func badLocations(location: String) async throws {
         let f = try await Fixture()
         await refused(.invalidArgument) { _ = try await f.tracking.createExperiment(name: "e", artifactLocation: location, f.write) }

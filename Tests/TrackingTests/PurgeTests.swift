@@ -52,6 +52,16 @@ struct PurgeTests {
         #expect(try await f.tracking.purge(PurgeRequest(), grant).isEmpty)
     }
 
+    @Test("the number of an experiment that was purged is not used again")
+    func numbers() async throws {
+        let f = try await Fixture()
+        let gone = try await f.tracking.createExperiment(name: "e", f.write)
+        try await f.tracking.deleteExperiment(id: gone, f.write)
+        #expect(try await f.tracking.purge(PurgeRequest(), try f.collect).map(\.id) == [gone])
+        let next = try await f.tracking.createExperiment(name: "e", f.write)
+        #expect(Int(next) == (Int(gone) ?? 0) + 1)
+    }
+
     @Test("an experiment goes with everything in it")
     func experiments() async throws {
         let f = try await Fixture()

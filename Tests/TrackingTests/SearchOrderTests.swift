@@ -1,5 +1,6 @@
 import Contracts
 import Storage
+import TestSupport
 import Testing
 import Tracking
 
@@ -10,7 +11,7 @@ struct SearchOrderTests {
     /// runs than are sorted, some texts are alike in all that an index holds of them, and some runs have none.
     private func varied() async throws -> (Fixture, experiments: [String]) {
         let f = try await Fixture()
-        var (random, experiments) = (SplitMix(seed: 5), [String]())
+        var (random, experiments) = (Seeded(5), [String]())
         for i in 0..<40 { experiments.append(try await f.tracking.createExperiment(name: "e\(i)", f.write)) }
         func often<T>(_ value: T, _ others: [T]) -> T {
             Int.random(in: 0..<10, using: &random) < 6 ? value : others.randomElement(using: &random) ?? value
@@ -100,7 +101,7 @@ struct SearchOrderTests {
         let (f, experiments) = try await varied()
         let runs = try await all(RunSearch(experimentIDs: ["0"] + experiments, view: .all, pageSize: 50_000), f)
         #expect(runs.count == 6000)
-        var random = SplitMix(seed: 17)
+        var random = Seeded(17)
         for i in 0..<160 {
             let (first, second) = (SearchOrderTests.names[i % 10], SearchOrderTests.names.randomElement(using: &random) ?? "")
             var orders = [SearchOrderTests.order(first, i / 10 % 2 == 0)]

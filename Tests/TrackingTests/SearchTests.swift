@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Storage
+import TestSupport
 import Testing
 import Tracking
 
@@ -34,7 +35,7 @@ struct SearchTests {
     @Test("no filter, however broken, does anything but parse or say that it is invalid")
     func fuzz() async throws {
         let f = try await Fixture()
-        var random = SplitMix(seed: 7)
+        var random = Seeded(7)
         let pieces = [
             "metrics", ".", "auc", "`a b`", "\"k\"", "'v'", "'", "\"", "`", " AND ", " or ", "=", "!=", ">", "<=", "==", "LIKE", " ILIKE ",
             " IN ", "NOT", "(", ")", ",",
@@ -51,7 +52,7 @@ struct SearchTests {
     @Test("every filter, order and page agrees with a plain evaluation over the runs in memory")
     func oracle() async throws {
         let f = try await Fixture()
-        var random = SplitMix(seed: 11)
+        var random = Seeded(11)
         var runs: [Run] = []
         for i in 0..<60 {
             let run = try await f.tracking.createRun(experimentID: "0", name: "run\(i % 7)", startedAt: at(Int64(i / 3)), f.write)
@@ -90,7 +91,7 @@ struct SearchTests {
     @Test("random bytes as a filter or an order only ever say that they are invalid")
     func randomBytes() async throws {
         let f = try await Fixture()
-        var random = SplitMix(seed: 23)
+        var random = Seeded(23)
         for _ in 0..<2000 {
             let bytes = (0..<Int.random(in: 0...40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
             let text = String(decoding: bytes, as: UTF8.self)
@@ -259,25 +260,12 @@ func all(_ search: RunSearch, _ f: Fixture) async throws -> [Run] {
     return found
 }
 
-/// A seeded generator, so that a failure can be repeated.
-struct SplitMix: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed }
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
-
 /// A clause as text, and what it means.
 struct OracleClause: Sendable {
     let text: String
     let holds: @Sendable (Run) -> Bool
 
-    static func random(_ random: inout SplitMix) -> OracleClause {
+    static func random(_ random: inout Seeded) -> OracleClause {
         switch Int.random(in: 0..<6, using: &random) {
         case 0, 1:
             let (key, sign, number) = (
@@ -345,7 +333,7 @@ struct OracleOrder: Sendable {
     /// The rank (values, NaN, absent) and the value.
     let key: @Sendable (Run) -> (Int, Double, String)
 
-    static func random(_ place: Int, _ random: inout SplitMix) -> OracleOrder {
+    static func random(_ place: Int, _ random: inout Seeded) -> OracleOrder {
         let ascending = Bool.random(using: &random)
         let direction = ascending ? ["", " ASC", " asc"].randomElement(using: &random)! : " DESC"
         if place == 0, Bool.random(using: &random) {

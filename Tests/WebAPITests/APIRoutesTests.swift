@@ -2,6 +2,7 @@ import Contracts
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
+import NIOCore
 import Synchronization
 import Testing
 import WebAPI
@@ -73,6 +74,27 @@ struct APIRoutesTests {
         let answer = try await ask("/api/things/a-long-name", as: .service)
         #expect(answer.status == 400)
         #expect(answer.notes.isEmpty)
+    }
+
+    @Test(
+        "what a described route would pass over is refused: an unknown parameter, a body where none is taken",
+        arguments: [
+            ("/things?limit=3&state=a+b", "", 200), ("/things?limt=3", "", 400), ("/things?limit=3&x", "", 400), ("/things", "{}", 200),
+            ("/things", #"{"to": 3}"#, 400), ("/things", "x", 400), ("/things", String(repeating: " ", count: 5000), 413),
+            ("/open?x=1", "{\"a\":1}", 200),
+        ])
+    func passedOver(path: String, body: String, status: Int) async throws {
+        let router = Router(context: KeelContext.self)
+        router.add(middleware: Persons(persona: .owner, notes: Notes()))
+        let routes = APIRoutes(router)
+        for route in ["/things", "/open"] { routes.post(route, .webhooksManage) { _, _, _ in Response(status: .ok) } }
+        routes.demands.enforce([
+            APIOperation("POST", "/things", "Things", "What it does", query: [.limit(10), .init("state", "Its state")])
+        ])
+        let answer = try await Application(router: router).test(.router) { client in
+            try await client.execute(uri: path, method: .post, body: ByteBuffer(string: body)) { Int($0.status.code) }
+        }
+        #expect(answer == status)
     }
 
     @Test("the document states what each route asks, and has no operation without a route")

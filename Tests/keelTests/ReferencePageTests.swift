@@ -2,7 +2,6 @@ import Contracts
 import Foundation
 import Platform
 import Testing
-
 import keel
 
 @Suite("The committed reference")
@@ -61,26 +60,28 @@ struct ReferencePageTests {
         let folder = NSTemporaryDirectory() + "/files-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        try "apiVersion: keel/v1\nkind: Dataset\nmetadata: { nam: a }\nspec: {}\n---\nkind: [\n".write(toFile: folder + "/a.yaml", atomically: true, encoding: .utf8)
+        try "apiVersion: keel/v1\nkind: Dataset\nmetadata: { nam: a }\nspec: {}\n---\nkind: [\n".write(
+            toFile: folder + "/a.yaml", atomically: true, encoding: .utf8)
         try "apiVersion: keel/v2\nkind: Dataset\n".write(toFile: folder + "/b.yaml", atomically: true, encoding: .utf8)
         let error = #expect(throws: KeelError.self) { _ = try ResourceFiles(folder) }
         let paths = error?.all.compactMap(\.path) ?? []
         #expect(paths.contains { $0.hasPrefix(folder + "/a.yaml:") })
         #expect(paths.contains(folder + "/b.yaml:1: apiVersion"))
         try """
-            apiVersion: keel/v1
-            kind: Dataset
-            metadata: { name: a.b }
-            spec:
-              columns:
-                - { name: x, type: float64 }
-                - name: y
-                  type: float65
-            """.write(toFile: folder + "/a.yaml", atomically: true, encoding: .utf8)
+        apiVersion: keel/v1
+        kind: Dataset
+        metadata: { name: a.b }
+        spec:
+          columns:
+            - { name: x, type: float64 }
+            - name: y
+              type: float65
+        """.write(toFile: folder + "/a.yaml", atomically: true, encoding: .utf8)
         try FileManager.default.removeItem(atPath: folder + "/b.yaml")
         let files = try ResourceFiles(folder)
         let both = KeelError.joined([
-            .invalid("is not a type", path: "Dataset/a.b.spec.columns[1].type"), .invalid("is missing", path: "Dataset/a.b.spec.columns[0].unit"),
+            .invalid("is not a type", path: "Dataset/a.b.spec.columns[1].type"),
+            .invalid("is missing", path: "Dataset/a.b.spec.columns[0].unit"),
             .invalid("elsewhere", path: "Dataset/other.spec"),
         ])
         let placed = files.placed(try #require(both)).all.map(\.path)

@@ -1,24 +1,14 @@
 import Contracts
 import Plotting
+import TestSupport
 import Testing
-
 import keel
-
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = (state ^ (state >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 @Suite("What the command prints")
 struct TerminalTests {
     @Test("S8: every formatter has a text for every number")
     func formatters() {
-        var random = Seeded(state: 88)
+        var random = Seeded(88)
         for _ in 0..<20_000 {
             let bits = random.next()
             let value = Double(bitPattern: bits)

@@ -116,6 +116,8 @@ struct Report: AsyncParsableCommand {
     private func name(_ subject: String, _ data: JSON) -> String {
         "\(subject.split(separator: "/").last.map(String.init) ?? subject)/\(data["release"]?.integer ?? data["from"]?.integer ?? 0)"
     }
-    private func share(_ data: JSON) -> String { data["share"]?.number.map { "\(Int(saturating: ($0 * 100).rounded())) %" } ?? "the next share" }
+    private func share(_ data: JSON) -> String {
+        data["share"]?.number.map { "\(Int(saturating: ($0 * 100).rounded())) %" } ?? "the next share"
+    }
     private func pad(_ text: String, _ width: Int) -> String { String(repeating: " ", count: max(0, width - text.count)) + text }
 }

@@ -45,7 +45,8 @@ public struct ReferenceBins: Sendable, Hashable {
     /// From raw numbers (NaN is null): exact deciles and counts.
     public init(numbers: [Double]) {
         let sorted = numbers.filter(\.isFinite).sorted()
-        let deciles = sorted.isEmpty ? [] : (1...9).map { sorted[max(0, Int(saturating: (Double(sorted.count) * Double($0) / 10).rounded(.up)) - 1)] }
+        let deciles =
+            sorted.isEmpty ? [] : (1...9).map { sorted[max(0, Int(saturating: (Double(sorted.count) * Double($0) / 10).rounded(.up)) - 1)] }
         let edges = ReferenceBins.edges(deciles, minimum: sorted.first)
         let empty = ReferenceBins(.edges(edges), counts: Array(repeating: 0, count: edges.count + 2))
         self.init(.edges(edges), counts: empty.count(numbers))

@@ -127,7 +127,8 @@ extension KindSchema {
     /// The whole resource as JSON Schema, draft 2020-12.
     public var jsonSchema: JSON {
         var metadata: [FieldSchema] = [
-            FieldSchema("name", .text, required: true, "Its name: 1 to 128 letters, digits, '_', '-' or '.', beginning with a letter or digit."),
+            FieldSchema(
+                "name", .text, required: true, "Its name: 1 to 128 letters, digits, '_', '-' or '.', beginning with a letter or digit."),
             FieldSchema("owner", .text, "Who answers for it."), FieldSchema("labels", .map(.text), "Texts for people and tools."),
         ]
         if hasEnvironment {

@@ -150,10 +150,13 @@ public struct ParquetFile {
             }
         }
         // Without columns the rows are still counted: a contract may be all constants.
-        let select = columns.isEmpty ? "NULL AS \"none\"" : columns.map { column, isEmpty in
-            let value = isEmpty ? "NULL" : ParquetFile.value(column, longest > limits.textBytesMax ? limits.textBytesMax : nil)
-            return "\(value) AS \(DuckDBConnection.quoted(column.name))"
-        }.joined(separator: ", ")
+        let select =
+            columns.isEmpty
+            ? "NULL AS \"none\""
+            : columns.map { column, isEmpty in
+                let value = isEmpty ? "NULL" : ParquetFile.value(column, longest > limits.textBytesMax ? limits.textBytesMax : nil)
+                return "\(value) AS \(DuckDBConnection.quoted(column.name))"
+            }.joined(separator: ", ")
         guard longest * connection.vectorRows > limits.bytesMax else {
             try connection.forEachChunk("SELECT \(select) FROM \(DuckDBConnection.parquet([path]))") { (table) throws(KeelError) in
                 try body(table)
@@ -225,7 +228,9 @@ public struct ParquetFile {
         case .invalidArgument, .internal, .notFound:
             return KeelError(
                 .corrupted, "'\(name)' is not readable Parquet: \(text)",
-                hint: "if other programs read it, write it again with zstd or snappy compression and plain types; else copy or download it again")
+                hint:
+                    "if other programs read it, write it again with zstd or snappy compression and plain types; else copy or download it again"
+            )
         default: return KeelError(error.code, text, hint: error.hint)
         }
     }

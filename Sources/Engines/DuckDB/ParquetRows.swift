@@ -15,7 +15,9 @@ public struct ParquetRows: Sendable {
     public init(_ files: [String], _ fields: [Field], number: String? = nil) {
         let empty = fields.map { "CAST(NULL AS \($0.type.duckDBName)) AS \(DuckDBConnection.quoted($0.name))" }.joined(separator: ", ")
         let all = files.isEmpty ? "" : " UNION ALL BY NAME SELECT * FROM \(DuckDBConnection.parquet(files))"
-        var columns = fields.enumerated().map { "CAST(\(DuckDBConnection.quoted($0.element.name)) AS \($0.element.type.duckDBName)) AS c\($0.offset)" }
+        var columns = fields.enumerated().map {
+            "CAST(\(DuckDBConnection.quoted($0.element.name)) AS \($0.element.type.duckDBName)) AS c\($0.offset)"
+        }
         if let number { columns.append("row_number() OVER () AS \(number)") }
         sql = "(SELECT \(columns.joined(separator: ", ")) FROM (SELECT \(empty) WHERE false\(all)))"
         places = Dictionary(fields.enumerated().map { ($0.element.name, "c\($0.offset)") }) { first, _ in first }

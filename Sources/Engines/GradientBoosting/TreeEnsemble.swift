@@ -93,7 +93,8 @@ public final class TreeEnsemble: @unchecked Sendable {
         }
         guard steps <= TreeEnsemble.stepsPerRowMax else {
             throw TreeEnsemble.unsupported(
-                "\(steps) steps for one row (\(trees.count) trees); the limit is \(TreeEnsemble.stepsPerRowMax)", hint: "train fewer or shallower trees")
+                "\(steps) steps for one row (\(trees.count) trees); the limit is \(TreeEnsemble.stepsPerRowMax)",
+                hint: "train fewer or shallower trees")
         }
         stepsPerRow = steps
         nodes = .allocate(capacity: flat.count)

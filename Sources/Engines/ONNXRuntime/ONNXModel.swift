@@ -127,7 +127,7 @@ public final class ONNXModel: @unchecked Sendable {
                 "the model takes \(inputs.count) inputs (\(inputs.map(\.name).joined(separator: ", "))), \(tensors.count) were given")
         }
         for (port, tensor) in zip(inputs, tensors) { try ONNXModel.check(tensor, for: port) }
-        return try withTensors(tensors) { native throws(KeelError) in 
+        return try withTensors(tensors) { native throws(KeelError) in
             try self.run(native, wanted: wanted ?? Array(outputs.indices), until: deadline)
         }
     }

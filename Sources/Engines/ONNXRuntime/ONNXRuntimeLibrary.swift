@@ -18,7 +18,7 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
 
     init(locator: EngineLocator) throws(KeelError) {
         var runtime: OpaquePointer?
-        path = try locator.load(.onnxruntime) { candidate in 
+        path = try locator.load(.onnxruntime) { candidate in
             ONNXRuntimeLibrary.take(keel_onnx_open(candidate, ONNXRuntimeLibrary.memoryBytesMax.load(ordering: .relaxed), &runtime))
         }
         guard let runtime else {

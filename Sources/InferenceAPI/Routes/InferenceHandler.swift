@@ -8,7 +8,7 @@ import WebAPI
 
 /// Answers `POST /v2/models/{endpoint}/infer` on the event loop that owns the connection, without a task hop; passes every other request on.
 ///
-/// It stands behind `RequestAdmission`, which lets one request pass at a time and knows who sent it.
+/// `RequestAdmission` comes before it: it lets one request of a connection pass at a time, and knows who sent it.
 public final class InferenceHandler: ChannelInboundHandler {
     public typealias InboundIn = HTTPRequestPart
     public typealias InboundOut = HTTPRequestPart
@@ -29,11 +29,11 @@ public final class InferenceHandler: ChannelInboundHandler {
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
 
-    /// The routes that it serves. Used by those who list every route.
+    /// The routes that this handler serves. Used by code that needs every route.
     public static let routes: [(method: HTTPRequest.Method, path: String)] = [
         (.post, "/v2/models/:name/infer"), (.post, "/v2/models/:name/versions/:version/infer"),
     ]
-    /// What it asks that the caller may do.
+    /// What a caller must be allowed to do.
     static let action = Action.predict
 
     public init(runtime: ServingRuntime, gate: RequestGate, connection: HTTPConnection) {
@@ -49,12 +49,12 @@ public final class InferenceHandler: ChannelInboundHandler {
                 isPassing = true
                 return context.fireChannelRead(data)
             }
-            do throws(KeelError) { hot = try begin(head, target, context) } catch { refuse(context, error) }
+            do throws(KeelError) { hot = try begin(head, target, context) } catch { write(context, InferenceAnswer(error)) }
         case .body(var bytes):
             guard !isPassing else { return context.fireChannelRead(data) }
             do throws(KeelError) { try append(&bytes) } catch {
                 hot = nil
-                refuse(context, error)
+                write(context, InferenceAnswer(error))
             }
         case .end:
             guard !isPassing else {
@@ -69,7 +69,7 @@ public final class InferenceHandler: ChannelInboundHandler {
 
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
-        // The channel reads on demand, and nobody behind this handler knows of the hot requests: it asks for the rest of a body itself.
+        // The channel reads on demand, and the handlers behind this one never see a hot request. So this one asks for the rest of a body.
         if hot != nil { context.read() }
     }
 
@@ -88,10 +88,12 @@ public final class InferenceHandler: ChannelInboundHandler {
             body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
     }
 
-    /// Once a request is refused, the rest of its body is nobody's.
+    /// Keeps a part of the body. What still arrives of a request that was refused is ignored.
     private func append(_ bytes: inout ByteBuffer) throws(KeelError) {
         guard let request = hot else { return }
-        guard request.body.readableBytes + bytes.readableBytes <= request.bodyBytesMax else { throw InferenceHandler.tooLarge(request.bodyBytesMax) }
+        guard request.body.readableBytes + bytes.readableBytes <= request.bodyBytesMax else {
+            throw InferenceHandler.tooLarge(request.bodyBytesMax)
+        }
         try request.memory.take(bytes.readableBytes * MemoryReservation.bytesPerBodyByte, for: .requests)
         hot?.body.writeBuffer(&bytes)
     }
@@ -116,8 +118,6 @@ public final class InferenceHandler: ChannelInboundHandler {
             }
         }
     }
-
-    private func refuse(_ context: ChannelHandlerContext, _ error: KeelError) { write(context, InferenceAnswer(error)) }
 
     private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer) {
         var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)

@@ -44,7 +44,8 @@ public struct InferRequest: Sendable {
                 isBinaryOutput = try InferRequest.outputs(&scanner)
             } else {
                 throw .invalid(
-                    "unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'", hint: "known fields: id, inputs, outputs, parameters")
+                    "unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'",
+                    hint: "known fields: id, inputs, outputs, parameters")
             }
         }
         try scanner.expectEnd()
@@ -81,7 +82,8 @@ public struct InferRequest: Sendable {
             }
         }
         guard binary.isEmpty else {
-            throw .invalid("\(binary.count) bytes behind the JSON belong to no input", hint: "each input says its parameters.binary_data_size")
+            throw .invalid(
+                "\(binary.count) bytes behind the JSON belong to no input", hint: "each input says its parameters.binary_data_size")
         }
         let names = columns.map(\.name)
         if names.count > 1, Set(names).count != names.count {
@@ -204,7 +206,8 @@ private struct Input {
                 throw .invalid("the shape says \(shape.rows) values, there are \(read.column.count)", path: "shape")
             }
             guard read.isNested != true || shape.rank == 2 else {
-                throw .invalid("the data are nested, the shape is [\(shape.rows)]", hint: "shape [\(shape.rows), 1], or flat data", path: "data")
+                throw .invalid(
+                    "the data are nested, the shape is [\(shape.rows)]", hint: "shape [\(shape.rows), 1], or flat data", path: "data")
             }
         }
         self.name = name

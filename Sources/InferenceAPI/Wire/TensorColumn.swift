@@ -76,7 +76,8 @@ enum TensorColumn {
     static func binary(_ type: Datatype, rows: Int, _ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Column {
         guard let size = type.size else { return try texts(rows: rows, bytes) }
         guard bytes.count == rows * size else {
-            throw .invalid("\(rows) values of \(type.rawValue) have \(rows * size) bytes, not \(bytes.count)", path: "parameters.binary_data_size")
+            throw .invalid(
+                "\(rows) values of \(type.rawValue) have \(rows * size) bytes, not \(bytes.count)", path: "parameters.binary_data_size")
         }
         func integers<Integer: FixedWidthInteger>(_: Integer.Type) throws(KeelError) -> Column {
             var values: [Int64] = []
@@ -113,7 +114,9 @@ enum TensorColumn {
         case .int32: return try integers(Int32.self)
         case .int64, .bytes: return try integers(Int64.self)
         case .fp32:
-            return try floats { Double(Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self)))) }
+            return try floats {
+                Double(Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self))))
+            }
         case .fp64:
             return try floats { Double(bitPattern: UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 8, as: UInt64.self))) }
         }
@@ -159,7 +162,9 @@ enum TensorColumn {
                     var count = 0
                     try scanner.array { scanner throws(KeelError) in
                         count += 1
-                        guard count == 1 else { throw .invalid("holds more than one value", hint: "each input is one column: send one input a column") }
+                        guard count == 1 else {
+                            throw .invalid("holds more than one value", hint: "each input is one column: send one input a column")
+                        }
                         try body(&scanner, try scanner.peek())
                     }
                     guard count == 1 else { throw .invalid("holds no value") }

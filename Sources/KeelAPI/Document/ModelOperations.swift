@@ -76,7 +76,8 @@ let modelOperations: [APIOperation] = [
             "training": .nullable(.named("Evidence")), "approvals": .list(.named("Evidence")),
         ], errors: [400, 409]),
     .init(
-        "POST", "/api/v1/models/{name}/versions/{version}/approvals", family, "Takes responsibility for a version that somebody else registered",
+        "POST", "/api/v1/models/{name}/versions/{version}/approvals", family,
+        "Takes responsibility for a version that somebody else registered",
         body: ["reason": .text], status: 201, answer: .named("Evidence"), errors: [400, 409]),
     .init(
         "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", query: page,
@@ -91,7 +92,8 @@ let modelShapes: [(String, Shape)] = [
     (
         "Evidence",
         [
-            "id": .text, "kind": .text, "subject": .text, "model": .nullable(.text), "version": .nullable(.integer), "run": .nullable(.text),
+            "id": .text, "kind": .text, "subject": .text, "model": .nullable(.text), "version": .nullable(.integer),
+            "run": .nullable(.text),
             "step": .nullable(.text), "verdict": .nullable(.text), "data": .any, "by": .text, "at": .instant,
         ]
     ),

@@ -10,11 +10,11 @@ import WebAPI
 func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/datasets/:name/ingest", .datasetsIngest, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let (from, until) = (try request.instant("from"), try request.instant("until"))
-        // The name only tells the format; the bytes are spooled under a name of our own.
-        let overwrite = request.query("overwrite") ?? "false"
-        guard ["true", "false"].contains(overwrite) else { throw KeelError.invalid("'\(overwrite)' is not true or false", path: "overwrite") }
+        let from = try request.instant("from")
+        let until = try request.instant("until")
+        let overwrite = try request.flag("overwrite")
         let member = request.query("member")
+        // The name only tells the format; the bytes are spooled under a name of our own.
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
         try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
         let memory = try MemoryReservation.take(MemoryReservation.ingestBytes, for: .ingest)
@@ -23,13 +23,13 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response.progress { report in
             defer { withExtendedLifetime(memory) { spooled.remove() } }
             return try await platform.ingest(
-                name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite == "true", grant: grant,
+                name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite, grant: grant,
                 progress: report)
         }
     }
     routes.get("/datasets/:name/snapshots", .datasetsRead, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let before = request.query("before").flatMap { Int($0) }
+        let before = try request.count("before")
         let snapshots = try await platform.data.snapshots(name, before: before, limit: try request.limit(standard: 100), grant: grant)
         return Response(["snapshots": .array(snapshots.map(summary))])
     }
@@ -45,10 +45,10 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.get("/datasets/:name/quarantine", .datasetsRead, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        var number = request.query("snapshot").flatMap { Int($0) }
+        var number = try request.count("snapshot")
         if number == nil { number = try await platform.data.snapshot(name)?.number }
         guard let number else { throw KeelError.notFound("dataset '\(name)' has no snapshot yet") }
-        let after = request.query("after").flatMap { Int($0) } ?? 0
+        let after = try request.count("after") ?? 0
         let rows = try await platform.data.quarantine(
             dataset: name, snapshot: number, after: after, limit: try request.limit(standard: 100), grant: grant)
         return Response([
@@ -74,7 +74,8 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/features/verify", .predictionsRead) { request, context, grant in
         _ = try await context.authorize(.featuresRead)
         let reader = try FieldReader(try await request.json(), path: "")
-        let (endpoint, sample) = (try reader.string("endpoint"), try reader.optionalInt("sample") ?? 5000)
+        let endpoint = try reader.string("endpoint")
+        let sample = try reader.optionalInt("sample") ?? 5000
         try reader.finish()
         return Response(try await platform.verifyFeatures(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
     }

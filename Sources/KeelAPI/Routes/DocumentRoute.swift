@@ -9,6 +9,8 @@ public func addDocumentRoute(to routes: APIRoutes, version: String, others: [API
         + importOperations + servingOperations
     let shapes = governanceShapes + dataShapes + operatingShapes + trackingShapes + modelShapes
     let demands = routes.demands
+    // Not the others: protocols such as the Open Inference Protocol leave their queries open.
+    demands.enforce(operations)
     // Made when it is asked for: routes that are registered later are in it as well.
     routes.get("/openapi.json", .serverRead) { _, _, _ in
         let document = try OpenAPIDocument.json(version: version, operations: operations + others, shapes: shapes, demands: demands).bytes

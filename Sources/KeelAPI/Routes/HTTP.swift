@@ -25,23 +25,19 @@ extension Request {
         Array(buffer: try await collected(upTo: bytesMax, hint: "send it in parts"))
     }
 
-    func query(_ name: String) -> String? { queries(name).first }
-
-    /// The values of a parameter that may be repeated. Forms write a space as `+`.
-    func queries(_ name: String) -> [String] {
-        (uri.query ?? "").split(separator: "&").compactMap { part in
-            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard percentDecoded(sides[0], plusIsSpace: true) == name else { return nil }
-            return sides.count == 2 ? percentDecoded(sides[1], plusIsSpace: true) : ""
-        }
-    }
-
     func instant(_ name: String) throws(KeelError) -> Timestamp? {
         guard let text = query(name) else { return nil }
         guard let time = Timestamp(text) else {
             throw .invalid("'\(text.prefix(60))' is not an instant", hint: "2013-04-01 or 2013-04-01T10:00:00Z, in UTC", path: name)
         }
         return time
+    }
+
+    /// A whole number that is not negative.
+    func count(_ name: String) throws(KeelError) -> Int? {
+        guard let text = query(name) else { return nil }
+        guard let count = Int(text), count >= 0 else { throw .invalid("'\(text.prefix(40))' is not a whole number from 0 up", path: name) }
+        return count
     }
 
     /// Whether a parameter is `true`; it is not when it is left out.

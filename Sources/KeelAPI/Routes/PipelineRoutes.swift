@@ -44,8 +44,8 @@ func addPipelineRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.get("/runs/:id/steps/:step/log", .pipelinesRead) { request, context, grant in
         let id = try await run(context, platform, grant)
         let step = try context.name("step")
-        let from = try request.count("from") ?? 0
-        let tail = try request.count("tail").map { Int(min($0, 10_000)) }
+        let from = Int64(try request.count("from") ?? 0)
+        let tail = try request.count("tail").map { min($0, 10_000) }
         return Response(try await platform.pipelines.log(id, step: step, from: from, tail: tail, grant: grant).json)
     }
 }
@@ -66,13 +66,4 @@ func addTriggerRoutes(to routes: APIRoutes, _ platform: Platform) {
 /// The run that a path names by its id or the beginning of it.
 private func run(_ context: KeelContext, _ platform: Platform, _ grant: Grant) async throws -> String {
     try await platform.pipelines.id(beginning: try context.name("id"), grant: grant)
-}
-
-extension Request {
-    /// A whole number that is not negative.
-    fileprivate func count(_ name: String) throws(KeelError) -> Int64? {
-        guard let text = query(name) else { return nil }
-        guard let count = Int64(text), count >= 0 else { throw .invalid("'\(text.prefix(40))' is not a whole number", path: name) }
-        return count
-    }
 }

@@ -17,9 +17,9 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/endpoints/:name/releases", .releasesDeploy, on: .named("Endpoint")) { request, context, grant in
         let name = try context.name()
         let reader = try FieldReader(try await request.json(), path: "")
-        let (model, force, reason) = (
-            try reader.string("model"), try reader.optionalBool("force") ?? false, try reader.optionalString("reason")
-        )
+        let model = try reader.string("model")
+        let force = try reader.optionalBool("force") ?? false
+        let reason = try reader.optionalString("reason")
         try reader.finish()
         if force { _ = try await context.authorize(.releasesForce, on: "Endpoint/\(name)") }
         let release = try await platform.releasing.release(
@@ -29,7 +29,8 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/endpoints/:name/rollback", .releasesDeploy, on: .named("Endpoint")) { request, context, grant in
         let name = try context.name()
         let reader = try FieldReader(try await request.json(), path: "")
-        let (to, reason) = (try reader.optionalInt("to"), try reader.optionalString("reason"))
+        let to = try reader.optionalInt("to")
+        let reason = try reader.optionalString("reason")
         try reader.finish()
         return Response(try await platform.deployments.rollback(endpoint: name, to: to, reason: reason ?? "by hand", grant).json)
     }
@@ -50,10 +51,9 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         for item in try reader.objects("labels") {
             let id = try item.string("id")
             guard let value = try item.optionalDouble("value") else { throw item.failure("value", "'value' is missing") }
-            let at = try item.optionalString("at")
+            let at = try item.optionalInstant("at")
             try item.finish()
-            if let at, Timestamp(at) == nil { throw item.failure("at", "'\(at.prefix(60))' is not an instant") }
-            labels.append(LabelInput(id: id, value: value, at: at.flatMap { Timestamp($0) }))
+            labels.append(LabelInput(id: id, value: value, at: at))
         }
         try reader.finish()
         let counts = try await platform.runtime.label(labels, grant)

@@ -67,7 +67,7 @@ func addRunRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
         let (experiment, name, tags) = (
             try reader.string("experiment"), try reader.optionalString("name"), try TrackingJSON.texts(reader, "tags")
         )
-        let started = try TrackingJSON.instant(reader, "started_at")
+        let started = try reader.optionalInstant("started_at")
         try reader.finish()
         let run = try await tracking.createRun(
             experimentID: experiment, name: name, userID: grant.caller.name, startedAt: started, tags: tags, grant)
@@ -79,7 +79,8 @@ func addRunRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
     routes.patch("/tracking/runs/:id", .trackingWrite) { request, context, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let status = try reader.optionalString("status") == nil ? nil : try reader.word("status") as RunStatus
-        let (name, ended) = (try reader.optionalString("name"), try TrackingJSON.instant(reader, "ended_at"))
+        let name = try reader.optionalString("name")
+        let ended = try reader.optionalInstant("ended_at")
         try reader.finish()
         let run = try await tracking.updateRun(id: try context.parameters.require("id"), status: status, endedAt: ended, name: name, grant)
         return Response(TrackingJSON.run(run))

@@ -85,16 +85,11 @@ enum TrackingJSON {
         return items
     }
 
-    static func instant(_ reader: FieldReader, _ name: String) throws(KeelError) -> Timestamp? {
-        guard let text = try reader.optionalString(name) else { return nil }
-        guard let time = Timestamp(text) else { throw reader.failure(name, "'\(text.prefix(60))' is not an instant") }
-        return time
-    }
-
     static func metric(_ reader: FieldReader) throws(KeelError) -> Metric {
         let key = try reader.string("key")
         guard let value = try reader.optionalDouble("value") else { throw reader.failure("value", "'value' is missing") }
-        let (at, step) = (try instant(reader, "at"), try reader.optionalInt("step") ?? 0)
+        let at = try reader.optionalInstant("at")
+        let step = try reader.optionalInt("step") ?? 0
         try reader.finish()
         return Metric(key, value, at: at ?? .systemNow(), step: Int64(step))
     }

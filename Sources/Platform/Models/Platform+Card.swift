@@ -69,7 +69,9 @@ extension Platform {
             card.measurements = run.metrics.prefix(Platform.metricsMax).map { Platform.measurement($0.key, $0.value) }
         }
         // Versions from before there was evidence are known by the run's tag only.
-        guard let id = card.evidence?.bundle.origin?.run ?? tag(RunOrigin.tag), let made = try await found({ try await pipelines.run(id, grant: piped) }) else { return }
+        guard let id = card.evidence?.bundle.origin?.run ?? tag(RunOrigin.tag),
+            let made = try await found({ try await pipelines.run(id, grant: piped) })
+        else { return }
         card.datasets += made.steps.compactMap(\.outputs).flatMap(snapshots)
     }
 

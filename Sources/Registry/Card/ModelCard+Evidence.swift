@@ -18,11 +18,16 @@ extension ModelCard {
             rows.append(["carried over", "from the evidence \(source), by \(bundle.data["carried_by"]?.string ?? "")"])
         }
         if let training = evidence.training {
-            rows.append(["trained", "bundle \(training.subject.short) on \(span(training.data["data"]?["train"], until: training))\(place(training))"])
+            rows.append([
+                "trained",
+                "bundle \(training.subject.short) on \(span(training.data["data"]?["train"], until: training))\(place(training))",
+            ])
         }
         if let evaluation = evidence.evaluation {
             let baseline = evaluation.data["baseline"]
-            rows.append(["evaluated", "bundle \(evaluation.subject.short) on \(span(evaluation.data["data"], until: nil))\(place(evaluation))"])
+            rows.append([
+                "evaluated", "bundle \(evaluation.subject.short) on \(span(evaluation.data["data"], until: nil))\(place(evaluation))",
+            ])
             rows.append(["compared with", baseline?["missing"]?.string ?? baseline?["version"]?.string ?? "-"])
         }
         if let gate = evidence.gate {

@@ -2,7 +2,8 @@ import Contracts
 
 extension ModelCardSpec {
     public static let schema = KindSchema(
-        kind, "What only people can say of a model. It holds for every version of the model; what nobody stated is a visible gap in the card.",
+        kind,
+        "What only people can say of a model. It holds for every version of the model; what nobody stated is a visible gap in the card.",
         [
             FieldSchema("model", .text, default: "the card's own name", "The registered model."),
             FieldSchema("license", .text, "As Hugging Face writes it: `apache-2.0`."),

@@ -24,7 +24,8 @@ enum EvidenceStore {
         if let reason = data["reason"] { event["reason"] = reason }
         if let carried = data["carried_from"] { event["carried_from"] = carried }
         let place = version.map { "Model/\($0.name)" } ?? "Bundle/\(subject.hex)"
-        let seq = try tx.record(version == nil ? "evidence.\(kind.rawValue)" : "model.version.\(kind.rawValue)", on: place, event, by: grant)
+        let seq = try tx.record(
+            version == nil ? "evidence.\(kind.rawValue)" : "model.version.\(kind.rawValue)", on: place, event, by: grant)
         try tx.execute(
             """
             INSERT INTO registry_evidence (
@@ -103,6 +104,7 @@ enum EvidenceStore {
 
     private static func altered(_ row: SQLRow) -> KeelError {
         KeelError(
-            .corrupted, "the evidence \(row.text("id")) is not what the ledger says", hint: "the database was changed from outside: restore it")
+            .corrupted, "the evidence \(row.text("id")) is not what the ledger says",
+            hint: "the database was changed from outside: restore it")
     }
 }

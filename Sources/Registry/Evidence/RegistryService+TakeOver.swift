@@ -26,7 +26,8 @@ private enum TakeOver {
             let page = try tx.followLedger(after: seq, prefix: "model.", limit: 1000)
             for event in page where event.subject.hasPrefix("Model/") {
                 let numbers = (event.data["versions"]?.array ?? []) + [event.data["version"] ?? .null]
-                used[String(event.subject.dropFirst("Model/".count)), default: []].formUnion(numbers.compactMap { $0.integer.map(Int.init) })
+                used[String(event.subject.dropFirst("Model/".count)), default: []].formUnion(
+                    numbers.compactMap { $0.integer.map(Int.init) })
             }
             guard let last = page.last else { break }
             seq = last.seq

@@ -12,7 +12,7 @@ enum ExperimentImport {
     /// In the order given; numbers and names that earlier ones will take count as taken.
     static func plan(_ db: some Querying, _ experiments: [ForeignExperiment], _ source: String) throws -> [Planned] {
         let known = try ImportStore.imported(db, source, .experiments, experiments.map(\.id))
-        var next = (try db.row("SELECT max(id) AS last FROM tracking_experiments")?.int("last") ?? 0) + 1
+        var next = try ExperimentStore.nextNumber(db)
         var taken: Set<Int64> = []
         return try experiments.map { experiment in
             if let place = known[experiment.id] {
@@ -34,7 +34,9 @@ enum ExperimentImport {
                     exists: true)
             }
             var number = Int64(experiment.id) ?? next
-            if try taken.contains(number) || number < 1 || find(db, String(number)) != nil { number = next }
+            if try taken.contains(number) || number < 1 || find(db, String(number)) != nil || ExperimentStore.isRetired(db, number) {
+                number = next
+            }
             taken.insert(number)
             next = max(next, number + 1)
             return Planned(

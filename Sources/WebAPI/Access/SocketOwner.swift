@@ -21,10 +21,12 @@ package enum SocketOwner {
         package init?(_ socket: SocketAddress?) {
             switch socket {
             case .v4(let address):
-                self.init(address: withUnsafeBytes(of: address.address.sin_addr) { Array($0) }, port: UInt16(bigEndian: address.address.sin_port))
+                self.init(
+                    address: withUnsafeBytes(of: address.address.sin_addr) { Array($0) }, port: UInt16(bigEndian: address.address.sin_port))
             case .v6(let address):
                 self.init(
-                    address: withUnsafeBytes(of: address.address.sin6_addr) { Array($0) }, port: UInt16(bigEndian: address.address.sin6_port))
+                    address: withUnsafeBytes(of: address.address.sin6_addr) { Array($0) },
+                    port: UInt16(bigEndian: address.address.sin6_port))
             default: return nil
             }
         }

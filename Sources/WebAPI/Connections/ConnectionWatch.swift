@@ -105,7 +105,8 @@ final class ConnectionWatch: ChannelDuplexHandler {
             let waiting = asked.map { now - $0 } ?? .zero
             if waiting > ConnectionWatch.stallTime { return "the body does not go on" }
             let total = waited + waiting
-            let isSlow = total > ConnectionWatch.bodyTime && bodyBytes < total.nanoseconds / 1_000_000_000 * ConnectionWatch.bodyBytesPerSecond
+            let isSlow =
+                total > ConnectionWatch.bodyTime && bodyBytes < total.nanoseconds / 1_000_000_000 * ConnectionWatch.bodyBytesPerSecond
             return isSlow ? "the body is too slow" : nil
         }
     }

@@ -65,8 +65,10 @@ public struct APIRoutes {
     private func add(
         _ method: HTTPRequest.Method, _ path: String, _ action: Action, _ subject: Subject, _ handler: @escaping Handler
     ) {
-        router.on(demanding(.action(action), method, path), method: method) { request, context -> Response in
+        let path = demanding(.action(action), method, path)
+        router.on(path, method: method) { [demands] request, context -> Response in
             let grant = try await context.authorize(action, on: try subject.text(context))
+            try await demands.enforced(method.rawValue, path.description)?.check(request)
             return try await handler(request, context, grant)
         }
     }

@@ -82,7 +82,8 @@ struct GateStep: StepKind {
         guard let id = spec.metrics["evidence"]?.string else {
             guard let named else {
                 throw KeelError.invalid(
-                    "these numbers are not of an evaluation of Keel's", hint: "reference an evaluate step, or say with `model` what they measure",
+                    "these numbers are not of an evaluation of Keel's",
+                    hint: "reference an evaluate step, or say with `model` what they measure",
                     path: "with.metrics")
             }
             return Case(subject: named, metrics: spec.metrics)

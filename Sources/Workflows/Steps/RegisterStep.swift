@@ -63,7 +63,8 @@ struct RegisterStep: StepKind {
         let grant = try Grant.check(context.caller, may: .registryWrite, on: "Model/\(spec.name)")
         let made = try await registry.register(
             BundleRegistration(
-                model: spec.name, source: "mlflow-artifacts:/\(try TrackingService.artifactPath(of: run.artifactURI, below: "model"))", runID: run.id, bundle: stored, trained: digest,
+                model: spec.name, source: "mlflow-artifacts:/\(try TrackingService.artifactPath(of: run.artifactURI, below: "model"))",
+                runID: run.id, bundle: stored, trained: digest,
                 gate: try spec.gateEvidence, alias: spec.alias, origin: StepOrigin(run: context.runID, step: context.step)), grant)
         context.log("registered \(made.uri)")
         let verdict = try await registry.bundle(of: made, try Grant.check(context.caller, may: .registryRead, on: made.uri))?.verdict

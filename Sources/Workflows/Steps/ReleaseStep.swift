@@ -28,7 +28,7 @@ struct ReleaseStep: StepKind {
 
     private func read(_ with: JSON) throws(KeelError) -> (model: JSON, endpoint: String, force: Bool) {
         let reader = try FieldReader(with, path: "with")
-        let out = (try reader.required("model"), try reader.string("endpoint"), reader.optional("force")?.bool ?? false)
+        let out = (try reader.required("model"), try reader.string("endpoint"), try reader.optionalBool("force") ?? false)
         try reader.finish()
         return out
     }

@@ -212,7 +212,8 @@ package struct TrainingSetStep: StepKind {
     static func read(_ part: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table? {
         guard let path = part["path"]?.string else { return nil }
         if let digest = part["digest"]?.string, try InputFile(path: lake + "/" + path, name: path).digest().hex != digest {
-            throw KeelError(.corrupted, "the training set \(path) is damaged: its bytes are not the ones that were written", hint: "run the step again")
+            throw KeelError(
+                .corrupted, "the training set \(path) is damaged: its bytes are not the ones that were written", hint: "run the step again")
         }
         return try connection.query("SELECT * FROM \(DuckDBConnection.parquet([lake + "/" + path]))")
     }

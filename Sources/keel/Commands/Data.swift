@@ -50,7 +50,8 @@ struct Ingest: AsyncParsableCommand {
             for warning in answer["warnings"]?.items ?? [] { Terminal.print("  warning: \(warning.string ?? "")") }
         }
         if answer["rows"]?.integer == 0, let refused = answer["quarantined"]?.integer, refused > 0 {
-            throw KeelError(.contractViolation, "no row of \(file) was kept: all \(refused) are in quarantine", hint: "the reasons are above")
+            throw KeelError(
+                .contractViolation, "no row of \(file) was kept: all \(refused) are in quarantine", hint: "the reasons are above")
         }
     }
 }

@@ -71,7 +71,9 @@ enum ResourceView {
             return [("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]
         case "Dataset":
             let snapshots = try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots?limit=1")["snapshots"]?.items ?? []
-            let newest = snapshots.first.map { "snapshot \($0.cell("number")): \($0.cell("rows")) rows, \($0.cell("quarantined")) in quarantine" }
+            let newest = snapshots.first.map {
+                "snapshot \($0.cell("number")): \($0.cell("rows")) rows, \($0.cell("quarantined")) in quarantine"
+            }
             return [("status", newest ?? "no snapshot yet")]
         case "Pipeline":
             let runs = try await connection.get("/api/v1/runs?pipeline=\(escaped(name))&limit=1")["runs"]?.items ?? []

@@ -72,7 +72,10 @@ private struct ServerReport {
     }
 
     var lines: [[String]] {
-        [["address", url], ["state", problem ?? "serves"], ["version", version ?? "-"], ["damaged", problem == nil ? "\(damage.count)" : "-"]]
+        [
+            ["address", url], ["state", problem ?? "serves"], ["version", version ?? "-"],
+            ["damaged", problem == nil ? "\(damage.count)" : "-"],
+        ]
             + gauges.map { [$0.name, $0.value] }
     }
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Contracts
 import Engines
 import Foundation
+import HTTPTypes
 import Hummingbird
 import InferenceAPI
 import KeelAPI
@@ -33,9 +34,9 @@ struct Serve: AsyncParsableCommand {
         let configuration = try KeelConfiguration.load(file: config, environment: ProcessInfo.processInfo.environment, overrides: overrides)
         var logger = Logger(label: "keel") { StreamLogHandler(label: $0, stream: LogLines()) }
         logger.logLevel = Logger.Level(rawValue: configuration.logLevel) ?? .info
-        // A file that may not grow any more is an error of whoever writes it, not the end of the process.
+        // A write beyond the limit on file sizes then fails as an error; by default the signal ends the process.
         signal(SIGXFSZ, SIG_IGN)
-        // What the server writes is for its own user.
+        // Files that the server makes are readable by its own user alone.
         umask(0o077)
         raiseFileLimit()
         ProcessMemory.keepLittle()
@@ -43,7 +44,7 @@ struct Serve: AsyncParsableCommand {
         try await server.run()
     }
 
-    /// Each connection is a file to the system, which allows a process fewer of them at first than it may have.
+    /// Each connection takes a file descriptor. The system gives a process fewer of them than it may ask for, so this asks for all.
     private func raiseFileLimit() {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
@@ -66,7 +67,7 @@ struct Server {
         platform = try await Platform(configuration: configuration, logger: logger)
         try await platform.isolateSteps()
         let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
-        guard configuration.isLoopback && configuration.trustsLocalOwner || tokens.contains(where: { $0.revokedAt == nil }) else {
+        guard Server.trustsOwner(configuration) || tokens.contains(where: { $0.revokedAt == nil }) else {
             throw KeelError(
                 .failedPrecondition,
                 configuration.isLoopback
@@ -76,9 +77,14 @@ struct Server {
         }
     }
 
+    /// Whether programs of the server's own user need no token.
+    private static func trustsOwner(_ configuration: KeelConfiguration) -> Bool {
+        configuration.isLoopback && configuration.trustsLocalOwner
+    }
+
     func run() async throws {
         let configuration = platform.configuration
-        let trustsOwner = configuration.isLoopback && configuration.trustsLocalOwner
+        let trustsOwner = Server.trustsOwner(configuration)
         let gate = RequestGate(
             tokens: platform.tokens, audit: platform.audit,
             owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/models/") : nil,
@@ -115,7 +121,7 @@ struct Server {
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
         // Half of the time is for clients to take their answers; then their connections are cut.
         groupConfiguration.maximumGracefulShutdownDuration = .microseconds(configuration.shutdownDeadline.microseconds / 2)
-        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch where !deadline.hasBegun {
+        do { try await ServiceGroup(configuration: groupConfiguration).run() } catch  where !deadline.hasBegun {
             background.cancel()
             throw KeelError(
                 .unavailable, "could not serve on \(configuration.host):\(configuration.port): \(error)",
@@ -137,14 +143,14 @@ struct Server {
         router.add(middleware: MLflowErrorMiddleware())
         router.add(middleware: InferenceErrorMiddleware())
         addUploadPartRoutes(to: router, tracking: platform.tracking)
-        let open = OpenRoutes([HealthHandler.route] + router.routes.map { ($0.method, $0.path.description) })
+        let open = OpenRoutes([HealthHandler.route] + registered(router))
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: routes, platform: platform, connections: connections)
         addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
         addDocumentRoute(to: routes, version: KeelVersion.text, others: inferenceOperations)
         addMLflowRoutes(to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks)
-        // The list of routes is the router's own: a test calls each of them without and with too little permission.
-        let listed = ([HealthHandler.route] + router.routes.map { ($0.method, $0.path.description) }).map { route -> JSON in
+        // The router's own list: a test calls each route without a permission and with too small a one.
+        let listed = ([HealthHandler.route] + registered(router)).map { route -> JSON in
             ["method": .string(route.method.rawValue), "path": .string(route.path)]
         }
         routes.get("/api/v1/routes", .serverRead) { _, _, _ -> Response in
@@ -152,8 +158,11 @@ struct Server {
                 status: .ok, headers: [.contentType: "application/json"],
                 body: ResponseBody(byteBuffer: ByteBuffer(bytes: JSON.array(listed).bytes)))
         }
-        let answeredBefore = InferenceHandler.routes + [HealthHandler.route]
-        router.add(middleware: UnmatchedMiddleware(routes: router.routes.map { ($0.method, $0.path.description) } + answeredBefore))
+        router.add(middleware: UnmatchedMiddleware(routes: registered(router) + InferenceHandler.routes + [HealthHandler.route]))
         return (router, open)
+    }
+
+    private static func registered(_ router: Router<KeelContext>) -> [(method: HTTPRequest.Method, path: String)] {
+        router.routes.map { ($0.method, $0.path.description) }
     }
 }

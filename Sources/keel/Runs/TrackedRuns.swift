@@ -195,7 +195,8 @@ struct TrackedRuns {
             if found.count > 1 {
                 let names = found.prefix(3).map { "\($0.id) (\($0.name))" }.joined(separator: ", ")
                 throw KeelError.invalid(
-                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")", hint: "give more of the id, from its beginning or to its end")
+                    "'\(text)' may be several runs: \(names)\(found.count > 3 ? ", …" : "")",
+                    hint: "give more of the id, from its beginning or to its end")
             }
         }
         let near = try await search(experiments, filter: "attributes.run_name ILIKE '%\(quoted)%'", limit: 3)
@@ -208,7 +209,8 @@ struct TrackedRuns {
 
     private func unknown(_ text: String) -> KeelError {
         KeelError.notFound(
-            "there is no run '\(text)'", hint: "name it by its id, the beginning or the end of its id, or its name; 'keel runs list' shows them")
+            "there is no run '\(text)'",
+            hint: "name it by its id, the beginning or the end of its id, or its name; 'keel runs list' shows them")
     }
 
     /// The shape of a metric's history, in at most about `points` points.

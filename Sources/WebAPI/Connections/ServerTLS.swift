@@ -4,7 +4,6 @@ import Logging
 import NIOSSL
 import Platform
 import Synchronization
-import WebAPI
 
 /// The certificate that the server shows, and whose clients it lets in. It is read again when a file changes; connections that are open keep the
 /// one they began with.

@@ -131,7 +131,7 @@ public final class PipelineService: Sendable {
         try grant.require(.pipelinesRun)
         guard let live = state.withLock({ $0.live[id] }) else {
             let run = try await stored(id)
-            throw KeelError(.failedPrecondition, "run \(id) is not running: it \(run.state.rawValue)")
+            throw KeelError(.failedPrecondition, "run \(id) is not running: its state is '\(run.state.rawValue)'")
         }
         live.cancel(by: grant.caller)
         try await live.wait()

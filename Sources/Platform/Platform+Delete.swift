@@ -102,7 +102,7 @@ extension Platform {
             items.append(Deletion.Item(resource: stored, needs: needs, holds: holds, inUse: inUse))
         }
         let kinds = Set(items.map(\.resource.resource.kind))
-        var stays = ["the revisions of what goes, which 'restore' brings back"]
+        var stays = ["the revisions of what goes (POST /api/v1/resources/KIND/NAME/restore brings one back)"]
         if kinds.contains("Dataset"), !removesData { stays.append("rows of datasets (--data removes them)") }
         if kinds.contains("Endpoint") { stays.append("releases and logged predictions") }
         if kinds.contains("Pipeline") { stays.append("finished runs and what they made") }

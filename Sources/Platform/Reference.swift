@@ -63,7 +63,7 @@ public enum Reference {
             FieldSchema("model", .any, required: true, "A model, such as `$train.candidate`."),
             FieldSchema("data", .any, required: true, "The rows, such as `$examples.holdout`."),
             FieldSchema("metrics", .texts, default: "all", "Of `auc`, `logloss`, `brier`, `calibration`, `accuracy`."),
-            FieldSchema("slices", .texts, "Columns by whose values the metrics are measured too."),
+            FieldSchema("slices", .texts, "Columns by whose values the metrics are measured too, for values with at least 200 rows."),
             FieldSchema("baseline", .text, "The registered model to compare with, such as `models:/delay@champion`."),
         ])
 

@@ -136,7 +136,7 @@ enum UnservedRoutes {
                     throw KeelError(
                         .notImplemented,
                         "\(request.method) \(request.uri.path.prefix(200)) belongs to \(feature.name), which Keel does not serve.",
-                        hint: "docs/mlflow.md lists what it serves")
+                        hint: "docs/mlflow.md lists what it serves; 'keel runs' and 'keel models' show runs and models")
                 }
             }
         }

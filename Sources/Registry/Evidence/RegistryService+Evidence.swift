@@ -160,6 +160,6 @@ extension RegistryService {
     public static func noBundle(_ version: ModelVersion) -> KeelError {
         KeelError(
             .failedPrecondition, "\(version.uri) has no bundle that Keel can serve",
-            hint: "register it with the 'register' step of a pipeline")
+            hint: "endpoints serve models that a 'gradient-boosting' step trained and a 'register' step registered")
     }
 }

@@ -10,7 +10,7 @@ struct Doctor: AsyncParsableCommand {
         discussion: """
             Every engine that is missing comes with the command that installs it. Exits with 1 when an engine is missing or the server holds something that
             is damaged; that no server runs is no fault.
-            With --deep the server also reads all that it stores and compares it with the digests.
+            With --deep the server instead reads all that it stores and compares it with the digests; only the result of that is shown.
             Examples:
               keel doctor --json
               keel doctor --deep

@@ -31,7 +31,7 @@ struct Label: AsyncParsableCommand {
             Example: keel label 0190f3c2-… 1
             """)
     @Argument(help: "The prediction's id.") var id: String
-    @Argument(help: "The true value.") var value: Double
+    @Argument(help: "The true value: 0 or 1.") var value: Double
     @OptionGroup var connection: Connection
 
     func run() async throws {

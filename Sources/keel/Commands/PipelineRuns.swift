@@ -12,7 +12,7 @@ struct Run: AsyncParsableCommand {
     @Argument(help: "The pipeline.") var pipeline: String
     @Option(name: .customLong("with"), help: "A parameter, as NAME=VALUE; can be repeated.") var parameters: [String] = []
     @Option(help: "The instant that 'now' means, when the events are of another time than the clock.") var now: String?
-    @Flag(inversion: .prefixedNo, help: "Reuse the results of steps whose inputs are the same.") var cache = true
+    @Flag(inversion: .prefixedNo, help: "Whether to reuse the results of steps whose inputs are the same.") var cache = true
     @OptionGroup var connection: Connection
 
     func run() async throws {

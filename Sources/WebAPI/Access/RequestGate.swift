@@ -59,6 +59,10 @@ public struct RequestGate: Sendable {
                     .host, .permissionDenied, "the Host header '\((request.authority ?? "").prefix(100))' is not a name of this server",
                     "list it in the setting hosts"))
         }
+        // RFC 9112, 3.2: which of two hosts is meant nobody knows.
+        guard !RequestGate.hasSecondHost(request), RequestGate.isFor(authority, request.path ?? "") else {
+            return .failure(Refused(.host, .permissionDenied, "the request names two hosts"))
+        }
         let hasToken = request.headerFields[.authorization] != nil
         if let origin = request.headerFields[.origin]?.lowercased() {
             // A proxy in front may end TLS: a page of this server is then under https, and what it sends carries a token.
@@ -99,6 +103,16 @@ public struct RequestGate: Sendable {
     func access(_ caller: Caller) -> RequestAccess {
         let audit = audit
         return RequestAccess(caller: caller) { try await audit.recordDenial($0, action: $1, subject: $2) }
+    }
+
+    /// The first Host field is the request's authority, and not among its fields.
+    private static func hasSecondHost(_ request: HTTPRequest) -> Bool { hostField.map { request.headerFields[$0] != nil } ?? false }
+    private static let hostField = HTTPField.Name("Host")
+
+    /// Whether a request's target, when it is a whole URL, is of the host that the Host header names.
+    private static func isFor(_ authority: String, _ target: String) -> Bool {
+        guard !target.hasPrefix("/"), let slashes = target.range(of: "://") else { return true }
+        return target[slashes.upperBound...].prefix { $0 != "/" && $0 != "?" }.lowercased() == authority
     }
 
     /// The host without its port.

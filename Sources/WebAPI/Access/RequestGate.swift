@@ -60,7 +60,7 @@ public struct RequestGate: Sendable {
                     "list it in the setting hosts"))
         }
         // RFC 9112, 3.2: which of two hosts is meant nobody knows.
-        guard !RequestGate.hasSecondHost(request), RequestGate.isFor(authority, request.path ?? "") else {
+        guard !RequestGate.hasSecondHost(request) else {
             return .failure(Refused(.host, .permissionDenied, "the request names two hosts"))
         }
         let hasToken = request.headerFields[.authorization] != nil
@@ -108,12 +108,6 @@ public struct RequestGate: Sendable {
     /// The first Host field is the request's authority, and not among its fields.
     private static func hasSecondHost(_ request: HTTPRequest) -> Bool { hostField.map { request.headerFields[$0] != nil } ?? false }
     private static let hostField = HTTPField.Name("Host")
-
-    /// Whether a request's target, when it is a whole URL, is of the host that the Host header names.
-    private static func isFor(_ authority: String, _ target: String) -> Bool {
-        guard !target.hasPrefix("/"), let slashes = target.range(of: "://") else { return true }
-        return target[slashes.upperBound...].prefix { $0 != "/" && $0 != "?" }.lowercased() == authority
-    }
 
     /// The host without its port.
     private static func host(_ authority: String) -> String {

@@ -84,7 +84,7 @@ public struct RequestGate: Sendable {
         if let (reason, code, message, hint) = owner.objection(to: request, authority: authority, on: connection) {
             return .failure(Refused(reason, code, message, hint ?? RequestGate.tokenHint))
         }
-        return .success(Caller(name: "local", persona: .owner))
+        return .success(.local)
     }
 
     private static let tokenHint = "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command"

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -103,13 +104,46 @@ static void limit(int what, rlim_t value) {
     setrlimit(what, &limit);
 }
 
+/// A launcher starts with privileges that the program must not have, so nothing that a step chooses reaches it: this is its whole environment.
+static char *launcher_environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+
+static int is_name(const char *at, const char *end) {
+    if (at == end || isdigit((unsigned char)*at)) return 0;
+    for (; at < end; at++)
+        if (*at != '_' && !(*at >= 'a' && *at <= 'z') && !(*at >= 'A' && *at <= 'Z') && !isdigit((unsigned char)*at)) return 0;
+    return 1;
+}
+
+/// Writes the program's variables as shell text into a nameless file, which is open as KEEL_SUPERVISOR_VARIABLES when the launcher starts.
+static int leave_variables(char **variables) {
+    int file = memfd_create("keel-variables", MFD_CLOEXEC);
+    FILE *out = file < 0 ? NULL : fdopen(file, "w");
+    if (!out) return 0;
+    for (; *variables; variables++) {
+        const char *equals = strchr(*variables, '=');
+        if (!equals || !is_name(*variables, equals)) {
+            errno = EINVAL;
+            return 0;
+        }
+        fprintf(out, "export %.*s='", (int)(equals - *variables), *variables);
+        for (const char *at = equals + 1; *at; at++) {
+            if (*at == '\'') fputs("'\\''", out);
+            else fputc(*at, out);
+        }
+        fputs("'\n", out);
+    }
+    if (fflush(out) != 0) return 0;
+    return file == KEEL_SUPERVISOR_VARIABLES ? fcntl(file, F_SETFD, 0) == 0 : dup2(file, KEEL_SUPERVISOR_VARIABLES) >= 0;
+}
+
 /// The child's way to `exec`. What goes wrong is written to `problems`, which `exec` closes.
 static void become(const struct job *job, int folder, pid_t parent, int problems) {
     setsid();
+    int is_ready = !job->is_launcher || leave_variables(job->variables);
     limit(RLIMIT_CORE, 0);
     if (job->memory_bytes) limit(RLIMIT_AS, job->memory_bytes);
     if (job->cpu_seconds) limit(RLIMIT_CPU, job->cpu_seconds);
-    int is_ready = fchdir(folder) == 0;
+    if (is_ready) is_ready = fchdir(folder) == 0;
     if (is_ready && job->uid >= 0)
         is_ready = setgroups(0, NULL) == 0 && setresgid((gid_t)job->gid, (gid_t)job->gid, (gid_t)job->gid) == 0
             && setresuid((uid_t)job->uid, (uid_t)job->uid, (uid_t)job->uid) == 0;
@@ -123,8 +157,13 @@ static void become(const struct job *job, int folder, pid_t parent, int problems
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        environ = job->variables;
-        execvp(job->arguments[0], job->arguments);
+        if (job->is_launcher) {
+            environ = launcher_environment;
+            execv(job->arguments[0], job->arguments);
+        } else {
+            environ = job->variables;
+            execvp(job->arguments[0], job->arguments);
+        }
     }
     int32_t problem = errno;
     ssize_t written = write(problems, &problem, sizeof problem);

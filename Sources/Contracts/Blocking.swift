@@ -1,12 +1,31 @@
-import Dispatch
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
 
 /// Runs work that blocks (native engines, file I/O, processes) away from Swift's cooperative threads, of which there are only as many as cores.
+///
+/// The threads are its own. Those of Dispatch's global queues are the ones that Swift's executor takes its threads from: work that blocks there keeps
+/// every task of the server waiting.
 public enum Blocking {
-    private static let queue = DispatchQueue(label: "keel.blocking", attributes: .concurrent)
+    private static let pool = ThreadPool()
 
+    /// Runs work on a thread of the pool, or after other work when all `threadsMax` of them are busy.
     public static func run<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
         try await withCheckedThrowingContinuation { continuation in
-            queue.async { continuation.resume(with: Result { try body() }) }
+            pool.submit { continuation.resume(with: Result { try body() }) }
+        }
+    }
+
+    /// Runs work that may wait for hours, such as for the end of a program, on a thread of its own, so that it takes no place in the pool.
+    public static func runAlone<T: Sendable>(_ body: @escaping @Sendable () throws -> T) async throws -> T {
+        try await withCheckedThrowingContinuation { continuation in
+            guard startThread({ continuation.resume(with: Result { try body() }) }) else {
+                continuation.resume(
+                    throwing: KeelError(.unavailable, "no thread can be started", hint: "is the limit of processes reached (ulimit -u)?"))
+                return
+            }
         }
     }
 
@@ -19,4 +38,82 @@ public enum Blocking {
     }
 
     private static let smallBytes = 64 << 10
+    /// How much work runs at one time. Most of it waits for the disk.
+    package static let threadsMax = 64
+
+    /// - Returns: whether the system gave a thread.
+    fileprivate static func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
+        final class Work: Sendable {
+            let body: @Sendable () -> Void
+            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+        }
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        // As much as a main thread has; pages that nobody touches cost nothing.
+        pthread_attr_setstacksize(&attributes, 8 << 20)
+        let work = Unmanaged.passRetained(Work(body))
+        var thread = pthread_t()
+        let code = pthread_create(
+            &thread, &attributes,
+            { argument in
+                if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body() }
+                return nil
+            }, work.toOpaque())
+        if code != 0 { work.release() }
+        return code == 0
+    }
+}
+
+/// Threads that are started when work comes and none is free, and end when they had none for a while.
+// Its variables are touched while `condition` is locked.
+private final class ThreadPool: @unchecked Sendable {
+    private static let idleSeconds = 30.0
+    private let condition = NSCondition()
+    /// The work that waits is what begins at `next`.
+    private var queue: [@Sendable () -> Void] = []
+    private var next = 0
+    private var threads = 0
+    private var idle = 0
+
+    func submit(_ work: @escaping @Sendable () -> Void) {
+        condition.lock()
+        queue.append(work)
+        if queue.count - next > idle, threads < Blocking.threadsMax, Blocking.startThread({ self.serve() }) { threads += 1 }
+        let isServed = threads > 0
+        if !isServed { queue.removeLast() }
+        condition.signal()
+        condition.unlock()
+        // A machine that gives no thread at all still gets its work done.
+        if !isServed { work() }
+    }
+
+    private func serve() {
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            while let work = take() {
+                condition.unlock()
+                work()
+                condition.lock()
+            }
+            idle += 1
+            let isWoken = condition.wait(until: Date(timeIntervalSinceNow: ThreadPool.idleSeconds))
+            idle -= 1
+            if !isWoken, next == queue.count { break }
+        }
+        threads -= 1
+    }
+
+    private func take() -> (@Sendable () -> Void)? {
+        guard next < queue.count else { return nil }
+        let work = queue[next]
+        next += 1
+        if next == queue.count || next > 1024 {
+            queue.removeFirst(next)
+            next = 0
+        }
+        return work
+    }
 }

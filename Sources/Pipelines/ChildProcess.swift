@@ -15,11 +15,14 @@ import Synchronization
 struct ChildProcess: Sendable {
     /// The executable, looked up in the `PATH` of `environment`, and its arguments.
     let command: [String]
+    /// A program by its absolute path, with arguments, that sets privileges and then starts what follows its arguments; empty without one.
+    ///
+    /// It runs with a fixed environment, as it has privileges that a variable such as `LD_PRELOAD` would hand to the step. It ends with the program
+    /// and gets no polite signal.
+    var launcher: [String] = []
     let environment: [String: String]
     let workingDirectory: String
     var user: StepUser?
-    /// Whether the command sets privileges itself, and ends with the program when that ends: it gets no polite signal.
-    var isLauncher = false
     var limits = ProgramLimits()
     /// Between the polite signal and the last one, when it is cancelled.
     var graceSeconds: Double = 2
@@ -31,24 +34,44 @@ struct ChildProcess: Sendable {
 
     /// Runs it on a thread of its own; what it writes goes to `output` as it comes. Cancelling the task ends all its processes.
     func run(output: @escaping @Sendable (ArraySlice<UInt8>) -> Void) async throws -> End {
-        let isCancelled = Flag()
+        let line = Line()
         let end = try await withTaskCancellationHandler {
             try Task.checkCancellation()
-            return try await Blocking.run { try follow(isCancelled, output) }
+            return try await Blocking.runAlone { try follow(line, output) }
         } onCancel: {
-            isCancelled.set()
+            line.cancel()
         }
         try Task.checkCancellation()
         return end
     }
 
-    private final class Flag: Sendable {
-        private let value = Atomic(false)
-        var isSet: Bool { value.load(ordering: .relaxed) }
-        func set() { value.store(true, ordering: .relaxed) }
+    /// The socket to the supervisor, which a cancellation shuts down from another thread.
+    private final class Line: Sendable {
+        private struct State {
+            var isCancelled = false
+            var socket: Int32?
+        }
+        private let state = Mutex(State())
+
+        func open(_ socket: Int32) {
+            state.withLock { state in
+                state.socket = socket
+                if state.isCancelled { shutdown(socket, Int32(SHUT_WR)) }
+            }
+        }
+
+        /// Call it before the socket is closed: its number may be another file's afterwards.
+        func close() { state.withLock { $0.socket = nil } }
+
+        func cancel() {
+            state.withLock { state in
+                state.isCancelled = true
+                if let socket = state.socket { shutdown(socket, Int32(SHUT_WR)) }
+            }
+        }
     }
 
-    private func follow(_ isCancelled: Flag, _ output: (ArraySlice<UInt8>) -> Void) throws -> End {
+    private func follow(_ line: Line, _ output: (ArraySlice<UInt8>) -> Void) throws -> End {
         var pipe: [Int32] = [0, 0]
         var sockets: [Int32] = [0, 0]
         guard Glibc.pipe(&pipe) == 0 else { throw ChildProcess.failure("no pipe can be made", errno) }
@@ -61,6 +84,7 @@ struct ChildProcess: Sendable {
             throw ChildProcess.failure("no socket can be made", code)
         }
         defer {
+            line.close()
             close(pipe[0])
             close(sockets[0])
         }
@@ -71,21 +95,17 @@ struct ChildProcess: Sendable {
         // Its end is waited for in any case; without its socket it ends the program.
         defer { while waitpid(supervisor, nil, 0) < 0, errno == EINTR {} }
         send(job, to: sockets[0])
+        line.open(sockets[0])
         _ = fcntl(pipe[0], F_SETFL, O_NONBLOCK)
         var isOpen = true
-        var hasAsked = false
         while true {
             var waiting = [
                 pollfd(fd: sockets[0], events: Int16(POLLIN), revents: 0),
                 pollfd(fd: isOpen ? pipe[0] : -1, events: Int16(POLLIN), revents: 0),
             ]
-            poll(&waiting, 2, 50)
+            poll(&waiting, 2, -1)
             if isOpen { isOpen = drain(pipe[0], output) }
             if waiting[0].revents != 0 { break }
-            if isCancelled.isSet, !hasAsked {
-                shutdown(sockets[0], Int32(SHUT_WR))
-                hasAsked = true
-            }
         }
         let answer = answer(from: sockets[0])
         if isOpen { _ = drain(pipe[0], output) }
@@ -131,12 +151,14 @@ struct ChildProcess: Sendable {
 
     /// As `CSupervisor.h` says.
     private var job: [UInt8] {
+        let reader = ["/bin/sh", "-c", ". /proc/self/fd/\(KEEL_SUPERVISOR_VARIABLES); exec \(KEEL_SUPERVISOR_VARIABLES)<&-; exec \"$@\"", "sh"]
+        let arguments = launcher.isEmpty ? command : launcher + reader + command
         let texts =
             [
                 String(Int(graceSeconds * 1000)), user.map { String($0.uid) } ?? "-1", user.map { String($0.gid) } ?? "-1",
-                String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), isLauncher ? "1" : "0", workingDirectory,
-                String(command.count),
-            ] + command + environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+                String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), launcher.isEmpty ? "0" : "1",
+                workingDirectory, String(arguments.count),
+            ] + arguments + environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         var body: [UInt8] = []
         for text in texts { body += Array(text.utf8) + [0] }
         let length: [UInt8] = withUnsafeBytes(of: UInt32(body.count)) { Array($0) }

@@ -54,6 +54,9 @@ public struct StepContext: Sendable {
     public let caller: Caller
     /// Writes a line to the step's log file and to those who watch the run.
     public let log: @Sendable (String) -> Void
+    /// What the finished steps of a kind have put out in this run, as it was recorded. Values in `with` may have passed through a program, which can
+    /// write anything; these have not.
+    public let outputs: @Sendable (_ kind: String) -> [JSON]
     /// The share done, 0…1, and what is being done.
     public let progress: @Sendable (Double, String) -> Void
 }

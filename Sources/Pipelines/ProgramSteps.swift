@@ -68,7 +68,7 @@ public struct ProgramEnvironment: Sendable {
         out["KEEL_PROJECT"] = projectFolder
         out["KEEL_OUTPUT"] = output
         for member in context.parameters.members ?? [] {
-            let name = member.key.uppercased().map { $0 == "-" ? "_" : String($0) }.joined()
+            let name = String(member.key.uppercased().map { $0.isASCII && ($0.isLetter || $0.isNumber) ? $0 : "_" })
             out["KEEL_PARAM_" + name] = member.value.string ?? member.value.text
         }
         for member in context.with["env"]?.members ?? [] { out[member.key] = member.value.string ?? member.value.text }
@@ -90,11 +90,14 @@ public struct ProgramEnvironment: Sendable {
             try? FileManager.default.removeItem(atPath: context.workingDirectory + "/tmp")
         }
         let variables = variables(context, access, output: output)
+        if let name = variables.keys.first(where: { !ProgramEnvironment.isName($0) }) {
+            throw KeelError.invalid("'\(name)' is no name of a variable", hint: "letters, digits and _, no digit first", path: "with.env")
+        }
         let limits = ProgramLimits(
             memoryBytes: context.with["memoryMiB"]?.integer.map { $0 << 20 },
             cpuSeconds: context.with["cpu"]?.string.flatMap { TimeSpan($0) }.map { max(1, $0.microseconds / 1_000_000) })
         let lines = Lines(masking: SecretMask(secrets + variables.filter { SecretMask.isSecret($0.key) }.map(\.value)), to: context.log)
-        let child = isolation.process(command, environment: variables, workingDirectory: context.workingDirectory, limits: limits)
+        let child = try isolation.process(command, environment: variables, workingDirectory: context.workingDirectory, limits: limits)
         defer { lines.finish() }
         let end = try await child.run { lines.add($0) }
         guard end == .exited(0) else {
@@ -141,6 +144,11 @@ public struct ProgramEnvironment: Sendable {
             throw reader.failure("memoryMiB", "must be 1 to \(1 << 30)")
         }
         _ = try reader.optionalSpan("cpu")
+    }
+
+    /// Whether every program, a shell among them, can be given a variable of this name.
+    private static func isName(_ text: String) -> Bool {
+        text.first?.isNumber == false && text.allSatisfy { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "_") }
     }
 
     private static func checkEnvironment(_ reader: FieldReader) throws(KeelError) {

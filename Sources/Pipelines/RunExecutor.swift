@@ -224,6 +224,10 @@ struct RunExecutor: Sendable {
                 _ = live.update(step) { $0.lastLine = String(line.prefix(400)) }
                 live.announce(.stepLog(step: step, line: line))
             },
+            outputs: { kind in
+                let names = Set(live.pipeline.steps.filter { $0.uses == kind }.map(\.name))
+                return live.steps.filter { names.contains($0.name) && $0.state.isDone }.compactMap(\.outputs)
+            },
             progress: { done, message in
                 _ = live.update(step) {
                     $0.progress = done

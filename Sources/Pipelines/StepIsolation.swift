@@ -25,23 +25,46 @@ public struct StepIsolation: Sendable, Hashable {
         let home: String
         let project: String
         let work: String
+        /// Files and folders outside of the home.
         let hidden: [String]
 
+        /// The paths are kept without symbolic links: hiding a link would leave what it points to in the open.
         /// - Parameters:
         ///   - home, project, work: absolute paths; the work folder lies in the home.
         ///   - hidden: absolute paths of secret files outside of the home.
         public init(home: String, project: String, work: String, hidden: [String] = []) {
-            self.home = home
-            self.project = project
-            self.work = work
-            self.hidden = hidden
+            let real = Folders.resolved(home)
+            self.home = real
+            self.project = Folders.resolved(project)
+            self.work = work.hasPrefix(home + "/") ? real + work.dropFirst(home.count) : Folders.resolved(work)
+            // A part of the home may lie on another disk.
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: real)) ?? []
+            let linked = names.map { "\(real)/\($0)" }.filter { Folders.resolved($0) != $0 }
+            self.hidden = Set((hidden + linked).map(Folders.resolved)).filter { !(real + "/").hasPrefix($0 + "/") }.sorted()
+        }
+
+        /// The path without symbolic links, also when the last parts of it do not exist yet.
+        package static func resolved(_ path: String) -> String {
+            if let real = realpath(path, nil) {
+                defer { free(real) }
+                return String(cString: real)
+            }
+            let parent = (path as NSString).deletingLastPathComponent
+            guard path.hasPrefix("/"), parent != path else { return path }
+            return (resolved(parent) as NSString).appendingPathComponent((path as NSString).lastPathComponent)
         }
     }
 
-    enum Kind: String, Sendable { case bwrap, user, none }
+    enum Kind: String, Sendable {
+        case bwrap, user, none
+        /// Nothing works, and the server is root: its rights are not lent to programs.
+        case refused
+    }
     let kind: Kind
     let user: StepUser?
     let folders: Folders?
+    private let bwrap = StepIsolation.systemProgram("bwrap")
+    private let setpriv = StepIsolation.systemProgram("setpriv")
     /// What would be stricter, and why it does not work here.
     public private(set) var passedOver: [String] = []
 
@@ -54,12 +77,25 @@ public struct StepIsolation: Sendable, Hashable {
         case .bwrap: "bwrap" + (user.map { ", as the user \($0.name)" } ?? ", as the server's own user")
         case .user: "the user \(user?.name ?? "")"
         case .none: "none"
+        case .refused: "no way works here, so programs of steps are refused"
         }
     }
     /// For metrics.
     public var labels: [String: String] { ["by": kind.rawValue, "user": user?.name ?? ""] }
     /// Whether programs can read what the server's user can, its secrets among it.
     public var exposesSecrets: Bool { kind == .none }
+    /// Whether steps with programs fail.
+    public var refusesPrograms: Bool { kind == .refused }
+    /// What would help, for the log.
+    public var advice: String {
+        if passedOver.isEmpty { return "set pipelines.sandbox to auto" }
+        return bwrap == nil ? "install bubblewrap" : "see above why bubblewrap does not work here"
+    }
+
+    /// A program of the system by its absolute path. `PATH` is not asked: what is found is started with the server's privileges.
+    private static func systemProgram(_ name: String) -> String? {
+        ["/usr/bin/", "/bin/", "/usr/sbin/", "/sbin/", "/usr/local/bin/"].map { $0 + name }.first { access($0, X_OK) == 0 }
+    }
 
     // MARK: Choosing
 
@@ -77,12 +113,13 @@ public struct StepIsolation: Sendable, Hashable {
         // Without a name, root hands programs to the user that owns nothing.
         let other = given ?? (isRoot ? try? StepUser(named: "nobody") : nil)
         func way(_ kind: Kind, _ user: StepUser?) -> StepIsolation { StepIsolation(kind: kind, user: user, folders: folders) }
-        let boxes = other.map { [way(.bwrap, $0)] } ?? []
         let ways: [StepIsolation] =
             switch setting {
-            case .auto:
-                boxes + (given == nil ? [way(.bwrap, nil)] : []) + (given.map { [way(.user, $0)] } ?? []) + (given == nil ? [.none] : [])
-            case .bwrap: boxes + (given == nil ? [way(.bwrap, nil)] : [])
+            // A sandbox that holds root is none, so root always hands programs to another user.
+            case .auto where isRoot: other.map { [way(.bwrap, $0), way(.user, $0)] } ?? []
+            case .auto: [way(.bwrap, nil), .none]
+            case .bwrap where isRoot: other.map { [way(.bwrap, $0)] } ?? []
+            case .bwrap: [way(.bwrap, nil)]
             case .user: other.map { [way(.user, $0)] } ?? []
             case .none: [.none]
             }
@@ -95,6 +132,12 @@ public struct StepIsolation: Sendable, Hashable {
             }
             problems.append("\(way.description): \(problem)")
         }
+        if other == nil { problems.append("this machine has no user 'nobody'") }
+        if setting == .auto, given == nil {
+            var refusal = way(.refused, nil)
+            refusal.passedOver = problems
+            return refusal
+        }
         throw KeelError(
             .failedPrecondition, "programs of steps cannot be isolated as the settings say: " + problems.joined(separator: "; "),
             hint: "install bubblewrap, let the user read the project's folder, or set pipelines.sandbox to none", path: "pipelines.sandbox")
@@ -103,6 +146,8 @@ public struct StepIsolation: Sendable, Hashable {
     /// Why it does not work here; nil when a program ran within half a minute, read the project's folder and wrote into its own.
     private func problem() async -> String? {
         if kind == .none { return nil }
+        if kind == .bwrap, bwrap == nil { return "bubblewrap is not installed" }
+        if kind == .bwrap, user != nil, setpriv == nil { return "setpriv (of util-linux) is not installed" }
         let folder = (folders?.work ?? "") + "/isolation-" + Identifier.hex32()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         do {
@@ -112,7 +157,7 @@ public struct StepIsolation: Sendable, Hashable {
             let said = Mutex<[String]>([])
             let lines = Lines(masking: SecretMask([])) { line in said.withLock { $0.append(line) } }
             let command = ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""]
-            let child = process(command, environment: environment, workingDirectory: folder)
+            let child = try process(command, environment: environment, workingDirectory: folder)
             let trial = Task { try await child.run { lines.add($0) } }
             let limit = Task {
                 try await Task.sleep(for: .seconds(30))
@@ -128,7 +173,9 @@ public struct StepIsolation: Sendable, Hashable {
     // MARK: Running
 
     /// Makes the working directory of a step, and what belongs to it, the program's own.
+    /// - Throws: `failedPrecondition` when programs are refused.
     func prepare(folder: String) throws {
+        if kind == .refused { throw refusal }
         try FileManager.default.createDirectory(atPath: folder + "/tmp", withIntermediateDirectories: true)
         guard let user else { return }
         for path in [folder, folder + "/tmp"] {
@@ -143,32 +190,40 @@ public struct StepIsolation: Sendable, Hashable {
         }
     }
 
+    private var refusal: KeelError {
+        KeelError(
+            .failedPrecondition,
+            "the server is root and cannot start programs as another user: " + passedOver.joined(separator: "; "),
+            hint: "start the server as a user that is not root, or let 'nobody' read the project's folder", path: "pipelines.sandbox")
+    }
+
     private static func letThrough(_ path: String) {
         var status = stat()
         if lstat(path, &status) == 0, status.st_mode & 0o001 == 0 { chmod(path, status.st_mode & 0o7777 | 0o011) }
     }
 
     /// The command as it is started in this isolation.
-    func process(_ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits())
-        -> ChildProcess
-    {
+    func process(
+        _ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits()
+    ) throws(KeelError) -> ChildProcess {
         switch kind {
+        case .refused: throw refusal
         case .none:
-            ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
+            return ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
         case .user:
-            ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, user: user, limits: limits)
+            return ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, user: user, limits: limits)
         case .bwrap:
-            ChildProcess(
-                command: bubblewrap(workingDirectory) + asUser + command, environment: environment, workingDirectory: workingDirectory,
-                isLauncher: true, limits: limits)
+            return ChildProcess(
+                command: command, launcher: bubblewrap(workingDirectory) + asUser, environment: environment, workingDirectory: workingDirectory,
+                limits: limits)
         }
     }
 
     /// What the user may not enter is replaced by an empty folder, so that what lies deeper, and is his to see, can be mounted in it.
     private func bubblewrap(_ workingDirectory: String) -> [String] {
-        guard let folders else { return [] }
+        guard let folders, let bwrap else { return [] }
         var out = [
-            "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+            bwrap, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
         ]
         let devices = (try? FileManager.default.contentsOfDirectory(atPath: "/dev")) ?? []
         // Accelerators: the empty /dev has none.
@@ -188,7 +243,11 @@ public struct StepIsolation: Sendable, Hashable {
         for folder in shown where !inside.contains(folder) { out += way(to: folder, through: empty) + ["--ro-bind", folder, folder] }
         out += way(to: folders.home, through: empty) + ["--tmpfs", folders.home]
         for folder in inside { out += way(to: folder, through: empty) + ["--ro-bind", folder, folder] }
-        for file in folders.hidden where FileManager.default.fileExists(atPath: file) { out += ["--ro-bind", "/dev/null", file] }
+        for path in folders.hidden {
+            var isFolder: ObjCBool = false
+            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else { continue }
+            out += isFolder.boolValue ? ["--tmpfs", path] : ["--ro-bind", "/dev/null", path]
+        }
         out += way(to: workingDirectory, through: empty)
         out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
         return out + (user == nil ? [] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]) + ["--"]
@@ -206,9 +265,9 @@ public struct StepIsolation: Sendable, Hashable {
     }
 
     private var asUser: [String] {
-        guard let user else { return [] }
+        guard let user, let setpriv else { return [] }
         return [
-            "setpriv", "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
+            setpriv, "--reuid=\(user.uid)", "--regid=\(user.gid)", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all",
             "--no-new-privs",
             "--",
         ]

@@ -110,9 +110,11 @@ public struct KeelConfiguration: Sendable {
 
     private static let levels = ["trace", "debug", "info", "notice", "warning", "error", "critical"]
 
-    /// The home as programs in other folders see it: a relative path begins where the server was started.
+    /// The home as programs in other folders see it: a relative path begins where the server was started, and a symbolic link is followed once, so
+    /// that every part of the server, and the sandbox of steps, names the same folder.
     private static func absolute(_ home: String) -> String {
-        URL(fileURLWithPath: home, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
+        let folder = URL(fileURLWithPath: FileManager.default.currentDirectoryPath)
+        return StepIsolation.Folders.resolved(URL(fileURLWithPath: home, relativeTo: folder).standardizedFileURL.path)
     }
 
     /// YAML reads `on` and `off` as words of its own: both spellings are taken.

@@ -206,7 +206,11 @@ public final class Platform: Sendable {
         for problem in isolation.passedOver { logger.notice("a stricter isolation of steps does not work here: \(problem)") }
         logger.notice("programs of steps run in this isolation: \(isolation.description)")
         if isolation.exposesSecrets {
-            logger.warning("programs of steps can read what the server's user can, its secrets too; install bubblewrap (docs/steps.md)")
+            logger.warning(
+                "programs of steps can read what the server's user can, its secrets too; \(isolation.advice) (docs/steps.md)")
+        }
+        if isolation.refusesPrograms {
+            logger.error("steps with programs will fail, as the server is root and no other user can run them; \(isolation.advice) (docs/steps.md)")
         }
     }
 

@@ -15,11 +15,16 @@
 ///     1 when the program is a launcher that sets privileges itself and must not get the polite signal, else 0,
 ///     working directory, number of arguments, the program and its arguments, variables as NAME=VALUE
 ///
+/// A launcher is named by an absolute path and gets none of the variables. It finds them as shell text (`export NAME='VALUE'`) in a file that is open
+/// as descriptor KEEL_SUPERVISOR_VARIABLES: what it starts reads them after it has given up its privileges. They are never among the arguments, which
+/// every user of the machine can see.
+///
 /// Then it sends nothing more. When it shuts down its side (cancellation) or ends, the program's processes get SIGTERM and after the grace SIGKILL.
 /// The supervisor answers once, with two `int32_t`, when no process is left: what happened, and the exit code, signal or errno.
 #define KEEL_SUPERVISOR_NAME "keel-step-supervisor"
 /// What `/proc` shows as its command.
 #define KEEL_SUPERVISOR_COMMAND "keel-supervisor"
+#define KEEL_SUPERVISOR_VARIABLES 9
 #define KEEL_SUPERVISOR_EXITED 0
 #define KEEL_SUPERVISOR_SIGNALLED 1
 #define KEEL_SUPERVISOR_NOT_STARTED 2

@@ -86,7 +86,7 @@ package struct EvaluateStep: StepKind {
         var baseline: Baseline?
         var missing: JSON = ["missing": "the evaluation names no baseline", "first": false]
         if let uri = spec.baseline { (baseline, missing) = try await self.baseline(uri) }
-        let measured = try await measure(model, baseline, spec, log: context.log)
+        let measured = try await measure(model, baseline, spec, of: context.outputs(TrainingSetStep.kind), log: context.log)
         var metrics = measured.metrics
         let grant = try Grant.check(context.caller, may: .pipelinesRun, on: "Pipeline/\(context.pipeline)")
         let evidence = try await registry.recordEvaluation(
@@ -105,11 +105,11 @@ package struct EvaluateStep: StepKind {
     }
 
     private func measure(
-        _ model: LoadedModel, _ old: Baseline?, _ spec: Spec, log: @escaping @Sendable (String) -> Void
+        _ model: LoadedModel, _ old: Baseline?, _ spec: Spec, of recorded: [JSON], log: @escaping @Sendable (String) -> Void
     ) async throws -> Measured {
         let (analytics, lake) = (analytics, lake)
         return try await Blocking.run {
-            var rows = try Self.read(spec.data, lake, try analytics.connect())
+            var rows = try Self.read(spec.data, of: recorded, lake, try analytics.connect())
             var compared = old?.evidence ?? .null
             var comparable = old != nil
             if old != nil, spec.data["at"]?.string == nil {
@@ -138,8 +138,8 @@ package struct EvaluateStep: StepKind {
         }
     }
 
-    private static func read(_ data: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table {
-        guard let rows = try TrainingSetStep.read(data, lake, connection) else {
+    private static func read(_ data: JSON, of recorded: [JSON], _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table {
+        guard let rows = try TrainingSetStep.read(data, of: recorded, lake, connection) else {
             throw .invalid("is not a part of a training set", hint: "reference $examples.holdout", path: "with.data")
         }
         return rows

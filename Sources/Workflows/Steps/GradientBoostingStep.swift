@@ -55,16 +55,17 @@ struct GradientBoostingStep: StepKind {
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let (analytics, lake) = (analytics, lake)
+        let recorded = context.outputs(TrainingSetStep.kind)
         let stopped = Mutex(false)
         let bundles = try await withTaskCancellationHandler {
             try await Blocking.run {
                 let connection = try analytics.connect()
-                let train = try StepData(spec.data["train"] ?? .null, spec.data, lake, connection)
+                let train = try StepData(spec.data["train"] ?? .null, spec.data, of: recorded, lake, connection)
                 let rounds = Double(spec.trees * (spec.refit ? 2 : 1))
                 let stop = { stopped.withLock { $0 } }
                 let candidate = try Self.fit(train, spec, stop) { context.progress(Double($0) / rounds, "tree \($0)") }
                 guard spec.refit else { return [candidate, candidate] }
-                let holdout = try StepData(spec.data["holdout"] ?? .null, spec.data, lake, connection)
+                let holdout = try StepData(spec.data["holdout"] ?? .null, spec.data, of: recorded, lake, connection)
                 let all = try train.appending(holdout)
                 return [
                     candidate,
@@ -147,9 +148,9 @@ struct StepData {
     let labels: [Double]
     let service: String?
 
-    /// - Parameter part: `{path, …}` of one Parquet file; `set`: the outputs of the training-set step that it belongs to.
-    init(_ part: JSON, _ set: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) {
-        guard let names = set["inputs"]?.array, let table = try TrainingSetStep.read(part, lake, connection) else {
+    /// - Parameter part: `{path, …}` of one Parquet file; `set`: the outputs of the training-set step that it belongs to; `recorded`: those of all of the run.
+    init(_ part: JSON, _ set: JSON, of recorded: [JSON], _ lake: String, _ connection: DuckDBConnection) throws(KeelError) {
+        guard let names = set["inputs"]?.array, let table = try TrainingSetStep.read(part, of: recorded, lake, connection) else {
             throw .invalid(
                 "is not a training set", hint: "reference the outputs of a training-set step, such as $examples", path: "with.data")
         }

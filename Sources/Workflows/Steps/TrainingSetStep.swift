@@ -127,7 +127,7 @@ package struct TrainingSetStep: StepKind {
 
     package func isUsable(_ outputs: JSON) async -> Bool {
         ["train", "holdout"].allSatisfy { part in
-            (outputs[part]?["path"]?.string).map { FileManager.default.fileExists(atPath: lake + "/" + $0) } ?? false
+            outputs[part]?["digest"]?.string != nil && (outputs[part]?["path"]?.string).map { FileManager.default.fileExists(atPath: lake + "/" + $0) } ?? false
         }
     }
 
@@ -208,10 +208,19 @@ package struct TrainingSetStep: StepKind {
     }
 
     /// The rows of a part of a training set, as its outputs describe it; nil when it describes none.
-    /// - Throws: `corrupted` when the file is not the one that was written.
-    static func read(_ part: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table? {
+    ///
+    /// What is computed from them is Keel's own measurement, so the file must be one that Keel wrote: a step that runs a program can put out any path.
+    /// - Parameter recorded: the outputs of the run's training-set steps.
+    /// - Throws: `invalidArgument` when none of them made the part, `corrupted` when the file is not the one that was written.
+    static func read(_ part: JSON, of recorded: [JSON], _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table? {
         guard let path = part["path"]?.string else { return nil }
-        if let digest = part["digest"]?.string, try InputFile(path: lake + "/" + path, name: path).digest().hex != digest {
+        let isOurs = recorded.contains { $0["train"] == part || $0["holdout"] == part }
+        let name = path.hasPrefix("training/") ? path.dropFirst("training/".count) : ""
+        guard isOurs, !name.isEmpty, !name.contains("/"), let digest = part["digest"]?.string else {
+            throw .invalid(
+                "is not what a training-set step of this run made", hint: "reference its outputs, such as $examples.holdout", path: "with.data")
+        }
+        guard try InputFile(path: lake + "/" + path, name: path).digest().hex == digest else {
             throw KeelError(
                 .corrupted, "the training set \(path) is damaged: its bytes are not the ones that were written", hint: "run the step again")
         }

@@ -39,7 +39,7 @@ final class DatasetStream: Sendable {
 
     /// - Parameter report: told of damage to the logs.
     init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
-        rows = try DurableLog(folder: folder + "/rows", report: report)
-        rejected = try DurableLog(folder: folder + "/rejected", report: report)
+        rows = try DurableLog(folder: folder + "/rows", keepsUnreadable: true, report: report)
+        rejected = try DurableLog(folder: folder + "/rejected", keepsUnreadable: true, report: report)
     }
 }

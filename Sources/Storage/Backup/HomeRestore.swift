@@ -108,7 +108,7 @@ private final class ArchiveReader {
     private let reader: ObjectReader
     private var offset: Int64 = 0
 
-    init(_ path: String) throws { reader = try ObjectReader(path: path, name: "backup '\(path)'") }
+    init(_ path: String) throws { reader = try ObjectReader(path: path, name: "backup '\(path)'", followsLinks: true) }
 
     func take(_ count: Int) throws -> [UInt8] {
         guard Int64(count) <= reader.bytes - offset else { throw HomeRestore.incomplete }

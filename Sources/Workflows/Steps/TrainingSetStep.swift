@@ -211,7 +211,9 @@ package struct TrainingSetStep: StepKind {
     /// - Throws: `corrupted` when the file is not the one that was written.
     static func read(_ part: JSON, _ lake: String, _ connection: DuckDBConnection) throws(KeelError) -> Table? {
         guard let path = part["path"]?.string else { return nil }
-        if let digest = part["digest"]?.string, try InputFile(path: lake + "/" + path, name: path).digest().hex != digest {
+        // Opened in any case: what is no file must not reach DuckDB, which would wait for a FIFO for ever.
+        let file = try InputFile(path: lake + "/" + path, name: path)
+        if let digest = part["digest"]?.string, try file.digest().hex != digest {
             throw KeelError(
                 .corrupted, "the training set \(path) is damaged: its bytes are not the ones that were written", hint: "run the step again")
         }

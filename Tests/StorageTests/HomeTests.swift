@@ -210,6 +210,64 @@ struct BackupTests {
         await #expect(throws: KeelError.self) { try await HomeRestore(archive: file, home: target).run() }
     }
 
+    /// A home with a database and nothing else, and a backup of it to which `change` may add files before it is made.
+    private func backup(of home: String, references: @escaping StoredReferences.Finder) async throws -> (file: String, missing: [String]) {
+        let database = try Storage.Database(path: home + "/keel.sqlite")
+        try await database.migrate(Ledger.migrations, backupFolder: home + "/backups")
+        let backup = try await HomeBackup(
+            home: home, folder: home + "/work/backup-1", copyDatabase: { try await database.backup(to: $0) }, references: references)
+        var bytes: [UInt8] = []
+        try await backup.write { bytes += $0 }
+        let file = try temporaryFolder() + "/backup.tar"
+        try Data(bytes).write(to: URL(fileURLWithPath: file))
+        return (file, backup.missing)
+    }
+
+    @Test("folders behind symbolic links are in a backup, on this disk or on another", arguments: [nil, "/dev/shm"])
+    func linkedFolders(disk: String?) async throws {
+        let home = try temporaryFolder()
+        let other = try disk.map { "\($0)/keel-test-\(Identifier.hex32())" } ?? temporaryFolder()
+        defer { if disk != nil { try? FileManager.default.removeItem(atPath: other) } }
+        try FileManager.default.createDirectory(atPath: other + "/datasets", withIntermediateDirectories: true)
+        try FileManager.default.createSymbolicLink(atPath: home + "/objects", withDestinationPath: other)
+        try Folder.make(home + "/lake")
+        try FileManager.default.createSymbolicLink(atPath: home + "/lake/datasets", withDestinationPath: other + "/datasets")
+        try Data([1, 2]).write(to: URL(fileURLWithPath: other + "/datasets/1.parquet"))
+        let digest = try await FolderObjectStore(root: home + "/objects").put([7])
+        let (file, _) = try await backup(of: home) { _, _ in StoredReferences() }
+        let target = try temporaryFolder() + "/home"
+        _ = try await HomeRestore(archive: file, home: target).run()
+        #expect(FileManager.default.contents(atPath: target + "/lake/datasets/1.parquet") == Data([1, 2]))
+        #expect(try await FolderObjectStore(root: target + "/objects").get(digest) == [7])
+    }
+
+    @Test("a backup lacks nothing that its database refers to, unless it says so, and holds no file of the lake beyond it")
+    func references() async throws {
+        let home = try temporaryFolder()
+        for name in ["known", "late"] {
+            try Folder.make(home + "/lake/datasets")
+            try Data([1]).write(to: URL(fileURLWithPath: "\(home)/lake/datasets/\(name)"))
+        }
+        let references: StoredReferences.Finder = { _, _ in
+            StoredReferences(files: ["lake/datasets/known", "lake/datasets/gone"], folders: ["lake/datasets/"])
+        }
+        let (file, missing) = try await backup(of: home, references: references)
+        #expect(missing == ["lake/datasets/gone"])
+        let target = try temporaryFolder() + "/home"
+        #expect(try await HomeRestore(archive: file, home: target, references: references).run().missing == missing)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: target + "/lake/datasets") == ["known"])
+        // What the home holds and the archive does not stops the backup; here, as it lies behind a link that is not followed.
+        try Folder.make(home + "/elsewhere")
+        try Data([1]).write(to: URL(fileURLWithPath: home + "/elsewhere/file"))
+        try FileManager.default.createSymbolicLink(atPath: home + "/link", withDestinationPath: home + "/elsewhere")
+        await #expect(throws: KeelError.self) { try await backup(of: home) { _, _ in StoredReferences(files: ["link/file"]) } }
+        // An archive that lacks a file and does not say so is refused.
+        let refusal = await #expect(throws: KeelError.self) {
+            try await HomeRestore(archive: file, home: try temporaryFolder() + "/home") { _, _ in StoredReferences(files: ["objects/x"]) }.run()
+        }
+        #expect(refusal?.message.contains("'objects/x'") == true)
+    }
+
     @Test("a backup that was cut or altered anywhere is refused, and the folder stays empty")
     func damaged() async throws {
         let (file, _) = try await archive(of: temporaryFolder())

@@ -3,14 +3,16 @@ import glob
 import os
 import random
 import shutil
+import socket
 import sqlite3
+import subprocess
 import time
 
 import pytest
 
 import project
 from receiver import LAPTOP
-from servers import Keel
+from servers import KEEL, Keel, ROOT
 from watch import Watched
 
 ANOTHER = """
@@ -178,3 +180,151 @@ def test_d13_a_database_that_cannot_be_read_is_refused_with_the_way_out(home, tm
     damage(f"{copy}/keel.sqlite", manner, random.Random(1))
     with pytest.raises(AssertionError, match="keel restore"):
         Keel(home=copy).start()
+
+
+# Places of a home, in groups that do not hide one another, each with the subject that must be named when something else lies there.
+FILES = {
+    "files": {"predictions/*.log": "Predictions", "checkpoints/*.log": "Ledger/checkpoints", "keel.sqlite-wal": "Home/keel.sqlite-wal",
+              "keel.sqlite-shm": "Home/keel.sqlite-shm", "secrets.key": "Home/secrets.key", "ledger.key": "Home/ledger.key",
+              "features.key": "Home/features.key", "features/clicks.state": "Features/clicks", "streams/clicks/rows/*.log": "Dataset/clicks"},
+    "lake": {"lake/datasets/clicks/*.parquet": "Dataset/clicks"},
+    "objects": {"objects/content/*/*": "Endpoint/buying"},
+}
+FOLDERS = {
+    "folders": {name: f"Home/{name}" for name in ["predictions", "checkpoints", "features", "work", "objects/tmp", "objects/uploads", "lake/datasets"]},
+    "content": {name: f"Home/{name}" for name in ["objects/content", "streams"]},
+    "outer": {name: f"Home/{name}" for name in ["objects", "lake"]},
+}
+INTRUDERS = ["fifo", "endless", "dangling", "loop", "socket", "other"]
+
+
+def intrude(path, manner):
+    """Puts something of another kind in the place of a file, or of a folder."""
+    is_folder = os.path.isdir(path)
+    if is_folder:
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.remove(path)
+    if manner == "fifo":
+        os.mkfifo(path)
+    elif manner == "endless":
+        os.symlink("/dev/zero", path)
+    elif manner == "dangling":
+        os.symlink("/nowhere/at/all", path)
+    elif manner == "loop":
+        os.symlink(path, path)
+    elif manner == "socket":
+        with socket.socket(socket.AF_UNIX) as s:
+            # The whole path may be longer than the name of a socket can be.
+            here = os.getcwd()
+            os.chdir(os.path.dirname(path))
+            try:
+                s.bind(os.path.basename(path))
+            finally:
+                os.chdir(here)
+    elif is_folder:
+        open(path, "w").close()
+    else:
+        os.mkdir(path)
+
+
+def everything(home, pattern):
+    return glob.glob(f"{home}/{pattern}") or [f"{home}/{pattern}"]
+
+
+@pytest.mark.parametrize("group", [*FILES, *FOLDERS])
+@pytest.mark.parametrize("manner", INTRUDERS)
+def test_what_is_no_file_or_no_folder_stops_no_start(home, tmp_path, group, manner):
+    copy = str(shutil.copytree(home, tmp_path / "home"))
+    places = (FILES | FOLDERS)[group]
+    for pattern in places:
+        for path in everything(copy, pattern):
+            intrude(path, manner)
+    with Watched(home=copy) as server:
+        with server.attacked():
+            works(server, without=["endpoint"] if group in ("lake", "objects", "content", "outer", "folders") else [])
+            damage = server.get("/api/v1/damage").json()["damage"]
+        assert {d["subject"] for d in damage} >= set(places.values())
+        assert "NSCocoa" not in str(damage) + server.log()
+        server.stop()
+    # The next start finds what this one made.
+    with Watched(home=copy) as server:
+        works(server, without=["endpoint"])
+        server.stop()
+
+
+NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+
+
+class Unprivileged(Keel):
+    """A server that runs as a user who is refused what its permissions do not allow."""
+
+    def start(self):
+        subprocess.run(["chown", "-R", "65534:65534", self.home], check=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")}
+        with open(self.home + ".log", "ab") as log:
+            command = [*NOBODY, str(KEEL), "serve", "--home", self.home, "--listen", f"127.0.0.1:{self.port}"]
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd="/", env=environment)
+        for _ in range(300):
+            assert self.process.poll() is None, open(self.home + ".log").read()[-2000:]
+            try:
+                if self.get("/health").status_code == 200:
+                    return self
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError("keel did not become ready")
+
+    def damage(self):
+        done = subprocess.run([*NOBODY, str(KEEL), "get", "damage"], capture_output=True, text=True, cwd="/", env=os.environ | {"KEEL_URL": self.url})
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can start a server as another user")
+@pytest.mark.parametrize("group", ["keys", "logs", "folders", "sidecars"])
+def test_what_may_not_be_read_stops_no_start_and_is_not_replaced(home, tmp_path, group):
+    for folder in [tmp_path, *tmp_path.parents]:
+        if folder.stat().st_uid == os.geteuid() and len(folder.parts) > 2:
+            folder.chmod(folder.stat().st_mode | 0o711)
+    copy = str(shutil.copytree(home, tmp_path / "home"))
+    places = {
+        "keys": ["secrets.key", "ledger.key", "features.key"], "logs": ["predictions/*.log", "checkpoints/*.log"],
+        "folders": ["predictions", "checkpoints", "work", "lake/datasets", "lake", "objects/content", "objects/tmp", "objects", "streams"],
+        "sidecars": ["keel.sqlite-wal", "keel.sqlite-shm"],
+    }[group]
+    for name in ["keel.sqlite-wal", "keel.sqlite-shm"] if group == "sidecars" else []:
+        open(f"{copy}/{name}", "ab").close()
+    paths = [path for place in places for path in everything(copy, place)]
+    before = {path: open(path, "rb").read() for path in paths if group == "keys"}
+    for path in paths:
+        os.chmod(path, 0)
+    server = Unprivileged(home=copy).start()
+    try:
+        told = server.damage()
+        subjects = {"predictions/*.log": "Predictions", "checkpoints/*.log": "Ledger/checkpoints"}
+        for place in places:
+            assert subjects.get(place, f"Home/{place}") in told
+        server.stop()
+        for path, content in before.items():
+            assert open(path, "rb").read() == content
+            os.chmod(path, 0o600)
+        # Once they can be read again, everything is as before.
+        if group == "keys":
+            server.start()
+            assert "Home/" not in server.damage() and "Webhook/" not in server.damage() and "Ledger/" not in server.damage()
+            server.stop()
+    finally:
+        if server.process.poll() is None:
+            server.kill()
+
+
+@pytest.mark.parametrize("manner", ["flip", "empty", "remove"])
+def test_a_manifest_that_cannot_be_read_stops_a_collection(home, tmp_path, manner):
+    copy = str(shutil.copytree(home, tmp_path / "home"))
+    damage(bundle_of_stable(copy), manner, random.Random(1))
+    before = sorted(glob.glob(f"{copy}/objects/content/*/*"))
+    with Watched(home=copy) as server:
+        refused = server.cli("gc", check=False)
+        assert refused.returncode == 1 and "put the object back from a backup" in refused.stderr
+        server.stop()
+    assert sorted(glob.glob(f"{copy}/objects/content/*/*")) == before

@@ -1,5 +1,7 @@
 """Resources that go: what depends on them, what is in use, and what stays."""
 import os
+import threading
+import time
 
 import pytest
 import requests
@@ -106,3 +108,41 @@ def test_several_mistakes_are_one_answer_with_lines(keel, tmp_path):
         number = next(i + 1 for i, line in enumerate(text) if word in line)
         assert any(f"project.yaml:{number}: {field}" in line for line in lines), (word, done.stderr)
     assert keel.json("describe", "dataset", "clicks")["revision"] == 1
+
+
+def test_deletes_applies_pushes_and_seals_at_once_are_refused_or_done_and_never_fail(keel, tmp_path):
+    file = tmp_path / "again.yaml"
+    file.write_text(project.RESOURCES)
+    ended, failures = threading.Event(), []
+
+    def repeat(act):
+        count = 0
+        while not ended.is_set():
+            failure = act(count)
+            if failure:
+                failures.append(failure)
+            count += 1
+
+    def cli(*arguments):
+        done = keel.cli(*arguments, check=False)
+        return done.stderr if "NSCocoa" in done.stderr or "could not" in done.stderr or "disabled" in done.stderr else None
+
+    def call(path, body):
+        answer = keel.post(path, body)
+        return answer.text if answer.status_code >= 500 else None
+
+    acts = [
+        lambda _: cli("apply", file), lambda _: cli("apply", file), lambda _: cli("delete", "dataset", "clicks", "--cascade", "--yes", "--data"),
+        lambda i: call("/api/v1/datasets/clicks/events", {"rows": project.rows(5, start=10 * i)}), lambda _: call("/api/v1/datasets/clicks/seal", {}),
+    ]
+    threads = [threading.Thread(target=repeat, args=[act]) for act in acts]
+    for thread in threads:
+        thread.start()
+    time.sleep(4)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    keel.cli("apply", file)
+    assert keel.post("/api/v1/datasets/clicks/events", {"rows": project.rows(5, start=10**9)}).json()["accepted"] == 5
+    assert keel.get("/api/v1/damage").json()["damage"] == []

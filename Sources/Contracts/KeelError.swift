@@ -1,3 +1,5 @@
+import Foundation
+
 /// An error in the user's words: what is wrong, where, and what to do about it.
 ///
 /// Domain code throws only this. It knows no transport; each API maps `code` to its own protocol once.
@@ -108,8 +110,17 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
     public static func wrapping(_ error: any Error) -> KeelError {
         if let error = error as? KeelError { return error }
         if error is CancellationError { return KeelError(.cancelled, "the operation was cancelled") }
+        if let error = error as? CocoaError { return KeelError(.internal, words(error)) }
         return KeelError(.internal, "\(error)")
     }
+}
+
+/// Foundation describes its errors in terms of its own; people want the file and the reason.
+private func words(_ error: CocoaError) -> String {
+    let reason = error.underlying as? POSIXError
+    let path = error.userInfo[NSFilePathErrorKey] as? String
+    let file = path.map { "could not use the file '\($0)'" } ?? "could not use a file"
+    return "\(file): \(reason.map { String(cString: strerror($0.code.rawValue)) } ?? "error \(error.code.rawValue)")"
 }
 
 /// The nearest of `candidates` to a misspelt `word`, or nil when none is near.

@@ -4,9 +4,13 @@ import Foundation
 /// Keeps secrets that must be used again (and so cannot be hashed): AES-GCM with a key that lies outside what it protects.
 public struct SecretBox: Sendable {
     private let key: SymmetricKey
+    private let canSeal: Bool
 
-    /// - Parameter key: 32 bytes.
-    public init(key: [UInt8]) throws(KeelError) {
+    /// - Parameters:
+    ///   - key: 32 bytes.
+    ///   - canSeal: false for a key that will be another at the next start: what it sealed could never be opened again.
+    public init(key: [UInt8], canSeal: Bool = true) throws(KeelError) {
+        self.canSeal = canSeal
         guard key.count == 32 else { throw KeelError(.corrupted, "the key of secrets has \(key.count) bytes, not 32") }
         self.key = SymmetricKey(data: key)
     }
@@ -16,6 +20,11 @@ public struct SecretBox: Sendable {
 
     /// - Parameter context: what the secret belongs to; it opens only for the same.
     public func seal(_ secret: String, for context: String) throws(KeelError) -> String {
+        guard canSeal else {
+            throw KeelError(
+                .unavailable, "no secret can be stored: the file of the key that seals them cannot be read",
+                hint: "make secrets.key readable for the server's user, then start the server again")
+        }
         do {
             let box = try AES.GCM.seal(Data(secret.utf8), using: key, authenticating: Data(context.utf8))
             guard let combined = box.combined else { throw KeelError(.internal, "a secret could not be sealed") }

@@ -16,7 +16,7 @@ extension DatasetService {
                 KeelError(.corrupted, problem, hint: "put the file back from a backup; what needs it fails until then"))
         }
         try await Blocking.run { [self] in
-            for dataset in try FileManager.default.contentsOfDirectory(atPath: "\(lake)/\(SnapshotWriter.folder)") {
+            for dataset in try Folder.names("\(lake)/\(SnapshotWriter.folder)") {
                 try sortOut(dataset, known)
             }
         }
@@ -27,7 +27,12 @@ extension DatasetService {
         var out: [(dataset: String, problem: String)] = []
         try SnapshotStore.forEachFile(db) { dataset, path, bytes in
             var status = stat()
-            let found = stat("\(lake)/\(path)", &status) == 0 ? Int64(status.st_size) : nil
+            let isFound = lstat("\(lake)/\(path)", &status) == 0
+            if isFound, status.st_mode & S_IFMT != S_IFREG {
+                out.append((dataset, "\(path) is not a file any more"))
+                return
+            }
+            let found = isFound ? Int64(status.st_size) : nil
             if let found, bytes == nil || found == bytes { return }
             out.append((dataset, "the file \(path) \(found.map { "has \($0) bytes, not \(bytes ?? 0)" } ?? "is missing")"))
         }

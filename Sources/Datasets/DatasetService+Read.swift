@@ -31,6 +31,9 @@ extension DatasetService {
         try await database.read { try SnapshotStore.everyFile($0) }
     }
 
+    /// Every file that a snapshot refers to, below the folder of the lake.
+    public static func storedFiles(in db: some Querying) throws -> Set<String> { try SnapshotStore.allFiles(db) }
+
     /// Reads a file of the lake through, whether or not it was checked before.
     /// - Throws: `corrupted` when it is not what was written, `notFound`.
     public func verify(_ file: Snapshot.File, of dataset: String) async throws {

@@ -41,12 +41,21 @@ extension DatasetService {
         let move = { @Sendable [removed] in
             try FileManager.default.createDirectory(atPath: removed, withIntermediateDirectories: true)
             if FileManager.default.fileExists(atPath: stream) {
-                try FileManager.default.moveItem(atPath: stream, toPath: aside)
+                // What an earlier removal left there, as it failed, goes with this one.
+                let place = FileManager.default.fileExists(atPath: aside) ? "\(aside)/\(Identifier.hex32())" : aside
+                try FileManager.default.moveItem(atPath: stream, toPath: place)
             } else {
                 try FileManager.default.createDirectory(atPath: aside, withIntermediateDirectories: true)
             }
         }
-        if let entry { try await entry.stream.turn.run { try await Blocking.run(move) } } else { try await Blocking.run(move) }
+        if let entry {
+            try await entry.stream.turn.run {
+                entry.stream.keys.withLock { $0.isRemoved = true }
+                try await Blocking.run(move)
+            }
+        } else {
+            try await Blocking.run(move)
+        }
         try await complete(dataset, grant.caller)
     }
 

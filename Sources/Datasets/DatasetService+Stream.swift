@@ -105,6 +105,7 @@ extension DatasetService {
         let stream = entry.stream
         let hashes = spec.key.isEmpty || table.rowCount == 0 ? [] : try KeySet.hashes(table, spec.key)
         return try stream.keys.withLock { keys in
+            if keys.isRemoved { throw DatasetStream.removed(spec.name) }
             var accepted = table
             var issues = unread
             var kept: [Int] = []
@@ -146,7 +147,10 @@ extension DatasetService {
     public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
         try grant.require(.datasetsIngest, .eventsPush)
         let entry = try entry(dataset)
-        return try await entry.stream.turn.run { [self] in try await sealInTurn(entry, grant) }
+        return try await entry.stream.turn.run { [self] in
+            try entry.stream.checkKept(dataset)
+            return try await sealInTurn(entry, grant)
+        }
     }
 
     func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {

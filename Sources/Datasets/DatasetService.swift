@@ -128,6 +128,7 @@ public final class DatasetService: Sendable {
             throw KeelError.invalid("the dataset '\(dataset)' has no event time to filter by", hint: "declare eventTime in the Dataset")
         }
         return try await entry.stream.turn.run { [self] in
+            try entry.stream.checkKept(dataset)
             if overwrite { _ = try await sealInTurn(entry, grant) }
             let (previous, sealed, number) = try await database.read { [self] db in
                 (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))

@@ -13,6 +13,8 @@ final class DatasetStream: Sendable {
         /// What is committed: the newest snapshot's files and how far they hold the stream.
         var files: [Snapshot.File] = []
         var sealed = SnapshotStore.Sealed()
+        /// Whether the data are being removed: nothing is added any more.
+        var isRemoved = false
 
         func contains(_ key: SIMD2<UInt64>) -> Bool { set.contains(key) || replacement?.contains(key) == true }
 
@@ -28,6 +30,13 @@ final class DatasetStream: Sendable {
         }
     }
 
+    /// - Throws: `notFound` once the data are removed.
+    func checkKept(_ dataset: String) throws(KeelError) {
+        if keys.withLock({ $0.isRemoved }) { throw DatasetStream.removed(dataset) }
+    }
+
+    static func removed(_ dataset: String) -> KeelError { .notFound("the data of Dataset '\(dataset)' were just removed", hint: "try again") }
+
     /// Accepted rows, encoded by `TableCodec`.
     let rows: DurableLog
     /// Refused rows, as JSON.
@@ -39,7 +48,7 @@ final class DatasetStream: Sendable {
 
     /// - Parameter report: told of damage to the logs.
     init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
-        rows = try DurableLog(folder: folder + "/rows", report: report)
-        rejected = try DurableLog(folder: folder + "/rejected", report: report)
+        rows = try DurableLog(folder: folder + "/rows", keepsUnreadable: true, report: report)
+        rejected = try DurableLog(folder: folder + "/rejected", keepsUnreadable: true, report: report)
     }
 }

@@ -145,7 +145,7 @@ public final class InputFile {
 
     /// - Parameter name: what errors call it.
     public init(path: String, name: String) throws(KeelError) {
-        descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         self.name = name
         var status = stat()
         guard descriptor >= 0, fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {

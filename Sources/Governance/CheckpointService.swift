@@ -6,6 +6,7 @@ import Synchronization
 public final class CheckpointService: Sendable {
     private let database: Database
     private let key: SigningKey
+    private let isKeyStored: Bool
     private let log: DurableLog
     private let clock: any Clock
     private let report: @Sendable (KeelError) -> Void
@@ -15,13 +16,16 @@ public final class CheckpointService: Sendable {
     /// After how many events a checkpoint is made by itself.
     public static let interval: Int64 = 1000
 
-    /// - Parameter folder: of the log of checkpoints.
+    /// - Parameters:
+    ///   - isKeyStored: false for a key that will be another at the next start: checkpoints that it signs are not kept.
+    ///   - folder: of the log of checkpoints.
     public init(
-        database: Database, key: SigningKey, folder: String, clock: any Clock = SystemClock(),
+        database: Database, key: SigningKey, isKeyStored: Bool = true, folder: String, clock: any Clock = SystemClock(),
         report: @escaping @Sendable (KeelError) -> Void
     ) throws {
         self.database = database
         self.key = key
+        self.isKeyStored = isKeyStored
         self.clock = clock
         self.report = report
         log = try DurableLog(folder: folder, syncInterval: nil, report: report)
@@ -42,7 +46,7 @@ public final class CheckpointService: Sendable {
             }
             let checkpoint = try LedgerCheckpoint(seq: seq, hash: hash, at: clock.now(), key: key)
             if seq > covered.withLock({ $0 }) {
-                try await Blocking.run { [log] in try log.append([checkpoint.json.bytes]) }
+                if isKeyStored { try await Blocking.run { [log] in try log.append([checkpoint.json.bytes]) } }
                 covered.withLock { $0 = seq }
             }
             return checkpoint
@@ -63,6 +67,9 @@ public final class CheckpointService: Sendable {
     /// - Parameter lastOnly: looks only at the newest, which covers all events that the others do.
     public func problem(lastOnly: Bool = false) async throws -> Ledger.Break? {
         let checkpoints = try stored()
+        if !isKeyStored, let last = checkpoints.last {
+            return Ledger.Break(seq: last.seq, problem: "checkpoints cannot be checked: the ledger's key cannot be read")
+        }
         return try await database.read { [key] db in
             for checkpoint in lastOnly ? checkpoints.suffix(1) : checkpoints[...] {
                 // The key in the file is not to be trusted: whoever can write the file can sign with a key of their own.

@@ -53,8 +53,8 @@ final class FeatureCheckpoints: Sendable {
     /// Gives a draft's views over a dataset the state of their file. Blocks.
     /// - Returns: the place in the stream from which rows are missing in it; nil when there is no file that fits.
     func restore(_ draft: FeatureDraft, _ dataset: String, _ history: DatasetHistory) -> UInt64? {
-        guard let file = try? Data(contentsOf: URL(fileURLWithPath: path(dataset)), options: .alwaysMapped) else { return nil }
         do {
+            let file = try StoredFile.map(path(dataset), name: "the checkpoint of the online features of '\(dataset)'")
             let place = try file.withUnsafeBytes { bytes in
                 try draft.restore(dataset: dataset, from: bytes, origin: history.origin) { (try? history.covers(from: $0)) ?? false }
             }
@@ -63,7 +63,8 @@ final class FeatureCheckpoints: Sendable {
             return place
         } catch {
             let problem = KeelError.wrapping(error)
-            if problem.code == .corrupted {
+            if problem.code == .notFound { return nil }
+            if problem.code == .corrupted || problem.code == .unavailable {
                 damage.report(
                     "Features/\(dataset)",
                     KeelError(

@@ -146,21 +146,25 @@ extension Platform {
 
     /// Stores the resources and puts them in force; when anything is wrong with any of them, nothing changes.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
-        let result = try await self.resources.apply(resources, by: grant, authorize: mayRunCode(grant)) { [self] candidate in
-            try await check(candidate)
+        try await configuring.run { [self] in
+            let result = try await self.resources.apply(resources, by: grant, authorize: mayRunCode(grant)) { [self] candidate in
+                try await check(candidate)
+            }
+            if result.changes.contains(where: { $0.kind != .unchanged }) { try await configureInTurn() }
+            return result
         }
-        if result.changes.contains(where: { $0.kind != .unchanged }) { try await configure() }
-        return result
     }
 
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
-        let result = try await resources.restore(
-            kind: kind, name: name, revision: revision, by: grant, authorize: mayRunCode(grant)
-        ) { [self] candidate in
-            try await check(candidate)
+        try await configuring.run { [self] in
+            let result = try await resources.restore(
+                kind: kind, name: name, revision: revision, by: grant, authorize: mayRunCode(grant)
+            ) { [self] candidate in
+                try await check(candidate)
+            }
+            try await configureInTurn()
+            return result
         }
-        try await configure()
-        return result
     }
 
     /// Whoever declares what will run code must be allowed to run it: a trigger starts pipelines in its author's name, and whoever starts a pipeline

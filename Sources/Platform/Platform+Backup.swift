@@ -1,4 +1,9 @@
 import Contracts
+import Datasets
+import Foundation
+import Registry
+import Serving
+import Tracking
 import Storage
 
 extension Platform {
@@ -8,6 +13,46 @@ extension Platform {
         let folder = configuration.home + "/work/backup-" + Identifier.hex32()
         try Folder.make(folder)
         _ = try await database.write { try $0.record("storage.backup", on: "Storage/home", by: grant) }
-        return try await HomeBackup(home: configuration.home, folder: folder) { [database] in try await database.backup(to: $0) }
+        do {
+            let backup = try await HomeBackup(
+                home: configuration.home, folder: folder, copyDatabase: { [database] in try await database.backup(to: $0) },
+                references: { try await Platform.storedReferences($0, home: $1) })
+            if let first = backup.missing.first {
+                damage.report(
+                    "Storage/backup",
+                    KeelError(
+                        .corrupted, "backups lack \(backup.missing.count) files that the database refers to, as they are gone: the first is '\(first)'",
+                        hint: "put them back from an older backup"))
+            }
+            return backup
+        } catch {
+            try? FileManager.default.removeItem(atPath: folder)
+            throw error
+        }
+    }
+
+    /// Every file of the lake and every object that a database refers to, and the models that its bundles name.
+    ///
+    /// A database of an older version is read too: what it has no table for, it does not refer to.
+    /// - Parameter home: where the files lie.
+    public static func storedReferences(_ database: Storage.Database, home: String) async throws -> StoredReferences {
+        let (lake, content, bundles) = try await database.read { db in
+            let tables = Set(try db.rows("SELECT name FROM sqlite_master WHERE type = 'table'").map { $0.text("name") })
+            func has(_ needed: String...) -> Bool { tables.isSuperset(of: needed) }
+            let lake = try has("data_files", "data_snapshots") ? DatasetService.storedFiles(in: db) : []
+            let content = try has("tracking_artifacts") ? TrackingService.storedContent(in: db) : []
+            var bundles = try has("releases") ? DeploymentService.bundles(in: db) : []
+            if has("registry_evidence", "registry_versions") { bundles.formUnion(try RegistryService.bundles(in: db)) }
+            return (lake, content, bundles)
+        }
+        func path(_ digest: Digest) -> String { "objects/content/\(digest.hex.prefix(2))/\(digest.hex)" }
+        var files = Set(lake.map { "lake/\($0)" } + (content.union(bundles)).map(path))
+        for bundle in bundles {
+            guard let bytes = try? StoredFile.contents("\(home)/\(path(bundle))", name: "bundle \(bundle)"), let json = try? JSON.parse(bytes),
+                let model = try? ModelBundle(json: json).model
+            else { continue }
+            files.insert(path(model))
+        }
+        return StoredReferences(files: files, folders: ["lake/datasets/"])
     }
 }

@@ -61,13 +61,23 @@ extension Platform {
 
     /// The bundles of releases, versions and pipelines' outputs, each with the model that it names.
     private func neededContent(_ grant: Grant) async throws -> Set<Digest> {
-        var needed = try await deployments.bundles(grant)
+        let released = try await deployments.bundles(grant)
+        var needed = released
         needed.formUnion(try await registry.bundles(grant))
         needed.formUnion(try await pipelines.referencedDigests(grant))
         for digest in needed {
             // Digests of snapshots are among them, and names of what is gone already: only a bundle names another object.
-            guard let reader = try? await objects.open(digest), reader.bytes <= Platform.manifestBytesMax else { continue }
-            if let bundle = try? await ModelBundle.read(digest, from: objects) { needed.insert(bundle.model) }
+            let bytes = objects.size(of: digest)
+            if bytes == nil ? !released.contains(digest) : bytes ?? 0 > Platform.manifestBytesMax { continue }
+            let content: [UInt8]
+            do { content = try await objects.get(digest) } catch {
+                let problem = KeelError.wrapping(error)
+                if problem.code == .notFound, !released.contains(digest) { continue }
+                throw KeelError(
+                    problem.code, "nothing was removed from the objects, as one that may name a model to keep cannot be read: \(problem.message)",
+                    hint: "put the object back from a backup, then collect again")
+            }
+            if let json = try? JSON.parse(content), let bundle = try? ModelBundle(json: json) { needed.insert(bundle.model) }
         }
         return needed
     }

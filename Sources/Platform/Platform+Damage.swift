@@ -69,11 +69,19 @@ extension Platform {
     // MARK: The home folder
 
     /// Removes what a killed server had received in part. The lock on the home makes sure that no running server is still receiving it.
-    static func removeLeftovers(below work: String) throws {
-        for name in try FileManager.default.contentsOfDirectory(atPath: work) where name.hasPrefix("upload-") || name.hasPrefix("backup-") {
-            try FileManager.default.removeItem(atPath: work + "/" + name)
-        }
+    static func removeLeftovers(below work: String, _ damage: DamageRegister) {
+        do {
+            for name in try Folder.names(work) where name.hasPrefix("upload-") || name.hasPrefix("backup-") {
+                try FileManager.default.removeItem(atPath: work + "/" + name)
+            }
+        } catch { damage.report("Home/work", KeelError.wrapping(error)) }
     }
+
+    /// The folders that every home has, outer ones first.
+    static let folders = [
+        "lake", "lake/datasets", "lake/training", "streams", "work", "predictions", "checkpoints", "features", "backups", "objects",
+        "objects/tmp", "objects/content", "objects/uploads",
+    ]
 
     static let databaseSubject = "Home/keel.sqlite"
 

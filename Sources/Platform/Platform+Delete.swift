@@ -53,6 +53,18 @@ extension Platform {
     ) async throws -> Deletion {
         try grant.require(.resourcesApply)
         if removesData, kind != "Dataset" { throw KeelError.invalid("only a Dataset has data of its own", hint: "leave --data out") }
+        if isRehearsal {
+            return try await deleteInTurn(kind, name, environment: environment, cascade: cascade, data: removesData, isRehearsal: true, by: grant)
+        }
+        // An apply in between would open the stream of a dataset whose data are just being removed.
+        return try await configuring.run { [self] in
+            try await deleteInTurn(kind, name, environment: environment, cascade: cascade, data: removesData, isRehearsal: false, by: grant)
+        }
+    }
+
+    private func deleteInTurn(
+        _ kind: String, _ name: String, environment: String?, cascade: Bool, data removesData: Bool, isRehearsal: Bool, by grant: Grant
+    ) async throws -> Deletion {
         let all = try await resources.all(by: grant)
         if removesData, !all.contains(where: { $0.resource.id == "Dataset/\(name)" }), try await data.holding(name) != .init() {
             if !isRehearsal { try await data.remove(name, grant: grant) }
@@ -70,7 +82,7 @@ extension Platform {
                 try await data.remove(item.resource.resource.name, grant: grant)
             }
         }
-        try await configure()
+        try await configureInTurn()
         try await featureCheckpoints.prune()
         return deletion
     }

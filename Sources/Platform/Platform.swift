@@ -56,8 +56,9 @@ public final class Platform: Sendable {
         self.home = try Home(home, user: configuration.url)
         let damage = DamageRegister()
         self.damage = damage
-        for folder in ["/lake", "/streams", "/work"] { try Folder.make(home + folder) }
-        try Platform.removeLeftovers(below: home + "/work")
+        for folder in Platform.folders { try self.home.folder(folder, damage: damage) }
+        try self.home.clearSidecars(of: "keel.sqlite", damage: damage)
+        Platform.removeLeftovers(below: home + "/work", damage)
         Platform.reportMissingDatabase(home, damage)
         self.configuration = configuration
         self.logger = logger
@@ -78,7 +79,7 @@ public final class Platform: Sendable {
                 temporaryDirectory: home + "/work/spill"))
         let data = try DatasetService(
             database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
-        let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
         let features = FeatureStore(seed: seed, version: KeelVersion.text)
         featureCheckpoints = FeatureCheckpoints(
             folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes,
@@ -96,12 +97,13 @@ public final class Platform: Sendable {
             runs: TrackedRuns(tracking: tracking), files: TrackedModelFiles(tracking: tracking),
             protectedAliases: Set(configuration.protectedAliases),
             denied: denied)
+        let secretsKey = try self.home.key("secrets.key", new: SecretBox.newKey, damage: damage)
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
-            secrets: try SecretBox(key: try self.home.key("secrets.key", new: SecretBox.newKey, damage: damage)))
+            secrets: try SecretBox(key: secretsKey.bytes, canSeal: secretsKey.isStored))
         ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
         let runtime = ServingRuntime(
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
@@ -114,9 +116,9 @@ public final class Platform: Sendable {
         self.releasing = releasing
         let lake = home + "/lake"
         let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
+        let ledgerKey = try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)
         checkpoints = try CheckpointService(
-            database: database, key: SigningKey(seed: try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)),
-            folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })
+            database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })
         let project = FileManager.default.currentDirectoryPath
         stepIsolation = IsolationChoice {
             try await StepIsolation.choose(

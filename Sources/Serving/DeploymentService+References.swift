@@ -5,9 +5,12 @@ extension DeploymentService {
     /// The bundles of all releases, of every endpoint: each can be rolled back to.
     public func bundles(_ grant: Grant) async throws -> Set<Digest> {
         try grant.require(.storageCollect)
-        return try await database.read { db in
-            Set(try db.rows("SELECT DISTINCT bundle FROM releases").compactMap { Digest(hex: $0.text("bundle")) })
-        }
+        return try await database.read { db in try DeploymentService.bundles(in: db) }
+    }
+
+    /// The same inside a transaction or read.
+    public static func bundles(in db: some Querying) throws -> Set<Digest> {
+        Set(try db.rows("SELECT DISTINCT bundle FROM releases").compactMap { Digest(hex: $0.text("bundle")) })
     }
 
     /// The releases (`endpoint/number`) of a model version, or of any version of the model: what serves, and what can be rolled back to. A version

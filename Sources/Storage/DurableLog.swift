@@ -32,10 +32,12 @@ public final class DurableLog: Sendable {
     private nonisolated(unsafe) let timer: (any DispatchSourceTimer)?
 
     /// Opens the log in `folder`, making it when absent.
-    /// - Parameter report: told of damage and of a disk that refuses a sync, from any thread; the same finding may come more than once.
+    /// - Parameters:
+    ///   - keepsUnreadable: whether a segment that the system does not let the server open is an error; otherwise it is set aside as damage.
+    ///   - report: told of damage and of a disk that refuses a sync, from any thread; the same finding may come more than once.
     public init(
         folder: String, segmentBytesMax: Int = 64 << 20, syncInterval: TimeSpan? = .milliseconds(100),
-        report: @escaping @Sendable (KeelError) -> Void = { _ in }
+        keepsUnreadable: Bool = false, report: @escaping @Sendable (KeelError) -> Void = { _ in }
     ) throws {
         self.folder = folder
         self.segmentBytesMax = UInt64(segmentBytesMax)
@@ -43,6 +45,7 @@ public final class DurableLog: Sendable {
         self.report = report
         try Folder.make(folder)
         var state = State()
+        let floor = try DurableLog.clear(folder, keepsUnreadable: keepsUnreadable, report)
         if let last = try DurableLog.segments(folder).last {
             let segment = LogSegment(path: DurableLog.path(folder, last), start: last)
             let end = try segment.scan { finding in
@@ -61,6 +64,11 @@ public final class DurableLog: Sendable {
                 state.segmentStart = end.offset
                 state.segmentSize = 0
             }
+        }
+        if floor > state.end {
+            state.segmentStart = floor
+            state.segmentSize = 0
+            state.end = floor
         }
         state.descriptor = try DurableLog.openSegment(folder, state.segmentStart)
         // The cut is on the disk before anything is written behind it.
@@ -213,6 +221,30 @@ public final class DurableLog: Sendable {
 
     // MARK: Damage
 
+    /// Moves what has the name of a segment and cannot be opened as a file to the folder `damaged`.
+    /// - Returns: the offset at which the log goes on at the earliest, as what was moved held those before.
+    private static func clear(_ folder: String, keepsUnreadable: Bool, _ report: (KeelError) -> Void) throws -> UInt64 {
+        var floor: UInt64 = 0
+        for start in try segments(folder) {
+            let path = path(folder, start)
+            do { close(try StoredFile.open(path, name: LogSegment.name(path))) } catch {
+                var status = stat()
+                guard lstat(path, &status) == 0 else { continue }
+                let isFile = status.st_mode & S_IFMT == S_IFREG
+                if isFile, keepsUnreadable { throw error }
+                let aside = try StoredFile.setAside(path, into: folder + "/damaged")
+                floor = max(floor, start + (isFile ? UInt64(status.st_size) : 0))
+                report(
+                    KeelError(
+                        .corrupted, "\(error.message): it was moved to \(name(folder))/damaged/\(aside), and what it held is not read",
+                        hint: isFile
+                            ? "stop the server, make the file readable, move it back, and start the server again"
+                            : "put the file back from a backup, or push those rows again"))
+            }
+        }
+        return floor
+    }
+
     /// Copies bytes that are no record to the folder `damaged`, once, and says what is lost.
     private static func setAside(_ bytes: Range<Int>, _ offsets: Range<UInt64>, of segment: LogSegment, below folder: String) throws
         -> KeelError
@@ -222,7 +254,7 @@ public final class DurableLog: Sendable {
         if !FileManager.default.fileExists(atPath: copy) {
             try Folder.make(folder + "/damaged")
             let file = try AtomicFile(path: copy, temporaryFolder: folder + "/damaged")
-            let data = try Data(contentsOf: URL(fileURLWithPath: segment.path), options: .alwaysMapped)
+            let data = try StoredFile.map(segment.path, name: LogSegment.name(segment.path))
             try data.withUnsafeBytes { try file.write(UnsafeRawBufferPointer(rebasing: $0[bytes])) }
             try file.commit()
         }
@@ -252,15 +284,15 @@ public final class DurableLog: Sendable {
     private static func path(_ folder: String, _ start: UInt64) -> String { "\(folder)/\(digits(start)).log" }
 
     private static func segments(_ folder: String) throws -> [UInt64] {
-        try FileManager.default.contentsOfDirectory(atPath: folder).compactMap { name in
+        try Folder.names(folder).compactMap { name in
             name.hasSuffix(".log") ? UInt64(name.dropLast(4)) : nil
         }.sorted()
     }
 
     /// Opens a segment to append to it; its name is durable.
     private static func openSegment(_ folder: String, _ start: UInt64) throws -> Int32 {
-        let descriptor = open(path(folder, start), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw AtomicFile.failure("open the log") }
+        let path = path(folder, start)
+        let descriptor = try StoredFile.open(path, name: LogSegment.name(path), O_WRONLY | O_CREAT | O_APPEND)
         do { try Folder.sync(folder) } catch {
             close(descriptor)
             throw error

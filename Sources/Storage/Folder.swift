@@ -19,6 +19,29 @@ public enum Folder {
         }
     }
 
+    /// The names in a folder, in no order.
+    public static func names(_ path: String) throws(KeelError) -> [String] {
+        guard let folder = opendir(path) else {
+            guard errno != ENOENT else { throw KeelError.notFound("there is no folder '\(path)'") }
+            throw AtomicFile.failure("list the folder \(path)")
+        }
+        defer { closedir(folder) }
+        var out: [String] = []
+        while let entry = readdir(folder) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { out.append(name) }
+        }
+        return out
+    }
+
+    /// Whether a path leads to a folder, through links too.
+    static func exists(_ path: String) -> Bool {
+        var status = stat()
+        return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
+    }
+
     /// Brings the names in a folder to the disk.
     public static func sync(_ path: String) throws {
         let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

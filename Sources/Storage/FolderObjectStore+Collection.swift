@@ -10,8 +10,7 @@ extension FolderObjectStore {
         defer { holds.end() }
         var collected = Collected()
         let always = try await needed()
-        for folder in try await Blocking.run({ try FileManager.default.contentsOfDirectory(atPath: root + "/content") })
-        where folder.utf8.count == 2 {
+        for folder in try await Blocking.run({ try contentFolders() }) {
             let kept = always.union(try await alsoNeeded(folder))
             collected += try await Blocking.run { try collect(folder: folder, kept, dryRun: dryRun) }
         }
@@ -20,7 +19,7 @@ extension FolderObjectStore {
 
     private func collect(folder: String, _ needed: Set<Digest>, dryRun: Bool) throws -> Collected {
         var collected = Collected()
-        for name in try FileManager.default.contentsOfDirectory(atPath: "\(root)/content/\(folder)") {
+        for name in try Folder.names("\(root)/content/\(folder)") {
             guard let digest = Digest(hex: name), !needed.contains(digest) else { continue }
             let path = path(of: digest)
             var status = stat()

@@ -35,7 +35,7 @@ extension FolderObjectStore {
     }
 
     public func uploads() async throws -> [String] {
-        try await Blocking.run { try FileManager.default.contentsOfDirectory(atPath: root + "/uploads") }
+        try await Blocking.run { try Folder.names(root + "/uploads") }
     }
 }
 

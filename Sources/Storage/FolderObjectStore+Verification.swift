@@ -5,10 +5,15 @@ extension FolderObjectStore {
     /// The digests of all content that is stored, in no order.
     public func digests() async throws -> [Digest] {
         try await Blocking.run {
-            try FileManager.default.contentsOfDirectory(atPath: root + "/content").flatMap { folder in
-                try FileManager.default.contentsOfDirectory(atPath: "\(root)/content/\(folder)").compactMap { Digest(hex: $0) }
+            try contentFolders().flatMap { folder in
+                try Folder.names("\(root)/content/\(folder)").compactMap { Digest(hex: $0) }
             }
         }
+    }
+
+    /// The names of the folders below `content`; anything else there is none of the store's.
+    func contentFolders() throws -> [String] {
+        try Folder.names(root + "/content").filter { $0.utf8.count == 2 && Folder.exists("\(root)/content/\($0)") }
     }
 
     /// Reads content through, whether or not it was checked before.

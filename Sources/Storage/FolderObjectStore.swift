@@ -17,7 +17,7 @@ public struct FolderObjectStore: ObjectStore {
             try Folder.make(root + folder)
         }
         // What a crash left half-written has no name that anyone knows.
-        for name in try FileManager.default.contentsOfDirectory(atPath: root + "/tmp") {
+        for name in try Folder.names(root + "/tmp") {
             try? FileManager.default.removeItem(atPath: root + "/tmp/" + name)
         }
     }
@@ -42,10 +42,7 @@ public struct FolderObjectStore: ObjectStore {
 
     public func get(_ digest: Digest) async throws -> [UInt8] {
         try await Blocking.run {
-            guard let data = FileManager.default.contents(atPath: path(of: digest)) else {
-                throw KeelError.notFound("there is no object \(digest)")
-            }
-            let bytes = Array(data)
+            let bytes = try reporting { try StoredFile.contents(path(of: digest), name: "object \(digest)") }
             guard Digest(of: bytes) == digest else {
                 let error = KeelError(
                     .corrupted, "object \(digest) is not what was stored", hint: "put it back from a backup, or store it again")
@@ -58,12 +55,26 @@ public struct FolderObjectStore: ObjectStore {
 
     public func open(_ digest: Digest) async throws -> ObjectReader {
         try await Blocking.run {
-            let reader = try ObjectReader(path: path(of: digest), name: "object \(digest)")
-            do { try verified.check(reader, is: digest) } catch {
-                report(KeelError.wrapping(error))
-                throw error
+            try reporting {
+                let reader = try ObjectReader(path: path(of: digest), name: "object \(digest)")
+                try verified.check(reader, is: digest)
+                return reader
             }
-            return reader
+        }
+    }
+
+    /// The bytes of an object as its file's size says, without reading them; nil when there is no such object.
+    public func size(of digest: Digest) -> Int64? {
+        var status = stat()
+        return lstat(path(of: digest), &status) == 0 ? Int64(status.st_size) : nil
+    }
+
+    /// Reports an object that is not what was stored.
+    private func reporting<T>(_ body: () throws -> T) throws -> T {
+        do { return try body() } catch {
+            let problem = KeelError.wrapping(error)
+            if problem.code == .corrupted { report(problem) }
+            throw problem
         }
     }
 
@@ -107,12 +118,29 @@ public struct FolderObjectStore: ObjectStore {
                 // Whoever stored it first may still be about to sync the folder that names it.
                 try Folder.sync(Folder.parent(of: path))
             } else {
+                try clearWay(to: path)
                 try intake.file.commit(as: path)
             }
             return object
         } catch {
             holds.settle(object.digest)
             throw error
+        }
+    }
+}
+
+extension FolderObjectStore {
+    /// Moves what is no file under an object's name, and what is no folder under its folder's, to the folder `damaged`.
+    private func clearWay(to path: String) throws {
+        let folder = Folder.parent(of: path)
+        for (place, isFolder) in [(folder, true), (path, false)] {
+            var status = stat()
+            guard lstat(place, &status) == 0, isFolder ? !Folder.exists(place) : status.st_mode & S_IFMT != S_IFREG else { continue }
+            let aside = try StoredFile.setAside(place, into: root + "/damaged")
+            report(
+                KeelError(
+                    .corrupted, "\(place) was \(StoredFile.kind(status.st_mode)): it was moved to objects/damaged/\(aside)",
+                    hint: "put objects that are missing back from a backup"))
         }
     }
 }

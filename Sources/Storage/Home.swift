@@ -30,7 +30,7 @@ public final class Home: Sendable {
                 .failedPrecondition, "the home folder '\(path)' is in use by \(holder.isEmpty ? "a process that is starting" : holder)",
                 hint: "stop it first, or choose another folder with --home")
         }
-        isNew = try FileManager.default.contentsOfDirectory(atPath: path).allSatisfy { $0 == Home.lockName }
+        isNew = try Folder.names(path).allSatisfy { $0 == Home.lockName }
         let text = Array("\(user), pid \(getpid()), since \(Timestamp.systemNow())\n".utf8)
         guard ftruncate(lock, 0) == 0, pwrite(lock, text, text.count, 0) == text.count else {
             throw AtomicFile.failure("write the lock of the home folder")
@@ -67,27 +67,100 @@ public final class Home: Sendable {
         return status.st_mode
     }
 
-    /// The secret of 32 bytes in a file of the folder; a new one when there is none yet.
+    /// Makes a folder of the home when there is none. A symbolic link to a folder counts as one.
     ///
-    /// A file that holds anything else is moved aside, to `damaged/`, and reported: what was made with it cannot be used any more, everything else can.
-    public func key(_ name: String, new: () -> [UInt8], damage: DamageRegister) throws -> [UInt8] {
-        let file = path + "/" + name
-        if let data = FileManager.default.contents(atPath: file) {
-            if data.count == 32 { return Array(data) }
-            try Folder.make(path + "/damaged")
-            guard rename(file, "\(path)/damaged/\(name)-\(Identifier.hex32())") == 0 else {
-                throw AtomicFile.failure("move the damaged \(name) aside")
+    /// Anything else under its name is moved to `damaged/` and reported, and a new folder made.
+    /// - Parameter name: below the home folder, such as `lake/datasets`; the folder above it must exist.
+    public func folder(_ name: String, damage: DamageRegister) throws {
+        let folder = "\(path)/\(name)"
+        var status = stat()
+        guard lstat(folder, &status) == 0 else { return try Folder.make(folder) }
+        if Folder.exists(folder) {
+            guard access(folder, R_OK | W_OK | X_OK) != 0 else { return }
+            if chmod(folder, 0o700) == 0, access(folder, R_OK | W_OK | X_OK) == 0 { return reportMode(name, damage) }
+        }
+        let aside = try StoredFile.setAside(folder, into: path + "/damaged")
+        let isFolder = status.st_mode & S_IFMT == S_IFDIR
+        let isLink = status.st_mode & S_IFMT == S_IFLNK
+        let what =
+            isFolder
+            ? "the folder \(name) could not be read and written" : "\(name) was \(StoredFile.kind(status.st_mode))\(isLink ? " to no folder" : "")"
+        damage.report(
+            "Home/\(name)",
+            KeelError(
+                .corrupted, "\(what): it was moved to damaged/\(aside), and an empty folder made",
+                hint: "stop the server, put the folder back, and start it again"))
+        try Folder.make(folder)
+    }
+
+    /// Clears the way for files that SQLite keeps beside the database. What is no file there is moved to `damaged/` and reported.
+    public func clearSidecars(of database: String, damage: DamageRegister) throws {
+        for (ending, loss) in [("-wal", "changes that were in it are lost"), ("-shm", "nothing is lost")] {
+            let name = database + ending
+            let file = "\(path)/\(name)"
+            var status = stat()
+            guard lstat(file, &status) == 0 else { continue }
+            if status.st_mode & S_IFMT == S_IFREG {
+                // What cannot be opened in spite of this stops the start: the write-ahead log may hold the newest changes.
+                if access(file, R_OK | W_OK) != 0, chmod(file, 0o600) == 0 { reportMode(name, damage) }
+                continue
             }
+            let aside = try StoredFile.setAside(file, into: path + "/damaged")
             damage.report(
                 "Home/\(name)",
                 KeelError(
-                    .corrupted, "the key in \(name) had \(data.count) bytes, not 32: it was set aside and a new one made",
-                    hint: "put the file back from a backup, or set what it protected again"))
+                    .corrupted, "\(name) was \(StoredFile.kind(status.st_mode)), not a file: it was moved to damaged/\(aside); \(loss)",
+                    hint: "check what put it there; 'keel restore' brings back a backup"))
         }
+    }
+
+    private func reportMode(_ name: String, _ damage: DamageRegister) {
+        damage.report(
+            "Home/\(name)",
+            KeelError(
+                .corrupted, "the permissions of \(name) kept the server out: they were set right, and nothing is lost",
+                hint: "check what changed them"))
+    }
+
+    /// A secret of 32 bytes, and whether it will be the same at the next start.
+    public struct Key: Sendable, Equatable {
+        public let bytes: [UInt8]
+        public let isStored: Bool
+    }
+
+    /// The secret of 32 bytes in a file of the folder; a new one when there is none yet.
+    ///
+    /// A file that holds anything else, and anything that is no file, is moved to `damaged/` and reported: what was made with it cannot be used any
+    /// more, everything else can. A file that cannot be read now may be readable later: it stays, and the key is one for this process alone.
+    public func key(_ name: String, new: () -> [UInt8], damage: DamageRegister) throws -> Key {
+        let file = path + "/" + name
+        do {
+            let bytes = try StoredFile.contents(file, name: name)
+            if bytes.count == 32 { return Key(bytes: bytes, isStored: true) }
+            try setAside(name, "the key in \(name) had \(bytes.count) bytes, not 32", damage)
+        } catch let error as KeelError where error.code == .corrupted {
+            try setAside(name, error.message, damage)
+        } catch let error as KeelError where error.code != .notFound {
+            damage.report(
+                "Home/\(name)",
+                KeelError(
+                    error.code, "\(error.message). The file was left as it is; until the server can read it, what was made with its key cannot be used",
+                    hint: "make the file readable for the server's user, then start the server again"))
+            return Key(bytes: new(), isStored: false)
+        } catch let error as KeelError where error.code == .notFound {}
         let key = new()
         let made = try AtomicFile(path: file, temporaryFolder: path)
         try made.write(key)
         try made.commit()
-        return key
+        return Key(bytes: key, isStored: true)
+    }
+
+    private func setAside(_ name: String, _ what: String, _ damage: DamageRegister) throws {
+        _ = try StoredFile.setAside("\(path)/\(name)", into: path + "/damaged")
+        damage.report(
+            "Home/\(name)",
+            KeelError(
+                .corrupted, "\(what): it was set aside and a new one made",
+                hint: "put the file back from a backup, or set what it protected again"))
     }
 }

@@ -31,6 +31,9 @@ struct LogSegment {
         var isDamaged = false
     }
 
+    /// What errors call the segment in a file: `the log file rows/00000000000000000000.log`.
+    static func name(_ path: String) -> String { "the log file \(path.split(separator: "/").suffix(2).joined(separator: "/"))" }
+
     let path: String
     /// The offset of the segment's first record.
     let start: UInt64
@@ -52,7 +55,7 @@ struct LogSegment {
     ///   - size: how many bytes of the file count; nil is all.
     @discardableResult
     func scan(from offset: UInt64? = nil, size: Int? = nil, _ body: (Finding) throws -> Void) throws -> End {
-        let data = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+        let data = try StoredFile.map(path, name: LogSegment.name(path))
         return try data.withUnsafeBytes { all in
             let bytes = UnsafeRawBufferPointer(rebasing: all[..<min(all.count, size ?? .max)])
             return try LogSegment.oldRecord(bytes, 0) == nil

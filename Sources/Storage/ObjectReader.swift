@@ -7,14 +7,12 @@ public final class ObjectReader: Sendable {
     private let descriptor: Int32
     let name: String
 
-    /// - Parameter name: what errors call it.
-    init(path: String, name: String) throws {
+    /// - Parameters:
+    ///   - name: what errors call it.
+    ///   - followsLinks: whether the path may be a symbolic link to a file; for files that a person names.
+    init(path: String, name: String, followsLinks: Bool = false) throws {
         self.name = name
-        descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else {
-            guard errno == ENOENT else { throw AtomicFile.failure("open \(name)") }
-            throw KeelError.notFound("there is no \(name)")
-        }
+        descriptor = try StoredFile.open(path, name: name, followsLinks: followsLinks)
         var status = stat()
         bytes = fstat(descriptor, &status) == 0 ? Int64(status.st_size) : 0
         posix_fadvise(descriptor, 0, 0, POSIX_FADV_SEQUENTIAL)

@@ -35,4 +35,9 @@ extension TrackingService {
         let roots = Set(items.filter { $0.keptFor == nil }.compactMap(\.root))
         return try await database.read { try ArtifactStore.references($0, prefix: prefix, butWithin: roots) }
     }
+
+    /// All content that artifacts refer to.
+    public static func storedContent(in db: some Querying) throws -> Set<Digest> {
+        try ArtifactStore.references(db, prefix: "", butWithin: [])
+    }
 }

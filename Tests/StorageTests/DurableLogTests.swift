@@ -186,6 +186,27 @@ struct DurableLogTests {
         }
     }
 
+    @Test("a segment that is no file is set aside; the log goes on behind where it began", arguments: Intruder.allCases)
+    func intruders(_ intruder: Intruder) throws {
+        let folder = try temporaryFolder()
+        var log: DurableLog? = try DurableLog(folder: folder, segmentBytesMax: 100)
+        for i in 0..<20 { try log?.append([[UInt8(i)]]) }
+        log = nil
+        let last = try #require(try FileManager.default.contentsOfDirectory(atPath: folder).sorted().last)
+        try FileManager.default.removeItem(atPath: "\(folder)/\(last)")
+        try intruder.make("\(folder)/\(last)")
+        let reports = Reports()
+        for round in 0..<2 {
+            let log = try DurableLog(folder: folder, segmentBytesMax: 100, report: reports.add)
+            #expect(reports.all.count == 1 && log.end >= UInt64(last.dropLast(4)) ?? .max)
+            try log.append([[100 + UInt8(round)]])
+            var read: [UInt8] = []
+            try log.replay { record, _ in read.append(record[0]) }
+            #expect(read.first == 0 && read.suffix(round + 1) == (0...round).map { 100 + UInt8($0) })
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder + "/damaged").count == 1)
+    }
+
     @Test("D7: what was appended last can be taken back, also when it began a new segment")
     func takenBack() throws {
         let log = try DurableLog(folder: temporaryFolder(), segmentBytesMax: 100)

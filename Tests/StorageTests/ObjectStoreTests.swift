@@ -27,6 +27,25 @@ private let anySize = try! ContentSize(max: 1 << 30)
 
 @Suite("Objects")
 struct ObjectStoreTests {
+    @Test("what is no file under an object's name is refused at once, and makes way when the content is stored again", arguments: Intruder.allCases)
+    func intruders(_ intruder: Intruder) async throws {
+        let store = try FolderObjectStore(root: temporaryFolder())
+        let digest = try await store.put(Array("hello".utf8))
+        let path = store.path(of: digest)
+        for isFolder in [false, true] {
+            let place = isFolder ? String(path.dropLast(65)) : path
+            try FileManager.default.removeItem(atPath: place)
+            if isFolder, intruder == .folder { continue }
+            try intruder.make(place)
+            let read = await #expect(throws: KeelError.self) { try await store.get(digest) }
+            let opened = await #expect(throws: KeelError.self) { _ = try await store.open(digest) }
+            #expect(isFolder || read?.code == .corrupted && opened?.code == .corrupted)
+            #expect(try await store.digests().count == (isFolder ? 0 : 1))
+            #expect(try await store.put(Array("hello".utf8)) == digest)
+            #expect(try await store.get(digest) == Array("hello".utf8))
+        }
+    }
+
     @Test("content is named by its digest, and altered content is refused")
     func content() async throws {
         let store = try FolderObjectStore(root: temporaryFolder())

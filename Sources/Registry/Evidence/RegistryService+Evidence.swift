@@ -81,14 +81,17 @@ extension RegistryService {
     /// The bundles of versions that there are.
     public func bundles(_ grant: Grant) async throws -> Set<Digest> {
         try grant.require(.storageCollect)
-        return try await database.read { db in
-            let rows = try db.rows(
-                """
-                SELECT DISTINCT e.subject AS subject FROM registry_evidence e
-                JOIN registry_versions v ON v.name = e.model AND v.version = e.version WHERE e.kind = 'bundle'
-                """)
-            return Set(rows.compactMap { Digest(hex: $0.text("subject")) })
-        }
+        return try await database.read { db in try RegistryService.bundles(in: db) }
+    }
+
+    /// The same inside a transaction or read.
+    public static func bundles(in db: some Querying) throws -> Set<Digest> {
+        let rows = try db.rows(
+            """
+            SELECT DISTINCT e.subject AS subject FROM registry_evidence e
+            JOIN registry_versions v ON v.name = e.model AND v.version = e.version WHERE e.kind = 'bundle'
+            """)
+        return Set(rows.compactMap { Digest(hex: $0.text("subject")) })
     }
 
     /// Whether evidence about a bundle holds for another one: it is the same, or the refit of the one that was seen.

@@ -6,16 +6,21 @@ public struct RestoreReport: Sendable, Hashable {
     public var files = 0
     public var bytes: Int64 = 0
     public var ledgerEvents: Int64 = 0
+    /// Files that the database refers to and that were gone when the backup was made.
+    public var missing: [String] = []
 }
 
 /// Brings an archive of `HomeBackup` back into an empty home folder, and checks it: every file against its digest, the database and the ledger whole.
 public struct HomeRestore: Sendable {
     private let archive: String
     private let home: String
+    private let references: StoredReferences.Finder
 
-    public init(archive: String, home: String) {
+    /// - Parameter references: what the database refers to: each of these files must be in the archive.
+    public init(archive: String, home: String, references: @escaping StoredReferences.Finder = { _, _ in StoredReferences() }) {
         self.archive = archive
         self.home = home
+        self.references = references
     }
 
     /// - Throws: `failedPrecondition` when the home holds anything, `corrupted` when the archive is not whole; then the folder is left empty.
@@ -27,7 +32,7 @@ public struct HomeRestore: Sendable {
         }
         do {
             var report = try await Blocking.run { [self] in try unpack() }
-            report.ledgerEvents = try await check()
+            report.ledgerEvents = try await check(known: Set(report.missing))
             return report
         } catch {
             for name in try FileManager.default.contentsOfDirectory(atPath: home.path) {
@@ -37,14 +42,21 @@ public struct HomeRestore: Sendable {
         }
     }
 
-    private func check() async throws -> Int64 {
+    /// - Parameter known: files that the backup says were gone when it was made.
+    private func check(known: Set<String>) async throws -> Int64 {
         let database = try Database(path: "\(home)/\(HomeBackup.databaseName)")
         try await database.check()
         let ledger = try await database.read { try $0.verifyLedger() }
         if let broken = ledger.broken {
             throw KeelError(.corrupted, "the ledger of the backup is broken at event \(broken.seq): \(broken.problem)")
         }
+        let missing = try await references(database, home).files.filter { !known.contains($0) && !HomeBackup.isFile("\(home)/\($0)") }.sorted()
         try await database.close()
+        if let first = missing.first {
+            throw KeelError(
+                .corrupted, "the backup lacks \(missing.count) files that its database refers to, the first is '\(first)'",
+                hint: "use another backup; 'tar -xf' still unpacks what is in this one")
+        }
         return ledger.events
     }
 
@@ -54,7 +66,7 @@ public struct HomeRestore: Sendable {
         var report = RestoreReport()
         while let entry = try Tar.entry(try reader.take(Tar.block)) {
             if entry.path == HomeBackup.manifestName {
-                try HomeRestore.compare(try reader.take(Int(entry.bytes)), digests)
+                report.missing = try HomeRestore.compare(try reader.take(Int(entry.bytes)), digests)
                 return report
             }
             digests[entry.path] = try unpack(entry, reader)
@@ -85,10 +97,15 @@ public struct HomeRestore: Sendable {
         return hasher.finish()
     }
 
-    private static func compare(_ manifest: [UInt8], _ digests: [String: Digest]) throws {
+    private static func compare(_ manifest: [UInt8], _ digests: [String: Digest]) throws -> [String] {
         var missing = Set(digests.keys)
+        var gone: [String] = []
         for line in manifest.split(separator: 10) {
             let file = try JSON.parse(Array(line))
+            if let path = file["missing"]?.string {
+                gone.append(path)
+                continue
+            }
             let path = file["path"]?.string ?? ""
             guard let digest = digests[path], digest.hex == file["digest"]?.string else {
                 throw KeelError(
@@ -97,6 +114,7 @@ public struct HomeRestore: Sendable {
             missing.remove(path)
         }
         guard missing.isEmpty else { throw KeelError(.corrupted, "the backup holds files that its manifest does not name") }
+        return gone
     }
 
     fileprivate static let incomplete = KeelError(
@@ -108,7 +126,7 @@ private final class ArchiveReader {
     private let reader: ObjectReader
     private var offset: Int64 = 0
 
-    init(_ path: String) throws { reader = try ObjectReader(path: path, name: "backup '\(path)'") }
+    init(_ path: String) throws { reader = try ObjectReader(path: path, name: "backup '\(path)'", followsLinks: true) }
 
     func take(_ count: Int) throws -> [UInt8] {
         guard Int64(count) <= reader.bytes - offset else { throw HomeRestore.incomplete }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Contracts
 import Foundation
 import KeelClient
+import Platform
 import Storage
 import Synchronization
 
@@ -49,9 +50,12 @@ struct Restore: AsyncParsableCommand {
 
     func run() async throws {
         umask(0o077)
-        let report = try await HomeRestore(archive: file, home: home).run()
+        let report = try await HomeRestore(archive: file, home: home) { try await Platform.storedReferences($0, home: $1) }.run()
         Terminal.print(
             "\(home): \(Terminal.count(Int64(report.files))) files, \(Terminal.count(report.bytes)) bytes, \(Terminal.count(report.ledgerEvents)) ledger events, all as they were"
         )
+        if let first = report.missing.first {
+            Terminal.print("\(report.missing.count) files were gone when the backup was made, the first is '\(first)'")
+        }
     }
 }

@@ -229,6 +229,9 @@ extension Platform {
         await attempt("Triggers/all") {
             try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
         }
+        var disabled: [String: KeelError] = [:]
+        for (subject, error) in failures where subject.hasPrefix("Endpoint/") { disabled[String(subject.dropFirst(9))] = error }
+        runtime.setDisabled(disabled)
         return failures
     }
 

@@ -240,7 +240,7 @@ def test_get_shows_the_named_one_or_says_that_there_is_none(shop):
 
 
 def test_a_trigger_of_something_that_is_not_there_is_refused(shop, tmp_path):
-    for when in ["{ monitor: nothing }", "{ snapshot: clics }"]:
+    for when in ["monitor/nothing fires", "dataset/clics snapshot"]:
         (tmp_path / "t.yaml").write_text(f"""
 apiVersion: keel/v1
 kind: Trigger
@@ -249,6 +249,21 @@ spec: {{ run: train, when: [{when}] }}
 """)
         done = shop.cli("plan", tmp_path / "t.yaml", check=False)
         assert done.returncode == 1 and "there is no" in done.stderr and "when" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("step,place,words", [
+    ("{ name: more, uses: gate, with: { metrics: $evaluate, require: ['auc >= 0.6', 'acu >= 0.6'] } }", "steps[6].with.require[1]", "did you mean 'auc'?"),
+    ("{ name: more, uses: gate, with: { metrics: $evaluate, require: ['auc + 1'] } }", "steps[6].with.require[0]", "is not a condition"),
+    ("{ name: more, uses: gate, with: { metrics: $evaluate, require: ['auc >= baseline.auc'] } }", "steps[6].with.require[0]", "names no baseline"),
+    ("{ name: more, uses: gate, with: { metrics: $evaluate, require: ['slices.user.auc.min > 0'] } }", "steps[6].with.require[0]", "slices.user.auc.min"),
+    ("{ name: more, uses: python, with: { script: Examples/nothing.py } }", "steps[6].with.script", "there is no script"),
+])
+def test_steps_that_can_only_fail_are_refused_at_plan(shop, tmp_path, step, place, words):
+    text = project.RESOURCES.replace("endpoint: $endpoint } }", "endpoint: $endpoint } }\n    - " + step)
+    assert text != project.RESOURCES
+    (tmp_path / "p.yaml").write_text(text)
+    done = shop.cli("plan", tmp_path / "p.yaml", check=False)
+    assert done.returncode == 1 and place in done.stderr and words in done.stderr, done.stderr
 
 
 def test_mistakes_in_yaml_are_named_in_one_line_and_cost_no_memory(shop, tmp_path):

@@ -145,7 +145,10 @@ public final class DatasetService: Sendable {
             let isRepair = isDisabled(dataset)
             if overwrite { _ = try await sealInTurn(entry, replacing: isRepair, grant) }
             let (previous, sealed, number) = try await database.read { [self] db in
-                (isRepair ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
+                (
+                    isRepair ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db),
+                    try SnapshotStore.nextNumber(dataset, db)
+                )
             }
             let name = source ?? (file as NSString).lastPathComponent
             var (draft, reasons, warnings) = try await Blocking.run { [self] in
@@ -156,7 +159,9 @@ public final class DatasetService: Sendable {
             try await commit(draft, entry.stream, grant)
             if isRepair { disabled.withLock { $0[dataset] = nil } }
             if draft.added.isEmpty, draft.snapshot.quarantinedCount > 0 {
-                warnings.append("no row was kept: snapshot \(number) \(overwrite ? "is empty" : "adds no rows"), and all rows read are in its quarantine")
+                warnings.append(
+                    "no row was kept: snapshot \(number) \(overwrite ? "is empty" : "adds no rows"), and all rows read are in its quarantine"
+                )
             }
             return IngestReport(
                 snapshot: draft.snapshot, rows: draft.added.reduce(0) { $0 + $1.rows }, filtered: draft.filtered,

@@ -191,7 +191,9 @@ extension Platform {
         let pipelines = declared?.pipelines ?? candidate.filter { $0.kind == "Pipeline" }.compactMap { try? PipelineSpec(resource: $0) }
         do throws(KeelError) { try self.pipelines.validate(pipelines) } catch { errors.append(error) }
         for pipeline in pipelines where given.contains(where: { $0.kind == "Pipeline" && $0.name == pipeline.name }) {
-            for mistake in GateConditions.mistakes(in: pipeline) + Platform.missingScripts(of: pipeline, in: FileManager.default.currentDirectoryPath) {
+            for mistake in GateConditions.mistakes(in: pipeline)
+                + Platform.missingScripts(of: pipeline, in: FileManager.default.currentDirectoryPath)
+            {
                 errors.append(mistake.at("Pipeline/\(pipeline.name)"))
             }
         }
@@ -205,7 +207,9 @@ extension Platform {
     private static func missingScripts(of pipeline: PipelineSpec, in folder: String) -> [KeelError] {
         var errors: [KeelError] = []
         for (i, step) in pipeline.steps.enumerated() where step.uses == "python" {
-            guard let script = step.with["script"]?.string, !script.contains("$"), !script.hasPrefix("/"), !script.contains("..") else { continue }
+            guard let script = step.with["script"]?.string, !script.contains("$"), !script.hasPrefix("/"), !script.contains("..") else {
+                continue
+            }
             guard !FileManager.default.fileExists(atPath: "\(folder)/\(script)") else { continue }
             errors.append(
                 .invalid(

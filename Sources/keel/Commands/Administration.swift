@@ -75,7 +75,10 @@ struct Tokens: AsyncParsableCommand {
                 Terminal.table(
                     ["name", "persona", "state", "created", "expires"],
                     (answer["tokens"]?.items ?? []).map {
-                        [$0.cell("name"), $0.cell("persona"), List.state($0, at: .systemNow()), $0.cell("created_at"), $0.cell("expires_at")]
+                        [
+                            $0.cell("name"), $0.cell("persona"), List.state($0, at: .systemNow()), $0.cell("created_at"),
+                            $0.cell("expires_at"),
+                        ]
                     })
             }
         }

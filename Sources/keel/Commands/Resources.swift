@@ -76,7 +76,9 @@ struct Get: AsyncParsableCommand {
               keel get datasets --json
             """)
     @Argument(help: "What to list.") var kind: String
-    @Argument(help: "Which one: its name, or the dataset of snapshots, the endpoint of releases, the pipeline of runs, the monitor of alerts.") var name: String?
+    @Argument(
+        help: "Which one: its name, or the dataset of snapshots, the endpoint of releases, the pipeline of runs, the monitor of alerts.")
+    var name: String?
     @OptionGroup var connection: Connection
 
     func run() async throws {

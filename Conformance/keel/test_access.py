@@ -70,7 +70,7 @@ spec:
     assert server.get("/api/2.0/mlflow/runs/get", params={"run_id": outputs["run"]}, headers=ended).status_code == 401
 
 
-def test_the_hot_door_refuses_as_well(guarded):
+def test_the_hot_routes_refuse_as_well(guarded):
     server, tokens = guarded
     assert call(server, "POST", "/v2/models/delay/infer").status_code == 401
     assert call(server, "POST", "/v2/models/delay/infer", tokens["risk-officer"]).status_code == 403

@@ -2,6 +2,8 @@
 import json
 import socket
 
+import pytest
+
 import project
 
 
@@ -42,3 +44,21 @@ def test_answers_keep_the_order_and_see_what_was_sent_before(keel, tmp_path):
         assert a_body["parameters"]["ids"] == [f"a{i}"] and b_body["parameters"]["ids"] == [f"b{i}"]
     # Each question saw the events up to it, and none of those sent behind it: exactly what the offline join says.
     keel.cli("features", "verify", "buying")
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/v1/endpoints", "/v2/models/x/infer", "/api/2.0/mlflow/x", "/metrics"])
+def test_an_answer_to_head_has_no_body(keel, path):
+    with socket.create_connection(("127.0.0.1", keel.port), timeout=30) as connection:
+        connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: 127.0.0.1:{keel.port}\r\n\r\n".encode())
+        connection.sendall(f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{keel.port}\r\nConnection: close\r\n\r\n".encode())
+        stream = connection.makefile("rb").read()
+    heads = stream.split(b"\r\n\r\n")
+    assert heads[0].startswith(b"HTTP/1.1 ") and (heads[1].startswith(b"HTTP/1.1 200") or heads[1:] == [b""]), stream
+
+
+@pytest.mark.parametrize("hosts", [("{host}", "other"), ("other", "{host}"), ("{host}", "{host}")])
+def test_a_request_of_two_hosts_is_refused(keel, hosts):
+    fields = "".join(f"Host: {host}\r\n" for host in hosts).format(host=f"127.0.0.1:{keel.port}")
+    with socket.create_connection(("127.0.0.1", keel.port), timeout=30) as connection:
+        connection.sendall(f"GET /api/v1/endpoints HTTP/1.1\r\n{fields}Connection: close\r\n\r\n".encode())
+        assert int(connection.makefile("rb").readline().split()[1]) in (400, 403)

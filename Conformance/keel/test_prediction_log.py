@@ -1,5 +1,8 @@
 """What was answered is logged: over kills, on a full disk, at a stop."""
 import concurrent.futures
+import json
+import os
+import pathlib
 import random
 import resource
 import socket
@@ -101,6 +104,61 @@ def test_d5_a_full_disk_refuses_at_once_and_every_wait_ends(stump):
     assert label.status_code == 200 and label.json()["joined"] == 1, label.text
     stump.stop()
     assert set(logged(stump)) == answered | {"q0", "q1"}
+
+
+def in_the_ring(stump):
+    """Ids that were answered while the disk was full; then the server is killed."""
+    assert stump.post("/v2/models/stump/infer", bundles.question([0.0])).status_code == 200
+    time.sleep(0.5)
+    full_disk(stump, True)
+    ids = [f"r{i}" for i in range(200)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda i: stump.post("/v2/models/stump/infer", bundles.question([0.0], ids=[i])), ids)
+        answered = {i for i, answer in zip(ids, answers) if answer.status_code == 200}
+    stump.kill()
+    assert answered
+    return answered
+
+
+# In the first page: the mark, where the oldest record begins, and the same with all bits turned.
+@pytest.mark.parametrize("offset", [None, 0, 9, 15, 20])
+def test_what_is_only_in_the_ring_survives_a_kill_and_a_damaged_first_page(stump, offset):
+    answered = in_the_ring(stump)
+    ring = pathlib.Path(stump.home, "predictions/ring")
+    if offset is not None:
+        content = bytearray(ring.read_bytes())
+        content[offset] ^= 0x10
+        ring.write_bytes(content)
+    again = Keel(home=stump.home).start()
+    again.stop()
+    rows = logged(again)
+    assert answered <= rows.keys() and set(rows.values()) == {1}
+
+
+@pytest.mark.parametrize("place", ["a link", "a folder", "a fifo"])
+def test_something_else_in_the_rings_place_is_left_alone_and_named(stump, tmp_path, place):
+    stump.stop()
+    ring = pathlib.Path(stump.home, "predictions/ring")
+    ring.unlink()
+    target = tmp_path / "important"
+    target.write_text("important")
+    {"a link": lambda: ring.symlink_to(target), "a folder": ring.mkdir, "a fifo": lambda: os.mkfifo(ring)}[place]()
+    again = Keel(home=stump.home).start()
+    assert "ring" in again.get("/api/v1/damage").text
+    assert again.post("/v2/models/stump/infer", bundles.question([0.0], ids=["q"])).status_code == 200
+    again.stop()
+    assert "q" in logged(again) and target.read_text() == "important"
+
+
+def test_a_body_that_ends_early_is_not_predicted_from(stump):
+    body = json.dumps(bundles.question([1.0], ids=["cut"])).encode()
+    with socket.create_connection(("127.0.0.1", stump.port), timeout=20) as s:
+        s.sendall(f"POST /v2/models/stump/infer HTTP/1.1\r\nHost: 127.0.0.1:{stump.port}\r\nContent-Length: {len(body) + 100}\r\n\r\n".encode() + body)
+        s.shutdown(socket.SHUT_WR)
+        answer = s.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1
+    stump.stop()
+    assert "cut" not in logged(stump)
 
 
 def test_d6_a_stop_ends_on_a_full_disk_and_says_what_is_not_written(tmp_path):

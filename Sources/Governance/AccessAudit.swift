@@ -29,8 +29,7 @@ public final class AccessAudit: Sendable {
     /// - Returns: whether the client was refused so often that it should be told to wait.
     public func noteRefusedLogin(of client: String, because reason: String) -> Bool {
         let now = clock.now()
-        let nobody = Caller(name: "nobody", persona: .service)
-        let events = limiter.withLock { $0.note(nobody, "authenticate.\(reason)", "Client/\(client)", at: now) }
+        let events = limiter.withLock { $0.note(.nobody, "authenticate.\(reason)", "Client/\(client)", at: now) }
         if !events.isEmpty { Task { try await record(events) } }
         return logins.withLock { $0.isOver(client, at: now) }
     }

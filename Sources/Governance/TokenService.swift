@@ -68,8 +68,8 @@ public final class TokenService: Sendable {
     public func create(name: String, persona: Persona, expires: Timestamp? = nil, by grant: Grant) async throws -> IssuedToken {
         try grant.require(.tokensManage)
         try Identifier.check(name: name, path: "name")
-        guard name != Caller.local.name else {
-            throw KeelError.invalid("'\(name)' is the local owner's name", hint: "choose another name", path: "name")
+        guard !Caller.reservedNames.contains(name) else {
+            throw KeelError.invalid("'\(name)' means a caller without a token", hint: "choose another name", path: "name")
         }
         try await recordingDenials(of: name, grant) { try TokenService.refuseEscalation(persona, by: grant.caller, to: "make") }
         if let expires, expires <= clock.now() {

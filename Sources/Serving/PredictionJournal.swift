@@ -56,7 +56,10 @@ final class PredictionJournal: Sendable {
     }
 
     private let log: DurableLog
-    private let ring: MappedRing
+    /// Nil when the disk has no room for one, or something else stands in its place.
+    private let ring: MappedRing?
+    /// What a killed process left in the ring. It is in the log as well, unless that cannot be written.
+    let left: [LoggedBatch]
     private let report: @Sendable (KeelError) -> Void
     private let thread = DispatchQueue(label: "keel.serving.journal")
     private let state = Mutex(State())
@@ -74,11 +77,23 @@ final class PredictionJournal: Sendable {
         self.report = report
         log = try DurableLog(
             folder: folder, segmentBytesMax: PredictionJournal.segmentBytes, syncInterval: PredictionJournal.syncInterval, report: report)
-        ring = try MappedRing(path: folder + "/ring", capacity: PredictionJournal.ringBytes)
-        // What a killed process left in the ring goes where the next one looks for it.
-        let left = try ring.records()
-        left.damage.forEach(report)
-        state.withLock { state in state.works = left.records.map { .move({ _ in }, record: $0.bytes, end: $0.end) } }
+        var works: [Work] = []
+        var left: [LoggedBatch] = []
+        do {
+            let ring = try MappedRing(path: folder + "/ring", capacity: PredictionJournal.ringBytes)
+            let found = try ring.records()
+            found.damage.forEach(report)
+            for (record, end) in found.records {
+                works.append(.move({ _ in }, record: record, end: end))
+                do { left.append(try record.withUnsafeBytes { try LoggedBatch(journalRecord: $0) }) } catch { report(.wrapping(error)) }
+            }
+            self.ring = ring
+        } catch {
+            report(KeelError.wrapping(error))
+            ring = nil
+        }
+        self.left = left
+        state.withLock { $0.works = works }
         drain()
     }
 
@@ -88,7 +103,7 @@ final class PredictionJournal: Sendable {
     func add(_ entry: Entry) {
         let record = entry.batch.journalRecord
         let isSafe = state.withLock { state in
-            if entry.durability == .buffered, !state.isFailing, let end = ring.append(record) {
+            if entry.durability == .buffered, !state.isFailing, let ring, let end = ring.append(record) {
                 state.works.append(.move(entry.logged, record: record, end: end))
                 if ring.free < PredictionJournal.ringBytes / 2 { call(&state) } else { schedule(&state, PredictionJournal.gatherTime) }
                 return true
@@ -181,7 +196,7 @@ final class PredictionJournal: Sendable {
                 work.waiting?.answer(nil)
             }
         }
-        if let moved = group.compactMap(\.ringEnd).last { ring.release(before: moved) }
+        if let moved = group.compactMap(\.ringEnd).last { ring?.release(before: moved) }
         return nil
     }
 

@@ -169,7 +169,7 @@ public final class PredictionLog: Sendable {
     /// Puts what an ended process left in the journal in the table. Call it before anything is predicted. When it fails, the next start tries again.
     public func recover() async throws {
         let from = try await database.read { try PredictionStore.drained(in: $0) }
-        let batches = try journal.batches(from: from)
+        let batches = try journal.batches(from: from) + journal.left
         let end = journal.end
         var start = 0
         while start < batches.count {
@@ -248,11 +248,19 @@ public final class PredictionLog: Sendable {
                 while await writeQueued() {}
             }
         } onCancel: {
-            // Behind the predictions that are on their way into the journal.
+            // Behind the predictions that are on their way into the journal. A write that is being tried again ends then.
             journal.inOrder { [self] in close() }
         }
         // In a task of its own, which is not cancelled.
-        await Task { [self] in while await writeQueued() {} }.value
+        await Task { [self] in
+            await withCheckedContinuation { continuation in
+                journal.inOrder { [self] in
+                    close()
+                    continuation.resume()
+                }
+            }
+            while await writeQueued() {}
+        }.value
     }
 
     /// Gathers a batch, unless someone waits.

@@ -3,11 +3,11 @@ import Foundation
 import Synchronization
 
 /// The newest records of a log, in a file that is mapped into memory: an append is a copy in memory, without a system call, and what was appended is
-/// there when the process is killed. It is not there after a power cut.
+/// there when the process is killed. After a power cut there is what happened to reach the disk.
 ///
-/// Records stand in the ring until they are elsewhere (`release`). They have the form of `LogSegment`; the offset of a record never comes again. The file
-/// is mapped twice in a row, so that every record lies in one piece. Its first page holds where the oldest record begins, and of which start of the
-/// machine the content is: that of an earlier one is what happened to reach the disk, and is passed over.
+/// Records stand in the ring until they are elsewhere (`release`). They have the form of `LogSegment`, so that each can be recognised and says its
+/// place; the offset of a record never comes again. The file is mapped twice in a row, so that every record lies in one piece. Its first page says where
+/// the oldest record begins; when that cannot be read, every whole record counts, also those that had been released.
 ///
 /// Thread-safe. One process at a time opens a file.
 public final class MappedRing: Sendable {
@@ -18,62 +18,54 @@ public final class MappedRing: Sendable {
         var buffer: [UInt8] = []
     }
 
-    /// In the first page: the mark, the start, and 36 bytes of text that name a start of the machine.
+    /// In the first page: the mark, the start, and the start with all bits turned.
     private static let mark: UInt64 = 0x3147_4E49_524C_454B  // "KELRING1"
-    private static let startAt = 8
-    private static let bootAt = 16
-    private static let bootBytes = 36
 
     private let capacity: Int
     private let page = Int(getpagesize())
     /// The first page, and behind it the ring, twice. Written under `state`'s lock; unmapped by `deinit` alone.
     private nonisolated(unsafe) let base: UnsafeMutableRawPointer
     private let state: Mutex<State>
+    /// Whether the first page was whole.
+    private let knewStart: Bool
 
     /// Opens the ring at `path`, or makes one.
-    /// - Parameters:
-    ///   - capacity: bytes, a multiple of the page size.
-    ///   - boot: names this start of the machine.
-    public init(path: String, capacity: Int, boot: String = MappedRing.currentBoot) throws {
+    /// - Parameter capacity: bytes, a multiple of the page size.
+    /// - Throws: `unavailable` when the disk has no room for it; `corrupted` when something else than a file stands there.
+    public init(path: String, capacity: Int) throws {
         self.capacity = capacity
-        let boot = Array(boot.utf8.prefix(MappedRing.bootBytes))
-        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw AtomicFile.failure("open the ring \(path)") }
+        let whole = page + capacity
+        let descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0o600)
+        guard descriptor >= 0 else { throw MappedRing.unusable(path) }
         defer { close(descriptor) }
         var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw AtomicFile.failure("open the ring \(path)") }
-        if Int(status.st_size) != page + capacity {
-            // Zeros are written, so that the disk has room for every page before one is used.
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else { throw MappedRing.unusable(path) }
+        if Int(status.st_size) != whole {
             guard ftruncate(descriptor, 0) == 0 else { throw AtomicFile.failure("make the ring \(path)") }
-            try [UInt8](repeating: 0, count: page + capacity).withUnsafeBytes { try AtomicFile.writeAll(descriptor, $0) }
+            try [UInt8](repeating: 0, count: whole).withUnsafeBytes { try AtomicFile.writeAll(descriptor, $0) }
         }
+        // A page that the disk has no room for would end the process when it is written.
+        errno = posix_fallocate(descriptor, 0, off_t(whole))
+        guard errno == 0 else { throw AtomicFile.failure("make room for the ring \(path)") }
         base = try MappedRing.map(descriptor, page: page, capacity: capacity)
-        let start = UInt64(littleEndian: base.load(fromByteOffset: MappedRing.startAt, as: UInt64.self))
-        let isOurs = base.load(as: UInt64.self) == MappedRing.mark && start < 1 << 62
-        let isOfThisBoot = (base + MappedRing.bootAt).elementsEqual(boot, count: boot.count)
-        state = Mutex(State(start: isOurs ? start : 0, end: isOurs ? start : 0))
-        guard isOurs, isOfThisBoot else {
-            // Begun anew, behind every offset of what may still stand in it.
-            let next = isOurs ? (start / UInt64(capacity) + 2) * UInt64(capacity) : 0
-            state.withLock { state in
-                state.start = next
-                state.end = next
-                base.storeBytes(of: MappedRing.mark, as: UInt64.self)
-                base.storeBytes(of: next.littleEndian, toByteOffset: MappedRing.startAt, as: UInt64.self)
-                (base + MappedRing.bootAt).copyMemory(from: boot, byteCount: boot.count)
-            }
-            return
-        }
-        // What is behind the last whole record is of an earlier round, or was being written.
+        let first = base
+        let header = (0..<3).map { UInt64(littleEndian: first.load(fromByteOffset: 8 * $0, as: UInt64.self)) }
+        state = Mutex(State(start: 0, end: 0))
+        knewStart = header[0] == MappedRing.mark && header[1] == ~header[2] && header[1] < 1 << 62
         state.withLock { state in
-            _ = try? scan(from: start) { finding in if case .record(_, _, let next) = finding { state.end = next } }
+            if knewStart {
+                state.start = header[1]
+                state.end = lastEnd(from: state.start, count: capacity) ?? state.start
+            } else if let end = lastEnd(from: 0, count: 2 * capacity) {
+                state.start = end - min(end, UInt64(capacity))
+                state.end = end
+            }
+            base.storeBytes(of: MappedRing.mark.littleEndian, as: UInt64.self)
+            write(start: state.start)
         }
     }
 
     deinit { munmap(base, page + 2 * capacity) }
-
-    /// The offset behind the newest record.
-    public var end: UInt64 { state.withLock { $0.end } }
 
     /// Bytes that are free.
     public var free: Int { state.withLock { capacity - Int($0.end - $0.start) } }
@@ -99,7 +91,7 @@ public final class MappedRing: Sendable {
         state.withLock { state in
             guard offset > state.start, offset <= state.end else { return }
             state.start = offset
-            base.storeBytes(of: offset.littleEndian, toByteOffset: MappedRing.startAt, as: UInt64.self)
+            write(start: offset)
         }
     }
 
@@ -108,20 +100,31 @@ public final class MappedRing: Sendable {
         var records: [(bytes: [UInt8], end: UInt64)] = []
         var damage: [KeelError] = []
         let (start, end) = state.withLock { ($0.start, $0.end) }
-        try scan(from: start) { finding in
+        try scan(from: start, count: capacity) { finding in
             switch finding {
             case .record(let bytes, _, let next): if next <= end { records.append((Array(bytes), next)) }
             case .lost(_, let offsets):
-                guard offsets.lowerBound < end, offsets.upperBound <= end else { break }
+                // Behind the newest stands what is older, or was being written; before the oldest too, when nothing says where it begins.
+                guard knewStart || !records.isEmpty, offsets.upperBound <= end else { break }
                 damage.append(KeelError(.corrupted, "\(offsets.count) bytes of a ring are damaged: what they held is lost"))
             }
         }
         return (records, damage)
     }
 
-    private func scan(from start: UInt64, _ body: (LogSegment.Finding) throws -> Void) throws {
-        let bytes = UnsafeRawBufferPointer(start: place(of: start), count: capacity)
-        try LogSegment.scan(bytes, start: start, from: 0, body)
+    private func lastEnd(from start: UInt64, count: Int) -> UInt64? {
+        var last: UInt64?
+        try? scan(from: start, count: count) { finding in if case .record(_, _, let next) = finding { last = next } }
+        return last
+    }
+
+    private func scan(from start: UInt64, count: Int, _ body: (LogSegment.Finding) throws -> Void) throws {
+        try LogSegment.scan(UnsafeRawBufferPointer(start: place(of: start), count: count), start: start, from: 0, body)
+    }
+
+    private func write(start: UInt64) {
+        base.storeBytes(of: start.littleEndian, toByteOffset: 8, as: UInt64.self)
+        base.storeBytes(of: (~start).littleEndian, toByteOffset: 16, as: UInt64.self)
     }
 
     private func place(of offset: UInt64) -> UnsafeMutableRawPointer { base + page + Int(offset % UInt64(capacity)) }
@@ -142,15 +145,7 @@ public final class MappedRing: Sendable {
         return space
     }
 
-    /// Differs from one start of the machine to the next.
-    public static var currentBoot: String {
-        let text = (try? String(contentsOfFile: "/proc/sys/kernel/random/boot_id", encoding: .utf8)) ?? ""
-        return text.filter { !$0.isWhitespace }
-    }
-}
-
-extension UnsafeMutableRawPointer {
-    fileprivate func elementsEqual(_ bytes: [UInt8], count: Int) -> Bool {
-        UnsafeRawBufferPointer(start: self, count: count).elementsEqual(bytes)
+    private static func unusable(_ path: String) -> KeelError {
+        KeelError(.corrupted, "'\(path)' is not a file that can be written", hint: "remove it: it is made anew")
     }
 }

@@ -13,6 +13,15 @@ private final class ManualClock: Clock {
 
 @Suite("Tokens")
 struct TokenTests {
+    @Test("a token has no name that the audit trail gives to callers without one", arguments: ["local", "nobody", "keel"])
+    func reserved(name: String) async throws {
+        let service = try await TokenService.open(database: try await Home().database)
+        let error = try await #require(throws: KeelError.self) {
+            try await service.create(name: name, persona: .service, by: try grant(.tokensManage))
+        }
+        #expect(error.path == "name")
+    }
+
     @Test("a token lets its holder in as its persona until it is revoked, also after a restart")
     func lifeCycle() async throws {
         let home = try await Home()

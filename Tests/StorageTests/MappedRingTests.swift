@@ -10,7 +10,7 @@ import Testing
 
     init() throws { path = try temporaryFolder() + "/ring" }
 
-    private func open(boot: String = "one") throws -> MappedRing { try MappedRing(path: path, capacity: page, boot: boot) }
+    private func open() throws -> MappedRing { try MappedRing(path: path, capacity: page) }
 
     @Test func whatIsNotReleasedIsThereAfterEachOpening() throws {
         for seed in 1...20 {
@@ -65,13 +65,50 @@ import Testing
         #expect(found.records.map(\.bytes) == [[4, 5, 6]] && found.damage.count == 1)
     }
 
-    @Test func whatAnotherStartOfTheMachineLeftIsPassedOver() throws {
-        let ring = try open()
-        let end = try #require(ring.append([1, 2, 3]))
-        let next = try open(boot: "two")
-        #expect(try next.records().records.isEmpty && next.end > end)
-        _ = next.append([4])
-        #expect(try open(boot: "two").records().records.map(\.bytes) == [[4]])
+    @Test func withoutItsFirstPageEveryWholeRecordCounts() throws {
+        for seed in 1...20 {
+            try? FileManager.default.removeItem(atPath: path)
+            var random = Seeded(UInt64(seed))
+            let ring = try open()
+            var last: [[UInt8]] = []
+            var ends: [UInt64] = []
+            for i in 0..<Int.random(in: 1...200, using: &random) {
+                let bytes = [UInt8](repeating: UInt8(i), count: Int.random(in: 0...200, using: &random))
+                while true {
+                    if let end = ring.append(bytes) {
+                        last.append(bytes)
+                        ends.append(end)
+                        // All but the last three are elsewhere.
+                        if ends.count > 3 { ring.release(before: ends[ends.count - 4]) }
+                        break
+                    }
+                    let records = try ring.records().records
+                    ring.release(before: records[0].end)
+                }
+            }
+            let waiting = try ring.records().records.map(\.bytes)
+            let file = try #require(FileHandle(forUpdatingAtPath: path))
+            try file.seek(toOffset: UInt64.random(in: 0..<24, using: &random))
+            try file.write(contentsOf: [UInt8.random(in: 1...254, using: &random)])
+            let again = try open()
+            let found = try again.records().records.map(\.bytes)
+            #expect(found.suffix(waiting.count) == waiting[...] && found == last.suffix(found.count))
+            #expect(again.append([1]) != nil || again.free < 25)
+        }
+    }
+
+    @Test func somethingElseInItsPlaceIsLeftAlone() throws {
+        let target = path + ".target"
+        try Data("important".utf8).write(to: URL(fileURLWithPath: target))
+        try FileManager.default.createSymbolicLink(atPath: path, withDestinationPath: target)
+        #expect(throws: KeelError.self) { try open() }
+        #expect(try String(contentsOfFile: target, encoding: .utf8) == "important")
+        try FileManager.default.removeItem(atPath: path)
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+        #expect(throws: KeelError.self) { try open() }
+        try FileManager.default.removeItem(atPath: path)
+        #expect(mkfifo(path, 0o600) == 0)
+        #expect(throws: KeelError.self) { try open() }
     }
 
     @Test func anyBytesAreOpened() throws {

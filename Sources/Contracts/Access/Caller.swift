@@ -30,6 +30,10 @@ public struct Caller: Sendable, Hashable {
 
     /// The person at the server's own machine.
     public static var local: Caller { Caller(name: "local", persona: .owner) }
+    /// Whoever was refused without a token that is good.
+    public static var nobody: Caller { Caller(name: "nobody", persona: .service) }
+    /// Names that mean callers without a token; none of a token may be one.
+    public static let reservedNames: Set<String> = ["local", "nobody", "keel"]
     /// Keel's own background work.
     public static func system(_ part: String) -> Caller { Caller(name: "keel/\(part)", persona: .system) }
 }

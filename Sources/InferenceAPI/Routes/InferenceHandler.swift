@@ -73,6 +73,12 @@ public final class InferenceHandler: ChannelInboundHandler {
         if hot != nil { context.read() }
     }
 
+    /// What cannot be read to its end is not predicted from.
+    public func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        hot = nil
+        context.fireErrorCaught(error)
+    }
+
     public func channelInactive(context: ChannelHandlerContext) {
         hot = nil
         context.fireChannelInactive()

@@ -59,6 +59,10 @@ public struct RequestGate: Sendable {
                     .host, .permissionDenied, "the Host header '\((request.authority ?? "").prefix(100))' is not a name of this server",
                     "list it in the setting hosts"))
         }
+        // RFC 9112, 3.2: which of two hosts is meant nobody knows.
+        guard !RequestGate.hasSecondHost(request) else {
+            return .failure(Refused(.host, .permissionDenied, "the request names two hosts"))
+        }
         let hasToken = request.headerFields[.authorization] != nil
         if let origin = request.headerFields[.origin]?.lowercased() {
             // A proxy in front may end TLS: a page of this server is then under https, and what it sends carries a token.
@@ -82,7 +86,7 @@ public struct RequestGate: Sendable {
         if let (reason, code, message, hint) = owner.objection(to: request, authority: authority, on: connection) {
             return .failure(Refused(reason, code, message, hint ?? RequestGate.tokenHint))
         }
-        return .success(Caller(name: "local", persona: .owner))
+        return .success(.local)
     }
 
     private static let tokenHint = "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command"
@@ -102,6 +106,10 @@ public struct RequestGate: Sendable {
         let audit = audit
         return RequestAccess(caller: caller) { try await audit.recordDenial($0, action: $1, subject: $2) }
     }
+
+    /// The first Host field is the request's authority, and not among its fields.
+    private static func hasSecondHost(_ request: HTTPRequest) -> Bool { hostField.map { request.headerFields[$0] != nil } ?? false }
+    private static let hostField = HTTPField.Name("Host")
 
     /// The host without its port.
     private static func host(_ authority: String) -> String {

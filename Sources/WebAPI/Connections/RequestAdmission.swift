@@ -38,6 +38,10 @@ final class RequestAdmission: ChannelDuplexHandler {
     private var dropsBody = false
     /// How much of its body is to come, as far as it was announced.
     private var announcedBytes = 0
+    /// Whether its answer has a head alone.
+    private var isHead = false
+    /// Whether it cannot be read to its end.
+    private var isBroken = false
     /// Whether the connection ends with the answer.
     private var closes = false
     /// Whether its last answer has been sent.
@@ -100,6 +104,7 @@ final class RequestAdmission: ChannelDuplexHandler {
         isReceiving = true
         isAnswering = true
         dropsBody = false
+        isHead = head.method == .head
         announcedBytes = head.headerFields[.contentLength].flatMap { Int($0) } ?? (head.headerFields[.transferEncoding] == nil ? 0 : .max)
         if head.headerFields[.connection]?.lowercased() == "close" { closes = true }
         watch.expect(.body)
@@ -131,8 +136,11 @@ final class RequestAdmission: ChannelDuplexHandler {
         switch unwrapOutboundIn(data) {
         case .head(var head) where head.status.kind != .informational:
             if isReceiving, announcedBytes > RequestAdmission.unreadBytesMax { closes = true }
+            // Without a length the encoder would write the marks of a body in pieces.
+            if isHead, head.headerFields[.contentLength] == nil { closes = true }
             if closes { head.headerFields[.connection] = "close" }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
+        case .body where isHead: promise?.succeed()
         case .end:
             isAnswering = false
             guard closes else {
@@ -152,6 +160,7 @@ final class RequestAdmission: ChannelDuplexHandler {
         if isReceiving, !dropsBody {
             // It was answered without its body: what answered waits for no more of it.
             dropsBody = true
+            guard !isBroken else { return }
             context.fireChannelRead(wrapInboundOut(.end(nil)))
             context.fireChannelReadComplete()
             context.read()
@@ -213,7 +222,8 @@ final class RequestAdmission: ChannelDuplexHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // Nothing that follows can be read: the answer that says so is the last.
         closes = true
-        passPieces(context)
+        isBroken = true
+        pieces = nil
         context.fireErrorCaught(error)
     }
 

@@ -13,6 +13,15 @@ extension Field {
 
     /// Reads the fields of a column; the caller may read more from the reader, and calls `finish()`.
     public init(_ reader: FieldReader) throws(KeelError) {
+        try self.init(stored: reader)
+        if let minimum, let maximum, minimum > maximum { throw reader.failure("range", "begins above its end", hint: Field.rangeHint) }
+    }
+
+    /// What to do about a range whose ends are swapped.
+    public static let rangeHint = "write the smallest value first"
+
+    /// The column without a look at whether its rules contradict one another.
+    fileprivate init(stored reader: FieldReader) throws(KeelError) {
         let typeName = try reader.string("type")
         let type: DataType
         do throws(KeelError) { type = try DataType(parsing: typeName) } catch {
@@ -28,7 +37,6 @@ extension Field {
                 "range", "must be two numbers, the smallest and the largest", hint: "null leaves a side open, as in [0, null]")
         }
         (minimum, maximum) = (bounds[0].number, bounds[1].number)
-        if let minimum, let maximum, minimum > maximum { throw reader.failure("range", "begins above its end") }
     }
 }
 
@@ -55,5 +63,19 @@ extension Schema {
             label: try reader.optionalString("label"))
         try reader.finish()
         do throws(KeelError) { try validate() } catch { throw error.at(path) }
+    }
+
+    /// Reads a contract that was stored with data, as it is.
+    ///
+    /// Its rules were checked when it was declared. Checking them again would only make data unreadable, under a rule that came later or that the
+    /// declaration was not held to.
+    /// - Throws: when a part that is needed is missing or has another type.
+    public init(stored json: JSON) throws(KeelError) {
+        let reader = try FieldReader(json, path: "schema")
+        var fields: [Field] = []
+        for item in try reader.objects("columns") { fields.append(try Field(stored: item)) }
+        self.init(
+            fields, key: try reader.strings("key") ?? [], eventTime: try reader.optionalString("eventTime"),
+            label: try reader.optionalString("label"))
     }
 }

@@ -97,7 +97,7 @@ public struct Snapshot: Sendable, Equatable {
         self.init(
             dataset: try reader.string("dataset"), number: try reader.int("number"), files: files,
             quarantinedCount: try reader.int("quarantined"),
-            schema: try Schema(json: try reader.required("schema")), profile: profile,
+            schema: try Schema(stored: try reader.required("schema")), profile: profile,
             createdAt: Timestamp(microseconds: Int64(try reader.int("createdAt"))), parent: try reader.optionalInt("parent"),
             eventTimes: eventTimes)
         try reader.finish()

@@ -20,12 +20,12 @@ extension DatasetService {
     }
 
     public func holding(_ dataset: String) async throws -> Holding {
-        let (newest, sealed, count) = try await database.read { db in
-            (try SnapshotStore.find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.count(dataset, db))
+        let (rows, sealed, count) = try await database.read { db in
+            (try SnapshotStore.rowCount(dataset, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.count(dataset, db))
         }
         let end = (try? entry(dataset))?.stream.rows.end ?? sealed.stream
         return Holding(
-            snapshots: count, rows: newest?.rowCount ?? 0, unsealedBytes: end > sealed.stream ? Int(end - sealed.stream) : 0)
+            snapshots: count, rows: rows, unsealedBytes: end > sealed.stream ? Int(end - sealed.stream) : 0)
     }
 
     /// Removes the snapshots, the stream and the quarantine of a dataset. Training sets and models that were made from it are files of their own.

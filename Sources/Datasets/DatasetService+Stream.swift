@@ -153,23 +153,27 @@ extension DatasetService {
         }
     }
 
-    func sealInTurn(_ entry: Entry, _ grant: Grant) async throws -> Snapshot? {
+    /// - Parameter replacing: whether the newest snapshot cannot be read: then the new one does not continue it.
+    @discardableResult
+    func sealInTurn(_ entry: Entry, replacing: Bool = false, _ grant: Grant) async throws -> Snapshot? {
         let dataset = entry.spec.name
         let (previous, sealed, number) = try await database.read { [self] db in
-            (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
+            (replacing ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
         }
         let end = entry.stream.keys.withLock { _ in
             SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
         }
         guard end.stream > sealed.stream || end.rejected > sealed.rejected else { return nil }
-        let draft = try await Blocking.run { [self] in try seal(entry, number: number, previous: previous, from: sealed, to: end) }
+        let draft = try await Blocking.run { [self] in
+            try seal(entry, number: number, previous: previous, replacing: replacing, from: sealed, to: end)
+        }
         try await commit(draft, entry.stream, grant)
         return draft.snapshot
     }
 
-    private func seal(_ entry: Entry, number: Int, previous: Snapshot?, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed) throws
-        -> SnapshotStore.Draft
-    {
+    private func seal(
+        _ entry: Entry, number: Int, previous: Snapshot?, replacing: Bool, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed
+    ) throws -> SnapshotStore.Draft {
         let (spec, stream) = (entry.spec, entry.stream)
         let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, spec: spec, number: number)
         do {
@@ -190,7 +194,7 @@ extension DatasetService {
                 try writer.quarantine(row)
             }
             try writer.finish()
-            return try writer.draft(after: previous, source: "stream", filtered: 0, sealed: to, at: clock.now())
+            return try writer.draft(after: previous, replacing: replacing, source: "stream", filtered: 0, sealed: to, at: clock.now())
         } catch {
             writer.discard()
             throw error

@@ -51,19 +51,20 @@ public final class DatasetService: Sendable {
         var failures: [String: KeelError] = [:]
         var next: [String: Entry] = [:]
         let current = entries.withLock { $0 }
+        let broken = disabled.withLock { $0 }
         for spec in specs {
             let stream: DatasetStream
-            if let existing = current[spec.name]?.stream {
+            if let existing = current[spec.name]?.stream, broken[spec.name] == nil {
                 stream = existing
             } else {
-                do {
-                    stream = try DatasetStream(folder: "\(streams)/\(spec.name)") { [damage] in damage.report("Dataset/\(spec.name)", $0) }
-                    try await refresh(spec.name, stream)
-                    // A record of the newest snapshot that cannot be read is found now, not by the first who needs it.
-                    _ = try await database.read { [self] db in try find(spec.name, nil, db) }
-                } catch {
+                do { stream = try await open(spec.name, current[spec.name]?.stream) } catch {
                     failures[spec.name] = KeelError.wrapping(error)
                     continue
+                }
+                // A record of the newest snapshot that cannot be read is found now, not by the first who needs it. What replaces it does not need it,
+                // so the dataset gets its entry all the same.
+                do { _ = try await database.read { [self] db in try find(spec.name, nil, db) } } catch {
+                    failures[spec.name] = KeelError.wrapping(error)
                 }
             }
             next[spec.name] = Entry(spec: spec, pipeline: RowPipeline(spec), stream: stream)
@@ -74,6 +75,17 @@ public final class DatasetService: Sendable {
         disabled.withLock { $0 = closed }
         return failures
     }
+
+    private func open(_ dataset: String, _ existing: DatasetStream?) async throws -> DatasetStream {
+        let stream =
+            try existing
+            ?? DatasetStream(folder: "\(streams)/\(dataset)") { [damage] in damage.report("Dataset/\(dataset)", $0) }
+        try await refresh(dataset, stream)
+        return stream
+    }
+
+    /// Whether the dataset is declared and its newest snapshot or its stream cannot be read.
+    public func isDisabled(_ dataset: String) -> Bool { disabled.withLock { $0[dataset] != nil } }
 
     /// Brings everything that was pushed to the disk; for the shutdown.
     public func sync() throws {
@@ -89,8 +101,10 @@ public final class DatasetService: Sendable {
     /// From now on the dataset is unknown here; what is under way with it goes on.
     func forget(_ dataset: String) -> Entry? { entries.withLock { $0.removeValue(forKey: dataset) } }
 
-    func entry(_ dataset: String) throws(KeelError) -> Entry {
-        if let reason = disabled.withLock({ $0[dataset] }) {
+    /// - Parameter replacing: for callers that replace all rows and so can do without what cannot be read.
+    func entry(_ dataset: String, replacing: Bool = false) throws(KeelError) -> Entry {
+        let isOpen = entries.withLock { $0[dataset] != nil }
+        if let reason = disabled.withLock({ $0[dataset] }), !(replacing && isOpen) {
             throw KeelError(reason.code, "the dataset '\(dataset)' is disabled: \(reason.message)", hint: reason.hint)
         }
         let found = entries.withLock { entries in
@@ -123,23 +137,33 @@ public final class DatasetService: Sendable {
         progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
     ) async throws -> IngestReport {
         try grant.require(.datasetsIngest)
-        let entry = try entry(dataset)
+        let entry = try entry(dataset, replacing: overwrite)
         if from != nil || until != nil, entry.spec.eventTime == nil {
             throw KeelError.invalid("the dataset '\(dataset)' has no event time to filter by", hint: "declare eventTime in the Dataset")
         }
         return try await entry.stream.turn.run { [self] in
             try entry.stream.checkKept(dataset)
-            if overwrite { _ = try await sealInTurn(entry, grant) }
+            let isRepair = isDisabled(dataset)
+            if overwrite { _ = try await sealInTurn(entry, replacing: isRepair, grant) }
             let (previous, sealed, number) = try await database.read { [self] db in
-                (try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
+                (
+                    isRepair ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db),
+                    try SnapshotStore.nextNumber(dataset, db)
+                )
             }
             let name = source ?? (file as NSString).lastPathComponent
-            let (draft, reasons, warnings) = try await Blocking.run { [self] in
+            var (draft, reasons, warnings) = try await Blocking.run { [self] in
                 try read(
                     entry, file: file, member: member, source: name, format: format, from: from, until: until, overwrite: overwrite,
                     number: number, previous: previous, sealed: sealed, progress: progress)
             }
             try await commit(draft, entry.stream, grant)
+            if isRepair { disabled.withLock { $0[dataset] = nil } }
+            if draft.added.isEmpty, draft.snapshot.quarantinedCount > 0 {
+                warnings.append(
+                    "no row was kept: snapshot \(number) \(overwrite ? "is empty" : "adds no rows"), and all rows read are in its quarantine"
+                )
+            }
             return IngestReport(
                 snapshot: draft.snapshot, rows: draft.added.reduce(0) { $0 + $1.rows }, filtered: draft.filtered,
                 quarantined: draft.snapshot.quarantinedCount, reasons: reasons, warnings: warnings)

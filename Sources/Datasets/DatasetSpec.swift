@@ -129,7 +129,11 @@ public struct DatasetSpec: Sendable {
             guard let ends = range.array, ends.count == 2, ends.allSatisfy({ $0.isNull || $0.number != nil }) else {
                 throw reader.failure("range", "must be [lowest, highest]; null is open")
             }
-            (field.minimum, field.maximum) = (ends[0].number, ends[1].number)
+            field.minimum = ends[0].number
+            field.maximum = ends[1].number
+            if let minimum = field.minimum, let maximum = field.maximum, minimum > maximum {
+                throw reader.failure("range", "begins above its end", hint: Field.rangeHint)
+            }
         }
         field.oneOf = try reader.strings("oneOf")
         field.pattern = try reader.optionalString("pattern")
@@ -161,7 +165,10 @@ public struct DatasetSpec: Sendable {
             guard let ends = rows.array, ends.count == 2, ends.allSatisfy({ $0.isNull || $0.integer != nil }) else {
                 throw reader.failure("rows", "must be [fewest, most]; null is open")
             }
-            rule = .rows(minimum: ends[0].integer.map(Int.init), maximum: ends[1].integer.map(Int.init))
+            let minimum = ends[0].integer.map(Int.init)
+            let maximum = ends[1].integer.map(Int.init)
+            if let minimum, let maximum, minimum > maximum { throw reader.failure("rows", "begins above its end", hint: Field.rangeHint) }
+            rule = .rows(minimum: minimum, maximum: maximum)
         } else {
             let column = try reader.string("column")
             guard schema[column] != nil else {

@@ -66,6 +66,12 @@ enum SnapshotStore {
         Int(try db.row("SELECT last FROM data_numbers WHERE dataset = ?", [.string(dataset)])?.int("last") ?? 0) + 1
     }
 
+    /// How many rows the newest snapshot holds, by its record alone: a snapshot that cannot be read is counted too.
+    static func rowCount(_ dataset: String, _ db: some Querying) throws -> Int {
+        let row = try db.row("SELECT rows_total FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        return Int(row?.int("rows_total") ?? 0)
+    }
+
     static func count(_ dataset: String, _ db: some Querying) throws -> Int {
         Int(try db.row("SELECT count(*) AS n FROM data_snapshots WHERE dataset = ?", [.string(dataset)])?.int("n") ?? 0)
     }
@@ -183,7 +189,7 @@ enum SnapshotStore {
         }
         let snapshot = Snapshot(
             dataset: row.text("dataset"), number: number, files: files.filter { $0.addedIn >= first && $0.addedIn <= number }.map(\.file),
-            quarantinedCount: Int(row.int("quarantined")), schema: try Schema(json: try row.json("contract")), profile: profile,
+            quarantinedCount: Int(row.int("quarantined")), schema: try Schema(stored: try row.json("contract")), profile: profile,
             createdAt: row.time("created_at"), parent: row.optionalInt("parent").map(Int.init), eventTimes: eventTimes)
         guard snapshot.digest.hex == row.text("digest") else {
             throw KeelError(.corrupted, "the record of snapshot \(snapshot.name) is not what its digest says")

@@ -115,6 +115,14 @@ public final class TokenService: Sendable {
         return Caller(name: token.name, persona: token.persona, workspace: token.workspace)
     }
 
+    /// When the token of this secret expired; nil for a secret that is unknown, revoked or still good. Only its holder can ask.
+    public func expiry(of secret: String) -> Timestamp? {
+        guard secret.utf8.count == TokenService.secretLength, secret.hasPrefix(TokenService.prefix) else { return nil }
+        let digest = Digest(of: secret)
+        guard let token = known.withLock({ $0[digest] }), token.revokedAt == nil, let end = token.expiresAt else { return nil }
+        return clock.now() >= end ? end : nil
+    }
+
     /// The caller that a name in the audit trail stands for, as of now: the local owner, or the holder of a token that is still good.
     public func caller(named name: String) -> Caller? {
         if name == Caller.local.name { return .local }

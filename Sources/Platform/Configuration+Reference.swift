@@ -20,7 +20,8 @@ extension KeelConfiguration {
         "home": "The folder that holds everything the server keeps.",
         "listen": "HOST:PORT. On an address that other machines can reach, the server starts only when a token exists.",
         "hosts": "Names that the `Host` header may carry besides the loopback names and the listening address.",
-        "url": "Where programs that the server runs reach it, such as the name on its certificate; `http(s)://HOST:PORT` unless given.",
+        "public.url":
+            "Where programs that the server runs reach it, such as the name on its certificate; `http(s)://HOST:PORT` unless given. `KEEL_URL` is read by clients only.",
         "auth.local":
             "`on`: programs of the server's own user on this machine need no token; `off`: everyone does, as is right behind a proxy.",
         "auth.refusals": "Refused requests of one address at once before it is told to wait; it gains one a second.",

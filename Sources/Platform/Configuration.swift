@@ -53,7 +53,7 @@ public struct KeelConfiguration: Sendable {
 
     /// Every setting, with its default: the file may hold these, `KEEL_` and the name in capitals with `_` for `.` is its variable.
     package static let settings: [(key: String, standard: ConfigContent)] = [
-        ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("url", .string("")),
+        ("home", .string(".keel")), ("listen", .string("127.0.0.1:7070")), ("hosts", .stringArray([])), ("public.url", .string("")),
         ("auth.local", .string("on")), ("auth.refusals", .int(10)), ("connections.max", .int(4096)), ("connections.client", .int(1024)),
         ("memory.budget", .string("")), ("tls.certificate", .string("")), ("tls.key", .string("")), ("tls.authorities", .string("")),
         ("limits.body", .int(256 << 20)), ("limits.artifact", .int(100 << 30)), ("pipelines.steps", .int(2)),
@@ -97,7 +97,7 @@ public struct KeelConfiguration: Sendable {
             trustsLocalOwner: try isOn(reader, "auth.local"), refusalsMax: try reader.int("auth.refusals", in: 1...Int.max),
             connectionsMax: try reader.int("connections.max", in: 1...Int.max),
             clientConnectionsMax: try reader.int("connections.client", in: 1...Int.max), memoryBytes: try memoryBytes(reader),
-            tls: try tls(reader), programURL: reader.text("url"), bodyBytesMax: try reader.int("limits.body", in: 1...Int.max),
+            tls: try tls(reader), programURL: reader.text("public.url"), bodyBytesMax: try reader.int("limits.body", in: 1...Int.max),
             artifactBytesMax: try reader.int("limits.artifact", in: 1...Int.max),
             stepsMax: try reader.int("pipelines.steps", in: 1...Int.max),
             stepsSandbox: isolation ?? .auto, stepsUser: reader.text("pipelines.user"), webhookSchemes: reader.strings("webhooks.schemes"),
@@ -185,6 +185,9 @@ public struct KeelConfiguration: Sendable {
                 return
             }
             let name = path.joined(separator: ".")
+            guard name != "url" else {
+                throw .invalid("this setting is public.url now", hint: "public: { url: … }", path: "\(file):\(node.mark?.line ?? 1)")
+            }
             guard let setting = settings.first(where: { $0.key == name }) else {
                 throw .invalid(
                     "unknown setting '\(name)'", hint: nearest(name, in: settings.map(\.key)).map { "did you mean '\($0)'?" },

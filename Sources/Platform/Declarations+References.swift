@@ -49,8 +49,8 @@ extension Declarations {
             add("Trigger/\(trigger.name)", "spec.run", "Pipeline", trigger.run, required: true)
             for (i, condition) in trigger.when.enumerated() {
                 switch condition {
-                case .monitor(let name): add("Trigger/\(trigger.name)", "spec.when[\(i)]", "Monitor", name)
-                case .snapshot(let name): add("Trigger/\(trigger.name)", "spec.when[\(i)]", "Dataset", name)
+                case .monitor(let name): add("Trigger/\(trigger.name)", "spec.when[\(i)]", "Monitor", name, required: true)
+                case .snapshot(let name): add("Trigger/\(trigger.name)", "spec.when[\(i)]", "Dataset", name, required: true)
                 case .schedule: break
                 }
             }

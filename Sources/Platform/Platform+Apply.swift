@@ -1,6 +1,7 @@
 import Contracts
 import Datasets
 import FeatureStore
+import Foundation
 import Governance
 import Monitoring
 import Pipelines
@@ -125,7 +126,7 @@ extension Platform {
         let system = try Grant.check(.system("plan"), may: .resourcesRead)
         let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
         let stored = try await self.resources.all(by: system).map(\.resource)
-        let declared = try await check(stored.filter { !given.contains("\($0.environment ?? "")/\($0.id)") } + resources)
+        let declared = try await check(stored.filter { !given.contains("\($0.environment ?? "")/\($0.id)") } + resources, given: resources)
         var changes = try await self.resources.plan(resources, by: grant)
         for i in changes.indices where changes[i].kind == .changed { changes[i].effects = try await effects(of: changes[i], declared) }
         return changes
@@ -148,7 +149,7 @@ extension Platform {
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
         try await configuring.run { [self] in
             let result = try await self.resources.apply(resources, by: grant, authorize: mayRunCode(grant)) { [self] candidate in
-                try await check(candidate)
+                try await check(candidate, given: resources)
             }
             if result.changes.contains(where: { $0.kind != .unchanged }) { try await configureInTurn() }
             return result
@@ -182,19 +183,44 @@ extension Platform {
     }
 
     /// Checks every declaration by itself and against the others.
+    /// - Parameter given: those that are new or change. What only says that a run would fail is asked of them alone: a pipeline that is stored must
+    ///   not stand in the way of others.
     /// - Throws: one error that holds all that was found wrong.
     @discardableResult
-    func check(_ candidate: [Resource]) async throws -> Declarations {
+    func check(_ candidate: [Resource], given: [Resource] = []) async throws -> Declarations {
         var errors: [KeelError] = []
         var declared: Declarations?
         do throws(KeelError) { declared = try Declarations(candidate) } catch { errors.append(error) }
         // The steps of pipelines that can be read are looked at too, so that one answer names everything.
         let pipelines = declared?.pipelines ?? candidate.filter { $0.kind == "Pipeline" }.compactMap { try? PipelineSpec(resource: $0) }
         do throws(KeelError) { try self.pipelines.validate(pipelines) } catch { errors.append(error) }
+        for pipeline in pipelines where given.contains(where: { $0.kind == "Pipeline" && $0.name == pipeline.name }) {
+            for mistake in GateConditions.mistakes(in: pipeline)
+                + Platform.missingScripts(of: pipeline, in: FileManager.default.currentDirectoryPath)
+            {
+                errors.append(mistake.at("Pipeline/\(pipeline.name)"))
+            }
+        }
         // What a training set asks for can only be checked when every feature could be read.
         if let declared { errors += declared.wrongTrainingSets() }
         guard let declared, errors.isEmpty else { throw KeelError.joined(errors) ?? KeelError(.internal, "nothing could be declared") }
         return declared
+    }
+
+    /// Scripts of python steps that are not there. Paths out of the project's folder are left to the run: a plan must not tell what lies elsewhere.
+    private static func missingScripts(of pipeline: PipelineSpec, in folder: String) -> [KeelError] {
+        var errors: [KeelError] = []
+        for (i, step) in pipeline.steps.enumerated() where step.uses == "python" {
+            guard let script = step.with["script"]?.string, !script.contains("$"), !script.hasPrefix("/"), !script.contains("..") else {
+                continue
+            }
+            guard !FileManager.default.fileExists(atPath: "\(folder)/\(script)") else { continue }
+            errors.append(
+                .invalid(
+                    "there is no script '\(script)'", hint: "its path begins at the folder in which the server was started",
+                    path: "spec.steps[\(i)].with.script"))
+        }
+        return errors
     }
 
     /// Puts what is stored in force. What did not change is kept: state of features, routes, windows.
@@ -233,6 +259,9 @@ extension Platform {
         await attempt("Triggers/all") {
             try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
         }
+        var disabled: [String: KeelError] = [:]
+        for (subject, error) in failures where subject.hasPrefix("Endpoint/") { disabled[String(subject.dropFirst(9))] = error }
+        runtime.setDisabled(disabled)
         return failures
     }
 

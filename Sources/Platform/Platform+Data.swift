@@ -85,6 +85,7 @@ extension Platform {
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
         defer { ProcessMemory.trim() }
+        let wasDisabled = data.isDisabled(dataset)
         let report = try await data.ingest(
             dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite,
             grant: grant
@@ -92,7 +93,11 @@ extension Platform {
             progress(
                 step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
         }
-        do { try await rebuildFeatures(dataset) } catch {
+        do {
+            // New rows in the place of those that could not be read put the dataset, and what needs it, back in force.
+            if wasDisabled { try await configure() }
+            try await rebuildFeatures(dataset)
+        } catch {
             let problem = KeelError.wrapping(error)
             throw KeelError(
                 problem.code,
@@ -138,7 +143,17 @@ extension Platform {
         return try Table(pairs)
     }
 
+    /// Whether a logged request has every column that the service asks for, and no other.
+    private static func answers(_ request: JSON, _ fields: [Field]) -> Bool {
+        let members = request.members ?? []
+        let strangers = members.contains { member in !fields.contains { $0.name == member.key } }
+        return !strangers && fields.allSatisfy { $0.nullable || request[$0.name].map { !$0.isNull } == true }
+    }
+
     /// Replays logged online reads of an endpoint through the offline join.
+    ///
+    /// Reads that today's definition of the service cannot repeat are skipped and counted: they lack a request column that it has gained, have
+    /// one that it has lost, or were made for another model's inputs.
     public func verifyFeatures(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
         try await runtime.flush()
         guard let release = try await stableRelease(endpoint), let service = release.featureService else {
@@ -146,8 +161,18 @@ extension Platform {
                 .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
         }
         let inputs = try await ModelBundle.read(release.bundle, from: objects).signature.inputs
-        let reads = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant).filter { $0.features.count == inputs.count }
-        guard !reads.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint)' are logged yet") }
+        let sampled = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant)
+        guard !sampled.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint)' are logged yet") }
+        let fields = try features.catalog.requestFields(service)
+        let reads = try sampled.filter { read in
+            guard read.features.count == inputs.count else { return false }
+            return Platform.answers(try JSON.parse(read.request), fields)
+        }
+        guard !reads.isEmpty else {
+            throw KeelError(
+                .failedPrecondition, "none of the \(sampled.count) logged predictions was asked for as '\(service)' is declared now",
+                hint: "verify again after new predictions")
+        }
         let requests = try requestTable(.array(try reads.map { try JSON.parse($0.request) }), service: service)
         let seal = try Grant.check(.system("verify"), may: .datasetsIngest)
         var files: [String: [String]] = [:]
@@ -163,7 +188,8 @@ extension Platform {
             ) { dataset throws(KeelError) in paths[dataset] ?? [] }
         }
         return [
-            "rows": .int(Int64(report.rows)), "compared": .int(Int64(report.compared)),
+            "rows": .int(Int64(report.rows)), "skipped": .int(Int64(sampled.count - reads.count)),
+            "compared": .int(Int64(report.compared)),
             "differences": .int(Int64(report.differences.count)),
             "examples": .array(
                 report.differences.prefix(100).map {

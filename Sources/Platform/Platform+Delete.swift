@@ -74,8 +74,11 @@ extension Platform {
         var deletion = try await deletion(of: first, among: all, removesData: removesData)
         if isRehearsal { return deletion }
         if !cascade { try Platform.refuse(deletion) }
+        let known = await mistakes(in: all.map(\.resource))
         deletion.result = try await resources.delete(deletion.items.map(\.resource.resource), by: grant) { [self] remaining in
-            try await check(remaining)
+            // What was wrong before the deletion is no reason against it.
+            let new = await mistakes(in: remaining).filter { mistake in !known.contains { $0.isSame(as: mistake) } }
+            if let error = KeelError.joined(new) { throw error }
         }
         if removesData {
             for item in deletion.items where item.resource.resource.kind == "Dataset" {
@@ -89,12 +92,17 @@ extension Platform {
 
     /// Resources that name this one, each with the field that does.
     public func dependents(of id: String, by grant: Grant) async throws -> [(id: String, field: String)] {
-        let declared = try Declarations(try await resources.all(by: grant).map(\.resource))
+        let declared = Declarations(each: try await resources.all(by: grant).map(\.resource))
         return declared.references.filter { $0.to == id }.map { ($0.from, $0.field) }
     }
 
+    private func mistakes(in resources: [Resource]) async -> [KeelError] {
+        do { try await check(resources) } catch { return KeelError.wrapping(error).all }
+        return []
+    }
+
     private func deletion(of first: StoredResource, among all: [StoredResource], removesData: Bool) async throws -> Deletion {
-        let references = try Declarations(all.map(\.resource)).references
+        let references = Declarations(each: all.map(\.resource)).references
         var chosen = [(first, String?.none)]
         var seen: Set<String> = [first.resource.id]
         // Another of the same name, in another environment, still answers to it.
@@ -156,5 +164,17 @@ extension Platform {
         throw KeelError(
             .failedPrecondition, "\(id) is in use: \(reasons.joined(separator: "; "))",
             hint: needing.isEmpty ? "--cascade deletes it all the same" : "--cascade deletes these too; --dry-run lists what would go")
+    }
+}
+
+extension KeelError {
+    fileprivate func isSame(as other: KeelError) -> Bool { path == other.path && message == other.message }
+}
+
+extension Declarations {
+    /// Each declaration that can be read, by itself; for lists of what names what, which must not fail because of one that cannot.
+    fileprivate init(each resources: [Resource]) {
+        self.init()
+        for resource in resources { try? add(resource) }
     }
 }

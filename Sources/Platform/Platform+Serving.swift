@@ -59,11 +59,27 @@ extension Platform {
     }
 
     /// AUC, log loss and calibration of what an endpoint answered, by calendar month of event time, over predictions whose label is known.
+    ///
+    /// Labels other than 0 and 1, and scores that are no probabilities, have no place in these metrics. They are left out, counted as `unusable`,
+    /// and the first is named in `note`; posting the right label for the same id repairs the month.
     public func performanceByMonth(endpoint: String, from: Timestamp?, until: Timestamp?, _ grant: Grant) async throws -> [JSON] {
         struct Month: Sendable {
             var scores: [Double] = []
             var labels: [Double] = []
             var predictions = 0
+            var unusable = 0
+            var note: String?
+
+            mutating func add(label: Double, score: Double) {
+                let isLabel = label == 0 || label == 1
+                guard isLabel, (0...1).contains(score) else {
+                    unusable += 1
+                    if note == nil { note = isLabel ? "the score \(score) is not in 0…1" : "the label \(label) is neither 0 nor 1" }
+                    return
+                }
+                scores.append(score)
+                labels.append(label)
+            }
         }
         try await runtime.flush()
         let months = try await queries.reduce(
@@ -72,14 +88,16 @@ extension Platform {
             guard !outcome.shadow else { return }
             let name = String(outcome.eventTime.description.prefix(7))
             months[name, default: Month()].predictions += 1
-            guard let label = outcome.label else { return }
-            months[name, default: Month()].scores.append(outcome.score)
-            months[name, default: Month()].labels.append(label)
+            if let label = outcome.label { months[name, default: Month()].add(label: label, score: outcome.score) }
         }
         return try months.sorted { $0.key < $1.key }.map { name, month in
             var row: JSON = [
                 "month": .string(name), "predictions": .int(Int64(month.predictions)), "labels": .int(Int64(month.labels.count)),
             ]
+            if let note = month.note {
+                row["unusable"] = .int(Int64(month.unusable))
+                row["note"] = .string("\(note); \(month.unusable) predictions with a label are left out of the metrics")
+            }
             guard !month.labels.isEmpty else { return row }
             let metrics = try BinaryMetrics(scores: month.scores, labels: month.labels)
             row["auc"] = metrics.auc.map(JSON.double) ?? .null

@@ -70,7 +70,8 @@ public actor DeploymentService {
             var next: [String: Live] = [:]
             var problems: [String: KeelError] = [:]
             for spec in specs {
-                if var live = self.endpoints[spec.name] {
+                // One whose release could not be loaded is tried again.
+                if var live = self.endpoints[spec.name], live.state.stable == nil || live.stable != nil {
                     live.stable = try live.stable.map { try self.planned($0, spec) }
                     live.candidate = try live.candidate.map { try self.planned($0, spec) }
                     if spec.rollout != live.spec.rollout, let rollout = live.rollout {

@@ -1,5 +1,6 @@
 import Atomics
 import Contracts
+import Synchronization
 
 /// The answer to an inference request.
 public struct InferenceResult: Sendable, Hashable {
@@ -27,6 +28,8 @@ public final class ServingRuntime: Sendable {
     let lane: PooledLane
     /// Jobs that may wait for a thread of the pooled lane.
     private static let waitingMax = 256
+    /// Declared endpoints that could not be put in force, and why.
+    private let disabled = Mutex<[String: KeelError]>([:])
 
     /// - Parameter threads: of the pooled lane; as many models run at one time.
     public init(log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000, threads: Int) {
@@ -54,16 +57,9 @@ public final class ServingRuntime: Sendable {
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
         let table = routing.load(ordering: .acquiring)
-        guard let route = table.routes[endpoint] else {
-            let error = KeelError.notFound(
-                "there is no endpoint '\(endpoint.prefix(128))'",
-                hint: nearest(endpoint, in: table.routes.keys).map { "did you mean '\($0)'?" })
-            return answer(.failure(error))
-        }
+        guard let route = table.routes[endpoint] else { return answer(.failure(whyNotServing(endpoint))) }
         do throws(KeelError) {
-            guard let stable = route.stable else {
-                throw KeelError(.failedPrecondition, "endpoint '\(endpoint)' has no release yet", hint: "release a model to it first")
-            }
+            guard let stable = route.stable else { throw whyNotServing(endpoint) }
             let pinned = try version.map { version throws(KeelError) in try route.release(ofVersion: version) } ?? nil
             guard route.load.inFlight.wrappingIncrementThenLoad(ordering: .relaxed) <= route.spec.limits.queue else {
                 route.load.inFlight.wrappingDecrement(ordering: .relaxed)
@@ -74,6 +70,24 @@ public final class ServingRuntime: Sendable {
             route.load.refusals.count(error.code)
             answer(.failure(error))
         }
+    }
+
+    /// Notes which endpoints could not be put in force: requests to them are told why.
+    public func setDisabled(_ reasons: [String: KeelError]) { disabled.withLock { $0 = reasons } }
+
+    /// What a request to an endpoint that does not serve is told: `unavailable` when it is damaged, `failedPrecondition` when nothing was released
+    /// to it yet, `notFound` when nobody declared it.
+    public func whyNotServing(_ endpoint: String) -> KeelError {
+        if let reason = disabled.withLock({ $0[endpoint] }) {
+            return KeelError(
+                .unavailable, "endpoint '\(endpoint.prefix(128))' is disabled: \(reason.message)", hint: reason.hint ?? "keel get damage")
+        }
+        let routes = routing.load(ordering: .acquiring).routes
+        guard routes[endpoint] == nil else {
+            return KeelError(.failedPrecondition, "endpoint '\(endpoint)' has no release yet", hint: "release a model to it first")
+        }
+        return KeelError.notFound(
+            "there is no endpoint '\(endpoint.prefix(128))'", hint: nearest(endpoint, in: routes.keys).map { "did you mean '\($0)'?" })
     }
 
     /// As `infer` with `answer`, for callers that may wait.

@@ -46,17 +46,22 @@ struct Keel: AsyncParsableCommand {
 /// Which server is spoken to, and how answers are printed.
 struct Connection: ParsableArguments {
     @Option(name: .long, help: "The server's address (or KEEL_URL).")
-    var url: String = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
+    var url: String = Connection.variable("KEEL_URL") ?? "http://127.0.0.1:7070"
 
     @Option(name: .long, help: "A PEM file of authorities trusted for https, besides the system's (or KEEL_CA_FILE).")
-    var caFile: String? = ProcessInfo.processInfo.environment["KEEL_CA_FILE"]
+    var caFile: String? = Connection.variable("KEEL_CA_FILE")
 
     @Flag(name: .long, help: "Print JSON for machines instead of tables.")
     var json = false
 
+    /// A variable of the environment; one that is empty counts as unset.
+    private static func variable(_ name: String) -> String? {
+        ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
     /// The token comes from the environment only: arguments are visible to every user of a machine.
     func client() throws(KeelError) -> KeelClient {
-        try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"], authorities: caFile)
+        try KeelClient(url: url, token: Connection.variable("KEEL_TOKEN"), authorities: caFile)
     }
 
     func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }

@@ -54,12 +54,15 @@ package struct ResourceFiles {
             YamlError.composer(_, let problem, let mark, _)
         {
             return (nodes, .invalid("is not valid YAML: \(problem)", path: "\(file):\(mark.line)"))
+        } catch YamlError.duplicatedKeysInMapping(let names, let context) {
+            return (nodes, .invalid("key '\(names.first ?? "")' twice", path: "\(file):\(context.mark.line)"))
         } catch { return (nodes, .invalid("is not valid YAML: \(error)", path: file)) }
         return (nodes, nil)
     }
 
     private mutating func add(_ document: Document) throws(KeelError) {
-        let json = try YAML.json(document.node, file: document.file)
+        var budget = YAML.nodesMax
+        let json = try YAML.json(document.node, file: document.file, budget: &budget)
         do throws(KeelError) {
             let resource = try Resource(json: json)
             resources.append(resource)
@@ -125,15 +128,29 @@ package struct ResourceFiles {
 
 /// YAML as JSON: the core schema, but `yes`, `no`, `on` and `off` stay texts, and dates stay texts.
 package enum YAML {
-    /// - Parameter file: what errors say before the line.
-    package static func json(_ node: Node, file: String, depth: Int = 0) throws(KeelError) -> JSON {
+    /// A document has at most so many values once its aliases are written out: a few hundred bytes of aliases to aliases mean billions of them.
+    package static let nodesMax = 1_000_000
+
+    package static func json(_ node: Node, file: String) throws(KeelError) -> JSON {
+        var budget = nodesMax
+        return try json(node, file: file, budget: &budget)
+    }
+
+    /// - Parameters:
+    ///   - file: what errors say before the line.
+    ///   - budget: how many values the document may still have.
+    package static func json(_ node: Node, file: String, depth: Int = 0, budget: inout Int) throws(KeelError) -> JSON {
         let place = "\(file):\(node.mark?.line ?? 1)"
         guard depth < 64 else { throw .invalid("more than 64 levels of nesting", path: place) }
+        budget -= 1
+        guard budget >= 0 else {
+            throw .invalid("more than \(nodesMax) values when its aliases are written out", hint: "write fewer aliases", path: place)
+        }
         switch node {
         case .scalar(let scalar): return value(scalar)
         case .sequence(let sequence):
             var items: [JSON] = []
-            for item in sequence { items.append(try json(item, file: file, depth: depth + 1)) }
+            for item in sequence { items.append(try json(item, file: file, depth: depth + 1, budget: &budget)) }
             return .array(items)
         case .mapping(let mapping):
             var members: [JSON.Member] = []
@@ -143,7 +160,7 @@ package enum YAML {
                 guard !members.contains(where: { $0.key == name }) else {
                     throw .invalid("the field '\(name)' is there twice", path: place)
                 }
-                members.append(JSON.Member(name, try json(value, file: file, depth: depth + 1)))
+                members.append(JSON.Member(name, try json(value, file: file, depth: depth + 1, budget: &budget)))
             }
             return .object(members)
         case .alias: throw .invalid("aliases are not supported", hint: "write the value out", path: place)

@@ -14,6 +14,9 @@ package enum Terminal {
     package static func print(_ line: String) { Swift.print(safe(line)) }
 
     /// Prints a document that has lines of its own, such as a model card.
+    /// Sends what was printed on its way, for readers of a pipe that follow it.
+    package static func flush() { fflush(nil) }
+
     package static func print(lines: String) { Swift.print(lines.visible(keepingLines: true)) }
 
     package static func print(json: JSON) { Swift.print(json.pretty.visibleJSON) }

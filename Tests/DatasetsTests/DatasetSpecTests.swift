@@ -18,6 +18,17 @@ import Testing
         }
     }
 
+    @Test func rangesThatBeginAboveTheirEndAreRefused() throws {
+        let column = #expect(throws: KeelError.self) {
+            try dataset("t", #"{"columns": [{"name": "a", "type": "int64", "range": [1000, 0]}]}"#)
+        }
+        #expect(column?.path == "spec.columns[0].range")
+        let batch = #expect(throws: KeelError.self) {
+            try dataset("t", #"{"columns": [{"name": "a", "type": "int64"}], "expectations": [{"rows": [9, 1]}]}"#)
+        }
+        #expect(batch?.path == "spec.expectations[0].rows")
+    }
+
     @Test func computedColumnsInACircleAreRefused() throws {
         let error = #expect(throws: KeelError.self) {
             try dataset(

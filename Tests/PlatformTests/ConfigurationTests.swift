@@ -24,6 +24,14 @@ struct ConfigurationTests {
         } catch { #expect(error.path == path) }
     }
 
+    @Test("the address of the client's server is not taken for the server's own")
+    func address() throws {
+        let client = try KeelConfiguration.load(file: nil, environment: ["KEEL_URL": "http://elsewhere:1"], overrides: [:])
+        #expect(client.url == "http://127.0.0.1:7070")
+        let own = try KeelConfiguration.load(file: nil, environment: ["KEEL_PUBLIC_URL": "https://keel.example.com"], overrides: [:])
+        #expect(own.url == "https://keel.example.com")
+    }
+
     @Test("auth.local is read as a word or a truth", arguments: [("off", false), ("false", false), ("on", true), ("true", true)])
     func local(text: String, trusts: Bool) throws {
         #expect(try KeelConfiguration.load(file: nil, environment: ["KEEL_AUTH_LOCAL": text], overrides: [:]).trustsLocalOwner == trusts)

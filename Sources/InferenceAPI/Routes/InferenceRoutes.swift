@@ -64,14 +64,10 @@ private func invoke(
 }
 
 /// The endpoint that the path names, and the request columns that it takes.
-/// - Throws: `notFound` for an endpoint, or a version of it, that does not serve.
+/// - Throws: why the endpoint does not serve; `notFound` for a version of it that does not.
 private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (name: String, fields: [Field]) {
     let name = try context.parameters.require("name")
-    guard let fields = runtime.requestFields(endpoint: name) else {
-        throw KeelError.notFound(
-            "there is no endpoint '\(name.prefix(100))' that serves",
-            hint: nearest(name, in: runtime.status().map(\.name)).map { "did you mean '\($0)'?" })
-    }
+    guard let fields = runtime.requestFields(endpoint: name) else { throw runtime.whyNotServing(name) }
     let versions = runtime.versions(endpoint: name)
     if let version = context.parameters.get("version"), !versions.contains(version) {
         throw KeelError.notFound(

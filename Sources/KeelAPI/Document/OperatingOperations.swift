@@ -133,7 +133,7 @@ let operatingShapes: [(String, Shape)] = [
         [
             "month": .text, "predictions": .integer, "labels": .integer, "auc?": .nullable(.number), "logloss?": .number,
             "calibration?": .number,
-            "mean_score?": .number, "mean_label?": .number,
+            "mean_score?": .number, "mean_label?": .number, "unusable?": .integer, "note?": .text,
         ]
     ),
     (

@@ -73,8 +73,10 @@ public struct RequestGate: Sendable {
         }
         if let authorization = request.headerFields[.authorization] {
             guard let secret = RequestGate.secret(in: authorization), let caller = tokens.authenticate(secret) else {
+                let expiry = RequestGate.secret(in: authorization).flatMap(tokens.expiry(of:))
+                let message = expiry.map { "the token expired at \($0)" } ?? "the token is not valid"
                 return .failure(
-                    Refused(.token, .unauthenticated, "the token is not valid", "keel tokens create makes one; it is shown once"))
+                    Refused(.token, .unauthenticated, message, "keel tokens create makes one; it is shown once"))
             }
             return .success(caller)
         }

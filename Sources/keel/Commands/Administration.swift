@@ -73,9 +73,21 @@ struct Tokens: AsyncParsableCommand {
         func run() async throws {
             connection.show(try await connection.get("/api/v1/tokens")) { answer in
                 Terminal.table(
-                    ["name", "persona", "created", "expires"],
-                    (answer["tokens"]?.items ?? []).map { [$0.cell("name"), $0.cell("persona"), $0.cell("created"), $0.cell("expires")] })
+                    ["name", "persona", "state", "created", "expires"],
+                    (answer["tokens"]?.items ?? []).map {
+                        [
+                            $0.cell("name"), $0.cell("persona"), List.state($0, at: .systemNow()), $0.cell("created_at"),
+                            $0.cell("expires_at"),
+                        ]
+                    })
             }
+        }
+
+        /// `good`, `expired`, or `revoked` with the instant.
+        package static func state(_ token: JSON, at now: Timestamp) -> String {
+            if let revoked = token["revoked_at"]?.string { return "revoked \(Terminal.safe(revoked))" }
+            guard let end = token["expires_at"]?.string.flatMap({ Timestamp($0) }), end <= now else { return "good" }
+            return "expired"
         }
     }
 

@@ -51,7 +51,9 @@ struct Ingest: AsyncParsableCommand {
         }
         if answer["rows"]?.integer == 0, let refused = answer["quarantined"]?.integer, refused > 0 {
             throw KeelError(
-                .contractViolation, "no row of \(file) was kept: all \(refused) are in quarantine", hint: "the reasons are above")
+                .contractViolation,
+                "no row of \(file) was kept: all \(refused) are in quarantine; snapshot \(answer.cell("snapshot")) was made \(overwrite ? "and is empty" : "and adds no rows")",
+                hint: overwrite ? "the reasons are above; correct the file and ingest it with --overwrite again" : "the reasons are above")
         }
     }
 }
@@ -106,6 +108,9 @@ struct Features: AsyncParsableCommand {
             connection.show(answer) { answer in
                 Terminal.print(
                     "\(answer.cell("rows")) reads, \(answer.cell("compared")) values compared, \(answer.cell("differences")) differences")
+                if let skipped = answer["skipped"]?.integer, skipped > 0 {
+                    Terminal.print("  \(skipped) reads are skipped: they were asked for under another definition of the service")
+                }
                 for row in (answer["examples"]?.items ?? []).prefix(20) {
                     Terminal.print(
                         "  \(row.cell("id")) \(row.cell("feature")): online \(row.cell("online")), offline \(row.cell("offline"))")

@@ -76,20 +76,22 @@ struct Get: AsyncParsableCommand {
               keel get datasets --json
             """)
     @Argument(help: "What to list.") var kind: String
-    @Argument(help: "Of which one: the dataset of snapshots, the endpoint of releases, the monitor of alerts.") var name: String?
+    @Argument(
+        help: "Which one: its name, or the dataset of snapshots, the endpoint of releases, the pipeline of runs, the monitor of alerts.")
+    var name: String?
     @OptionGroup var connection: Connection
 
     func run() async throws {
         switch kind.lowercased() {
         case "endpoints", "endpoint":
-            connection.show(try await connection.get("/api/v1/endpoints")) { answer in
+            connection.show(try named(try await connection.get("/api/v1/endpoints"), "endpoints", by: "name")) { answer in
                 Terminal.table(
                     ["name", "env", "release", "share", "requests", "p50", "p99", "errors", "drift", "rollout"],
                     answer["endpoints"]?.items.flatMap(endpointRows) ?? [])
             }
         case "releases": try await Releases.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
         case "runs":
-            connection.show(try await connection.get("/api/v1/runs")) { answer in
+            connection.show(try named(try await connection.get("/api/v1/runs"), "runs", by: "pipeline")) { answer in
                 let runs = answer["runs"]?.items ?? []
                 let short = ShortID.texts(runs.map { $0.cell("id") })
                 Terminal.table(
@@ -100,7 +102,8 @@ struct Get: AsyncParsableCommand {
                         ]
                     })
             }
-        case "triggers", "trigger": try await PipelineRunView.listTriggers(connection)
+        case "triggers", "trigger":
+            PipelineRunView.listTriggers(try named(try await connection.get("/api/v1/triggers"), "triggers", by: "name"), connection)
         case "snapshots":
             guard let name else { throw KeelError.invalid("of which dataset?", hint: "keel get snapshots DATASET") }
             connection.show(try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots")) { answer in
@@ -114,7 +117,8 @@ struct Get: AsyncParsableCommand {
                     })
             }
         case "alerts":
-            connection.show(try await connection.get("/api/v1/ledger?kind=monitor.alert")) { answer in
+            let subject = name.map { "&subject=\(escaped("Monitor/\($0)"))" } ?? ""
+            connection.show(try await connection.get("/api/v1/ledger?kind=monitor.alert\(subject)")) { answer in
                 Terminal.table(
                     ["event time", "monitor", "kind", "release", "rows"],
                     (answer["events"]?.items ?? []).map { event in
@@ -123,13 +127,13 @@ struct Get: AsyncParsableCommand {
                     })
             }
         case "damage":
-            connection.show(try await connection.get("/api/v1/damage")) { answer in
+            connection.show(try named(try await connection.get("/api/v1/damage"), "damage", by: "subject")) { answer in
                 Terminal.table(
                     ["subject", "since", "what", "hint"],
                     (answer["damage"]?.items ?? []).map { [$0.cell("subject"), $0.cell("since"), $0.cell("what"), $0.cell("hint")] })
             }
         default:
-            connection.show(try await connection.get("/api/v1/resources/\(escaped(kind))")) { answer in
+            connection.show(try named(try await connection.get("/api/v1/resources/\(escaped(kind))"), "resources", by: "name")) { answer in
                 Terminal.table(
                     ["name", "env", "revision", "digest"],
                     (answer["resources"]?.items ?? []).map {
@@ -137,6 +141,21 @@ struct Get: AsyncParsableCommand {
                     })
             }
         }
+    }
+
+    /// The answer with those of the list that have the asked name; all of it when none was asked for.
+    /// - Throws: `notFound` when the list has no such name, with the nearest.
+    private func named(_ answer: JSON, _ list: String, by field: String) throws(KeelError) -> JSON {
+        guard let name else { return answer }
+        let items = answer[list]?.items ?? []
+        let found = items.filter { $0[field]?.string == name }
+        guard !found.isEmpty else {
+            let near = nearest(name, in: items.compactMap { $0[field]?.string })
+            throw .notFound("there is none of the \(field) '\(name)' among the \(list)", hint: near.map { "did you mean '\($0)'?" })
+        }
+        var answer = answer
+        answer[list] = .array(found)
+        return answer
     }
 
     private func endpointRows(_ endpoint: JSON) -> [[String]] {

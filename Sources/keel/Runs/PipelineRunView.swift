@@ -54,8 +54,8 @@ enum PipelineRunView {
         for line in lines { Terminal.print("  " + (line.string ?? "")) }
     }
 
-    static func listTriggers(_ connection: Connection) async throws {
-        connection.show(try await connection.get("/api/v1/triggers")) { answer in
+    static func listTriggers(_ answer: JSON, _ connection: Connection) {
+        connection.show(answer) { answer in
             Terminal.table(
                 ["trigger", "state", "when", "runs", "author", "last fired"],
                 (answer["triggers"]?.items ?? []).map { trigger in
@@ -95,6 +95,7 @@ struct StepLogPages {
             let page = try await connection.get("\(path)?\(query)")
             if let leftOut = page["left_out"]?.integer, leftOut > 0 { show("… \(leftOut) bytes of the log are not kept", prefix) }
             for line in page["lines"]?.items ?? [] { show(line.string ?? "", prefix) }
+            Terminal.flush()
             let next = page["next"]?.integer ?? from
             if tail != nil || next <= from { return max(next, from) }
             from = next

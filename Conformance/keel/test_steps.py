@@ -6,11 +6,13 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
 import requests
 
+import bundles
 import project
 from servers import KEEL, Keel, free_port
 
@@ -357,3 +359,32 @@ def test_g5_an_unrelated_dataset_leaves_the_cache_alone(keel, tmp_path):
     apply(keel, tmp_path, json.dumps(other))
     states = {s["name"]: (s["state"], s.get("cache")) for s in keel.json("run", "train")["steps"]}
     assert states["examples"][0] == "cached" and states["fit"][0] == "cached", states
+
+
+@pytest.mark.parametrize("part", [
+    {"path": "../work/x/holdout.parquet"}, {"path": "training/0123-holdout.parquet", "digest": "00"}, {"path": "/etc/passwd"}])
+def test_a_program_cannot_hand_keel_the_rows_to_measure_on(keel, tmp_path, part):
+    """Numbers that `evaluate` gives are Keel's own: it reads what a training-set step of the run made, and no path that a program wrote."""
+    bundle = bundles.store(keel, "forged", bundles.stump(), "xgboost")
+    output = json.dumps({"model": {"bundle": bundle}, "holdout": part})
+    apply(keel, tmp_path, pipeline("forge", shell(f"printf '%s' '{output}' > $KEEL_OUTPUT", "made"),
+                                   {"name": "evaluate", "uses": "evaluate", "with": {"model": "$made.model", "data": "$made.holdout"}}))
+    run = ended(keel, start(keel, "forge"))
+    assert run["state"] == "failed" and "is not what a training-set step of this run made" in run["error"], run
+
+
+def test_a5_a_home_behind_a_link_is_isolated_as_any_other(tmp_path):
+    # In a folder that every user may enter.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="keel-conformance-"))
+    folder.chmod(0o755)
+    disk = folder / "disk"
+    disk.mkdir()
+    (folder / "home").symlink_to(disk)
+    keel = Keel(home=str(folder / "home")).start()
+    apply(keel, tmp_path, pipeline("p", shell(f"if cat {disk}/secrets.key; then exit 1; fi")))
+    run = ended(keel, start(keel, "p"))
+    # Where no sandbox works, a server that is not root says so, and one of root runs nothing.
+    isolated = "programs of steps can read" not in keel.log()
+    assert run["state"] == "succeeded" if isolated else os.geteuid() != 0, (run, keel.log())
+    assert f"home {disk}" in keel.log()
+    keel.stop()

@@ -1,4 +1,5 @@
-import Foundation
+import Dispatch
+import Synchronization
 
 #if canImport(Glibc)
     import Glibc
@@ -67,53 +68,64 @@ public enum Blocking {
 }
 
 /// Threads that are started when work comes and none is free, and end when they had none for a while.
-// Its variables are touched while `condition` is locked.
-private final class ThreadPool: @unchecked Sendable {
-    private static let idleSeconds = 30.0
-    private let condition = NSCondition()
-    /// The work that waits is what begins at `next`.
-    private var queue: [@Sendable () -> Void] = []
-    private var next = 0
-    private var threads = 0
-    private var idle = 0
+private final class ThreadPool: Sendable {
+    private struct State {
+        /// The work that waits is what begins at `next`.
+        var queue: [@Sendable () -> Void] = []
+        var next = 0
+        var threads = 0
+        var idle = 0
+
+        mutating func take() -> (@Sendable () -> Void)? {
+            guard next < queue.count else { return nil }
+            let work = queue[next]
+            next += 1
+            if next == queue.count || next > 1024 {
+                queue.removeFirst(next)
+                next = 0
+            }
+            return work
+        }
+    }
+
+    private static let idleSeconds = 30
+    private let state = Mutex(State())
+    /// What idle threads wait for. One that looks for work before it waits misses none: those that are busy look again before they are idle.
+    private let wakeups = DispatchSemaphore(value: 0)
 
     func submit(_ work: @escaping @Sendable () -> Void) {
-        condition.lock()
-        queue.append(work)
-        if queue.count - next > idle, threads < Blocking.threadsMax, Blocking.startThread({ self.serve() }) { threads += 1 }
-        let isServed = threads > 0
-        if !isServed { queue.removeLast() }
-        condition.signal()
-        condition.unlock()
+        let (isServed, hasIdle) = state.withLock { state in
+            state.queue.append(work)
+            let isBusy = state.queue.count - state.next > state.idle && state.threads < Blocking.threadsMax
+            if isBusy, Blocking.startThread({ self.serve() }) { state.threads += 1 }
+            if state.threads == 0 { state.queue.removeLast() }
+            return (state.threads > 0, state.idle > 0)
+        }
+        if hasIdle { wakeups.signal() }
         // A machine that gives no thread at all still gets its work done.
         if !isServed { work() }
     }
 
     private func serve() {
-        condition.lock()
-        defer { condition.unlock() }
         while true {
-            while let work = take() {
-                condition.unlock()
-                work()
-                condition.lock()
+            while let work = next() { work() }
+            let isWoken = wakeups.wait(timeout: .now() + .seconds(ThreadPool.idleSeconds)) == .success
+            let isOver = state.withLock { state in
+                state.idle -= 1
+                guard !isWoken, state.next == state.queue.count else { return false }
+                state.threads -= 1
+                return true
             }
-            idle += 1
-            let isWoken = condition.wait(until: Date(timeIntervalSinceNow: ThreadPool.idleSeconds))
-            idle -= 1
-            if !isWoken, next == queue.count { break }
+            if isOver { return }
         }
-        threads -= 1
     }
 
-    private func take() -> (@Sendable () -> Void)? {
-        guard next < queue.count else { return nil }
-        let work = queue[next]
-        next += 1
-        if next == queue.count || next > 1024 {
-            queue.removeFirst(next)
-            next = 0
+    /// The next piece of work; without one the thread counts as idle.
+    private func next() -> (@Sendable () -> Void)? {
+        state.withLock { state in
+            let work = state.take()
+            if work == nil { state.idle += 1 }
+            return work
         }
-        return work
     }
 }

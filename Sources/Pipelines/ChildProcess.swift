@@ -151,7 +151,9 @@ struct ChildProcess: Sendable {
 
     /// As `CSupervisor.h` says.
     private var job: [UInt8] {
-        let reader = ["/bin/sh", "-c", ". /proc/self/fd/\(KEEL_SUPERVISOR_VARIABLES); exec \(KEEL_SUPERVISOR_VARIABLES)<&-; exec \"$@\"", "sh"]
+        let reader = [
+            "/bin/sh", "-c", ". /proc/self/fd/\(KEEL_SUPERVISOR_VARIABLES); exec \(KEEL_SUPERVISOR_VARIABLES)<&-; exec \"$@\"", "sh",
+        ]
         let arguments = launcher.isEmpty ? command : launcher + reader + command
         let texts =
             [

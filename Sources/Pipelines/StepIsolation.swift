@@ -12,7 +12,7 @@ public struct StepIsolation: Sendable, Hashable {
     public enum Setting: String, Sendable, CaseIterable {
         /// The best of the others that works.
         case auto
-        /// bubblewrap: the system read-only, the home hidden, process ids of its own; and another user when the server is root.
+        /// bubblewrap: the system read-only, the home hidden, process ids of its own; when the server is root another user, or no capabilities.
         case bwrap
         /// Another user, without a sandbox.
         case user
@@ -74,7 +74,10 @@ public struct StepIsolation: Sendable, Hashable {
     /// For the log and for `keel doctor`.
     public var description: String {
         switch kind {
-        case .bwrap: "bwrap" + (user.map { ", as the user \($0.name)" } ?? ", as the server's own user")
+        case .bwrap:
+            "bwrap"
+                + (user.map { ", as the user \($0.name)" }
+                    ?? (geteuid() == 0 ? ", as root without its capabilities" : ", as the server's own user"))
         case .user: "the user \(user?.name ?? "")"
         case .none: "none"
         case .refused: "no way works here, so programs of steps are refused"
@@ -113,13 +116,13 @@ public struct StepIsolation: Sendable, Hashable {
         // Without a name, root hands programs to the user that owns nothing.
         let other = given ?? (isRoot ? try? StepUser(named: "nobody") : nil)
         func way(_ kind: Kind, _ user: StepUser?) -> StepIsolation { StepIsolation(kind: kind, user: user, folders: folders) }
+        let boxes = other.map { [way(.bwrap, $0)] } ?? []
+        let ownBox = given == nil ? [way(.bwrap, nil)] : []
         let ways: [StepIsolation] =
             switch setting {
-            // A sandbox that holds root is none, so root always hands programs to another user.
-            case .auto where isRoot: other.map { [way(.bwrap, $0), way(.user, $0)] } ?? []
-            case .auto: [way(.bwrap, nil), .none]
-            case .bwrap where isRoot: other.map { [way(.bwrap, $0)] } ?? []
-            case .bwrap: [way(.bwrap, nil)]
+            case .auto where isRoot: boxes + (other.map { [way(.user, $0)] } ?? []) + ownBox
+            case .auto: ownBox + [.none]
+            case .bwrap: boxes + ownBox
             case .user: other.map { [way(.user, $0)] } ?? []
             case .none: [.none]
             }
@@ -132,7 +135,7 @@ public struct StepIsolation: Sendable, Hashable {
             }
             problems.append("\(way.description): \(problem)")
         }
-        if other == nil { problems.append("this machine has no user 'nobody'") }
+        if isRoot, other == nil { problems.append("this machine has no user 'nobody'") }
         if setting == .auto, given == nil {
             var refusal = way(.refused, nil)
             refusal.passedOver = problems
@@ -214,7 +217,8 @@ public struct StepIsolation: Sendable, Hashable {
             return ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, user: user, limits: limits)
         case .bwrap:
             return ChildProcess(
-                command: command, launcher: bubblewrap(workingDirectory) + asUser, environment: environment, workingDirectory: workingDirectory,
+                command: command, launcher: bubblewrap(workingDirectory) + asUser, environment: environment,
+                workingDirectory: workingDirectory,
                 limits: limits)
         }
     }
@@ -250,7 +254,13 @@ public struct StepIsolation: Sendable, Hashable {
         }
         out += way(to: workingDirectory, through: empty)
         out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
-        return out + (user == nil ? [] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]) + ["--"]
+        // setpriv needs some to become the user, and drops them all. Without a user, root would take the sandbox apart from inside:
+        // with its own, or by /proc/sys, which its user id alone may write.
+        let capabilities =
+            user == nil
+            ? ["--remount-ro", "/proc", "--cap-drop", "ALL"]
+            : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
+        return out + capabilities + ["--"]
     }
 
     /// In an empty folder bubblewrap makes those on the way to what is mounted for its own user alone, unless told otherwise.

@@ -212,7 +212,8 @@ public final class Platform: Sendable {
                 "programs of steps can read what the server's user can, its secrets too; \(isolation.advice) (docs/steps.md)")
         }
         if isolation.refusesPrograms {
-            logger.error("steps with programs will fail, as the server is root and no other user can run them; \(isolation.advice) (docs/steps.md)")
+            logger.error(
+                "steps with programs will fail, as the server is root and no other user can run them; \(isolation.advice) (docs/steps.md)")
         }
     }
 

@@ -273,4 +273,100 @@ struct ProgramStepTests {
         #expect(run.error == nil && run.step("script")?.state == .succeeded && run.step("own")?.outputs == ["a": 1])
         #expect(try await service.go("killed").error?.contains("signal 9") == true, "a program may end itself")
     }
+
+    /// A home with a secret and a project, and what the isolation that is chosen for them makes of one step.
+    private func isolated(
+        _ with: JSON, home: String, project: String, _ setting: StepIsolation.Setting = .bwrap
+    ) async throws -> (run: PipelineRun, log: String, isolation: StepIsolation) {
+        let isolation = try await StepIsolation.choose(
+            setting, user: nil, folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+        let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _ in
+            ProgramAccess(variables: ["KEEL_TOKEN": "keel_the-lent-token"])
+        }
+        let service = service(try await openDatabase(home), [ShellStep(environment: environment)], home)
+        try service.configure([spec(["steps": [["name": "s", "uses": "shell", "with": with]]])])
+        let run = try await service.go()
+        let log = FileManager.default.contents(atPath: "\(home)/work/\(run.id)/s.log") ?? Data()
+        return (run, String(decoding: log, as: UTF8.self), isolation)
+    }
+
+    private func homeAndProject() throws -> (home: String, project: String) {
+        let folder = try temporaryFolder()
+        for name in ["home/work", "project"] {
+            try FileManager.default.createDirectory(atPath: "\(folder)/\(name)", withIntermediateDirectories: true)
+        }
+        try Data("key".utf8).write(to: URL(fileURLWithPath: folder + "/home/secrets.key"))
+        return (folder + "/home", folder + "/project")
+    }
+
+    @Test(
+        "A5: a step's variables reach its program as they are, and never what starts the sandbox",
+        .enabled(if: hasSandbox, "bubblewrap has to work on the machine"))
+    func launcherEnvironment() async throws {
+        let (home, project) = try homeAndProject()
+        // In the place of bubblewrap and setpriv: tells that it was started, outside of the sandbox.
+        for name in ["bwrap", "setpriv"] {
+            try Data("#!/bin/sh\ntouch \(project)/escaped\nexec /usr/bin/\(name) \"$@\"\n".utf8).write(
+                to: URL(fileURLWithPath: "\(project)/\(name)"))
+            chmod("\(project)/\(name)", 0o755)
+        }
+        let text = "it's \"odd\"\n$(id) `id` \\ 'x''"
+        let result = try await isolated(
+            [
+                "env": ["PATH": .string("\(project):/usr/bin:/bin"), "LD_PRELOAD": "/nothing.so", "TEXT": .string(text)],
+                "run": "printf '%s' \"$TEXT\" > text; unset LD_PRELOAD; echo $PATH; ls /proc/self/fd; cat /proc/[0-9]*/cmdline > commands",
+            ], home: home, project: project)
+        #expect(result.run.error == nil)
+        #expect(!FileManager.default.fileExists(atPath: project + "/escaped"))
+        // The loader complains once: in the step's shell.
+        #expect(result.log.components(separatedBy: "/nothing.so").count == 2, "\(result.log)")
+        #expect(result.log.contains("\(project):/usr/bin:/bin\n0\n1\n2\n3\n"))
+        #expect(file("text", (result.run, home)) == text)
+        #expect(
+            file("commands", (result.run, home)).contains("--die-with-parent")
+                && !file("commands", (result.run, home)).contains("lent-token"))
+        let odd = try await isolated(["env": ["A B": "x"], "run": "true"], home: homeAndProject().home, project: project)
+        #expect(odd.run.error?.contains("'A B' is no name of a variable") == true)
+    }
+
+    @Test(
+        "A5: a home, or a part of it, that is a symbolic link is hidden where it really lies",
+        .enabled(if: hasSandbox, "bubblewrap has to work on the machine"))
+    func linkedHome() async throws {
+        let (home, project) = try homeAndProject()
+        let folder = try temporaryFolder()
+        for (link, target) in [("\(folder)/home", home), ("\(home)/lake", "\(folder)/disk")] { symlink(target, link) }
+        try FileManager.default.createDirectory(atPath: folder + "/disk", withIntermediateDirectories: true)
+        try Data("rows".utf8).write(to: URL(fileURLWithPath: folder + "/disk/rows"))
+        let folders = StepIsolation.Folders(home: folder + "/home", project: project, work: folder + "/home/work")
+        #expect(try await StepIsolation.choose(.auto, user: nil, folders: folders).description.hasPrefix("bwrap, as the"))
+        let attempts = ["\(home)/secrets.key", "\(folder)/home/secrets.key", "\(folder)/disk/rows"].map { "if cat \($0); then exit 1; fi" }
+        let result = try await isolated(["run": .string(attempts.joined(separator: "\n"))], home: home, project: project)
+        #expect(result.run.error == nil, "\(result.log)")
+    }
+
+    @Test(
+        "A5: where only root may read the project, its programs have no capabilities in their sandbox",
+        .enabled(if: hasSandbox && geteuid() == 0, "it is about root and bubblewrap"))
+    func rootInSandbox() async throws {
+        let (home, project) = try homeAndProject()
+        chmod(project, 0o700)
+        let attempts = [
+            "umount \(home)", "mount -o remount,rw /", "touch /etc/x", "cat \(home)/secrets.key",
+            "[ -w /proc/sys/kernel/domainname ]",
+        ]
+        let commands = attempts.map { "if \($0); then exit 1; fi" } + ["grep CapEff /proc/self/status"]
+        let result = try await isolated(["run": .string(commands.joined(separator: "\n"))], home: home, project: project, .auto)
+        #expect(result.isolation.description == "bwrap, as root without its capabilities")
+        #expect(result.run.error == nil && result.log.contains("CapEff:\t0000000000000000\n"), "\(result.log)")
+    }
+
+    @Test("A5: a server of root refuses programs where nobody else can run them", .enabled(if: geteuid() == 0, "it is about root"))
+    func rootAlone() async throws {
+        let (home, project) = try homeAndProject()
+        let result = try await isolated(["run": "id"], home: home, project: project + "/gone", .auto)
+        #expect(result.isolation.refusesPrograms && !result.isolation.exposesSecrets)
+        #expect(result.run.error?.contains("the server is root and cannot start programs as another user") == true)
+        #expect(result.log.isEmpty)
+    }
 }

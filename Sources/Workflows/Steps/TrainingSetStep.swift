@@ -127,7 +127,8 @@ package struct TrainingSetStep: StepKind {
 
     package func isUsable(_ outputs: JSON) async -> Bool {
         ["train", "holdout"].allSatisfy { part in
-            outputs[part]?["digest"]?.string != nil && (outputs[part]?["path"]?.string).map { FileManager.default.fileExists(atPath: lake + "/" + $0) } ?? false
+            outputs[part]?["digest"]?.string != nil
+                && (outputs[part]?["path"]?.string).map { FileManager.default.fileExists(atPath: lake + "/" + $0) } ?? false
         }
     }
 
@@ -218,7 +219,8 @@ package struct TrainingSetStep: StepKind {
         let name = path.hasPrefix("training/") ? path.dropFirst("training/".count) : ""
         guard isOurs, !name.isEmpty, !name.contains("/"), let digest = part["digest"]?.string else {
             throw .invalid(
-                "is not what a training-set step of this run made", hint: "reference its outputs, such as $examples.holdout", path: "with.data")
+                "is not what a training-set step of this run made", hint: "reference its outputs, such as $examples.holdout",
+                path: "with.data")
         }
         guard try InputFile(path: lake + "/" + path, name: path).digest().hex == digest else {
             throw KeelError(

@@ -35,7 +35,9 @@ final class DatasetStream: Sendable {
         if keys.withLock({ $0.isRemoved }) { throw DatasetStream.removed(dataset) }
     }
 
-    static func removed(_ dataset: String) -> KeelError { .notFound("the data of Dataset '\(dataset)' were just removed", hint: "try again") }
+    static func removed(_ dataset: String) -> KeelError {
+        .notFound("the data of Dataset '\(dataset)' were just removed", hint: "try again")
+    }
 
     /// Accepted rows, encoded by `TableCodec`.
     let rows: DurableLog

@@ -3,8 +3,8 @@ import Datasets
 import Foundation
 import Registry
 import Serving
-import Tracking
 import Storage
+import Tracking
 
 extension Platform {
     /// Takes a backup of the home folder as it is now; the server goes on meanwhile. The ledger gets `storage.backup`.
@@ -21,7 +21,8 @@ extension Platform {
                 damage.report(
                     "Storage/backup",
                     KeelError(
-                        .corrupted, "backups lack \(backup.missing.count) files that the database refers to, as they are gone: the first is '\(first)'",
+                        .corrupted,
+                        "backups lack \(backup.missing.count) files that the database refers to, as they are gone: the first is '\(first)'",
                         hint: "put them back from an older backup"))
             }
             return backup
@@ -48,7 +49,8 @@ extension Platform {
         func path(_ digest: Digest) -> String { "objects/content/\(digest.hex.prefix(2))/\(digest.hex)" }
         var files = Set(lake.map { "lake/\($0)" } + (content.union(bundles)).map(path))
         for bundle in bundles {
-            guard let bytes = try? StoredFile.contents("\(home)/\(path(bundle))", name: "bundle \(bundle)"), let json = try? JSON.parse(bytes),
+            guard let bytes = try? StoredFile.contents("\(home)/\(path(bundle))", name: "bundle \(bundle)"),
+                let json = try? JSON.parse(bytes),
                 let model = try? ModelBundle(json: json).model
             else { continue }
             files.insert(path(model))

@@ -74,7 +74,8 @@ extension Platform {
                 let problem = KeelError.wrapping(error)
                 if problem.code == .notFound, !released.contains(digest) { continue }
                 throw KeelError(
-                    problem.code, "nothing was removed from the objects, as one that may name a model to keep cannot be read: \(problem.message)",
+                    problem.code,
+                    "nothing was removed from the objects, as one that may name a model to keep cannot be read: \(problem.message)",
                     hint: "put the object back from a backup, then collect again")
             }
             if let json = try? JSON.parse(content), let bundle = try? ModelBundle(json: json) { needed.insert(bundle.model) }

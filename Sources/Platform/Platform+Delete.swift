@@ -54,7 +54,8 @@ extension Platform {
         try grant.require(.resourcesApply)
         if removesData, kind != "Dataset" { throw KeelError.invalid("only a Dataset has data of its own", hint: "leave --data out") }
         if isRehearsal {
-            return try await deleteInTurn(kind, name, environment: environment, cascade: cascade, data: removesData, isRehearsal: true, by: grant)
+            return try await deleteInTurn(
+                kind, name, environment: environment, cascade: cascade, data: removesData, isRehearsal: true, by: grant)
         }
         // An apply in between would open the stream of a dataset whose data are just being removed.
         return try await configuring.run { [self] in

@@ -79,7 +79,9 @@ public final class Platform: Sendable {
                 temporaryDirectory: home + "/work/spill"))
         let data = try DatasetService(
             database: database, lake: home + "/lake", streams: home + "/streams", duckdb: analytics, damage: damage)
-        let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).bytes.prefix(8).reduce(0) { $0 << 8 | UInt64($1) }
+        let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).bytes.prefix(8).reduce(0) {
+            $0 << 8 | UInt64($1)
+        }
         let features = FeatureStore(seed: seed, version: KeelVersion.text)
         featureCheckpoints = FeatureCheckpoints(
             folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes,
@@ -118,7 +120,8 @@ public final class Platform: Sendable {
         let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
         let ledgerKey = try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)
         checkpoints = try CheckpointService(
-            database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints", report: { damage.report("Ledger/checkpoints", $0) })
+            database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints",
+            report: { damage.report("Ledger/checkpoints", $0) })
         let project = FileManager.default.currentDirectoryPath
         stepIsolation = IsolationChoice {
             try await StepIsolation.choose(

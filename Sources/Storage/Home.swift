@@ -84,7 +84,8 @@ public final class Home: Sendable {
         let isLink = status.st_mode & S_IFMT == S_IFLNK
         let what =
             isFolder
-            ? "the folder \(name) could not be read and written" : "\(name) was \(StoredFile.kind(status.st_mode))\(isLink ? " to no folder" : "")"
+            ? "the folder \(name) could not be read and written"
+            : "\(name) was \(StoredFile.kind(status.st_mode))\(isLink ? " to no folder" : "")"
         damage.report(
             "Home/\(name)",
             KeelError(
@@ -144,7 +145,8 @@ public final class Home: Sendable {
             damage.report(
                 "Home/\(name)",
                 KeelError(
-                    error.code, "\(error.message). The file was left as it is; until the server can read it, what was made with its key cannot be used",
+                    error.code,
+                    "\(error.message). The file was left as it is; until the server can read it, what was made with its key cannot be used",
                     hint: "make the file readable for the server's user, then start the server again"))
             return Key(bytes: new(), isStored: false)
         } catch let error as KeelError where error.code == .notFound {}

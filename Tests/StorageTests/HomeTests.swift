@@ -263,7 +263,8 @@ struct BackupTests {
         await #expect(throws: KeelError.self) { try await backup(of: home) { _, _ in StoredReferences(files: ["link/file"]) } }
         // An archive that lacks a file and does not say so is refused.
         let refusal = await #expect(throws: KeelError.self) {
-            try await HomeRestore(archive: file, home: try temporaryFolder() + "/home") { _, _ in StoredReferences(files: ["objects/x"]) }.run()
+            try await HomeRestore(archive: file, home: try temporaryFolder() + "/home") { _, _ in StoredReferences(files: ["objects/x"]) }
+                .run()
         }
         #expect(refusal?.message.contains("'objects/x'") == true)
     }

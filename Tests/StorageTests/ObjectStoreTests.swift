@@ -27,7 +27,9 @@ private let anySize = try! ContentSize(max: 1 << 30)
 
 @Suite("Objects")
 struct ObjectStoreTests {
-    @Test("what is no file under an object's name is refused at once, and makes way when the content is stored again", arguments: Intruder.allCases)
+    @Test(
+        "what is no file under an object's name is refused at once, and makes way when the content is stored again",
+        arguments: Intruder.allCases)
     func intruders(_ intruder: Intruder) async throws {
         let store = try FolderObjectStore(root: temporaryFolder())
         let digest = try await store.put(Array("hello".utf8))

@@ -67,7 +67,8 @@ public struct HomeBackup: Sendable {
     /// - Throws: `unavailable` when such a file is in the home, and so should be in the backup.
     private static func compare(_ references: StoredReferences, _ folder: String, _ home: String) throws -> [String] {
         for path in try FileManager.default.subpathsOfDirectory(atPath: folder)
-        where references.folders.contains(where: { path.hasPrefix($0) }) && !references.files.contains(path) && isFile("\(folder)/\(path)") {
+        where references.folders.contains(where: { path.hasPrefix($0) }) && !references.files.contains(path) && isFile("\(folder)/\(path)")
+        {
             unlink("\(folder)/\(path)")
         }
         let missing = references.files.filter { !isFile("\(folder)/\($0)") }.sorted()
@@ -85,7 +86,9 @@ public struct HomeBackup: Sendable {
     }
 
     private static func link(_ home: String, into folder: String, below name: String = "", depth: Int = 0) throws {
-        guard depth < depthMax else { throw KeelError(.failedPrecondition, "the folders at '\(name)' never end", hint: "is a link in them a loop?") }
+        guard depth < depthMax else {
+            throw KeelError(.failedPrecondition, "the folders at '\(name)' never end", hint: "is a link in them a loop?")
+        }
         let entries: [String]
         do { entries = try Folder.names("\(home)/\(name)") } catch {
             // It was removed since it was listed. What is damaged need not be readable.
@@ -117,13 +120,16 @@ public struct HomeBackup: Sendable {
         case ENOENT: return
         case EEXIST:
             var taken = stat()
-            guard lstat(target, &taken) == 0, taken.st_ino != status.st_ino || taken.st_dev != status.st_dev, taken.st_size != status.st_size
+            guard lstat(target, &taken) == 0, taken.st_ino != status.st_ino || taken.st_dev != status.st_dev,
+                taken.st_size != status.st_size
             else { return }
         case EXDEV, EPERM, EMLINK: break
         default: throw AtomicFile.failure("link \(path) into the backup")
         }
         let source: ObjectReader
-        do { source = try ObjectReader(path: "\(home)/\(path)", name: path) } catch let error as KeelError where error.code == .notFound { return }
+        do { source = try ObjectReader(path: "\(home)/\(path)", name: path) } catch let error as KeelError where error.code == .notFound {
+            return
+        }
         let temporary = target + AtomicFile.temporarySuffix
         let copy = try StoredFile.open(temporary, name: "the copy of \(path)", O_WRONLY | O_CREAT | O_TRUNC)
         defer { close(copy) }

@@ -50,7 +50,8 @@ public struct HomeRestore: Sendable {
         if let broken = ledger.broken {
             throw KeelError(.corrupted, "the ledger of the backup is broken at event \(broken.seq): \(broken.problem)")
         }
-        let missing = try await references(database, home).files.filter { !known.contains($0) && !HomeBackup.isFile("\(home)/\($0)") }.sorted()
+        let missing = try await references(database, home).files.filter { !known.contains($0) && !HomeBackup.isFile("\(home)/\($0)") }
+            .sorted()
         try await database.close()
         if let first = missing.first {
             throw KeelError(

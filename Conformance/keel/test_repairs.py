@@ -287,3 +287,8 @@ def test_a_file_of_which_no_row_is_kept_says_what_became_of_it(keel, tmp_path):
     assert done.returncode == 1 and "snapshot 2 was made and adds no rows" in done.stderr, done.stderr
     done = keel.cli("ingest", "clicks", tmp_path / "bad.csv", "--overwrite", check=False)
     assert done.returncode == 1 and "snapshot 3 was made and is empty" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("path", ["Examples/flights/resources", "Examples/clicks/resources.yaml"])
+def test_the_examples_pass_the_plan(keel, path):
+    assert "+ Dataset/" in keel.cli("plan", ROOT / path).stdout

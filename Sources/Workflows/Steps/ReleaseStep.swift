@@ -12,7 +12,12 @@ struct ReleaseStep: StepKind {
     let cachedByDefault = false
     let releasing: Releasing
 
-    func validate(_ with: JSON) throws(KeelError) { _ = try read(with) }
+    func validate(_ with: JSON) throws(KeelError) {
+        var with = with
+        // A reference is a text until a run puts the value in its place.
+        if with["force"]?.string?.hasPrefix("$") == true { with["force"] = false }
+        _ = try read(with)
+    }
 
     func run(_ context: StepContext) async throws -> JSON {
         let (model, endpoint, force) = try read(context.with)

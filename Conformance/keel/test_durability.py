@@ -181,9 +181,11 @@ def test_d14_what_a_killed_server_was_receiving_is_removed(keel, tmp_path):
     project.apply(keel, tmp_path)
     with socket.create_connection(("127.0.0.1", keel.port)) as upload:
         upload.sendall(
-            f"POST /api/v1/datasets/clicks/ingest?name=a.csv HTTP/1.1\r\nHost: 127.0.0.1:{keel.port}\r\n"
+            f"POST /api/v1/datasets/clicks/ingest?file=a.csv HTTP/1.1\r\nHost: 127.0.0.1:{keel.port}\r\n"
             "Content-Type: application/octet-stream\r\nContent-Length: 1000000\r\n\r\n".encode() + b"x" * 500000)
-        while not glob.glob(f"{keel.home}/work/upload-*/*"):
+        for _ in range(500):
+            if glob.glob(f"{keel.home}/work/upload-*/*"):
+                break
             time.sleep(0.02)
         keel.kill()
     assert glob.glob(f"{keel.home}/work/upload-*")

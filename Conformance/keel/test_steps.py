@@ -25,7 +25,7 @@ def shell(run, name="work", **more):
     return {"name": name, "uses": "shell", "with": {"run": run} | more.pop("with_", {})} | more
 
 
-def trigger(name, run, when="dataset/none snapshot"):
+def trigger(name, run, when="schedule 0 0 29 2 *"):
     return json.dumps({"apiVersion": "keel/v1", "kind": "Trigger", "metadata": {"name": name}, "spec": {"when": when, "run": run}})
 
 

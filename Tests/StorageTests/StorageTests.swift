@@ -125,6 +125,24 @@ struct DatabaseTests {
         #expect(try await database.read { try $0.verifyLedger() }.broken != nil)
     }
 
+    @Test("a home whose list of migrations has its old column keeps its tables, and none is migrated again")
+    func renamedColumn() async throws {
+        let folder = try temporaryFolder()
+        let old = try await openDatabase(folder)
+        try await old.write { tx in
+            try tx.execute("INSERT INTO things (id, name) VALUES (1, 'kept')")
+            try tx.execute("ALTER TABLE keel_migrations RENAME COLUMN module TO room")
+        }
+        try await old.close()
+        for _ in 0..<2 {
+            let database = try await openDatabase(folder)
+            let name = try await database.read { try $0.row("SELECT name FROM things")?.text("name") }
+            let listed = try await database.read { try $0.row("SELECT count(*) AS n FROM keel_migrations WHERE module = 'test'")?.int("n") }
+            #expect(name == "kept" && listed == 1)
+            try await database.close()
+        }
+    }
+
     @Test("all changes of a transaction have one instant")
     func oneInstant() async throws {
         let clock = SetClock()

@@ -1,9 +1,11 @@
 """Asks `/health` and a bare socket of its own again and again, in a process of its own, and prints the waits as JSON when its input closes.
 
-The bare socket tells how long anything had to wait on this machine at that moment: a busy machine delays both, a blocked server only one.
+The bare socket tells how long anything had to wait on this machine at that moment: a busy machine delays both, a blocked server only one. It is asked
+by a thread of its own all the while, so a machine that stands still for a second does it to both, whichever was asked just then.
 """
 import http.client
 import json
+import pathlib
 import selectors
 import socket
 import sys
@@ -11,7 +13,10 @@ import threading
 import time
 
 PAUSE = 0.005
+BEAT = 0.02
 PATIENCE = 60
+# Only of waits as long as this is it told what else went on.
+LONG = 0.1
 
 
 def answer(listener):
@@ -26,40 +31,63 @@ def answer(listener):
                 key.fileobj.sendall(data)
 
 
-def bare(listener):
-    """Milliseconds for one byte there and back on a new connection, as for `/health`."""
-    start = time.monotonic()
-    with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as s:
-        s.sendall(b"x")
-        s.recv(1)
-    return (time.monotonic() - start) * 1000
+def beat(listener, beats):
+    """Sends one byte there and back on a new connection, as for `/health`, and notes when that began and how much longer than BEAT it took."""
+    while True:
+        start = time.monotonic()
+        time.sleep(BEAT)
+        with socket.create_connection(listener.getsockname(), timeout=PATIENCE) as s:
+            s.sendall(b"x")
+            s.recv(1)
+        beats.append((start, time.monotonic() - start - BEAT))
 
 
 def health(port):
+    """The status (0: none), and the seconds until connected and until answered."""
     start = time.monotonic()
+    connected = None
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
+        connection.connect()
+        connected = time.monotonic() - start
         connection.request("GET", "/health")
         status = connection.getresponse().status
     except OSError:
         status = 0
     finally:
         connection.close()
-    return (time.monotonic() - start) * 1000, status
+    answered = time.monotonic() - start
+    return status, answered if connected is None else connected, answered
+
+
+def overflows():
+    """How many connections the system has turned away because the queue of some listener was full."""
+    names, values = pathlib.Path("/proc/net/netstat").read_text().splitlines()[:2]
+    return dict(zip(names.split(), values.split())).get("ListenOverflows", "unknown")
 
 
 def main(port):
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     threading.Thread(target=answer, args=(listener,), daemon=True).start()
+    beats = []
+    threading.Thread(target=beat, args=(listener, beats), daemon=True).start()
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     print("watching", flush=True)
     samples = []
     while not ended.is_set():
-        before = bare(listener)
-        waited, status = health(port)
-        samples.append({"waited": waited, "status": status, "bare": max(before, bare(listener))})
+        start = time.monotonic()
+        turned_away = overflows()
+        status, connected, answered = health(port)
+        sample = {"status": status, "start": start, "connected": connected * 1000, "waited": answered * 1000, "bare": 0}
+        if answered > LONG:
+            sample["overflows"] = [turned_away, overflows()]
+        samples.append(sample)
         time.sleep(PAUSE)
+    time.sleep(BEAT * 2)
+    for sample in (s for s in samples if s["waited"] / 1000 > LONG):
+        until = sample["start"] + sample["waited"] / 1000
+        sample["bare"] = max((took * 1000 for began, took in beats if began <= until and began + BEAT + took >= sample["start"]), default=0)
     json.dump(samples, sys.stdout)
 
 

@@ -6,7 +6,7 @@ import Foundation
 public struct FolderObjectStore: ObjectStore {
     public let root: String
     let holds = Holds()
-    let verified = VerifiedFiles()
+    package let verified = VerifiedFiles()
     private let report: @Sendable (KeelError) -> Void
 
     /// - Parameter report: told of content that is not what was stored.
@@ -42,7 +42,7 @@ public struct FolderObjectStore: ObjectStore {
 
     public func get(_ digest: Digest) async throws -> [UInt8] {
         try await Blocking.run {
-            let bytes = try reporting { try StoredFile.contents(path(of: digest), name: "object \(digest)") }
+            let bytes = try contents(of: digest)
             guard Digest(of: bytes) == digest else {
                 let error = KeelError(
                     .corrupted, "object \(digest) is not what was stored", hint: "put it back from a backup, or store it again")
@@ -54,13 +54,11 @@ public struct FolderObjectStore: ObjectStore {
     }
 
     public func open(_ digest: Digest) async throws -> ObjectReader {
-        try await Blocking.run {
-            try reporting {
-                let reader = try ObjectReader(path: path(of: digest), name: "object \(digest)")
-                try verified.check(reader, is: digest)
-                return reader
-            }
-        }
+        do {
+            let reader = try await Blocking.run { try ObjectReader(path: path(of: digest), name: "object \(digest)") }
+            try await verified.check(reader, is: digest)
+            return reader
+        } catch { throw reported(error) }
     }
 
     /// The bytes of an object as its file's size says, without reading them; nil when there is no such object.
@@ -69,13 +67,15 @@ public struct FolderObjectStore: ObjectStore {
         return lstat(path(of: digest), &status) == 0 ? Int64(status.st_size) : nil
     }
 
-    /// Reports an object that is not what was stored.
-    private func reporting<T>(_ body: () throws -> T) throws -> T {
-        do { return try body() } catch {
-            let problem = KeelError.wrapping(error)
-            if problem.code == .corrupted { report(problem) }
-            throw problem
-        }
+    private func contents(of digest: Digest) throws -> [UInt8] {
+        do { return try StoredFile.contents(path(of: digest), name: "object \(digest)") } catch { throw reported(error) }
+    }
+
+    /// The error; damage is reported first.
+    private func reported(_ error: any Error) -> KeelError {
+        let problem = KeelError.wrapping(error)
+        if problem.code == .corrupted { report(problem) }
+        return problem
     }
 
     public func settle(_ digest: Digest) { holds.settle(digest) }

@@ -14,7 +14,11 @@ public final class VerifiedFiles: Sendable {
         var digest: Digest
     }
     private let known = Mutex<[Place: State]>([:])
+    /// The readings under way, by the file that they read.
+    private let readings = Mutex<[Place: Task<Void, any Error>]>([:])
     private static let countMax = 1_000_000
+    /// How many times a file was read through.
+    package let readCount = Atomic(0)
 
     public init() {}
 
@@ -27,12 +31,28 @@ public final class VerifiedFiles: Sendable {
         try check(try ObjectReader(path: path, name: name), is: digest, again: again)
     }
 
-    func check(_ reader: ObjectReader, is digest: Digest, again: Bool = false) throws {
-        let status = try reader.status()
-        let place = Place(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
-        let state = State(
-            bytes: Int64(status.st_size), seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec, digest: digest)
-        if !again, known.withLock({ $0[place] }) == state { return }
+    /// Reads the file away from Swift's threads unless it is known. Many who open one file at the same time wait for one reading of it.
+    func check(_ reader: ObjectReader, is digest: Digest) async throws {
+        let (place, state) = try identity(of: reader, digest)
+        if isKnown(place, state) { return }
+        let reading = readings.withLock { readings in
+            if let reading = readings[place] { return reading }
+            let reading = Task { [self] in
+                defer { _ = self.readings.withLock { $0.removeValue(forKey: place) } }
+                try await Blocking.run { try self.check(reader, is: digest, again: false) }
+            }
+            readings[place] = reading
+            return reading
+        }
+        try await reading.value
+        // What was read may have been the file as it was before it changed.
+        try await Blocking.run { try self.check(reader, is: digest, again: false) }
+    }
+
+    private func check(_ reader: ObjectReader, is digest: Digest, again: Bool) throws {
+        let (place, state) = try identity(of: reader, digest)
+        if !again, isKnown(place, state) { return }
+        readCount.add(1, ordering: .relaxed)
         guard try reader.digest() == digest else {
             throw KeelError(
                 .corrupted, "\(reader.name) is damaged: its bytes are not the ones that were stored", hint: "restore it from a backup")
@@ -41,5 +61,15 @@ public final class VerifiedFiles: Sendable {
             if known.count >= VerifiedFiles.countMax { known.removeAll() }
             known[place] = state
         }
+    }
+
+    private func isKnown(_ place: Place, _ state: State) -> Bool { known.withLock { $0[place] } == state }
+
+    private func identity(of reader: ObjectReader, _ digest: Digest) throws -> (Place, State) {
+        let status = try reader.status()
+        return (
+            Place(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)),
+            State(bytes: Int64(status.st_size), seconds: status.st_mtim.tv_sec, nanoseconds: status.st_mtim.tv_nsec, digest: digest)
+        )
     }
 }

@@ -75,6 +75,18 @@ struct ObjectStoreTests {
         try await store.verify(other)
     }
 
+    @Test("D14: many who open one object at the same time wait for one reading of it")
+    func together() async throws {
+        let folder = try temporaryFolder()
+        let digest = try await FolderObjectStore(root: folder).put([UInt8](repeating: 7, count: 32 << 20))
+        let store = try FolderObjectStore(root: folder)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<100 { group.addTask { _ = try await store.open(digest) } }
+            try await group.waitForAll()
+        }
+        #expect(store.verified.readCount.load(ordering: .relaxed) == 1)
+    }
+
     @Test("content in any parts is the same object, kept once, and read from anywhere")
     func streamed() async throws {
         let store = try FolderObjectStore(root: temporaryFolder())

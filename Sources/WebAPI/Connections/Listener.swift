@@ -1,0 +1,111 @@
+import Contracts
+import Glibc
+import Hummingbird
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOExtras
+import NIOPosix
+import ServiceLifecycle
+import Synchronization
+
+/// Takes connections and answers their requests until the service group stops.
+///
+/// Hummingbird's own server takes connections on an event loop that also serves some of them, and waits while ten have no task yet. The system's queue
+/// is short (`net.core.somaxconn`; 128 on some machines), and a client that finds it full tries again only after a second. Here the listening
+/// socket has a thread of its own that does nothing else, and takes all that wait; `ConnectionLimiter` bounds how many.
+public struct Listener: Service {
+    /// What the queue of connections that are not taken yet may hold, where the system allows it.
+    private static let backlog: Int32 = 4096
+    private static let acceptsMax: UInt = 256
+
+    private let options: ServerChannel.Options
+    private let respond: HTTPChannelHandler.Responder
+    private let host: String
+    private let port: Int
+    private let onListening: @Sendable () -> Void
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - port: 0 lets the system choose.
+    ///   - onListening: called once connections are taken.
+    public init(
+        router: Router<KeelContext>, options: ServerChannel.Options, host: String, port: Int, serverName: String, logger: Logger,
+        onListening: @escaping @Sendable () -> Void
+    ) {
+        let responder = router.buildResponder()
+        let date = DateHeader()
+        self.options = options
+        self.host = host
+        self.port = port
+        self.logger = logger
+        self.onListening = onListening
+        respond = { request, writer, channel in
+            var response = try await responder.respond(to: request, context: KeelContext(source: .init(channel: channel, logger: logger)))
+            response.headers[.date] = date.text
+            response.headers[.server] = serverName
+            try await writer.write(response: response.head, body: response.body)
+        }
+    }
+
+    /// Ends after a graceful shutdown, when every connection is closed.
+    ///
+    /// - Throws: when the address cannot be listened on.
+    public func run() async throws {
+        let server = ServerChannel(responder: respond, options: options)
+        let taking = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let quiescing = ServerQuiescingHelper(group: taking)
+        // Never reached: the limiter refuses connections before it.
+        let connectionsMax = options.connections.total + 1
+        let listener = try await ServerBootstrap(group: taking, childGroup: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.backlog, value: Listener.backlog)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.maxMessagesPerRead, value: Listener.acceptsMax)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(quiescing.makeServerChannelHandler(channel: channel))
+                }
+            }
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+            .bind(
+                host: host, port: port, serverBackPressureStrategy: .init(lowWatermark: connectionsMax, highWatermark: connectionsMax)
+            ) { server.setup(channel: $0, logger: logger) }
+        await withGracefulShutdownHandler {
+            onListening()
+            await withDiscardingTaskGroup { group in
+                do {
+                    try await listener.executeThenClose { connections in
+                        for try await connection in connections {
+                            group.addTask { await server.handle(value: connection, logger: logger) }
+                        }
+                    }
+                } catch { logger.error("no more connections are taken: \(error)") }
+            }
+        } onGracefulShutdown: {
+            quiescing.initiateShutdown(promise: nil)
+        }
+        try await taking.shutdownGracefully()
+    }
+}
+
+/// The time of an answer as HTTP writes it (RFC 9110, 5.6.7), made once a second.
+final class DateHeader: Sendable {
+    private let last = Mutex((second: 0, text: ""))
+
+    var text: String {
+        let now = time(nil)
+        return last.withLock { last in
+            if last.second != now { last = (now, DateHeader.text(second: now)) }
+            return last.text
+        }
+    }
+
+    /// - Parameter second: since 1970.
+    static func text(second: Int) -> String {
+        var second = second
+        var fields = tm()
+        gmtime_r(&second, &fields)
+        // The process never sets a locale, so the names are those of "C".
+        return String(unsafeUninitializedCapacity: 32) { strftime($0.baseAddress!, $0.count, "%a, %d %b %Y %H:%M:%S GMT", &fields) }
+    }
+}

@@ -15,29 +15,32 @@ import Synchronization
 /// is short (`net.core.somaxconn`; 128 on some machines), and a client that finds it full tries again only after a second. Here the listening
 /// socket has a thread of its own that does nothing else, and takes all that wait; `ConnectionLimiter` bounds how many.
 public struct Listener: Service {
-    /// What the queue of connections that are not taken yet may hold, where the system allows it.
-    private static let backlog: Int32 = 4096
     private static let acceptsMax: UInt = 256
+    /// The thread that takes connections; like NIO's own it lives as long as the process.
+    private static let taking = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
     private let options: ServerChannel.Options
     private let respond: HTTPChannelHandler.Responder
     private let host: String
     private let port: Int
-    private let onListening: @Sendable () -> Void
+    private let onListening: @Sendable (SocketAddress?) -> Void
+    private let backlog: Int32
     private let logger: Logger
 
     /// - Parameters:
     ///   - port: 0 lets the system choose.
-    ///   - onListening: called once connections are taken.
+    ///   - backlog: how many connections that are not taken yet the system keeps, where it allows that many.
+    ///   - onListening: called once connections are taken, with the address.
     public init(
         router: Router<KeelContext>, options: ServerChannel.Options, host: String, port: Int, serverName: String, logger: Logger,
-        onListening: @escaping @Sendable () -> Void
+        backlog: Int32 = 4096, onListening: @escaping @Sendable (SocketAddress?) -> Void
     ) {
         let responder = router.buildResponder()
         let date = DateHeader()
         self.options = options
         self.host = host
         self.port = port
+        self.backlog = backlog
         self.logger = logger
         self.onListening = onListening
         respond = { request, writer, channel in
@@ -53,12 +56,11 @@ public struct Listener: Service {
     /// - Throws: when the address cannot be listened on.
     public func run() async throws {
         let server = ServerChannel(responder: respond, options: options)
-        let taking = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let quiescing = ServerQuiescingHelper(group: taking)
+        let quiescing = ServerQuiescingHelper(group: Listener.taking)
         // Never reached: the limiter refuses connections before it.
         let connectionsMax = options.connections.total + 1
-        let listener = try await ServerBootstrap(group: taking, childGroup: MultiThreadedEventLoopGroup.singleton)
-            .serverChannelOption(.backlog, value: Listener.backlog)
+        let listener = try await ServerBootstrap(group: Listener.taking, childGroup: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.backlog, value: backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.maxMessagesPerRead, value: Listener.acceptsMax)
             .serverChannelInitializer { channel in
@@ -71,7 +73,7 @@ public struct Listener: Service {
                 host: host, port: port, serverBackPressureStrategy: .init(lowWatermark: connectionsMax, highWatermark: connectionsMax)
             ) { server.setup(channel: $0, logger: logger) }
         await withGracefulShutdownHandler {
-            onListening()
+            onListening(listener.channel.localAddress)
             await withDiscardingTaskGroup { group in
                 do {
                     try await listener.executeThenClose { connections in
@@ -84,12 +86,11 @@ public struct Listener: Service {
         } onGracefulShutdown: {
             quiescing.initiateShutdown(promise: nil)
         }
-        try await taking.shutdownGracefully()
     }
 }
 
 /// The time of an answer as HTTP writes it (RFC 9110, 5.6.7), made once a second.
-final class DateHeader: Sendable {
+package final class DateHeader: Sendable {
     private let last = Mutex((second: 0, text: ""))
 
     var text: String {
@@ -101,7 +102,7 @@ final class DateHeader: Sendable {
     }
 
     /// - Parameter second: since 1970.
-    static func text(second: Int) -> String {
+    package static func text(second: Int) -> String {
         var second = second
         var fields = tm()
         gmtime_r(&second, &fields)

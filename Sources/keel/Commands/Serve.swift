@@ -97,7 +97,7 @@ struct Server {
                 gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
                 hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0)] }),
             host: configuration.host, port: configuration.port, serverName: "keel", logger: logger
-        ) {
+        ) { _ in
             logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
             if trustsOwner {
                 logger.notice("programs of this user on this machine need no token; behind a proxy on this machine set auth.local: off")

@@ -55,7 +55,7 @@ struct ListenerTests {
         let taken = sockets.map { ListenerTests.connects($0, port: port) }
         busy.open()
         #expect(taken.count { !$0 } == 0)
-        sockets.forEach { close($0) }
+        for socket in sockets { close(socket) }
         await group.triggerGracefulShutdown()
         try await served
         try await database.close()

@@ -63,7 +63,7 @@ class Watched(Keel):
         over = [s for s in samples if s["waited"] - s["bare"] > HEALTH_MS]
         worst = max(s["waited"] - s["bare"] for s in samples)
         assert len(over) <= max(LONG_MAX, len(samples) // 50) and worst <= HEALTH_MS_MAX, \
-            f"of {len(samples)} questions to /health {len(over)} waited more than {HEALTH_MS} ms longer than a bare socket: " + "; ".join(
+            f"of {len(samples)} questions to /health {len(over)} were kept waiting more than {HEALTH_MS} ms longer than a bare socket: " + "; ".join(
                 f"{s['waited']:.0f} ms (connected after {s['connected']:.0f}, bare socket {s['bare']:.0f}, full queues {s['overflows']})"
                 for s in over)
         assert self.peak_bytes() <= self.memory_bytes, f"{self.peak_bytes() >> 20} MiB resident, the budget is {self.memory_bytes >> 20} MiB"

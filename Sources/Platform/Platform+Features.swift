@@ -50,7 +50,7 @@ extension Platform {
     ) async throws {
         try await data.withHistory(dataset) { [self] history in
             try await Blocking.run { [self] in
-                let now = Timestamp.systemNow()
+                let now = database.clock.now()
                 let apply = { [featureCheckpoints] (rows: Table) throws in
                     featureCheckpoints.count(rows.rowCount, of: dataset)
                     try draft.apply(dataset: dataset, rows: rows, now: now)

@@ -104,7 +104,7 @@ public actor WebhookFollower {
     }
 
     private func forget() async throws {
-        let now = Timestamp.systemNow()
+        let now = service.database.clock.now()
         guard forgotAt + .hours(1) < now else { return }
         forgotAt = now
         try await service.database.write { try WebhookStore.forget($0, before: now - WebhookFollower.keptFor) }
@@ -114,13 +114,15 @@ public actor WebhookFollower {
 
     private func startable() async throws -> [String] {
         guard busy.count < WebhookFollower.concurrency else { return [] }
-        let due = try await service.database.read { try WebhookStore.dueWebhooks($0, at: .systemNow()) }
+        let now = service.database.clock.now()
+        let due = try await service.database.read { try WebhookStore.dueWebhooks($0, at: now) }
         return Array(due.filter { !busy.contains($0) }.prefix(WebhookFollower.concurrency - busy.count))
     }
 
     private func sendAll(to id: String) async {
         do {
-            let due = try await service.database.read { try WebhookStore.due($0, id, at: .systemNow(), limit: 50) }
+            let now = service.database.clock.now()
+            let due = try await service.database.read { try WebhookStore.due($0, id, at: now, limit: 50) }
             for delivery in due where !Task.isCancelled {
                 guard let webhook = try? await service.database.read({ try WebhookStore.find($0, id) }) else { break }
                 try await send(delivery, to: webhook)

@@ -100,7 +100,7 @@ public struct WebhookService: Sendable {
         let event = event ?? webhook.events.first ?? .modelCreated
         do {
             let answer = try await send(
-                WebhookPayload.body(event, WebhookPayload.example(event), at: .systemNow()), id: Identifier.uuid(), to: webhook)
+                WebhookPayload.body(event, WebhookPayload.example(event), at: database.clock.now()), id: Identifier.uuid(), to: webhook)
             return WebhookTest(answer: answer, error: nil)
         } catch { return WebhookTest(answer: nil, error: "Failed to test webhook: \(KeelError.wrapping(error).message)") }
     }
@@ -130,7 +130,7 @@ public struct WebhookService: Sendable {
 
     /// One attempt, signed.
     func send(_ body: String, id: String, to webhook: Webhook) async throws -> WebhookAnswer {
-        let seconds = String(Timestamp.systemNow().milliseconds / 1000)
+        let seconds = String(database.clock.now().milliseconds / 1000)
         var headers = [("Content-Type", "application/json"), ("X-MLflow-Delivery-Id", id), ("X-MLflow-Timestamp", seconds)]
         if let sealed = try await database.read({ try WebhookStore.sealedSecret($0, webhook.id) }) {
             let secret = try secrets.open(sealed, for: "Webhook/\(webhook.id)")

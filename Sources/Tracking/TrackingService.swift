@@ -7,6 +7,8 @@ import Storage
 /// tags of runs are too many for that: the event `run.finished` carries their counts and digest.
 public struct TrackingService: Sendable {
     let database: Database
+    /// Tells the time of what is logged without one.
+    public var clock: any Clock { database.clock }
     let objects: any ObjectStore
     let artifactUsage: (any ArtifactUsage)?
     let artifactBytesMax: Int64

@@ -130,6 +130,73 @@ struct ArchitectureTests {
         }
     }
 
+    @Test("the wall clock is read by SystemClock alone and by the command; a module gets its clock from whoever makes it")
+    func clocks() throws {
+        for (place, line, source) in try Self.lines() {
+            for read in ["Date()", "Date.now", "gettimeofday", "clock_gettime", "time(nil)", "systemNow()"] where line.contains(read) {
+                let isAllowed =
+                    [
+                        "Contracts/Timestamp.swift", "Tracking/Migrations.swift",
+                        // Identifiers carry the time at which they are made, unless their maker says another.
+                        "Contracts/Identifier.swift",
+                        // For a person who finds the folder in use.
+                        "Storage/Files/Home.swift",
+                    ].contains(source.path) || source.target == "keel"
+                #expect(isAllowed, "\(place): \(read) reads the machine's clock; take a Clock")
+            }
+            if line.contains("SystemClock()") {
+                #expect(line.contains("clock: any Clock = SystemClock()"), "\(place): SystemClock is for default arguments")
+            }
+        }
+    }
+
+    @Test("chance has few sources, each known for what it is")
+    func chance() throws {
+        let sources: [String: String] = [
+            "Contracts/Identifier.swift": "identifiers",
+            "Governance/TokenService.swift": "secrets",
+            "Datasets/Ingestion/KeySet.swift": "a hash that nobody can prepare keys for",
+            "FeatureStore/FeatureStore.swift": "the same; a default argument",
+            "Tracking/Runs/TrackingService+Runs.swift": "names of runs, as MLflow gives them",
+            "Registry/WebhookFollower.swift": "retries that do not come all at once",
+            "Serving/Log/PredictionLog.swift": "which predictions a full journal leaves out",
+        ]
+        for (place, line, source) in try Self.lines() {
+            for call in [".random(in:", "UUID()", "SystemRandomNumberGenerator", "arc4random", "getrandom"] where line.contains(call) {
+                #expect(sources[source.path] != nil, "\(place): \(call) is a new source of chance; take an Identifier, or say here what for")
+            }
+        }
+    }
+
+    @Test("calls that end the process, block Swift's threads, or work without bounds are not used")
+    func banned() throws {
+        let banned: [(call: String, why: String)] = [
+            ("fatalError(", "an error is thrown, and ends one request"),
+            ("preconditionFailure(", "an error is thrown, and ends one request"),
+            (" as! ", "a cast that fails ends the process"),
+            ("NSRegularExpression", "it can take time without bounds; patterns go through RE2"),
+            ("JSONSerialization", "JSON.parse has limits, and keeps numbers as they are"),
+            ("JSONDecoder", "JSON.parse has limits, and keeps numbers as they are"),
+            ("Thread.sleep", "it blocks a thread that others need; Task.sleep"),
+            ("usleep(", "it blocks a thread that others need; Task.sleep"),
+            ("popen(", "it runs a shell; ChildProcess"),
+            ("DispatchQueue.global().async {", "work that blocks there keeps Swift's tasks waiting; Blocking.run"),
+            ("Task.detached", "it drops the task's values and its cancellation"),
+        ]
+        for (place, line, _) in try Self.lines() {
+            for (call, why) in banned { #expect(!line.contains(call), "\(place): \(call): \(why)") }
+        }
+    }
+
+    /// Every line that is not a comment, with its place.
+    private static func lines() throws -> [(place: String, line: Substring, source: Source)] {
+        try sources().flatMap { source in
+            source.text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { i, line in
+                line.drop { $0 == " " }.hasPrefix("//") ? nil : ("\(source.path):\(i + 1)", line, source)
+            }
+        }
+    }
+
     @Test("no force tries, no unfinished marks, and a reason beside every unchecked Sendable")
     func tidy() throws {
         for source in try Self.sources() {
@@ -144,7 +211,7 @@ struct ArchitectureTests {
                 }
                 #expect(!line.contains("TO" + "DO") && !line.contains("FIX" + "ME"), "\(place): an unfinished mark")
                 if line.contains("@unchecked Sendable"), !line.contains("///") {
-                    #expect(["Engines", "Storage"].contains(source.target), "\(place): unchecked Sendable outside Engines and Storage")
+                    #expect(["Contracts", "Engines", "Storage"].contains(source.target), "\(place): unchecked Sendable outside Contracts, Engines and Storage")
                     let before = lines[max(0, i - 12)..<i].joined()
                     #expect(before.contains("`@unchecked Sendable`"), "\(place): say why it is safe")
                 }

@@ -146,9 +146,11 @@ public final class DuckDBConnection: @unchecked Sendable {
 
     @discardableResult
     private func copy(_ select: String, _ parameters: [Value], to path: String) throws(KeelError) -> Int {
-        let file = DurableFile(path)
+        let file = try AtomicFile(path: path, temporaryFolder: Folder.parent(of: path))
         let target = DuckDBConnection.literal(file.temporary)
-        let result = try run("COPY (\(select)) TO \(target) (FORMAT parquet, COMPRESSION zstd)", parameters, streaming: false)
+        // Without USE_TMP_FILE DuckDB writes into the file that is there, the one that is synced.
+        let result = try run(
+            "COPY (\(select)) TO \(target) (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)", parameters, streaming: false)
         try file.commit()
         return Int(truncatingIfNeeded: result.rowsChanged)
     }

@@ -96,7 +96,8 @@ func addRunRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
     routes.post("/tracking/runs/:id/log", .trackingWrite) { request, context, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (params, tags) = (try TrackingJSON.texts(reader, "params"), try TrackingJSON.texts(reader, "tags"))
-        let metrics = try reader.objects("metrics").map { item throws(KeelError) in try TrackingJSON.metric(item) }
+        let now = tracking.clock.now()
+        let metrics = try reader.objects("metrics").map { item throws(KeelError) in try TrackingJSON.metric(item, now: now) }
         try reader.finish()
         try await tracking.logBatch(runID: try context.parameters.require("id"), metrics: metrics, params: params, tags: tags, grant)
         return Response([:])

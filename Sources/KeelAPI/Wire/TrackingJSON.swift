@@ -85,12 +85,13 @@ enum TrackingJSON {
         return items
     }
 
-    static func metric(_ reader: FieldReader) throws(KeelError) -> Metric {
+    /// - Parameter now: when it was measured, unless it says so itself.
+    static func metric(_ reader: FieldReader, now: Timestamp) throws(KeelError) -> Metric {
         let key = try reader.string("key")
         guard let value = try reader.optionalDouble("value") else { throw reader.failure("value", "'value' is missing") }
         let at = try reader.optionalInstant("at")
         let step = try reader.optionalInt("step") ?? 0
         try reader.finish()
-        return Metric(key, value, at: at ?? .systemNow(), step: Int64(step))
+        return Metric(key, value, at: at ?? now, step: Int64(step))
     }
 }

@@ -179,7 +179,7 @@ public actor DeploymentService {
         let service = loaded.bundle.featureService
         let trial = Release(
             endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,
-            createdAt: .systemNow(),
+            createdAt: database.clock.now(),
             createdBy: grant.caller.name, gate: gate)
         _ = try plan(trial, loaded, live.spec)
         return try await database.write { [versions] transaction in

@@ -9,9 +9,10 @@ import Synchronization
 /// savepoint of its own, so one that fails undoes only itself. `write` returns after the commit is durable.
 public final class Database: Sendable {
     private let pool: DatabasePool
-    private let clock: any Clock
+    /// Tells the time of what is written here.
+    public let clock: any Clock
     private let queue = Mutex<[Job]>([])
-    private let observers = Mutex<[UUID: AsyncStream<Int64>.Continuation]>([:])
+    private let observers = Mutex<[String: AsyncStream<Int64>.Continuation]>([:])
     private static let batchLimit = 512
 
     private struct Job: Sendable {
@@ -77,7 +78,7 @@ public final class Database: Sendable {
 
     /// The number of the last ledger event after each commit that added one; only the newest is kept for a slow listener.
     public func ledgerHeads() -> AsyncStream<Int64> {
-        let id = UUID()
+        let id = Identifier.uuid()
         return AsyncStream(bufferingPolicy: .bufferingNewest(1)) { continuation in
             observers.withLock { $0[id] = continuation }
             continuation.onTermination = { [weak self] _ in self?.observers.withLock { $0[id] = nil } }

@@ -36,7 +36,7 @@ extension TrackingService {
             throw KeelError(
                 .unauthenticated, "this is not the address of a part of an upload", hint: "begin an upload and use the addresses it gives")
         }
-        guard upload.expiresAt > .systemNow() else {
+        guard upload.expiresAt > database.clock.now() else {
             throw KeelError(.permissionDenied, "the time of upload \(id) is over", hint: "begin another upload")
         }
         return try Grant.check(upload.caller, may: .trackingWrite, on: "Artifact/\(upload.path)")

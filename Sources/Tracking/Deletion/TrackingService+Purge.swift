@@ -11,7 +11,7 @@ extension TrackingService {
     /// - Throws: for a named thing that does not exist, is not in the bin, or is not old enough, in MLflow's words.
     public func purgeable(_ request: PurgeRequest, _ grant: Grant) async throws -> [PurgeItem] {
         try grant.require(.storageCollect)
-        let (usage, now) = (artifactUsage, Timestamp.systemNow())
+        let (usage, now) = (artifactUsage, database.clock.now())
         return try await database.read { try PurgeStore.items($0, request, PurgeStore.needs($0, usage, grant), now: now) }
     }
 

@@ -91,10 +91,13 @@ public struct Listener: Service {
 
 /// The time of an answer as HTTP writes it (RFC 9110, 5.6.7), made once a second.
 package final class DateHeader: Sendable {
-    private let last = Mutex((second: 0, text: ""))
+    private let clock: any Clock
+    private let last = Mutex((second: Int64(-1), text: ""))
 
-    var text: String {
-        let now = time(nil)
+    package init(clock: any Clock = SystemClock()) { self.clock = clock }
+
+    package var text: String {
+        let now = clock.now().milliseconds / 1000
         return last.withLock { last in
             if last.second != now { last = (now, DateHeader.text(second: now)) }
             return last.text
@@ -102,8 +105,8 @@ package final class DateHeader: Sendable {
     }
 
     /// - Parameter second: since 1970.
-    package static func text(second: Int) -> String {
-        var second = second
+    package static func text(second: Int64) -> String {
+        var second = time_t(second)
         var fields = tm()
         gmtime_r(&second, &fields)
         // The process never sets a locale, so the names are those of "C".

@@ -111,6 +111,6 @@ struct RegisterStep: StepKind {
             let path = try TrackingService.artifactPath(of: run.artifactURI, below: "model/\(name)")
             _ = try await tracking.putArtifact(path: path, parts: parts, grant)
         }
-        return try await tracking.updateRun(id: run.id, status: .finished, endedAt: .systemNow(), grant)
+        return try await tracking.updateRun(id: run.id, status: .finished, endedAt: tracking.clock.now(), grant)
     }
 }

@@ -1,4 +1,3 @@
-import Contracts
 import Foundation
 
 /// A file that appears under its name whole or not at all: written beside, synced, renamed, the folder synced.
@@ -6,7 +5,8 @@ import Foundation
 /// `@unchecked Sendable`: one writer at a time uses it, each call after the one before has returned.
 public final class AtomicFile: @unchecked Sendable {
     private let path: String
-    private let temporary: String
+    /// Where the bytes lie until they are committed. An engine may write there itself, into this very file.
+    public let temporary: String
     private var descriptor: Int32
     public private(set) var size: Int64 = 0
     /// How the names of files end that were never committed: nothing can refer to them.
@@ -15,7 +15,7 @@ public final class AtomicFile: @unchecked Sendable {
     /// - Parameters:
     ///   - path: its name; empty when that is known only at the end.
     ///   - temporaryFolder: on the same file system as `path`.
-    public init(path: String = "", temporaryFolder: String) throws {
+    public init(path: String = "", temporaryFolder: String) throws(KeelError) {
         self.path = path
         temporary = temporaryFolder + "/" + Identifier.hex32() + AtomicFile.temporarySuffix
         descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
@@ -24,26 +24,28 @@ public final class AtomicFile: @unchecked Sendable {
 
     deinit { discard() }
 
-    public func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
+    public func write(_ bytes: [UInt8]) throws(KeelError) {
+        do { try bytes.withUnsafeBytes { try write($0) } } catch { throw KeelError.wrapping(error) }
+    }
 
-    public func write(_ bytes: UnsafeRawBufferPointer) throws {
+    public func write(_ bytes: UnsafeRawBufferPointer) throws(KeelError) {
         try AtomicFile.writeAll(descriptor, bytes)
         size += Int64(bytes.count)
     }
 
     /// Lets the disk begin with what was written from an offset on, without waiting for it. (Linux starts writing dirty pages when it is told that
     /// they are not needed; they stay cached.)
-    func startFlush(from offset: Int64) { posix_fadvise(descriptor, off_t(offset), off_t(size - offset), POSIX_FADV_DONTNEED) }
+    package func startFlush(from offset: Int64) { posix_fadvise(descriptor, off_t(offset), off_t(size - offset), POSIX_FADV_DONTNEED) }
 
     /// Syncs and renames; after it the file is durable under its name.
-    public func commit() throws { try commit(as: path) }
+    public func commit() throws(KeelError) { try commit(as: path) }
 
-    public func commit(as path: String) throws {
+    public func commit(as path: String) throws(KeelError) {
         guard fsync(descriptor) == 0 else { throw AtomicFile.failure("sync \(path)") }
         close(descriptor)
         descriptor = -1
         let folder = Folder.parent(of: path)
-        do {
+        do throws(KeelError) {
             try Folder.make(folder)
             guard rename(temporary, path) == 0 else { throw AtomicFile.failure("rename to \(path)") }
         } catch {
@@ -61,7 +63,7 @@ public final class AtomicFile: @unchecked Sendable {
         unlink(temporary)
     }
 
-    static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws {
+    package static func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer) throws(KeelError) {
         var offset = 0
         while offset < bytes.count, let base = bytes.baseAddress {
             let written = Foundation.write(descriptor, base + offset, bytes.count - offset)
@@ -73,7 +75,7 @@ public final class AtomicFile: @unchecked Sendable {
         }
     }
 
-    static func failure(_ what: String) -> KeelError {
+    package static func failure(_ what: String) -> KeelError {
         let (number, reason) = (errno, String(cString: strerror(errno)))
         // A file that may not grow any more (EFBIG) is a full disk to whoever writes it.
         if number == ENOSPC || number == EDQUOT || number == EFBIG {

@@ -1,10 +1,9 @@
-import Contracts
 import Foundation
 
 /// Folders that survive a power cut: a new name in a folder is durable only once the folder itself is synced.
 public enum Folder {
     /// Makes a folder and those above it that are missing, readable by their owner alone, each durable in the one above.
-    public static func make(_ path: String) throws {
+    public static func make(_ path: String) throws(KeelError) {
         if mkdir(path, 0o700) == 0 { return try sync(parent(of: path)) }
         switch errno {
         case EEXIST:
@@ -37,13 +36,13 @@ public enum Folder {
     }
 
     /// Whether a path leads to a folder, through links too.
-    static func exists(_ path: String) -> Bool {
+    package static func exists(_ path: String) -> Bool {
         var status = stat()
         return stat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFDIR
     }
 
     /// Brings the names in a folder to the disk.
-    public static func sync(_ path: String) throws {
+    public static func sync(_ path: String) throws(KeelError) {
         let folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { throw AtomicFile.failure("open the folder \(path)") }
         defer { close(folder) }
@@ -52,7 +51,7 @@ public enum Folder {
     }
 
     /// The folder that holds `path`; `.` for a name alone.
-    static func parent(of path: String) -> String {
+    package static func parent(of path: String) -> String {
         let trimmed = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         guard let slash = trimmed.lastIndex(of: "/") else { return "." }
         return slash == trimmed.startIndex ? "/" : String(trimmed[..<slash])

@@ -107,6 +107,7 @@ let package = Package(
             dependencies: [
                 "Contracts", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
+                .product(name: "NIOTLS", package: "swift-nio"),
             ]),
         .target(name: "Plotting", dependencies: ["Contracts", "Engines"]),
         .target(name: "MLflowImport", dependencies: ["Contracts", "Storage", "Tracking", "Registry", "KeelClient"]),

@@ -92,11 +92,14 @@ def test_s6_half_sent_bodies_without_a_token_cost_next_to_nothing(guarded):
 def test_s6_half_sent_bodies_of_the_owner_stay_within_the_budget(server):
     with server.attacked():
         with connections(server, 60) as sockets:
+            # On a slow machine the first of them are ended for their silence before the last ones are sent.
+            held = []
             for i, s in enumerate(sockets):
                 s.settimeout(2)
                 push(s, head(server, "POST", POSTS[i % len(POSTS)], f"Content-Length: {6 * MB}"))
                 push(s, b"[" + b" " * (5 * MB))
-            assert 0 < metric(server, 'keel_memory_used_bytes{part="requests"}') <= 512 * MB / 4
+                held.append(metric(server, 'keel_memory_used_bytes{part="requests"}'))
+            assert 0 < max(held) <= 512 * MB / 4
         # All is given back when they are gone.
         answer = server.post("/api/v1/labels", {"labels": []})
         assert answer.status_code < 500, answer.text

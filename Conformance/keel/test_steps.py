@@ -63,6 +63,9 @@ def log_of(keel, run, step="work"):
 
 
 def test_g6_a_server_with_its_default_home_runs_programs(tmp_path):
+    # Where there is no sandbox, programs run as another user, who must be able to come here.
+    for folder in [tmp_path, tmp_path.parent, tmp_path.parent.parent]:
+        folder.chmod(0o755)
     (tmp_path / "script.py").write_text("import os, json; json.dump({'here': os.getcwd()}, open(os.environ['KEEL_OUTPUT'], 'w'))\n")
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")}

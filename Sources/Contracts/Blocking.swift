@@ -41,8 +41,6 @@ public enum Blocking {
     private static let smallBytes = 64 << 10
     /// How much work runs at one time. Most of it waits for the disk.
     package static let threadsMax = 64
-    /// The pool's threads yield to those that answer requests (setpriority(2)): 64 of them that compute would leave an event loop a second's wait.
-    fileprivate static let niceness: Int32 = 10
 
     /// - Returns: whether the system gave a thread.
     fileprivate static func startThread(_ body: @escaping @Sendable () -> Void) -> Bool {
@@ -109,8 +107,6 @@ private final class ThreadPool: Sendable {
     }
 
     private func serve() {
-        // On Linux this is the calling thread's alone. Yielding more is allowed to everyone.
-        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, Blocking.niceness)
         while true {
             while let work = next() { work() }
             let isWoken = wakeups.wait(timeout: .now() + .seconds(ThreadPool.idleSeconds)) == .success

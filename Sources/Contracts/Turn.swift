@@ -1,23 +1,24 @@
 import Synchronization
 
-/// Lets one task at a time through, in order of arrival, without blocking a thread.
+/// Lets one task, or a few, through at a time, in order of arrival, without blocking a thread.
 public final class Turn: Sendable {
     private struct State {
-        var taken = false
+        var free: Int
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
-    public init() {}
+    /// - Parameter width: how many go through at a time.
+    public init(width: Int = 1) { state = Mutex(State(free: width)) }
 
     public func run<T: Sendable>(_ body: @Sendable () async throws -> T) async throws -> T {
         await withCheckedContinuation { continuation in
             let mine = state.withLock { state in
-                if state.taken {
+                guard state.free > 0 else {
                     state.waiting.append(continuation)
                     return false
                 }
-                state.taken = true
+                state.free -= 1
                 return true
             }
             if mine { continuation.resume() }
@@ -25,7 +26,7 @@ public final class Turn: Sendable {
         defer {
             let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
                 guard !state.waiting.isEmpty else {
-                    state.taken = false
+                    state.free += 1
                     return nil
                 }
                 return state.waiting.removeFirst()

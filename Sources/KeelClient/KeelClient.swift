@@ -3,6 +3,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 import NIOSSL
+import NIOTLS
 
 /// A keep-alive HTTP/1.1 connection to a Keel server, under TLS for `https`: what the command line and replays use. One request at a time.
 public actor KeelClient {
@@ -75,8 +76,8 @@ public actor KeelClient {
             let channel = try await connected()
             let answer = channel.eventLoop.makePromise(of: Response.self)
             let head = head(method, path, bytes: bytes, contentType)
-            channel.writeAndFlush(
-                Exchange.Outgoing.open(Exchange.Request(head: head, body: nil, promise: answer, onLine: nil)), promise: nil)
+            channel.writeAndFlush(Exchange.Outgoing.open(Exchange.Request(head: head, body: nil, promise: answer, onLine: nil)))
+                .cascadeFailure(to: answer)
             var left = bytes
             do {
                 while left > 0, let part = try await next() {
@@ -106,7 +107,7 @@ public actor KeelClient {
             let channel = try await connected()
             let promise = channel.eventLoop.makePromise(of: Response.self)
             let request = Exchange.Request(head: head(.GET, path, bytes: nil, ""), body: nil, promise: promise, onLine: nil, onPart: onPart)
-            channel.writeAndFlush(Exchange.Outgoing.whole(request), promise: nil)
+            channel.writeAndFlush(Exchange.Outgoing.whole(request)).cascadeFailure(to: promise)
             return try await promise.futureResult.get()
         } catch  where !(error is KeelError) {
             channel = nil
@@ -214,7 +215,9 @@ public actor KeelClient {
         // A certificate that is of an address is checked against the address that was connected to.
         let name = (try? SocketAddress(ipAddress: host, port: port)) == nil ? host : nil
         do {
-            let made = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            let loop = MultiThreadedEventLoopGroup.singleton.next()
+            let ready = loop.makePromise(of: Void.self)
+            let connecting = ClientBootstrap(group: loop)
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
@@ -222,10 +225,14 @@ public actor KeelClient {
                             try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
                         }
                         try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                        try channel.pipeline.syncOperations.addHandler(Exchange())
+                        try channel.pipeline.syncOperations.addHandler(Exchange(ready: ready, isEncrypted: tls != nil))
                     }
                 }
-                .connect(host: host, port: port).get()
+                .connect(host: host, port: port)
+            connecting.cascadeFailure(to: ready)
+            let made = try await connecting.get()
+            // A certificate that is refused is an error of the connection, not of the first request, which may come before or after it.
+            try await ready.futureResult.get()
             channel = made
             return made
         } catch { throw unreachable(error) }
@@ -254,10 +261,28 @@ private final class Exchange: ChannelDuplexHandler {
     typealias OutboundIn = Outgoing
     typealias OutboundOut = HTTPClientRequestPart
 
+    private let ready: EventLoopPromise<Void>
+    private let isEncrypted: Bool
     private var waiting: CircularBuffer<Request> = []
     private var status = 0
     private var isLines = false
     private var body: [UInt8] = []
+
+    /// - Parameter ready: kept when requests may be sent: after the handshake, where there is one.
+    init(ready: EventLoopPromise<Void>, isEncrypted: Bool) {
+        self.ready = ready
+        self.isEncrypted = isEncrypted
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        if !isEncrypted { ready.succeed() }
+        context.fireChannelActive()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case TLSUserEvent.handshakeCompleted = event { ready.succeed() }
+        context.fireUserInboundEventTriggered(event)
+    }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
@@ -307,6 +332,7 @@ private final class Exchange: ChannelDuplexHandler {
     }
 
     private func fail(_ error: any Error) {
+        ready.fail(error)
         while let request = waiting.popFirst() { request.promise.fail(error) }
     }
 }

@@ -163,7 +163,8 @@ struct ArchitectureTests {
         ]
         for (place, line, source) in try Self.lines() {
             for call in [".random(in:", "UUID()", "SystemRandomNumberGenerator", "arc4random", "getrandom"] where line.contains(call) {
-                #expect(sources[source.path] != nil, "\(place): \(call) is a new source of chance; take an Identifier, or say here what for")
+                #expect(
+                    sources[source.path] != nil, "\(place): \(call) is a new source of chance; take an Identifier, or say here what for")
             }
         }
     }
@@ -211,7 +212,9 @@ struct ArchitectureTests {
                 }
                 #expect(!line.contains("TO" + "DO") && !line.contains("FIX" + "ME"), "\(place): an unfinished mark")
                 if line.contains("@unchecked Sendable"), !line.contains("///") {
-                    #expect(["Contracts", "Engines", "Storage"].contains(source.target), "\(place): unchecked Sendable outside Contracts, Engines and Storage")
+                    #expect(
+                        ["Contracts", "Engines", "Storage"].contains(source.target),
+                        "\(place): unchecked Sendable outside Contracts, Engines and Storage")
                     let before = lines[max(0, i - 12)..<i].joined()
                     #expect(before.contains("`@unchecked Sendable`"), "\(place): say why it is safe")
                 }

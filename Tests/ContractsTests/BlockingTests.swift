@@ -1,6 +1,5 @@
 import Contracts
 import Dispatch
-import Glibc
 import Synchronization
 import Testing
 
@@ -39,13 +38,6 @@ struct BlockingTests {
             long.open()
             try await group.waitForAll()
         }
-    }
-
-    @Test("it yields to the threads that answer requests")
-    func niceness() async throws {
-        let own = getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0)
-        let inside = try await Blocking.run { getpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0) }
-        #expect(inside > own || own >= 10)
     }
 
     @Test("what it throws comes to the caller")

@@ -47,7 +47,8 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         let (name, persona) = (try reader.string("name"), try reader.word("persona") as Persona)
         let expires = try reader.optionalSpan("expires")
         try reader.finish()
-        let issued = try await platform.tokens.create(name: name, persona: persona, expires: expires.map { platform.database.clock.now() + $0 }, by: grant)
+        let issued = try await platform.tokens.create(
+            name: name, persona: persona, expires: expires.map { platform.database.clock.now() + $0 }, by: grant)
         return Response(["token": issued.token.json, "secret": .string(issued.secret)])
     }
     routes.get("/tokens", .tokensManage) { _, _, grant in

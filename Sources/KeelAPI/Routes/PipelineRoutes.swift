@@ -18,7 +18,8 @@ func addPipelineRoutes(to routes: APIRoutes, _ platform: Platform) {
             return time
         }
         let id = try await platform.pipelines.start(
-            pipeline: name, parameters: parameters, reason: "asked by \(grant.caller.name)", now: now ?? platform.database.clock.now(), useCache: usesCache,
+            pipeline: name, parameters: parameters, reason: "asked by \(grant.caller.name)", now: now ?? platform.database.clock.now(),
+            useCache: usesCache,
             grant: grant)
         return Response(["run": .string(id)], status: .accepted)
     }

@@ -16,6 +16,8 @@ public final class VerifiedFiles: Sendable {
     private let known = Mutex<[Place: State]>([:])
     /// The readings under way, by the file that they read.
     private let readings = Mutex<[Place: Task<Void, any Error>]>([:])
+    /// Reading is mostly hashing: as many at a time as leave the threads that answer requests their share of the cores.
+    private let turns = Turn(width: 8)
     private static let countMax = 1_000_000
     /// How many times a file was read through.
     package let readCount = Atomic(0)
@@ -39,7 +41,7 @@ public final class VerifiedFiles: Sendable {
             if let reading = readings[place] { return reading }
             let reading = Task { [self] in
                 defer { _ = self.readings.withLock { $0.removeValue(forKey: place) } }
-                try await Blocking.run { try self.check(reader, is: digest, again: false) }
+                try await turns.run { try await Blocking.run { try self.check(reader, is: digest, again: false) } }
             }
             readings[place] = reading
             return reading

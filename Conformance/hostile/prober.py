@@ -66,6 +66,11 @@ def overflows():
     return dict(zip(names.split(), values.split())).get("ListenOverflows", "unknown")
 
 
+def overlap(began, took, start, until):
+    """How much of a wait that began then and took so long lies between `start` and `until`, in seconds."""
+    return max(0, min(began + took, until) - max(began, start))
+
+
 def main(port):
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     threading.Thread(target=answer, args=(listener,), daemon=True).start()
@@ -87,7 +92,7 @@ def main(port):
     time.sleep(BEAT * 2)
     for sample in (s for s in samples if s["waited"] / 1000 > LONG):
         until = sample["start"] + sample["waited"] / 1000
-        sample["bare"] = max((took * 1000 for began, took in beats if began <= until and began + BEAT + took >= sample["start"]), default=0)
+        sample["bare"] = 1000 * max((overlap(began + BEAT, took, sample["start"], until) for began, took in beats), default=0)
     json.dump(samples, sys.stdout)
 
 

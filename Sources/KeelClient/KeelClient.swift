@@ -291,16 +291,15 @@ private final class Exchange: ChannelDuplexHandler {
             if let body = request.body { context.write(wrapOutboundOut(.body(.byteBuffer(body))), promise: nil) }
             context.write(wrapOutboundOut(.end(nil)), promise: promise)
         case .open(let request):
-            begin(context, request)
-            promise?.succeed()
+            begin(context, request, promise)
         case .part(let part): context.write(wrapOutboundOut(.body(.byteBuffer(part))), promise: promise)
         case .end: context.write(wrapOutboundOut(.end(nil)), promise: promise)
         }
     }
 
-    private func begin(_ context: ChannelHandlerContext, _ request: Request) {
+    private func begin(_ context: ChannelHandlerContext, _ request: Request, _ promise: EventLoopPromise<Void>? = nil) {
         waiting.append(request)
-        context.write(wrapOutboundOut(.head(request.head)), promise: nil)
+        context.write(wrapOutboundOut(.head(request.head)), promise: promise)
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

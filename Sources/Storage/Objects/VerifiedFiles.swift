@@ -7,15 +7,20 @@ public final class VerifiedFiles: Sendable {
         var device: UInt64
         var inode: UInt64
     }
-    private struct State: Equatable {
+    private struct State: Hashable {
         var bytes: Int64
         var seconds: Int
         var nanoseconds: Int
         var digest: Digest
     }
     private let known = Mutex<[Place: State]>([:])
-    /// The readings under way, by the file that they read.
-    private let readings = Mutex<[Place: Task<Void, any Error>]>([:])
+    /// A file as it is now: what one reading of it tells holds for nobody who sees it otherwise.
+    private struct Reading: Hashable {
+        var place: Place
+        var state: State
+    }
+    /// The readings under way.
+    private let readings = Mutex<[Reading: Task<Void, any Error>]>([:])
     /// Reading is mostly hashing: as many at a time as leave the threads that answer requests their share of the cores.
     private let turns = Turn(width: 8)
     private static let countMax = 1_000_000
@@ -37,17 +42,18 @@ public final class VerifiedFiles: Sendable {
     func check(_ reader: ObjectReader, is digest: Digest) async throws {
         let (place, state) = try identity(of: reader, digest)
         if isKnown(place, state) { return }
+        let key = Reading(place: place, state: state)
         let reading = readings.withLock { readings in
-            if let reading = readings[place] { return reading }
+            if let reading = readings[key] { return reading }
             let reading = Task { [self] in
-                defer { _ = self.readings.withLock { $0.removeValue(forKey: place) } }
+                defer { _ = self.readings.withLock { $0.removeValue(forKey: key) } }
                 try await turns.run { try await Blocking.run { try self.check(reader, is: digest, again: false) } }
             }
-            readings[place] = reading
+            readings[key] = reading
             return reading
         }
         try await reading.value
-        // What was read may have been the file as it was before it changed.
+        // It may have changed while it was read.
         try await Blocking.run { try self.check(reader, is: digest, again: false) }
     }
 

@@ -97,3 +97,9 @@ public struct ServerChannel: HTTPChannelHandler {
         await HTTPConnection.$current.withValue(value.connection) { await handleHTTP(asyncChannel: value.parts, logger: logger) }
     }
 }
+
+extension HTTPServerBuilder {
+    public static func keel(_ options: ServerChannel.Options) -> HTTPServerBuilder {
+        HTTPServerBuilder { ServerChannel(responder: $0, options: options) }
+    }
+}

@@ -91,18 +91,21 @@ struct Server {
             hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime
         let (router, open) = Server.router(platform, gate: gate, connections: connections)
-        let listener = Listener(
+        let application = Application(
             router: router,
-            options: ServerChannel.Options(
-                gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
-                hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0)] }),
-            host: configuration.host, port: configuration.port, serverName: "keel", logger: logger
-        ) { _ in
-            logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
-            if trustsOwner {
-                logger.notice("programs of this user on this machine need no token; behind a proxy on this machine set auth.local: off")
-            }
-        }
+            server: .keel(
+                ServerChannel.Options(
+                    gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
+                    hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0)] })),
+            // A client whose connection finds the queue full tries again only after a second; the system may hold fewer than this.
+            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: 4096),
+            onServerRunning: { _ in
+                logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
+                if trustsOwner {
+                    logger.notice("programs of this user on this machine need no token; behind a proxy on this machine set auth.local: off")
+                }
+            },
+            logger: logger)
         // Requests stop first, then background work: what was answered is logged, joined and on the disk before the process ends.
         let background = Task { [platform, tls, logger] in
             async let follow: Void? = tls?.follow(logger)
@@ -112,7 +115,7 @@ struct Server {
         let deadline = ShutdownDeadline(duration: configuration.shutdownDeadline, logger: logger) { runtime.log.counters.queued }
         var groupConfiguration = ServiceGroupConfiguration(
             services: [
-                .init(service: listener, successTerminationBehavior: .gracefullyShutdownGroup),
+                .init(service: application, successTerminationBehavior: .gracefullyShutdownGroup),
                 .init(service: deadline, successTerminationBehavior: .ignore),
             ],
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)

@@ -14,7 +14,7 @@ public final class FieldReader {
 
     public var keys: [String] { members.map(\.key) }
 
-    private func place(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
+    func place(_ name: String) -> String { path.isEmpty ? name : "\(path).\(name)" }
 
     /// The field as it is, or nil when absent or null.
     public func optional(_ name: String) -> JSON? {

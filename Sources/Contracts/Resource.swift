@@ -6,12 +6,17 @@ public struct Resource: Sendable, Hashable {
     public var name: String
     /// Only for kinds that live in one, such as `Endpoint`.
     public var environment: String?
+    /// Where it is meant to be applied, when the author says so. It is not part of the declaration: what is stored belongs to the workspace in which it
+    /// was applied.
+    public var workspace: WorkspaceID?
     public var owner: String?
     public var labels: [String: String]
     /// The spec as written; the kind's own type decodes it strictly.
     public var spec: JSON
 
-    public init(kind: String, name: String, environment: String? = nil, owner: String? = nil, labels: [String: String] = [:], spec: JSON) {
+    public init(
+        kind: String, name: String, environment: String? = nil, owner: String? = nil, labels: [String: String] = [:], spec: JSON
+    ) {
         self.kind = kind
         self.name = name
         self.environment = environment
@@ -35,6 +40,9 @@ public struct Resource: Sendable, Hashable {
         name = try metadata.string("name")
         try Identifier.check(name: name)
         environment = try metadata.optionalString("environment")
+        workspace = try metadata.optionalString("workspace").map { (name) throws(KeelError) in
+            try WorkspaceID(name, path: "metadata.workspace")
+        }
         owner = try metadata.optionalString("owner")
         labels = [:]
         if let reader = try metadata.optionalObject("labels") {

@@ -27,6 +27,16 @@ public enum GovernanceTables {
                     name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, persona TEXT NOT NULL, workspace TEXT NOT NULL, created_at BIGINT NOT NULL,
                     created_by TEXT NOT NULL, expires_at BIGINT, revoked_at BIGINT)
                 """,
-            ])
+            ]),
+        Migration(
+            module: "governance", version: 2,
+            [
+                // `scope` and `previous_digest` are null for tokens without; a token acts for another where `acts_for` names it.
+                "ALTER TABLE tokens ADD COLUMN scope TEXT",
+                "ALTER TABLE tokens ADD COLUMN acts_for TEXT",
+                "ALTER TABLE tokens ADD COLUMN previous_digest TEXT",
+                "ALTER TABLE tokens ADD COLUMN previous_until BIGINT",
+                "ALTER TABLE tokens ADD COLUMN last_used_at BIGINT",
+            ]),
     ]
 }

@@ -41,5 +41,7 @@ public enum PipelineMigrations {
                 "ALTER TABLE pipeline_triggers ADD COLUMN paused_at BIGINT",
                 "ALTER TABLE pipeline_triggers ADD COLUMN paused_by TEXT",
             ]),
+        // The caller with all that it was allowed when it started the run, as JSON; null in runs from before this step.
+        Migration(module: "pipelines", version: 3, ["ALTER TABLE pipeline_runs ADD COLUMN authority TEXT"]),
     ]
 }

@@ -27,6 +27,7 @@ public final class Platform: Sendable {
     public let objects: FolderObjectStore
     public let resources: ResourceService
     public let tokens: TokenService
+    public let policy: AccessPolicy
     public let audit: AccessAudit
     public let memory: MemoryBudget
     public let data: DatasetService
@@ -132,8 +133,8 @@ public final class Platform: Sendable {
         }
         let programs = ProgramEnvironment(
             projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()
-        ) { caller in
-            let secret = tokens.lend(to: caller)
+        ) { caller, actor in
+            let secret = tokens.lend(to: caller, actor: actor)
             return ProgramAccess(
                 variables: [
                     "MLFLOW_TRACKING_URI": configuration.url, "MLFLOW_TRACKING_TOKEN": secret, "KEEL_URL": configuration.url,
@@ -148,7 +149,10 @@ public final class Platform: Sendable {
                 analytics: analytics, objects: objects, lake: lake
             ).all + [ShellStep(environment: programs), PythonStep(environment: programs)],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        triggers = TriggerService(database: database, pipelines: pipelines, authority: { tokens.caller(named: $0) })
+        let policy = AccessPolicy()
+        self.policy = policy
+        triggers = TriggerService(
+            database: database, pipelines: pipelines, authority: { name in tokens.principal(named: name).flatMap { try? policy.caller($0) } })
         monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))
@@ -185,8 +189,11 @@ public final class Platform: Sendable {
             group.addTask { [self] in await featureCheckpoints.run() }
             group.addTask { [self] in await checkpoints.run(report: { [logger] in logger.error("ledger checkpoint: \($0)") }) }
             group.addTask { [self] in
-                // Denials are gathered; what a minute gathered becomes events.
-                while (try? await Task.sleep(for: .seconds(60))) != nil { try? await audit.flush() }
+                // Denials are gathered, and when tokens were used: what a minute gathered is stored.
+                while (try? await Task.sleep(for: .seconds(60))) != nil {
+                    try? await audit.flush()
+                    try? await tokens.flush()
+                }
             }
             group.addTask { [self] in
                 do {
@@ -230,6 +237,7 @@ public final class Platform: Sendable {
         }
         feed.finish()
         try await audit.flush()
+        try await tokens.flush()
         try data.sync()
         try await checkpoints.close()
         try await database.close()

@@ -229,7 +229,7 @@ extension RegistryService {
     func checkMayMove(_ aliases: some Sequence<String>, of name: String, _ grant: Grant) throws(KeelError) {
         guard let alias = aliases.first(where: protectedAliases.contains) else { return }
         let caller = grant.caller
-        guard Permissions.actions(of: caller.persona).contains(.releasesDeploy) else {
+        guard caller.may(.releasesDeploy, on: nil) else {
             throw KeelError(
                 .permissionDenied,
                 "\(caller.name) (\(caller.persona.rawValue)) may not move or remove the alias '\(alias)' of model '\(name)'",

@@ -102,6 +102,105 @@ struct TokenTests {
         #expect(events.allSatisfy { $0.caller == "pat" && $0.data["action"]?.string == "tokens.manage" })
     }
 
+    @Test("a token with a scope may do no more than it, and only to what it names")
+    func scope() async throws {
+        let home = try await Home()
+        let service = try await TokenService.open(database: home.database)
+        let scope = TokenScope(
+            actions: [.predict, .ledgerRead], things: PermissionScope(kinds: ["Endpoint"], names: [try NamePattern("fraud-*", path: "names")]))
+        let issued = try await service.create(name: "scoring", persona: .mlEngineer, scope: scope, by: try grant(.tokensManage))
+        for service in [service, try await TokenService.open(database: home.database)] {
+            let caller = try AccessPolicy().caller(try #require(service.authenticate(issued.secret)))
+            #expect(throws: Never.self) { try Grant.check(caller, may: .predict, on: "Endpoint/fraud-eu") }
+            #expect(throws: KeelError.self) { try Grant.check(caller, may: .predict, on: "Endpoint/delay") }
+            #expect(throws: KeelError.self) { try Grant.check(caller, may: .predict, on: "Model/fraud-eu") }
+            #expect(throws: KeelError.self) { try Grant.check(caller, may: .trackingRead, on: "Endpoint/fraud-eu") }
+            // For everything it may do it to some things only: a verb that names none refuses it.
+            let some = try Grant.check(caller, may: .predict)
+            #expect(throws: KeelError.self) { try some.require(.predict) }
+            #expect(throws: Never.self) { try some.require(.predict, on: ResourceRef("Endpoint", "fraud-eu")) }
+            #expect(throws: KeelError.self) { try some.require(.predict, on: ResourceRef("Endpoint", "delay")) }
+        }
+    }
+
+    @Test("an agent acts in another's name with what both may, and the ledger names both")
+    func acting() async throws {
+        let home = try await Home()
+        let service = try await TokenService.open(database: home.database)
+        let manage = try grant(.tokensManage)
+        _ = try await service.create(name: "rita", persona: .riskOfficer, by: manage)
+        let agent = try await service.create(name: "assistant", persona: .mlEngineer, actsFor: "rita", by: manage)
+        let caller = try AccessPolicy().caller(try #require(service.authenticate(agent.secret)))
+        #expect(caller.name == "rita" && caller.actors == ["assistant"])
+        #expect(throws: Never.self) { try Grant.check(caller, may: .ledgerRead) }
+        // The agent's persona may deploy, rita may not; rita may approve, the agent may not.
+        #expect(throws: KeelError.self) { try Grant.check(caller, may: .releasesDeploy) }
+        #expect(throws: KeelError.self) { try Grant.check(caller, may: .modelsApprove) }
+        try await home.database.write { tx in _ = try tx.record("thing.done", on: "Thing/1", by: caller) }
+        let event = try #require(try await home.events("thing.done").first)
+        #expect(event.caller == "rita" && event.actors == ["assistant"])
+        #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
+        _ = try await home.database.write { try $0.execute("UPDATE ledger SET actors = '' WHERE kind = 'thing.done'") }
+        #expect(try await home.database.read { try $0.verifyLedger().broken?.seq } == event.seq)
+
+        // Who is let act for another is said by that one or an owner, and ends with the other's access.
+        let engineer = try grant(.tokensManage, .platformEngineer, name: "pat")
+        await #expect(throws: KeelError.self) {
+            try await service.create(name: "a2", persona: .service, actsFor: "rita", by: engineer)
+        }
+        try await service.revoke("rita", by: manage)
+        #expect(service.authenticate(agent.secret) == nil)
+    }
+
+    @Test("what is lent to a program is never more than the caller may")
+    func lending() async throws {
+        let service = try await TokenService.open(database: try await Home().database)
+        let scope = Permission([.pipelinesRun, .trackingRead], in: .everything, from: "RoleBinding/runner")
+        let caller = Caller(name: "ci", persona: .member, permissions: [scope])
+        let borrower = try #require(service.borrower(service.lend(to: caller, actor: "Pipeline/train")))
+        #expect(borrower.name == "ci" && borrower.actors == ["Pipeline/train"])
+        #expect(throws: Never.self) { try Grant.check(borrower, may: .trackingRead) }
+        #expect(throws: KeelError.self) { try Grant.check(borrower, may: .trackingWrite) }
+        let owner = try #require(service.borrower(service.lend(to: .local, actor: "Pipeline/train")))
+        #expect(throws: Never.self) { try Grant.check(owner, may: .trackingWrite) }
+        #expect(throws: KeelError.self) { try Grant.check(owner, may: .tokensManage) }
+    }
+
+    @Test("rotation gives another secret; the one until now is good for the overlap, also after a restart")
+    func rotation() async throws {
+        let (home, clock) = (try await Home(), ManualClock())
+        let service = try await TokenService.open(database: home.database, clock: clock)
+        let manage = try grant(.tokensManage)
+        let first = try await service.create(name: "ci", persona: .service, expires: clock.now() + .days(3650), by: manage)
+        let second = try await service.rotate("ci", overlap: .hours(1), by: manage)
+        let restarted = try await TokenService.open(database: home.database, clock: clock)
+        for service in [service, restarted] {
+            #expect(service.authenticate(first.secret)?.name == "ci" && service.authenticate(second.secret)?.name == "ci")
+        }
+        let refused = try await restarted.refused(by: Grant.check(.local, may: .ledgerRead))
+        #expect(refused.isEmpty)
+        let third = try await service.rotate("ci", overlap: .seconds(0), by: manage)
+        #expect(service.authenticate(first.secret) == nil && service.authenticate(second.secret) == nil)
+        #expect(service.authenticate(third.secret)?.name == "ci")
+        try await service.revoke("ci", by: manage)
+        #expect(service.authenticate(third.secret) == nil)
+        await #expect(throws: KeelError.self) { try await service.rotate("ci", overlap: .hours(1), by: manage) }
+    }
+
+    @Test("the last use of a token is known at once, and stored by the minute")
+    func lastUse() async throws {
+        let (home, clock) = (try await Home(), ManualClock())
+        let service = try await TokenService.open(database: home.database, clock: clock)
+        let manage = try grant(.tokensManage)
+        let issued = try await service.create(name: "ci", persona: .service, by: manage)
+        #expect(try await service.list(by: manage).first?.lastUsedAt == nil)
+        clock.advance(.hours(1))
+        _ = service.authenticate(issued.secret)
+        #expect(try await service.list(by: manage).first?.lastUsedAt == clock.now())
+        try await service.flush()
+        #expect(try await TokenService.open(database: home.database).list(by: manage).first?.lastUsedAt == clock.now())
+    }
+
     @Test("the secret is nowhere in the files of the home, its digest is")
     func hashedAtRest() async throws {
         let home = try await Home()
@@ -148,5 +247,87 @@ struct AccessAuditTests {
         let events = try await home.events("access.denied")
         #expect(events.count <= 66)
         #expect(events.compactMap { $0.data["count"]?.integer }.reduce(0, +) == 1000)
+    }
+}
+
+@Suite("Roles and their bindings")
+struct RoleTests {
+    private func resource(_ text: String) throws -> Resource { try Resource(json: try JSON.parse(text)) }
+
+    private func binding(_ spec: String) throws -> RoleBindingSpec {
+        try RoleBindingSpec(
+            resource: resource(#"{"apiVersion":"keel/v1","kind":"RoleBinding","metadata":{"name":"b"},"spec":\#(spec)}"#))
+    }
+
+    private let resources: [ResourceRef: [String: String]] = [
+        ResourceRef("Endpoint", "fraud-eu", environment: .staging): ["team": "fraud"],
+        ResourceRef("Endpoint", "fraud-eu", environment: .production): ["team": "fraud"],
+        ResourceRef("Endpoint", "delay", environment: .production): [:], ResourceRef("Dataset", "flights"): ["team": "fraud"],
+    ]
+
+    @Test("a binding gives its role to those it names, for what it selects, in its workspace")
+    func binding() throws {
+        let policy = AccessPolicy()
+        let access = AccessDeclarations(
+            roles: [],
+            bindings: [
+                try binding(#"{"role": "ml-engineer", "groups": ["people:fraud"], "environments": ["staging"], "labels": {"team": "fraud"}}"#)
+            ])
+        #expect(access.mistakes(among: resources) { _ in nil }.isEmpty)
+        policy.replace(.default, with: access.content(in: .default, among: resources))
+        let dana = Principal(name: "people:dana", persona: .member, groups: ["people:fraud"])
+        let caller = try policy.caller(dana)
+        #expect(throws: Never.self) { try Grant.check(caller, may: .releasesDeploy, on: "Endpoint/fraud-eu@staging") }
+        #expect(throws: KeelError.self) { try Grant.check(caller, may: .releasesDeploy, on: "Endpoint/fraud-eu") }
+        #expect(throws: KeelError.self) { try Grant.check(caller, may: .releasesDeploy, on: "Endpoint/delay") }
+        let other = try policy.caller(Principal(name: "people:eve", persona: .member))
+        #expect(throws: KeelError.self) { try Grant.check(other, may: .releasesDeploy, on: "Endpoint/fraud-eu@staging") }
+    }
+
+    @Test("whoever has no role in a workspace learns nothing of it, not even that there is one")
+    func workspaces() throws {
+        let policy = AccessPolicy()
+        let fraud = try WorkspaceID("fraud")
+        policy.replace(fraud, with: AccessPolicy.Workspace())
+        let engineer = Principal(name: "dana", persona: .mlEngineer)
+        let there = #expect(throws: KeelError.self) { try policy.caller(engineer, in: fraud) }
+        let missing = #expect(throws: KeelError.self) { try policy.caller(engineer, in: try WorkspaceID("xraud")) }
+        #expect(there?.message.replacing("fraud", with: "xraud") == missing?.message && there?.code == missing?.code)
+        #expect(try policy.caller(.local, in: fraud).persona == .owner)
+        // The owner of another workspace is one there only.
+        #expect(throws: KeelError.self) { try policy.caller(Principal(name: "o", persona: .owner, workspace: fraud), in: .default) }
+        var content = AccessPolicy.Workspace()
+        content.principals["dana"] = [Permission([.trackingRead], from: "RoleBinding/readers")]
+        policy.replace(fraud, with: content)
+        let caller = try policy.caller(engineer, in: fraud)
+        #expect(throws: Never.self) { try Grant.check(caller, may: .trackingRead) }
+        #expect(throws: KeelError.self) { try Grant.check(caller, may: .trackingWrite) }
+    }
+
+    @Test(
+        "a binding that selects nothing, or names a role that is not there, is a mistake",
+        arguments: [
+            (#"{"role": "ml-enginer", "tokens": ["ci"]}"#, "RoleBinding/b.spec.role"),
+            (#"{"role": "service", "tokens": ["ci"], "names": ["froud-*"]}"#, "RoleBinding/b.spec.names"),
+            (#"{"role": "service", "tokens": ["ci"], "kinds": ["Endpont"]}"#, "RoleBinding/b.spec.kinds"),
+            (#"{"role": "service", "tokens": ["ci"], "kinds": ["Dataset"], "names": ["fraud-*"]}"#, "RoleBinding/b.spec.names"),
+            (#"{"role": "service", "tokens": ["ci"], "labels": {"team": "x"}}"#, "RoleBinding/b.spec.labels"),
+        ])
+    func nothing(spec: String, path: String) throws {
+        let access = AccessDeclarations(roles: [], bindings: [try binding(spec)])
+        #expect(access.mistakes(among: resources) { _ in nil }.map(\.path) == [path])
+    }
+
+    @Test(
+        "what cannot be a binding is refused with its place",
+        arguments: [
+            (#"{"role": "service"}"#, "spec"), (#"{"role": "service", "users": ["dana"]}"#, "spec.users[0]"),
+            (#"{"role": "service", "tokens": ["a b"]}"#, "spec.tokens[0]"),
+            (#"{"role": "service", "tokens": ["a"], "environments": ["prod"]}"#, "spec.environments"),
+            (#"{"role": "service", "tokens": ["a"], "resources": ["Endpoint/x"]}"#, "spec.resources"),
+        ])
+    func refused(spec: String, path: String) throws {
+        let error = #expect(throws: KeelError.self) { try binding(spec) }
+        #expect(error?.path == path)
     }
 }

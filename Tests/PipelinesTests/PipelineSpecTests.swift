@@ -86,7 +86,7 @@ struct PipelineSpecTests {
     func programText() {
         let shell = ShellStep(
             environment: ProgramEnvironment(
-                projectFolder: "/", isolation: IsolationChoice { .none }, connection: { _ in ProgramAccess(variables: [:]) }))
+                projectFolder: "/", isolation: IsolationChoice { .none }, connection: { _, _ in ProgramAccess(variables: [:]) }))
         let json: JSON = ["parameters": ["trees": 1], "steps": [["name": "a", "uses": "shell", "with": ["run": "echo $trees $HOME"]]]]
         let error = #expect(throws: KeelError.self) { try spec(json).validated(kinds: ["shell": shell]) }
         #expect(error?.hint == "add  env: { trees: $trees }")

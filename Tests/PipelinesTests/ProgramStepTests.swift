@@ -10,7 +10,7 @@ struct ProgramStepTests {
         _ step: JSON, parameters: JSON = .object([]), folder: String? = nil, isolation: StepIsolation = .none, secrets: [String] = []
     ) async throws -> (run: PipelineRun, folder: String) {
         let folder = try folder ?? temporaryFolder()
-        let environment = ProgramEnvironment(projectFolder: folder, isolation: IsolationChoice { isolation }, secrets: secrets) { caller in
+        let environment = ProgramEnvironment(projectFolder: folder, isolation: IsolationChoice { isolation }, secrets: secrets) { caller, _ in
             ProgramAccess(variables: [
                 "KEEL_URL": "http://127.0.0.1:7070", "MLFLOW_TRACKING_URI": "http://127.0.0.1:7070", "WHO": caller.name,
                 "KEEL_TOKEN": "keel_the-lent-token",
@@ -242,7 +242,7 @@ struct ProgramStepTests {
         try Data("print('a script')".utf8).write(to: URL(fileURLWithPath: project + "/a.py"))
         let isolation = try await StepIsolation.choose(
             .bwrap, user: nil, folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
-        let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _ in
+        let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _, _ in
             ProgramAccess(variables: [:])
         }
         let service = service(
@@ -281,7 +281,7 @@ struct ProgramStepTests {
     ) async throws -> (run: PipelineRun, log: String, isolation: StepIsolation) {
         let isolation = try await StepIsolation.choose(
             setting, user: nil, folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
-        let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _ in
+        let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _, _ in
             ProgramAccess(variables: ["KEEL_TOKEN": "keel_the-lent-token"])
         }
         let service = service(try await openDatabase(home), [ShellStep(environment: environment)], home)

@@ -28,6 +28,8 @@ extension Action {
         case .storageCollect: "remove for good what was deleted, and content that nothing refers to"
         case .storageBackup: "read everything that is stored, the keys of the server too"
         case .tokensManage: "create, list and revoke tokens"
+        case .accessManage: "change roles and role bindings, and explain anyone's access"
+        case .workspacesManage: "create, change and delete workspaces"
         }
     }
 }
@@ -42,6 +44,7 @@ extension Persona {
         case .platformEngineer: "runs the server"
         case .riskOfficer: "looks at everything that happened"
         case .service: "a program that asks for predictions, pushes events and posts labels"
+        case .member: "anybody: may do what role bindings give, and nothing else"
         case .system: "Keel's own background work; no token has it"
         }
     }

@@ -1,4 +1,4 @@
-/// What a caller is to the organisation; the permission table gives each its actions.
+/// What a caller is to the organisation; the permission table gives each its actions. These are the built-in roles.
 public enum Persona: String, Sendable, CaseIterable, Codable {
     /// The local person on loopback, and whoever set the server up.
     case owner
@@ -8,24 +8,55 @@ public enum Persona: String, Sendable, CaseIterable, Codable {
     case riskOfficer = "risk-officer"
     /// A program that asks for predictions, pushes events and posts labels.
     case service
+    /// Nobody in particular: may do what role bindings give, and nothing else.
+    case member
     /// Keel's own background work: triggers, rollouts, monitors.
     case system
 }
 
 /// Who asks, in which workspace, with which request id.
 public struct Caller: Sendable, Hashable {
-    /// The token's name, `local` for the loopback owner, `keel` for the system.
+    /// Whose permissions count: the token's name, `issuer:subject` of a person or job that an identity provider vouches for, `local` for the loopback
+    /// owner, `keel` for the system.
     public let name: String
     public let persona: Persona
-    public let workspace: String
+    public let workspace: WorkspaceID
     /// Ties log lines, ledger events and responses of one request together.
     public let requestID: String
+    /// Who acts in the caller's name, the nearest to the request first: an agent, and what called it. Empty when the caller acts for itself.
+    public let actors: [String]
+    /// What it may do besides what its persona gives.
+    public let permissions: [Permission]
+    /// Whatever else it may do, it may do no more than this: the scope of a token, and what a program or an agent is lent. Nil for no such limit.
+    public let ceiling: Permission?
 
-    public init(name: String, persona: Persona, workspace: String = "default", requestID: String = Identifier.uuid()) {
+    public init(
+        name: String, persona: Persona, workspace: WorkspaceID = .default, requestID: String = Identifier.uuid(), actors: [String] = [],
+        permissions: [Permission] = [], ceiling: Permission? = nil
+    ) {
         self.name = name
         self.persona = persona
         self.workspace = workspace
         self.requestID = requestID
+        self.actors = actors
+        self.permissions = permissions
+        self.ceiling = ceiling
+    }
+
+    /// The same caller in another request.
+    public func with(requestID: String) -> Caller {
+        Caller(
+            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: actors, permissions: permissions,
+            ceiling: ceiling)
+    }
+
+    /// Another one acting in this caller's name, with no more than these actions.
+    public func lent(to actor: String, _ actions: Set<Action>) -> Caller {
+        var limit = Permission(actions, from: actor)
+        if let ceiling { limit = Permission(actions.intersection(ceiling.actions), in: ceiling.scope, from: actor) }
+        return Caller(
+            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: [actor] + actors, permissions: permissions,
+            ceiling: limit)
     }
 
     /// The person at the server's own machine.
@@ -35,5 +66,33 @@ public struct Caller: Sendable, Hashable {
     /// Names that mean callers without a token; none of a token may be one.
     public static let reservedNames: Set<String> = ["local", "nobody", "keel"]
     /// Keel's own background work.
-    public static func system(_ part: String) -> Caller { Caller(name: "keel/\(part)", persona: .system) }
+    public static func system(_ part: String, in workspace: WorkspaceID = .default) -> Caller {
+        Caller(name: "keel/\(part)", persona: .system, workspace: workspace)
+    }
+}
+
+extension Caller {
+    /// Whether it may do this to a thing; to everything in its workspace, when none is named.
+    public func may(_ action: Action, on subject: ResourceRef?) -> Bool {
+        if let ceiling, !ceiling.gives(action, on: subject) { return false }
+        return Permissions.actions(of: persona).contains(action) || permissions.contains { $0.gives(action, on: subject) }
+    }
+
+    /// Whether it may do this to some things, though perhaps not to all.
+    func maySomewhere(_ action: Action) -> Bool {
+        if let ceiling, !ceiling.actions.contains(action) { return false }
+        return Permissions.actions(of: persona).contains(action) || permissions.contains { $0.actions.contains(action) }
+    }
+
+    /// What it may do somewhere.
+    public var actions: Set<Action> { Set(Action.allCases.filter(maySomewhere)) }
+
+    /// Why it may do this, or may not; for people.
+    public func explanation(of action: Action, on subject: ResourceRef?) -> (isAllowed: Bool, because: String) {
+        if let ceiling, !ceiling.gives(action, on: subject) { return (false, "\(ceiling.source) does not extend to it") }
+        if Permissions.actions(of: persona).contains(action) { return (true, "the role '\(persona.rawValue)' allows it in this workspace") }
+        if let permission = permissions.first(where: { $0.gives(action, on: subject) }) { return (true, "\(permission.source) allows it") }
+        let near = permissions.filter { $0.actions.contains(action) }.map(\.source)
+        return (false, near.isEmpty ? "no role binding gives it" : "\(near.joined(separator: ", ")) gives it, but not for this")
+    }
 }

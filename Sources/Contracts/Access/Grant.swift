@@ -1,33 +1,69 @@
 /// The proof that a caller may do an action to a thing. Services and stores demand one, so that a forgotten check does not compile.
 ///
-/// Only `Grant.check` makes one: the initializer is private to this file.
+/// Only `Grant.check` makes one: the initializer is private to this file. A grant for `*` whose caller may do the action to some things only proves
+/// nothing by itself: a verb that takes it names its subject, or looks at each thing (`covers`). A verb that does neither refuses such a caller.
 public struct Grant: Sendable {
     public let caller: Caller
     public let action: Action
-    /// What it is for, as `Kind/name` or `*`.
+    /// What it is for, as `Kind/name`, or `*`.
     public let subject: String
+    /// Whether the caller may do the action to everything in the workspace.
+    private let isWhole: Bool
 
-    private init(caller: Caller, action: Action, subject: String) {
+    private init(caller: Caller, action: Action, subject: String, isWhole: Bool) {
         self.caller = caller
         self.action = action
         self.subject = subject
+        self.isWhole = isWhole
     }
 
-    /// Checks the permission table.
+    public var workspace: WorkspaceID { caller.workspace }
+
+    /// Checks the permission table and what role bindings give.
     /// - Throws: `permissionDenied`. The API that asked records the denial in the ledger.
     public static func check(_ caller: Caller, may action: Action, on subject: String = "*") throws(KeelError) -> Grant {
-        guard Permissions.actions(of: caller.persona).contains(action) else {
-            let able = Persona.allCases.filter { $0 != .system && Permissions.actions(of: $0).contains(action) }.map(\.rawValue)
-            throw KeelError(
-                .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not \(action.rawValue) on \(subject)",
-                hint: "this takes one of: \(able.joined(separator: ", "))")
-        }
-        return Grant(caller: caller, action: action, subject: subject)
+        if caller.may(action, on: nil) { return Grant(caller: caller, action: action, subject: subject, isWhole: true) }
+        let isAllowed =
+            subject == "*"
+            ? caller.maySomewhere(action) : ResourceRef(subject: subject, in: caller.workspace).map { caller.may(action, on: $0) } ?? false
+        guard isAllowed else { throw refusal(caller, action, subject) }
+        return Grant(caller: caller, action: action, subject: subject, isWhole: false)
     }
 
-    /// Asserts that this grant is for one of `actions`; a service calls it first in every verb.
-    /// - Throws: `internal`: an API passed the grant of another action, which is a bug of Keel.
+    private static func refusal(_ caller: Caller, _ action: Action, _ subject: String) -> KeelError {
+        let able = Persona.allCases.filter { $0 != .system && Permissions.actions(of: $0).contains(action) }.map(\.rawValue)
+        return KeelError(
+            .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not \(action.rawValue) on \(subject)",
+            hint: "this takes one of: \(able.joined(separator: ", ")), or a role binding")
+    }
+
+    /// Asserts that this grant is for one of `actions`; a service calls it first in every verb that names no subject of its own.
+    /// - Throws: `internal`: an API passed the grant of another action, which is a bug of Keel; `permissionDenied` for a grant on `*` whose caller may do
+    ///   this to some things only.
     public func require(_ actions: Action...) throws(KeelError) {
+        try requireAction(actions)
+        guard isWhole || subject != "*" else { throw Grant.refusal(caller, action, subject) }
+    }
+
+    /// Asserts that this grant is for one of `actions` and for this thing.
+    /// - Throws: `internal`: an API passed the grant of another action or another thing; `permissionDenied` when the caller may not do it to this one.
+    public func require(_ actions: Action..., on thing: ResourceRef) throws(KeelError) {
+        try requireAction(actions)
+        guard thing.workspace == caller.workspace else {
+            throw KeelError(.internal, "a grant in the workspace \(caller.workspace) was used on \(thing)")
+        }
+        guard subject == "*" || subject == thing.subject else {
+            throw KeelError(.internal, "a grant for \(subject) was used on \(thing.subject)")
+        }
+        guard covers(thing) else { throw Grant.refusal(caller, action, thing.subject) }
+    }
+
+    /// Whether the caller may do the grant's action to this thing; a list shows what it covers.
+    public func covers(_ thing: ResourceRef) -> Bool {
+        thing.workspace == caller.workspace && (isWhole || caller.may(action, on: thing))
+    }
+
+    private func requireAction(_ actions: [Action]) throws(KeelError) {
         guard actions.contains(action) else {
             throw KeelError(
                 .internal, "a grant for \(action.rawValue) was used where \(actions.map(\.rawValue).joined(separator: " or ")) is needed")

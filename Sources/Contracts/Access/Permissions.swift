@@ -32,6 +32,10 @@ public enum Action: String, Sendable, CaseIterable {
     /// Read everything that is stored, the server's keys too.
     case storageBackup = "storage.backup"
     case tokensManage = "tokens.manage"
+    /// Say who may do what: roles and role bindings, and explain anyone's access.
+    case accessManage = "access.manage"
+    /// Create, change and delete workspaces.
+    case workspacesManage = "workspaces.manage"
 }
 
 /// The one table of who may do what. A conformance test walks every route through it.
@@ -55,8 +59,10 @@ public enum Permissions {
                 .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage,
             ])
         case .platformEngineer:
-            read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect])
+            read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect, .accessManage,
+            ])
         case .riskOfficer: read.union([.predictionsRead, .ledgerRead, .modelsApprove])
+        case .member: []
         case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:
             read.union([

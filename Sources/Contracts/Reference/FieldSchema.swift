@@ -129,6 +129,7 @@ extension KindSchema {
         var metadata: [FieldSchema] = [
             FieldSchema(
                 "name", .text, required: true, "Its name: 1 to 128 letters, digits, '_', '-' or '.', beginning with a letter or digit."),
+            FieldSchema("workspace", .text, "The workspace in which it is meant to be applied; in another one it is refused."),
             FieldSchema("owner", .text, "Who answers for it."), FieldSchema("labels", .map(.text), "Texts for people and tools."),
         ]
         if hasEnvironment {

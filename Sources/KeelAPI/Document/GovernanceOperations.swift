@@ -49,7 +49,14 @@ let governanceOperations: [APIOperation] = [
         answer: ["seq": .integer, "hash": .text, "at": .instant, "public_key": .text, "signature": .text]),
     .init(
         "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once",
-        body: ["name": .text, "persona": .text, "expires?": .text], answer: ["token": .named("Token"), "secret": .text]),
+        body: [
+            "name": .text, "persona?": .text, "expires?": .text, "acts_for?": .text,
+            "scope?": ["actions?": .list(.text), "environments?": .list(.text), "kinds?": .list(.text), "names?": .list(.text)],
+        ], answer: ["token": .named("Token"), "secret": .text]),
+    .init(
+        "POST", "/api/v1/tokens/{name}/rotate", family,
+        "Gives a token another secret; the one until now stays good for `overlap`, 1h unless given",
+        body: ["overlap?": .text, "expires?": .text], answer: ["token": .named("Token"), "secret": .text], errors: [409]),
     .init("GET", "/api/v1/tokens", family, "The tokens, without their secrets", answer: ["tokens": .list(.named("Token"))]),
     .init("DELETE", "/api/v1/tokens/{name}", family, "Revokes a token", answer: [:]),
 ]
@@ -81,15 +88,15 @@ let governanceShapes: [(String, Shape)] = [
         "LedgerEvent",
         [
             "seq": .integer, "at": .instant, "caller": .text, "persona": .text, "workspace": .text, "request_id": .text, "kind": .text,
-            "subject": .text, "data": .any, "hash": .text,
+            "subject": .text, "data": .any, "actors?": .list(.text), "hash": .text,
         ]
     ),
     (
         "Token",
         [
-            "name": .text, "persona": .text, "workspace": .text, "created_at": .instant, "created_by": .text,
-            "expires_at": .nullable(.instant),
-            "revoked_at": .nullable(.instant),
+            "name": .text, "persona": .text, "workspace": .text, "scope": .any, "acts_for": .nullable(.text), "created_at": .instant,
+            "created_by": .text, "expires_at": .nullable(.instant), "revoked_at": .nullable(.instant), "previous_until": .nullable(.instant),
+            "last_used_at": .nullable(.instant),
         ]
     ),
 ]

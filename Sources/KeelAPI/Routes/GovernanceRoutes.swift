@@ -44,11 +44,24 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }
     routes.post("/tokens", .tokensManage) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
-        let (name, persona) = (try reader.string("name"), try reader.word("persona") as Persona)
-        let expires = try reader.optionalSpan("expires")
+        let name = try reader.string("name")
+        let persona: Persona = try reader.word("persona", default: .member)
+        let scope = try reader.optionalObject("scope").map { (inner) throws(KeelError) in try TokenScope(inner) }
+        let actsFor = try reader.optionalString("acts_for")
+        let isEndless = reader.optional("expires")?.string == "never"
+        let life = isEndless ? nil : try reader.optionalSpan("expires") ?? TokenService.standardLife
         try reader.finish()
         let issued = try await platform.tokens.create(
-            name: name, persona: persona, expires: expires.map { platform.database.clock.now() + $0 }, by: grant)
+            name: name, persona: persona, scope: scope, actsFor: actsFor, expires: life.map { platform.database.clock.now() + $0 }, by: grant)
+        return Response(["token": issued.token.json, "secret": .string(issued.secret)])
+    }
+    routes.post("/tokens/:name/rotate", .tokensManage, on: .named("Token")) { request, context, grant in
+        let reader = try FieldReader(try await request.json(), path: "")
+        let overlap = try reader.optionalSpan("overlap") ?? .hours(1)
+        let life = try reader.optionalSpan("expires")
+        try reader.finish()
+        let issued = try await platform.tokens.rotate(
+            try context.name(), overlap: overlap, expires: life.map { platform.database.clock.now() + $0 }, by: grant)
         return Response(["token": issued.token.json, "secret": .string(issued.secret)])
     }
     routes.get("/tokens", .tokensManage) { _, _, grant in
@@ -102,7 +115,7 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
         resource.kind, resource.name, environment: stored.resource.environment, by: grant)
     let needing = try await platform.dependents(of: stored.resource.id, by: grant)
     // The last of what happened to it; who may not read the ledger sees none of it.
-    let mayRead = Permissions.actions(of: grant.caller.persona).contains(.ledgerRead)
+    let mayRead = grant.caller.may(.ledgerRead, on: nil)
     let events = mayRead ? try await platform.database.read { try $0.ledgerEvents(on: stored.resource.id, before: .max, limit: 10) } : []
     return Response([
         "resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json)),

@@ -18,13 +18,14 @@ enum PipelineStore {
     static func insert(_ run: Started, steps: [PipelineSpec.Step], _ tx: Transaction) throws {
         try tx.execute(
             """
-            INSERT INTO pipeline_runs (id, pipeline, spec, parameters, reason, event_now, use_cache, caller, persona, workspace, request_id, state, started_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
+            INSERT INTO pipeline_runs (id, pipeline, spec, parameters, reason, event_now, use_cache, caller, persona, workspace, request_id, authority, state,
+                started_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'running', ?)
             """,
             [
                 .string(run.id), .string(run.spec.name), .string(run.spec.spec.text), .string(run.parameters.text), .string(run.reason),
                 .timestamp(run.now), .bool(run.useCache), .string(run.caller.name), .string(run.caller.persona.rawValue),
-                .string(run.caller.workspace), .string(run.caller.requestID), .timestamp(run.startedAt),
+                .string(run.caller.workspace.name), .string(run.caller.requestID), .string(run.caller.json.text), .timestamp(run.startedAt),
             ])
         for (i, step) in steps.enumerated() {
             try tx.execute(
@@ -93,11 +94,16 @@ enum PipelineStore {
             Started(
                 id: row.text("id"), spec: Resource(kind: "Pipeline", name: row.text("pipeline"), spec: try row.json("spec")),
                 parameters: try row.json("parameters"), reason: row.text("reason"), now: row.time("event_now"),
-                useCache: row.bool("use_cache"),
-                caller: Caller(
-                    name: row.text("caller"), persona: Persona(rawValue: row.text("persona")) ?? .service, workspace: row.text("workspace"),
-                    requestID: row.text("request_id")), startedAt: row.time("started_at"))
+                useCache: row.bool("use_cache"), caller: try caller(row), startedAt: row.time("started_at"))
         }
+    }
+
+    /// Whoever started the run, with what it was allowed then.
+    private static func caller(_ row: SQLRow) throws -> Caller {
+        if let authority = row.optionalText("authority") { return try Caller(json: try JSON.parse(authority)) }
+        return Caller(
+            name: row.text("caller"), persona: Persona(rawValue: row.text("persona")) ?? .member,
+            workspace: WorkspaceID(stored: row.text("workspace")), requestID: row.text("request_id"))
     }
 
     private static func decode(_ row: SQLRow) throws -> PipelineRun {

@@ -29,14 +29,16 @@ public struct ProgramEnvironment: Sendable {
     let projectFolder: String
     let isolation: IsolationChoice
     let secrets: [String]
-    let connection: @Sendable (Caller) -> ProgramAccess
+    let connection: @Sendable (Caller, _ actor: String) -> ProgramAccess
 
     /// - Parameters:
     ///   - projectFolder: where relative script paths begin; an absolute path.
     ///   - secrets: texts that logs of steps never hold, besides the token that a program is lent and the secrets in its own variables.
-    ///   - connection: how a program of this caller reaches the server; asked at every start of one.
+    ///   - connection: how a program reaches the server in the name of this caller; asked at every start of one. The actor is what the ledger is to call
+    ///     the program: `Pipeline/training`.
     public init(
-        projectFolder: String, isolation: IsolationChoice, secrets: [String] = [], connection: @escaping @Sendable (Caller) -> ProgramAccess
+        projectFolder: String, isolation: IsolationChoice, secrets: [String] = [], 
+        connection: @escaping @Sendable (Caller, _ actor: String) -> ProgramAccess
     ) {
         self.projectFolder = projectFolder
         self.isolation = isolation
@@ -84,7 +86,7 @@ public struct ProgramEnvironment: Sendable {
         let output = context.workingDirectory + "/outputs.json"
         // What an earlier attempt left is not this one's result.
         unlink(output)
-        let access = connection(context.caller)
+        let access = connection(context.caller, "Pipeline/\(context.pipeline)")
         defer {
             access.end()
             try? FileManager.default.removeItem(atPath: context.workingDirectory + "/tmp")

@@ -33,7 +33,7 @@ enum EvidenceStore {
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(evidence.id), .string(grant.caller.workspace), .string(kind.rawValue), .string(subject.hex),
+                .string(evidence.id), .string(grant.workspace.name), .string(kind.rawValue), .string(subject.hex),
                 version.map { .string($0.name) } ?? .null, version.map { .int(Int64($0.version)) } ?? .null,
                 origin.map { .string($0.run) } ?? .null, origin.map { .string($0.step) } ?? .null, verdict.map(Value.string) ?? .null,
                 .string(data.text), .string(evidence.by), .int(now.milliseconds), .int(seq),

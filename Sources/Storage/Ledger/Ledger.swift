@@ -18,16 +18,26 @@ public struct LedgerEvent: Sendable, Hashable {
     public let data: JSON
     /// The data as it was written, which the hash covers: a number such as `1.0` has more than one spelling.
     public let dataText: String
+    /// Who acted in the caller's name, the nearest first; empty when the caller acted for itself.
+    public let actors: [String]
     /// SHA-256 over the previous hash and every field of this event, in hexadecimal.
     public let hash: String
 
     public var json: JSON {
-        [
+        var out: JSON = [
             "seq": .int(seq), "at": .string(at.description), "caller": .string(caller), "persona": .string(persona),
             "workspace": .string(workspace), "request_id": .string(requestID), "kind": .string(kind), "subject": .string(subject),
             "data": data,
             "hash": .string(hash),
         ]
+        if !actors.isEmpty { out["actors"] = .array(actors.map(JSON.string)) }
+        return out
+    }
+
+    /// What the hash covers besides the number and the time. Most callers act for themselves: then the fields are those of Keel 0.1.
+    var fields: [String] {
+        let fields = [caller, persona, workspace, requestID, kind, subject, dataText]
+        return actors.isEmpty ? fields : fields + [Ledger.text(actors)]
     }
 
     /// The same with the data as the text that was written, so that the hash can be computed from it.
@@ -70,6 +80,12 @@ public enum Ledger {
                 "ALTER TABLE ledger_head ADD COLUMN at BIGINT NOT NULL DEFAULT 0",
                 "UPDATE ledger_head SET at = (SELECT at FROM ledger WHERE ledger.seq = ledger_head.seq) WHERE seq > 0",
             ]),
+        Migration(
+            module: "ledger", version: 4,
+            [
+                // A list in JSON; the empty text for a caller that acted for itself, as all did before.
+                "ALTER TABLE ledger ADD COLUMN actors TEXT NOT NULL DEFAULT ''"
+            ]),
     ]
 
     /// The newest event number of the commit under way; the database announces it afterwards.
@@ -93,6 +109,13 @@ public enum Ledger {
         public let broken: Break?
     }
 
+    /// The chain of those who acted, as it is stored.
+    static func text(_ actors: [String]) -> String { actors.isEmpty ? "" : JSON.array(actors.map(JSON.string)).text }
+
+    static func actors(_ text: String) throws(KeelError) -> [String] {
+        text.isEmpty ? [] : try JSON.parse(text).array?.compactMap(\.string) ?? []
+    }
+
     static func hash(previous: String, _ seq: Int64, _ at: Int64, _ fields: [String]) -> String {
         var hasher = Digest.Hasher()
         hasher.update("\(previous)\n\(seq)\n\(at)\n")
@@ -112,13 +135,14 @@ extension Transaction {
         let seq = last.int("seq") + 1
         let at = now.microseconds
         let text = data.text
-        let fields = [caller.name, caller.persona.rawValue, caller.workspace, caller.requestID, kind, subject, text]
-        let hash = Ledger.hash(previous: last.text("hash"), seq, at, fields)
+        let fields = [caller.name, caller.persona.rawValue, caller.workspace.name, caller.requestID, kind, subject, text]
+        let actors = Ledger.text(caller.actors)
+        let hash = Ledger.hash(previous: last.text("hash"), seq, at, actors.isEmpty ? fields : fields + [actors])
         try execute(
             """
-            INSERT INTO ledger (seq, at, caller, persona, workspace, request_id, kind, subject, data, hash)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            """, [.int(seq), .int(at)] + fields.map(Value.string) + [.string(hash)])
+            INSERT INTO ledger (seq, at, caller, persona, workspace, request_id, kind, subject, data, actors, hash)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            """, [.int(seq), .int(at)] + fields.map(Value.string) + [.string(actors), .string(hash)])
         try execute("UPDATE ledger_head SET seq = ?, at = ?, hash = ? WHERE id = 1", [.int(seq), .int(at), .string(hash)])
         if seq > 1, at < last.int("at") {
             try execute("INSERT INTO ledger_setbacks (seq, before_at, at) VALUES (?, ?, ?)", [.int(seq), .int(last.int("at")), .int(at)])
@@ -243,8 +267,9 @@ extension Querying {
             let at = row.int("at")
             if let last, at < last { setbacks.append([row.int("seq"), last, at]) }
             last = at
+            let actors = row.text("actors")
             let fields = ["caller", "persona", "workspace", "request_id", "kind", "subject", "data"].map(row.text)
-            chain.add(seq: row.int("seq"), at: at, hash: row.text("hash"), fields: fields)
+            chain.add(seq: row.int("seq"), at: at, hash: row.text("hash"), fields: actors.isEmpty ? fields : fields + [actors])
         }
         var broken = chain.broken
         if broken == nil, let head = try row("SELECT seq, hash FROM ledger_head WHERE id = 1"),
@@ -270,6 +295,6 @@ extension Querying {
             seq: row.int("seq"), at: row.time("at"), caller: row.text("caller"), persona: row.text("persona"),
             workspace: row.text("workspace"),
             requestID: row.text("request_id"), kind: row.text("kind"), subject: row.text("subject"), data: try row.json("data"),
-            dataText: row.text("data"), hash: row.text("hash"))
+            dataText: row.text("data"), actors: try Ledger.actors(row.text("actors")), hash: row.text("hash"))
     }
 }

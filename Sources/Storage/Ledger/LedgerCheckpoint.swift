@@ -66,12 +66,10 @@ public struct LedgerChain: Sendable {
     public init() {}
 
     public mutating func add(_ event: LedgerEvent) {
-        add(
-            seq: event.seq, at: event.at.microseconds, hash: event.hash,
-            fields: [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.dataText])
+        add(seq: event.seq, at: event.at.microseconds, hash: event.hash, fields: event.fields)
     }
 
-    /// - Parameter fields: caller, persona, workspace, request id, kind, subject and data.
+    /// - Parameter fields: caller, persona, workspace, request id, kind, subject and data, and who acted where somebody else did.
     mutating func add(seq: Int64, at: Int64, hash: String, fields: [String]) {
         guard broken == nil else { return }
         guard seq == count + 1 else {
@@ -104,6 +102,7 @@ extension LedgerEvent {
         subject = try reader.string("subject")
         dataText = try reader.string("data")
         data = try JSON.parse(dataText)
+        actors = try reader.strings("actors") ?? []
         hash = try reader.string("hash")
         try reader.finish()
     }
@@ -118,7 +117,6 @@ extension Querying {
     /// Whether an event is the one that was recorded behind the one before it.
     public func isIntact(_ event: LedgerEvent) throws -> Bool {
         guard let previous = try ledgerHash(event.seq - 1) else { return false }
-        let fields = [event.caller, event.persona, event.workspace, event.requestID, event.kind, event.subject, event.dataText]
-        return Ledger.hash(previous: previous, event.seq, event.at.microseconds, fields) == event.hash
+        return Ledger.hash(previous: previous, event.seq, event.at.microseconds, event.fields) == event.hash
     }
 }

@@ -40,24 +40,31 @@ enum UploadStore {
         }
         try tx.execute(
             """
-            INSERT INTO tracking_uploads (id, path, parts, secret, caller, persona, workspace, created_ms, expires_ms, digest)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)
+            INSERT INTO tracking_uploads (id, path, parts, secret, caller, persona, workspace, authority, created_ms, expires_ms, digest)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)
             """,
             [
                 .string(upload.id), .string(upload.path.text), .int(Int64(upload.parts)), .string(upload.secret),
                 .string(upload.caller.name),
-                .string(upload.caller.persona.rawValue), .string(upload.caller.workspace), .int(tx.now.milliseconds),
+                .string(upload.caller.persona.rawValue), .string(upload.caller.workspace.name), .string(upload.caller.json.text), .int(tx.now.milliseconds),
                 .int(upload.expiresAt.milliseconds),
             ])
     }
 
     static func find(_ db: some Querying, id: String) throws -> ArtifactUpload? {
         guard let row = try db.row("SELECT * FROM tracking_uploads WHERE id = ?", [.string(id)]) else { return nil }
-        guard let persona = Persona(rawValue: row.text("persona")) else { throw KeelError(.corrupted, "upload \(id) has no caller") }
         return ArtifactUpload(
             id: id, path: try ArtifactPath(row.text("path")), parts: Int(row.int("parts")), secret: row.text("secret"),
-            caller: Caller(name: row.text("caller"), persona: persona, workspace: row.text("workspace")),
+            caller: try caller(row),
             expiresAt: Timestamp(milliseconds: row.int("expires_ms")), completed: row.optionalText("digest").flatMap { Digest(hex: $0) })
+    }
+
+    /// Whoever began the upload, with what it was allowed then.
+    private static func caller(_ row: SQLRow) throws -> Caller {
+        if let authority = row.optionalText("authority") { return try Caller(json: try JSON.parse(authority)) }
+        return Caller(
+            name: row.text("caller"), persona: Persona(rawValue: row.text("persona")) ?? .member,
+            workspace: WorkspaceID(stored: row.text("workspace")))
     }
 
     static func parts(_ db: some Querying, of id: String) throws -> [Int: StoredObject] {

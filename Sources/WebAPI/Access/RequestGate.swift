@@ -4,23 +4,34 @@ import Governance
 import HTTPTypes
 import Hummingbird
 
-/// Decides who sent a request: the holder of a token, or the local owner.
+/// Decides who sent a request, and in which workspace: whoever a token stands for, or the local owner.
 public struct RequestGate: Sendable {
     /// Why a request has no caller. What the ledger says of it is `authenticate.` and this word.
     enum Refusal: String {
-        case token, none, host, origin, forwarded, type
+        case token, none, host, origin, forwarded, type, workspace, unready
     }
 
     private let tokens: TokenService
+    private let authenticators: [any Authenticator]
+    private let policy: AccessPolicy
     private let audit: AccessAudit
     private let owner: LocalOwner?
     private let hosts: Set<String>
 
+    /// Names the workspace that a request is for; without it, the caller's own.
+    public static let workspaceField = "Keel-Workspace"
+
     /// - Parameters:
+    ///   - authenticators: say who holds a token that is not one of Keel's, in this order.
     ///   - owner: who needs no token; nil when everyone does.
     ///   - hosts: names that the `Host` header may carry, besides the loopback names.
-    public init(tokens: TokenService, audit: AccessAudit, owner: LocalOwner?, hosts: [String]) {
+    public init(
+        tokens: TokenService, authenticators: [any Authenticator] = [], policy: AccessPolicy, audit: AccessAudit, owner: LocalOwner?,
+        hosts: [String]
+    ) {
         self.tokens = tokens
+        self.authenticators = [tokens] + authenticators
+        self.policy = policy
         self.audit = audit
         self.owner = owner
         self.hosts = Set(hosts.map { $0.lowercased() }).union(LocalOwner.hosts)
@@ -31,7 +42,9 @@ public struct RequestGate: Sendable {
     ///   `unsupportedMediaType` for a body that any web page may send.
     public func caller(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> Caller {
         do {
-            return try check(request, connection).get()
+            let caller = try check(request, connection).get()
+            audit.noteLogin(of: caller, from: connection.client)
+            return caller
         } catch {
             let wait = audit.noteRefusedLogin(of: connection.client, because: error.reason.rawValue)
             guard wait else { throw error.error }
@@ -46,8 +59,12 @@ public struct RequestGate: Sendable {
         let error: KeelError
 
         init(_ reason: Refusal, _ code: KeelError.Code, _ message: String, _ hint: String? = nil) {
+            self.init(reason, KeelError(code, message, hint: hint))
+        }
+
+        init(_ reason: Refusal, _ error: KeelError) {
             self.reason = reason
-            error = KeelError(code, message, hint: hint)
+            self.error = error
         }
     }
 
@@ -71,14 +88,12 @@ public struct RequestGate: Sendable {
                 return .failure(Refused(.origin, .permissionDenied, "requests from the origin '\(origin.prefix(100))' are not accepted"))
             }
         }
+        let workspace: WorkspaceID?
+        do throws(KeelError) { workspace = try RequestGate.workspace(of: request) } catch {
+            return .failure(Refused(.workspace, error))
+        }
         if let authorization = request.headerFields[.authorization] {
-            guard let secret = RequestGate.secret(in: authorization), let caller = tokens.authenticate(secret) else {
-                let expiry = RequestGate.secret(in: authorization).flatMap(tokens.expiry(of:))
-                let message = expiry.map { "the token expired at \($0)" } ?? "the token is not valid"
-                return .failure(
-                    Refused(.token, .unauthenticated, message, "keel tokens create makes one; it is shown once"))
-            }
-            return .success(caller)
+            return holder(of: RequestGate.secret(in: authorization) ?? "", in: workspace)
         }
         guard let owner else {
             return .failure(Refused(.none, .unauthenticated, "a token is needed", RequestGate.tokenHint))
@@ -86,7 +101,36 @@ public struct RequestGate: Sendable {
         if let (reason, code, message, hint) = owner.objection(to: request, authority: authority, on: connection) {
             return .failure(Refused(reason, code, message, hint ?? RequestGate.tokenHint))
         }
-        return .success(.local)
+        return caller(.local, in: workspace)
+    }
+
+    private func holder(of credential: String, in workspace: WorkspaceID?) -> Result<Caller, Refused> {
+        if let borrower = tokens.borrower(credential) {
+            guard workspace == nil || workspace == borrower.workspace else {
+                return .failure(
+                    Refused(.workspace, .permissionDenied, "this secret is good in the workspace '\(borrower.workspace)' only"))
+            }
+            return .success(borrower)
+        }
+        do throws(KeelError) {
+            for authenticator in authenticators {
+                if let principal = try authenticator.principal(of: credential) { return caller(principal, in: workspace) }
+            }
+        } catch { return .failure(Refused(error.code == .unavailable ? .unready : .token, error)) }
+        return .failure(
+            Refused(.token, .unauthenticated, "the token is not valid", "keel tokens create makes one; it is shown once"))
+    }
+
+    private func caller(_ principal: Principal, in workspace: WorkspaceID?) -> Result<Caller, Refused> {
+        do throws(KeelError) { return .success(try policy.caller(principal, in: workspace)) } catch {
+            return .failure(Refused(.workspace, error))
+        }
+    }
+
+    /// - Throws: `invalidArgument` for what cannot name a workspace.
+    private static func workspace(of request: HTTPRequest) throws(KeelError) -> WorkspaceID? {
+        guard let field = HTTPField.Name(workspaceField), let name = request.headerFields[field], !name.isEmpty else { return nil }
+        return try WorkspaceID(name, path: workspaceField)
     }
 
     private static let tokenHint = "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command"

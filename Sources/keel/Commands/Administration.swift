@@ -43,22 +43,38 @@ struct LedgerCommand: AsyncParsableCommand {
 
 struct Tokens: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Make, list and revoke access tokens.", subcommands: [Create.self, List.self, Revoke.self], defaultSubcommand: List.self)
+        abstract: "Make, list, rotate and revoke access tokens.", subcommands: [Create.self, List.self, Rotate.self, Revoke.self],
+        defaultSubcommand: List.self)
 
     struct Create: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make a token; its secret is shown once.",
             discussion:
-                "Personas: \(Persona.allCases.filter { $0 != .system }.map(\.rawValue).joined(separator: ", "))\nExample: keel tokens create dana --persona data-scientist"
-        )
+                """
+                Personas: \(Persona.allCases.filter { $0 != .system }.map(\.rawValue).joined(separator: ", "))
+                Examples:
+                  keel tokens create dana --persona data-scientist
+                  keel tokens create scoring --persona service --only predictions.create --names 'fraud-*' --expires 30d
+                  keel tokens create assistant --persona data-scientist --acts-for dana
+                """)
         @Argument(help: "The token's name: who uses it.") var name: String
-        @Option(help: "What its holder is.") var persona: String
-        @Option(help: "Ends after this length of time, such as 90d.") var expires: String?
+        @Option(help: "What its holder is; a member may do what role bindings give.") var persona = Persona.member.rawValue
+        @Option(help: "Ends after this length of time, such as 30d; 90d unless given, or 'never'.") var expires: String?
+        @Option(help: "Only this action, such as predictions.create; may be repeated.") var only: [String] = []
+        @Option(help: "Only for things in this environment; may be repeated.") var environment: [String] = []
+        @Option(help: "Only for things of this kind, such as Endpoint; may be repeated.") var kind: [String] = []
+        @Option(help: "Only for things with these names; '*' stands for any characters; may be repeated.") var names: [String] = []
+        @Option(help: "Acts in the name of this token, with no more than both may; the ledger names both.") var actsFor: String?
         @OptionGroup var connection: Connection
 
         func run() async throws {
             var body: JSON = ["name": .string(name), "persona": .string(persona)]
             if let expires { body["expires"] = .string(expires) }
+            if let actsFor { body["acts_for"] = .string(actsFor) }
+            let limits = [("actions", only), ("environments", environment), ("kinds", kind), ("names", names)].filter { !$0.1.isEmpty }
+            if !limits.isEmpty {
+                body["scope"] = .object(limits.map { JSON.Member($0.0, .array($0.1.map(JSON.string))) })
+            }
             connection.show(try await connection.post("/api/v1/tokens", body)) { answer in
                 Terminal.print(answer.cell("secret"))
                 Terminal.note("this is the only time the secret is shown: export KEEL_TOKEN=…")
@@ -73,11 +89,11 @@ struct Tokens: AsyncParsableCommand {
         func run() async throws {
             connection.show(try await connection.get("/api/v1/tokens")) { answer in
                 Terminal.table(
-                    ["name", "persona", "state", "created", "expires"],
+                    ["name", "persona", "state", "created", "expires", "last used"],
                     (answer["tokens"]?.items ?? []).map {
                         [
                             $0.cell("name"), $0.cell("persona"), List.state($0, at: .systemNow()), $0.cell("created_at"),
-                            $0.cell("expires_at"),
+                            $0.cell("expires_at"), $0.cell("last_used_at"),
                         ]
                     })
             }
@@ -88,6 +104,26 @@ struct Tokens: AsyncParsableCommand {
             if let revoked = token["revoked_at"]?.string { return "revoked \(Terminal.safe(revoked))" }
             guard let end = token["expires_at"]?.string.flatMap({ Timestamp($0) }), end <= now else { return "good" }
             return "expired"
+        }
+    }
+
+    struct Rotate: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Give a token another secret; it is shown once.",
+            discussion: "The secret until now stays good for a while, so that programs can be given the new one without a gap.")
+        @Argument(help: "The token's name.") var name: String
+        @Option(help: "How long the secret until now stays good, up to 30d; 1h unless given, 0s when it is in wrong hands.") var overlap: String?
+        @Option(help: "Ends after this length of time; its life unless given.") var expires: String?
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            var body: JSON = [:]
+            if let overlap { body["overlap"] = .string(overlap) }
+            if let expires { body["expires"] = .string(expires) }
+            connection.show(try await connection.post("/api/v1/tokens/\(escaped(name))/rotate", body)) { answer in
+                Terminal.print(answer.cell("secret"))
+                Terminal.note("the secret until now is good until \(Terminal.safe(answer["token"]?["previous_until"]?.string ?? ""))")
+            }
         }
     }
 

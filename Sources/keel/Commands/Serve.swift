@@ -86,7 +86,7 @@ struct Server {
         let configuration = platform.configuration
         let trustsOwner = Server.trustsOwner(configuration)
         let gate = RequestGate(
-            tokens: platform.tokens, audit: platform.audit,
+            tokens: platform.tokens, policy: platform.policy, audit: platform.audit,
             owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/models/") : nil,
             hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime

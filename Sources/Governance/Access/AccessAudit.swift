@@ -2,7 +2,8 @@ import Contracts
 import Storage
 import Synchronization
 
-/// Puts refusals into the ledger as `access.denied`, with a bound on how many a flood of them can write (see `DenialLimiter`).
+/// Puts into the ledger who came in, as `access.authenticated`, and who was refused, as `access.denied`; with a bound on how much either can write
+/// (see `LoginJournal`, `DenialLimiter`).
 ///
 /// An event's `count` says how many refusals it stands for; the counts of all events add up to all refusals. Counts that are held back are lost
 /// only when the process dies within the minute.
@@ -11,6 +12,7 @@ public final class AccessAudit: Sendable {
     private let clock: any Clock
     private let limiter = Mutex(DenialLimiter())
     private let logins: Mutex<LoginLimiter>
+    private let journal = Mutex(LoginJournal())
     private let report: @Sendable (String) -> Void
 
     /// - Parameters:
@@ -32,6 +34,16 @@ public final class AccessAudit: Sendable {
         let events = limiter.withLock { $0.note(.nobody, "authenticate.\(reason)", "Client/\(client)", at: now) }
         if !events.isEmpty { Task { try await record(events) } }
         return logins.withLock { $0.isOver(client, at: now) }
+    }
+
+    /// Notes that a request of the client at this address has this caller.
+    public func noteLogin(of caller: Caller, from client: String) {
+        guard journal.withLock({ $0.isNew(caller, client, at: clock.now()) }) else { return }
+        Task {
+            try await database.write { tx in
+                try tx.record("access.authenticated", on: "Client/\(client)", by: caller)
+            }
+        }
     }
 
     /// Notes that `caller` was refused `action` on `subject` (`Kind/name` or `*`).

@@ -6,17 +6,28 @@ import Storage
 struct TokenRecord: Hashable {
     var persona: String
     var workspace: String
+    var scope: JSON
+    var actsFor: String?
     var expires: String?
     /// Of the secret; nil in events of Keel 0.1.0, which did not hold it.
     var digest: String?
+    /// Of the secret before the last rotation, and until when it is good.
+    var previousDigest: String?
+    var previousUntil: String?
     var isRevoked = false
 
     /// Why a row is refused; nil when it is what the ledger says.
-    func problem(_ token: Token, _ digest: Digest) -> String? {
-        if let known = self.digest, known != digest.hex { return "its secret is not the one that was issued" }
+    func problem(_ stored: StoredToken) -> String? {
+        let token = stored.token
+        if let known = digest, known != stored.digest.hex { return "its secret is not the one that was issued" }
         if persona != token.persona.rawValue { return "it was issued for the persona '\(persona)', not '\(token.persona.rawValue)'" }
-        if workspace != token.workspace { return "it was issued in the workspace '\(workspace)', not '\(token.workspace)'" }
+        if workspace != token.workspace.name { return "it was issued in the workspace '\(workspace)', not '\(token.workspace)'" }
+        if scope.canonical != (token.scope?.json ?? .null).canonical { return "it was issued with another scope" }
+        if actsFor != token.actsFor { return "it was not issued to act for '\(token.actsFor ?? "itself")'" }
         if expires != token.expiresAt?.description { return "it was issued with another end" }
+        if previousDigest != stored.previousDigest?.hex || previousUntil != token.previousUntil?.description {
+            return "its secret before the last rotation is not the one that was issued"
+        }
         if isRevoked, token.revokedAt == nil { return "it was revoked" }
         return nil
     }
@@ -24,11 +35,11 @@ struct TokenRecord: Hashable {
 
 /// The tokens that let somebody in, and the rows that do not.
 struct StoredTokens {
-    var valid: [Digest: Token] = [:]
+    var valid: [StoredToken] = []
     /// Why, by the token's name.
     var refused: [String: String] = [:]
     /// Of Keel 0.1.0: their secrets are not in the ledger yet.
-    var uncovered: [Digest: Token] = [:]
+    var uncovered: [StoredToken] = []
 }
 
 extension Querying {
@@ -38,7 +49,7 @@ extension Querying {
         var out = StoredTokens()
         for row in try tokenRows() {
             let name = row.text("name")
-            guard let (digest, token) = Token.read(row) else {
+            guard let stored = StoredToken(row) else {
                 out.refused[name] = "its row cannot be read"
                 continue
             }
@@ -46,12 +57,12 @@ extension Querying {
                 out.refused[name] = "the ledger has no event that issued it"
                 continue
             }
-            if let problem = record.problem(token, digest) {
+            if let problem = record.problem(stored) {
                 out.refused[name] = problem
                 continue
             }
-            out.valid[digest] = token
-            if record.digest == nil, !record.isRevoked { out.uncovered[digest] = token }
+            out.valid.append(stored)
+            if record.digest == nil, !record.isRevoked { out.uncovered.append(stored) }
         }
         return out
     }
@@ -63,9 +74,14 @@ extension Querying {
             switch event.kind {
             case "token.created":
                 out[name] = TokenRecord(
-                    persona: event.data["persona"]?.string ?? "", workspace: event.workspace, expires: event.data["expires"]?.string,
-                    digest: event.data["digest"]?.string)
+                    persona: event.data["persona"]?.string ?? "", workspace: event.workspace, scope: event.data["scope"] ?? .null,
+                    actsFor: event.data["acts_for"]?.string, expires: event.data["expires"]?.string, digest: event.data["digest"]?.string)
             case "token.covered": if out[name]?.digest == nil { out[name]?.digest = event.data["digest"]?.string }
+            case "token.rotated":
+                out[name]?.previousDigest = out[name]?.digest
+                out[name]?.previousUntil = event.data["previous_until"]?.string
+                out[name]?.digest = event.data["digest"]?.string
+                out[name]?.expires = event.data["expires"]?.string
             case "token.revoked": out[name]?.isRevoked = true
             default: continue
             }

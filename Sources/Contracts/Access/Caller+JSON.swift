@@ -1,0 +1,73 @@
+/// How what a caller may do is stored: beside a token, and beside work that goes on in the caller's name after a restart.
+extension PermissionScope {
+    public var json: JSON {
+        func list(_ texts: [String]) -> JSON { .array(texts.sorted().map(JSON.string)) }
+        var out: JSON = [:]
+        if let environments { out["environments"] = list(environments.map(\.rawValue)) }
+        if let kinds { out["kinds"] = list(Array(kinds)) }
+        if let names { out["names"] = list(names.map(\.description)) }
+        if let resources { out["resources"] = list(resources.map(\.subject)) }
+        return out
+    }
+
+    /// Reads the fields of a scope. The reader is not finished: it may hold others.
+    /// - Throws: `invalidArgument` with the path of the field.
+    public init(_ reader: FieldReader, in workspace: WorkspaceID) throws(KeelError) {
+        self.init()
+        if let texts = try reader.strings("environments") {
+            environments = []
+            for text in texts { environments?.insert(try EnvironmentName(text, path: reader.place("environments"))) }
+        }
+        if let texts = try reader.strings("kinds") { kinds = Set(texts) }
+        if let texts = try reader.strings("names") {
+            names = []
+            for text in texts { names?.append(try NamePattern(text, path: reader.place("names"))) }
+        }
+        if let texts = try reader.strings("resources") {
+            resources = Set(texts.compactMap { ResourceRef(subject: $0, in: workspace) })
+        }
+    }
+}
+
+extension Permission {
+    public var json: JSON {
+        ["actions": .array(actions.map(\.rawValue).sorted().map(JSON.string)), "scope": scope.json, "source": .string(source)]
+    }
+
+    /// - Throws: `invalidArgument` for what `json` does not write. An action of another version of Keel is left out: it gives nothing.
+    public init(json: JSON, in workspace: WorkspaceID) throws(KeelError) {
+        let reader = try FieldReader(json, path: "")
+        let actions = try reader.strings("actions") ?? []
+        let scope = try reader.object("scope")
+        self.init(
+            Set(actions.compactMap(Action.init(rawValue:))), in: try PermissionScope(scope, in: workspace), from: try reader.string("source"))
+        try scope.finish()
+        try reader.finish()
+    }
+}
+
+extension Caller {
+    public var json: JSON {
+        var out: JSON = [
+            "name": .string(name), "persona": .string(persona.rawValue), "workspace": .string(workspace.name), "request_id": .string(requestID),
+        ]
+        if !actors.isEmpty { out["actors"] = .array(actors.map(JSON.string)) }
+        if !permissions.isEmpty { out["permissions"] = .array(permissions.map(\.json)) }
+        if let ceiling { out["ceiling"] = ceiling.json }
+        return out
+    }
+
+    /// - Throws: `invalidArgument` for what `json` does not write.
+    public init(json: JSON) throws(KeelError) {
+        let reader = try FieldReader(json, path: "")
+        let workspace = WorkspaceID(stored: try reader.string("workspace"))
+        var permissions: [Permission] = []
+        for json in reader.optional("permissions")?.array ?? [] { permissions.append(try Permission(json: json, in: workspace)) }
+        var ceiling: Permission?
+        if let json = reader.optional("ceiling") { ceiling = try Permission(json: json, in: workspace) }
+        self.init(
+            name: try reader.string("name"), persona: try reader.word("persona"), workspace: workspace,
+            requestID: try reader.string("request_id"), actors: try reader.strings("actors") ?? [], permissions: permissions, ceiling: ceiling)
+        try reader.finish()
+    }
+}

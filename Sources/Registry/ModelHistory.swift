@@ -14,7 +14,7 @@ extension RegistryService {
     ) async throws -> (events: [LedgerEvent], next: Int64?) {
         try grant.require(.registryRead)
         try RegistryRules.check(modelName: name)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             var (subject, seq) = try (RegistryService.name(db, of: name, before: before), before ?? .max)
             var (found, read): ([LedgerEvent], Int) = ([], 0)
             // A page reads a bounded part of the ledger, also when few of its events are of the version.
@@ -66,7 +66,7 @@ extension RegistryService {
         models: [PastModel], next: String?
     ) {
         try grant.require(.registryRead)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             var past = try PastModels(at: time, db)
             var (found, name): ([PastModel], String) = ([], name)
             while let next = try past.name(after: name) {

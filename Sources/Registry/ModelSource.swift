@@ -53,7 +53,7 @@ extension RegistryService {
     /// `models:/name/3`: the new version has the files and the lineage of that one.
     private func copied(_ source: String, runID: String?, modelID: String?) async throws -> ModelSource {
         guard let reference = ModelURI(source) else { throw SourceRules.mismatch(source, "model_id") }
-        let (version, isPrompt) = try await database.read { db in
+        let (version, isPrompt) = try await database.read(in: grant.workspace) { db in
             _ = try RegistryStore.model(db, reference.name)
             let isPrompt = try RegistryStore.isPrompt(db, reference.name)
             if case .version(let number) = reference.target { return (try RegistryStore.version(db, reference.name, number), isPrompt) }

@@ -20,7 +20,7 @@ extension RegistryService {
         let origin = try await origin(of: source, runID: runID, modelID: modelID, prompt: prompt)
         let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
         let facts = prompt ? nil : try await files?.facts(at: origin.location)
-        let created = try await database.write { tx in
+        let created = try await database.write(in: grant.workspace) { tx in
             if creatingModel { try ensureModel(tx, name, grant) }
             _ = try RegistryStore.model(tx, name)
             let origin = ModelSource(
@@ -61,7 +61,7 @@ extension RegistryService {
 
     public func version(model name: String, version: Int, _ grant: Grant) async throws -> ModelVersion {
         try grant.require(.registryRead)
-        return try await database.read { try RegistryStore.version($0, name, version) }
+        return try await database.read(in: grant.workspace) { try RegistryStore.version($0, name, version) }
     }
 
     /// What `models:/delay@champion`, `models:/delay/3` or `models:/delay/latest` means now; nil when there is no such model, version or alias.
@@ -72,13 +72,13 @@ extension RegistryService {
             throw KeelError.invalid(
                 "'\(uri.prefix(300))' is not a model URI", hint: "write models:/name@alias, models:/name/3 or models:/name/latest")
         }
-        return try await database.read { try reference.resolve(on: $0) }
+        return try await database.read(in: grant.workspace) { try reference.resolve(on: $0) }
     }
 
     /// The newest version of each stage, of the given stages only.
     public func latestVersions(model name: String, stages: [ModelStage] = [], _ grant: Grant) async throws -> [ModelVersion] {
         try grant.require(.registryRead)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             _ = try RegistryStore.model(db, name)
             return try RegistryStore.latestVersions(db, name).filter { stages.isEmpty || stages.contains($0.stage) }
         }
@@ -86,7 +86,7 @@ extension RegistryService {
 
     public func searchVersions(_ search: RegistrySearch, _ grant: Grant) async throws -> Page<ModelVersion> {
         try grant.require(.registryRead)
-        return try await database.read { try search.versions(on: $0) }
+        return try await database.read(in: grant.workspace) { try search.versions(on: $0) }
     }
 
     public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
@@ -169,7 +169,7 @@ extension RegistryService {
         _ name: String, _ version: Int, _ grant: Grant, _ body: @escaping @Sendable (Transaction, ModelVersion) throws -> ModelEvent
     ) async throws -> ModelVersion {
         try grant.require(.registryWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             try body(tx, try RegistryStore.version(tx, name, version)).record(tx, grant)
             return try RegistryStore.version(tx, name, version)
         }
@@ -259,7 +259,7 @@ extension RegistryService {
         try grant.require(.registryRead)
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(alias: alias)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             _ = try RegistryStore.model(db, name)
             if alias.lowercased() == "latest" {
                 guard let latest = try RegistryStore.latestVersions(db, name).last else {

@@ -42,7 +42,7 @@ public struct RegistryService: Sendable {
         try grant.require(.registryWrite)
         try RegistryRules.check(modelName: name)
         for tag in tags { try RegistryRules.check(tag) }
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             if let other = try RegistryStore.findModel(tx, name) { throw RegistryService.taken(name, by: other.tags, for: tags) }
             try RegistryStore.insert(tx, model: name, description: description, tags: tags)
             try ModelEvent.created(model: name, description: description, tags: tags).record(tx, grant)
@@ -64,12 +64,12 @@ public struct RegistryService: Sendable {
     public func model(name: String, _ grant: Grant) async throws -> RegisteredModel {
         try grant.require(.registryRead)
         try RegistryRules.check(modelName: name)
-        return try await database.read { try RegistryStore.model($0, name) }
+        return try await database.read(in: grant.workspace) { try RegistryStore.model($0, name) }
     }
 
     public func searchModels(_ search: RegistrySearch, _ grant: Grant) async throws -> Page<RegisteredModel> {
         try grant.require(.registryRead)
-        return try await database.read { try search.models(on: $0) }
+        return try await database.read(in: grant.workspace) { try search.models(on: $0) }
     }
 
     public func updateModel(name: String, description: String, _ grant: Grant) async throws -> RegisteredModel {
@@ -157,7 +157,7 @@ public struct RegistryService: Sendable {
         _ name: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction, RegisteredModel) throws -> ModelEvent
     ) async throws -> RegisteredModel {
         try grant.require(.registryWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             try body(tx, try RegistryStore.model(tx, name)).record(tx, grant)
             return try RegistryStore.model(tx, name)
         }

@@ -26,7 +26,7 @@ public struct WebhookService: Sendable {
         try WebhookRules.check(events)
         let id = Identifier.hex32().asUUID
         let sealed = try secret.flatMap { $0.isEmpty ? nil : $0 }.map { try secrets.seal($0, for: "Webhook/\(id)") }
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             guard try WebhookStore.count(tx) < WebhookService.webhooksMax else {
                 throw KeelError(.failedPrecondition, "there are \(WebhookService.webhooksMax) webhooks already", hint: "delete one first")
             }
@@ -42,7 +42,7 @@ public struct WebhookService: Sendable {
 
     public func webhook(id: String, _ grant: Grant) async throws -> Webhook {
         try grant.require(.webhooksManage)
-        return try await database.read { try WebhookStore.find($0, id) }
+        return try await database.read(in: grant.workspace) { try WebhookStore.find($0, id) }
     }
 
     /// Newest first, 100 a page unless asked for otherwise.
@@ -50,7 +50,7 @@ public struct WebhookService: Sendable {
         try grant.require(.webhooksManage)
         let size = pageSize.flatMap { $0 == 0 ? nil : $0 } ?? 100
         guard (1...1000).contains(size) else { throw KeelError.invalid("max_results must be between 1 and 1000.") }
-        return try await database.read { try WebhookStore.list($0, size: size, token: pageToken) }
+        return try await database.read(in: grant.workspace) { try WebhookStore.list($0, size: size, token: pageToken) }
     }
 
     /// What is nil stays as it is; an empty secret takes it away.
@@ -67,7 +67,7 @@ public struct WebhookService: Sendable {
         if let url { try await sender.check(url: url) }
         if let events { try WebhookRules.check(events) }
         let sealed = try secret.map { $0.isEmpty ? "" : try secrets.seal($0, for: "Webhook/\(id)") }
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let old = try WebhookStore.find(tx, id)
             let kept = try sealed ?? WebhookStore.sealedSecret(tx, id) ?? ""
             let new = Webhook(
@@ -86,7 +86,7 @@ public struct WebhookService: Sendable {
     /// Deletes a webhook, and what was still to be sent to it.
     public func delete(id: String, _ grant: Grant) async throws {
         try grant.require(.webhooksManage)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             let webhook = try WebhookStore.find(tx, id)
             try WebhookStore.delete(tx, id)
             try tx.record("webhook.deleted", on: "Webhook/\(id)", WebhookService.json(webhook), by: grant)
@@ -109,7 +109,7 @@ public struct WebhookService: Sendable {
     /// - Parameter before: the id of the last delivery of the page before.
     public func deliveries(id: String, before: String? = nil, limit: Int = 100, _ grant: Grant) async throws -> [WebhookDelivery] {
         try grant.require(.webhooksManage)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             _ = try WebhookStore.find(db, id)
             return try WebhookStore.deliveries(db, id, before: before, limit: min(max(limit, 1), 1000))
         }
@@ -118,7 +118,7 @@ public struct WebhookService: Sendable {
     /// Webhooks whose secret cannot be opened, each with the reason: the key of secrets is not the one it was sealed with.
     public func unreadableSecrets(_ grant: Grant) async throws -> [(id: String, error: KeelError)] {
         try grant.require(.registryRead)
-        return try await database.read { [secrets] db in
+        return try await database.read(in: grant.workspace) { [secrets] db in
             try WebhookStore.sealedSecrets(db).compactMap { id, sealed in
                 do throws(KeelError) {
                     _ = try secrets.open(sealed, for: "Webhook/\(id)")
@@ -132,7 +132,7 @@ public struct WebhookService: Sendable {
     func send(_ body: String, id: String, to webhook: Webhook) async throws -> WebhookAnswer {
         let seconds = String(database.clock.now().milliseconds / 1000)
         var headers = [("Content-Type", "application/json"), ("X-MLflow-Delivery-Id", id), ("X-MLflow-Timestamp", seconds)]
-        if let sealed = try await database.read({ try WebhookStore.sealedSecret($0, webhook.id) }) {
+        if let sealed = try await database.read(in: grant.workspace, { try WebhookStore.sealedSecret($0, webhook.id) }) {
             let secret = try secrets.open(sealed, for: "Webhook/\(webhook.id)")
             headers.append(("X-MLflow-Signature", "v1," + messageSignature(of: "\(id).\(seconds).\(body)", secret: secret)))
         }

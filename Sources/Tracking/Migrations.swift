@@ -169,6 +169,7 @@ public enum TrackingTables {
                 // The order in which a run's datasets were logged.
                 "ALTER TABLE tracking_inputs ADD COLUMN place BIGINT NOT NULL DEFAULT 0",
             ]),
+        workspaces,
     ]
 
     private static let evaluationDatasets = Migration(
@@ -254,6 +255,25 @@ public enum TrackingTables {
     /// Numbers of experiments that were purged and are not used again: the ledger, and artifacts kept elsewhere, name them.
     private static let retired = Migration(
         module: "tracking", version: 9, ["CREATE TABLE tracking_retired_experiments (id BIGINT PRIMARY KEY)"])
+
+    /// What is found by an id of its own carries its workspace beside it; what hangs on such a row belongs to that row's workspace. Names of experiments
+    /// are unique in their workspace. Artifacts carry it in their path.
+    private static let workspaces = Migration(
+        module: "tracking", version: 10,
+        [
+            .rebuild(
+                "tracking_experiments",
+                columns: [
+                    "id BIGINT NOT NULL", .init("workspace TEXT NOT NULL", from: "'default'"), "name TEXT NOT NULL", "artifact_location TEXT NOT NULL",
+                    "lifecycle TEXT NOT NULL", "created_ms BIGINT NOT NULL", "updated_ms BIGINT NOT NULL",
+                ], primaryKey: ["id"], constraints: ["UNIQUE (workspace, name)"],
+                indexes: ["CREATE INDEX tracking_experiments_updated ON tracking_experiments (workspace, updated_ms DESC, id)"]),
+            "ALTER TABLE tracking_runs ADD COLUMN workspace TEXT NOT NULL DEFAULT 'default'",
+            "ALTER TABLE tracking_logged_models ADD COLUMN workspace TEXT NOT NULL DEFAULT 'default'",
+            "ALTER TABLE tracking_evaluation_datasets ADD COLUMN workspace TEXT NOT NULL DEFAULT 'default'",
+            // The caller with all that it was allowed when it began the upload, as JSON; null in uploads from before this step.
+            "ALTER TABLE tracking_uploads ADD COLUMN authority TEXT",
+        ])
 
     /// Indexes go with their table and are made again on the filled one.
     private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [String] = []) -> [String] {

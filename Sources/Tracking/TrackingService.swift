@@ -48,7 +48,14 @@ public struct TrackingService: Sendable {
         for tag in tags { try check(experimentTag: tag) }
         let given = artifactLocation.flatMap { $0.isEmpty ? nil : $0 }
         let location = try given.map { location throws(KeelError) in try ArtifactLocation.absolute(location, in: folder) }
-        return try await database.write { tx in
+        if let path = location.flatMap(TrackingService.artifactPath(of:)) {
+            do throws(KeelError) { _ = try ArtifactPath(path, in: grant.workspace) } catch where error.code == .notFound {
+                throw KeelError.invalid(
+                    "the artifact location '\(path.prefix(200))' is not in the workspace '\(grant.workspace)'",
+                    hint: "leave it out, or begin it with mlflow-artifacts:/\(ArtifactPath.workspaces)/\(grant.workspace)/")
+            }
+        }
+        return try await database.write(in: grant.workspace) { tx in
             let id = try ExperimentStore.insert(tx, name: name, artifactLocation: location, tags: tags)
             try tx.record("experiment.created", on: "Experiment/\(id)", ["name": .string(name)], by: grant)
             return id
@@ -57,13 +64,13 @@ public struct TrackingService: Sendable {
 
     public func experiment(id: String, _ grant: Grant) async throws -> Experiment {
         try grant.require(.trackingRead)
-        return try await database.read { try ExperimentStore.find($0, id: id) }
+        return try await database.read(in: grant.workspace) { try ExperimentStore.find($0, id: id) }
     }
 
     /// - Throws: `notFound` in the words that `mlflow.set_experiment` depends on.
     public func experiment(name: String, _ grant: Grant) async throws -> Experiment {
         try grant.require(.trackingRead)
-        guard let found = try await database.read({ try ExperimentStore.find($0, name: name) }) else {
+        guard let found = try await database.read(in: grant.workspace, { try ExperimentStore.find($0, name: name) }) else {
             throw KeelError.notFound("Could not find experiment with name '\(name)'")
         }
         return found
@@ -75,7 +82,7 @@ public struct TrackingService: Sendable {
         do {
             return try await createExperiment(name: name, grant)
         } catch let error as KeelError where error.code == .alreadyExists {
-            guard let found = try await database.read({ try ExperimentStore.find($0, name: name) }), found.lifecycle == .active else {
+            guard let found = try await database.read(in: grant.workspace, { try ExperimentStore.find($0, name: name) }), found.lifecycle == .active else {
                 throw error
             }
             return found.id
@@ -84,7 +91,7 @@ public struct TrackingService: Sendable {
 
     public func searchExperiments(_ search: ExperimentSearch, _ grant: Grant) async throws -> Page<Experiment> {
         try grant.require(.trackingRead)
-        return try await database.read { try ExperimentStore.search($0, search) }
+        return try await database.read(in: grant.workspace) { try ExperimentStore.search($0, search) }
     }
 
     /// Puts the experiment into the bin, and its runs with it.
@@ -100,7 +107,7 @@ public struct TrackingService: Sendable {
     }
 
     private func move(_ id: String, to lifecycle: Lifecycle, _ kind: String, _ grant: Grant) async throws {
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
             guard experiment.lifecycle != lifecycle else {
                 throw KeelError.notFound("No Experiment with id=\(id) exists", hint: "it is \(lifecycle.rawValue) already")
@@ -135,7 +142,7 @@ public struct TrackingService: Sendable {
             try EntityName.check(length: name, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         }
         for tag in tags { try check(experimentTag: tag) }
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             let experiment = try ExperimentStore.find(tx, id: id)
             if let name { try rename(experiment, to: name, tx, grant) }
             for tag in tags {
@@ -161,7 +168,7 @@ public struct TrackingService: Sendable {
     public func deleteExperimentTag(id: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try ReservedTags.check(key)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try requireActive(try ExperimentStore.find(tx, id: id))
             guard try ExperimentStore.removeTag(tx, key: key, from: id) else {
                 throw KeelError.notFound("No tag with name: \(key) in experiment with id \(id)")

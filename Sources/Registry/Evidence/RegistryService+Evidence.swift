@@ -13,7 +13,7 @@ extension RegistryService {
         of bundle: Digest, candidate: Digest, until: Timestamp?, data: JSON, by origin: StepOrigin, _ grant: Grant
     ) async throws -> Evidence {
         try grant.require(.pipelinesRun)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             try EvidenceStore.insert(
                 tx, .training, of: bundle, origin: origin,
                 data: ["candidate": .string(candidate.hex), "until": until.map { .string($0.description) } ?? .null, "data": data], grant)
@@ -23,7 +23,7 @@ extension RegistryService {
     /// Keel measured a bundle.
     public func recordEvaluation(of bundle: Digest, _ data: JSON, by origin: StepOrigin, _ grant: Grant) async throws -> Evidence {
         try grant.require(.pipelinesRun)
-        return try await database.write { try EvidenceStore.insert($0, .evaluation, of: bundle, origin: origin, data: data, grant) }
+        return try await database.write(in: grant.workspace) { try EvidenceStore.insert($0, .evaluation, of: bundle, origin: origin, data: data, grant) }
     }
 
     /// A gate judged a bundle.
@@ -33,7 +33,7 @@ extension RegistryService {
     {
         try grant.require(.pipelinesRun)
         let verdict = failures.isEmpty ? Evidence.passed : "failed: \(failures.joined(separator: "; "))"
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             try EvidenceStore.insert(tx, .gate, of: bundle, origin: origin, verdict: String(verdict.prefix(4000)), data: data, grant)
         }
     }
@@ -44,7 +44,7 @@ extension RegistryService {
     /// - Throws: `invalidArgument` when there is none of this kind; `corrupted` when it is not what the ledger says.
     public func evidence(_ id: String, _ kind: Evidence.Kind, _ grant: Grant) async throws -> Evidence {
         try grant.require(.registryRead, .pipelinesRun)
-        return try await database.read { try RegistryService.evidence($0, id, kind) }
+        return try await database.read(in: grant.workspace) { try RegistryService.evidence($0, id, kind) }
     }
 
     static func evidence(_ db: some Querying, _ id: String, _ kind: Evidence.Kind) throws -> Evidence {
@@ -59,13 +59,13 @@ extension RegistryService {
     /// What a version is bound to: its bundle and the verdict on it. Nil for a version that another client registered.
     public func bundle(of version: ModelVersion, _ grant: Grant) async throws -> Evidence? {
         try grant.require(.registryRead)
-        return try await database.read { try EvidenceStore.bundle($0, of: VersionKey(version.name, version.version)) }
+        return try await database.read(in: grant.workspace) { try EvidenceStore.bundle($0, of: VersionKey(version.name, version.version)) }
     }
 
     /// All that Keel saw of a version; nil for one that another client registered.
     public func evidence(of version: ModelVersion, _ grant: Grant) async throws -> VersionEvidence? {
         try grant.require(.registryRead)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             let key = VersionKey(version.name, version.version)
             guard let bundle = try EvidenceStore.bundle(db, of: key) else { return nil }
             func named(_ evidence: Evidence?, _ field: String) throws -> Evidence? {
@@ -81,7 +81,7 @@ extension RegistryService {
     /// The bundles of versions that there are.
     public func bundles(_ grant: Grant) async throws -> Set<Digest> {
         try grant.require(.storageCollect)
-        return try await database.read { db in try RegistryService.bundles(in: db) }
+        return try await database.read(in: grant.workspace) { db in try RegistryService.bundles(in: db) }
     }
 
     /// The same inside a transaction or read.
@@ -97,7 +97,7 @@ extension RegistryService {
     /// Whether evidence about a bundle holds for another one: it is the same, or the refit of the one that was seen.
     public func holds(_ evidence: Evidence, for bundle: Digest, _ grant: Grant) async throws -> Bool {
         try grant.require(.registryRead, .pipelinesRun)
-        return try await database.read { RegistryService.holds(evidence, for: bundle, try EvidenceStore.trainings($0, of: bundle)) }
+        return try await database.read(in: grant.workspace) { RegistryService.holds(evidence, for: bundle, try EvidenceStore.trainings($0, of: bundle)) }
     }
 
     static func holds(_ evidence: Evidence, for bundle: Digest, _ trainings: [Evidence]) -> Bool {
@@ -108,7 +108,7 @@ extension RegistryService {
     public func hasStood(_ uri: String, _ grant: Grant) async throws -> Bool {
         try grant.require(.registryRead)
         guard let reference = ModelURI(uri) else { return false }
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             switch reference.target {
             case .version(let number): return try RegistryStore.isRetired(db, reference.name, number)
             case .latest: return try RegistryStore.lastRetired(db, of: reference.name) > 0

@@ -7,7 +7,7 @@ extension RegistryService {
     /// - Returns: how many versions got evidence.
     public func takeOver(_ grant: Grant) async throws -> Int {
         try grant.require(.registryWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             guard try tx.row("SELECT 1 FROM registry_taken_over") == nil else { return 0 }
             try TakeOver.numbers(tx)
             let count = try TakeOver.tags(tx, grant)

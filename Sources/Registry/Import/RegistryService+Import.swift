@@ -29,7 +29,7 @@ extension RegistryService {
     ) async throws -> [ImportState] {
         try grant.require(.registryRead)
         try checkImport(source, things.count)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             try things.map { thing in
                 let own: Digest? =
                     switch kind {

@@ -3,6 +3,8 @@ import GRDB
 
 /// Reads rows. `?` marks a parameter; SQL is written to run on SQLite and PostgreSQL alike.
 public protocol Querying {
+    /// The workspace whose rows are read and written; nil for work on those of all.
+    var workspace: WorkspaceID? { get }
     func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow]
     /// Calls `body` for each row without holding them all.
     func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws
@@ -12,6 +14,14 @@ public protocol Querying {
 
 extension Querying {
     public func rows(_ sql: String) throws -> [SQLRow] { try rows(sql, []) }
+    /// The value for `workspace = ?`.
+    /// - Throws: `internal` outside of a workspace, so that a verb that forgot to name one finds nothing instead of everything.
+    public var inWorkspace: Value {
+        get throws(KeelError) {
+            guard let workspace else { throw KeelError(.internal, "rows of a workspace were asked for without naming one") }
+            return .string(workspace.name)
+        }
+    }
     /// The first row, or nil.
     public func row(_ sql: String, _ parameters: [Value] = []) throws -> SQLRow? { try rows(sql, parameters).first }
 }
@@ -19,6 +29,7 @@ extension Querying {
 /// A consistent view of the database, valid inside the closure that received it.
 public struct Reader: Querying {
     let db: GRDB.Database
+    public let workspace: WorkspaceID?
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [SQLRow] { try fetch(db, sql, parameters) }
     public func forEach(_ sql: String, _ parameters: [Value], _ body: (SQLRow) throws -> Void) throws {
@@ -31,6 +42,7 @@ public struct Reader: Querying {
 public struct Transaction: Querying {
     let db: GRDB.Database
     let head: Ledger.Head
+    public let workspace: WorkspaceID?
     /// The instant of this transaction's changes, its events included.
     public let now: Timestamp
 

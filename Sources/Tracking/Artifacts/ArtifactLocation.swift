@@ -4,6 +4,18 @@ import Contracts
 enum ArtifactLocation {
     static let charactersMax = 2048
 
+    /// The location of an experiment that was given none.
+    static func own(of experiment: Int64, in workspace: WorkspaceID) -> String {
+        workspace == .default ? "mlflow-artifacts:/\(experiment)" : "mlflow-artifacts:/\(ArtifactPath.workspaces)/\(workspace)/\(experiment)"
+    }
+
+    /// Whether it is what an experiment gets that was given none, in whatever workspace.
+    static func isOwn(_ location: String, of experiment: String) -> Bool {
+        let parts = location.split(separator: "/", omittingEmptySubsequences: false)
+        guard parts.first == "mlflow-artifacts:", parts.last.map(String.init) == experiment else { return false }
+        return parts.count == 2 || parts.count == 4 && parts[1] == ArtifactPath.workspaces
+    }
+
     /// The location as an experiment keeps it: a relative path becomes an absolute one.
     /// - Parameter folder: where relative paths begin.
     /// - Throws: `invalidArgument` in MLflow's words for one that is too long or climbs.

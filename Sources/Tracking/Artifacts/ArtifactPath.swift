@@ -4,6 +4,8 @@ import Contracts
 struct ArtifactPath: Hashable, CustomStringConvertible {
     static let bytesMax = 2048
     static let partBytesMax = 255
+    /// The folder in which those of other workspaces than `default` lie, each in a folder of its name, as MLflow has them.
+    static let workspaces = "workspaces"
 
     /// Empty for the root.
     let text: String
@@ -25,9 +27,24 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
         text = parts.joined(separator: "/")
     }
 
-    /// The path of a file.
-    init(file path: String) throws(KeelError) {
+    /// A path that must lie in a workspace.
+    /// - Throws: `notFound` for that of another one.
+    init(_ path: String, in workspace: WorkspaceID) throws(KeelError) {
         try self.init(path)
+        guard self.workspace == workspace else { throw .notFound("No such artifact: '\(self)'") }
+    }
+
+    /// The workspace that it lies in.
+    private var workspace: WorkspaceID {
+        let parts = text.split(separator: "/", maxSplits: 2)
+        guard parts.first.map(String.init) == ArtifactPath.workspaces else { return .default }
+        // What lies in no workspace is nobody's.
+        return WorkspaceID(stored: parts.count > 1 ? String(parts[1]) : "")
+    }
+
+    /// The path of a file in a workspace.
+    init(file path: String, in workspace: WorkspaceID) throws(KeelError) {
+        try self.init(path, in: workspace)
         guard !text.isEmpty, !path.hasSuffix("/") else {
             throw .invalid("Invalid path", hint: "Artifact path must include a filename (cannot end with '/').")
         }

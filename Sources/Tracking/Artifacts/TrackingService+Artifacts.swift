@@ -50,13 +50,13 @@ extension TrackingService {
     /// Where a run's artifacts lie.
     public func artifactURI(runID: String, _ grant: Grant) async throws -> String {
         try grant.require(.trackingRead, .trackingWrite)
-        return try await database.read { try RunStore.find($0, id: runID) }.artifactURI
+        return try await database.read(in: grant.workspace) { try RunStore.find($0, id: runID) }.artifactURI
     }
 
     /// Where a logged model's artifacts lie.
     public func artifactURI(loggedModelID: String, _ grant: Grant) async throws -> String {
         try grant.require(.trackingRead, .trackingWrite)
-        return try await database.read { try LoggedModelStore.find($0, id: loggedModelID) }.artifactURI
+        return try await database.read(in: grant.workspace) { try LoggedModelStore.find($0, id: loggedModelID) }.artifactURI
     }
 
     // MARK: Lists
@@ -64,7 +64,7 @@ extension TrackingService {
     /// What lies directly below `path` of a run's artifacts, with paths relative to the run's artifact root.
     public func listArtifacts(runID: String, path: String? = nil, _ grant: Grant) async throws -> (rootURI: String, files: [Artifact]) {
         let uri = try await artifactURI(runID: runID, grant)
-        return (uri, try await list(uri: uri, path: path))
+        return (uri, try await list(uri: uri, path: path, grant))
     }
 
     /// The same for a logged model.
@@ -72,24 +72,25 @@ extension TrackingService {
         rootURI: String, files: [Artifact]
     ) {
         let uri = try await artifactURI(loggedModelID: loggedModelID, grant)
-        return (uri, try await list(uri: uri, path: path))
+        return (uri, try await list(uri: uri, path: path, grant))
     }
 
-    private func list(uri: String, path: String?) async throws -> [Artifact] {
+    private func list(uri: String, path: String?, _ grant: Grant) async throws -> [Artifact] {
         let below = try ArtifactPath(path ?? "")
-        let folder = try ArtifactPath(TrackingService.artifactPath(of: uri, below: path))
-        return try await list(folder, as: below.text.isEmpty ? "" : below.text + "/")
+        let folder = try ArtifactPath(TrackingService.artifactPath(of: uri, below: path), in: grant.workspace)
+        return try await list(folder, as: below.text.isEmpty ? "" : below.text + "/", grant)
     }
 
     /// What lies directly below an artifact path, with paths relative to it.
     public func listArtifacts(path: String, _ grant: Grant) async throws -> [Artifact] {
         try grant.require(.trackingRead)
-        return try await list(try ArtifactPath(path), as: "")
+        return try await list(try ArtifactPath(path, in: grant.workspace), as: "", grant)
     }
 
-    private func list(_ folder: ArtifactPath, as prefix: String) async throws -> [Artifact] {
-        try await database.read { db in
-            try ArtifactStore.list(db, folder).map {
+    private func list(_ folder: ArtifactPath, as prefix: String, _ grant: Grant) async throws -> [Artifact] {
+        try await database.read(in: grant.workspace) { db in
+            // At the root lie those of other workspaces too.
+            try ArtifactStore.list(db, folder).filter { !folder.text.isEmpty || $0.name != ArtifactPath.workspaces }.map {
                 Artifact(path: prefix + $0.name, bytes: $0.object?.bytes ?? 0, isFolder: $0.object == nil)
             }
         }
@@ -105,10 +106,10 @@ extension TrackingService {
         path: String, declaredBytes: Int64? = nil, parts: some AsyncSequence<Part, any Error> & Sendable, _ grant: Grant
     ) async throws -> StoredObject {
         try grant.require(.trackingWrite)
-        let path = try ArtifactPath(file: path)
+        let path = try ArtifactPath(file: path, in: grant.workspace)
         let size = try ContentSize(declared: declaredBytes, max: artifactBytesMax)
         // Asked again when it is set: here it spares the upload.
-        try await database.read { try ArtifactStore.check($0, path) }
+        try await database.read(in: grant.workspace) { try ArtifactStore.check($0, path) }
         let object = try await objects.put(parts: parts, size: size)
         defer { objects.settle(object.digest) }
         try await refer(path, to: object, grant)
@@ -118,11 +119,11 @@ extension TrackingService {
     /// Makes a path refer to content that is in the store.
     public func referArtifact(path: String, to object: StoredObject, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await refer(try ArtifactPath(file: path), to: object, grant)
+        try await refer(try ArtifactPath(file: path, in: grant.workspace), to: object, grant)
     }
 
     private func refer(_ path: ArtifactPath, to object: StoredObject, _ grant: Grant) async throws {
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try replace(tx, path, with: object)
             try tx.record(
                 "artifact.stored", on: "Artifact/\(path)", ["digest": .string(object.digest.hex), "bytes": .int(object.bytes)], by: grant)
@@ -141,17 +142,17 @@ extension TrackingService {
     /// - Throws: `notFound` when there is none, `invalidArgument` for a folder.
     public func openArtifact(path: String, _ grant: Grant) async throws -> ArtifactContent {
         try grant.require(.trackingRead)
-        let path = try ArtifactPath(path)
-        let object = try await database.read { try ArtifactStore.file($0, path) }
+        let path = try ArtifactPath(path, in: grant.workspace)
+        let object = try await database.read(in: grant.workspace) { try ArtifactStore.file($0, path) }
         return ArtifactContent(name: path.name, digest: object.digest, reader: try await objects.open(object.digest))
     }
 
     /// Removes an artifact, or all below a folder; its content goes with the next collection, unless another path refers to it.
     public func deleteArtifact(path: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        let path = try ArtifactPath(path)
+        let path = try ArtifactPath(path, in: grant.workspace)
         guard !path.text.isEmpty else { throw KeelError.invalid("Invalid path", hint: "name what is to be removed") }
-        try await database.write { [artifactUsage] tx in
+        try await database.write(in: grant.workspace) { [artifactUsage] tx in
             try PurgeStore.checkUnpinned(tx, path, artifactUsage)
             let removed = try ArtifactStore.remove(tx, path)
             try tx.record(

@@ -10,11 +10,11 @@ extension TrackingService {
     ///   - parts: 1 to 10,000.
     public func beginUpload(path: String, parts: Int, _ grant: Grant) async throws -> ArtifactUpload {
         try grant.require(.trackingWrite)
-        let path = try ArtifactPath(file: path)
+        let path = try ArtifactPath(file: path, in: grant.workspace)
         guard (1...ArtifactUpload.partsMax).contains(parts) else {
             throw KeelError.invalid("an upload has 1 to \(ArtifactUpload.partsMax) parts, not \(parts)", path: "num_parts")
         }
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             try ArtifactStore.check(tx, path)
             let expires = Timestamp(milliseconds: (tx.now + ArtifactUpload.lifetime).milliseconds)
             let upload = ArtifactUpload(
@@ -51,7 +51,7 @@ extension TrackingService {
         let size = try ContentSize(declared: declaredBytes, max: artifactBytesMax)
         let object = try await objects.putPart(upload: id, number: part, parts: parts, size: size)
         do {
-            try await database.write { [artifactBytesMax] tx in
+            try await database.write(in: grant.workspace) { [artifactBytesMax] tx in
                 guard let upload = try UploadStore.find(tx, id: id), upload.completed == nil else { throw TrackingService.noUpload(id) }
                 try UploadStore.set(tx, part: part, of: id, object)
                 // The parts together are no more than a whole may be.
@@ -60,7 +60,7 @@ extension TrackingService {
             return object
         } catch {
             // It was aborted or completed meanwhile: nobody needs its folder.
-            let upload = try await database.read { try UploadStore.find($0, id: id) }
+            let upload = try await database.read(in: grant.workspace) { try UploadStore.find($0, id: id) }
             if upload == nil || upload?.completed != nil { try await objects.removeUpload(id) }
             throw error
         }
@@ -71,16 +71,16 @@ extension TrackingService {
     /// - Throws: `invalidArgument` that names the part that is missing or another.
     public func completeUpload(id: String, path: String, parts: [(number: Int, digest: String)], _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        let upload = try await find(upload: id, path: path)
+        let upload = try await find(upload: id, path: path, grant)
         guard upload.completed == nil else { return }
-        let stored = try await database.read { try UploadStore.parts($0, of: id) }
+        let stored = try await database.read(in: grant.workspace) { try UploadStore.parts($0, of: id) }
         let ordered = try TrackingService.order(parts, stored, of: upload)
         // A client whose patience ended asks again while the first request still works: both wait for the same join.
         try await joining.run(id) { [self] in
-            guard try await database.read({ try UploadStore.find($0, id: id)?.completed }) == nil else { return }
+            guard try await database.read(in: grant.workspace, { try UploadStore.find($0, id: id)?.completed }) == nil else { return }
             let object = try await objects.join(upload: id, parts: ordered.map { ($0.number, $0.object.digest) })
             defer { objects.settle(object.digest) }
-            try await database.write { tx in
+            try await database.write(in: grant.workspace) { tx in
                 guard try UploadStore.find(tx, id: id) != nil else { throw TrackingService.noUpload(id) }
                 try replace(tx, upload.path, with: object)
                 try UploadStore.complete(tx, id: id, as: object.digest)
@@ -95,11 +95,11 @@ extension TrackingService {
     /// Forgets an upload and its parts.
     public func abortUpload(id: String, path: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        let upload = try await find(upload: id, path: path)
+        let upload = try await find(upload: id, path: path, grant)
         guard upload.completed == nil else {
             throw KeelError(.failedPrecondition, "upload \(id) is completed", hint: "delete the artifact instead")
         }
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try UploadStore.delete(tx, id: id)
             try tx.record("artifact.upload.aborted", on: "Artifact/\(upload.path)", ["upload": .string(id)], by: grant)
         }
@@ -124,9 +124,9 @@ extension TrackingService {
         for folder in folders where !open.contains(folder) { try await objects.removeUpload(folder) }
     }
 
-    private func find(upload id: String, path: String) async throws -> ArtifactUpload {
-        let path = try ArtifactPath(file: path)
-        guard let upload = try await database.read({ try UploadStore.find($0, id: id) }), upload.path == path else {
+    private func find(upload id: String, path: String, _ grant: Grant) async throws -> ArtifactUpload {
+        let path = try ArtifactPath(file: path, in: grant.workspace)
+        guard let upload = try await database.read(in: grant.workspace, { try UploadStore.find($0, id: id) }), upload.path == path else {
             throw TrackingService.noUpload(id)
         }
         return upload

@@ -13,18 +13,19 @@ enum EvaluationDatasetStore {
     /// Those of these ids that there are.
     static func datasets(_ db: some Querying, ids: [String]) throws -> [EvaluationDataset] {
         let rows = try db.rows(
-            "SELECT * FROM tracking_evaluation_datasets WHERE id IN (\(SQLFragment.marks(ids.count)))", ids.map(Value.string))
+            "SELECT * FROM tracking_evaluation_datasets WHERE id IN (\(SQLFragment.marks(ids.count))) AND workspace = ?",
+            ids.map(Value.string) + [db.inWorkspace])
         return try withData(db, try rows.map(dataset))
     }
 
     static func insert(_ tx: Transaction, _ dataset: EvaluationDataset) throws {
         try tx.execute(
             """
-            INSERT INTO tracking_evaluation_datasets (id, name, digest, schema, records, created_ms, updated_ms, created_by, updated_by)
-            VALUES (?, ?, ?, NULL, 0, ?, ?, ?, ?)
+            INSERT INTO tracking_evaluation_datasets (id, workspace, name, digest, schema, records, created_ms, updated_ms, created_by, updated_by)
+            VALUES (?, ?, ?, ?, NULL, 0, ?, ?, ?, ?)
             """,
             [
-                .string(dataset.id), .string(dataset.name), .string(dataset.digest), .int(dataset.createdAt.milliseconds),
+                .string(dataset.id), try tx.inWorkspace, .string(dataset.name), .string(dataset.digest), .int(dataset.createdAt.milliseconds),
                 .int(dataset.updatedAt.milliseconds), dataset.createdBy.map(Value.string) ?? .null,
                 dataset.updatedBy.map(Value.string) ?? .null,
             ])
@@ -95,7 +96,7 @@ enum EvaluationDatasetStore {
     /// - Throws: `notFound` without such an experiment.
     static func add(_ tx: Transaction, experiment: String, to id: String) throws {
         let number = try ExperimentStore.number(of: experiment)
-        guard try tx.row("SELECT id FROM tracking_experiments WHERE id = ?", [.int(number)]) != nil else {
+        guard try ExperimentStore.numbers(tx, of: [experiment]) == [number] else {
             throw KeelError.notFound("No Experiment with id=\(experiment)")
         }
         try tx.execute(
@@ -123,7 +124,7 @@ enum EvaluationDatasetStore {
 
     static func search(_ db: some Querying, _ search: EvaluationDatasetSearch) throws -> Page<EvaluationDataset> {
         let limit = try TrackingLimits.page(search.pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
-        var conditions: [SQLFragment] = []
+        var conditions = [SQLFragment("d.workspace = ?", [try db.inWorkspace])]
         if !search.experimentIDs.isEmpty {
             conditions.append(
                 SQLFragment(
@@ -141,7 +142,7 @@ enum EvaluationDatasetStore {
         let rows = try db.rows(
             """
             SELECT d.*, \(order.columns.sql) FROM tracking_evaluation_datasets d
-            WHERE \(conditions.isEmpty ? "1 = 1" : conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
+            WHERE \(conditions.map(\.sql).joined(separator: " AND ")) ORDER BY \(order.orderBy.sql) LIMIT ?
             """, conditions.flatMap(\.parameters) + [.int(Int64(limit) + 1)])
         let page = Array(rows.prefix(limit))
         let next = rows.count > limit ? page.last.map { order.token(after: $0, query: question) } : nil

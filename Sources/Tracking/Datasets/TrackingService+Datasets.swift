@@ -24,12 +24,12 @@ extension TrackingService {
                 "SearchDatasets request cannot specify more than \(most) experiment_ids. Received \(experimentIDs.count) experiment_ids.")
         }
         let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             try db.rows(
                 """
                 SELECT DISTINCT r.experiment_id, i.name, i.digest, i.context FROM tracking_inputs i JOIN tracking_runs r ON r.id = i.run_id
-                WHERE r.experiment_id IN (\(SQLFragment.marks(ids.count))) ORDER BY r.experiment_id, i.name, i.digest, i.context LIMIT ?
-                """, ids + [.int(Int64(TrackingLimits.datasetSummariesMax))]
+                WHERE r.experiment_id IN (\(SQLFragment.marks(ids.count))) AND r.workspace = ? ORDER BY r.experiment_id, i.name, i.digest, i.context LIMIT ?
+                """, ids + [db.inWorkspace, .int(Int64(TrackingLimits.datasetSummariesMax))]
             ).map { row in
                 DatasetSummary(
                     experimentID: String(row.int("experiment_id")), name: row.text("name"), digest: row.text("digest"),
@@ -51,7 +51,7 @@ extension TrackingService {
             throw KeelError.invalid("Model json is missing mandatory fields: {\(missing.map { "'\($0)'" }.joined(separator: ", "))}")
         }
         let entry = TrackingService.historyEntry(of: model)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             _ = try RunStore.findActive(tx, id: runID)
             let before = try tx.row(
                 "SELECT value FROM tracking_tags WHERE run_id = ? AND key = ?", [.string(runID), .string(modelHistoryTag)])

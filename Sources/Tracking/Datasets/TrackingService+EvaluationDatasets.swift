@@ -10,7 +10,7 @@ extension TrackingService {
         try grant.require(.trackingWrite)
         try EntityName.check(length: name, of: "name", atMost: TrackingLimits.evaluationNameCharactersMax)
         try check(evaluationTags: tags)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let id = "d-" + Identifier.ordered32()
             let user = tags.first { $0.key == "mlflow.user" }?.value
             try EvaluationDatasetStore.insert(
@@ -30,18 +30,18 @@ extension TrackingService {
 
     public func evaluationDataset(id: String, _ grant: Grant) async throws -> EvaluationDataset {
         try grant.require(.trackingRead)
-        return try await database.read { try EvaluationDatasetStore.find($0, id: id) }
+        return try await database.read(in: grant.workspace) { try EvaluationDatasetStore.find($0, id: id) }
     }
 
     public func searchEvaluationDatasets(_ search: EvaluationDatasetSearch, _ grant: Grant) async throws -> Page<EvaluationDataset> {
         try grant.require(.trackingRead)
-        return try await database.read { try EvaluationDatasetStore.search($0, search) }
+        return try await database.read(in: grant.workspace) { try EvaluationDatasetStore.search($0, search) }
     }
 
     /// Deletes the dataset with its records; one that is not there is deleted already.
     public func deleteEvaluationDataset(id: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             guard let dataset = try optional({ try EvaluationDatasetStore.find(tx, id: id) }) else { return }
             try EvaluationDatasetStore.delete(tx, id: id)
             try tx.record(
@@ -61,7 +61,7 @@ extension TrackingService {
     /// A tag that is not there, or whose dataset is not, is deleted already.
     public func deleteEvaluationDatasetTag(id: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             guard try EvaluationDatasetStore.removeTag(tx, key: key, from: id) else { return }
             try tx.record("evaluation_dataset.untagged", on: "EvaluationDataset/\(id)", ["key": .string(key)], by: grant)
         }
@@ -97,7 +97,7 @@ extension TrackingService {
         datasetID: String, _ records: [EvaluationRecordContent], _ grant: Grant
     ) async throws -> (inserted: Int, updated: Int) {
         try grant.require(.trackingWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let dataset = try EvaluationDatasetStore.find(tx, id: datasetID)
             var counts = (inserted: 0, updated: 0)
             var schema = EvaluationSchema(dataset.schema)
@@ -130,7 +130,7 @@ extension TrackingService {
     /// - Returns: how many were there to delete.
     public func deleteEvaluationRecords(datasetID: String, ids: [String], _ grant: Grant) async throws -> Int {
         try grant.require(.trackingWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let dataset = try EvaluationDatasetStore.find(tx, id: datasetID)
             let deleted = try EvaluationRecordStore.delete(tx, ids: ids, of: datasetID)
             guard deleted > 0 else { return 0 }
@@ -149,7 +149,7 @@ extension TrackingService {
     ) async throws -> Page<EvaluationRecord> {
         try grant.require(.trackingRead)
         let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             _ = try EvaluationDatasetStore.find(db, id: datasetID)
             return try EvaluationRecordStore.page(db, dataset: datasetID, limit: limit, after: pageToken)
         }
@@ -160,7 +160,7 @@ extension TrackingService {
         _ body: @escaping @Sendable (Transaction, EvaluationDataset) throws -> JSON
     ) async throws -> EvaluationDataset {
         try grant.require(.trackingWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let details = try body(tx, try EvaluationDatasetStore.find(tx, id: id))
             try tx.record(kind, on: "EvaluationDataset/\(id)", details, by: grant)
             return try EvaluationDatasetStore.find(tx, id: id)

@@ -88,11 +88,13 @@ package enum PurgeStore {
     ) throws -> [SQLRow] {
         guard request.isNamed else {
             let until = (cutoff ?? .distantFuture).milliseconds
-            return try db.rows("\(select(kind)) WHERE x.lifecycle = 'deleted' AND \(column(kind)) <= ? ORDER BY x.id", [.int(until)])
+            return try db.rows(
+                "\(select(kind)) WHERE x.workspace = ? AND x.lifecycle = 'deleted' AND \(column(kind)) <= ? ORDER BY x.id",
+                [db.inWorkspace, .int(until)])
         }
         return try (named ?? []).map { id in
             let key = kind == .experiment ? Value.int(try ExperimentStore.number(of: id)) : .string(id)
-            guard let row = try db.row("\(select(kind)) WHERE x.id = ?", [key]) else {
+            guard let row = try db.row("\(select(kind)) WHERE x.id = ? AND x.workspace = ?", [key, db.inWorkspace]) else {
                 throw KeelError.notFound("\(title(kind)) with id=\(id.prefix(100)) not found")
             }
             guard row.text("lifecycle") == Lifecycle.deleted.rawValue else {
@@ -156,7 +158,8 @@ package enum PurgeStore {
     static func purge(_ tx: Transaction, _ items: [PurgeItem], _ needed: [Need], _ grant: Grant) throws -> [PurgeItem] {
         try items.compactMap { item in
             let key = item.kind == .experiment ? Value.int(try ExperimentStore.number(of: item.id)) : .string(item.id)
-            guard let row = try tx.row("\(select(item.kind)) WHERE x.id = ?", [key]), row.int("deleted_ms") == item.deletedAt.milliseconds,
+            guard let row = try tx.row("\(select(item.kind)) WHERE x.id = ? AND x.workspace = ?", [key, tx.inWorkspace]),
+                row.int("deleted_ms") == item.deletedAt.milliseconds,
                 try row.text("lifecycle") == Lifecycle.deleted.rawValue || isInDeletedExperiment(tx, loggedModel: item)
             else { return nil }
             let now = item.kind == .experiment ? try experiment(tx, row, going: []) : try self.item(tx, item.kind, row, needed)

@@ -12,7 +12,7 @@ extension TrackingService {
     public func purgeable(_ request: PurgeRequest, _ grant: Grant) async throws -> [PurgeItem] {
         try grant.require(.storageCollect)
         let (usage, now) = (artifactUsage, database.clock.now())
-        return try await database.read { try PurgeStore.items($0, request, PurgeStore.needs($0, usage, grant), now: now) }
+        return try await database.read(in: grant.workspace) { try PurgeStore.items($0, request, PurgeStore.needs($0, usage, grant), now: now) }
     }
 
     /// Removes it, a few at a time, each few in one transaction. Interrupted, what is left goes the next time.
@@ -24,7 +24,7 @@ extension TrackingService {
         let going = items.filter { $0.keptFor == nil }
         for start in stride(from: 0, to: going.count, by: TrackingService.batch) {
             let some = Array(going[start..<min(start + TrackingService.batch, going.count)])
-            out += try await database.write { tx in try PurgeStore.purge(tx, some, PurgeStore.needs(tx, usage, grant), grant) }
+            out += try await database.write(in: grant.workspace) { tx in try PurgeStore.purge(tx, some, PurgeStore.needs(tx, usage, grant), grant) }
         }
         return out
     }

@@ -22,12 +22,10 @@ public struct ForeignExperiment: ImportRecord {
     init(_ experiment: Experiment, foreignID: String) {
         self.init(
             id: foreignID, name: experiment.name,
-            artifactLocation: experiment.artifactLocation == ForeignExperiment.ownLocation(experiment.id)
+            artifactLocation: ArtifactLocation.isOwn(experiment.artifactLocation, of: experiment.id)
                 ? nil : experiment.artifactLocation,
             lifecycle: experiment.lifecycle, createdAt: experiment.createdAt, updatedAt: experiment.updatedAt, tags: experiment.tags)
     }
-
-    static func ownLocation(_ id: some CustomStringConvertible) -> String { "mlflow-artifacts:/\(id)" }
 
     public var importID: String { id }
     public var record: JSON {

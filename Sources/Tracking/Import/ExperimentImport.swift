@@ -34,7 +34,7 @@ enum ExperimentImport {
                     exists: true)
             }
             var number = Int64(experiment.id) ?? next
-            if try taken.contains(number) || number < 1 || find(db, String(number)) != nil || ExperimentStore.isRetired(db, number) {
+            if try taken.contains(number) || number < 1 || ExperimentStore.isTaken(db, number) {
                 number = next
             }
             taken.insert(number)
@@ -64,7 +64,7 @@ enum ExperimentImport {
                 hint: "rename one of the two")
         }
         let values: [Value] = [
-            .string(experiment.name), .string(experiment.artifactLocation ?? ForeignExperiment.ownLocation(number)),
+            .string(experiment.name), .string(experiment.artifactLocation ?? ArtifactLocation.own(of: number, in: tx.workspace ?? .default)),
             .string(experiment.lifecycle.rawValue),
             .int(experiment.createdAt.milliseconds), .int(experiment.updatedAt.milliseconds), .int(number),
         ]
@@ -75,8 +75,10 @@ enum ExperimentImport {
             try tx.execute("DELETE FROM tracking_experiment_tags WHERE experiment_id = ?", [.int(number)])
         } else {
             try tx.execute(
-                "INSERT INTO tracking_experiments (name, artifact_location, lifecycle, created_ms, updated_ms, id) VALUES (?, ?, ?, ?, ?, ?)",
-                values)
+                """
+                INSERT INTO tracking_experiments (name, artifact_location, lifecycle, created_ms, updated_ms, id, workspace)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                """, values + [tx.inWorkspace])
         }
         for tag in experiment.tags { try ExperimentStore.set(tx, tag, on: place.id) }
         try ImportStore.note(tx, source, .experiments, experiment.id, as: place.id, experiment.digest)

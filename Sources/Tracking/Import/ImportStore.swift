@@ -12,7 +12,17 @@ extension TrackingTables {
                     source TEXT NOT NULL, kind TEXT NOT NULL, foreign_id TEXT NOT NULL, id TEXT NOT NULL, digest TEXT NOT NULL, imported_ms BIGINT NOT NULL,
                     PRIMARY KEY (source, kind, foreign_id))
                 """
-            ])
+            ]),
+        Migration(
+            module: "tracking.imports", version: 2,
+            [
+                .rebuild(
+                    "tracking_imports",
+                    columns: [
+                        .init("workspace TEXT NOT NULL", from: "'default'"), "source TEXT NOT NULL", "kind TEXT NOT NULL",
+                        "foreign_id TEXT NOT NULL", "id TEXT NOT NULL", "digest TEXT NOT NULL", "imported_ms BIGINT NOT NULL",
+                    ], primaryKey: ["workspace", "source", "kind", "foreign_id"])
+            ]),
     ]
 }
 
@@ -32,8 +42,8 @@ enum ImportStore {
         var out: [String: (id: String, digest: Digest?)] = [:]
         try inParts(ids) { part in
             let rows = try db.rows(
-                "SELECT * FROM tracking_imports WHERE source = ? AND kind = ? AND foreign_id IN (\(SQLFragment.marks(part.count)))",
-                [.string(source), .string(kind.rawValue)] + part.map(Value.string))
+                "SELECT * FROM tracking_imports WHERE workspace = ? AND source = ? AND kind = ? AND foreign_id IN (\(SQLFragment.marks(part.count)))",
+                [db.inWorkspace, .string(source), .string(kind.rawValue)] + part.map(Value.string))
             for row in rows { out[row.text("foreign_id")] = (row.text("id"), Digest(hex: row.text("digest"))) }
         }
         return out
@@ -44,11 +54,11 @@ enum ImportStore {
     {
         try tx.execute(
             """
-            INSERT INTO tracking_imports (source, kind, foreign_id, id, digest, imported_ms) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (source, kind, foreign_id) DO UPDATE SET id = excluded.id, digest = excluded.digest, imported_ms = excluded.imported_ms
+            INSERT INTO tracking_imports (workspace, source, kind, foreign_id, id, digest, imported_ms) VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, source, kind, foreign_id) DO UPDATE SET id = excluded.id, digest = excluded.digest, imported_ms = excluded.imported_ms
             """,
             [
-                .string(source), .string(kind.rawValue), .string(foreignID), .string(id), .string(digest?.hex ?? ""),
+                try tx.inWorkspace, .string(source), .string(kind.rawValue), .string(foreignID), .string(id), .string(digest?.hex ?? ""),
                 .int(tx.now.milliseconds),
             ])
     }
@@ -57,7 +67,9 @@ enum ImportStore {
     static func runs(_ db: some Querying, _ ids: [String]) throws -> [String: Run] {
         var out: [String: Run] = [:]
         try inParts(ids) { part in
-            let rows = try db.rows("SELECT * FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string))
+            let rows = try db.rows(
+                "SELECT * FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count))) AND workspace = ?",
+                part.map(Value.string) + [db.inWorkspace])
             for run in try RunStore.withData(db, rows.map(RunStore.run)) { out[run.id] = run }
         }
         return out
@@ -68,7 +80,8 @@ enum ImportStore {
         var out: [String: ForeignModel] = [:]
         try inParts(ids) { part in
             let rows = try db.rows(
-                "SELECT * FROM tracking_logged_models WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string))
+                "SELECT * FROM tracking_logged_models WHERE id IN (\(SQLFragment.marks(part.count))) AND workspace = ?",
+                part.map(Value.string) + [db.inWorkspace])
             for (row, model) in zip(rows, try LoggedModelStore.withData(db, rows.map(LoggedModelStore.model))) {
                 out[model.id] = ForeignModel(model, Lifecycle(rawValue: row.text("lifecycle")) ?? .active)
             }
@@ -76,13 +89,24 @@ enum ImportStore {
         return out
     }
 
+    /// Whether there is a row of this id already.
+    /// - Throws: `alreadyExists` when it is in another workspace.
+    private static func isThere(_ tx: Transaction, _ table: String, _ id: String) throws -> Bool {
+        guard let row = try tx.row("SELECT workspace FROM \(table) WHERE id = ?", [.string(id)]) else { return false }
+        guard row.text("workspace") == tx.workspace?.name else {
+            throw KeelError(.alreadyExists, "the id '\(id.prefix(80))' is taken", hint: "import it into the workspace that has it")
+        }
+        return true
+    }
+
     /// Puts the run in the place of what is there, but for the history of its metrics.
     static func replace(_ tx: Transaction, _ run: Run) throws {
         let id = Value.string(run.id)
+        let isThere = try isThere(tx, "tracking_runs", run.id)
         for table in ["tracking_params", "tracking_tags", "tracking_inputs", "tracking_run_models"] {
             try tx.execute("DELETE FROM \(table) WHERE run_id = ?", [id])
         }
-        if try tx.row("SELECT id FROM tracking_runs WHERE id = ?", [id]) == nil {
+        if !isThere {
             try RunStore.insert(tx, run)
         } else {
             try tx.execute(
@@ -109,8 +133,9 @@ enum ImportStore {
     static func replace(_ tx: Transaction, _ foreign: ForeignModel) throws {
         let model = foreign.model
         let id = Value.string(model.id)
+        let isThere = try isThere(tx, "tracking_logged_models", model.id)
         try tx.execute("DELETE FROM tracking_logged_model_items WHERE model_id = ?", [id])
-        if try tx.row("SELECT id FROM tracking_logged_models WHERE id = ?", [id]) == nil {
+        if !isThere {
             try LoggedModelStore.insert(tx, model)
         } else {
             for param in model.params { try LoggedModelStore.set(tx, param, kind: "param", on: model.id) }

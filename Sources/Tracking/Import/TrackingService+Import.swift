@@ -15,8 +15,8 @@ extension TrackingService {
     ) async throws -> [ImportedExperiment] {
         try grant.require(.trackingWrite)
         try checkImport(source, experiments.count)
-        if isRehearsal { return try await database.read { try ExperimentImport.plan($0, experiments, source).map(\.imported) } }
-        return try await database.write { tx in
+        if isRehearsal { return try await database.read(in: grant.workspace) { try ExperimentImport.plan($0, experiments, source).map(\.imported) } }
+        return try await database.write(in: grant.workspace) { tx in
             var out: [ImportedExperiment] = []
             var written: [ForeignExperiment] = []
             for experiment in experiments {
@@ -36,7 +36,7 @@ extension TrackingService {
         try grant.require(.trackingRead)
         try checkImport(source, things.count)
         let ids = things.map(\.id)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             let imported = try ImportStore.imported(db, source, kind, ids)
             let own: [String: Digest] =
                 switch kind {
@@ -55,7 +55,7 @@ extension TrackingService {
     public func importRuns(_ runs: [Run], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try checkImport(source, runs.count)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             for run in runs {
                 _ = try ExperimentStore.find(tx, id: run.experimentID)
                 guard try !RunStore.isMadeByStep(tx, run.id) else {
@@ -72,7 +72,7 @@ extension TrackingService {
     public func importLoggedModels(_ models: [ForeignModel], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try checkImport(source, models.count)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             for foreign in models {
                 _ = try ExperimentStore.find(tx, id: foreign.model.experimentID)
                 try ImportStore.replace(tx, foreign)
@@ -88,9 +88,9 @@ extension TrackingService {
     {
         try grant.require(.trackingWrite)
         try checkImport(source, points.count, atMost: TrackingService.importPointsMax)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let owners = Set(points.map(\.owner))
-            let known = kind == .runs ? Set(try ImportStore.runIDs(tx, Array(owners))) : Set(try ImportStore.models(tx, Array(owners)).keys)
+            let known = kind == .runs ? try RunStore.ids(tx, among: Array(owners)) : Set(try ImportStore.models(tx, Array(owners)).keys)
             if let stranger = owners.first(where: { !known.contains($0) }) {
                 throw KeelError.notFound("there is no '\(stranger.prefix(80))' to add metrics to")
             }
@@ -114,7 +114,7 @@ extension TrackingService {
     {
         try grant.require(.trackingRead)
         try checkImport("-", ids.count)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             kind == .runs ? try ImportStore.runFingerprints(db, ids) : try ImportStore.modelFingerprints(db, ids)
         }
     }
@@ -123,10 +123,10 @@ extension TrackingService {
     public func artifactDigests(_ paths: [String], _ grant: Grant) async throws -> [(bytes: Int64, digest: Digest)?] {
         try grant.require(.trackingRead)
         try checkImport("-", paths.count)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             try paths.map { path in
                 do {
-                    let object = try ArtifactStore.file(db, try ArtifactPath(path))
+                    let object = try ArtifactStore.file(db, try ArtifactPath(path, in: grant.workspace))
                     return (object.bytes, object.digest)
                 } catch let error as KeelError where error.code == .notFound || error.code == .invalidArgument { return nil }
             }
@@ -137,7 +137,7 @@ extension TrackingService {
     public func recordImportedArtifacts(from source: String, files: Int64, bytes: Int64, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try checkImport(source, 1)
-        _ = try await database.write { tx in
+        _ = try await database.write(in: grant.workspace) { tx in
             try tx.record(
                 "tracking.imported", on: "Import/artifacts",
                 ["source": .string(source), "kind": "artifacts", "count": .int(files), "bytes": .int(bytes)], by: grant)
@@ -159,16 +159,4 @@ func recordImport(_ tx: Transaction, _ source: String, _ kind: TrackingImportKin
             "source": .string(source), "kind": .string(kind.rawValue), "count": .int(Int64(things.count)), "first": .string(first.importID),
             "last": .string(last.importID), "digest": .string(digest.hex),
         ], by: grant)
-}
-
-extension ImportStore {
-    static func runIDs(_ db: some Querying, _ ids: [String]) throws -> [String] {
-        var out: [String] = []
-        try inParts(ids) { part in
-            out += try db.rows("SELECT id FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count)))", part.map(Value.string)).map {
-                $0.text("id")
-            }
-        }
-        return out
-    }
 }

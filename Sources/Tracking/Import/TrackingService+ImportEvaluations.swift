@@ -7,7 +7,7 @@ extension TrackingService {
     public func importEvaluationDatasets(_ datasets: [EvaluationDataset], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try checkImport(source, datasets.count)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             for dataset in datasets {
                 try EvaluationDatasetStore.replace(tx, dataset)
                 try ImportStore.note(tx, source, .evaluationDatasets, dataset.importID, as: dataset.id, dataset.digest)
@@ -20,7 +20,7 @@ extension TrackingService {
     public func importEvaluationRecords(_ records: [EvaluationRecord], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try checkImport(source, records.count)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             let datasets = Set(records.map(\.datasetID))
             for id in datasets { _ = try EvaluationDatasetStore.find(tx, id: id) }
             for record in records {

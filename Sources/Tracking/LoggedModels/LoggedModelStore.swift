@@ -4,7 +4,8 @@ import Storage
 /// SQL of logged models.
 enum LoggedModelStore {
     static func find(_ db: some Querying, id: String) throws -> LoggedModel {
-        guard let row = try db.row("SELECT * FROM tracking_logged_models WHERE id = ? AND lifecycle = 'active'", [.string(id)]) else {
+        let sql = "SELECT * FROM tracking_logged_models WHERE id = ? AND workspace = ? AND lifecycle = 'active'"
+        guard let row = try db.row(sql, [.string(id), db.inWorkspace]) else {
             throw KeelError.notFound("Logged model with ID '\(id.prefix(100))' not found.")
         }
         return try withData(db, [model(row)])[0]
@@ -13,11 +14,12 @@ enum LoggedModelStore {
     static func insert(_ tx: Transaction, _ model: LoggedModel) throws {
         try tx.execute(
             """
-            INSERT INTO tracking_logged_models (id, experiment_id, name, model_type, source_run_id, status, artifact_uri, created_ms, updated_ms, lifecycle)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'active')
+            INSERT INTO tracking_logged_models (
+                id, workspace, experiment_id, name, model_type, source_run_id, status, artifact_uri, created_ms, updated_ms, lifecycle)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'active')
             """,
             [
-                .string(model.id), .int(try ExperimentStore.number(of: model.experimentID)), .string(model.name),
+                .string(model.id), try tx.inWorkspace, .int(try ExperimentStore.number(of: model.experimentID)), .string(model.name),
                 model.modelType.map(Value.string) ?? .null,
                 model.sourceRunID.map(Value.string) ?? .null, .string(model.status.rawValue), .string(model.artifactURI),
                 .int(model.createdAt.milliseconds), .int(model.updatedAt.milliseconds),

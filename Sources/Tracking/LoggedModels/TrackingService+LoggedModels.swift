@@ -23,7 +23,7 @@ extension TrackingService {
         try EntityName.check(length: modelName, of: "name", atMost: TrackingLimits.experimentNameCharactersMax)
         for item in params + tags { try EntityName.check(length: item.key, of: "key", atMost: TrackingLimits.keyCharactersMax) }
         for tag in tags { try ReservedTags.check(tag.key) }
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let experiment = try ExperimentStore.find(tx, id: experimentID)
             try requireActive(experiment)
             if let sourceRunID { _ = try RunStore.find(tx, id: sourceRunID) }
@@ -43,13 +43,13 @@ extension TrackingService {
 
     public func loggedModel(id: String, _ grant: Grant) async throws -> LoggedModel {
         try grant.require(.trackingRead)
-        return try await database.read { try LoggedModelStore.find($0, id: id) }
+        return try await database.read(in: grant.workspace) { try LoggedModelStore.find($0, id: id) }
     }
 
     /// Says that the upload has ended, well or not.
     public func finalizeLoggedModel(id: String, status: LoggedModelStatus, _ grant: Grant) async throws -> LoggedModel {
         try grant.require(.trackingWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             _ = try LoggedModelStore.find(tx, id: id)
             try LoggedModelStore.set(tx, status: status, of: id)
             try tx.record("logged_model.finalized", on: "LoggedModel/\(id)", ["status": .string(status.rawValue)], by: grant)
@@ -59,7 +59,7 @@ extension TrackingService {
 
     public func deleteLoggedModel(id: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             _ = try LoggedModelStore.find(tx, id: id)
             try LoggedModelStore.delete(tx, id: id)
             try tx.record("logged_model.deleted", on: "LoggedModel/\(id)", by: grant)
@@ -91,7 +91,7 @@ extension TrackingService {
     private func change(_ id: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction) throws -> Void) async throws -> LoggedModel
     {
         try grant.require(.trackingWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             _ = try LoggedModelStore.find(tx, id: id)
             try body(tx)
             return try LoggedModelStore.find(tx, id: id)
@@ -100,6 +100,6 @@ extension TrackingService {
 
     public func searchLoggedModels(_ search: LoggedModelSearch, _ grant: Grant) async throws -> Page<LoggedModel> {
         try grant.require(.trackingRead)
-        return try await database.read { try search.run(on: $0) }
+        return try await database.read(in: grant.workspace) { try search.run(on: $0) }
     }
 }

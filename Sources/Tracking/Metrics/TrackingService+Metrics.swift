@@ -19,7 +19,7 @@ extension TrackingService {
             throw KeelError.invalid("Invalid value \(pageSize) for parameter 'max_results' supplied. It must be a positive integer.")
         }
         let limit = min(pageSize ?? TrackingLimits.historyPerPageMax, TrackingLimits.historyPerPageMax)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             _ = try RunStore.find(db, id: runID)
             return try MetricStore.history(db, run: runID, key: key, limit: limit, after: pageToken)
         }
@@ -29,9 +29,10 @@ extension TrackingService {
     public func metricHistories(runIDs: [String], key: String, limit: Int, _ grant: Grant) async throws -> [(run: String, metric: Metric)] {
         try grant.require(.trackingRead)
         let limit = min(limit, TrackingLimits.historyPerPageMax)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             var out: [(run: String, metric: Metric)] = []
-            for id in Set(runIDs).sorted() where out.count < limit {
+            let own = try RunStore.ids(db, among: Array(Set(runIDs)))
+            for id in own.sorted() where out.count < limit {
                 out += try MetricStore.history(db, run: id, key: key, limit: limit - out.count).items.map { (id, $0) }
             }
             return out
@@ -43,7 +44,7 @@ extension TrackingService {
         runIDs: [String], key: String, steps: ClosedRange<Int64>? = nil, size: Int, _ grant: Grant
     ) async throws -> [(run: String, metric: Metric)] {
         try grant.require(.trackingRead)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             for id in runIDs { _ = try RunStore.find(db, id: id) }
             return try runIDs.flatMap { id -> [(run: String, metric: Metric)] in
                 guard let series = try MetricStore.series(db, run: id, key: key) else { return [] }
@@ -56,7 +57,7 @@ extension TrackingService {
     /// - Throws: `notFound` when nothing was logged under `key`.
     public func metricOutline(runID: String, key: String, size: Int, _ grant: Grant) async throws -> MetricOutline {
         try grant.require(.trackingRead)
-        return try await database.read { db in
+        return try await database.read(in: grant.workspace) { db in
             _ = try RunStore.find(db, id: runID)
             guard let series = try MetricStore.series(db, run: runID, key: key) else {
                 throw KeelError.notFound("the run \(runID) has no metric '\(key.prefix(250))'")

@@ -5,14 +5,15 @@ import Storage
 enum ExperimentStore {
     static func find(_ db: some Querying, id: String) throws -> Experiment {
         let number = try number(of: id)
-        guard let row = try db.row("SELECT * FROM tracking_experiments WHERE id = ?", [.int(number)]) else {
+        guard let row = try db.row("SELECT * FROM tracking_experiments WHERE id = ? AND workspace = ?", [.int(number), db.inWorkspace]) else {
             throw KeelError.notFound("No Experiment with id=\(id) exists")
         }
         return try withTags(db, [experiment(row)])[0]
     }
 
     static func find(_ db: some Querying, name: String) throws -> Experiment? {
-        guard let row = try db.row("SELECT * FROM tracking_experiments WHERE name = ?", [.string(name)]) else { return nil }
+        let sql = "SELECT * FROM tracking_experiments WHERE workspace = ? AND name = ?"
+        guard let row = try db.row(sql, [db.inWorkspace, .string(name)]) else { return nil }
         return try withTags(db, [experiment(row)])[0]
     }
 
@@ -25,11 +26,13 @@ enum ExperimentStore {
                     : "Experiment(name=\(name)) already exists in deleted state. Restore it, or choose another name.")
         }
         let id = try nextNumber(tx)
-        let location = artifactLocation ?? "mlflow-artifacts:/\(id)"
+        let location = artifactLocation ?? ArtifactLocation.own(of: id, in: tx.workspace ?? .default)
         let now = tx.now.milliseconds
         try tx.execute(
-            "INSERT INTO tracking_experiments (id, name, artifact_location, lifecycle, created_ms, updated_ms) VALUES (?, ?, ?, 'active', ?, ?)",
-            [.int(id), .string(name), .string(location), .int(now), .int(now)])
+            """
+            INSERT INTO tracking_experiments (id, workspace, name, artifact_location, lifecycle, created_ms, updated_ms)
+            VALUES (?, ?, ?, ?, 'active', ?, ?)
+            """, [.int(id), tx.inWorkspace, .string(name), .string(location), .int(now), .int(now)])
         for tag in tags { try set(tx, tag, on: String(id)) }
         return String(id)
     }
@@ -40,8 +43,18 @@ enum ExperimentStore {
         return (try db.row("SELECT max(id) AS last FROM (\(ids)) ids")?.optionalInt("last") ?? 0) + 1
     }
 
-    static func isRetired(_ db: some Querying, _ number: Int64) throws -> Bool {
-        try db.row("SELECT 1 FROM tracking_retired_experiments WHERE id = ?", [.int(number)]) != nil
+    /// Those of these experiments that are in the workspace.
+    static func numbers(_ db: some Querying, of ids: [String]) throws -> [Int64] {
+        let numbers = try ids.map { try number(of: $0) }
+        let own = "SELECT id FROM tracking_experiments WHERE id IN (\(SQLFragment.marks(numbers.count))) AND workspace = ?"
+        let found = Set(try db.rows(own, numbers.map(Value.int) + [db.inWorkspace]).map { $0.int("id") })
+        return numbers.filter(found.contains)
+    }
+
+    /// Whether an experiment of any workspace has or had this number.
+    static func isTaken(_ db: some Querying, _ number: Int64) throws -> Bool {
+        let ids = "SELECT id FROM tracking_experiments WHERE id = ? UNION ALL SELECT id FROM tracking_retired_experiments WHERE id = ?"
+        return try db.row(ids, [.int(number), .int(number)]) != nil
     }
 
     static func retire(_ tx: Transaction, _ number: Int64) throws {
@@ -79,8 +92,9 @@ enum ExperimentStore {
     static func search(_ db: some Querying, _ search: ExperimentSearch) throws -> Page<Experiment> {
         let limit = try TrackingLimits.page(search.pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
         var conditions = [
+            SQLFragment("e.workspace = ?", [try db.inWorkspace]),
             SQLFragment(
-                "e.lifecycle IN (\(SQLFragment.marks(search.view.lifecycles.count)))", search.view.lifecycles.map { .string($0.rawValue) })
+                "e.lifecycle IN (\(SQLFragment.marks(search.view.lifecycles.count)))", search.view.lifecycles.map { .string($0.rawValue) }),
         ]
         for clause in try grammar.parse(filter: search.filter ?? "") { conditions.append(try condition(clause)) }
         let order = try keyset(search.orderBy)

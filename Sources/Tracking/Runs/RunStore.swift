@@ -4,7 +4,7 @@ import Storage
 /// SQL of runs and what is logged to them.
 enum RunStore {
     static func find(_ db: some Querying, id: String) throws -> Run {
-        guard let row = try db.row("SELECT * FROM tracking_runs WHERE id = ?", [.string(id)]) else {
+        guard let row = try db.row("SELECT * FROM tracking_runs WHERE id = ? AND workspace = ?", [.string(id), db.inWorkspace]) else {
             throw notFound(id)
         }
         return run(row)
@@ -18,7 +18,8 @@ enum RunStore {
 
     /// - Throws: `notFound` without the run; `invalidArgument` when it is in the bin.
     static func checkActive(_ db: some Querying, id: String) throws {
-        guard let lifecycle = try db.row("SELECT lifecycle FROM tracking_runs WHERE id = ?", [.string(id)])?[0].text else {
+        let sql = "SELECT lifecycle FROM tracking_runs WHERE id = ? AND workspace = ?"
+        guard let lifecycle = try db.row(sql, [.string(id), db.inWorkspace])?[0].text else {
             throw notFound(id)
         }
         guard lifecycle == Lifecycle.active.rawValue else {
@@ -26,16 +27,26 @@ enum RunStore {
         }
     }
 
+    /// Those of these ids that are runs of the workspace.
+    static func ids(_ db: some Querying, among ids: [String]) throws -> Set<String> {
+        var out: Set<String> = []
+        try ImportStore.inParts(ids) { part in
+            let own = "SELECT id FROM tracking_runs WHERE id IN (\(SQLFragment.marks(part.count))) AND workspace = ?"
+            for row in try db.rows(own, part.map(Value.string) + [db.inWorkspace]) { out.insert(row.text("id")) }
+        }
+        return out
+    }
+
     private static func notFound(_ id: String) -> KeelError { .notFound("Run with id=\(id.prefix(300)) not found") }
 
     static func insert(_ tx: Transaction, _ run: Run) throws {
         try tx.execute(
             """
-            INSERT INTO tracking_runs (id, experiment_id, name, user_id, status, start_ms, end_ms, artifact_uri, lifecycle)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO tracking_runs (id, workspace, experiment_id, name, user_id, status, start_ms, end_ms, artifact_uri, lifecycle)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(run.id), .int(try ExperimentStore.number(of: run.experimentID)), .string(run.name), .string(run.userID),
+                .string(run.id), try tx.inWorkspace, .int(try ExperimentStore.number(of: run.experimentID)), .string(run.name), .string(run.userID),
                 .string(run.status.rawValue),
                 .int(run.startedAt.milliseconds), run.endedAt.map { .int($0.milliseconds) } ?? .null, .string(run.artifactURI),
                 .string(run.lifecycle.rawValue),

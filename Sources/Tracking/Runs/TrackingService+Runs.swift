@@ -28,7 +28,7 @@ extension TrackingService {
             )
         }
         let runName = given ?? tagged ?? RunNames.random()
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             if let origin, let made = try RunStore.find(tx, madeBy: origin) { return try RunStore.withData(tx, [made])[0] }
             let experiment = try ExperimentStore.find(tx, id: experimentID)
             try requireActive(experiment)
@@ -49,7 +49,7 @@ extension TrackingService {
 
     public func run(id: String, _ grant: Grant) async throws -> Run {
         try grant.require(.trackingRead)
-        return try await database.read { try RunStore.withData($0, [RunStore.find($0, id: id)])[0] }
+        return try await database.read(in: grant.workspace) { try RunStore.withData($0, [RunStore.find($0, id: id)])[0] }
     }
 
     /// Changes what is given. Reaching an end (`finished`, `failed`, `killed`) is recorded with the counts and digest of what was logged.
@@ -57,7 +57,7 @@ extension TrackingService {
         id: String, status: RunStatus? = nil, endedAt: Timestamp? = nil, name: String? = nil, _ grant: Grant
     ) async throws -> Run {
         try grant.require(.trackingWrite)
-        return try await database.write { tx in
+        return try await database.write(in: grant.workspace) { tx in
             let run = try RunStore.findActive(tx, id: id)
             let newName = name.flatMap { $0.isEmpty ? nil : $0 } ?? run.name
             let newStatus = status ?? run.status
@@ -95,7 +95,7 @@ extension TrackingService {
     /// A run that is there already stays there: no error, as in MLflow, and no event.
     private func moveRun(_ id: String, to: Lifecycle, _ kind: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             let run = try RunStore.find(tx, id: id)
             guard run.lifecycle != to else { return }
             try RunStore.set(tx, lifecycle: to, of: id)
@@ -125,27 +125,29 @@ extension TrackingService {
                 "Duplicate parameter keys have been submitted: ['\(param.key)']. Please ensure the request contains only one param value per param key."
             )
         }
-        try await log(metrics, params, tags, to: runID)
+        try await log(metrics, params, tags, to: runID, grant)
     }
 
     public func logMetric(runID: String, _ metric: Metric, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try TrackingLimits.check(metric, path: "")
-        try await log([metric], [], [], to: runID)
+        try await log([metric], [], [], to: runID, grant)
     }
 
     public func logParam(runID: String, _ param: KeyValue, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await log([], [try TrackingLimits.checked(param: param, path: "")], [], to: runID)
+        try await log([], [try TrackingLimits.checked(param: param, path: "")], [], to: runID, grant)
     }
 
     public func setTag(runID: String, _ tag: KeyValue, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await log([], [], [try TrackingLimits.checked(tag: tag, path: "")], to: runID)
+        try await log([], [], [try TrackingLimits.checked(tag: tag, path: "")], to: runID, grant)
     }
 
-    private func log(_ metrics: [Metric], _ params: [KeyValue], _ tags: [KeyValue], to runID: String) async throws {
-        try await database.write { tx in
+    private func log(
+        _ metrics: [Metric], _ params: [KeyValue], _ tags: [KeyValue], to runID: String, _ grant: Grant
+    ) async throws {
+        try await database.write(in: grant.workspace) { tx in
             try RunStore.checkActive(tx, id: runID)
             for param in params { try RunStore.add(tx, param, to: runID) }
             try MetricStore.add(tx, metrics, to: runID)
@@ -157,7 +159,7 @@ extension TrackingService {
     public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try ReservedTags.check(key)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try RunStore.checkActive(tx, id: runID)
             guard try RunStore.removeTag(tx, key: key, from: runID) else {
                 throw KeelError.notFound("No tag with name: \(key) in run with id \(runID)")
@@ -169,7 +171,7 @@ extension TrackingService {
     public func logInputs(runID: String, datasets: [DatasetInput] = [], models: [ModelLink] = [], _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         for dataset in datasets { try TrackingLimits.check(dataset) }
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try RunStore.checkActive(tx, id: runID)
             for dataset in datasets { try RunStore.add(tx, dataset, to: runID) }
             for model in models { try RunStore.add(tx, model, role: "input", to: runID) }
@@ -179,7 +181,7 @@ extension TrackingService {
     /// Notes which logged models a run made.
     public func logOutputs(runID: String, models: [ModelLink], _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try RunStore.checkActive(tx, id: runID)
             for model in models { try RunStore.add(tx, model, role: "output", to: runID) }
         }
@@ -189,7 +191,7 @@ extension TrackingService {
 
     public func searchRuns(_ search: RunSearch, _ grant: Grant) async throws -> Page<Run> {
         try grant.require(.trackingRead)
-        return try await database.read { try search.run(on: $0) }
+        return try await database.read(in: grant.workspace) { try search.run(on: $0) }
     }
 
     /// The tag that names the run renames it; an empty name is none.

@@ -74,7 +74,7 @@ public struct LoggedModelSearch: Sendable {
     func run(on db: some Querying) throws -> Page<LoggedModel> {
         let limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
         try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerSearchMax)
-        let ids = try experimentIDs.map { Value.int(try ExperimentStore.number(of: $0)) }
+        let ids = try ExperimentStore.numbers(db, of: experimentIDs).map(Value.int)
         guard !ids.isEmpty else { return Page(items: [], nextToken: nil) }
         var conditions = [SQLFragment("m.experiment_id IN (\(SQLFragment.marks(ids.count))) AND m.lifecycle = 'active'", ids)]
         let clauses = try LoggedModelFilter.parse(filter ?? "")

@@ -16,7 +16,7 @@ extension RunSearch {
             throw KeelError.invalid("at most \(TrackingLimits.experimentsPerFilterMax) experiments can be searched at once")
         }
         let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
-        let experiments = Set(try experimentIDs.map { try ExperimentStore.number(of: $0) }).sorted()
+        let experiments = Set(try ExperimentStore.numbers(db, of: experimentIDs)).sorted()
         let clauses = try RunSearch.grammar.parse(filter: filter ?? "").map(RunSearch.named)
         let orders = try RunSearch.grammar.parse(order: orderBy)
         let (order, joins) = RunSearch.keyset(orders)

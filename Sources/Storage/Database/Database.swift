@@ -99,7 +99,7 @@ public final class Database: Sendable {
     /// Reads every page and every index.
     /// - Throws: `corrupted` with what is wrong first.
     public func check() async throws {
-        let found = try await read { try $0.rows("PRAGMA integrity_check(1)").first?[0].text }
+        let found = try await read { try $0.rows(SQLDialect.sqliteCheck).first?[0].text }
         guard found == "ok" else {
             throw KeelError(.corrupted, "the database is damaged: \(found ?? "it cannot be read")", hint: Database.damagedHint)
         }
@@ -171,6 +171,8 @@ public final class Database: Sendable {
 
 extension Database {
     /// Applies every migration that is not yet applied, all in one transaction, after a backup of the file beside it.
+    ///
+    /// Foreign keys are not enforced meanwhile, so that a table that others refer to can be rebuilt. They are checked before the commit.
     public func migrate(_ migrations: [Migration], backupFolder: String) async throws {
         try await pool.write { db in
             // Its name until Keel 0.2.
@@ -195,27 +197,26 @@ extension Database {
         }
         let now = clock.now().microseconds
         do {
-            try await pool.write { db in
-                for migration in pending {
-                    for statement in migration.statements { try db.execute(sql: statement) }
-                    try db.execute(
-                        sql: "INSERT INTO keel_migrations (module, version, applied_at) VALUES (?, ?, ?)",
-                        arguments: [migration.module, migration.version, now])
-                }
+            try await pool.writeWithoutTransaction { db in
+                // SQLite takes this setting only between transactions.
+                try db.execute(sql: "PRAGMA foreign_keys = OFF")
+                let outcome = Result { try db.inTransaction(.immediate) { try Database.apply(pending, at: now, to: db) } }
+                try db.execute(sql: "PRAGMA foreign_keys = ON")
+                try outcome.get()
             }
         } catch { throw KeelError(.internal, "a migration failed, nothing was changed: \(error)") }
     }
-}
 
-/// One step of a module's tables. Steps of a module are numbered 1, 2, 3 … and never edited once released.
-public struct Migration: Sendable {
-    public let module: String
-    public let version: Int
-    public let statements: [String]
-
-    public init(module: String, version: Int, _ statements: [String]) {
-        self.module = module
-        self.version = version
-        self.statements = statements
+    private static func apply(_ migrations: [Migration], at now: Int64, to db: GRDB.Database) throws -> GRDB.Database.TransactionCompletion {
+        for migration in migrations {
+            for statement in migration.statements(for: .sqlite) { try db.execute(sql: statement) }
+            try db.execute(
+                sql: "INSERT INTO keel_migrations (module, version, applied_at) VALUES (?, ?, ?)",
+                arguments: [migration.module, migration.version, now])
+        }
+        if let row = try GRDB.Row.fetchOne(db, sql: "PRAGMA foreign_key_check") {
+            throw KeelError(.internal, "a row of \(row["table"] as String) refers to a row of \(row["parent"] as String) that is not there")
+        }
+        return .commit
     }
 }

@@ -14,7 +14,9 @@ demo: build
 test:
 	@scripts/bootstrap --tests
 	@$(BUILD) --build-tests
-	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && $(SWIFT) test -c release --skip-build && Conformance/run
+	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && \
+	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build && \
+	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts" && Conformance/run
 
 bench: build
 	@Benchmarks/run

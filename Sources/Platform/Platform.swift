@@ -66,12 +66,7 @@ public final class Platform: Sendable {
         let memory = MemoryBudget(bytes: configuration.memoryBytes)
         self.memory = memory
         let database = try Storage.Database(path: home + "/keel.sqlite")
-        try await database.migrate(
-            Ledger.migrations + GovernanceTables.migrations + DatasetTables.migrations + TrackingTables.migrations
-                + RegistryTables.migrations
-                + TrackingTables.importMigrations + RegistryTables.importMigrations
-                + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
-            backupFolder: home + "/backups")
+        try await database.migrate(Platform.migrations, backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects") { damage.report("Storage/objects", $0) }
         let analytics = DuckDB(

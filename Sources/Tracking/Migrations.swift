@@ -201,8 +201,7 @@ public enum TrackingTables {
             "CREATE INDEX tracking_evaluation_records_created ON tracking_evaluation_records (dataset_id, created_ms, id)",
         ])
 
-    /// What is logged by the million lies in the order of its key, once, instead of in an index beside the table. (`WITHOUT ROWID` is SQLite's
-    /// word for it; PostgreSQL has none and needs none.)
+    /// What is logged by the million lies in the order of its key, once, instead of in an index beside the table.
     private static let clustered = Migration(
         module: "tracking", version: 6,
         rebuilt(
@@ -275,11 +274,12 @@ public enum TrackingTables {
             "ALTER TABLE tracking_uploads ADD COLUMN authority TEXT",
         ])
 
-    /// Indexes go with their table and are made again on the filled one.
-    private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [String] = []) -> [String] {
+    /// Indexes go with their table and are made again on the filled one. This is how version 6 did it; later ones use `MigrationStep.rebuild`, which
+    /// keeps references to the table.
+    private static func rebuilt(_ table: String, _ definition: String, columns: String, indexes: [MigrationStep] = []) -> [MigrationStep] {
         [
             "ALTER TABLE \(table) RENAME TO \(table)_before",
-            "CREATE TABLE \(table) (\(definition)) WITHOUT ROWID",
+            .perDialect { "CREATE TABLE \(table) (\(definition))\($0.clustered)" },
             "INSERT INTO \(table) (\(columns)) SELECT \(columns) FROM \(table)_before ORDER BY 1, 2, 3",
             "DROP TABLE \(table)_before",
         ] + indexes

@@ -51,12 +51,13 @@ public final class Database: Sendable {
     }
 
     /// Runs `body` in a transaction. When it throws, nothing of it is kept.
-    public func write<T: Sendable>(_ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
+    /// - Parameter workspace: whose rows it is about; nil for those of all.
+    public func write<T: Sendable>(in workspace: WorkspaceID? = nil, _ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         let clock = clock
         return try await withCheckedThrowingContinuation { continuation in
             let job = Job(
                 body: { db, head in
-                    let result = try body(Transaction(db: db, head: head, now: clock.now()))
+                    let result = try body(Transaction(db: db, head: head, workspace: workspace, now: clock.now()))
                     return { continuation.resume(returning: result) }
                 },
                 fail: { continuation.resume(throwing: Database.translate($0)) })
@@ -70,9 +71,10 @@ public final class Database: Sendable {
     }
 
     /// Runs `body` on a snapshot; it never waits for a writer.
-    public func read<T: Sendable>(_ body: @escaping @Sendable (Reader) throws -> T) async throws -> T {
+    /// - Parameter workspace: whose rows it is about; nil for those of all.
+    public func read<T: Sendable>(in workspace: WorkspaceID? = nil, _ body: @escaping @Sendable (Reader) throws -> T) async throws -> T {
         do {
-            return try await pool.read { db in try body(Reader(db: db)) }
+            return try await pool.read { db in try body(Reader(db: db, workspace: workspace)) }
         } catch { throw Database.translate(error) }
     }
 
@@ -99,7 +101,7 @@ public final class Database: Sendable {
     /// Reads every page and every index.
     /// - Throws: `corrupted` with what is wrong first.
     public func check() async throws {
-        let found = try await read { try $0.rows("PRAGMA integrity_check(1)").first?[0].text }
+        let found = try await read { try $0.rows(SQLDialect.sqliteCheck).first?[0].text }
         guard found == "ok" else {
             throw KeelError(.corrupted, "the database is damaged: \(found ?? "it cannot be read")", hint: Database.damagedHint)
         }
@@ -171,6 +173,8 @@ public final class Database: Sendable {
 
 extension Database {
     /// Applies every migration that is not yet applied, all in one transaction, after a backup of the file beside it.
+    ///
+    /// Foreign keys are not enforced meanwhile, so that a table that others refer to can be rebuilt. They are checked before the commit.
     public func migrate(_ migrations: [Migration], backupFolder: String) async throws {
         try await pool.write { db in
             // Its name until Keel 0.2.
@@ -195,27 +199,26 @@ extension Database {
         }
         let now = clock.now().microseconds
         do {
-            try await pool.write { db in
-                for migration in pending {
-                    for statement in migration.statements { try db.execute(sql: statement) }
-                    try db.execute(
-                        sql: "INSERT INTO keel_migrations (module, version, applied_at) VALUES (?, ?, ?)",
-                        arguments: [migration.module, migration.version, now])
-                }
+            try await pool.writeWithoutTransaction { db in
+                // SQLite takes this setting only between transactions.
+                try db.execute(sql: "PRAGMA foreign_keys = OFF")
+                let outcome = Result { try db.inTransaction(.immediate) { try Database.apply(pending, at: now, to: db) } }
+                try db.execute(sql: "PRAGMA foreign_keys = ON")
+                try outcome.get()
             }
         } catch { throw KeelError(.internal, "a migration failed, nothing was changed: \(error)") }
     }
-}
 
-/// One step of a module's tables. Steps of a module are numbered 1, 2, 3 … and never edited once released.
-public struct Migration: Sendable {
-    public let module: String
-    public let version: Int
-    public let statements: [String]
-
-    public init(module: String, version: Int, _ statements: [String]) {
-        self.module = module
-        self.version = version
-        self.statements = statements
+    private static func apply(_ migrations: [Migration], at now: Int64, to db: GRDB.Database) throws -> GRDB.Database.TransactionCompletion {
+        for migration in migrations {
+            for statement in migration.statements(for: .sqlite) { try db.execute(sql: statement) }
+            try db.execute(
+                sql: "INSERT INTO keel_migrations (module, version, applied_at) VALUES (?, ?, ?)",
+                arguments: [migration.module, migration.version, now])
+        }
+        if let row = try GRDB.Row.fetchOne(db, sql: "PRAGMA foreign_key_check") {
+            throw KeelError(.internal, "a row of \(row["table"] as String) refers to a row of \(row["parent"] as String) that is not there")
+        }
+        return .commit
     }
 }

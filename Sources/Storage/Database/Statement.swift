@@ -14,6 +14,7 @@ func run(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], _ body: (SQL
     guard Int(sqlite3_bind_parameter_count(handle)) == parameters.count else {
         throw KeelError(.internal, "\(parameters.count) values for the \(sqlite3_bind_parameter_count(handle)) marks of: \(sql)")
     }
+    SQLRecord.shared?.add(sql, parameters)
     defer { sqlite3_reset(handle) }
     try withUnsafeTemporaryAllocation(byteCount: parameters.reduce(0) { $0 + textBytes($1) }, alignment: 1) { texts in
         var texts = texts[...]

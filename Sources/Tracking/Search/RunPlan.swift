@@ -57,7 +57,7 @@ extension RunSearch {
     package func explain(on db: some Querying, first: Int = .max) throws -> [String] {
         try plan(on: db).statements.prefix(first).flatMap { statement in
             let statement = try statement()
-            return try db.rows("EXPLAIN QUERY PLAN " + statement.sql, statement.parameters).map { $0.text("detail") }
+            return try db.rows(SQLDialect.sqlite.explain + statement.sql, statement.parameters).map { $0.text("detail") }
         }
     }
 }

@@ -1,0 +1,142 @@
+import Contracts
+import Foundation
+import Platform
+import Storage
+import TestSupport
+import Testing
+
+/// What Keel writes for SQLite, held against a real PostgreSQL. `scripts/check-sql` runs this after all other tests, with the texts that they ran.
+@Suite("SQL on PostgreSQL", .serialized, .enabled(if: PostgresHome.url != nil, "scripts/check-sql runs these, with a server"))
+struct PostgresTests {
+    private static let record = ProcessInfo.processInfo.environment["KEEL_SQL_TEXTS"] ?? ""
+    /// Read by `scripts/check-sql`, which fails when a line is missing: no test can be left out unseen.
+    private static let report = ProcessInfo.processInfo.environment["KEEL_SQL_REPORT"] ?? ""
+
+    /// How many texts each module with tables must at least have run.
+    private static let textsMin = [
+        "ledger": 1, "governance": 1, "data": 1, "tracking": 1, "tracking.imports": 1, "registry": 1, "registry.imports": 1, "pipelines": 1,
+        "serving": 1, "monitoring": 1,
+    ]
+
+    private static func report(_ line: String) throws {
+        let file = try #require(FileHandle(forWritingAtPath: report), "KEEL_SQL_REPORT names no file")
+        try file.seekToEnd()
+        try file.write(contentsOf: Data((line + "\n").utf8))
+        try file.close()
+    }
+
+    private func sqlite(_ migrations: [[Migration]]) async throws -> [String: TableForm] {
+        let folder = NSTemporaryDirectory() + "keel-sql-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let database = try Storage.Database(path: folder + "/keel.sqlite")
+        for part in migrations { try await database.migrate(part, backupFolder: folder + "/backups") }
+        return try await database.read { try TableForm.all(in: $0) }
+    }
+
+    private func expectAlike(_ sqlite: [String: TableForm], _ postgres: [String: TableForm]) {
+        #expect(Set(sqlite.keys) == Set(postgres.keys))
+        for (table, form) in sqlite {
+            guard let other = postgres[table] else { continue }
+            #expect(form.columns == other.columns, "columns of \(table)")
+            #expect(form.primaryKey == other.primaryKey, "primary key of \(table)")
+            #expect(form.others == other.others, "keys and indexes of \(table)")
+        }
+    }
+
+    @Test("the tables of every module are alike on both databases")
+    func schema() async throws {
+        let home = try PostgresHome(schema: "modules")
+        try home.apply(Platform.migrations)
+        var sqlite = try await sqlite([Platform.migrations])
+        // SQLite's own list of what was applied; PostgreSQL's comes with the engine.
+        sqlite["keel_migrations"] = nil
+        expectAlike(sqlite, try TableForm.all(in: home.connection))
+        let modules = Set(try PostgresHome.modules(of: Platform.migrations).values)
+        #expect(modules == Set(Self.textsMin.keys), "a module is not known here")
+        try Self.report("schema: \(sqlite.count) tables of \(modules.count) modules")
+    }
+
+    @Test("a table that is rebuilt is alike on both, and keeps its rows and the references to it")
+    func rebuilt() async throws {
+        let columns: [RebuiltColumn] = ["name TEXT NOT NULL", "room TEXT NOT NULL", .init("size BIGINT NOT NULL", from: "length(room)")]
+        for (i, steps) in [[Library.shelves(columns: columns, clustered: true)], Library.keyed].enumerated() {
+            let home = try PostgresHome(schema: "rebuilt_\(i)")
+            let second = Migration(module: "library", version: 2, steps)
+            try home.apply([Library.first])
+            try home.apply([second])
+            var sqlite = try await sqlite([[Library.first], [Library.first, second]])
+            sqlite["keel_migrations"] = nil
+            expectAlike(sqlite, try TableForm.all(in: home.connection))
+            let names = try home.connection.run(
+                "SELECT conname::text AS name FROM pg_constraint WHERE connamespace = current_schema()::regnamespace AND conname LIKE '%rebuilt%'")
+            #expect(names.map { $0.text("name") } == [])
+            #expect(throws: KeelError.self) { try home.connection.run("DELETE FROM shelves WHERE name = 'a'") }
+            try home.connection.run("UPDATE shelves SET name = 'c' WHERE name = 'a'")
+            let pages = try home.connection.run("SELECT shelf, page FROM pages ORDER BY shelf, page")
+            #expect(pages.map { "\($0.text("shelf"))\($0.int("page"))" } == ["b1", "c1", "c2"])
+        }
+        try Self.report("rebuilt: a referenced table and three with a wider key")
+    }
+
+    @Test("every SQL text that the tests ran can be prepared, with the values that it had")
+    func texts() throws {
+        let home = try PostgresHome(schema: "texts")
+        try home.apply(Platform.migrations)
+        let modules = try PostgresHome.modules(of: Platform.migrations)
+        let forms = try TableForm.all(in: home.connection)
+        let texts = try SQLTexts(record: Self.record)
+        var counts: [String: Int] = [:]
+        var named: Set<String> = []
+        var refusals: [String: String] = [:]
+        for entry in texts.entries where !SQLDialect.sqliteOnly.contains(entry.sql) && !texts.isOfTests(entry.sql) {
+            let sql = entry.sql.replacing(SQLDialect.sqlite.explain, with: "", maxReplacements: 1)
+            let tables = SQLTexts.tables(in: sql, of: modules)
+            let module = tables.sorted().first.flatMap { modules[$0] } ?? "no module"
+            guard let refusal = Self.refusal(of: sql, entry.kinds, home.connection, tables.compactMap { forms[$0] }) else {
+                counts[module, default: 0] += 1
+                named.formUnion(tables)
+                continue
+            }
+            let shape = SQLTexts.shape(sql)
+            refusals[shape] = "\(module): \(refusal)\n    \(shape)"
+        }
+        for refusal in refusals.values.sorted() { Issue.record(Comment(rawValue: refusal)) }
+        for (module, least) in Self.textsMin {
+            #expect(counts[module, default: 0] >= least, "the tests ran too few texts of \(module) to say that it works on PostgreSQL")
+        }
+        let silent = Set(forms.keys).subtracting(named)
+        #expect(silent == [], "no test runs a text on these tables")
+        try Self.report("texts: \(counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
+    }
+
+    /// Why PostgreSQL would not answer as SQLite does; nil when it would.
+    private static func refusal(of sql: String, _ kinds: String, _ connection: PostgresConnection, _ forms: [TableForm]) -> String? {
+        let prepared: PostgresConnection.Prepared
+        do { prepared = try connection.prepare(sql) } catch { return "\(error)" }
+        guard prepared.parameters.count == kinds.count else { return "\(kinds.count) values for \(prepared.parameters.count) parameters" }
+        for (i, kind) in kinds.enumerated() {
+            guard let types = taken[kind], !types.contains(prepared.parameters[i]) else { continue }
+            return "parameter \(i + 1) is given as '\(kind)' (SQLRecord), which its type, number \(prepared.parameters[i]), does not take"
+        }
+        // SQLite answers with a whole number.
+        if prepared.columns.contains(16) { return "a column of the answer is a boolean; write CASE WHEN … THEN 1 ELSE 0 END" }
+        return unstatedOrder(in: sql, forms).map { "NULLs of \($0) come first on one database and last on the other; order by whether it is null before" }
+    }
+
+    /// The types that a kind of value can be given to: by their numbers in PostgreSQL's catalogue.
+    private static let taken: [Character: Set<UInt32>] = [
+        "i": [20, 21, 23, 700, 701, 1700], "d": [700, 701, 1700], "s": [25, 1042, 1043], "b": [17],
+    ]
+
+    /// A column that may be null and that the text orders by.
+    private static func unstatedOrder(in sql: String, _ forms: [TableForm]) -> String? {
+        let nullable = Set(forms.flatMap(\.columns).filter { !$0.contains(" NOT NULL") }.map { $0.prefix { $0 != " " } })
+        for match in sql.matches(of: /ORDER BY ((?:[\w.]+(?: ASC| DESC)?(?:, )?)+)/) {
+            for key in match.1.split(separator: ", ") {
+                guard let name = key.split(separator: " ").first?.split(separator: ".").last, nullable.contains(name) else { continue }
+                return String(name)
+            }
+        }
+        return nil
+    }
+}

@@ -133,20 +133,23 @@ final class MonitorFeed: PredictionObserver {
 struct TrackedModels: LoggedModelLookup {
     let tracking: TrackingService
 
-    func loggedModel(_ id: String) async throws -> (artifactURI: String, runID: String?)? {
+    func loggedModel(_ id: String, in workspace: WorkspaceID) async throws -> (artifactURI: String, runID: String?)? {
         do {
-            let model = try await tracking.loggedModel(id: id, try Grant.check(.system("registry"), may: .trackingRead, on: "Model/\(id)"))
+            let grant = try Grant.check(.system("registry", in: workspace), may: .trackingRead, on: "LoggedModel/\(id)")
+            let model = try await tracking.loggedModel(id: id, grant)
             return (model.artifactURI, model.sourceRunID)
         } catch let error as KeelError where error.code == .notFound { return nil }
     }
 
     /// MLflow's clients read from this tag which versions a logged model is.
-    func registered(_ id: String, as version: ModelVersion) async throws {
+    func registered(_ id: String, as version: ModelVersion, in workspace: WorkspaceID) async throws {
         let key = "mlflow.modelVersions"
-        let model = try await tracking.loggedModel(id: id, try Grant.check(.system("registry"), may: .trackingRead, on: "Model/\(id)"))
+        let system = Caller.system("registry", in: workspace)
+        let reading = try Grant.check(system, may: .trackingRead, on: "LoggedModel/\(id)")
+        let model = try await tracking.loggedModel(id: id, reading)
         var versions = model.tags.first { $0.key == key }.flatMap { try? JSON.parse($0.value).array } ?? []
         versions.append(["name": .string(version.name), "version": .int(Int64(version.version))])
-        let grant = try Grant.check(.system("registry"), may: .trackingWrite, on: "Model/\(id)")
+        let grant = try Grant.check(system, may: .trackingWrite, on: "LoggedModel/\(id)")
         _ = try await tracking.setLoggedModelTags(id: id, [KeyValue(key, JSON.array(versions).pythonText)], grant)
     }
 }
@@ -192,9 +195,10 @@ package struct RegisteredVersions: ReleasableVersions {
 struct TrackedRuns: RunLookup {
     let tracking: TrackingService
 
-    func artifactURI(ofRun id: String) async throws -> String? {
+    func artifactURI(ofRun id: String, in workspace: WorkspaceID) async throws -> String? {
         do {
-            return try await tracking.artifactURI(runID: id, try Grant.check(.system("registry"), may: .trackingRead, on: "Run/\(id)"))
+            let grant = try Grant.check(.system("registry", in: workspace), may: .trackingRead, on: "Run/\(id)")
+            return try await tracking.artifactURI(runID: id, grant)
         } catch let error as KeelError where error.code == .notFound { return nil }
     }
 }
@@ -203,9 +207,9 @@ struct TrackedRuns: RunLookup {
 struct TrackedModelFiles: ModelFiles {
     let tracking: TrackingService
 
-    func facts(at location: String) async throws -> ModelFacts? {
+    func facts(at location: String, in workspace: WorkspaceID) async throws -> ModelFacts? {
         guard let folder = TrackingService.artifactPath(of: location) else { return nil }
-        let grant = try Grant.check(.system("registry"), may: .trackingRead, on: "Artifact/\(folder)")
+        let grant = try Grant.check(.system("registry", in: workspace), may: .trackingRead, on: "Artifact/\(folder)")
         let content: ArtifactContent
         do {
             content = try await tracking.openArtifact(path: "\(folder)/MLmodel", grant)

@@ -90,5 +90,60 @@ public enum RegistryTables {
                 // Has a row once what earlier versions of Keel wrote was taken over.
                 "CREATE TABLE registry_taken_over (at_ms BIGINT NOT NULL)",
             ]),
+        workspaces,
     ]
+
+    /// Names of models are unique in their workspace.
+    private static let workspaces = Migration(
+        module: "registry", version: 5,
+        [
+            .rebuild(
+                "registry_models",
+                columns: [
+                    workspace, "name TEXT NOT NULL", "description TEXT NOT NULL", "last_version BIGINT NOT NULL", "created_ms BIGINT NOT NULL",
+                    "updated_ms BIGINT NOT NULL",
+                ], primaryKey: ["workspace", "name"],
+                indexes: ["CREATE INDEX registry_models_updated ON registry_models (workspace, updated_ms, name)"]),
+            .rebuild(
+                "registry_model_tags", columns: [workspace, "name TEXT NOT NULL", "key TEXT NOT NULL", "value TEXT NOT NULL"],
+                primaryKey: ["workspace", "name", "key"], constraints: [ofModel]),
+            .rebuild(
+                "registry_versions",
+                columns: [
+                    workspace, "name TEXT NOT NULL", "version BIGINT NOT NULL", "source TEXT NOT NULL", "storage_location TEXT NOT NULL",
+                    "run_id TEXT", "run_link TEXT", "model_id TEXT", "user_id TEXT NOT NULL", "stage TEXT NOT NULL",
+                    "description TEXT NOT NULL", "created_ms BIGINT NOT NULL", "updated_ms BIGINT NOT NULL", "facts TEXT", "made_by TEXT",
+                ], primaryKey: ["workspace", "name", "version"], constraints: [ofModel],
+                indexes: [
+                    "CREATE INDEX registry_versions_run ON registry_versions (run_id)",
+                    "CREATE INDEX registry_versions_updated ON registry_versions (workspace, updated_ms DESC, name, version DESC)",
+                    "CREATE INDEX registry_versions_stage ON registry_versions (workspace, name, stage, version)",
+                    "CREATE UNIQUE INDEX registry_versions_made_by ON registry_versions (made_by)",
+                ]),
+            .rebuild(
+                "registry_version_tags",
+                columns: [workspace, "name TEXT NOT NULL", "version BIGINT NOT NULL", "key TEXT NOT NULL", "value TEXT NOT NULL"],
+                primaryKey: ["workspace", "name", "version", "key"], constraints: [ofVersion],
+                indexes: ["CREATE INDEX registry_version_tags_key ON registry_version_tags (workspace, key, name)"]),
+            .rebuild(
+                "registry_aliases", columns: [workspace, "name TEXT NOT NULL", "alias TEXT NOT NULL", "version BIGINT NOT NULL"],
+                primaryKey: ["workspace", "name", "alias"], constraints: [ofVersion],
+                indexes: ["CREATE INDEX registry_aliases_version ON registry_aliases (workspace, name, version)"]),
+            .rebuild(
+                "registry_retired_versions", columns: [workspace, "name TEXT NOT NULL", "version BIGINT NOT NULL"],
+                primaryKey: ["workspace", "name", "version"]),
+            "ALTER TABLE registry_webhooks ADD COLUMN workspace TEXT NOT NULL DEFAULT 'default'",
+            "DROP INDEX registry_evidence_subject",
+            "CREATE INDEX registry_evidence_subject ON registry_evidence (workspace, subject, kind, seq)",
+            "DROP INDEX registry_evidence_version",
+            "CREATE INDEX registry_evidence_version ON registry_evidence (workspace, model, version, kind, seq)",
+            "DROP INDEX registry_evidence_bundle",
+            "CREATE UNIQUE INDEX registry_evidence_bundle ON registry_evidence (workspace, model, version) WHERE kind = 'bundle'",
+        ])
+
+    private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")
+    private static let ofModel = "FOREIGN KEY (workspace, name) REFERENCES registry_models (workspace, name) ON UPDATE CASCADE"
+    private static let ofVersion = """
+        FOREIGN KEY (workspace, name, version) REFERENCES registry_versions (workspace, name, version) ON UPDATE CASCADE
+        """
 }

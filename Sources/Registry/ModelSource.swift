@@ -12,7 +12,7 @@ struct ModelSource {
 }
 
 extension RegistryService {
-    func origin(of source: String, runID: String?, modelID: String?, prompt: Bool) async throws -> ModelSource {
+    func origin(of source: String, runID: String?, modelID: String?, prompt: Bool, _ grant: Grant) async throws -> ModelSource {
         let (runID, modelID) = (runID.flatMap { $0.isEmpty ? nil : $0 }, modelID.flatMap { $0.isEmpty ? nil : $0 })
         if prompt {
             guard ["prompt-template", "dummy-source"].contains(source) else {
@@ -21,11 +21,11 @@ extension RegistryService {
             return ModelSource(source: source, location: source, runID: runID, modelID: modelID)
         }
         let named = SourceRules.loggedModel(source)
-        if source.hasPrefix("models:/"), named == nil { return try await copied(source, runID: runID, modelID: modelID) }
+        if source.hasPrefix("models:/"), named == nil { return try await copied(source, runID: runID, modelID: modelID, grant) }
         let logged = named ?? modelID
         try SourceRules.checkPath(source, needing: modelID == nil ? "run" : "model", given: modelID ?? runID)
         if let logged, let loggedModels {
-            guard let found = try await loggedModels.loggedModel(logged) else { throw SourceRules.mismatch(source, "model_id") }
+            guard let found = try await loggedModels.loggedModel(logged, in: grant.workspace) else { throw SourceRules.mismatch(source, "model_id") }
             if source.hasPrefix("models:/") {
                 guard modelID == logged else { throw SourceRules.mismatch(source, "model_id") }
                 return ModelSource(source: source, location: found.artifactURI, runID: found.runID, modelID: logged)
@@ -36,14 +36,14 @@ extension RegistryService {
             return ModelSource(source: source, location: source, runID: found.runID, modelID: logged)
         }
         if SourceRules.isProxied(source), let runs {
-            guard let runID, let root = try await runs.artifactURI(ofRun: runID), SourceRules.isWithin(source, root) else {
+            guard let runID, let root = try await runs.artifactURI(ofRun: runID, in: grant.workspace), SourceRules.isWithin(source, root) else {
                 throw SourceRules.mismatch(source, "run_id")
             }
         }
         if source.hasPrefix("runs:/") {
             let parts = source.dropFirst("runs:/".count).split(separator: "/", maxSplits: 1)
             guard let runID, parts.first.map(String.init) == runID else { throw SourceRules.mismatch(source, "run_id") }
-            if parts.count == 2, let root = try await runs?.artifactURI(ofRun: runID) {
+            if parts.count == 2, let root = try await runs?.artifactURI(ofRun: runID, in: grant.workspace) {
                 return ModelSource(source: source, location: "\(root)/\(parts[1])", runID: runID, modelID: modelID)
             }
         }
@@ -51,7 +51,7 @@ extension RegistryService {
     }
 
     /// `models:/name/3`: the new version has the files and the lineage of that one.
-    private func copied(_ source: String, runID: String?, modelID: String?) async throws -> ModelSource {
+    private func copied(_ source: String, runID: String?, modelID: String?, _ grant: Grant) async throws -> ModelSource {
         guard let reference = ModelURI(source) else { throw SourceRules.mismatch(source, "model_id") }
         let (version, isPrompt) = try await database.read(in: grant.workspace) { db in
             _ = try RegistryStore.model(db, reference.name)

@@ -39,8 +39,8 @@ public struct ModelURI: Sendable, Hashable {
             guard let number = try RegistryStore.alias(db, name, alias) else { return nil }
             return try RegistryStore.findVersion(db, name, number)
         case .latest:
-            let last = try db.row("SELECT max(version) AS version FROM registry_versions WHERE name = ?", [.string(name)])?.optionalInt(
-                "version")
+            let sql = "SELECT max(version) AS version FROM registry_versions WHERE workspace = ? AND name = ?"
+            let last = try db.row(sql, [db.inWorkspace, .string(name)])?.optionalInt("version")
             return try last.flatMap { try RegistryStore.findVersion(db, name, Int($0)) }
         }
     }

@@ -4,21 +4,21 @@ import Storage
 /// What the registry asks about models that were logged but not registered.
 public protocol LoggedModelLookup: Sendable {
     /// Where the files of a logged model (`m-…`) are and which run made it; nil when there is none.
-    func loggedModel(_ id: String) async throws -> (artifactURI: String, runID: String?)?
+    func loggedModel(_ id: String, in workspace: WorkspaceID) async throws -> (artifactURI: String, runID: String?)?
     /// Tells the logged model that it is registered.
-    func registered(_ id: String, as version: ModelVersion) async throws
+    func registered(_ id: String, as version: ModelVersion, in workspace: WorkspaceID) async throws
 }
 
 /// What the registry asks about the run that a version says it comes from.
 public protocol RunLookup: Sendable {
     /// Where the run's artifacts lie; nil when there is no such run.
-    func artifactURI(ofRun id: String) async throws -> String?
+    func artifactURI(ofRun id: String, in workspace: WorkspaceID) async throws -> String?
 }
 
 /// What the registry asks about the files of a model.
 public protocol ModelFiles: Sendable {
     /// What the `MLmodel` file under a location says; nil when the location is not kept here or has no such file.
-    func facts(at location: String) async throws -> ModelFacts?
+    func facts(at location: String, in workspace: WorkspaceID) async throws -> ModelFacts?
 }
 
 /// What the registry asks before a version is deleted or a model renamed. It is asked inside the transaction that does it.

@@ -32,8 +32,8 @@ public struct RegistrySearch: Sendable {
         let grammar = RegistrySearch.modelGrammar
         let conditions = RegistrySearch.conditions(
             try grammar.parse(filter: filter ?? ""), columns: RegistrySearch.modelColumns,
-            own: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name",
-            named: "SELECT 1 FROM registry_model_tags t WHERE t.name = m.name")
+            own: "SELECT 1 FROM registry_model_tags t WHERE t.workspace = m.workspace AND t.name = m.name",
+            named: "SELECT 1 FROM registry_model_tags t WHERE t.workspace = m.workspace AND t.name = m.name")
         let orders = try grammar.parse(order: orderBy)
         var keys = orders.map { KeysetOrder.Key(RegistrySearch.modelColumns[$0.key] ?? "m.name", ascending: $0.ascending) }
         if !orders.contains(where: { $0.key == "name" }) { keys.append(.init("m.name", ascending: true)) }
@@ -46,8 +46,8 @@ public struct RegistrySearch: Sendable {
         let grammar = RegistrySearch.versionGrammar
         let conditions = RegistrySearch.conditions(
             try grammar.parse(filter: filter ?? ""), columns: RegistrySearch.versionColumns,
-            own: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name AND t.version = v.version",
-            named: "SELECT 1 FROM registry_version_tags t WHERE t.name = v.name")
+            own: "SELECT 1 FROM registry_version_tags t WHERE t.workspace = v.workspace AND t.name = v.name AND t.version = v.version",
+            named: "SELECT 1 FROM registry_version_tags t WHERE t.workspace = v.workspace AND t.name = v.name")
         let orders = try grammar.parse(
             order: orderBy.isEmpty ? ["last_updated_timestamp DESC", "name ASC", "version_number DESC"] : orderBy)
         var keys = orders.map { KeysetOrder.Key(RegistrySearch.versionColumns[$0.key] ?? "v.name", ascending: $0.ascending) }
@@ -95,11 +95,11 @@ public struct RegistrySearch: Sendable {
             throw KeelError.invalid("Invalid value for request parameter max_results. It must be at most \(limit), but got value \(size)")
         }
         let question = "\(table)|\(filter ?? "")|\(orderBy)"
-        var conditions = filters
+        var conditions = [SQLFragment("\(columns.prefix(1)).workspace = ?", [try db.inWorkspace])] + filters
         if let pageToken, !pageToken.isEmpty { conditions.append(order.after(try order.values(of: pageToken, query: question))) }
         let rows = try db.rows(
             """
-            SELECT \(columns), \(order.columns.sql) FROM \(table) WHERE \(conditions.isEmpty ? "1 = 1" : conditions.map(\.sql).joined(separator: " AND "))
+            SELECT \(columns), \(order.columns.sql) FROM \(table) WHERE \(conditions.map(\.sql).joined(separator: " AND "))
             ORDER BY \(order.orderBy.sql) LIMIT ?
             """, conditions.flatMap(\.parameters) + [.int(Int64(size) + 1)])
         let page = Array(rows.prefix(size))

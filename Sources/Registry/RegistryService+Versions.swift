@@ -17,9 +17,9 @@ extension RegistryService {
         for tag in tags { try RegistryRules.check(versionTag: tag) }
         guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
         let prompt = tags.arePromptTags
-        let origin = try await origin(of: source, runID: runID, modelID: modelID, prompt: prompt)
+        let origin = try await origin(of: source, runID: runID, modelID: modelID, prompt: prompt, grant)
         let run = runID.flatMap { $0.isEmpty ? nil : $0 } ?? origin.runID
-        let facts = prompt ? nil : try await files?.facts(at: origin.location)
+        let facts = prompt ? nil : try await files?.facts(at: origin.location, in: grant.workspace)
         let created = try await database.write(in: grant.workspace) { tx in
             if creatingModel { try ensureModel(tx, name, grant) }
             _ = try RegistryStore.model(tx, name)
@@ -33,7 +33,7 @@ extension RegistryService {
             }
             return made
         }
-        if !prompt, let id = origin.modelID { try await loggedModels?.registered(id, as: created) }
+        if !prompt, let id = origin.modelID { try await loggedModels?.registered(id, as: created, in: grant.workspace) }
         return created
     }
 
@@ -92,8 +92,8 @@ extension RegistryService {
     public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
         try await change(name, version, grant) { tx, before in
             try tx.execute(
-                "UPDATE registry_versions SET description = ?, updated_ms = ? WHERE name = ? AND version = ?",
-                [.string(description), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
+                "UPDATE registry_versions SET description = ?, updated_ms = ? WHERE workspace = ? AND name = ? AND version = ?",
+                [.string(description), .int(tx.now.milliseconds), tx.inWorkspace, .string(name), .int(Int64(version))])
             return ModelEvent(
                 "model.version.updated", name, version: version, before: .string(before.description), after: .string(description))
         }
@@ -157,8 +157,8 @@ extension RegistryService {
         try ReservedTags.check(key)
         _ = try await change(name, version, grant) { tx, found in
             try tx.execute(
-                "DELETE FROM registry_version_tags WHERE name = ? AND version = ? AND key = ?",
-                [.string(name), .int(Int64(version)), .string(key)])
+                "DELETE FROM registry_version_tags WHERE workspace = ? AND name = ? AND version = ? AND key = ?",
+                [tx.inWorkspace, .string(name), .int(Int64(version)), .string(key)])
             return ModelEvent(
                 "model.version.untagged", name, version: version, [("key", .string(key))], before: found.tags.value(key), after: .null)
         }
@@ -246,7 +246,8 @@ extension RegistryService {
             try checkMayMove([alias], of: name, grant)
             _ = try RegistryStore.model(tx, name)
             guard let previous = try RegistryStore.alias(tx, name, alias) else { return }
-            try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)])
+            try tx.execute(
+                "DELETE FROM registry_aliases WHERE workspace = ? AND name = ? AND alias = ?", [tx.inWorkspace, .string(name), .string(alias)])
             try ModelEvent(
                 "model.alias.removed", name, version: previous, [("alias", .string(alias))], before: .int(Int64(previous)), after: .null
             ).record(tx, grant)

@@ -74,7 +74,9 @@ public struct RegistryService: Sendable {
 
     public func updateModel(name: String, description: String, _ grant: Grant) async throws -> RegisteredModel {
         try await change(name, grant) { tx, model in
-            try tx.execute("UPDATE registry_models SET description = ? WHERE name = ?", [.string(description), .string(name)])
+            try tx.execute(
+                "UPDATE registry_models SET description = ? WHERE workspace = ? AND name = ?",
+                [.string(description), tx.inWorkspace, .string(name)])
             try RegistryStore.touch(tx, model: name)
             return ModelEvent("model.updated", name, before: .string(model.description), after: .string(description))
         }
@@ -87,9 +89,11 @@ public struct RegistryService: Sendable {
             let model = try RegistryStore.model(tx, name)
             let versions = newName == name ? [] : try prepareRename(tx, model, to: newName, grant)
             try tx.execute(
-                "UPDATE registry_models SET name = ?, updated_ms = ? WHERE name = ?",
-                [.string(newName), .int(tx.now.milliseconds), .string(name)])
-            try tx.execute("UPDATE registry_versions SET updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(newName)])
+                "UPDATE registry_models SET name = ?, updated_ms = ? WHERE workspace = ? AND name = ?",
+                [.string(newName), .int(tx.now.milliseconds), tx.inWorkspace, .string(name)])
+            try tx.execute(
+                "UPDATE registry_versions SET updated_ms = ? WHERE workspace = ? AND name = ?",
+                [.int(tx.now.milliseconds), tx.inWorkspace, .string(newName)])
             try ModelEvent("model.renamed", newName, before: .string(name), after: .string(newName)).record(tx, grant)
             for version in versions {
                 let old = VersionKey(name, version)
@@ -147,7 +151,8 @@ public struct RegistryService: Sendable {
         try EntityName.check(key, atMost: .max)
         try ReservedTags.check(key)
         _ = try await change(name, grant) { tx, model in
-            try tx.execute("DELETE FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(key)])
+            try tx.execute(
+                "DELETE FROM registry_model_tags WHERE workspace = ? AND name = ? AND key = ?", [tx.inWorkspace, .string(name), .string(key)])
             return ModelEvent("model.untagged", name, [("key", .string(key))], before: model.tags.value(key), after: .null)
         }
     }
@@ -167,7 +172,7 @@ public struct RegistryService: Sendable {
     func guarded<T: Sendable>(
         _ name: String, _ grant: Grant, needing action: Action = .releasesDeploy, _ body: @escaping @Sendable (Transaction) throws -> T
     ) async throws -> T {
-        do { return try await database.write(body) } catch let error as KeelError where error.code == .permissionDenied {
+        do { return try await database.write(in: grant.workspace, body) } catch let error as KeelError where error.code == .permissionDenied {
             try await denied(grant.caller, action, "Model/\(name)")
             throw error
         }

@@ -4,7 +4,7 @@ import Storage
 /// SQL of models, versions, tags and aliases.
 enum RegistryStore {
     static func findModel(_ db: some Querying, _ name: String) throws -> RegisteredModel? {
-        guard let row = try db.row("SELECT * FROM registry_models WHERE name = ?", [.string(name)]) else { return nil }
+        guard let row = try db.row("SELECT * FROM registry_models WHERE workspace = ? AND name = ?", [db.inWorkspace, .string(name)]) else { return nil }
         return try withData(db, [model(row)])[0]
     }
 
@@ -15,8 +15,8 @@ enum RegistryStore {
     }
 
     static func findVersion(_ db: some Querying, _ name: String, _ version: Int) throws -> ModelVersion? {
-        guard let row = try db.row("SELECT * FROM registry_versions WHERE name = ? AND version = ?", [.string(name), .int(Int64(version))])
-        else { return nil }
+        let sql = "SELECT * FROM registry_versions WHERE workspace = ? AND name = ? AND version = ?"
+        guard let row = try db.row(sql, [db.inWorkspace, .string(name), .int(Int64(version))]) else { return nil }
         return try withData(db, [Self.version(row)])[0]
     }
 
@@ -29,29 +29,30 @@ enum RegistryStore {
     }
 
     static func alias(_ db: some Querying, _ name: String, _ alias: String) throws -> Int? {
-        try db.row("SELECT version FROM registry_aliases WHERE name = ? AND alias = ?", [.string(name), .string(alias)]).map {
-            Int($0.int("version"))
-        }
+        let sql = "SELECT version FROM registry_aliases WHERE workspace = ? AND name = ? AND alias = ?"
+        return try db.row(sql, [db.inWorkspace, .string(name), .string(alias)]).map { Int($0.int("version")) }
     }
 
     static func latestVersions(_ db: some Querying, _ name: String) throws -> [ModelVersion] {
         // A look-up for each stage: to group by stage would read every version.
-        let newest = ModelStage.allCases.map { _ in "(SELECT max(version) FROM registry_versions WHERE name = ? AND stage = ?)" }
+        let newest = ModelStage.allCases.map { _ in "(SELECT max(version) FROM registry_versions WHERE workspace = ? AND name = ? AND stage = ?)" }
         let rows = try db.rows(
-            "SELECT * FROM registry_versions WHERE name = ? AND version IN (\(newest.joined(separator: ", "))) ORDER BY version",
-            [.string(name)] + ModelStage.allCases.flatMap { [.string(name), .string($0.rawValue)] })
+            "SELECT * FROM registry_versions WHERE workspace = ? AND name = ? AND version IN (\(newest.joined(separator: ", "))) ORDER BY version",
+            [db.inWorkspace, .string(name)] + ModelStage.allCases.flatMap { [try db.inWorkspace, .string(name), .string($0.rawValue)] })
         return try withData(db, rows.map(Self.version))
     }
 
     static func versions(_ db: some Querying, of name: String, in stage: ModelStage) throws -> [Int] {
         try db.rows(
-            "SELECT version FROM registry_versions WHERE name = ? AND stage = ? ORDER BY version", [.string(name), .string(stage.rawValue)]
+            "SELECT version FROM registry_versions WHERE workspace = ? AND name = ? AND stage = ? ORDER BY version",
+            [db.inWorkspace, .string(name), .string(stage.rawValue)]
         )
         .map { Int($0.int("version")) }
     }
 
     static func versions(_ db: some Querying, of name: String) throws -> [Int] {
-        try db.rows("SELECT version FROM registry_versions WHERE name = ? ORDER BY version", [.string(name)]).map { Int($0.int("version")) }
+        let sql = "SELECT version FROM registry_versions WHERE workspace = ? AND name = ? ORDER BY version"
+        return try db.rows(sql, [db.inWorkspace, .string(name)]).map { Int($0.int("version")) }
     }
 
     /// What a step of a pipeline run made before.
@@ -61,49 +62,52 @@ enum RegistryStore {
     }
 
     static func isPrompt(_ db: some Querying, _ name: String) throws -> Bool {
-        try db.row("SELECT value FROM registry_model_tags WHERE name = ? AND key = ?", [.string(name), .string(ModelTag.isPrompt)])?
-            .text("value").lowercased() == "true"
+        let sql = "SELECT value FROM registry_model_tags WHERE workspace = ? AND name = ? AND key = ?"
+        let row = try db.row(sql, [db.inWorkspace, .string(name), .string(ModelTag.isPrompt)])
+        return row?.text("value").lowercased() == "true"
     }
 
     // MARK: Writing
 
     static func set(_ tx: Transaction, stage: ModelStage, version: Int, of name: String) throws {
         try tx.execute(
-            "UPDATE registry_versions SET stage = ?, updated_ms = ? WHERE name = ? AND version = ?",
-            [.string(stage.rawValue), .int(tx.now.milliseconds), .string(name), .int(Int64(version))])
+            "UPDATE registry_versions SET stage = ?, updated_ms = ? WHERE workspace = ? AND name = ? AND version = ?",
+            [.string(stage.rawValue), .int(tx.now.milliseconds), tx.inWorkspace, .string(name), .int(Int64(version))])
     }
 
     static func insert(_ tx: Transaction, model name: String, description: String, tags: [ModelTag]) throws {
         let now = Value.int(tx.now.milliseconds)
         try tx.execute(
-            "INSERT INTO registry_models (name, description, last_version, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?)",
-            [.string(name), .string(description), .int(Int64(try lastRetired(tx, of: name))), now, now])
+            "INSERT INTO registry_models (workspace, name, description, last_version, created_ms, updated_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            [tx.inWorkspace, .string(name), .string(description), .int(Int64(try lastRetired(tx, of: name))), now, now])
         for tag in tags { try set(tx, tag, model: name) }
     }
 
     /// Takes the next number; numbers of deleted versions are not given again.
     static func nextVersion(_ tx: Transaction, of name: String) throws -> Int {
         try tx.execute(
-            "UPDATE registry_models SET last_version = last_version + 1, updated_ms = ? WHERE name = ?",
-            [.int(tx.now.milliseconds), .string(name)])
-        return Int(try tx.row("SELECT last_version FROM registry_models WHERE name = ?", [.string(name)])?.int("last_version") ?? 0)
+            "UPDATE registry_models SET last_version = last_version + 1, updated_ms = ? WHERE workspace = ? AND name = ?",
+            [.int(tx.now.milliseconds), tx.inWorkspace, .string(name)])
+        let sql = "SELECT last_version FROM registry_models WHERE workspace = ? AND name = ?"
+        return Int(try tx.row(sql, [tx.inWorkspace, .string(name)])?.int("last_version") ?? 0)
     }
 
     static func note(_ tx: Transaction, version: Int, of name: String, madeBy origin: StepOrigin) throws {
         try tx.execute(
-            "UPDATE registry_versions SET made_by = ? WHERE name = ? AND version = ?",
-            [.string(origin.key), .string(name), .int(Int64(version))])
+            "UPDATE registry_versions SET made_by = ? WHERE workspace = ? AND name = ? AND version = ?",
+            [.string(origin.key), tx.inWorkspace, .string(name), .int(Int64(version))])
     }
 
     static func insert(_ tx: Transaction, _ version: ModelVersion) throws {
         try tx.execute(
             """
-            INSERT INTO registry_versions
-                (name, version, source, storage_location, run_id, run_link, model_id, user_id, stage, description, created_ms, updated_ms, facts)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO registry_versions (
+                workspace, name, version, source, storage_location, run_id, run_link, model_id, user_id, stage, description, created_ms,
+                updated_ms, facts)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(version.name), .int(Int64(version.version)), .string(version.source), .string(version.storageLocation),
+                try tx.inWorkspace, .string(version.name), .int(Int64(version.version)), .string(version.source), .string(version.storageLocation),
                 version.runID.map(Value.string) ?? .null, version.runLink.map(Value.string) ?? .null,
                 version.modelID.map(Value.string) ?? .null,
                 .string(version.userID), .string(version.stage.rawValue), .string(version.description),
@@ -114,34 +118,41 @@ enum RegistryStore {
     }
 
     static func touch(_ tx: Transaction, model name: String) throws {
-        try tx.execute("UPDATE registry_models SET updated_ms = ? WHERE name = ?", [.int(tx.now.milliseconds), .string(name)])
+        try tx.execute(
+            "UPDATE registry_models SET updated_ms = ? WHERE workspace = ? AND name = ?",
+            [.int(tx.now.milliseconds), tx.inWorkspace, .string(name)])
     }
 
     static func set(_ tx: Transaction, _ tag: ModelTag, model name: String) throws {
         try tx.execute(
-            "INSERT INTO registry_model_tags (name, key, value) VALUES (?, ?, ?) ON CONFLICT (name, key) DO UPDATE SET value = excluded.value",
-            [.string(name), .string(tag.key), .string(tag.value)])
+            """
+            INSERT INTO registry_model_tags (workspace, name, key, value) VALUES (?, ?, ?, ?)
+            ON CONFLICT (workspace, name, key) DO UPDATE SET value = excluded.value
+            """, [tx.inWorkspace, .string(name), .string(tag.key), .string(tag.value)])
     }
 
     static func set(_ tx: Transaction, _ tag: ModelTag, version: Int, of name: String) throws {
         try tx.execute(
             """
-            INSERT INTO registry_version_tags (name, version, key, value) VALUES (?, ?, ?, ?)
-            ON CONFLICT (name, version, key) DO UPDATE SET value = excluded.value
-            """, [.string(name), .int(Int64(version)), .string(tag.key), .string(tag.value)])
+            INSERT INTO registry_version_tags (workspace, name, version, key, value) VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, name, version, key) DO UPDATE SET value = excluded.value
+            """, [tx.inWorkspace, .string(name), .int(Int64(version)), .string(tag.key), .string(tag.value)])
     }
 
     static func set(_ tx: Transaction, alias: String, version: Int, of name: String) throws {
         try tx.execute(
-            "INSERT INTO registry_aliases (name, alias, version) VALUES (?, ?, ?) ON CONFLICT (name, alias) DO UPDATE SET version = excluded.version",
-            [.string(name), .string(alias), .int(Int64(version))])
+            """
+            INSERT INTO registry_aliases (workspace, name, alias, version) VALUES (?, ?, ?, ?)
+            ON CONFLICT (workspace, name, alias) DO UPDATE SET version = excluded.version
+            """, [tx.inWorkspace, .string(name), .string(alias), .int(Int64(version))])
     }
 
     static func delete(_ tx: Transaction, version: Int, of name: String) throws {
-        let key: [Value] = [.string(name), .int(Int64(version))]
-        try tx.execute("DELETE FROM registry_aliases WHERE name = ? AND version = ?", key)
-        try tx.execute("DELETE FROM registry_version_tags WHERE name = ? AND version = ?", key)
-        try tx.execute("DELETE FROM registry_versions WHERE name = ? AND version = ?", key)
+        for table in ["registry_aliases", "registry_version_tags", "registry_versions"] {
+            try tx.execute(
+                "DELETE FROM \(table) WHERE workspace = ? AND name = ? AND version = ?",
+                [tx.inWorkspace, .string(name), .int(Int64(version))])
+        }
         try retire(tx, [version], of: name)
         try touch(tx, model: name)
     }
@@ -149,7 +160,7 @@ enum RegistryStore {
     static func delete(_ tx: Transaction, model name: String) throws {
         try retire(tx, try versions(tx, of: name), of: name)
         for table in ["registry_aliases", "registry_version_tags", "registry_versions", "registry_model_tags", "registry_models"] {
-            try tx.execute("DELETE FROM \(table) WHERE name = ?", [.string(name)])
+            try tx.execute("DELETE FROM \(table) WHERE workspace = ? AND name = ?", [tx.inWorkspace, .string(name)])
         }
     }
 
@@ -159,19 +170,23 @@ enum RegistryStore {
     static func retire(_ tx: Transaction, _ versions: some Sequence<Int>, of name: String) throws {
         for version in versions {
             try tx.execute(
-                "INSERT INTO registry_retired_versions (name, version) VALUES (?, ?) ON CONFLICT (name, version) DO NOTHING",
-                [.string(name), .int(Int64(version))])
+                """
+                INSERT INTO registry_retired_versions (workspace, name, version) VALUES (?, ?, ?)
+                ON CONFLICT (workspace, name, version) DO NOTHING
+                """, [tx.inWorkspace, .string(name), .int(Int64(version))])
         }
     }
 
     /// The highest number that was used under a name and is free of a version; 0 when there is none.
     static func lastRetired(_ db: some Querying, of name: String) throws -> Int {
-        let row = try db.row("SELECT max(version) AS version FROM registry_retired_versions WHERE name = ?", [.string(name)])
+        let sql = "SELECT max(version) AS version FROM registry_retired_versions WHERE workspace = ? AND name = ?"
+        let row = try db.row(sql, [db.inWorkspace, .string(name)])
         return Int(row?.optionalInt("version") ?? 0)
     }
 
     static func isRetired(_ db: some Querying, _ name: String, _ version: Int) throws -> Bool {
-        try db.row("SELECT 1 FROM registry_retired_versions WHERE name = ? AND version = ?", [.string(name), .int(Int64(version))]) != nil
+        let sql = "SELECT 1 FROM registry_retired_versions WHERE workspace = ? AND name = ? AND version = ?"
+        return try db.row(sql, [db.inWorkspace, .string(name), .int(Int64(version))]) != nil
     }
 
     /// A number that was used under `name` and is one of the versions of `other`.
@@ -179,14 +194,14 @@ enum RegistryStore {
         try db.row(
             """
             SELECT min(r.version) AS version FROM registry_retired_versions r JOIN registry_versions v ON v.version = r.version
-            WHERE r.name = ? AND v.name = ?
-            """, [.string(name), .string(other)])?.optionalInt("version").map { Int($0) }
+            WHERE r.workspace = ? AND r.name = ? AND v.workspace = r.workspace AND v.name = ?
+            """, [db.inWorkspace, .string(name), .string(other)])?.optionalInt("version").map { Int($0) }
     }
 
     static func raiseNumber(_ tx: Transaction, of name: String, to number: Int) throws {
         try tx.execute(
-            "UPDATE registry_models SET last_version = ? WHERE name = ? AND last_version < ?",
-            [.int(Int64(number)), .string(name), .int(Int64(number))])
+            "UPDATE registry_models SET last_version = ? WHERE workspace = ? AND name = ? AND last_version < ?",
+            [.int(Int64(number)), tx.inWorkspace, .string(name), .int(Int64(number))])
     }
 
     // MARK: Rows
@@ -211,11 +226,11 @@ enum RegistryStore {
     static func withData(_ db: some Querying, _ models: [RegisteredModel]) throws -> [RegisteredModel] {
         try models.map { model in
             var model = model
-            let name = [Value.string(model.name)]
-            model.tags = try db.rows("SELECT * FROM registry_model_tags WHERE name = ? ORDER BY key", name).map {
+            let key = [try db.inWorkspace, .string(model.name)]
+            model.tags = try db.rows("SELECT * FROM registry_model_tags WHERE workspace = ? AND name = ? ORDER BY key", key).map {
                 ModelTag($0.text("key"), $0.text("value"))
             }
-            model.aliases = try db.rows("SELECT * FROM registry_aliases WHERE name = ? ORDER BY alias", name)
+            model.aliases = try db.rows("SELECT * FROM registry_aliases WHERE workspace = ? AND name = ? ORDER BY alias", key)
                 .map { ModelAlias(alias: $0.text("alias"), version: Int($0.int("version"))) }
             model.latest = try latestVersions(db, model.name)
             return model
@@ -225,12 +240,11 @@ enum RegistryStore {
     static func withData(_ db: some Querying, _ versions: [ModelVersion]) throws -> [ModelVersion] {
         try versions.map { version in
             var version = version
-            let key: [Value] = [.string(version.name), .int(Int64(version.version))]
-            version.tags = try db.rows("SELECT * FROM registry_version_tags WHERE name = ? AND version = ? ORDER BY key", key)
+            let key: [Value] = [try db.inWorkspace, .string(version.name), .int(Int64(version.version))]
+            version.tags = try db.rows("SELECT * FROM registry_version_tags WHERE workspace = ? AND name = ? AND version = ? ORDER BY key", key)
                 .map { ModelTag($0.text("key"), $0.text("value")) }
-            version.aliases = try db.rows("SELECT alias FROM registry_aliases WHERE name = ? AND version = ? ORDER BY alias", key).map {
-                $0.text("alias")
-            }
+            let aliases = "SELECT alias FROM registry_aliases WHERE workspace = ? AND name = ? AND version = ? ORDER BY alias"
+            version.aliases = try db.rows(aliases, key).map { $0.text("alias") }
             return version
         }
     }

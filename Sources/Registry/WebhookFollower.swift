@@ -60,8 +60,8 @@ public actor WebhookFollower {
         let database = service.database
         while !Task.isCancelled {
             let from: Int64
-            if let position { from = position } else { from = try await database.read(in: grant.workspace) { try WebhookStore.position($0) } }
-            let (webhooks, events, head) = try await database.read(in: grant.workspace) { db in
+            if let position { from = position } else { from = try await database.read { try WebhookStore.position($0) } }
+            let (webhooks, events, head) = try await database.read { db in
                 let webhooks = try WebhookStore.all(db)
                 let head = try db.ledgerHead()
                 // What nobody is to be told of need not be read: a webhook is told only of what comes after it was made.
@@ -73,17 +73,17 @@ public actor WebhookFollower {
             let wanted = events.flatMap { event in
                 guard let payload = WebhookPayload(event) else { return [(LedgerEvent, WebhookPayload, String)]() }
                 let told = webhooks.filter {
-                    $0.webhook.status == .active && $0.since < event.seq && $0.webhook.events.contains(payload.event)
+                    $0.workspace.name == event.workspace && $0.webhook.status == .active && $0.since < event.seq && $0.webhook.events.contains(payload.event)
                 }
                 return told.map { (event, payload, $0.webhook.id) }
             }
             if !events.isEmpty {
-                try await database.write(in: grant.workspace) { tx in
+                try await database.write { tx in
                     for (event, payload, webhook) in wanted { try WebhookFollower.insert(tx, event, payload, webhook) }
                     try WebhookStore.setPosition(tx, through)
                 }
             } else if through - from > 10_000 {
-                try await database.write(in: grant.workspace) { try WebhookStore.setPosition($0, through) }
+                try await database.write { try WebhookStore.setPosition($0, through) }
             }
             position = through
             if !full { break }
@@ -107,7 +107,7 @@ public actor WebhookFollower {
         let now = service.database.clock.now()
         guard forgotAt + .hours(1) < now else { return }
         forgotAt = now
-        try await service.database.write(in: grant.workspace) { try WebhookStore.forget($0, before: now - WebhookFollower.keptFor) }
+        try await service.database.write { try WebhookStore.forget($0, before: now - WebhookFollower.keptFor) }
     }
 
     // MARK: Sending
@@ -115,16 +115,16 @@ public actor WebhookFollower {
     private func startable() async throws -> [String] {
         guard busy.count < WebhookFollower.concurrency else { return [] }
         let now = service.database.clock.now()
-        let due = try await service.database.read(in: grant.workspace) { try WebhookStore.dueWebhooks($0, at: now) }
+        let due = try await service.database.read { try WebhookStore.dueWebhooks($0, at: now) }
         return Array(due.filter { !busy.contains($0) }.prefix(WebhookFollower.concurrency - busy.count))
     }
 
     private func sendAll(to id: String) async {
         do {
             let now = service.database.clock.now()
-            let due = try await service.database.read(in: grant.workspace) { try WebhookStore.due($0, id, at: now, limit: 50) }
+            let due = try await service.database.read { try WebhookStore.due($0, id, at: now, limit: 50) }
             for delivery in due where !Task.isCancelled {
-                guard let webhook = try? await service.database.read(in: grant.workspace, { try WebhookStore.find($0, id) }) else { break }
+                guard let webhook = try? await service.database.read({ try WebhookStore.find($0, id) }) else { break }
                 try await send(delivery, to: webhook)
             }
         } catch {
@@ -155,7 +155,7 @@ public actor WebhookFollower {
     }
 
     private func finish(_ delivery: WebhookDelivery, _ state: WebhookDelivery.State, answer: Int?, error: String?) async throws {
-        try await service.database.write(in: grant.workspace) { tx in
+        try await service.database.write { tx in
             try WebhookStore.update(tx, delivery.id, state, attempts: delivery.attempts + 1, due: tx.now, answer: answer, error: error)
         }
     }
@@ -167,7 +167,7 @@ public actor WebhookFollower {
         // 1, 2, 4 … seconds, up to 10 minutes, each with up to half of it more so that receivers are not all asked at once.
         let base = min(Double(1 << delivery.attempts), 600)
         let wait = max(base * Double.random(in: 1...1.5), Double(min(seconds ?? 0, 600)))
-        try await service.database.write(in: grant.workspace) { tx in
+        try await service.database.write { tx in
             let due = Timestamp(milliseconds: tx.now.milliseconds + Int64(saturating: wait * 1000))
             try WebhookStore.update(tx, delivery.id, .pending, attempts: delivery.attempts + 1, due: due, answer: answer, error: error)
         }

@@ -132,7 +132,7 @@ public struct WebhookService: Sendable {
     func send(_ body: String, id: String, to webhook: Webhook) async throws -> WebhookAnswer {
         let seconds = String(database.clock.now().milliseconds / 1000)
         var headers = [("Content-Type", "application/json"), ("X-MLflow-Delivery-Id", id), ("X-MLflow-Timestamp", seconds)]
-        if let sealed = try await database.read(in: grant.workspace, { try WebhookStore.sealedSecret($0, webhook.id) }) {
+        if let sealed = try await database.read({ try WebhookStore.sealedSecret($0, webhook.id) }) {
             let secret = try secrets.open(sealed, for: "Webhook/\(webhook.id)")
             headers.append(("X-MLflow-Signature", "v1," + messageSignature(of: "\(id).\(seconds).\(body)", secret: secret)))
         }

@@ -4,7 +4,9 @@ import Storage
 /// SQL of webhooks and their deliveries.
 enum WebhookStore {
     static func find(_ db: some Querying, _ id: String) throws -> Webhook {
-        guard let row = try db.row("SELECT * FROM registry_webhooks WHERE id = ?", [.string(id)]) else {
+        let row = try db.row("SELECT * FROM registry_webhooks WHERE id = ?", [.string(id)])
+        // Deliveries are sent for all workspaces.
+        guard let row, db.workspace == nil || db.workspace?.name == row.text("workspace") else {
             throw KeelError.notFound("Webhook with ID \(id.prefix(100)) not found.")
         }
         return webhook(row)
@@ -15,8 +17,10 @@ enum WebhookStore {
         let order = KeysetOrder([.init("created_ms", ascending: false), .init("id", ascending: false)])
         let after = try token.flatMap { $0.isEmpty ? nil : order.after(try order.values(of: $0, query: "webhooks")) }
         let rows = try db.rows(
-            "SELECT *, \(order.columns.sql) FROM registry_webhooks WHERE \(after?.sql ?? "1 = 1") ORDER BY \(order.orderBy.sql) LIMIT ?",
-            (after?.parameters ?? []) + [.int(Int64(size) + 1)])
+            """
+            SELECT *, \(order.columns.sql) FROM registry_webhooks WHERE workspace = ? AND \(after?.sql ?? "1 = 1")
+            ORDER BY \(order.orderBy.sql) LIMIT ?
+            """, [db.inWorkspace] + (after?.parameters ?? []) + [.int(Int64(size) + 1)])
         let page = Array(rows.prefix(size))
         return Page(
             items: page.map(webhook), nextToken: rows.count > size ? page.last.map { order.token(after: $0, query: "webhooks") } : nil)
@@ -27,13 +31,13 @@ enum WebhookStore {
     static func save(_ tx: Transaction, _ webhook: Webhook, secret: String?) throws {
         try tx.execute(
             """
-            INSERT INTO registry_webhooks (id, name, url, description, events, status, secret, created_seq, created_ms, updated_ms)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO registry_webhooks (id, workspace, name, url, description, events, status, secret, created_seq, created_ms, updated_ms)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (id) DO UPDATE SET name = excluded.name, url = excluded.url, description = excluded.description, events = excluded.events,
                 status = excluded.status, secret = excluded.secret, updated_ms = excluded.updated_ms
             """,
             [
-                .string(webhook.id), .string(webhook.name), .string(webhook.url), .string(webhook.description),
+                .string(webhook.id), try tx.inWorkspace, .string(webhook.name), .string(webhook.url), .string(webhook.description),
                 .string(JSON.array(webhook.events.map { .string($0.rawValue) }).text), .string(webhook.status.rawValue),
                 secret.map(Value.string) ?? .null, .int(try tx.ledgerHead()), .int(webhook.createdAt.milliseconds),
                 .int(webhook.updatedAt.milliseconds),
@@ -63,9 +67,11 @@ enum WebhookStore {
         try tx.execute("UPDATE registry_webhook_position SET seq = ? WHERE id = 1", [.int(seq)])
     }
 
-    /// Each with the ledger's head at its making.
-    static func all(_ db: some Querying) throws -> [(webhook: Webhook, since: Int64)] {
-        try db.rows("SELECT * FROM registry_webhooks ORDER BY id").map { (webhook($0), $0.int("created_seq")) }
+    /// Those of all workspaces, each with the ledger's head at its making.
+    static func all(_ db: some Querying) throws -> [(webhook: Webhook, workspace: WorkspaceID, since: Int64)] {
+        try db.rows("SELECT * FROM registry_webhooks ORDER BY id").map {
+            (webhook($0), WorkspaceID(stored: $0.text("workspace")), $0.int("created_seq"))
+        }
     }
 
     static func insert(_ tx: Transaction, _ delivery: WebhookDelivery) throws {

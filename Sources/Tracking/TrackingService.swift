@@ -48,12 +48,10 @@ public struct TrackingService: Sendable {
         for tag in tags { try check(experimentTag: tag) }
         let given = artifactLocation.flatMap { $0.isEmpty ? nil : $0 }
         let location = try given.map { location throws(KeelError) in try ArtifactLocation.absolute(location, in: folder) }
-        if let path = location.flatMap(TrackingService.artifactPath(of:)) {
-            do throws(KeelError) { _ = try ArtifactPath(path, in: grant.workspace) } catch where error.code == .notFound {
-                throw KeelError.invalid(
-                    "the artifact location '\(path.prefix(200))' is not in the workspace '\(grant.workspace)'",
-                    hint: "leave it out, or begin it with mlflow-artifacts:/\(ArtifactPath.workspaces)/\(grant.workspace)/")
-            }
+        if let path = location.flatMap(TrackingService.artifactPath(of:)), try ArtifactPath(path).workspace != grant.workspace {
+            throw KeelError.invalid(
+                "the artifact location '\(path.prefix(200))' is not in the workspace '\(grant.workspace)'",
+                hint: "leave it out, or begin it with mlflow-artifacts:/\(ArtifactPath.workspaces)/\(grant.workspace)/")
         }
         return try await database.write(in: grant.workspace) { tx in
             let id = try ExperimentStore.insert(tx, name: name, artifactLocation: location, tags: tags)

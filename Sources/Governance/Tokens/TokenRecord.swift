@@ -78,10 +78,12 @@ extension Querying {
                     actsFor: event.data["acts_for"]?.string, expires: event.data["expires"]?.string, digest: event.data["digest"]?.string)
             case "token.covered": if out[name]?.digest == nil { out[name]?.digest = event.data["digest"]?.string }
             case "token.rotated":
-                out[name]?.previousDigest = out[name]?.digest
-                out[name]?.previousUntil = event.data["previous_until"]?.string
-                out[name]?.digest = event.data["digest"]?.string
-                out[name]?.expires = event.data["expires"]?.string
+                guard var record = out[name] else { continue }
+                record.previousDigest = record.digest
+                record.previousUntil = event.data["previous_until"]?.string
+                record.digest = event.data["digest"]?.string
+                record.expires = event.data["expires"]?.string
+                out[name] = record
             case "token.revoked": out[name]?.isRevoked = true
             default: continue
             }

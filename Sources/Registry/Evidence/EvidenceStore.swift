@@ -42,7 +42,7 @@ enum EvidenceStore {
     }
 
     static func find(_ db: some Querying, _ id: String) throws -> Evidence? {
-        try db.row("SELECT * FROM registry_evidence WHERE id = ?", [.string(id)]).map { try verified($0, db) }
+        try db.row("SELECT * FROM registry_evidence WHERE id = ? AND workspace = ?", [.string(id), db.inWorkspace]).map { try verified($0, db) }
     }
 
     /// What a version is bound to; nil for one that another client registered.
@@ -53,16 +53,16 @@ enum EvidenceStore {
     /// Evidence of one kind about a version, oldest first.
     static func all(_ db: some Querying, _ kind: Evidence.Kind, of version: VersionKey) throws -> [Evidence] {
         try db.rows(
-            "SELECT * FROM registry_evidence WHERE model = ? AND version = ? AND kind = ? ORDER BY seq",
-            [.string(version.name), .int(Int64(version.version)), .string(kind.rawValue)]
+            "SELECT * FROM registry_evidence WHERE workspace = ? AND model = ? AND version = ? AND kind = ? ORDER BY seq",
+            [db.inWorkspace, .string(version.name), .int(Int64(version.version)), .string(kind.rawValue)]
         ).map { try verified($0, db) }
     }
 
     /// How Keel trained a bundle: more than once when the same training was asked for in several ways. Oldest first.
     static func trainings(_ db: some Querying, of subject: Digest) throws -> [Evidence] {
         try db.rows(
-            "SELECT * FROM registry_evidence WHERE subject = ? AND kind = ? ORDER BY seq",
-            [.string(subject.hex), .string(Evidence.Kind.training.rawValue)]
+            "SELECT * FROM registry_evidence WHERE workspace = ? AND subject = ? AND kind = ? ORDER BY seq",
+            [db.inWorkspace, .string(subject.hex), .string(Evidence.Kind.training.rawValue)]
         ).map { try verified($0, db) }
     }
 

@@ -89,7 +89,7 @@ extension RegistryService {
         let rows = try db.rows(
             """
             SELECT DISTINCT e.subject AS subject FROM registry_evidence e
-            JOIN registry_versions v ON v.name = e.model AND v.version = e.version WHERE e.kind = 'bundle'
+            JOIN registry_versions v ON v.workspace = e.workspace AND v.name = e.model AND v.version = e.version WHERE e.kind = 'bundle'
             """)
         return Set(rows.compactMap { Digest(hex: $0.text("subject")) })
     }

@@ -41,7 +41,9 @@ private enum TakeOver {
     /// What the tags say becomes evidence that says where it is from. A tag that was edited after the version was made is no verdict.
     static func tags(_ tx: Transaction, _ grant: Grant) throws -> Int {
         var count = 0
-        let rows = try tx.rows("SELECT name, version, value FROM registry_version_tags WHERE key = 'keel.bundle' ORDER BY name, version")
+        let rows = try tx.rows(
+            "SELECT name, version, value FROM registry_version_tags WHERE key = 'keel.bundle' AND workspace = ? ORDER BY name, version",
+            [tx.inWorkspace])
         for row in rows {
             guard let bundle = Digest(hex: row.text("value")) else { continue }
             let key = VersionKey(row.text("name"), Int(row.int("version")))

@@ -12,7 +12,17 @@ extension RegistryTables {
                     source TEXT NOT NULL, kind TEXT NOT NULL, foreign_id TEXT NOT NULL, digest TEXT NOT NULL, imported_ms BIGINT NOT NULL,
                     PRIMARY KEY (source, kind, foreign_id))
                 """
-            ])
+            ]),
+        Migration(
+            module: "registry.imports", version: 2,
+            [
+                .rebuild(
+                    "registry_imports",
+                    columns: [
+                        .init("workspace TEXT NOT NULL", from: "'default'"), "source TEXT NOT NULL", "kind TEXT NOT NULL",
+                        "foreign_id TEXT NOT NULL", "digest TEXT NOT NULL", "imported_ms BIGINT NOT NULL",
+                    ], primaryKey: ["workspace", "source", "kind", "foreign_id"])
+            ]),
     ]
 }
 
@@ -38,8 +48,8 @@ extension RegistryService {
                     case .aliases: try RegistryImportStore.aliases(db, thing.id, unlessNone: thing.digest)?.digest
                     }
                 let imported = try db.row(
-                    "SELECT digest FROM registry_imports WHERE source = ? AND kind = ? AND foreign_id = ?",
-                    [.string(source), .string(kind.rawValue), .string(thing.id)])
+                    "SELECT digest FROM registry_imports WHERE workspace = ? AND source = ? AND kind = ? AND foreign_id = ?",
+                    [db.inWorkspace, .string(source), .string(kind.rawValue), .string(thing.id)])
                 return ImportState(
                     foreign: thing.digest, own: own, imported: imported.flatMap { Digest(hex: $0.text("digest")) }, claims: kind == .aliases
                 )
@@ -50,14 +60,15 @@ extension RegistryService {
     /// Brings models without their versions; one that is there is replaced.
     public func importModels(_ models: [ForeignRegisteredModel], from source: String, _ grant: Grant) async throws {
         try await write(models, .models, source, grant) { tx, model in
-            let exists = try tx.row("SELECT name FROM registry_models WHERE name = ?", [.string(model.name)]) != nil
+            let exists = try RegistryStore.findModel(tx, model.name) != nil
             if !exists { try RegistryStore.insert(tx, model: model.name, description: model.description, tags: []) }
-            try tx.execute("DELETE FROM registry_model_tags WHERE name = ?", [.string(model.name)])
+            try tx.execute("DELETE FROM registry_model_tags WHERE workspace = ? AND name = ?", [tx.inWorkspace, .string(model.name)])
             for tag in model.tags { try RegistryStore.set(tx, tag, model: model.name) }
             try tx.execute(
-                "UPDATE registry_models SET description = ?, created_ms = ?, updated_ms = ? WHERE name = ?",
+                "UPDATE registry_models SET description = ?, created_ms = ?, updated_ms = ? WHERE workspace = ? AND name = ?",
                 [
-                    .string(model.description), .int(model.createdAt.milliseconds), .int(model.updatedAt.milliseconds), .string(model.name),
+                    .string(model.description), .int(model.createdAt.milliseconds), .int(model.updatedAt.milliseconds), tx.inWorkspace,
+                    .string(model.name),
                 ])
             try RegistryStore.raiseNumber(tx, of: model.name, to: model.lastVersion)
             try tx.record(
@@ -72,16 +83,16 @@ extension RegistryService {
     /// Brings versions under the numbers that they have.
     public func importVersions(_ versions: [ModelVersion], from source: String, _ grant: Grant) async throws {
         try await write(versions, .versions, source, grant) { tx, version in
-            let key: [Value] = [.string(version.name), .int(Int64(version.version))]
-            guard try tx.row("SELECT name FROM registry_models WHERE name = ?", [.string(version.name)]) != nil else {
+            let key: [Value] = [try tx.inWorkspace, .string(version.name), .int(Int64(version.version))]
+            guard try RegistryStore.findModel(tx, version.name) != nil else {
                 throw KeelError.notFound("Registered Model with name=\(version.name) not found")
             }
-            let exists = try tx.row("SELECT version FROM registry_versions WHERE name = ? AND version = ?", key) != nil
+            let exists = try tx.row("SELECT version FROM registry_versions WHERE workspace = ? AND name = ? AND version = ?", key) != nil
             try RegistryImportStore.checkNumber(tx, version, exists: exists, from: source)
             if !exists {
                 try RegistryStore.insert(tx, version)
             } else {
-                try tx.execute("DELETE FROM registry_version_tags WHERE name = ? AND version = ?", key)
+                try tx.execute("DELETE FROM registry_version_tags WHERE workspace = ? AND name = ? AND version = ?", key)
                 for tag in version.tags { try RegistryStore.set(tx, tag, version: version.version, of: version.name) }
                 try RegistryImportStore.update(tx, version, key)
             }
@@ -99,14 +110,15 @@ extension RegistryService {
     /// Makes the aliases of models what they are in the foreign store.
     public func importAliases(_ models: [ForeignAliases], from source: String, _ grant: Grant) async throws {
         try await write(models, .aliases, source, grant) { tx, model in
-            let before = try tx.rows("SELECT alias, version FROM registry_aliases WHERE name = ?", [.string(model.model)])
+            let key = [try tx.inWorkspace, .string(model.model)]
+            let before = try tx.rows("SELECT alias, version FROM registry_aliases WHERE workspace = ? AND name = ?", key)
                 .map { ModelAlias(alias: $0.text("alias"), version: Int($0.int("version"))) }
             try checkMayMove(Set(before).symmetricDifference(model.aliases).map(\.alias), of: model.model, grant)
-            try tx.execute("DELETE FROM registry_aliases WHERE name = ?", [.string(model.model)])
+            try tx.execute("DELETE FROM registry_aliases WHERE workspace = ? AND name = ?", key)
             for alias in model.aliases {
                 try tx.execute(
-                    "INSERT INTO registry_aliases (name, alias, version) VALUES (?, ?, ?)",
-                    [.string(model.model), .string(alias.alias), .int(Int64(alias.version))])
+                    "INSERT INTO registry_aliases (workspace, name, alias, version) VALUES (?, ?, ?, ?)",
+                    key + [.string(alias.alias), .int(Int64(alias.version))])
             }
             try tx.record(
                 "model.aliases.imported", on: "Model/\(model.model)",
@@ -126,11 +138,11 @@ extension RegistryService {
                 try body(tx, thing)
                 try tx.execute(
                     """
-                    INSERT INTO registry_imports (source, kind, foreign_id, digest, imported_ms) VALUES (?, ?, ?, ?, ?)
-                    ON CONFLICT (source, kind, foreign_id) DO UPDATE SET digest = excluded.digest, imported_ms = excluded.imported_ms
+                    INSERT INTO registry_imports (workspace, source, kind, foreign_id, digest, imported_ms) VALUES (?, ?, ?, ?, ?, ?)
+                    ON CONFLICT (workspace, source, kind, foreign_id) DO UPDATE SET digest = excluded.digest, imported_ms = excluded.imported_ms
                     """,
                     [
-                        .string(source), .string(kind.rawValue), .string(thing.importID), .string(thing.digest.hex),
+                        tx.inWorkspace, .string(source), .string(kind.rawValue), .string(thing.importID), .string(thing.digest.hex),
                         .int(tx.now.milliseconds),
                     ])
             }
@@ -148,8 +160,9 @@ extension RegistryService {
 /// What Keel's registry holds, as a foreign store would say it.
 enum RegistryImportStore {
     static func model(_ db: some Querying, _ name: String) throws -> ForeignRegisteredModel? {
-        guard let row = try db.row("SELECT * FROM registry_models WHERE name = ?", [.string(name)]) else { return nil }
-        let tags = try db.rows("SELECT * FROM registry_model_tags WHERE name = ?", [.string(name)])
+        let key = [try db.inWorkspace, .string(name)]
+        guard let row = try db.row("SELECT * FROM registry_models WHERE workspace = ? AND name = ?", key) else { return nil }
+        let tags = try db.rows("SELECT * FROM registry_model_tags WHERE workspace = ? AND name = ?", key)
         return ForeignRegisteredModel(
             name: name, description: row.text("description"), lastVersion: Int(row.int("last_version")),
             createdAt: Timestamp(milliseconds: row.int("created_ms")), updatedAt: Timestamp(milliseconds: row.int("updated_ms")),
@@ -160,8 +173,8 @@ enum RegistryImportStore {
     /// number that was used here.
     static func checkNumber(_ tx: Transaction, _ version: ModelVersion, exists: Bool, from source: String) throws {
         let imported = try tx.row(
-            "SELECT digest FROM registry_imports WHERE source = ? AND kind = ? AND foreign_id = ?",
-            [.string(source), .string(RegistryImportKind.versions.rawValue), .string(version.importID)])?.text("digest")
+            "SELECT digest FROM registry_imports WHERE workspace = ? AND source = ? AND kind = ? AND foreign_id = ?",
+            [tx.inWorkspace, .string(source), .string(RegistryImportKind.versions.rawValue), .string(version.importID)])?.text("digest")
         let isRetired = try RegistryStore.isRetired(tx, version.name, version.version)
         guard exists ? imported != nil : !isRetired || imported == version.digest.hex else {
             throw KeelError(
@@ -178,7 +191,7 @@ enum RegistryImportStore {
 
     /// To have no aliases is to have nothing, unless to have none is what `foreign` says.
     static func aliases(_ db: some Querying, _ name: String, unlessNone foreign: Digest) throws -> ForeignAliases? {
-        let rows = try db.rows("SELECT * FROM registry_aliases WHERE name = ?", [.string(name)])
+        let rows = try db.rows("SELECT * FROM registry_aliases WHERE workspace = ? AND name = ?", [db.inWorkspace, .string(name)])
         let own = ForeignAliases(model: name, aliases: rows.map { ($0.text("alias"), Int($0.int("version"))) })
         return rows.isEmpty && own.digest != foreign ? nil : own
     }
@@ -187,7 +200,7 @@ enum RegistryImportStore {
         try tx.execute(
             """
             UPDATE registry_versions SET source = ?, storage_location = ?, run_id = ?, run_link = ?, model_id = ?, user_id = ?, stage = ?,
-                description = ?, created_ms = ?, updated_ms = ? WHERE name = ? AND version = ?
+                description = ?, created_ms = ?, updated_ms = ? WHERE workspace = ? AND name = ? AND version = ?
             """,
             [
                 .string(version.source), .string(version.storageLocation), version.runID.map(Value.string) ?? .null,

@@ -174,6 +174,10 @@ extension Querying {
             clauses.append("subject = ?")
             parameters.append(.string(subject))
         }
+        if let workspace {
+            clauses.append("workspace = ?")
+            parameters.append(.string(workspace.name))
+        }
         parameters.append(.int(Int64(limit)))
         let order = newestFirst ? "seq DESC" : "seq"
         return try rows("SELECT * FROM ledger WHERE \(clauses.joined(separator: " AND ")) ORDER BY \(order) LIMIT ?", parameters).map(event)
@@ -184,18 +188,23 @@ extension Querying {
     public func followLedger(after seq: Int64, prefix: String, limit: Int) throws -> [LedgerEvent] {
         // A condition on an expression cannot lead the planner to the index by kind, which would read all events of that kind.
         try rows(
-            "SELECT * FROM ledger WHERE seq > ? AND substr(kind, 1, \(prefix.utf8.count)) = ? ORDER BY seq LIMIT ?",
-            [.int(seq), .string(prefix), .int(Int64(limit))]
+            "SELECT * FROM ledger WHERE seq > ? AND substr(kind, 1, \(prefix.utf8.count)) = ?\(ofWorkspace.sql) ORDER BY seq LIMIT ?",
+            [.int(seq), .string(prefix)] + ofWorkspace.parameters + [.int(Int64(limit))]
         ).map(event)
     }
 
     /// Events on a subject before `seq`, newest first.
     public func ledgerEvents(on subject: String, before seq: Int64, limit: Int) throws -> [LedgerEvent] {
         try rows(
-            "SELECT * FROM ledger WHERE subject = ? AND seq < ? ORDER BY seq DESC LIMIT ?",
-            [.string(subject), .int(seq), .int(Int64(limit))]
+            "SELECT * FROM ledger WHERE subject = ? AND seq < ?\(ofWorkspace.sql) ORDER BY seq DESC LIMIT ?",
+            [.string(subject), .int(seq)] + ofWorkspace.parameters + [.int(Int64(limit))]
         )
         .map(event)
+    }
+
+    /// Events of the workspace only, inside of one.
+    private var ofWorkspace: SQLFragment {
+        workspace.map { SQLFragment(" AND workspace = ?", [.string($0.name)]) } ?? SQLFragment("")
     }
 
     /// Events of one kind on a subject between two numbers, both not included, newest first. Only events of that kind are read, however much else
@@ -203,8 +212,8 @@ extension Querying {
     public func ledgerEvents(of kind: String, on subject: String, after: Int64, before: Int64, limit: Int) throws -> [LedgerEvent] {
         // A condition on an expression cannot lead the planner to the index by subject.
         try rows(
-            "SELECT * FROM ledger WHERE kind = ? AND seq > ? AND seq < ? AND subject || '' = ? ORDER BY seq DESC LIMIT ?",
-            [.string(kind), .int(after), .int(before), .string(subject), .int(Int64(limit))]
+            "SELECT * FROM ledger WHERE kind = ? AND seq > ? AND seq < ? AND subject || '' = ?\(ofWorkspace.sql) ORDER BY seq DESC LIMIT ?",
+            [.string(kind), .int(after), .int(before), .string(subject)] + ofWorkspace.parameters + [.int(Int64(limit))]
         ).map(event)
     }
 
@@ -251,8 +260,8 @@ extension Querying {
 
     /// The subject that comes next after another, in the order of the database; nil when no more begin with `prefix`.
     public func ledgerSubject(after subject: String, prefix: String) throws -> String? {
-        try row("SELECT min(subject) AS next FROM ledger WHERE subject > ?", [.string(subject)])?.optionalText("next")
-            .flatMap { $0.hasPrefix(prefix) ? $0 : nil }
+        try row("SELECT min(subject) AS next FROM ledger WHERE subject > ?\(ofWorkspace.sql)", [.string(subject)] + ofWorkspace.parameters)?
+            .optionalText("next").flatMap { $0.hasPrefix(prefix) ? $0 : nil }
     }
 
     /// The number of the newest event; 0 when there is none.

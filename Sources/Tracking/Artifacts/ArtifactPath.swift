@@ -35,7 +35,7 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
     }
 
     /// The workspace that it lies in.
-    private var workspace: WorkspaceID {
+    var workspace: WorkspaceID {
         let parts = text.split(separator: "/", maxSplits: 2)
         guard parts.first.map(String.init) == ArtifactPath.workspaces else { return .default }
         // What lies in no workspace is nobody's.

@@ -82,7 +82,7 @@ let package = Package(
         .target(
             name: "MLflowAPI",
             dependencies: [
-                "Contracts", "Storage", "Tracking", "Registry", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                "Contracts", "Storage", "Governance", "Tracking", "Registry", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         .target(

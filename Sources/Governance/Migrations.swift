@@ -37,6 +37,28 @@ public enum GovernanceTables {
                 "ALTER TABLE tokens ADD COLUMN previous_digest TEXT",
                 "ALTER TABLE tokens ADD COLUMN previous_until BIGINT",
                 "ALTER TABLE tokens ADD COLUMN last_used_at BIGINT",
+                """
+                CREATE TABLE workspaces (
+                    name TEXT PRIMARY KEY, description TEXT NOT NULL, created_at BIGINT NOT NULL, created_by TEXT NOT NULL, deleted_at BIGINT)
+                """,
+                "INSERT INTO workspaces (name, description, created_at, created_by) VALUES ('default', '', 0, 'keel')",
+                .rebuild(
+                    "resources",
+                    columns: [
+                        workspace, "kind TEXT NOT NULL", "environment TEXT NOT NULL", "name TEXT NOT NULL", "revision BIGINT NOT NULL",
+                        "digest TEXT NOT NULL", "body TEXT NOT NULL",
+                    ], primaryKey: ["workspace", "kind", "name", "environment"]),
+                .rebuild(
+                    "resource_revisions",
+                    columns: [
+                        workspace, "kind TEXT NOT NULL", "environment TEXT NOT NULL", "name TEXT NOT NULL", "revision BIGINT NOT NULL",
+                        "digest TEXT NOT NULL", "body TEXT NOT NULL", "apply BIGINT NOT NULL", "applied_at BIGINT NOT NULL",
+                        "applied_by TEXT NOT NULL",
+                    ], primaryKey: ["workspace", "kind", "name", "environment", "revision"],
+                    indexes: ["CREATE INDEX resource_revisions_apply ON resource_revisions (apply)"]),
+                "ALTER TABLE resource_applies ADD COLUMN workspace TEXT NOT NULL DEFAULT 'default'",
             ]),
     ]
+
+    private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")
 }

@@ -1,5 +1,6 @@
 import Contracts
 import FeatureStore
+import Governance
 import Logging
 import Monitoring
 import Registry
@@ -226,4 +227,18 @@ struct TrackedModelFiles: ModelFiles {
             return ModelFile.parse(Array(bytes.prefix(offset)))
         }
     }
+}
+
+/// Every workspace has an experiment, and is deleted only when nothing was logged in it.
+struct TrackedWorkspaces: WorkspaceContent {
+    func prepare(_ tx: Transaction) throws { try TrackingService.prepareWorkspace(tx) }
+    func holds(_ db: any Querying) throws -> String? { try TrackingService.workspaceHolds(db) }
+    func clear(_ tx: Transaction) throws { try TrackingService.clearWorkspace(tx) }
+}
+
+/// A workspace is deleted only when nothing is registered in it.
+struct RegisteredWorkspaces: WorkspaceContent {
+    func prepare(_ tx: Transaction) throws {}
+    func holds(_ db: any Querying) throws -> String? { try RegistryService.workspaceHolds(db) }
+    func clear(_ tx: Transaction) throws {}
 }

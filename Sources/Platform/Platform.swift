@@ -28,6 +28,7 @@ public final class Platform: Sendable {
     public let resources: ResourceService
     public let tokens: TokenService
     public let policy: AccessPolicy
+    public let workspaces: WorkspaceService
     public let audit: AccessAudit
     public let memory: MemoryBudget
     public let data: DatasetService
@@ -146,6 +147,7 @@ public final class Platform: Sendable {
             workFolder: home + "/work", concurrency: configuration.stepsMax)
         let policy = AccessPolicy()
         self.policy = policy
+        workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces()])
         triggers = TriggerService(
             database: database, pipelines: pipelines, authority: { name in tokens.principal(named: name).flatMap { try? policy.caller($0) } })
         monitoring = MonitoringService(

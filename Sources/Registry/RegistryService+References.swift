@@ -31,3 +31,14 @@ extension RegistryService {
         return out
     }
 }
+
+extension RegistryService {
+    /// What is in the workspace of the transaction or read; nil when there is nothing.
+    public static func workspaceHolds(_ db: some Querying) throws -> String? {
+        for (table, what) in [("registry_models", "registered models"), ("registry_webhooks", "webhooks")] {
+            let count = try db.row("SELECT count(*) AS n FROM \(table) WHERE workspace = ?", [db.inWorkspace])?.int("n") ?? 0
+            if count > 0 { return "\(count) \(what)" }
+        }
+        return nil
+    }
+}

@@ -24,11 +24,13 @@ extension Action {
         case .labelsWrite: "post labels"
         case .monitorsRead: "read monitors and alerts"
         case .ledgerRead: "read and verify the ledger"
+        case .ledgerAudit: "read the events of all workspaces, as a proof of the whole chain needs; from the workspace `default`"
         case .serverRead: "read metrics, routes and the version"
         case .storageCollect: "remove for good what was deleted, and content that nothing refers to"
         case .storageBackup: "read everything that is stored, the keys of the server too"
         case .tokensManage: "create, list and revoke tokens"
         case .accessManage: "change roles and role bindings, and explain anyone's access"
+        case .workspacesRead: "see the workspaces in which one has a role"
         case .workspacesManage: "create, change and delete workspaces"
         }
     }

@@ -52,6 +52,7 @@ extension Caller {
             "name": .string(name), "persona": .string(persona.rawValue), "workspace": .string(workspace.name), "request_id": .string(requestID),
         ]
         if !actors.isEmpty { out["actors"] = .array(actors.map(JSON.string)) }
+        if !groups.isEmpty { out["groups"] = .array(groups.map(JSON.string)) }
         if !permissions.isEmpty { out["permissions"] = .array(permissions.map(\.json)) }
         if let ceiling { out["ceiling"] = ceiling.json }
         return out
@@ -67,7 +68,8 @@ extension Caller {
         if let json = reader.optional("ceiling") { ceiling = try Permission(json: json, in: workspace) }
         self.init(
             name: try reader.string("name"), persona: try reader.word("persona"), workspace: workspace,
-            requestID: try reader.string("request_id"), actors: try reader.strings("actors") ?? [], permissions: permissions, ceiling: ceiling)
+            requestID: try reader.string("request_id"), actors: try reader.strings("actors") ?? [], groups: try reader.strings("groups") ?? [],
+            permissions: permissions, ceiling: ceiling)
         try reader.finish()
     }
 }

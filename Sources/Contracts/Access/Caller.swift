@@ -25,6 +25,8 @@ public struct Caller: Sendable, Hashable {
     public let requestID: String
     /// Who acts in the caller's name, the nearest to the request first: an agent, and what called it. Empty when the caller acts for itself.
     public let actors: [String]
+    /// Groups that an identity provider says it is in, as `issuer:group`.
+    public let groups: [String]
     /// What it may do besides what its persona gives.
     public let permissions: [Permission]
     /// Whatever else it may do, it may do no more than this: the scope of a token, and what a program or an agent is lent. Nil for no such limit.
@@ -32,13 +34,14 @@ public struct Caller: Sendable, Hashable {
 
     public init(
         name: String, persona: Persona, workspace: WorkspaceID = .default, requestID: String = Identifier.uuid(), actors: [String] = [],
-        permissions: [Permission] = [], ceiling: Permission? = nil
+        groups: [String] = [], permissions: [Permission] = [], ceiling: Permission? = nil
     ) {
         self.name = name
         self.persona = persona
         self.workspace = workspace
         self.requestID = requestID
         self.actors = actors
+        self.groups = groups
         self.permissions = permissions
         self.ceiling = ceiling
     }
@@ -46,8 +49,8 @@ public struct Caller: Sendable, Hashable {
     /// The same caller in another request.
     public func with(requestID: String) -> Caller {
         Caller(
-            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: actors, permissions: permissions,
-            ceiling: ceiling)
+            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: actors, groups: groups,
+            permissions: permissions, ceiling: ceiling)
     }
 
     /// Another one acting in this caller's name, with no more than these actions.
@@ -55,8 +58,8 @@ public struct Caller: Sendable, Hashable {
         var limit = Permission(actions, from: actor)
         if let ceiling { limit = Permission(actions.intersection(ceiling.actions), in: ceiling.scope, from: actor) }
         return Caller(
-            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: [actor] + actors, permissions: permissions,
-            ceiling: limit)
+            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: [actor] + actors, groups: groups,
+            permissions: permissions, ceiling: limit)
     }
 
     /// The person at the server's own machine.

@@ -22,6 +22,11 @@ public struct Grant: Sendable {
     /// Checks the permission table and what role bindings give.
     /// - Throws: `permissionDenied`. The API that asked records the denial in the ledger.
     public static func check(_ caller: Caller, may action: Action, on subject: String = "*") throws(KeelError) -> Grant {
+        guard caller.workspace == .default || !action.isOfDefaultOnly else {
+            throw KeelError(
+                .notImplemented, "\(action.rawValue): this version has it in the workspace 'default' only, not in '\(caller.workspace)'",
+                hint: "experiments, runs, models, roles and tokens are kept by workspace")
+        }
         if caller.may(action, on: nil) { return Grant(caller: caller, action: action, subject: subject, isWhole: true) }
         let isAllowed =
             subject == "*"
@@ -43,6 +48,15 @@ public struct Grant: Sendable {
     public func require(_ actions: Action...) throws(KeelError) {
         try requireAction(actions)
         guard isWhole || subject != "*" else { throw Grant.refusal(caller, action, subject) }
+    }
+
+    /// Asserts that the caller asks from the workspace `default`, from which the server as a whole is managed.
+    public func requireServer() throws(KeelError) {
+        guard isWhole, workspace == .default else {
+            throw KeelError(
+                .permissionDenied, "this concerns all workspaces and is asked for from the workspace 'default', not from '\(workspace)'",
+                hint: "leave out the name of the workspace")
+        }
     }
 
     /// Asserts that this grant is for one of `actions` and for this thing.

@@ -26,6 +26,8 @@ public enum Action: String, Sendable, CaseIterable {
     case labelsWrite = "labels.write"
     case monitorsRead = "monitors.read"
     case ledgerRead = "ledger.read"
+    /// Read what happened in every workspace, from the workspace `default`: the whole chain is proved by all of it.
+    case ledgerAudit = "ledger.audit"
     case serverRead = "server.read"
     /// Remove for good what is in the bin, and content that nothing refers to.
     case storageCollect = "storage.collect"
@@ -34,15 +36,29 @@ public enum Action: String, Sendable, CaseIterable {
     case tokensManage = "tokens.manage"
     /// Say who may do what: roles and role bindings, and explain anyone's access.
     case accessManage = "access.manage"
+    /// See the workspaces in which one has a role.
+    case workspacesRead = "workspaces.read"
     /// Create, change and delete workspaces.
     case workspacesManage = "workspaces.manage"
+}
+
+extension Action {
+    /// Whether what it acts on is kept in one workspace so far: that of modules whose tables carry none yet.
+    var isOfDefaultOnly: Bool {
+        switch self {
+        case .datasetsRead, .datasetsIngest, .eventsPush, .featuresRead, .pipelinesRead, .pipelinesRun, .releasesRead, .releasesDeploy,
+            .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead, .storageCollect, .storageBackup:
+            true
+        default: false
+        }
+    }
 }
 
 /// The one table of who may do what. A conformance test walks every route through it.
 public enum Permissions {
     private static let read: Set<Action> = [
         .resourcesRead, .datasetsRead, .featuresRead, .trackingRead, .registryRead, .pipelinesRead, .releasesRead, .monitorsRead,
-        .serverRead,
+        .serverRead, .workspacesRead,
     ]
 
     public static func actions(of persona: Persona) -> Set<Action> { table[persona] ?? [] }
@@ -59,11 +75,13 @@ public enum Permissions {
                 .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage,
             ])
         case .platformEngineer:
-            read.union([.resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect, .accessManage,
+            read.union([
+                .resourcesApply, .releasesDeploy, .ledgerRead, .webhooksManage, .tokensManage, .storageCollect, .accessManage, .workspacesManage,
+                .ledgerAudit,
             ])
-        case .riskOfficer: read.union([.predictionsRead, .ledgerRead, .modelsApprove])
+        case .riskOfficer: read.union([.predictionsRead, .ledgerRead, .ledgerAudit, .modelsApprove])
         case .member: []
-        case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
+        case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite, .workspacesRead]
         case .system:
             read.union([
                 .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predictionsRead, .ledgerRead, .resourcesApply,

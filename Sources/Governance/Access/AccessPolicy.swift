@@ -38,7 +38,17 @@ public final class AccessPolicy: Sendable {
                 hint: "ask whoever manages it for a role binding")
         }
         return Caller(
-            name: principal.name, persona: persona, workspace: workspace, actors: principal.actors, permissions: permissions,
-            ceiling: principal.ceiling)
+            name: principal.name, persona: persona, workspace: workspace, actors: principal.actors, groups: principal.groups,
+            permissions: permissions, ceiling: principal.ceiling)
+    }
+
+    /// The workspaces besides a caller's own in which a role binding names it or one of its groups.
+    func others(of caller: Caller) -> Set<WorkspaceID> {
+        workspaces.withLock { workspaces in
+            Set(
+                workspaces.filter { _, content in
+                    content.principals[caller.name] != nil || caller.groups.contains { content.groups[$0] != nil }
+                }.keys)
+        }
     }
 }

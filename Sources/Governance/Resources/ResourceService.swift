@@ -44,7 +44,7 @@ public final class ResourceService: Sendable {
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         try grant.require(.resourcesRead, .resourcesApply)
         try ResourceService.refuseDuplicates(resources)
-        let (current, last) = try await database.read { reader in
+        let (current, last) = try await database.read(in: grant.workspace) { reader in
             (try reader.storedResources(), try reader.lastRevisions(resources.map { ResourceKey($0) }))
         }
         return ResourceService.changes(resources, to: ResourceService.byKey(current), after: last)
@@ -63,7 +63,7 @@ public final class ResourceService: Sendable {
         try grant.require(.resourcesApply)
         try ResourceService.refuseDuplicates(resources)
         for _ in 0..<ResourceService.tries {
-            let (base, current, last) = try await database.read { reader in
+            let (base, current, last) = try await database.read(in: grant.workspace) { reader in
                 (
                     try reader.lastApply(), ResourceService.byKey(try reader.storedResources()),
                     try reader.lastRevisions(resources.map { ResourceKey($0) })
@@ -93,12 +93,12 @@ public final class ResourceService: Sendable {
         try grant.require(.resourcesApply)
         let keys = resources.map { ResourceKey($0) }
         for _ in 0..<ResourceService.tries {
-            let (base, current) = try await database.read { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
+            let (base, current) = try await database.read(in: grant.workspace) { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
             if let missing = keys.first(where: { current[$0] == nil }) { throw KeelError.notFound("there is no \(missing.text)") }
             let gone = Set(keys)
             try await validate(ResourceService.merge([], into: current.filter { !gone.contains($0.key) }))
             let stored = keys.compactMap { current[$0] }
-            let result = try await database.write { tx -> DeleteResult? in
+            let result = try await database.write(in: grant.workspace) { tx -> DeleteResult? in
                 guard try tx.lastApply() == base else { return nil }
                 for key in keys { try tx.delete(key) }
                 let list = stored.map { item -> JSON in
@@ -125,7 +125,7 @@ public final class ResourceService: Sendable {
     ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
-        let found = try await database.read { reader in
+        let found = try await database.read(in: grant.workspace) { reader in
             guard revision >= 1, revision < .max else { return ResourceRevision?.none }
             return try reader.resourceRevisions(key, before: revision + 1, limit: 1).first { $0.revision == revision }
         }
@@ -140,13 +140,13 @@ public final class ResourceService: Sendable {
     /// Every current resource, by kind, name and environment.
     public func all(by grant: Grant) async throws -> [StoredResource] {
         try grant.require(.resourcesRead, .resourcesApply)
-        return try await database.read { try $0.storedResources() }
+        return try await database.read(in: grant.workspace) { try $0.storedResources() }
     }
 
     /// The current resources that are stored but cannot be read any more, as `Kind/name`, each with the reason.
     public func damaged(by grant: Grant) async throws -> [(subject: String, error: KeelError)] {
         try grant.require(.resourcesRead)
-        return try await database.read { try $0.resourceRows() }.compactMap { row in
+        return try await database.read(in: grant.workspace) { try $0.resourceRows() }.compactMap { row in
             if case .failure(let error) = row.result { (subject: row.id, error: error) } else { nil }
         }
     }
@@ -154,14 +154,14 @@ public final class ResourceService: Sendable {
     /// The current resources of a kind.
     public func get(_ kind: String, by grant: Grant) async throws -> [StoredResource] {
         try grant.require(.resourcesRead, .resourcesApply)
-        return try await database.read { try $0.storedResources(kind: kind) }
+        return try await database.read(in: grant.workspace) { try $0.storedResources(kind: kind) }
     }
 
     /// One current resource. Without an environment, the one of that name when there is only one.
     /// - Throws: `notFound`, with the nearest name; `invalidArgument` when it is in several environments and none is given.
     public func get(_ kind: String, _ name: String, environment: String? = nil, by grant: Grant) async throws -> StoredResource {
         try grant.require(.resourcesRead, .resourcesApply)
-        let (found, others) = try await database.read { reader in
+        let (found, others) = try await database.read(in: grant.workspace) { reader in
             let found = try reader.storedResources(kind: kind, name: name).filter {
                 environment == nil || $0.resource.environment == environment
             }
@@ -185,13 +185,13 @@ public final class ResourceService: Sendable {
     ) async throws -> [ResourceRevision] {
         try grant.require(.resourcesRead, .resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
-        return try await database.read { try $0.resourceRevisions(key, before: before, limit: min(max(1, limit), 1000)) }
+        return try await database.read(in: grant.workspace) { try $0.resourceRevisions(key, before: before, limit: min(max(1, limit), 1000)) }
     }
 
     /// The number of the last apply; 0 before the first.
     public func lastRevision(by grant: Grant) async throws -> Int64 {
         try grant.require(.resourcesRead, .resourcesApply)
-        return try await database.read { try $0.lastApply() }
+        return try await database.read(in: grant.workspace) { try $0.lastApply() }
     }
 
     // MARK: Arithmetic
@@ -199,7 +199,7 @@ public final class ResourceService: Sendable {
     /// Nil when another apply came in between.
     private func commit(_ resources: [Resource], _ changes: [ResourceChange], on base: Int64, by grant: Grant) async throws -> ApplyResult?
     {
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             guard try tx.lastApply() == base else { return nil }
             let revision = base + 1
             let real = zip(resources, changes).filter { $0.1.kind != .unchanged }

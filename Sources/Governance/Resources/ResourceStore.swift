@@ -45,7 +45,7 @@ public struct ResourceRevision: Sendable, Hashable {
     }
 }
 
-/// What tells one resource from another.
+/// What tells one resource from another in a workspace.
 struct ResourceKey: Hashable, Sendable {
     let kind: String
     let name: String
@@ -62,7 +62,7 @@ struct ResourceKey: Hashable, Sendable {
 }
 
 extension Querying {
-    /// The number of the last apply; 0 before the first.
+    /// The number of the last apply in any workspace; 0 before the first.
     func lastApply() throws -> Int64 { try row("SELECT max(revision) AS revision FROM resource_applies")?.int("revision") ?? 0 }
 
     /// The current resources that can be read.
@@ -72,7 +72,8 @@ extension Querying {
 
     /// The current resources, each as it is stored or why it cannot be read.
     func resourceRows(kind: String? = nil, name: String? = nil) throws -> [(id: String, result: Result<StoredResource, KeelError>)] {
-        var (clauses, parameters): ([String], [Value]) = ([], [])
+        var clauses = ["workspace = ?"]
+        var parameters = [try inWorkspace]
         if let kind {
             clauses.append("kind = ?")
             parameters.append(.string(kind))
@@ -81,8 +82,8 @@ extension Querying {
             clauses.append("name = ?")
             parameters.append(.string(name))
         }
-        let filter = clauses.isEmpty ? "" : "WHERE " + clauses.joined(separator: " AND ")
-        let sql = "SELECT kind, name, environment, body, revision, digest FROM resources \(filter) ORDER BY kind, name, environment"
+        let filter = clauses.joined(separator: " AND ")
+        let sql = "SELECT kind, name, environment, body, revision, digest FROM resources WHERE \(filter) ORDER BY kind, name, environment"
         return try rows(sql, parameters).map { row in
             let result = Result { () throws(KeelError) in try intactResource(row) }
             return ("\(row.text("kind"))/\(row.text("name"))", result)
@@ -93,8 +94,8 @@ extension Querying {
     func lastRevisions(_ keys: [ResourceKey]) throws -> [ResourceKey: Int64] {
         var out: [ResourceKey: Int64] = [:]
         for key in keys {
-            let sql = "SELECT max(revision) AS revision FROM resource_revisions WHERE kind = ? AND name = ? AND environment = ?"
-            out[key] = try row(sql, key.parameters)?.optionalInt("revision")
+            let sql = "SELECT max(revision) AS revision FROM resource_revisions WHERE workspace = ? AND kind = ? AND name = ? AND environment = ?"
+            out[key] = try row(sql, [inWorkspace] + key.parameters)?.optionalInt("revision")
         }
         return out
     }
@@ -104,8 +105,8 @@ extension Querying {
         let key = ResourceKey(kind: row.text("kind"), name: row.text("name"), environment: row.text("environment"))
         let revision = row.int("revision")
         if let stored = StoredResource(body: row.text("body"), digest: row.text("digest"), key, revision) { return stored }
-        let sql = "SELECT body, digest FROM resource_revisions WHERE kind = ? AND name = ? AND environment = ? AND revision = ?"
-        if let copy = (try? rows(sql, key.parameters + [.int(revision)]))?.first,
+        let sql = "SELECT body, digest FROM resource_revisions WHERE workspace = ? AND kind = ? AND name = ? AND environment = ? AND revision = ?"
+        if let copy = (try? rows(sql, [inWorkspace] + key.parameters + [.int(revision)]))?.first,
             let stored = StoredResource(body: copy.text("body"), digest: copy.text("digest"), key, revision)
         {
             return stored
@@ -119,9 +120,9 @@ extension Querying {
     func resourceRevisions(_ key: ResourceKey, before revision: Int64 = .max, limit: Int) throws -> [ResourceRevision] {
         let sql = """
             SELECT body, revision, digest, apply, applied_at, applied_by FROM resource_revisions
-            WHERE kind = ? AND name = ? AND environment = ? AND revision < ? ORDER BY revision DESC LIMIT ?
+            WHERE workspace = ? AND kind = ? AND name = ? AND environment = ? AND revision < ? ORDER BY revision DESC LIMIT ?
             """
-        return try rows(sql, key.parameters + [.int(revision), .int(Int64(limit))]).map { row in
+        return try rows(sql, [inWorkspace] + key.parameters + [.int(revision), .int(Int64(limit))]).map { row in
             ResourceRevision(
                 resource: try resource(row), revision: row.int("revision"), digest: try digest(row), apply: row.int("apply"),
                 at: row.time("applied_at"), by: row.text("applied_by"))
@@ -142,26 +143,26 @@ extension Transaction {
         let body = resource.json.text
         try execute(
             """
-            INSERT INTO resource_revisions (kind, name, environment, revision, digest, body, apply, applied_at, applied_by)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO resource_revisions (workspace, kind, name, environment, revision, digest, body, apply, applied_at, applied_by)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
-            key.parameters + [.int(revision), .string(digest.hex), .string(body), .int(apply), .timestamp(now), .string(grant.caller.name)])
+            [inWorkspace] + key.parameters + [.int(revision), .string(digest.hex), .string(body), .int(apply), .timestamp(now), .string(grant.caller.name)])
         try execute(
             """
-            INSERT INTO resources (kind, name, environment, revision, digest, body) VALUES (?, ?, ?, ?, ?, ?)
-            ON CONFLICT (kind, name, environment) DO UPDATE SET revision = excluded.revision, digest = excluded.digest, body = excluded.body
+            INSERT INTO resources (workspace, kind, name, environment, revision, digest, body) VALUES (?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, kind, name, environment) DO UPDATE SET revision = excluded.revision, digest = excluded.digest, body = excluded.body
             """,
-            key.parameters + [.int(revision), .string(digest.hex), .string(body)])
+            [inWorkspace] + key.parameters + [.int(revision), .string(digest.hex), .string(body)])
     }
 
     /// Its revisions stay.
     func delete(_ key: ResourceKey) throws {
-        try execute("DELETE FROM resources WHERE kind = ? AND name = ? AND environment = ?", key.parameters)
+        try execute("DELETE FROM resources WHERE workspace = ? AND kind = ? AND name = ? AND environment = ?", [inWorkspace] + key.parameters)
     }
 
     func store(apply: Int64, ledgerSeq: Int64, by grant: Grant) throws {
         try execute(
-            "INSERT INTO resource_applies (revision, ledger_seq, applied_at, applied_by) VALUES (?, ?, ?, ?)",
-            [.int(apply), .int(ledgerSeq), .timestamp(now), .string(grant.caller.name)])
+            "INSERT INTO resource_applies (workspace, revision, ledger_seq, applied_at, applied_by) VALUES (?, ?, ?, ?, ?)",
+            [inWorkspace, .int(apply), .int(ledgerSeq), .timestamp(now), .string(grant.caller.name)])
     }
 }

@@ -39,6 +39,7 @@ let governanceOperations: [APIOperation] = [
             .init("since", .instant, "Only events at this instant or later"),
             .init("kind", "Only events of this kind; one that ends in '.' is a prefix"),
             .init("subject", "Only events of this thing, as Kind/name"),
+            .init("all", .flag, "The events of all workspaces, for whoever may audit the server; without it those of the caller's"),
             .init("raw", .flag, "The data of each event as the text that its hash covers"), .limit(200, most: 10_000),
         ], answer: ["events": .list(.named("LedgerEvent")), "next": .nullable(.integer)]),
     .init(
@@ -47,6 +48,16 @@ let governanceOperations: [APIOperation] = [
     .init(
         "GET", "/api/v1/ledger/checkpoint", family, "The end of the ledger, signed with the server's Ed25519 key",
         answer: ["seq": .integer, "hash": .text, "at": .instant, "public_key": .text, "signature": .text]),
+    .init(
+        "GET", "/api/v1/workspaces", family, "The workspaces in which the caller has a role; all of them for whoever manages them",
+        answer: ["workspaces": .list(.named("Workspace"))]),
+    .init(
+        "POST", "/api/v1/workspaces", family, "Makes a workspace; its name is used once", body: ["name": .text, "description?": .text],
+        answer: .named("Workspace")),
+    .init(
+        "PATCH", "/api/v1/workspaces/{name}", family, "Changes what a workspace is described as", body: ["description": .text],
+        answer: .named("Workspace")),
+    .init("DELETE", "/api/v1/workspaces/{name}", family, "Deletes a workspace that holds nothing", answer: [:], errors: [409]),
     .init(
         "POST", "/api/v1/tokens", family, "Makes a token; its secret is shown once",
         body: [
@@ -91,6 +102,7 @@ let governanceShapes: [(String, Shape)] = [
             "subject": .text, "data": .any, "actors?": .list(.text), "hash": .text,
         ]
     ),
+    ("Workspace", ["name": .text, "description": .text, "created_at": .instant, "created_by": .text]),
     (
         "Token",
         [

@@ -39,9 +39,34 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
             isRehearsal: try request.flag("dry_run"), by: grant)
         return Response(deletion.json)
     }
-    routes.get("/ledger", .ledgerRead) { request, _, _ in try await events(request, platform.database) }
+    routes.get("/ledger", .ledgerRead) { request, context, grant in
+        // The whole chain is every workspace's.
+        let isWhole = try request.flag("all")
+        if isWhole { try await context.authorize(.ledgerAudit).requireServer() }
+        return try await events(request, platform.database, in: isWhole ? nil : grant.workspace)
+    }
     routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifyLedger(grant)) }
     routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }
+    routes.get("/workspaces", .workspacesRead) { _, _, grant in
+        Response(["workspaces": .array(try await platform.workspaces.list(by: grant).map(\.json))])
+    }
+    routes.post("/workspaces", .workspacesManage) { request, _, grant in
+        let reader = try FieldReader(try await request.json(), path: "")
+        let name = try reader.string("name")
+        let description = try reader.optionalString("description") ?? ""
+        try reader.finish()
+        return Response(try await platform.workspaces.create(name, description: description, by: grant).json)
+    }
+    routes.patch("/workspaces/:name", .workspacesManage, on: .named("Workspace")) { request, context, grant in
+        let reader = try FieldReader(try await request.json(), path: "")
+        let description = try reader.string("description")
+        try reader.finish()
+        return Response(try await platform.workspaces.update(try context.name(), description: description, by: grant).json)
+    }
+    routes.delete("/workspaces/:name", .workspacesManage, on: .named("Workspace")) { _, context, grant in
+        try await platform.workspaces.delete(try context.name(), by: grant)
+        return Response([:])
+    }
     routes.post("/tokens", .tokensManage) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let name = try reader.string("name")
@@ -74,7 +99,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
 }
 
-private func events(_ request: Request, _ database: Database) async throws -> Response {
+private func events(_ request: Request, _ database: Database, in workspace: WorkspaceID?) async throws -> Response {
     let limit = try request.limit(standard: 200, max: 10_000)
     let order = request.query("order") ?? "oldest"
     guard order == "oldest" || order == "newest" else { throw KeelError.invalid("must be oldest or newest", path: "order") }
@@ -83,7 +108,7 @@ private func events(_ request: Request, _ database: Database) async throws -> Re
     let since = try request.instant("since")
     let kind = request.query("kind")
     let subject = request.query("subject")
-    let events = try await database.read { db in
+    let events = try await database.read(in: workspace) { db in
         let start = try since.map { max(after, try db.ledgerSeq(at: Timestamp(microseconds: $0.microseconds - 1))) } ?? after
         return try db.ledgerEvents(
             after: start, before: before, newestFirst: order == "newest", kind: kind, subject: subject, limit: limit)

@@ -15,8 +15,6 @@ enum MLflowPaths {
 
 /// Gives every error on MLflow's paths MLflow's shape: also those of the parts before its routes, such as authentication.
 public struct MLflowErrorMiddleware: RouterMiddleware {
-    private let workspace = HTTPField.Name("X-MLFLOW-WORKSPACE")
-
     public init() {}
 
     public func handle(
@@ -24,12 +22,6 @@ public struct MLflowErrorMiddleware: RouterMiddleware {
     ) async throws -> Response {
         guard MLflowPaths.contain(request.uri.path) else { return try await next(request, context) }
         do {
-            // What was meant for another workspace must not land in this one.
-            if let workspace, let name = request.headers[workspace]?.lowercased(), !["", "default"].contains(name) {
-                throw KeelError(
-                    .notImplemented, "There is no workspace '\(name.prefix(100))': this server has one, 'default'.",
-                    hint: "unset MLFLOW_WORKSPACE")
-            }
             return try await next(request, context)
         } catch let error as HTTPError where error.status == .notFound {
             return MLflowRoutes.failure(

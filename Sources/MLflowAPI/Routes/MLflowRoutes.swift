@@ -1,4 +1,5 @@
 import Contracts
+import Governance
 import Hummingbird
 import NIOCore
 import Registry
@@ -10,7 +11,7 @@ let mlflowVersion = "3.17.2"
 
 /// Adds MLflow's tracking and registry routes, under `/api/2.0` and the twin `/ajax-api/2.0` that its web page uses.
 public func addMLflowRoutes(
-    to api: APIRoutes, tracking: TrackingService, registry: RegistryService, webhooks: WebhookService
+    to api: APIRoutes, tracking: TrackingService, registry: RegistryService, webhooks: WebhookService, workspaces: WorkspaceService
 ) {
     let router = api.router
     for prefix in ["/api", "/ajax-api"] {
@@ -25,6 +26,7 @@ public func addMLflowRoutes(
         MLflowRoutes(group: router.group(RouterPath("\(prefix)/2.0mlflow"))).post(
             "experiments/search-datasets", .trackingRead, searchDatasets(tracking))
         addEvaluationDatasetRoutes(MLflowRoutes(group: router.group(RouterPath("\(prefix)/3.0/mlflow"))), tracking)
+        addWorkspaceRoutes(MLflowRoutes(group: router.group(RouterPath("\(prefix)/3.0/mlflow"))), workspaces)
         addArtifactRoutes(routes, tracking)
         let proxy = router.group(RouterPath("\(prefix)/2.0/mlflow-artifacts"))
         addArtifactProxyRoutes(proxy, tracking)
@@ -33,7 +35,7 @@ public func addMLflowRoutes(
             await MLflowRoutes.answering {
                 _ = try await context.authorize(.trackingRead)
                 return [
-                    "store_type": "SqlStore", "workspaces_enabled": false, "trace_archival_enabled": false,
+                    "store_type": "SqlStore", "workspaces_enabled": true, "trace_archival_enabled": false,
                     "multipart_uploads_enabled": true, "multipart_downloads_enabled": false,
                     // The routes are there; whether a place supports it is answered for each.
                     "presigned_upload_run_id_supported": true, "presigned_upload_model_id_supported": true,
@@ -59,9 +61,12 @@ struct MLflowRoutes {
     func patch(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.patch, path, action, handler) }
     func delete(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.delete, path, action, handler) }
 
-    private func add(_ method: HTTPRequest.Method, _ path: RouterPath, _ action: Action, _ handler: @escaping Handler) {
+    /// - Parameter status: that of the answer when all went well.
+    func add(
+        _ method: HTTPRequest.Method, _ path: RouterPath, _ action: Action, status: HTTPResponse.Status = .ok, _ handler: @escaping Handler
+    ) {
         group.on(path, method: method) { request, context in
-            await MLflowRoutes.answering {
+            await MLflowRoutes.answering(status) {
                 let grant = try await context.authorize(action)
                 return try await handler(MLflowRoutes.fields(of: request, context, method), grant)
             }
@@ -89,8 +94,11 @@ struct MLflowRoutes {
     }
 
     /// The answer of `body` as JSON, or its error in MLflow's shape.
-    static func answering(_ body: () async throws -> JSON) async -> Response {
-        do { return respond(.ok, try await body().bytes) } catch { return failure(error) }
+    static func answering(_ status: HTTPResponse.Status = .ok, _ body: () async throws -> JSON) async -> Response {
+        do {
+            let json = try await body()
+            return status == .noContent ? Response(status: status) : respond(status, json.bytes)
+        } catch { return failure(error) }
     }
 
     static func failure(_ error: any Error, status: HTTPResponse.Status? = nil) -> Response {

@@ -93,8 +93,6 @@ enum UnservedRoutes {
                 "3.0/mlflow/prompt-optimization", "POST jobs", "GET,POST jobs/search", "DELETE,GET jobs/{job_id}",
                 "POST jobs/{job_id}/cancel")),
         Feature(
-            name: "workspaces", paths: ["GET,POST 3.0/mlflow/workspaces", "DELETE,GET,PATCH 3.0/mlflow/workspaces/{workspace_name}"]),
-        Feature(
             name: "MLflow's web page",
             pagePaths: [
                 "POST 2.0/mlflow/runs/create-promptlab-run", "POST 3.0/mlflow/demo/delete", "POST 3.0/mlflow/demo/generate",

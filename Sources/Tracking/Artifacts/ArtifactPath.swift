@@ -27,11 +27,13 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
         text = parts.joined(separator: "/")
     }
 
-    /// A path that must lie in a workspace.
+    /// A path in a workspace: what does not begin with the folder of workspaces begins at the workspace's own root.
     /// - Throws: `notFound` for that of another one.
     init(_ path: String, in workspace: WorkspaceID) throws(KeelError) {
-        try self.init(path)
-        guard self.workspace == workspace else { throw .notFound("No such artifact: '\(self)'") }
+        let given = try ArtifactPath(path)
+        let isWhole = workspace == .default || given.text == ArtifactPath.workspaces || given.text.hasPrefix(ArtifactPath.workspaces + "/")
+        self = isWhole ? given : try ArtifactPath("\(ArtifactPath.workspaces)/\(workspace)/\(path)")
+        guard self.workspace == workspace else { throw .notFound("No such artifact: '\(given)'") }
     }
 
     /// The workspace that it lies in.

@@ -18,8 +18,8 @@ public struct RequestGate: Sendable {
     private let owner: LocalOwner?
     private let hosts: Set<String>
 
-    /// Names the workspace that a request is for; without it, the caller's own.
-    public static let workspaceField = "Keel-Workspace"
+    /// Names the workspace that a request is for, in Keel's way and in MLflow's; without it, the caller's own.
+    static let workspaceFields = ["Keel-Workspace", "X-MLFLOW-WORKSPACE"]
 
     /// - Parameters:
     ///   - authenticators: say who holds a token that is not one of Keel's, in this order.
@@ -127,11 +127,21 @@ public struct RequestGate: Sendable {
         }
     }
 
-    /// - Throws: `invalidArgument` for what cannot name a workspace.
+    /// - Throws: `invalidArgument` for what cannot name a workspace, and for two different names.
     private static func workspace(of request: HTTPRequest) throws(KeelError) -> WorkspaceID? {
-        guard let field = HTTPField.Name(workspaceField), let name = request.headerFields[field], !name.isEmpty else { return nil }
-        return try WorkspaceID(name, path: workspaceField)
+        var found: WorkspaceID?
+        for field in fields {
+            for name in request.headerFields[values: field] where !name.isEmpty {
+                let workspace = try WorkspaceID(name, path: field.canonicalName)
+                guard found == nil || found == workspace else {
+                    throw .invalid("the request names two workspaces, '\(found?.name ?? "")' and '\(name)'", path: field.canonicalName)
+                }
+                found = workspace
+            }
+        }
+        return found
     }
+    private static let fields = workspaceFields.compactMap { HTTPField.Name($0) }
 
     private static let tokenHint = "send Authorization: Bearer TOKEN, or set KEEL_TOKEN for the keel command"
 

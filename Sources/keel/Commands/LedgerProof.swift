@@ -55,7 +55,7 @@ extension LedgerCommand {
             let client = try connection.client()
             var chain = LedgerChain()
             while chain.count < checkpoint.seq, chain.broken == nil {
-                let page = try await client.json(.GET, "/api/v1/ledger?after=\(chain.count)&limit=1000&raw=true")
+                let page = try await client.json(.GET, "/api/v1/ledger?after=\(chain.count)&limit=1000&raw=true&all=true")
                 let events = try (page["events"]?.items ?? []).map { try LedgerEvent(json: $0) }.filter { $0.seq <= checkpoint.seq }
                 if events.isEmpty { break }
                 for event in events { chain.add(event) }

@@ -16,6 +16,7 @@ public actor KeelClient {
     private let host: String
     private let port: Int
     private let token: String?
+    private let workspace: WorkspaceID?
     private let tls: NIOSSLContext?
     private var channel: (any Channel)?
 
@@ -23,7 +24,7 @@ public actor KeelClient {
     ///   - url: `http://HOST:PORT` or `https://HOST:PORT`.
     ///   - authorities: a PEM file of authorities that are trusted besides the system's.
     /// - Throws: `invalidArgument` for an address or a file that cannot be used.
-    public init(url: String, token: String? = nil, authorities: String? = nil) throws(KeelError) {
+    public init(url: String, token: String? = nil, workspace: WorkspaceID? = nil, authorities: String? = nil) throws(KeelError) {
         let isEncrypted = url.hasPrefix("https://")
         let malformed = KeelError.invalid(
             "'\(url)' is not the address of a server", hint: "http://HOST:PORT or https://HOST:PORT, in KEEL_URL or --url")
@@ -37,6 +38,7 @@ public actor KeelClient {
         host = String(name)
         self.port = port
         self.token = token
+        self.workspace = workspace
         tls = isEncrypted ? try KeelClient.context(trusting: authorities) : nil
     }
 
@@ -202,6 +204,7 @@ public actor KeelClient {
         var head = HTTPRequestHead(version: .http1_1, method: method, uri: path)
         head.headers.add(name: "host", value: "\(host):\(port)")
         if let token { head.headers.add(name: "authorization", value: "Bearer \(token)") }
+        if let workspace { head.headers.add(name: "keel-workspace", value: workspace.name) }
         if let bytes {
             head.headers.add(name: "content-length", value: String(bytes))
             head.headers.add(name: "content-type", value: contentType)

@@ -5,10 +5,10 @@ import Storage
 import Testing
 
 private struct Logged: LoggedModelLookup {
-    func loggedModel(_ id: String) async throws -> (artifactURI: String, runID: String?)? {
+    func loggedModel(_ id: String, in workspace: WorkspaceID) async throws -> (artifactURI: String, runID: String?)? {
         id == "m-1" ? ("mlflow-artifacts:/1/models/m-1/artifacts", "run1") : nil
     }
-    func registered(_ id: String, as version: ModelVersion) async throws {}
+    func registered(_ id: String, as version: ModelVersion, in workspace: WorkspaceID) async throws {}
 }
 
 private struct Used: VersionUsage {

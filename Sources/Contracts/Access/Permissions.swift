@@ -81,7 +81,7 @@ public enum Permissions {
             ])
         case .riskOfficer: read.union([.predictionsRead, .ledgerRead, .ledgerAudit, .modelsApprove])
         case .member: []
-        case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite, .workspacesRead]
+        case .service: [.predict, .featuresRead, .eventsPush, .labelsWrite]
         case .system:
             read.union([
                 .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predictionsRead, .ledgerRead, .resourcesApply,

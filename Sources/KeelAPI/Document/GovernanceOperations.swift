@@ -49,6 +49,16 @@ let governanceOperations: [APIOperation] = [
         "GET", "/api/v1/ledger/checkpoint", family, "The end of the ledger, signed with the server's Ed25519 key",
         answer: ["seq": .integer, "hash": .text, "at": .instant, "public_key": .text, "signature": .text]),
     .init(
+        "GET", "/api/v1/access/explain", family, "Which role, role binding or limit lets somebody do something, or that none does",
+        query: [
+            .init("who", "A token's name, or issuer:subject; the caller unless given"),
+            .init("group", "A group the person is in, as issuer:group; may be repeated"), .init("verb", "The action: releases.deploy"),
+            .init("what", "Kind/name or Kind/name@environment; everything unless given"),
+        ],
+        answer: [
+            "who": .text, "action": .text, "subject": .text, "workspace": .text, "allowed": .flag, "because": .text, "roles": .list(.text),
+        ]),
+    .init(
         "GET", "/api/v1/workspaces", family, "The workspaces in which the caller has a role; all of them for whoever manages them",
         answer: ["workspaces": .list(.named("Workspace"))]),
     .init(

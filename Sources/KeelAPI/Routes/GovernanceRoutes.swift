@@ -47,6 +47,19 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifyLedger(grant)) }
     routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }
+    routes.get("/access/explain", .workspacesRead) { request, context, grant in
+        let who = request.query("who") ?? grant.caller.name
+        let word = request.query("verb") ?? ""
+        guard let action = Action(rawValue: word) else {
+            throw KeelError.invalid(
+                "'\(word.prefix(60))' is not an action", hint: nearest(word, in: Action.allCases.map(\.rawValue)).map { "did you mean '\($0)'?" },
+                path: "verb")
+        }
+        let asking = who == grant.caller.name ? grant : try await context.authorize(.accessManage)
+        let explanation = try await platform.policy.explain(
+            who, groups: request.queries("group"), may: action, on: request.query("what") ?? "*", tokens: platform.tokens, by: asking)
+        return Response(explanation.json)
+    }
     routes.get("/workspaces", .workspacesRead) { _, _, grant in
         Response(["workspaces": .array(try await platform.workspaces.list(by: grant).map(\.json))])
     }

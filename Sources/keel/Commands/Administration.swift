@@ -138,3 +138,89 @@ struct Tokens: AsyncParsableCommand {
         }
     }
 }
+
+struct Workspaces: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Make, list and delete workspaces: tenants with names, roles and a history of their own.",
+        discussion: """
+            Workspaces are managed from the workspace `default`. So far they keep experiments, runs, logged models, registered models, roles and tokens
+            apart; datasets, features, pipelines and endpoints are in `default`.
+            """, subcommands: [List.self, Create.self, Delete.self], defaultSubcommand: List.self)
+
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "List the workspaces in which you have a role.")
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            connection.show(try await connection.get("/api/v1/workspaces")) { answer in
+                Terminal.table(
+                    ["name", "created", "by", "description"],
+                    (answer["workspaces"]?.items ?? []).map {
+                        [$0.cell("name"), $0.cell("created_at"), $0.cell("created_by"), $0.cell("description")]
+                    })
+            }
+        }
+    }
+
+    struct Create: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Make a workspace; its name is used once.")
+        @Argument(help: "2 to 63 lower-case letters, digits or '-'.") var name: String
+        @Option(help: "What it is for.") var description: String?
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            var body: JSON = ["name": .string(name)]
+            if let description { body["description"] = .string(description) }
+            connection.show(try await connection.post("/api/v1/workspaces", body)) { answer in
+                Terminal.print("workspace \(answer.cell("name")) is there; --workspace \(answer.cell("name")) works in it")
+            }
+        }
+    }
+
+    struct Delete: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(abstract: "Delete a workspace that holds nothing.")
+        @Argument(help: "Its name.") var name: String
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            let answer = try await connection.client().json(.DELETE, "/api/v1/workspaces/\(escaped(name))")
+            connection.show(answer) { _ in Terminal.print("workspace \(name) is deleted") }
+        }
+    }
+}
+
+struct Access: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Find out who may do what, and why.", subcommands: [Explain.self], defaultSubcommand: Explain.self)
+
+    struct Explain: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Name the role or role binding that lets somebody do something, or say that none does.",
+            discussion: """
+                Examples:
+                  keel access explain ci releases.deploy Endpoint/fraud-eu@staging
+                  keel access explain people:dana models.approve Model/churn --group people:risk
+                It exits with 1 when it is not allowed.
+                """)
+        @Argument(help: "A token's name, or ISSUER:SUBJECT.") var who: String
+        @Argument(help: "The action; docs/reference/permissions.md lists them.") var verb: String
+        @Argument(help: "Kind/name, Kind/name@environment, or '*' for everything in the workspace.") var what = "*"
+        @Option(help: "A group the person is in, as ISSUER:GROUP; may be repeated.") var group: [String] = []
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            var path = "/api/v1/access/explain?who=\(escaped(who))&verb=\(escaped(verb))&what=\(escaped(what))"
+            for each in group { path += "&group=\(escaped(each))" }
+            let answer = try await connection.get(path)
+            let isAllowed = answer["allowed"]?.bool == true
+            connection.show(answer) { answer in
+                let may = isAllowed ? "may" : "may not"
+                Terminal.print(
+                    "\(answer.cell("who")) \(may) \(answer.cell("action")) on \(answer.cell("subject")) in the workspace \(answer.cell("workspace")): \(answer.cell("because"))"
+                )
+                if !isAllowed { Terminal.note("roles that allow it: \((answer["roles"]?.items ?? []).map { $0.string ?? "" }.joined(separator: ", "))") }
+            }
+            if !isAllowed { throw ExitCode(1) }
+        }
+    }
+}

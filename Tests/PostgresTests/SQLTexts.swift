@@ -19,7 +19,9 @@ struct SQLTexts {
     /// All Swift files below a folder, in one line.
     private static func text(below folder: String) throws -> [CChar] {
         let names = try #require(FileManager.default.enumerator(atPath: folder)?.allObjects as? [String])
-        let texts = try names.filter { $0.hasSuffix(".swift") }.map { oneLine(try String(contentsOfFile: folder + "/" + $0, encoding: .utf8)) }
+        let texts = try names.filter { $0.hasSuffix(".swift") }.map {
+            oneLine(try String(contentsOfFile: folder + "/" + $0, encoding: .utf8))
+        }
         return Array(texts.joined(separator: "\n").utf8CString)
     }
 

@@ -12,7 +12,7 @@ extension RegistryService {
         model name: String, source: String, runID: String? = nil, tags: [ModelTag] = [], description: String = "", runLink: String? = nil,
         modelID: String? = nil, creatingModel: Bool = false, _ grant: Grant
     ) async throws -> ModelVersion {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         for tag in tags { try RegistryRules.check(versionTag: tag) }
         guard !source.isEmpty else { throw KeelError.invalid("Missing value for required parameter 'source'.") }
@@ -60,7 +60,7 @@ extension RegistryService {
     }
 
     public func version(model name: String, version: Int, _ grant: Grant) async throws -> ModelVersion {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(name, grant))
         return try await database.read(in: grant.workspace) { try RegistryStore.version($0, name, version) }
     }
 
@@ -77,7 +77,7 @@ extension RegistryService {
 
     /// The newest version of each stage, of the given stages only.
     public func latestVersions(model name: String, stages: [ModelStage] = [], _ grant: Grant) async throws -> [ModelVersion] {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(name, grant))
         return try await database.read(in: grant.workspace) { db in
             _ = try RegistryStore.model(db, name)
             return try RegistryStore.latestVersions(db, name).filter { stages.isEmpty || stages.contains($0.stage) }
@@ -85,8 +85,9 @@ extension RegistryService {
     }
 
     public func searchVersions(_ search: RegistrySearch, _ grant: Grant) async throws -> Page<ModelVersion> {
-        try grant.require(.registryRead)
-        return try await database.read(in: grant.workspace) { try search.versions(on: $0) }
+        try grant.requireSome(.registryRead)
+        let page = try await database.read(in: grant.workspace) { try search.versions(on: $0) }
+        return Page(items: page.items.filter { grant.covers(RegistryService.thing($0.name, grant)) }, nextToken: page.nextToken)
     }
 
     public func updateVersion(model name: String, version: Int, description: String, _ grant: Grant) async throws -> ModelVersion {
@@ -127,7 +128,7 @@ extension RegistryService {
     /// Deletes a version and the aliases on it.
     /// - Throws: `failedPrecondition` when something uses it.
     public func deleteVersion(model name: String, version: Int, _ grant: Grant) async throws {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         try await guarded(name, grant) { tx in
             let found = try RegistryStore.version(tx, name, version)
             try guardUse(tx, name, version)
@@ -168,7 +169,7 @@ extension RegistryService {
     private func change(
         _ name: String, _ version: Int, _ grant: Grant, _ body: @escaping @Sendable (Transaction, ModelVersion) throws -> ModelEvent
     ) async throws -> ModelVersion {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         return try await database.write(in: grant.workspace) { tx in
             try body(tx, try RegistryStore.version(tx, name, version)).record(tx, grant)
             return try RegistryStore.version(tx, name, version)
@@ -192,7 +193,7 @@ extension RegistryService {
     public func setAlias(model name: String, alias: String, version: Int, expecting: Expectation = .anything, _ grant: Grant) async throws
         -> Int?
     {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(newAlias: alias)
         return try await guarded(name, grant) { tx in
@@ -239,7 +240,7 @@ extension RegistryService {
 
     /// Removing an alias that is not there is no error, as in MLflow.
     public func deleteAlias(model name: String, alias: String, _ grant: Grant) async throws {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(alias: alias)
         try await guarded(name, grant) { tx in
@@ -257,7 +258,7 @@ extension RegistryService {
     /// The version that an alias stands at; `latest` is the newest one.
     /// - Throws: `invalidArgument` when there is no such alias, as MLflow has it.
     public func version(model name: String, alias: String, _ grant: Grant) async throws -> ModelVersion {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         try RegistryRules.check(alias: alias)
         return try await database.read(in: grant.workspace) { db in

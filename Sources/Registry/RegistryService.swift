@@ -39,7 +39,7 @@ public struct RegistryService: Sendable {
 
     /// - Throws: `alreadyExists` in the words that `mlflow.register_model` depends on.
     public func createModel(name: String, description: String = "", tags: [ModelTag] = [], _ grant: Grant) async throws -> RegisteredModel {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         for tag in tags { try RegistryRules.check(tag) }
         return try await database.write(in: grant.workspace) { tx in
@@ -62,15 +62,20 @@ public struct RegistryService: Sendable {
     }
 
     public func model(name: String, _ grant: Grant) async throws -> RegisteredModel {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         return try await database.read(in: grant.workspace) { try RegistryStore.model($0, name) }
     }
 
+    /// Only those that the caller may see: a page may hold fewer than were asked for.
     public func searchModels(_ search: RegistrySearch, _ grant: Grant) async throws -> Page<RegisteredModel> {
-        try grant.require(.registryRead)
-        return try await database.read(in: grant.workspace) { try search.models(on: $0) }
+        try grant.requireSome(.registryRead)
+        let page = try await database.read(in: grant.workspace) { try search.models(on: $0) }
+        return Page(items: page.items.filter { grant.covers(RegistryService.thing($0.name, grant)) }, nextToken: page.nextToken)
     }
+
+    /// The subject of what is done to a model and its versions.
+    static func thing(_ name: String, _ grant: Grant) -> ResourceRef { ResourceRef("Model", name, in: grant.workspace) }
 
     public func updateModel(name: String, description: String, _ grant: Grant) async throws -> RegisteredModel {
         try await change(name, grant) { tx, model in
@@ -83,7 +88,10 @@ public struct RegistryService: Sendable {
     }
 
     public func renameModel(name: String, to newName: String, _ grant: Grant) async throws -> RegisteredModel {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
+        guard grant.covers(RegistryService.thing(newName, grant)) else {
+            throw KeelError(.permissionDenied, "\(grant.caller.name) may not give a model the name '\(newName.prefix(200))'", path: "new_name")
+        }
         try RegistryRules.check(modelName: newName, path: "new_name")
         return try await guarded(name, grant) { tx in
             let model = try RegistryStore.model(tx, name)
@@ -124,7 +132,7 @@ public struct RegistryService: Sendable {
 
     /// - Throws: `failedPrecondition` when a version of it is in use.
     public func deleteModel(name: String, _ grant: Grant) async throws {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         try await guarded(name, grant) { tx in
             let model = try RegistryStore.model(tx, name)
             try guardUse(tx, name)
@@ -161,7 +169,7 @@ public struct RegistryService: Sendable {
     private func change(
         _ name: String, _ grant: Grant, _ body: @escaping @Sendable (Transaction, RegisteredModel) throws -> ModelEvent
     ) async throws -> RegisteredModel {
-        try grant.require(.registryWrite)
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
         return try await database.write(in: grant.workspace) { tx in
             try body(tx, try RegistryStore.model(tx, name)).record(tx, grant)
             return try RegistryStore.model(tx, name)

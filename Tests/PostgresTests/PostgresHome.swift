@@ -55,7 +55,8 @@ struct TableForm: Equatable {
     /// The tables of an SQLite database.
     static func all(in db: Reader) throws -> [String: TableForm] {
         var out: [String: TableForm] = [:]
-        for table in try db.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'").map({ $0.text("name") }) {
+        for table in try db.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'").map({ $0.text("name") })
+        {
             var form = TableForm()
             let columns = try db.rows("SELECT * FROM pragma_table_info(?)", [.string(table)])
             for column in columns {
@@ -81,7 +82,8 @@ struct TableForm: Equatable {
                     let action = rows[0].text(column)
                     return action == "NO ACTION" ? "" : " ON \(column == "on_update" ? "UPDATE" : "DELETE") \(action)"
                 }
-                return "FOREIGN KEY (\(names("from"))) REFERENCES \(rows[0].text("table"))(\(names("to")))\(action("on_update"))\(action("on_delete"))"
+                return
+                    "FOREIGN KEY (\(names("from"))) REFERENCES \(rows[0].text("table"))(\(names("to")))\(action("on_update"))\(action("on_delete"))"
             })
     }
 
@@ -92,7 +94,8 @@ struct TableForm: Equatable {
                 let rows = try db.rows("SELECT * FROM pragma_index_xinfo(?) WHERE key = 1 ORDER BY seqno", [.string(index.text("name"))])
                 let keys = rows.map { ($0.optionalText("name") ?? "an expression") + ($0.bool("desc") ? " DESC" : "") }
                 return description(
-                    index.text("origin") == "u" ? nil : index.text("name"), keys, isUnique: index.bool("unique"), isPartial: index.bool("partial"))
+                    index.text("origin") == "u" ? nil : index.text("name"), keys, isUnique: index.bool("unique"),
+                    isPartial: index.bool("partial"))
             })
     }
 
@@ -125,7 +128,8 @@ struct TableForm: Equatable {
         for constraint in constraints {
             let text = constraint.text("text")
             if constraint.text("kind") == "p" {
-                out[constraint.text("table")]?.primaryKey = String(text.dropFirst("PRIMARY KEY (".count).dropLast())
+                out[constraint.text("table")]?.primaryKey = String(text.dropFirst("PRIMARY KEY (".count).dropLast()).replacing(
+                    "\"", with: "")
             } else {
                 out[constraint.text("table")]?.others.insert(text)
             }

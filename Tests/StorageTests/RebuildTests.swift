@@ -21,7 +21,7 @@ struct RebuildTests {
         try await texts(
             database,
             """
-            SELECT 'shelf ' || name || ' ' || room AS text FROM shelves UNION ALL SELECT 'book ' || shelf || number || title FROM books
+            SELECT 'shelf ' || name || ' ' || room || coalesce(' below ' || above, '') AS text FROM shelves UNION ALL SELECT 'book ' || shelf || number || title FROM books
             UNION ALL SELECT 'page ' || shelf || number || '.' || page FROM pages ORDER BY 1
             """)
     }
@@ -37,7 +37,9 @@ struct RebuildTests {
             try await database.write { _ = try $0.execute("UPDATE books SET shelf = 'nowhere' WHERE shelf = 'a'") }
         }
         try await database.write { _ = try $0.execute("UPDATE shelves SET name = 'c' WHERE name = 'a'") }
-        #expect(try await everything(database).filter { $0.contains("c1") } == ["book c1One", "page c1.1", "page c1.2"])
+        #expect(
+            try await everything(database).filter { $0.contains("c1") || $0.contains("below") }
+                == ["book c1One", "page c1.1", "page c1.2", "shelf b west below c"])
         #expect(try await texts(database, "SELECT count(*) AS text FROM pragma_foreign_key_check") == ["0"])
     }
 
@@ -46,8 +48,8 @@ struct RebuildTests {
         let folder = try temporaryFolder()
         let database = try await library(folder)
         let before = try await everything(database)
-        let columns: [RebuiltColumn] = ["name TEXT NOT NULL", "room TEXT NOT NULL", .init("size BIGINT NOT NULL", from: "length(room)")]
-        try await migrate(database, folder, [Library.shelves(columns: columns, clustered: clustered)])
+        let columns: [RebuiltColumn] = [.init("size BIGINT NOT NULL", from: "length(room)")]
+        try await migrate(database, folder, [Library.shelves(more: columns, clustered: clustered)])
         #expect(try await everything(database) == before && before.count == 8)
         #expect(try await texts(database, "SELECT size AS text FROM shelves ORDER BY name") == ["4", "4"])
         #expect(try await texts(database, "SELECT name AS text FROM sqlite_master WHERE name LIKE '%rebuilt%'").isEmpty)
@@ -68,7 +70,9 @@ struct RebuildTests {
             try tx.execute("INSERT INTO books (workspace, shelf, number, title) VALUES ('other', 'a', 1, 'Four')")
         }
         await #expect(throws: KeelError.self) {
-            try await database.write { _ = try $0.execute("INSERT INTO books (workspace, shelf, number, title) VALUES ('other', 'b', 1, 'Five')") }
+            try await database.write {
+                _ = try $0.execute("INSERT INTO books (workspace, shelf, number, title) VALUES ('other', 'b', 1, 'Five')")
+            }
         }
         try await database.write { tx in
             try tx.execute("DELETE FROM books WHERE workspace = 'other'")

@@ -94,6 +94,7 @@ struct SearchOrderTests {
         OracleClause(text: "attributes.end_time > 1900") { ($0.endedAt?.milliseconds ?? -1) > 1900 },
         OracleClause(text: "attributes.start_time >= 300") { $0.startedAt.milliseconds >= 300 },
         OracleClause(text: "attributes.start_time < 70") { $0.startedAt.milliseconds < 70 },
+        OracleClause(text: "attributes.start_time > 299.5") { $0.startedAt.milliseconds >= 300 },
     ]
 
     @Test("every order, with every filter and page, agrees with a plain sort of the runs in memory")

@@ -50,6 +50,9 @@ public struct Grant: Sendable {
         guard isWhole || subject != "*" else { throw Grant.refusal(caller, action, subject) }
     }
 
+    /// Asserts that this grant is for one of `actions`, for a verb that looks at each thing with `covers`.
+    public func requireSome(_ actions: Action...) throws(KeelError) { try requireAction(actions) }
+
     /// Asserts that the caller asks from the workspace `default`, from which the server as a whole is managed.
     public func requireServer() throws(KeelError) {
         guard isWhole, workspace == .default else {

@@ -141,7 +141,7 @@ extension RegistryService {
     /// A person who did not register the version takes responsibility for it.
     /// - Throws: `permissionDenied` for who registered it; `failedPrecondition` when it has no bundle that Keel could serve.
     public func approve(model name: String, version number: Int, reason: String, _ grant: Grant) async throws -> Evidence {
-        try grant.require(.modelsApprove)
+        try grant.require(.modelsApprove, on: RegistryService.thing(name, grant))
         let text = reason.split(whereSeparator: \.isWhitespace)
         guard !text.isEmpty, reason.utf8.count <= 4000 else {
             throw KeelError.invalid("must be a text of 1 to 4000 bytes", hint: "say why the version may serve", path: "reason")

@@ -39,7 +39,7 @@ public final class Database: Sendable {
             // A write that returned must be on the disk. The pool sets NORMAL, which never syncs a commit, after it has prepared its connection.
             try pool.writeWithoutTransaction { db in
                 try db.execute(sql: "PRAGMA synchronous = FULL")
-                guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == 2 else {
+                guard try Int.fetchOne(db, sql: SQLDialect.sqliteSynchronous) == 2 else {
                     throw KeelError(.internal, "the database does not take the setting that brings every commit to the disk")
                 }
             }
@@ -209,7 +209,8 @@ extension Database {
         } catch { throw KeelError(.internal, "a migration failed, nothing was changed: \(error)") }
     }
 
-    private static func apply(_ migrations: [Migration], at now: Int64, to db: GRDB.Database) throws -> GRDB.Database.TransactionCompletion {
+    private static func apply(_ migrations: [Migration], at now: Int64, to db: GRDB.Database) throws -> GRDB.Database.TransactionCompletion
+    {
         for migration in migrations {
             for statement in migration.statements(for: .sqlite) { try db.execute(sql: statement) }
             try db.execute(

@@ -53,7 +53,10 @@ public struct MigrationStep: Sendable, ExpressibleByStringInterpolation {
         MigrationStep { dialect in
             let new = "\(table)_rebuilt"
             let key = primaryKey.joined(separator: ", ")
-            let definition = columns.map(\.definition) + ["PRIMARY KEY (\(key))"] + constraints
+            // A table that refers to itself refers to the new one from the start; the reference follows when it is renamed.
+            let definition = (columns.map(\.definition) + ["PRIMARY KEY (\(key))"] + constraints).map { part in
+                [" ", "("].reduce(part) { $0.replacing("REFERENCES \(table)\($1)", with: "REFERENCES \(new)\($1)") }
+            }
             let sources = columns.map { "\($0.source) AS \($0.name)" }
             return [
                 "CREATE TABLE \(new) (\(definition.joined(separator: ", ")))\(clustered ? dialect.clustered : "")",
@@ -96,29 +99,30 @@ extension SQLDialect {
             // The name may not be given away first: renaming a table changes what refers to it.
             return ["DROP TABLE \(table)", "ALTER TABLE \(new) RENAME TO \(table)"]
         case .postgres:
-            // References are by identity and go with the old table, so they are noted and made again. One whose columns are no key any more cannot be;
-            // the table that has it is rebuilt next. The constraints that PostgreSQL named get the names they would have in a new table.
+            // References are by identity and go with the old table, so those of other tables are noted and made again. One whose columns are no key any
+            // more cannot be; the table that has it is rebuilt next. The constraints that PostgreSQL named get the names they would have in a new table.
             return [
                 """
                 DO $rebuild$
                 DECLARE
-                    incoming text[] := ARRAY(
-                        SELECT format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, pg_get_constraintdef(oid))
-                        FROM pg_constraint WHERE contype = 'f' AND confrelid = '\(table)'::regclass AND conrelid <> confrelid);
-                    statement text;
+                    tables regclass[];
+                    changes text[];
                     own text;
                 BEGIN
+                    SELECT array_agg(conrelid::regclass ORDER BY oid),
+                        array_agg(format('ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) ORDER BY oid) INTO tables, changes
+                    FROM pg_constraint WHERE contype = 'f' AND confrelid = '\(table)'::regclass AND conrelid <> confrelid;
                     DROP TABLE \(table) CASCADE;
                     ALTER TABLE \(new) RENAME TO \(table);
-                    FOR own IN SELECT conname FROM pg_constraint WHERE conrelid = '\(table)'::regclass AND starts_with(conname, '\(new)_') LOOP
-                        EXECUTE format('ALTER TABLE \(table) RENAME CONSTRAINT %I TO %I', own, '\(table)' || substr(own, \(new.utf8.count + 1)));
-                    END LOOP;
-                    FOREACH statement IN ARRAY incoming LOOP
+                    FOR i IN 1 .. coalesce(array_length(tables, 1), 0) LOOP
                         BEGIN
-                            EXECUTE statement;
+                            EXECUTE format('ALTER TABLE %s %s', tables[i], changes[i]);
                         EXCEPTION WHEN invalid_foreign_key OR undefined_column THEN
                             NULL;
                         END;
+                    END LOOP;
+                    FOR own IN SELECT conname FROM pg_constraint WHERE conrelid = '\(table)'::regclass AND starts_with(conname, '\(new)_') LOOP
+                        EXECUTE format('ALTER TABLE \(table) RENAME CONSTRAINT %I TO %I', own, '\(table)' || substr(own, \(new.utf8.count + 1)));
                     END LOOP;
                 END $rebuild$
                 """

@@ -24,9 +24,11 @@ public enum SQLDialect: String, Sendable, CaseIterable {
 
     /// Reads every page and every index of SQLite's file.
     static let sqliteCheck = "PRAGMA integrity_check(1)"
+    /// Answers 2 when SQLite brings every commit to the disk.
+    static let sqliteSynchronous = "PRAGMA synchronous"
 
     /// Statements about SQLite's file, for which the engine of another database has its own way or no need.
-    package static let sqliteOnly: Set<String> = [sqliteCheck]
+    package static let sqliteOnly: Set<String> = [sqliteCheck, sqliteSynchronous]
 
     /// The text with its parameters marked as the database wants them: `?` is `$1`, `$2` … on PostgreSQL. A question mark inside of quotes stays.
     func marked(_ sql: String) -> String {

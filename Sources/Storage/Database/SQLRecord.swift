@@ -46,7 +46,8 @@ package final class SQLRecord: Sendable {
         let lines = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n")
         return Set(
             try lines.map { line in
-                guard let items = try JSON.parse(String(line)).array, items.count == 2, let sql = items[0].string, let kinds = items[1].string
+                guard let items = try JSON.parse(String(line)).array, items.count == 2, let sql = items[0].string,
+                    let kinds = items[1].string
                 else { throw KeelError(.corrupted, "a line of \(path) is no SQL text with its values") }
                 return Entry(sql: sql, kinds: kinds)
             })

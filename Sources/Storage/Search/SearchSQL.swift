@@ -18,6 +18,9 @@ extension SearchClause {
         case (.inList, .list(let items)), (.notInList, .list(let items)):
             SQLFragment("\(column) \(comparator.rawValue) (\(SQLFragment.marks(items.count)))", items.map(Value.string))
         case (.isNull, _), (.isNotNull, _): SQLFragment("\(column) \(comparator.rawValue)")
+        // The columns of attributes are whole numbers, and the parameter would be taken for one.
+        case (_, .number(let number)) where entity == .attribute:
+            SQLFragment("\(column) \(comparator.rawValue) CAST(? AS DOUBLE PRECISION)", [.double(number)])
         case (_, .number(let number)): SQLFragment("\(column) \(comparator.rawValue) ?", [.double(number)])
         case (_, .integer(let number)): SQLFragment("\(column) \(comparator.rawValue) ?", [.int(number)])
         case (_, .text(let text)): SQLFragment("\(column) \(comparator.rawValue) ?", [.string(text)])

@@ -96,7 +96,7 @@ enum ArtifactStore {
         if let file = try find(db, path) { return Collected(objects: 1, bytes: file.bytes) }
         let (below, parameters) = below(path)
         let sum = try db.row(
-            "SELECT count(digest) AS files, coalesce(sum(bytes), 0) AS bytes FROM tracking_artifacts WHERE \(below)", parameters)
+            "SELECT count(digest) AS files, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM tracking_artifacts WHERE \(below)", parameters)
         return Collected(objects: Int(sum?.int("files") ?? 0), bytes: sum?.int("bytes") ?? 0)
     }
 

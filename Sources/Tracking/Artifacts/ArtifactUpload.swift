@@ -84,7 +84,7 @@ enum UploadStore {
     }
 
     static func bytes(_ db: some Querying, of id: String) throws -> Int64 {
-        try db.row("SELECT coalesce(sum(bytes), 0) AS bytes FROM tracking_upload_parts WHERE upload_id = ?", [.string(id)])?.int("bytes")
+        try db.row("SELECT CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM tracking_upload_parts WHERE upload_id = ?", [.string(id)])?.int("bytes")
             ?? 0
     }
 

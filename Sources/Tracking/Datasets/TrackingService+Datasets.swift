@@ -28,7 +28,8 @@ extension TrackingService {
             try db.rows(
                 """
                 SELECT DISTINCT r.experiment_id, i.name, i.digest, i.context FROM tracking_inputs i JOIN tracking_runs r ON r.id = i.run_id
-                WHERE r.experiment_id IN (\(SQLFragment.marks(ids.count))) AND r.workspace = ? ORDER BY r.experiment_id, i.name, i.digest, i.context LIMIT ?
+                WHERE r.experiment_id IN (\(SQLFragment.marks(ids.count))) AND r.workspace = ?
+                ORDER BY r.experiment_id, i.name, i.digest, i.context NULLS FIRST LIMIT ?
                 """, ids + [db.inWorkspace, .int(Int64(TrackingLimits.datasetSummariesMax))]
             ).map { row in
                 DatasetSummary(

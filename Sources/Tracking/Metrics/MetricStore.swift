@@ -224,7 +224,7 @@ enum MetricStore {
     static func count(_ db: some Querying, run: String) throws -> Int64 {
         try db.row(
             """
-            SELECT sum(b.points) FROM tracking_latest_metrics l JOIN tracking_point_blocks b ON b.series = l.series WHERE l.run_id = ?
+            SELECT CAST(sum(b.points) AS BIGINT) FROM tracking_latest_metrics l JOIN tracking_point_blocks b ON b.series = l.series WHERE l.run_id = ?
             """, [.string(run)])?[0].integer ?? 0
     }
 

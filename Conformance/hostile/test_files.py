@@ -310,8 +310,8 @@ ARCHIVES = {
     "gzip with a head that never ends": lambda: b"\x1f\x8b\x08\x08" + b"\0" * 6 + b"n" * 1_000_000,
     "100,000 empty streams": lambda: gzip.compress(b"") * 100_000,
 }
-# A file with such a name is read where it lies: what the archive calls it is only a name.
-READ = {"names that lead elsewhere", "an absolute name"}
+# What the archive calls a file is only a name: nothing is unpacked under it.
+READ = {"an absolute name"}
 
 
 def packed(content, name):
@@ -382,7 +382,7 @@ def test_paths_of_artifacts_lead_nowhere(server):
                                        ("POST", b"/api/2.0/mlflow-artifacts/mpu/create/"), ("DELETE", b"/api/2.0/mlflow-artifacts/artifacts/")]:
                     status, answer = ask(server, method, prefix + path, b"content" if method == "PUT" else b"")
                     assert 200 <= status < 500 or status == 501, (method, path[:200], answer[:300])
-                    assert b"root:" not in answer and b"X-Injected" not in answer.split(b"\r\n\r\n")[0], (method, path)
+                    assert b"root:" not in answer and b"\r\nX-Injected" not in answer, (method, path)
                     assert not any(secret in answer for secret in secrets.values()), (method, path)
     assert outside(home) == before, "a path led out of the store"
     assert {p: p.read_bytes() for p in home.glob("*.key")} == secrets

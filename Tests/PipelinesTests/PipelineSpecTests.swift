@@ -90,7 +90,10 @@ struct PipelineSpecTests {
         let wrong = try spec([
             "steps": [
                 ["name": "train", "uses": "known"], ["name": "free", "uses": "test"],
-                ["name": "use", "uses": "test", "with": ["a": "$train.model.bundle", "b": ["$train.modle"], "c": "$free.anything", "d": "$train"]],
+                [
+                    "name": "use", "uses": "test",
+                    "with": ["a": "$train.model.bundle", "b": ["$train.modle"], "c": "$free.anything", "d": "$train"],
+                ],
                 ["name": "last", "uses": "test", "with": ["e": "of ${train.score}s, $$train.score"]],
             ]
         ])

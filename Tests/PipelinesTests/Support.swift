@@ -33,7 +33,8 @@ final class TestKind: StepKind {
     let runs = Mutex<[String: Int]>([:])
 
     init(
-        _ name: String = "test", version: Int = 1, outputs: [String]? = nil, _ body: @escaping @Sendable (StepContext) async throws -> JSON = { $0.with },
+        _ name: String = "test", version: Int = 1, outputs: [String]? = nil,
+        _ body: @escaping @Sendable (StepContext) async throws -> JSON = { $0.with },
         fingerprint: @escaping @Sendable () -> JSON = { .object([]) }
     ) {
         (self.name, self.version, self.print, self.body) = (name, version, fingerprint, body)

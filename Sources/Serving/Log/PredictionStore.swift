@@ -85,7 +85,8 @@ enum PredictionStore {
     /// Why a label cannot be one of its prediction's endpoint. Of an id that is not logged it is not known which that is.
     private static func refusal(of label: LabelInput, _ binary: Set<String>, _ transaction: Transaction) throws -> String? {
         guard label.value != 0, label.value != 1, !binary.isEmpty else { return nil }
-        let endpoints = try transaction.rows("SELECT DISTINCT endpoint FROM predictions WHERE id = ? ORDER BY endpoint", [.string(label.id)])
+        let endpoints = try transaction.rows(
+            "SELECT DISTINCT endpoint FROM predictions WHERE id = ? ORDER BY endpoint", [.string(label.id)])
         return endpoints.map { $0.text("endpoint") }.first(where: binary.contains).map {
             "\(label.value) is neither 0 nor 1, which a monitor of the endpoint '\($0)' measures its performance by"
         }

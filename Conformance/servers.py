@@ -24,8 +24,10 @@ def free_port():
 class Keel:
     """A server in a home of its own; `kill` is kill -9, `stop` is SIGTERM."""
 
-    def __init__(self, home=None, environment=None, listen=None):
+    def __init__(self, home=None, environment=None, listen=None, launcher=()):
         self.home = home or tempfile.mkdtemp(prefix="keel-conformance-")
+        # What starts it, with its arguments: a command that becomes the server.
+        self.launcher = list(launcher)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = environment or {}
@@ -35,7 +37,7 @@ class Keel:
 
     def start(self):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")} | self.environment
-        command = [str(KEEL), "serve", "--home", self.home, "--listen", f"127.0.0.1:{self.port}"]
+        command = [*self.launcher, str(KEEL), "serve", "--home", self.home, "--listen", f"127.0.0.1:{self.port}"]
         with open(os.path.join(self.home, "server.log"), "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT, env=environment)
         for _ in range(300):

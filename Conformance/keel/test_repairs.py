@@ -148,6 +148,30 @@ def test_a_label_that_is_neither_0_nor_1_is_counted_and_a_relabel_repairs(shop):
     assert month()["labels"] == 2 and "unusable" not in month(), month()
 
 
+MONITOR = """
+---
+apiVersion: keel/v1
+kind: Monitor
+metadata: { name: buying }
+spec: { endpoint: buying, window: 1d, performance: { label: { within: 1h } } }
+"""
+
+
+def test_a_label_that_a_monitor_cannot_measure_by_is_refused_and_the_others_are_kept(keel, tmp_path):
+    project.apply(keel, tmp_path, project.RESOURCES + MONITOR)
+    project.ingest(keel, tmp_path, project.csv(project.rows(2000)))
+    keel.cli("run", "train")
+    assert keel.post("/v2/models/buying/infer", project.question(ids=["right", "wrong"])).status_code == 200
+    answer = keel.post("/api/v1/labels", {"labels": [{"id": "wrong", "value": 5}, {"id": "right", "value": 1}, {"id": "unknown", "value": 5}]}).json()
+    assert [r["index"] for r in answer.pop("rejected")] == [0]
+    assert answer == {"accepted": 2, "joined": 1, "unknown": 1, "unknown_kept_days": 30}
+    done = keel.cli("label", "wrong", "0.5", check=False)
+    assert done.returncode == 1 and "0.5 is neither 0 nor 1" in done.stderr, done.stdout + done.stderr
+    assert keel.cli("label", "wrong", "0").returncode == 0
+    month, = keel.get("/api/v1/endpoints/buying/performance").json()["months"]
+    assert month["labels"] == 2 and "unusable" not in month, month
+
+
 def test_reads_of_an_older_definition_are_skipped_and_counted(keel, tmp_path):
     before = project.RESOURCES.replace("spec: { at: at, features: [habits, asked] }", "spec: { features: [habits, asked] }")
     assert before != project.RESOURCES

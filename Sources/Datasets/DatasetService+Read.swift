@@ -23,7 +23,7 @@ extension DatasetService {
     /// The absolute paths of a snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process.
     /// - Throws: `corrupted` when a file was changed.
     public func files(of snapshot: Snapshot) async throws -> [String] {
-        try await Blocking.run { [self] in try checked(snapshot.files, of: snapshot.dataset) }
+        try await checked(snapshot.files, of: snapshot.dataset)
     }
 
     /// The files of all snapshots of all datasets.
@@ -37,22 +37,39 @@ extension DatasetService {
     /// Reads a file of the lake through, whether or not it was checked before.
     /// - Throws: `corrupted` when it is not what was written, `notFound`.
     public func verify(_ file: Snapshot.File, of dataset: String) async throws {
-        try await Blocking.run { [self] in
-            _ = try checked(file, of: dataset, again: true)
-        }
+        _ = try await checked(file, of: dataset, again: true)
     }
 
-    func checked(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
-        try files.map { try checked($0, of: dataset, again: false) }
+    func checked(_ files: [Snapshot.File], of dataset: String) async throws -> [String] {
+        var paths: [String] = []
+        for file in files { paths.append(try await checked(file, of: dataset, again: false)) }
+        return paths
     }
 
-    private func checked(_ file: Snapshot.File, of dataset: String, again: Bool) throws -> String {
+    private func checked(_ file: Snapshot.File, of dataset: String, again: Bool) async throws -> String {
         let path = "\(lake)/\(file.path)"
-        do { try verified.check(path, is: file.digest, name: "the file \(file.path) of dataset '\(dataset)'", again: again) } catch {
-            damage.report("Dataset/\(dataset)", KeelError.wrapping(error))
-            throw error
-        }
+        do {
+            try await verified.check(path, is: file.digest, name: DatasetService.name(of: file, of: dataset), again: again)
+        } catch { throw reported(error, of: dataset) }
         return path
+    }
+
+    /// As `checked`, for callers that hold a lock and have had the files checked before: it reads only what has changed since, and blocks for that long.
+    func checkedInPlace(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
+        try files.map { file in
+            let path = "\(lake)/\(file.path)"
+            do { try verified.checkInPlace(path, is: file.digest, name: DatasetService.name(of: file, of: dataset)) } catch {
+                throw reported(error, of: dataset)
+            }
+            return path
+        }
+    }
+
+    private static func name(of file: Snapshot.File, of dataset: String) -> String { "the file \(file.path) of dataset '\(dataset)'" }
+
+    private func reported(_ error: any Error, of dataset: String) -> any Error {
+        damage.report("Dataset/\(dataset)", KeelError.wrapping(error))
+        return error
     }
 
     /// Rows of a snapshot, in the order they arrived.

@@ -10,7 +10,7 @@ extension DatasetService {
 
     /// Adds rows written as `{"rows": [{"column": value, …}, …]}` to the dataset's stream.
     ///
-    /// Synchronous, for any thread. When it returns, the accepted rows are in the log and survive a kill. Refused rows go to quarantine.
+    /// Synchronous, for any thread; after `loadKeys` it reads no files. When it returns, the accepted rows are in the log and survive a kill. Refused rows go to quarantine.
     /// - Throws: `invalidArgument` when the JSON is malformed, `contractViolation` when the contract rejects batches with a bad row,
     ///   `unavailable` when the disk is full; then nothing is kept.
     public func push(dataset: String, json bytes: UnsafeBufferPointer<UInt8>, grant: Grant) throws(KeelError) -> PushResult {

@@ -19,7 +19,7 @@ public final class DatasetService: Sendable {
     let lake: String
     let streams: String
     let duckdb: DuckDB
-    let verified = VerifiedFiles()
+    package let verified = VerifiedFiles()
     let damage: DamageRegister
     let clock: any Clock
     private let entries = Mutex<[String: Entry]>([:])
@@ -144,7 +144,7 @@ public final class DatasetService: Sendable {
         return try await entry.stream.turn.run { [self] in
             try entry.stream.checkKept(dataset)
             let isRepair = isDisabled(dataset)
-            if overwrite { _ = try await sealInTurn(entry, replacing: isRepair, grant) }
+            if overwrite { _ = try await sealInTurn(entry, replacing: isRepair, grant) } else { try await loadKeys(entry) }
             let (previous, sealed, number) = try await database.read { [self] db in
                 (
                     isRepair ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db),
@@ -240,6 +240,21 @@ public final class DatasetService: Sendable {
         }
     }
 
+    /// Reads the keys of a dataset's rows unless they are known, away from Swift's threads, so that a push does not have to.
+    public func loadKeys(dataset: String) async throws { try await loadKeys(try entry(dataset)) }
+
+    private func loadKeys(_ entry: Entry) async throws {
+        let spec = entry.spec
+        let stream = entry.stream
+        guard !spec.key.isEmpty else { return }
+        // Who comes meanwhile waits here, not for the lock that is held while keys are read.
+        try await stream.loading.run { [self] in
+            guard let files = stream.keys.withLock({ $0.columns == spec.key ? nil : $0.files }) else { return }
+            _ = try await checked(files, of: spec.name)
+            try await Blocking.run { [self] in try stream.keys.withLock { keys in try load(&keys, spec, stream) } }
+        }
+    }
+
     /// Fills the key set from the snapshot and the stream, unless it is.
     func load(_ keys: inout DatasetStream.Keys, _ spec: DatasetSpec, _ stream: DatasetStream) throws {
         guard keys.columns != spec.key else { return }
@@ -250,7 +265,7 @@ public final class DatasetService: Sendable {
     private func keySet(_ spec: DatasetSpec, files: [Snapshot.File], _ stream: DatasetStream, from offset: UInt64) throws -> KeySet {
         var set = KeySet()
         if !files.isEmpty {
-            let rows = ParquetRows(try checked(files, of: spec.name), spec.key.compactMap { spec.schema[$0] })
+            let rows = ParquetRows(try checkedInPlace(files, of: spec.name), spec.key.compactMap { spec.schema[$0] })
             let list = spec.key.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
             try duckdb.connect().forEachChunk("SELECT \(list) FROM \(rows.sql)") { (chunk) throws(KeelError) in
                 for hash in try KeySet.hashes(chunk, spec.key) { _ = set.insert(hash) }

@@ -45,6 +45,8 @@ final class DatasetStream: Sendable {
     let rejected: DurableLog
     /// One ingest or seal at a time.
     let turn = Turn()
+    /// One at a time reads the keys.
+    let loading = Turn()
     /// Both logs are appended to under this lock, so that a push is in both or in neither.
     let keys = Mutex(Keys())
 

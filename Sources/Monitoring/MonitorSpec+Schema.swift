@@ -36,6 +36,6 @@ extension MonitorSpec {
                         "Over \(MonitorSpec.measurements.map { "`\($0)`" }.joined(separator: ", ")) and `reference.…`, what the release was evaluated with."
                     ),
                     FieldSchema("minimumLabels", .integer, default: "200", "A window of fewer labels raises no alert."),
-                ]), "Measures predictions against labels."),
+                ]), "Measures predictions against labels, which then must be 0 or 1: any other label of the endpoint is refused."),
         ])
 }

@@ -48,8 +48,17 @@ public final class PipelineService: Sendable {
         state.withLock { $0.pipelines = pipelines }
     }
 
-    /// What `configure` would say.
-    public func validate(_ specs: [PipelineSpec]) throws(KeelError) { _ = try check(specs) }
+    /// What `configure` would say, and which references of new and changed pipelines would fail in a run. One that is in force already must not stand in
+    /// the way of others.
+    public func validate(_ specs: [PipelineSpec]) throws(KeelError) {
+        _ = try check(specs)
+        let inForce = state.withLock { $0.pipelines }
+        var errors: [KeelError] = []
+        for spec in specs where inForce[spec.name]?.spec != spec {
+            errors += spec.unknownOutputs(kinds: kinds).map { $0.at("Pipeline/\(spec.name)") }
+        }
+        if let error = KeelError.joined(errors) { throw error }
+    }
 
     private func check(_ specs: [PipelineSpec]) throws(KeelError) -> [String: ValidPipeline] {
         var out: [String: ValidPipeline] = [:]

@@ -15,6 +15,11 @@ public protocol StepKind: Sendable {
     /// Fields of `with` that are program text, in which `$` is the program's own and never a reference.
     var literalFields: Set<String> { get }
 
+    /// The names of everything that a result may hold, so that a reference to anything else is found before a run gets there. Nil when it is not known
+    /// before, as of a program's outputs.
+    /// - Parameter with: what `validate` accepts.
+    func outputNames(of with: JSON) -> [String]?
+
     /// Checks `with` before anything runs. References to other steps stand in it as texts such as `$train.model`.
     func validate(_ with: JSON) throws(KeelError)
     /// What the result depends on beside `with`, such as the newest snapshot of a dataset that is named there.
@@ -31,6 +36,7 @@ extension StepKind {
     public var readsParameters: Bool { false }
     public var runsPrograms: Bool { false }
     public var literalFields: Set<String> { [] }
+    public func outputNames(of with: JSON) -> [String]? { nil }
     public func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { .object([]) }
     public func isUsable(_ outputs: JSON) async -> Bool { true }
 }

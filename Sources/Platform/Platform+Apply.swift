@@ -256,6 +256,8 @@ extension Platform {
             }
         }
         await attempt("Monitors/all") { try await monitoring.configure(declared.monitors) }
+        // All metrics of a monitor's performance are of labels that are 0 or 1.
+        runtime.log.setBinaryEndpoints(Set(declared.monitors.filter { $0.performance != nil }.map(\.endpoint)))
         await attempt("Triggers/all") {
             try await triggers.configure(declared.triggers, authors: try await authors(of: declared.triggers))
         }

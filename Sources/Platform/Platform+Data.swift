@@ -28,8 +28,10 @@ final class PushGate: Sendable {
 
 extension Platform {
     /// Accepts events: durable in the dataset's stream first, then in the features.
-    public func push(_ dataset: String, _ body: [UInt8], _ grant: Grant) throws(KeelError) -> PushResult {
-        try pushes.run(dataset) {
+    public func push(_ dataset: String, _ body: [UInt8], _ grant: Grant) async throws -> PushResult {
+        try grant.require(.eventsPush)
+        try await data.loadKeys(dataset: dataset)
+        return try pushes.run(dataset) {
             body.withUnsafeBufferPointer { bytes in
                 do throws(KeelError) {
                     let result = try data.push(dataset: dataset, json: bytes, grant: grant)

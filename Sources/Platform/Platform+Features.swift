@@ -49,14 +49,15 @@ extension Platform {
         _ draft: FeatureDraft, _ dataset: String, isStart: Bool = false, _ last: @escaping @Sendable () -> Void
     ) async throws {
         try await data.withHistory(dataset) { [self] history in
+            let restored = isStart ? try await Blocking.run { [self] in featureCheckpoints.restore(draft, dataset, history) } : nil
+            let files = restored == nil ? try await history.files() : []
             try await Blocking.run { [self] in
                 let now = database.clock.now()
                 let apply = { [featureCheckpoints] (rows: Table) throws in
                     featureCheckpoints.count(rows.rowCount, of: dataset)
                     try draft.apply(dataset: dataset, rows: rows, now: now)
                 }
-                let restored = isStart ? featureCheckpoints.restore(draft, dataset, history) : nil
-                if restored == nil { try readFiles(try history.files(), draft, dataset, now, apply) }
+                try readFiles(files, draft, dataset, now, apply)
                 // What came in while the files were read is caught up with first, so that pushes wait for the last few rows alone.
                 let caughtUp = try history.replay(from: try history.replay(from: restored ?? history.start, apply), apply)
                 try pushes.run(dataset) {

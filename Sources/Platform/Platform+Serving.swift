@@ -120,8 +120,10 @@ extension Platform {
     }
 
     /// Counters and gauges in Prometheus' text format.
-    /// - Parameter connections: how many are open.
-    public func metrics(connections: Int) async throws -> String {
+    /// - Parameters:
+    ///   - connections: how many are open.
+    ///   - connectionsMax: how many may be.
+    public func metrics(connections: Int, connectionsMax: Int) async throws -> String {
         var text = MetricsText()
         for endpoint in runtime.status() {
             for (role, release) in [("stable", endpoint.stable), ("candidate", endpoint.candidate)] {
@@ -181,6 +183,7 @@ extension Platform {
             text.gauge("keel_memory_used_bytes", "What each kind of work holds in memory now", labels, Double(memory.used(by: part)))
         }
         text.gauge("keel_connections", "Open connections", [:], Double(connections))
+        text.gauge("keel_connections_max", "Connections that may be open at a time", [:], Double(connectionsMax))
         for subject in Set(damage.all.map(\.subject)).sorted() {
             text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
         }

@@ -139,6 +139,42 @@ import Testing
         }
     }
 
+    /// A file without rows whose one column lies in structs so deep.
+    private func nested(_ levels: Int) throws -> String {
+        // Thrift's compact protocol: repetition, name, number of children.
+        let parent: [UInt8] = [0x35, 0x02, 0x18, 1, UInt8(ascii: "x"), 0x15, 0x02, 0]
+        let leaf: [UInt8] = [0x15, 0x04, 0x25, 0x02, 0x18, 1, UInt8(ascii: "x"), 0]
+        let root: [UInt8] = [0x48, 1, UInt8(ascii: "r"), 0x15, 0x02, 0]
+        let count = levels + 1
+        var footer: [UInt8] = [0x15, 0x02, 0x19, 0xfc, UInt8(count & 127 | 128), UInt8(count >> 7)] + root
+        for _ in 1..<levels { footer += parent }
+        footer += leaf + [0x16, 0, 0x19, 0x0c, 0]
+        let length = (0..<4).map { UInt8(footer.count >> (8 * $0) & 255) }
+        let path = folder + "/nested.parquet"
+        try Data(Array("PAR1".utf8) + footer + length + Array("PAR1".utf8)).write(to: URL(fileURLWithPath: path))
+        return path
+    }
+
+    @Test("columns that lie in each other without an end are refused before DuckDB follows them")
+    func levels() throws {
+        let plain = try ParquetFile(path: try nested(20), name: "sent.parquet", connection: connection)
+        #expect(plain.columns.map(\.name) == ["x"])
+        let error = #expect(throws: KeelError.self) {
+            try ParquetFile(path: try self.nested(200), name: "sent.parquet", connection: self.connection)
+        }
+        #expect(error?.code == .corrupted && error?.message.contains("more than 100 deep") == true)
+    }
+
+    @Test("the footer of every type is looked through")
+    func everyType() throws {
+        let file = try write(
+            """
+            SELECT i AS a, i::VARCHAR AS b, [i, i + 1] AS c, {'x': i, 'y': {'z': [i0]}} AS d, MAP {i: 'v'} AS e, i::DECIMAL(20, 3) AS f,
+                TRUE AS g, 1.5::DOUBLE AS h, NULL AS k, uuid() AS u FROM (SELECT DATE '2024-01-01' + i::INTEGER AS i0, i FROM range(5000) t(i))
+            """)
+        #expect(file.columns.map(\.name) == ["a", "b", "c", "d", "e", "f", "g", "h", "k", "u"])
+    }
+
     @Test("damaged Parquet is named as its sender knows it")
     func damaged() throws {
         for bytes in ["", "PAR1", "PAR1 nothing of the kind PAR1", String(repeating: "x", count: 1000)] {

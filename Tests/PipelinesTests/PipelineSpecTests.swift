@@ -82,6 +82,30 @@ struct PipelineSpecTests {
         #expect(error?.all.map(\.path) == ["spec.steps[0].uses", "spec.steps[1].uses"])
     }
 
+    @Test("a reference to an output that its step never has is found before a run, unless the pipeline is in force already")
+    func unknownOutputs() async throws {
+        let folder = try temporaryFolder()
+        let known = TestKind("known", outputs: ["model", "candidate"])
+        let pipelines = service(try await openDatabase(folder), [known, TestKind()], folder)
+        let wrong = try spec([
+            "steps": [
+                ["name": "train", "uses": "known"], ["name": "free", "uses": "test"],
+                [
+                    "name": "use", "uses": "test",
+                    "with": ["a": "$train.model.bundle", "b": ["$train.modle"], "c": "$free.anything", "d": "$train"],
+                ],
+                ["name": "last", "uses": "test", "with": ["e": "of ${train.score}s, $$train.score"]],
+            ]
+        ])
+        let error = #expect(throws: KeelError.self) { try pipelines.validate([wrong]) }
+        #expect(error?.all.map(\.path) == ["Pipeline/p.spec.steps[2].with.b[0]", "Pipeline/p.spec.steps[3].with.e"])
+        #expect(error?.message == "$train has no output 'modle'" && error?.hint == "did you mean 'model'?")
+        #expect(error?.all.last?.hint == "its outputs: model, candidate")
+        // It was applied to an earlier version: it goes on, and so do others.
+        try pipelines.configure([wrong])
+        try pipelines.validate([wrong, try spec(["steps": [["name": "a", "uses": "test"]]], name: "other")])
+    }
+
     @Test("a reference in program text is refused with the way to pass the value")
     func programText() {
         let shell = ShellStep(

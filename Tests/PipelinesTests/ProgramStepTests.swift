@@ -100,6 +100,35 @@ struct ProgramStepTests {
             try await run(["uses": "shell", "with": ["run": "echo '[1]' > $KEEL_OUTPUT"]]).run.error?.contains("one JSON object") == true)
     }
 
+    @Test("a script that is no plain file is refused, however long it would be", arguments: ["fifo.py", "/dev/zero"])
+    func endlessScript(script: String) async throws {
+        let folder = try temporaryFolder()
+        #expect(mkfifo(folder + "/fifo.py", 0o600) == 0)
+        let result = try await run(["uses": "python", "cache": true, "with": ["script": .string(script)]], folder: folder)
+        #expect(result.run.state == .failed && result.run.error?.contains("the script '\(script)' cannot be read") == true)
+    }
+
+    @Test(
+        "A5: a home that was opened for another user is closed again when his programs cannot be run",
+        .enabled(if: geteuid() == 0, "only root can start programs as another user"))
+    func closedAgain() async throws {
+        let folder = try temporaryFolder()
+        for path in [folder, folder + "/home", folder + "/home/work", folder + "/project"] {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            #expect(chmod(path, 0o700) == 0)
+        }
+        let home = folder + "/home"
+        // The user may not read the project's folder.
+        await #expect(throws: KeelError.self) {
+            try await StepIsolation.choose(
+                .user, user: "nobody", folders: .init(home: home, project: folder + "/project", work: home + "/work"))
+        }
+        for path in [home, home + "/work"] {
+            let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+            #expect(mode == 0o700)
+        }
+    }
+
     @Test("python runs scripts of the project and code of the step")
     func python() async throws {
         let folder = try temporaryFolder()

@@ -51,6 +51,28 @@ struct StepLogTests {
         #expect(leftOut > 0 && Int64(lines.reduce(0) { $0 + $1.utf8.count + 1 }) + leftOut <= Int64(status.st_size))
     }
 
+    @Test("what a program put in the place of a log keeps nobody waiting, and nothing is read from it or written to it")
+    func otherThings() throws {
+        let folder = try temporaryFolder()
+        let fifo = folder + "/fifo.log"
+        #expect(mkfifo(fifo, 0o600) == 0)
+        #expect(try LogPage.read(fifo, from: 0, tail: nil).lines == [])
+        let log = StepLog(path: fifo)
+        log.write("nobody reads the other end")
+        #expect(log.reference == nil)
+        // Also with a reader: what was written would be lost, and its place is not known.
+        let reader = open(fifo, O_RDONLY | O_NONBLOCK)
+        log.write("somebody does")
+        #expect(log.reference == nil)
+        close(reader)
+        let elsewhere = folder + "/elsewhere"
+        try Data("theirs\n".utf8).write(to: URL(fileURLWithPath: elsewhere))
+        #expect(symlink(elsewhere, folder + "/link.log") == 0)
+        #expect(try LogPage.read(folder + "/link.log", from: 0, tail: nil).lines == [])
+        StepLog(path: folder + "/link.log").write("x")
+        #expect(try LogPage.read(elsewhere, from: 0, tail: nil).lines == ["theirs"])
+    }
+
     @Test("the reference says where an attempt's lines are and what they were")
     func reference() throws {
         let path = try temporaryFolder() + "/s.log"

@@ -27,21 +27,25 @@ func spec(_ json: JSON, name: String = "p") throws -> PipelineSpec {
 final class TestKind: StepKind {
     let name: String
     let version: Int
+    let outputNames: [String]?
     let print: @Sendable () -> JSON
     let body: @Sendable (StepContext) async throws -> JSON
     let runs = Mutex<[String: Int]>([:])
 
     init(
-        _ name: String = "test", version: Int = 1, _ body: @escaping @Sendable (StepContext) async throws -> JSON = { $0.with },
+        _ name: String = "test", version: Int = 1, outputs: [String]? = nil,
+        _ body: @escaping @Sendable (StepContext) async throws -> JSON = { $0.with },
         fingerprint: @escaping @Sendable () -> JSON = { .object([]) }
     ) {
         (self.name, self.version, self.print, self.body) = (name, version, fingerprint, body)
+        outputNames = outputs
     }
 
     func count(_ step: String) -> Int { runs.withLock { $0[step] ?? 0 } }
     var total: Int { runs.withLock { $0.values.reduce(0, +) } }
 
     func validate(_ with: JSON) throws(KeelError) { if with["bad"] != nil { throw .invalid("is bad", path: "bad") } }
+    func outputNames(of with: JSON) -> [String]? { outputNames }
     func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { print() }
     func run(_ context: StepContext) async throws -> JSON {
         runs.withLock { $0[context.step, default: 0] += 1 }

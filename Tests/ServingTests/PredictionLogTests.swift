@@ -74,6 +74,24 @@ import Testing
         await home.stop()
     }
 
+    @Test("a label that its endpoint cannot have is refused alone, with its place; where nobody says what labels are, all are taken")
+    func labelsOfAClassifier() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([1, 0]), ids: ["p1", "p2"])
+        let posted = [LabelInput(id: "p1", value: 0.5), LabelInput(id: "p2", value: 1), LabelInput(id: "later", value: 7)]
+        #expect(try await home.runtime.label(posted, Home.labeller) == LabelCounts(joined: 2, unknown: 1))
+        home.runtime.log.setBinaryEndpoints(["delay"])
+        let again = [LabelInput(id: "p1", value: 0), LabelInput(id: "p2", value: -1), LabelInput(id: "p2", value: 0.5)]
+        let counts = try await home.runtime.label(again, Home.labeller)
+        #expect(counts.joined == 1 && counts.rejected.map(\.index) == [1, 2])
+        #expect(counts.rejected[0].reason.contains("-1.0 is neither 0 nor 1") && counts.rejected[0].reason.contains("'delay'"))
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
+        #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0.id, $0.label) }) == ["p1": 0, "p2": 1], "the label before stays")
+        await home.stop()
+    }
+
     @Test func aBadLabelIsRefusedWithItsPlace() async throws {
         let home = try await Home()
         let error = try await #require(throws: KeelError.self) {

@@ -36,6 +36,25 @@ struct ConnectionTests {
         #expect(!SocketOwner.End(address: [UInt8](repeating: 0, count: 16), port: 80).isLoopback)
     }
 
+    @Test("a quarter of the file descriptors is left for files")
+    func descriptors() {
+        #expect(FileDescriptors.connectionsMax(4096, of: 20_000) == 4096)
+        #expect(FileDescriptors.connectionsMax(4096, of: 1024) == 768)
+        #expect(FileDescriptors.connectionsMax(4096, of: .max) == 4096)
+        #expect(FileDescriptors.connectionsMax(4096, of: 0) == 1)
+        #expect(FileDescriptors.raiseLimit() > 0)
+    }
+
+    @Test("a queue of the system that is shorter than what may come at once is named, with the mend")
+    func queue() {
+        let problem = ListenQueue.problem(systemMax: 128, connectionsMax: 200)
+        #expect(problem?.message.contains("net.core.somaxconn is 128") == true && problem?.hint?.contains("net.core.somaxconn=200") == true)
+        #expect(ListenQueue.problem(systemMax: 128, connectionsMax: 1_000_000)?.hint?.contains("=4096") == true)
+        #expect(ListenQueue.problem(systemMax: 4096, connectionsMax: 1_000_000) == nil)
+        #expect(ListenQueue.problem(systemMax: 128, connectionsMax: 100) == nil)
+        #expect(ListenQueue.problem(systemMax: nil, connectionsMax: 200) == nil)
+    }
+
     @Test("S6: connections are limited in all and from one address")
     func limits() {
         let limiter = ConnectionLimiter(total: 3, perClient: 2)

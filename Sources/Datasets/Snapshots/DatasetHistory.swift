@@ -8,11 +8,11 @@ public struct DatasetHistory: Sendable {
     /// nothing here, to ingest or to remove rows does.
     public let origin: String
     let stream: DatasetStream
-    let snapshotFiles: @Sendable () throws -> [String]
+    let snapshotFiles: @Sendable () async throws -> [String]
 
-    /// The snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process. Blocks.
+    /// The snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process.
     /// - Throws: `corrupted` when a file was changed.
-    public func files() throws -> [String] { try snapshotFiles() }
+    public func files() async throws -> [String] { try await snapshotFiles() }
 
     /// Whether `replay` from this place gives all rows behind it that there are. Of the part that snapshots hold, the stream may have lost some, and
     /// removes all in time. Blocks.
@@ -51,7 +51,10 @@ extension DatasetService {
             let history = DatasetHistory(
                 start: entry.stream.keys.withLock { $0.sealed.stream },
                 origin: try await database.read { try SnapshotStore.origin(dataset, $0) }, stream: entry.stream,
-                snapshotFiles: { [self] in try snapshot.map { try checked($0.files, of: dataset) } ?? [] })
+                snapshotFiles: { [self] in
+                    guard let snapshot else { return [] }
+                    return try await checked(snapshot.files, of: dataset)
+                })
             return try await body(history)
         }
     }

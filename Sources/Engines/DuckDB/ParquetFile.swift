@@ -54,6 +54,7 @@ public struct ParquetFile {
         self.path = path
         self.name = name
         self.connection = connection
+        try ParquetFooter.check(path: path, name: name)
         let described: Table
         let nodes: Table
         do throws(KeelError) {

@@ -58,7 +58,10 @@ let servingOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/labels", serving, "Says what really happened",
         body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])],
-        answer: ["accepted": .integer, "joined": .integer, "unknown": .integer, "unknown_kept_days": .integer], errors: [503]),
+        answer: [
+            "accepted": .integer, "joined": .integer, "unknown": .integer, "unknown_kept_days": .integer,
+            "rejected": .list(["index": .integer, "reason": .text]),
+        ], errors: [503]),
     .init(
         "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", query: [.limit(200)],
         answer: ["windows": .list(.named("MonitorWindow"))]),

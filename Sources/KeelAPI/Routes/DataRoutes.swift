@@ -60,7 +60,7 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.post("/datasets/:name/events", .eventsPush, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let result = try platform.push(name, try await request.bytes(upTo: 16 << 20), grant)
+        let result = try await platform.push(name, try await request.bytes(upTo: 16 << 20), grant)
         return Response([
             "accepted": .int(Int64(result.accepted.rowCount)),
             "rejected": .array(result.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),

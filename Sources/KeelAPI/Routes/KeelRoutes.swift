@@ -18,7 +18,7 @@ public func addKeelRoutes(to routes: APIRoutes, platform: Platform, connections:
     addImportRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
     routes.get("/metrics", .serverRead) { _, _, _ in
-        let text = try await platform.metrics(connections: connections.count)
+        let text = try await platform.metrics(connections: connections.count, connectionsMax: connections.total)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }

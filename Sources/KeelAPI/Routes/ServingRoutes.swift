@@ -58,8 +58,10 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         try reader.finish()
         let counts = try await platform.runtime.label(labels, grant)
         return Response([
-            "accepted": .int(Int64(labels.count)), "joined": .int(Int64(counts.joined)), "unknown": .int(Int64(counts.unknown)),
+            "accepted": .int(Int64(labels.count - counts.rejected.count)), "joined": .int(Int64(counts.joined)),
+            "unknown": .int(Int64(counts.unknown)),
             "unknown_kept_days": .int(LabelCounts.unknownKept.microseconds / TimeSpan.days(1).microseconds),
+            "rejected": .array(counts.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),
         ])
     }
     routes.get("/monitors/:name/windows", .monitorsRead, on: .named("Monitor")) { request, context, grant in

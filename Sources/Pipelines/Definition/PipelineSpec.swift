@@ -152,6 +152,24 @@ public struct PipelineSpec: Sendable, Hashable {
         return step
     }
 
+    /// References to outputs that steps of their kind never have: what `Reference.pick` would say when a run gets there.
+    ///
+    /// Call it for a pipeline that `validated` accepts.
+    func unknownOutputs(kinds: [String: any StepKind]) -> [KeelError] {
+        var known: [String: [String]] = [:]
+        for step in steps { known[step.name] = kinds[step.uses]?.outputNames(of: step.with) }
+        var errors: [KeelError] = []
+        for (i, step) in steps.enumerated() {
+            // The closure throws nothing, and so does the visit.
+            try? Reference.visit(step.with, at: "spec.steps[\(i)].with", skipping: kinds[step.uses]?.literalFields ?? []) {
+                (reference, place) throws(KeelError) in
+                guard let field = reference.fields.first, let names = known[reference.root], !names.contains(field) else { return }
+                errors.append(Reference.unknown(field, of: "$" + reference.root, known: names).at(place))
+            }
+        }
+        return errors
+    }
+
     /// In program text `$trees` is the program's own variable; where nothing sets it, the writer meant a reference.
     private func refuseLostReferences(_ step: Step, _ kind: any StepKind, at path: String, isName: (String) -> Bool) throws(KeelError) {
         let set = Set(step.with["env"]?.members?.map(\.key) ?? [])

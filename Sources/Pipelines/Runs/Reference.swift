@@ -105,6 +105,13 @@ struct Reference: Hashable, CustomStringConvertible {
         }
     }
 
+    /// - Parameter seen: the reference up to the field.
+    static func unknown(_ field: String, of seen: String, known: [String]) -> KeelError {
+        .invalid(
+            "\(seen) has no output '\(field)'",
+            hint: nearest(field, in: known).map { "did you mean '\($0)'?" } ?? "its outputs: \(known.joined(separator: ", "))")
+    }
+
     /// What a reference's fields pick out of a value.
     func pick(from value: JSON) throws(KeelError) -> JSON {
         var (value, seen) = (value, "$" + root)
@@ -113,10 +120,9 @@ struct Reference: Hashable, CustomStringConvertible {
                 value = next
             } else {
                 let known = value.members?.map(\.key) ?? []
-                throw .invalid(
-                    "\(seen) has no output '\(field)'",
-                    hint: nearest(field, in: known).map { "did you mean '\($0)'?" }
-                        ?? (known.isEmpty ? "\(seen) is \(value.kind)" : "its outputs: \(known.joined(separator: ", "))"))
+                throw known.isEmpty
+                    ? .invalid("\(seen) has no output '\(field)'", hint: "\(seen) is \(value.kind)")
+                    : Reference.unknown(field, of: seen, known: known)
             }
             seen += "." + field
         }

@@ -1,5 +1,6 @@
 import Contracts
 import Foundation
+import Storage
 
 #if canImport(Glibc)
     import Glibc
@@ -225,10 +226,10 @@ public struct PythonStep: StepKind {
         guard let script = with["script"]?.string else { return .object([]) }
         let path = try path(of: script)
         let digest = try await Blocking.run {
-            guard let data = FileManager.default.contents(atPath: path) else {
-                throw KeelError.notFound("the script '\(script)' cannot be read")
+            // What lies in the project is not Keel's: it may be a FIFO or a device, of which there is no end.
+            do { return try ObjectReader(path: path, name: "script '\(script)'", followsLinks: true).digest() } catch {
+                throw KeelError.invalid("the script '\(script)' cannot be read", hint: "a script is a plain file", path: "with.script")
             }
-            return Digest(of: data)
         }
         return ["script": .string(digest.short)]
     }

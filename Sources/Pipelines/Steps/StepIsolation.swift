@@ -127,12 +127,15 @@ public struct StepIsolation: Sendable, Hashable {
             case .none: [.none]
             }
         var problems: [String] = []
+        let closed = [folders.home, folders.work].map { (path: $0, mode: mode(of: $0) ?? 0o700) }
         for way in ways {
             guard let problem = await way.problem() else {
                 var chosen = way
                 chosen.passedOver = problems
                 return chosen
             }
+            // What was opened for a user whose programs are not run after all is closed again.
+            for (path, mode) in closed where StepIsolation.mode(of: path).map({ $0 != mode }) == true { chmod(path, mode) }
             problems.append("\(way.description): \(problem)")
         }
         if isRoot, other == nil { problems.append("this machine has no user 'nobody'") }
@@ -201,8 +204,13 @@ public struct StepIsolation: Sendable, Hashable {
     }
 
     private static func letThrough(_ path: String) {
+        if let mode = mode(of: path), mode & 0o001 == 0 { chmod(path, mode | 0o011) }
+    }
+
+    /// The permissions of a file; nil when there is none.
+    private static func mode(of path: String) -> mode_t? {
         var status = stat()
-        if lstat(path, &status) == 0, status.st_mode & 0o001 == 0 { chmod(path, status.st_mode & 0o7777 | 0o011) }
+        return lstat(path, &status) == 0 ? status.st_mode & 0o7777 : nil
     }
 
     /// The command as it is started in this isolation.

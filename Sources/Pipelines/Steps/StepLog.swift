@@ -1,6 +1,7 @@
 import CSupervisor
 import Contracts
 import Foundation
+import Storage
 import Synchronization
 
 #if canImport(Glibc)
@@ -10,7 +11,8 @@ import Synchronization
 /// The log file of a step, over all its attempts: made with the first line.
 ///
 /// It keeps its first and its last `endBytesMax` bytes; what lies between is given back to the disk as it grows (a hole in the file), so that every
-/// byte keeps its place. Programs cannot reach it: it lies beside their working directory.
+/// byte keeps its place. It lies beside the working directory of its step, which programs in a sandbox cannot leave; whatever others put in its place
+/// is neither written to nor read, unless it is a plain file.
 package final class StepLog: Sendable {
     package static let endBytesMax: Int64 = 32 << 20
     /// A hole is made when so much has come since the last one.
@@ -82,8 +84,7 @@ package final class StepLog: Sendable {
 
     private func openFile(_ state: inout State) -> Int32? {
         if let file = state.file { return file }
-        let file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0o600)
-        guard file >= 0 else { return nil }
+        guard let file = try? StoredFile.open(path, name: "the step's log", O_WRONLY | O_CREAT | O_APPEND) else { return nil }
         state.file = file
         state.size = Int64(lseek(file, 0, SEEK_END))
         state.begin = state.size
@@ -126,8 +127,9 @@ public struct LogPage: Sendable, Hashable {
     /// Reads whole lines from a byte on. A line that is not ended yet comes with a later page.
     /// - Parameter tail: read the last so many lines instead.
     package static func read(_ path: String, from: Int64, tail: Int?, endBytesMax: Int64 = StepLog.endBytesMax) throws -> LogPage {
-        let file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
-        guard file >= 0 else { return LogPage(lines: [], next: 0, size: 0, leftOut: 0) }
+        guard let file = try? StoredFile.open(path, name: "the step's log") else {
+            return LogPage(lines: [], next: 0, size: 0, leftOut: 0)
+        }
         let handle = FileHandle(fileDescriptor: file, closeOnDealloc: true)
         let size = Int64(try handle.seekToEnd())
         var start = tail == nil ? min(max(0, from), size) : max(0, size - Int64(bytesMax))

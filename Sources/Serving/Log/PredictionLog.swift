@@ -66,6 +66,7 @@ public final class PredictionLog: Sendable {
     private let state = Mutex(State())
     private let tallies = Mutex(PredictionLogCounters())
     private let observers = Mutex<[any PredictionObserver]>([])
+    private let binaryEndpoints = Mutex<Set<String>>([])
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
     private static let batchRows = 1000
@@ -186,6 +187,10 @@ public final class PredictionLog: Sendable {
     }
 
     // MARK: Labels
+
+    /// Says of which endpoints labels are 0 or 1: those whose performance is measured by metrics of such labels. A label of theirs with another value is
+    /// refused.
+    public func setBinaryEndpoints(_ names: Set<String>) { binaryEndpoints.withLock { $0 = names } }
 
     /// Joins labels to their predictions, behind everything that is queued. See `ServingRuntime.label`.
     func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
@@ -335,12 +340,13 @@ public final class PredictionLog: Sendable {
 
     private func store(_ entries: [Entry]) async throws -> [PredictionStore.Outcome] {
         var drained: UInt64?
+        let binary = binaryEndpoints.withLock { $0 }
         let steps: [PredictionStore.Step] = entries.map { entry in
             switch entry {
             case .predictions(let batch, _, let end):
                 drained = end ?? drained
                 return .predictions(batch)
-            case .labels(let labels, _): return .labels(labels)
+            case .labels(let labels, _): return .labels(labels, binary: binary)
             case .flush: return .nothing
             }
         }

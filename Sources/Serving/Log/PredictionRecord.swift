@@ -59,10 +59,27 @@ public struct LabelCounts: Sendable, Hashable {
     public var joined: Int
     /// Labels of ids that are not logged; they are kept for `unknownKept` and join when their prediction is.
     public var unknown: Int
+    /// Labels that their endpoint cannot have: they are not kept.
+    public var rejected: [RejectedLabel]
     /// How long a label waits for its prediction.
     public static let unknownKept = TimeSpan.days(30)
 
-    public init(joined: Int = 0, unknown: Int = 0) { (self.joined, self.unknown) = (joined, unknown) }
+    public init(joined: Int = 0, unknown: Int = 0, rejected: [RejectedLabel] = []) {
+        self.joined = joined
+        self.unknown = unknown
+        self.rejected = rejected
+    }
+}
+
+/// A label that was refused, by its place among those posted.
+public struct RejectedLabel: Sendable, Hashable {
+    public let index: Int
+    public let reason: String
+
+    public init(index: Int, reason: String) {
+        self.index = index
+        self.reason = reason
+    }
 }
 
 /// The scores of one request's rows by one release, on their way to the log.

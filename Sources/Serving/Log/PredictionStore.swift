@@ -5,7 +5,8 @@ import Storage
 enum PredictionStore {
     enum Step: Sendable {
         case predictions(LoggedBatch)
-        case labels([LabelInput])
+        /// - Parameter binary: the endpoints whose labels are 0 or 1.
+        case labels([LabelInput], binary: Set<String>)
         case nothing
     }
 
@@ -44,8 +45,12 @@ enum PredictionStore {
             case .predictions(let batch):
                 try write(batch, &outcome, transaction)
                 if early { try joinEarly(&outcome, transaction) }
-            case .labels(let labels):
-                for label in labels {
+            case .labels(let labels, let binary):
+                for (i, label) in labels.enumerated() {
+                    if let reason = try refusal(of: label, binary, transaction) {
+                        outcome.counts.rejected.append(RejectedLabel(index: i, reason: reason))
+                        continue
+                    }
                     let joined = try join(label, transaction)
                     outcome.labelled += joined
                     if joined.isEmpty {
@@ -74,6 +79,16 @@ enum PredictionStore {
                     .int(Int64(record.latencyNanoseconds)),
                 ])
             if changed == 0 { outcome.repeated += 1 } else { outcome.records.append(record) }
+        }
+    }
+
+    /// Why a label cannot be one of its prediction's endpoint. Of an id that is not logged it is not known which that is.
+    private static func refusal(of label: LabelInput, _ binary: Set<String>, _ transaction: Transaction) throws -> String? {
+        guard label.value != 0, label.value != 1, !binary.isEmpty else { return nil }
+        let endpoints = try transaction.rows(
+            "SELECT DISTINCT endpoint FROM predictions WHERE id = ? ORDER BY endpoint", [.string(label.id)])
+        return endpoints.map { $0.text("endpoint") }.first(where: binary.contains).map {
+            "\(label.value) is neither 0 nor 1, which a monitor of the endpoint '\($0)' measures its performance by"
         }
     }
 

@@ -122,7 +122,7 @@ public final class ServingRuntime: Sendable {
     /// Joins labels to their predictions by id, behind everything that was answered before: a prediction still on its way to the log is found.
     ///
     /// Every logged score of the id is labelled, those in shadow too. A label of an id that is not logged is kept and joins when its prediction
-    /// is. A label posted again replaces the one before.
+    /// is. A label posted again replaces the one before. One that its endpoint cannot have (`PredictionLog.setBinaryEndpoints`) is refused alone.
     /// - Throws: `invalidArgument` for a value that is not finite or an id that is empty; then none is taken.
     public func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
         await shadows.flush()

@@ -11,7 +11,8 @@ public enum StoredFile {
     ///   - followsLinks: whether the name may be a symbolic link to a file; for files that a person names.
     /// - Returns: a descriptor, which the caller closes.
     /// - Throws: `notFound` when nothing has the name, `corrupted` when it is no regular file, `unavailable` when the system refuses to open it.
-    static func open(_ path: String, name: String, _ flags: Int32 = O_RDONLY, followsLinks: Bool = false) throws(KeelError) -> Int32 {
+    package static func open(_ path: String, name: String, _ flags: Int32 = O_RDONLY, followsLinks: Bool = false) throws(KeelError) -> Int32
+    {
         let descriptor = Foundation.open(path, flags | O_CLOEXEC | O_NONBLOCK | (followsLinks ? 0 : O_NOFOLLOW), 0o600)
         let reason = errno
         var status = stat()

@@ -19,6 +19,6 @@ extension FolderObjectStore {
     /// Reads content through, whether or not it was checked before.
     /// - Throws: `corrupted` when it is not what was stored, `notFound` when it was collected meanwhile.
     public func verify(_ digest: Digest) async throws {
-        try await Blocking.run { try verified.check(path(of: digest), is: digest, name: "object \(digest)", again: true) }
+        try await verified.check(path(of: digest), is: digest, name: "object \(digest)", again: true)
     }
 }

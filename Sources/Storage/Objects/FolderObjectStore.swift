@@ -113,7 +113,7 @@ public struct FolderObjectStore: ObjectStore {
         do {
             let path = path(of: object.digest)
             // What is there and damaged makes way for what just arrived.
-            if (try? verified.check(path, is: object.digest, name: "object \(object.digest)")) != nil {
+            if (try? verified.checkInPlace(path, is: object.digest, name: "object \(object.digest)")) != nil {
                 intake.file.discard()
                 // Whoever stored it first may still be about to sync the folder that names it.
                 try Folder.sync(Folder.parent(of: path))

@@ -10,7 +10,7 @@ public final class ObjectReader: Sendable {
     /// - Parameters:
     ///   - name: what errors call it.
     ///   - followsLinks: whether the path may be a symbolic link to a file; for files that a person names.
-    init(path: String, name: String, followsLinks: Bool = false) throws {
+    package init(path: String, name: String, followsLinks: Bool = false) throws {
         self.name = name
         descriptor = try StoredFile.open(path, name: name, followsLinks: followsLinks)
         var status = stat()
@@ -27,7 +27,7 @@ public final class ObjectReader: Sendable {
     }
 
     /// The digest of the whole content; it blocks.
-    func digest() throws -> Digest {
+    package func digest() throws -> Digest {
         let block = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
         defer { block.deallocate() }
         var hasher = Digest.Hasher()

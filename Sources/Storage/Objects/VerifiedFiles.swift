@@ -29,13 +29,20 @@ public final class VerifiedFiles: Sendable {
 
     public init() {}
 
-    /// Reads the file unless it is known; blocks for that long, so call it inside `Blocking.run`.
+    /// Reads the file unless it is known, away from Swift's threads. Many who ask for one file at the same time wait for one reading of it.
     /// - Parameters:
     ///   - name: what errors call it.
     ///   - again: whether to read it even when it is known: disks forget, too.
     /// - Throws: `corrupted` when the content is another; `notFound`.
-    public func check(_ path: String, is digest: Digest, name: String, again: Bool = false) throws {
-        try check(try ObjectReader(path: path, name: name), is: digest, again: again)
+    public func check(_ path: String, is digest: Digest, name: String, again: Bool = false) async throws {
+        let reader = try await Blocking.run { try ObjectReader(path: path, name: name) }
+        guard again else { return try await check(reader, is: digest) }
+        try await turns.run { try await Blocking.run { try self.check(reader, is: digest, again: true) } }
+    }
+
+    /// The same for callers that cannot wait for a turn: it reads the file in place unless it is known, and blocks for that long.
+    public func checkInPlace(_ path: String, is digest: Digest, name: String) throws {
+        try check(try ObjectReader(path: path, name: name), is: digest, again: false)
     }
 
     /// Reads the file away from Swift's threads unless it is known. Many who open one file at the same time wait for one reading of it.

@@ -47,6 +47,12 @@ package struct EvaluateStep: StepKind {
 
     package func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with) }
 
+    package func outputNames(of with: JSON) -> [String]? {
+        guard let spec = try? Spec(with) else { return nil }
+        let metrics = Spec.known.filter(spec.metrics.contains)
+        return metrics + ["rows", "evidence"] + (spec.slices.isEmpty ? [] : ["slices"]) + (spec.baseline == nil ? [] : ["baseline"])
+    }
+
     /// The alias of a baseline moves, so what it points to is part of what the result depends on.
     package func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
         guard let uri = try Spec(with).baseline else { return [:] }

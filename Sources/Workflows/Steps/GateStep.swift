@@ -55,6 +55,8 @@ struct GateStep: StepKind {
 
     func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with) }
 
+    func outputNames(of with: JSON) -> [String]? { ["passed", "checks", "failures", "evidence"] }
+
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let grant = try Grant.check(context.caller, may: .pipelinesRun, on: "Pipeline/\(context.pipeline)")

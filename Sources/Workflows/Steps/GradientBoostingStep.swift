@@ -47,6 +47,8 @@ struct GradientBoostingStep: StepKind {
         _ = try Spec(.object(members.filter { $0.key == "data" || $0.value.string?.hasPrefix("$") != true }))
     }
 
+    func outputNames(of with: JSON) -> [String]? { ["candidate", "model"] }
+
     func isUsable(_ outputs: JSON) async -> Bool {
         guard let digest = outputs["model"]?["bundle"]?.string.flatMap(Digest.init(hex:)) else { return false }
         return (try? await objects.get(digest)) != nil

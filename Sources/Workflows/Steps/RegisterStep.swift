@@ -48,6 +48,8 @@ struct RegisterStep: StepKind {
 
     func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with) }
 
+    func outputNames(of with: JSON) -> [String]? { ["model", "bundle", "run", "gate"] }
+
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let digest = try ModelOutput(spec.model, path: "with.model").bundle

@@ -19,6 +19,8 @@ struct ReleaseStep: StepKind {
         _ = try read(with)
     }
 
+    func outputNames(of with: JSON) -> [String]? { ["release", "digest"] }
+
     func run(_ context: StepContext) async throws -> JSON {
         let (model, endpoint, force) = try read(context.with)
         guard let uri = model["model"]?.string ?? model.string else {

@@ -96,6 +96,10 @@ package struct TrainingSetStep: StepKind {
 
     package func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with, now: nil, catalog: nil) }
 
+    package func outputNames(of with: JSON) -> [String]? {
+        ["inputs", "train", "holdout", "snapshots", "split", "keep"] + (with["features"]?.string == nil ? [] : ["service"])
+    }
+
     /// Checks a step against a catalogue that is to be in force; one whose dataset or service is not declared yet is left to its run.
     package static func check(_ with: JSON, in catalog: FeatureCatalog) throws(KeelError) {
         guard let labels = with["labels"]?.string, catalog.schema(labels) != nil else { return }

@@ -3,13 +3,14 @@ import Contracts
 import Engines
 import KeelClient
 import NIOHTTP1
+import WebAPI
 
 struct Doctor: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Say what is here and what is missing: engines, the server, and what is damaged in it.",
         discussion: """
             Every engine that is missing comes with the command that installs it. Exits with 1 when an engine is missing or the server holds something that
-            is damaged; that no server runs is no fault.
+            is damaged; that no server runs is no fault. Run it on the server's machine: it also says when a setting of the system makes clients wait.
             With --deep the server instead reads all that it stores and compares it with the digests; only the result of that is shown.
             Examples:
               keel doctor --json
@@ -22,6 +23,9 @@ struct Doctor: AsyncParsableCommand {
         if deep { return try await DeepCheck.run(connection) }
         let engines = EngineReport.all()
         let server = await ServerReport(connection)
+        // Without a server, what one with the standard settings would need.
+        let queueMax = ListenQueue.systemMax()
+        let queue = ListenQueue.problem(systemMax: queueMax, connectionsMax: server.connectionsMax ?? ListenQueue.length)
         let answer: JSON = [
             "version": .string(KeelVersion.text),
             "engines": .array(
@@ -31,6 +35,12 @@ struct Doctor: AsyncParsableCommand {
                         "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null,
                     ]
                 }), "server": server.json,
+            "system": [
+                [
+                    "name": .string(ListenQueue.setting), "value": queueMax.map { JSON.int(Int64($0)) } ?? .null,
+                    "problem": queue.map { JSON.string($0.message) } ?? .null, "mend": queue?.hint.map(JSON.string) ?? .null,
+                ]
+            ],
         ]
         connection.show(answer) { _ in
             Terminal.table(
@@ -38,6 +48,11 @@ struct Doctor: AsyncParsableCommand {
             for engine in engines { if let mend = engine.mend { Terminal.print("  \(mend)") } }
             Terminal.print("")
             Terminal.table(["server", ""], server.lines)
+            if let queue {
+                Terminal.print("")
+                Terminal.print(queue.message)
+                if let mend = queue.hint { Terminal.print("  \(mend)") }
+            }
             if !server.damage.isEmpty {
                 Terminal.print("")
                 Terminal.table(["damaged", "what", "hint"], server.damage.map { [$0.cell("subject"), $0.cell("what"), $0.cell("hint")] })
@@ -54,6 +69,8 @@ private struct ServerReport {
     var problem: String?
     var version: String?
     var damage: [JSON] = []
+    /// How many connections it takes at a time.
+    var connectionsMax: Int?
     /// What `/metrics` says of the server's memory and its budget, and of the isolation of steps.
     var gauges: [(name: String, value: String)] = []
 
@@ -67,7 +84,10 @@ private struct ServerReport {
                 where error.code == .notFound
             {}
             let metrics = try await client.send(.GET, "/metrics")
-            gauges = ServerReport.gauges(String(decoding: metrics.body, as: UTF8.self))
+            let text = String(decoding: metrics.body, as: UTF8.self)
+            gauges = ServerReport.gauges(text)
+            let line = text.split(separator: "\n").first { $0.hasPrefix("keel_connections_max ") }
+            connectionsMax = line?.split(separator: " ").last.flatMap { Double($0) }.map(Int.init(saturating:))
         } catch { problem = KeelError.wrapping(error).description }
     }
 

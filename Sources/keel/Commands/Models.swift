@@ -36,6 +36,7 @@ struct Label: AsyncParsableCommand {
 
     func run() async throws {
         let answer = try await connection.post("/api/v1/labels", ["labels": [["id": .string(id), "value": .double(value)]]])
+        if let reason = answer["rejected"]?[0]?["reason"]?.string { throw KeelError.invalid(reason, path: "value") }
         guard let days = answer["unknown_kept_days"]?.integer, answer["unknown"]?.integer != 0 else {
             return connection.show(answer) { _ in Terminal.print("the prediction has its label") }
         }

@@ -38,18 +38,9 @@ struct Serve: AsyncParsableCommand {
         signal(SIGXFSZ, SIG_IGN)
         // Files that the server makes are readable by its own user alone.
         umask(0o077)
-        raiseFileLimit()
         ProcessMemory.keepLittle()
-        let server = try await Server(configuration: configuration, logger: logger)
+        let server = try await Server(configuration: configuration, descriptors: FileDescriptors.raiseLimit(), logger: logger)
         try await server.run()
-    }
-
-    /// Each connection takes a file descriptor. The system gives a process fewer of them than it may ask for, so this asks for all.
-    private func raiseFileLimit() {
-        var limit = rlimit()
-        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = limit.rlim_max
-        _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 }
 
@@ -60,9 +51,19 @@ struct Server {
     let tls: ServerTLS?
     private let connections: ConnectionLimiter
 
-    init(configuration: KeelConfiguration, logger: Logger) async throws {
+    /// - Parameter descriptors: how many file descriptors the process has.
+    init(configuration: KeelConfiguration, descriptors: Int, logger: Logger) async throws {
         self.logger = logger
-        connections = ConnectionLimiter(total: configuration.connectionsMax, perClient: configuration.clientConnectionsMax)
+        let connectionsMax = FileDescriptors.connectionsMax(configuration.connectionsMax, of: descriptors)
+        if connectionsMax < configuration.connectionsMax {
+            logger.warning(
+                "connections.max is \(configuration.connectionsMax), but the system gives this process \(descriptors) file descriptors: \(connectionsMax) connections at a time are taken; raise the limit (ulimit -n, LimitNOFILE of systemd)"
+            )
+        }
+        if let problem = ListenQueue.problem(systemMax: ListenQueue.systemMax(), connectionsMax: connectionsMax) {
+            logger.warning("\(problem.message); \(problem.hint ?? "")")
+        }
+        connections = ConnectionLimiter(total: connectionsMax, perClient: configuration.clientConnectionsMax)
         tls = try configuration.tls.map { try ServerTLS($0) }
         platform = try await Platform(configuration: configuration, logger: logger)
         try await platform.isolateSteps()
@@ -97,8 +98,8 @@ struct Server {
                 ServerChannel.Options(
                     gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
                     hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0)] })),
-            // A client whose connection finds the queue full tries again only after a second; the system may hold fewer than this.
-            configuration: .init(address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: 4096),
+            configuration: .init(
+                address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: ListenQueue.length),
             onServerRunning: { _ in
                 logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
                 if trustsOwner {

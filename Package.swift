@@ -157,6 +157,7 @@ let package = Package(
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines", "TestSupport"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Statistics", "TestSupport"]),
+        .testTarget(name: "WorkflowsTests", dependencies: ["Workflows", "Pipelines"]),
         .testTarget(
             name: "PlatformTests",
             dependencies: [
@@ -177,6 +178,24 @@ let package = Package(
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI", "TestSupport"]),
         .testTarget(name: "SearchLanguageTests", dependencies: ["SearchLanguage", "TestSupport"]),
+        .testTarget(
+            name: "KeelAPITests",
+            dependencies: [
+                "KeelAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        .testTarget(
+            name: "KeelClientTests",
+            dependencies: [
+                "KeelClient", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        .testTarget(
+            name: "MLflowImportTests",
+            dependencies: [
+                "MLflowImport", "KeelAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
         .testTarget(name: "PlottingTests", dependencies: ["Plotting"]),
         .testTarget(name: "keelTests", dependencies: ["keel", "TestSupport"]),
         .testTarget(name: "ArchitectureTests"),

@@ -55,6 +55,14 @@ struct ArchitectureTests {
         #expect(targets == Set(Self.layers.joined()))
     }
 
+    @Test("every target in Swift has tests of its own")
+    func tested() throws {
+        let tests = Set(try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Tests").path))
+        for target in Set(try Self.sources().map(\.target)) {
+            #expect(tests.contains(target + "Tests"), "\(target) has no tests: add Tests/\(target)Tests")
+        }
+    }
+
     @Test("a module has folders: few files lie beside each other outside of them")
     func folders() throws {
         var loose: [String: Int] = [:]

@@ -22,6 +22,9 @@ let package = Package(
     targets: [
         // foundation
         .target(name: "Contracts", dependencies: [.product(name: "Crypto", package: "swift-crypto")]),
+        .target(name: "Expressions", dependencies: ["Contracts"]),
+        .target(name: "Statistics", dependencies: ["Contracts"]),
+        .target(name: "Importing", dependencies: ["Contracts", .product(name: "Crypto", package: "swift-crypto")]),
         // engines
         .target(name: "CDuckDB", linkerSettings: [.linkedLibrary("dl")]),
         .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
@@ -39,19 +42,25 @@ let package = Package(
             ]),
         // domain: modules never import each other
         .target(name: "Governance", dependencies: ["Contracts", "Storage"]),
-        .target(name: "Datasets", dependencies: ["Contracts", "Engines", "Storage"]),
-        .target(name: "FeatureStore", dependencies: ["Contracts", "Engines", "Storage"]),
-        .target(name: "Tracking", dependencies: ["Contracts", "Storage"]),
-        .target(name: "Registry", dependencies: ["Contracts", "Storage"]),
+        .target(name: "Datasets", dependencies: ["Contracts", "Expressions", "Statistics", "Engines", "Storage"]),
+        .target(name: "FeatureStore", dependencies: ["Contracts", "Expressions", "Engines", "Storage"]),
+        .target(name: "Tracking", dependencies: ["Contracts", "Importing", "Storage"]),
+        .target(name: "Registry", dependencies: ["Contracts", "Importing", "Storage"]),
         .target(name: "CSupervisor"),
         .target(name: "Pipelines", dependencies: ["Contracts", "Storage", "CSupervisor"]),
-        .target(name: "Serving", dependencies: ["Contracts", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics")]),
-        .target(name: "Monitoring", dependencies: ["Contracts", "Storage"]),
+        .target(
+            name: "Serving",
+            dependencies: [
+                "Contracts", "Expressions", "Statistics", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics"),
+            ]),
+        .target(name: "Monitoring", dependencies: ["Contracts", "Expressions", "Statistics", "Storage"]),
         // workflows
         .target(
             name: "Workflows",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
+                "Contracts", "Expressions", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking",
+                "Registry",
+                "Pipelines", "Serving",
             ]),
         .target(
             name: "Outgoing",
@@ -63,8 +72,9 @@ let package = Package(
         .target(
             name: "Platform",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
-                "Monitoring", "Workflows", "Outgoing", .product(name: "Configuration", package: "swift-configuration"),
+                "Contracts", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry",
+                "Pipelines",
+                "Serving", "Monitoring", "Workflows", "Outgoing", .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
         // web
@@ -78,11 +88,14 @@ let package = Package(
                 .product(name: "NIOHTTPTypesHTTP1", package: "swift-nio-extras"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]),
+        // api: what several APIs read
+        .target(name: "SearchLanguage", dependencies: ["Contracts", "Tracking", "Registry"]),
         // api
         .target(
             name: "MLflowAPI",
             dependencies: [
-                "Contracts", "Storage", "Governance", "Tracking", "Registry", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                "Contracts", "Storage", "Governance", "Tracking", "Registry", "SearchLanguage", "WebAPI",
+                .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         .target(
@@ -95,8 +108,9 @@ let package = Package(
         .target(
             name: "KeelAPI",
             dependencies: [
-                "Contracts", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
-                "Monitoring", "Platform", "WebAPI",
+                "Contracts", "Importing", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines",
+                "Serving",
+                "Monitoring", "Platform", "SearchLanguage", "WebAPI",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line
@@ -108,11 +122,12 @@ let package = Package(
                 .product(name: "NIOTLS", package: "swift-nio"),
             ]),
         .target(name: "Plotting", dependencies: ["Contracts", "Engines"]),
-        .target(name: "MLflowImport", dependencies: ["Contracts", "Storage", "Tracking", "Registry", "KeelClient"]),
+        .target(name: "MLflowImport", dependencies: ["Contracts", "Importing", "Storage", "Tracking", "Registry", "KeelClient"]),
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI",
+                "Contracts", "Expressions", "Engines", "Storage", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI",
+                "InferenceAPI", "KeelAPI",
                 "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
@@ -129,17 +144,21 @@ let package = Package(
         // tests
         .target(name: "TestSupport", dependencies: ["Storage"], path: "Tests/TestSupport"),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts", "TestSupport"]),
-        .testTarget(name: "EnginesTests", dependencies: ["Engines", "TestSupport"]),
+        .testTarget(name: "ExpressionsTests", dependencies: ["Expressions", "TestSupport"]),
+        .testTarget(name: "StatisticsTests", dependencies: ["Statistics", "TestSupport"]),
+        .testTarget(name: "ImportingTests", dependencies: ["Importing"]),
+        .testTarget(name: "EnginesTests", dependencies: ["Engines", "Expressions", "TestSupport"]),
         .testTarget(name: "StorageTests", dependencies: ["Storage", "TestSupport"]),
         .testTarget(name: "PostgresTests", dependencies: ["Contracts", "Platform", "Storage", "TestSupport"]),
         .testTarget(name: "GovernanceTests", dependencies: ["Governance", "TestSupport"]),
-        .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "TestSupport"]),
+        .testTarget(name: "DatasetsTests", dependencies: ["Datasets", "Statistics", "TestSupport"]),
         .testTarget(name: "FeatureStoreTests", dependencies: ["FeatureStore", "TestSupport"]),
-        .testTarget(name: "TrackingTests", dependencies: ["Tracking", "TestSupport"]),
-        .testTarget(name: "RegistryTests", dependencies: ["Registry", "TestSupport"]),
-        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
+        .testTarget(name: "TrackingTests", dependencies: ["Tracking", "SearchLanguage", "TestSupport"]),
+        .testTarget(name: "RegistryTests", dependencies: ["Registry", "SearchLanguage", "TestSupport"]),
+        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines", "TestSupport"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport"]),
-        .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport"]),
+        .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Statistics", "TestSupport"]),
+        .testTarget(name: "WorkflowsTests", dependencies: ["Workflows", "Pipelines"]),
         .testTarget(
             name: "PlatformTests",
             dependencies: [
@@ -158,7 +177,26 @@ let package = Package(
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
-        .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI"]),
+        .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI", "TestSupport"]),
+        .testTarget(name: "SearchLanguageTests", dependencies: ["SearchLanguage", "TestSupport"]),
+        .testTarget(
+            name: "KeelAPITests",
+            dependencies: [
+                "KeelAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        .testTarget(
+            name: "KeelClientTests",
+            dependencies: [
+                "KeelClient", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
+        .testTarget(
+            name: "MLflowImportTests",
+            dependencies: [
+                "MLflowImport", "KeelAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ]),
         .testTarget(name: "PlottingTests", dependencies: ["Plotting"]),
         .testTarget(name: "keelTests", dependencies: ["keel", "TestSupport"]),
         .testTarget(name: "ArchitectureTests"),

@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 
 /// What an import found and did, by kind.
 public struct ImportReport: Sendable {

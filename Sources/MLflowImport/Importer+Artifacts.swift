@@ -1,5 +1,6 @@
 import Contracts
 import Foundation
+import Importing
 import KeelClient
 import Tracking
 

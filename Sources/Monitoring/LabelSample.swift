@@ -1,4 +1,5 @@
 import Contracts
+import Statistics
 
 /// The scores and labels of a window, bounded.
 ///

@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 
 /// What a `Monitor` declares: which endpoint, over which windows, and when to raise an alert.
 public struct MonitorSpec: Sendable, Hashable {

@@ -1,4 +1,5 @@
 import Contracts
+import Statistics
 
 /// The rows of one release in one window.
 struct ReleaseRows {

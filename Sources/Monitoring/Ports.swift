@@ -1,4 +1,5 @@
 import Contracts
+import Statistics
 
 /// A prediction that was answered, as the prediction log has it.
 public struct ObservedPrediction: Sendable, Hashable {

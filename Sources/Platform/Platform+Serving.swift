@@ -2,6 +2,7 @@ import Contracts
 import Monitoring
 import Registry
 import Serving
+import Statistics
 
 extension Platform {
     var queries: PredictionQueries { PredictionQueries(database: database) }

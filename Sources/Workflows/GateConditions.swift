@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 import Pipelines
 
 /// What can be said of a pipeline's gates before it runs: whether each condition is one, and names numbers that its evaluation will give.

@@ -7,6 +7,7 @@ struct ArchitectureTests {
     /// From the foundation up.
     static let layers: [[String]] = [
         ["Contracts"],
+        ["Expressions", "Statistics", "Importing"],
         ["CZlib", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CPostgres", "CRE2", "CSupervisor"],
         ["Engines"],
         ["Storage"],
@@ -14,6 +15,7 @@ struct ArchitectureTests {
         ["Workflows", "Outgoing"],
         ["Platform"],
         ["WebAPI"],
+        ["SearchLanguage"],
         ["MLflowAPI", "InferenceAPI", "KeelAPI"],
         ["KeelClient", "Plotting"],
         ["MLflowImport"],
@@ -51,6 +53,36 @@ struct ArchitectureTests {
     func complete() throws {
         let targets = Set(try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Sources").path))
         #expect(targets == Set(Self.layers.joined()))
+    }
+
+    @Test("every target in Swift has tests of its own")
+    func tested() throws {
+        let tests = Set(try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Tests").path))
+        for target in Set(try Self.sources().map(\.target)) {
+            #expect(tests.contains(target + "Tests"), "\(target) has no tests: add Tests/\(target)Tests")
+        }
+    }
+
+    @Test("a module has folders: few files lie beside each other outside of them")
+    func folders() throws {
+        var loose: [String: Int] = [:]
+        for source in try Self.sources() where source.path.split(separator: "/").count == 2 { loose[source.target, default: 0] += 1 }
+        for (target, count) in loose { #expect(count <= 20, "\(target) has \(count) files outside of folders: group them by concept") }
+    }
+
+    @Test("services take parsed searches: only the APIs read the text of a filter")
+    func searches() throws {
+        for source in try Self.sources() where Self.imports(source.text).contains("SearchLanguage") {
+            #expect(source.target.hasSuffix("API"), "\(source.path) must not read filters; it takes clauses")
+        }
+    }
+
+    @Test("the engines know nothing of expressions and statistics")
+    func engines() throws {
+        for source in try Self.sources() where source.target == "Engines" {
+            let known = Set(Self.imports(source.text)).intersection(["Expressions", "Statistics", "Importing"])
+            #expect(known.isEmpty, "\(source.path) imports \(known)")
+        }
     }
 
     @Test("a target imports only layers below its own")
@@ -136,9 +168,9 @@ struct ArchitectureTests {
             for read in ["Date()", "Date.now", "gettimeofday", "clock_gettime", "time(nil)", "systemNow()"] where line.contains(read) {
                 let isAllowed =
                     [
-                        "Contracts/Timestamp.swift", "Tracking/Migrations.swift",
+                        "Contracts/Time/Timestamp.swift", "Tracking/Migrations.swift",
                         // Identifiers carry the time at which they are made, unless their maker says another.
-                        "Contracts/Identifier.swift",
+                        "Contracts/Names/Identifier.swift",
                         // For a person who finds the folder in use.
                         "Storage/Files/Home.swift",
                     ].contains(source.path) || source.target == "keel"
@@ -153,18 +185,36 @@ struct ArchitectureTests {
     @Test("chance has few sources, each known for what it is")
     func chance() throws {
         let sources: [String: String] = [
-            "Contracts/Identifier.swift": "identifiers",
+            "Contracts/Names/Identifier.swift": "identifiers",
             "Governance/TokenService.swift": "secrets",
             "Datasets/Ingestion/KeySet.swift": "a hash that nobody can prepare keys for",
             "FeatureStore/FeatureStore.swift": "the same; a default argument",
             "Tracking/Runs/TrackingService+Runs.swift": "names of runs, as MLflow gives them",
-            "Registry/WebhookFollower.swift": "retries that do not come all at once",
+            "Registry/Webhooks/WebhookFollower.swift": "retries that do not come all at once",
             "Serving/Log/PredictionLog.swift": "which predictions a full journal leaves out",
         ]
         for (place, line, source) in try Self.lines() {
             for call in [".random(in:", "UUID()", "SystemRandomNumberGenerator", "arc4random", "getrandom"] where line.contains(call) {
                 #expect(
                     sources[source.path] != nil, "\(place): \(call) is a new source of chance; take an Identifier, or say here what for")
+            }
+        }
+    }
+
+    @Test("random tests can be repeated: their numbers come from Seeded")
+    func seeded() throws {
+        let folder = Self.root.appendingPathComponent("Tests").path
+        let names = try #require(FileManager.default.enumerator(atPath: folder)?.allObjects as? [String])
+        for name in names where name.hasSuffix(".swift") && !name.hasPrefix("ArchitectureTests") {
+            let text = try String(contentsOfFile: folder + "/" + name, encoding: .utf8)
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            for (i, line) in lines.enumerated() {
+                let isDrawn = [".random(in:", ".randomElement(", ".shuffled("].contains { line.contains($0) }
+                let isSeeded = lines[i..<min(i + 2, lines.count)].contains { $0.contains("using:") }
+                #expect(!isDrawn || isSeeded, "\(name):\(i + 1): draw using a Seeded")
+                #expect(!line.contains("SystemRandomNumberGenerator"), "\(name):\(i + 1): use a Seeded")
+                let isGenerator = line.contains(": RandomNumberGenerator")
+                #expect(!isGenerator || name == "TestSupport/Seeded.swift", "\(name):\(i + 1): there is a Seeded already")
             }
         }
     }

@@ -1,4 +1,5 @@
 import Contracts
+import TestSupport
 import Testing
 
 @Suite("JSON")
@@ -27,7 +28,7 @@ struct JSONTests {
 
     @Test("random bytes and truncations never crash the parser")
     func fuzz() {
-        var random = SystemRandomNumberGenerator()
+        var random = Seeded(37)
         let seed = Array(#"{"inputs":[{"name":"a","shape":[1,2],"datatype":"FP64","data":[1.5,-2e3,null,"é\u0041"]}],"id":"x"}"#.utf8)
         for _ in 0..<5000 {
             var bytes = Array(seed.prefix(Int.random(in: 0...seed.count, using: &random)))
@@ -40,8 +41,9 @@ struct JSONTests {
 
     @Test("numbers are read exactly as the standard library reads them")
     func numbers() throws {
+        var random = Seeded(41)
         for _ in 0..<5000 {
-            let value = Double(bitPattern: .random(in: .min ... .max))
+            let value = Double(bitPattern: random.next())
             guard value.isFinite else { continue }
             let read = try #require(try JSON.parse("\(value)").number)
             #expect(read == value)

@@ -1,4 +1,5 @@
 import Contracts
+import TestSupport
 import Testing
 
 @Suite("Memory budget")
@@ -38,13 +39,12 @@ struct MemoryBudgetTests {
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<8 {
                 group.addTask { [budget] in
-                    var state = UInt64(seed * 8 + task + 1)
+                    var random = Seeded(UInt64(seed * 8 + task + 1))
                     for _ in 0..<200 {
                         let reservation = MemoryReservation(of: budget)
                         for _ in 0..<3 {
-                            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-                            let part = MemoryBudget.Part.allCases[Int(state >> 60) % MemoryBudget.Part.allCases.count]
-                            try? reservation.take(Int(state >> 33) % budget.capacity(of: part), for: part)
+                            let part = MemoryBudget.Part.allCases[Int.random(in: 0..<MemoryBudget.Part.allCases.count, using: &random)]
+                            try? reservation.take(Int.random(in: 0..<budget.capacity(of: part), using: &random), for: part)
                             #expect(budget.used(by: part) <= budget.capacity(of: part))
                         }
                     }

@@ -1,5 +1,7 @@
 import Contracts
 import Engines
+import Expressions
+import TestSupport
 import Testing
 
 /// One definition, two executions: the SQL of an expression, run by DuckDB, gives what the evaluator gives, row by row.
@@ -101,14 +103,11 @@ struct ExpressionParityTests {
 
 /// Writes random expressions of a wanted type, and random values.
 private struct ExpressionSource {
-    private var state: UInt64
+    private var random: Seeded
 
-    init(seed: UInt64) { state = seed &* 0x9e37_79b9_7f4a_7c15 }
+    init(seed: UInt64) { random = Seeded(seed) }
 
-    private mutating func below(_ n: Int) -> Int {
-        state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
-        return Int((state >> 33) % UInt64(n))
-    }
+    private mutating func below(_ n: Int) -> Int { Int.random(in: 0..<n, using: &random) }
     private mutating func pick<T>(_ items: [T]) -> T { items[below(items.count)] }
 
     mutating func value(_ type: DataType, wild: Bool) -> Value {

@@ -1,5 +1,6 @@
 import Contracts
 import InferenceAPI
+import TestSupport
 import Testing
 
 private func parse(_ text: String) throws -> InferRequest {
@@ -132,9 +133,12 @@ struct InferRequestTests {
         let seed = Array(
             #"{"id":"x","parameters":{"ids":["a"]},"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1.5]},{"name":"b","shape":[1],"datatype":"BYTES","data":["q\u0041"]}]}"#
                 .utf8)
+        var random = Seeded(136)
         for _ in 0..<20_000 {
-            var bytes = Array(seed.prefix(Int.random(in: 0...seed.count)))
-            for _ in 0..<Int.random(in: 0...4) where !bytes.isEmpty { bytes[Int.random(in: 0..<bytes.count)] = .random(in: .min ... .max) }
+            var bytes = Array(seed.prefix(Int.random(in: 0...seed.count, using: &random)))
+            for _ in 0..<Int.random(in: 0...4, using: &random) where !bytes.isEmpty {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = .random(in: .min ... .max, using: &random)
+            }
             _ = try? bytes.withUnsafeBufferPointer { try InferRequest(parsing: $0) }
         }
     }

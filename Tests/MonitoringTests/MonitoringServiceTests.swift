@@ -1,5 +1,6 @@
 import Contracts
 import Monitoring
+import Statistics
 import Storage
 import TestSupport
 import Testing

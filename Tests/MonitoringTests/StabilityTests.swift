@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Monitoring
+import Statistics
 import TestSupport
 import Testing
 

@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Registry
+import SearchLanguage
 import Storage
 import TestSupport
 import Testing
@@ -109,9 +110,9 @@ struct EvidenceTests {
         let version = try await f.register(gate: nil)
         for change in ["verdict = 'passed'", "subject = '\(Digest(of: "other").hex)'", "data = '{}'", "version = 2"] {
             let rows = try await f.database.read { try $0.rows("SELECT * FROM registry_evidence") }
-            try await f.database.write { try $0.execute("UPDATE registry_evidence SET \(change) WHERE kind = 'bundle'") }
+            _ = try await f.database.write { try $0.execute("UPDATE registry_evidence SET \(change) WHERE kind = 'bundle'") }
             let number = change == "version = 2" ? 2 : 1
-            try await f.database.write { try $0.execute("UPDATE registry_versions SET version = ?", [.int(Int64(number))]) }
+            _ = try await f.database.write { try $0.execute("UPDATE registry_versions SET version = ?", [.int(Int64(number))]) }
             let asked = try await f.registry.version(model: "delay", version: number, f.read)
             await f.refused(.corrupted) { _ = try await f.registry.bundle(of: asked, f.read) }
             try await f.database.write { tx in
@@ -293,7 +294,7 @@ struct NumberTests {
                 try? await f.registry.importVersions([foreign], from: "elsewhere \(step)", f.write)
             }
             for name in names {
-                let found = try await f.registry.searchVersions(RegistrySearch(filter: "name = '\(name)'"), f.read).items
+                let found = try await f.registry.searchVersions(RegistrySearch(.versions, filter: "name = '\(name)'"), f.read).items
                 for version in found {
                     let key = VersionKey(name, version.version)
                     #expect(meant[key] == nil || meant[key] == version.source, "step \(step): \(key.uri)")

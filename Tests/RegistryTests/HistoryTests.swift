@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Registry
+import SearchLanguage
 import Storage
 import TestSupport
 import Testing
@@ -16,7 +17,7 @@ extension Fixture {
     func present() async throws -> [PastModel] {
         let models = try await registry.searchModels(RegistrySearch(), read).items
         return try await models.asyncMap { model in
-            let versions = try await registry.searchVersions(RegistrySearch(filter: "name = '\(model.name)'"), read).items
+            let versions = try await registry.searchVersions(RegistrySearch(.versions, filter: "name = '\(model.name)'"), read).items
             return PastModel(
                 name: model.name, description: model.description,
                 tags: Dictionary(uniqueKeysWithValues: model.tags.map { ($0.key, $0.value) }),

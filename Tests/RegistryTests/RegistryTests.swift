@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Registry
+import SearchLanguage
 import Storage
 import Testing
 
@@ -133,19 +134,21 @@ struct RegistryTests {
             }
         }
         _ = try await f.registry.createModel(name: "p", tags: [ModelTag("mlflow.prompt.is_prompt", "true")], f.write)
-        let models = try await f.registry.searchModels(RegistrySearch(filter: "tags.`mlflow.prompt.is_prompt` != 'true'"), f.read)
+        let models = try await f.registry.searchModels(RegistrySearch(.models, filter: "tags.`mlflow.prompt.is_prompt` != 'true'"), f.read)
         #expect(models.items.map(\.name) == ["a", "b", "c"])
         // Prompts are found only by who asks for them, as in MLflow.
-        let named = try await f.registry.searchModels(RegistrySearch(filter: "name IN ('a', 'b', 'p')", orderBy: ["name DESC"]), f.read)
+        let named = try await f.registry.searchModels(
+            RegistrySearch(.models, filter: "name IN ('a', 'b', 'p')", orderBy: ["name DESC"]), f.read)
         #expect(named.items.map(\.name) == ["b", "a"])
-        let prompts = try await f.registry.searchModels(RegistrySearch(filter: "tags.`mlflow.prompt.is_prompt` = 'true'"), f.read)
+        let prompts = try await f.registry.searchModels(RegistrySearch(.models, filter: "tags.`mlflow.prompt.is_prompt` = 'true'"), f.read)
         #expect(prompts.items.map(\.name) == ["p"])
-        var search = RegistrySearch(filter: "version_number >= 2 AND name != 'b'", orderBy: ["version_number DESC", "name"], pageSize: 3)
+        var search = try RegistrySearch(
+            .versions, filter: "version_number >= 2 AND name != 'b'", orderBy: ["version_number DESC", "name"], pageSize: 3)
         let first = try await f.registry.searchVersions(search, f.read)
         search.pageToken = first.nextToken
         let second = try await f.registry.searchVersions(search, f.read)
         #expect((first.items + second.items).map { "\($0.name)\($0.version)" } == ["a3", "c3", "a2", "c2"])
         #expect(second.nextToken == nil)
-        #expect(try await f.registry.searchVersions(RegistrySearch(filter: "run_id IN ('r1')"), f.read).items.count == 3)
+        #expect(try await f.registry.searchVersions(RegistrySearch(.versions, filter: "run_id IN ('r1')"), f.read).items.count == 3)
     }
 }

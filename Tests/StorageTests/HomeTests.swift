@@ -42,7 +42,7 @@ struct HomeTests {
         try FileManager.default.createDirectory(
             atPath: folder + "/work/run", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o755])
         for (name, mode) in [("keel.sqlite", 0o644), ("work/run/step.sh", 0o755)] {
-            FileManager.default.createFile(atPath: "\(folder)/\(name)", contents: Data(), attributes: [.posixPermissions: mode])
+            _ = FileManager.default.createFile(atPath: "\(folder)/\(name)", contents: Data(), attributes: [.posixPermissions: mode])
         }
         chmod(folder, 0o755)
         let home = try Home(folder, user: "server")

@@ -119,7 +119,7 @@ struct DatabaseTests {
             #expect(found == Int64(best), "at \(instant)")
         }
         #expect(try await database.read { try $0.verifyLedger() }.broken == nil)
-        try await database.write {
+        _ = try await database.write {
             try $0.execute("UPDATE ledger_setbacks SET at = at + 1 WHERE seq = (SELECT max(seq) FROM ledger_setbacks)")
         }
         #expect(try await database.read { try $0.verifyLedger() }.broken != nil)
@@ -220,9 +220,12 @@ struct DatabaseTests {
 struct FileTests {
     @Test("a log cut at any byte keeps every whole record before the cut, and can go on")
     func tornLog() throws {
+        var random = Seeded(40)
         for _ in 0..<40 {
             let folder = try temporaryFolder()
-            let records = (0..<Int.random(in: 1...60)).map { _ in (0..<Int.random(in: 0...40)).map { _ in UInt8.random(in: 0...255) } }
+            let records = (0..<Int.random(in: 1...60, using: &random)).map { _ in
+                (0..<Int.random(in: 0...40, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            }
             do {
                 let log = try DurableLog(folder: folder, segmentBytesMax: 300)
                 for record in records { try log.append([record]) }
@@ -230,7 +233,7 @@ struct FileTests {
             let last = try #require(try FileManager.default.contentsOfDirectory(atPath: folder).sorted().last)
             let path = folder + "/" + last
             let size = try #require(FileManager.default.contents(atPath: path)?.count)
-            truncate(path, off_t(Int.random(in: 0...size)))
+            truncate(path, off_t(Int.random(in: 0...size, using: &random)))
             let log = try DurableLog(folder: folder, segmentBytesMax: 300)
             try log.append([[1, 2, 3]])
             var read: [[UInt8]] = []

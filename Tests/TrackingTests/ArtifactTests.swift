@@ -218,7 +218,7 @@ struct UploadTests {
         #expect(try await code(upload.id, 1, signature + "0") == .unauthenticated)
         #expect(try await code(upload.id, 3, upload.signature(part: 3)) == .unauthenticated)
         _ = try await send(f, upload, 1)
-        try await f.database.write { tx in try tx.execute("UPDATE tracking_uploads SET expires_ms = 1 WHERE id = ?", [.string(upload.id)]) }
+        _ = try await f.database.write { tx in try tx.execute("UPDATE tracking_uploads SET expires_ms = 1 WHERE id = ?", [.string(upload.id)]) }
         #expect(try await code(upload.id, 1, signature) == .unauthenticated, "the time is part of what is signed")
         try await f.tracking.sweepUploads(f.write)
         #expect(try await code(upload.id, 1, signature) == .unauthenticated)

@@ -40,11 +40,4 @@ struct EvaluationDatasetTests {
         }
         #expect(try await f.tracking.searchEvaluationDatasets(EvaluationDatasetSearch(), f.read).items.isEmpty)
     }
-
-    @Test("an order is read with and without a direction")
-    func orders() {
-        #expect(LoggedModelSearch.Order("metrics.auc DESC") == .init(field: "metrics.auc", ascending: false))
-        #expect(LoggedModelSearch.Order("metrics.my metric asc") == .init(field: "metrics.my metric"))
-        #expect(LoggedModelSearch.Order("name") == .init(field: "name"))
-    }
 }

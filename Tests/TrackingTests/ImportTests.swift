@@ -1,5 +1,6 @@
 import Contracts
 import Foundation
+import Importing
 import Testing
 import Tracking
 

@@ -1,5 +1,6 @@
 import Contracts
 import Foundation
+import SearchLanguage
 import Storage
 import TestSupport
 import Testing
@@ -74,7 +75,8 @@ struct MigrationTests {
                 try tx.execute("INSERT INTO tracking_params (run_id, key, value) VALUES (?, 'p', 'ü')", [.string(run)])
                 try tx.execute("INSERT INTO tracking_tags (run_id, key, value) VALUES (?, 't', '1')", [.string(run)])
             }
-            for point in points.shuffled() {
+            var random = Seeded(9)
+            for point in points.shuffled(using: &random) {
                 try tx.execute(
                     "INSERT INTO tracking_metrics (run_id, key, value, is_nan, at_ms, step) VALUES (?, ?, ?, ?, ?, ?)", point.values)
             }

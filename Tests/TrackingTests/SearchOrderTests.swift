@@ -1,4 +1,5 @@
 import Contracts
+import SearchLanguage
 import Storage
 import TestSupport
 import Testing
@@ -110,7 +111,7 @@ struct SearchOrderTests {
             let clauses = i % 3 == 0 ? [] : SearchOrderTests.clauses.shuffled(using: &random).prefix(Int.random(in: 1...2, using: &random))
             let places = [["0"], ["0"], ["0", experiments[3]], ["0"] + experiments].randomElement(using: &random) ?? []
             let view = [ViewType.activeOnly, .activeOnly, .deletedOnly, .all].randomElement(using: &random) ?? .all
-            let search = RunSearch(
+            let search = try RunSearch(
                 experimentIDs: places, filter: clauses.map(\.text).joined(separator: " AND "), view: view, orderBy: orders.map(\.text),
                 pageSize: Int.random(in: 150...2500, using: &random))
             let expected = runs.filter { run in
@@ -120,7 +121,7 @@ struct SearchOrderTests {
             let found = try await all(search, f).map(\.id)
             #expect(
                 found == expected,
-                "\(search.filter ?? "") order by \(search.orderBy) in \(places.count), \(view), by \(search.pageSize ?? 0)")
+                "\(search.clauses) order by \(search.orders) in \(places.count), \(view)")
         }
     }
 
@@ -147,7 +148,7 @@ struct SearchOrderTests {
     func indexes(order: String, names: [String], bound: String) async throws {
         let (f, _) = try await varied()
         for direction in ["ASC", "DESC"] {
-            let search = RunSearch(experimentIDs: ["0"], orderBy: ["\(order) \(direction)"], pageSize: 100)
+            let search = try RunSearch(experimentIDs: ["0"], filter: nil, orderBy: ["\(order) \(direction)"], pageSize: 100)
             let plans = try await plans(search, f)
             let (first, middle) = (plans[0], plans[1])
             for name in names { #expect(first.contains(name), "\(name): \(first)") }
@@ -166,9 +167,9 @@ struct SearchOrderTests {
         arguments: ["attributes.run_name", "params.opt", "metrics.acc"])
     func shared(order: String) async throws {
         let (f, _) = try await varied()
-        var (search, last, walked): (RunSearch, Run?, Int) = (
-            RunSearch(experimentIDs: ["0"], orderBy: ["\(order) DESC"], pageSize: 400), nil, 0
-        )
+        var search = try RunSearch(experimentIDs: ["0"], filter: nil, orderBy: ["\(order) DESC"], pageSize: 400)
+        var last: Run?
+        var walked = 0
         repeat {
             let (page, asked) = (try await f.tracking.searchRuns(search, f.read), search)
             let plan = try await f.database.read { try asked.explain(on: $0, first: 1) }.joined(separator: "\n")
@@ -191,7 +192,7 @@ struct SearchOrderTests {
             ("start_time >= 5", "end_time DESC", "tracking_runs_ended", false),
             ("start_time < 9", "end_time ASC", "tracking_runs_started", true),
         ] {
-            let search = RunSearch(experimentIDs: ["0"], filter: filter, orderBy: [order], pageSize: 50)
+            let search = try RunSearch(experimentIDs: ["0"], filter: filter, orderBy: [order], pageSize: 50)
             let plan = try await f.database.read { try search.explain(on: $0, first: 1) }.joined(separator: "\n")
             #expect(plan.contains(index) && plan.contains("TEMP B-TREE") == isSorted, "\(filter): \(plan)")
         }
@@ -201,7 +202,7 @@ struct SearchOrderTests {
     func manyExperiments() async throws {
         let (f, experiments) = try await varied()
         for (order, bound) in [("start_time DESC", "start_ms>?"), ("end_time ASC", "end_ms<?"), ("status DESC", "start_ms>?")] {
-            let search = RunSearch(experimentIDs: ["0"] + experiments, orderBy: [order], pageSize: 50)
+            let search = try RunSearch(experimentIDs: ["0"] + experiments, filter: nil, orderBy: [order], pageSize: 50)
             for plan in try await plans(search, f) { #expect(plan.contains(bound) && !plan.contains("SCAN"), "\(order): \(plan)") }
         }
     }

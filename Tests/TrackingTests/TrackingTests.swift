@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Storage
+import TestSupport
 import Testing
 import Tracking
 
@@ -66,9 +67,10 @@ struct TrackingTests {
         let points = [(0.5, 1, 10), (0.9, 3, 5), (0.7, 2, 99), (0.95, 3, 5), (0.1, 3, 4)].map {
             Metric("auc", $0.0, at: at(Int64($0.2)), step: Int64($0.1))
         }
+        var random = Seeded(8)
         for _ in 0..<8 {
             let run = try await f.tracking.createRun(experimentID: "0", f.write)
-            for point in points.shuffled() { try await f.tracking.logMetric(runID: run.id, point, f.write) }
+            for point in points.shuffled(using: &random) { try await f.tracking.logMetric(runID: run.id, point, f.write) }
             #expect(try await f.tracking.run(id: run.id, f.read).metrics.first?.value == 0.95)
             let first = try await f.tracking.metricHistory(runID: run.id, key: "auc", pageSize: 2, f.read)
             let rest = try await f.tracking.metricHistory(runID: run.id, key: "auc", pageSize: 10, pageToken: first.nextToken, f.read)

@@ -1,5 +1,6 @@
 import Contracts
 import Engines
+import Expressions
 
 /// The declarative form of a dataset: the contract that every row must keep.
 public struct DatasetSpec: Sendable {

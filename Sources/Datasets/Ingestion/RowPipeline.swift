@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 
 /// What every row goes through on its way into a dataset, from a file or a push alike: computed columns, `where`, time bounds, the rules.
 struct RowPipeline: Sendable {

@@ -1,4 +1,5 @@
 import Contracts
+import Statistics
 import Storage
 
 /// The SQL of this module's tables.

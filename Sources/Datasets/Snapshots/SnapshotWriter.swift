@@ -1,6 +1,7 @@
 import Contracts
 import Engines
 import Foundation
+import Statistics
 import Storage
 
 /// Writes the files of a snapshot under way: Parquet parts and the quarantine. They get their names in `finish`, and nothing refers to them until the

@@ -1,5 +1,6 @@
 import Contracts
 import Engines
+import Expressions
 
 /// A training set's request, checked against the catalogue, as SQL.
 ///

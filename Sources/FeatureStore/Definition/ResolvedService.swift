@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 
 /// A feature service with every name resolved to a slot.
 ///

@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 
 /// A feature view over a dataset, checked and typed: what both engines execute.
 struct DatasetView: Sendable {

@@ -1,5 +1,6 @@
 import Contracts
 import Hummingbird
+import Importing
 import Platform
 import Registry
 import Tracking
@@ -13,7 +14,7 @@ func addImportRoutes(to routes: APIRoutes, _ platform: Platform) {
     addRegistryImportRoutes(routes, platform.registry)
 }
 
-private func addTrackingImportRoutes(_ routes: APIRoutes, _ tracking: TrackingService) {
+package func addTrackingImportRoutes(_ routes: APIRoutes, _ tracking: TrackingService) {
     routes.post("/imports/tracking/experiments", .trackingWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         let places = try await tracking.importExperiments(
@@ -78,7 +79,7 @@ private func addTrackingImportRoutes(_ routes: APIRoutes, _ tracking: TrackingSe
     }
 }
 
-private func addRegistryImportRoutes(_ routes: APIRoutes, _ registry: RegistryService) {
+package func addRegistryImportRoutes(_ routes: APIRoutes, _ registry: RegistryService) {
     routes.post("/imports/registry/models", .registryWrite) { request, _, grant in
         let batch = try await ImportBatch(request)
         try await registry.importModels(try batch.records(ForeignRegisteredModel.self), from: batch.source, grant)

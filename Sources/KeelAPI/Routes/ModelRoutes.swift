@@ -3,6 +3,7 @@ import Foundation
 import Hummingbird
 import Platform
 import Registry
+import SearchLanguage
 import WebAPI
 
 /// Registered models and their versions.
@@ -14,7 +15,9 @@ func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
             let page = try await registry.models(at: time, after: after, limit: try request.limit(standard: 100), grant)
             return Response(["models": .array(page.models.map(ModelWire.past)), "next": page.next.map(JSON.string) ?? .null])
         }
-        let page = try await registry.searchModels(try request.registrySearch(filter: request.query("filter")), grant)
+        let search = try RegistrySearch(
+            .models, filter: request.query("filter"), pageSize: try request.limit(standard: 100), pageToken: request.query("page"))
+        let page = try await registry.searchModels(search, grant)
         return Response(["models": .array(page.items.map(TrackingJSON.model)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
     routes.get("/models/:name", .registryRead, on: .model) { _, context, grant in
@@ -22,9 +25,10 @@ func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response(TrackingJSON.model(try await registry.model(name: name, grant)))
     }
     routes.get("/models/:name/versions", .registryRead, on: .model) { request, context, grant in
-        let name = try context.modelName()
-        guard !name.contains("'") else { throw KeelError.notFound("there is no model '\(name.prefix(100))'") }
-        let page = try await registry.searchVersions(try request.registrySearch(filter: "name = '\(name)'"), grant)
+        let search = RegistrySearch(
+            clauses: [SearchClause(.attribute, "name", .equal, .text(try context.modelName()))],
+            pageSize: try request.limit(standard: 100), pageToken: request.query("page"))
+        let page = try await registry.searchVersions(search, grant)
         return Response(["versions": .array(page.items.map(TrackingJSON.version)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
     routes.get("/models/:name/versions/:version", .registryRead, on: .model) { _, context, grant in
@@ -97,9 +101,5 @@ extension Request {
         guard let text = query(name) else { return nil }
         guard let number = Int64(text), number > 0 else { throw .invalid("'\(text.prefix(60))' is not a number above 0", path: name) }
         return number
-    }
-
-    fileprivate func registrySearch(filter: String?) throws(KeelError) -> RegistrySearch {
-        RegistrySearch(filter: filter, pageSize: try limit(standard: 100), pageToken: query("page"))
     }
 }

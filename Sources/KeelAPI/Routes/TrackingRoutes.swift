@@ -1,10 +1,11 @@
 import Contracts
 import Hummingbird
+import SearchLanguage
 import Tracking
 import WebAPI
 
 /// Experiments and logged models.
-func addTrackingRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
+package func addTrackingRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
     routes.get("/experiments", .trackingRead) { request, _, grant in
         let page = try await tracking.searchExperiments(
             ExperimentSearch(
@@ -43,7 +44,8 @@ func addTrackingRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
     routes.get("/tracking/models", .trackingRead) { request, _, grant in
         let page = try await tracking.searchLoggedModels(
             LoggedModelSearch(
-                experimentIDs: try request.experiments(), filter: request.query("filter"), orderBy: request.order().map { .init($0) },
+                experimentIDs: try request.experiments(), filter: request.query("filter"),
+                orderBy: request.order().map { LoggedModelOrderText($0) },
                 pageSize: try request.limit(standard: 100), pageToken: request.query("page")), grant)
         return Response(["models": .array(page.items.map(TrackingJSON.loggedModel)), "next": page.nextToken.map(JSON.string) ?? .null])
     }
@@ -53,7 +55,7 @@ func addTrackingRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
 }
 
 /// Tracked runs, under `/tracking/runs`: `/runs` are those of pipelines.
-func addRunRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
+package func addRunRoutes(to routes: APIRoutes, _ tracking: TrackingService) {
     routes.get("/tracking/runs", .trackingRead) { request, _, grant in
         let page = try await tracking.searchRuns(
             RunSearch(

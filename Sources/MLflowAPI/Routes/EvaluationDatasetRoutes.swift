@@ -1,4 +1,5 @@
 import Contracts
+import SearchLanguage
 import Tracking
 
 /// Evaluation datasets. MLflow's messages carry tags and records as JSON inside texts.

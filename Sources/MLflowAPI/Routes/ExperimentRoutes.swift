@@ -1,4 +1,5 @@
 import Contracts
+import SearchLanguage
 import Tracking
 
 func addExperimentRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {

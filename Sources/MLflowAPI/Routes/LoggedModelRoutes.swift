@@ -1,4 +1,5 @@
 import Contracts
+import SearchLanguage
 import Tracking
 
 func addLoggedModelRoutes(_ routes: MLflowRoutes, _ tracking: TrackingService) {

@@ -1,5 +1,6 @@
 import Contracts
 import Registry
+import SearchLanguage
 
 func addModelRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
     routes.post("registered-models/create", .registryWrite) { request, grant in
@@ -12,7 +13,7 @@ func addModelRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
         ["registered_model": RegistryWire.model(try await registry.model(name: request.text("name"), grant))]
     }
     routes.get("registered-models/search", .registryRead) { request, grant in
-        let page = try await registry.searchModels(search(request, atMost: 1000), grant)
+        let page = try await registry.searchModels(search(request, .models, atMost: 1000), grant)
         return object([
             ("registered_models", list(page.items.map(RegistryWire.model))), ("next_page_token", page.nextToken.map(JSON.string)),
         ])
@@ -83,7 +84,7 @@ func addVersionRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
         return ["artifact_uri": .string(version.storageLocation)]
     }
     routes.get("model-versions/search", .registryRead) { request, grant in
-        let page = try await registry.searchVersions(search(request, atMost: 200_000), grant)
+        let page = try await registry.searchVersions(search(request, .versions, atMost: 200_000), grant)
         return object([
             ("model_versions", list(page.items.map(RegistryWire.listed))), ("next_page_token", page.nextToken.map(JSON.string)),
         ])
@@ -116,9 +117,9 @@ func addVersionRoutes(_ routes: MLflowRoutes, _ registry: RegistryService) {
     }
 }
 
-private func search(_ request: MLflowRequest, atMost limit: Int) throws -> RegistrySearch {
-    RegistrySearch(
-        filter: try request.optionalText("filter"), orderBy: try request.texts("order_by"),
+private func search(_ request: MLflowRequest, _ grammar: SearchGrammar, atMost limit: Int) throws -> RegistrySearch {
+    try RegistrySearch(
+        grammar, filter: try request.optionalText("filter"), orderBy: try request.texts("order_by"),
         pageSize: try request.optionalCount("max_results", atMost: limit),
         pageToken: try request.optionalText("page_token"))
 }

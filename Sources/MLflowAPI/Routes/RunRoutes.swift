@@ -1,5 +1,6 @@
 import Contracts
 import NIOCore
+import SearchLanguage
 import Tracking
 
 private let batchBytesMax = 1_000_000

@@ -1,4 +1,5 @@
 import Contracts
+import SearchLanguage
 import Tracking
 
 /// Tracking's values in MLflow's JSON: snake_case, int64 as numbers, empty lists and absent fields omitted, NaN as `"NaN"`.
@@ -137,8 +138,8 @@ enum TrackingWire {
             tags: try request.objects("tags").map { try keyValue($0) })
     }
 
-    static func order(_ request: MLflowRequest) throws -> LoggedModelSearch.Order {
-        LoggedModelSearch.Order(
+    static func order(_ request: MLflowRequest) throws -> LoggedModelOrderText {
+        LoggedModelOrderText(
             field: try request.text("field_name"), ascending: try request.flag("ascending", default: true),
             dataset: try searchedDataset(request, isRequired: false))
     }

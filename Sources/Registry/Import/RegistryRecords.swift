@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 
 /// A registered model of a foreign store, without its versions and aliases.
 public struct ForeignRegisteredModel: ImportRecord {

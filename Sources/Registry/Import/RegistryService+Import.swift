@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 import Storage
 
 extension RegistryTables {
@@ -31,14 +32,12 @@ public enum RegistryImportKind: String, Sendable, CaseIterable { case models, ve
 
 /// Bringing what another registry holds: numbers of versions and times are kept. Every thing brought is an event on its model.
 extension RegistryService {
-    public static let importCountMax = 1000
-
     /// How things of a foreign registry stand to Keel's, in the order asked. Versions are asked for as `name/number`.
     public func checkImport(
         _ kind: RegistryImportKind, _ things: [(id: String, digest: Digest)], from source: String, _ grant: Grant
     ) async throws -> [ImportState] {
         try grant.require(.registryRead)
-        try checkImport(source, things.count)
+        try ImportLimits.check(source: source, count: things.count)
         return try await database.read(in: grant.workspace) { db in
             try things.map { thing in
                 let own: Digest? =
@@ -132,7 +131,7 @@ extension RegistryService {
         _ body: @escaping @Sendable (Transaction, Thing) throws -> Void
     ) async throws {
         try grant.require(.registryWrite)
-        try checkImport(source, things.count)
+        try ImportLimits.check(source: source, count: things.count)
         try await guarded(things.first?.importID ?? "", grant) { tx in
             for thing in things {
                 try body(tx, thing)
@@ -146,13 +145,6 @@ extension RegistryService {
                         .int(tx.now.milliseconds),
                     ])
             }
-        }
-    }
-
-    private func checkImport(_ source: String, _ count: Int) throws(KeelError) {
-        guard !source.isEmpty, source.utf8.count <= 1000 else { throw .invalid("must be 1 to 1000 bytes", path: "source") }
-        guard count <= RegistryService.importCountMax else {
-            throw .invalid("at most \(RegistryService.importCountMax) things go into one call, not \(count)")
         }
     }
 }

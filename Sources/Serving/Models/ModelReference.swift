@@ -1,4 +1,5 @@
 import Contracts
+import Statistics
 
 /// What the training data looked like: what monitors compare production with.
 public struct ModelReference: Sendable, Hashable {

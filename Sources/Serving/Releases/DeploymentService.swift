@@ -35,7 +35,7 @@ public actor DeploymentService {
     private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
     private let onPromoted: @Sendable (Release) async -> Void
     private var endpoints: [String: Live] = [:]
-    private let turn = ActorTurn()
+    private let turn = Turn()
 
     /// - Parameters:
     ///   - versions: tells whether a model version that is to be released still exists.
@@ -486,8 +486,6 @@ public actor DeploymentService {
 
     /// Runs verbs one after another: an actor lets others in at every await.
     private func exclusively<T: Sendable>(_ body: () async throws -> T) async throws -> T {
-        await turn.take()
-        defer { turn.give() }
-        return try await body()
+        try await turn.run(body)
     }
 }

@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 
 /// A condition over the numbers of a rollout, such as `logloss > incumbent.logloss * 1.05`. A number without enough evidence is null, and a
 /// condition that is null is not breached.

@@ -1,4 +1,5 @@
 import Contracts
+import Statistics
 
 /// What is known of a candidate beside its incumbent.
 ///

@@ -119,23 +119,3 @@ extension JSON {
         return copy
     }
 }
-
-/// What to look for among evaluation datasets, in MLflow's filter language.
-public struct EvaluationDatasetSearch: Sendable {
-    /// Those that belong to one of these; all when empty.
-    public var experimentIDs: [String]
-    public var filter: String?
-    public var orderBy: [String]
-    public var pageSize: Int?
-    public var pageToken: String?
-
-    public init(
-        experimentIDs: [String] = [], filter: String? = nil, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil
-    ) {
-        self.experimentIDs = experimentIDs
-        self.filter = filter
-        self.orderBy = orderBy
-        self.pageSize = pageSize
-        self.pageToken = pageToken
-    }
-}

@@ -96,7 +96,7 @@ enum EvaluationDatasetStore {
     /// - Throws: `notFound` without such an experiment.
     static func add(_ tx: Transaction, experiment: String, to id: String) throws {
         let number = try ExperimentStore.number(of: experiment)
-        guard try ExperimentStore.numbers(tx, of: [experiment]) == [number] else {
+        guard try ExperimentStore.numbers(tx, among: [number]) == [number] else {
             throw KeelError.notFound("No Experiment with id=\(experiment)")
         }
         try tx.execute(
@@ -112,32 +112,27 @@ enum EvaluationDatasetStore {
 
     // MARK: Search
 
-    private static let grammar = SearchGrammar(
-        .experiments,
-        attributes: ["name": .text, "created_time": .number, "last_update_time": .number, "created_by": .text, "last_updated_by": .text],
-        orderable: ["name", "created_time", "last_update_time"], listable: ["name"])
-
     private static let columns = [
         "name": "d.name", "created_time": "d.created_ms", "last_update_time": "d.updated_ms", "created_by": "d.created_by",
         "last_updated_by": "d.updated_by",
     ]
 
     static func search(_ db: some Querying, _ search: EvaluationDatasetSearch) throws -> Page<EvaluationDataset> {
-        let limit = try TrackingLimits.page(search.pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
+        let limit = search.limit
         var conditions = [SQLFragment("d.workspace = ?", [try db.inWorkspace])]
-        if !search.experimentIDs.isEmpty {
+        if !search.experiments.isEmpty {
             conditions.append(
                 SQLFragment(
                     """
                     EXISTS (SELECT 1 FROM tracking_evaluation_dataset_experiments x WHERE x.dataset_id = d.id
-                    AND x.experiment_id IN (\(SQLFragment.marks(search.experimentIDs.count))))
-                    """, try search.experimentIDs.map { .int(try ExperimentStore.number(of: $0)) }))
+                    AND x.experiment_id IN (\(SQLFragment.marks(search.experiments.count))))
+                    """, search.experiments.map(Value.int)))
         }
-        for clause in try grammar.parse(filter: search.filter ?? "") { conditions.append(condition(clause)) }
-        var keys = try grammar.parse(order: search.orderBy).map { KeysetOrder.Key(columns[$0.key] ?? "d.id", ascending: $0.ascending) }
+        conditions += search.clauses.map(condition)
+        var keys = search.orders.map { KeysetOrder.Key(columns[$0.key] ?? "d.id", ascending: $0.ascending) }
         if keys.isEmpty { keys.append(.init("d.created_ms", ascending: false)) }
         let order = KeysetOrder(keys + [.init("d.id", ascending: false)])
-        let question = "evaluation-datasets|\(search.experimentIDs)|\(search.filter ?? "")|\(search.orderBy)"
+        let question = "evaluation-datasets|\(search.experiments)|\(search.clauses)|\(search.orders)"
         if let token = search.pageToken, !token.isEmpty { conditions.append(order.after(try order.values(of: token, query: question))) }
         let rows = try db.rows(
             """

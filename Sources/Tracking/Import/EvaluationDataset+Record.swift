@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 
 /// An evaluation dataset with its tags and experiments; its records travel in bulk.
 extension EvaluationDataset: ImportRecord {

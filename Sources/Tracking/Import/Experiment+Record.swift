@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 
 /// An experiment of a foreign store. Its artifacts go to Keel's own place unless `artifactLocation` names another.
 public struct ForeignExperiment: ImportRecord {

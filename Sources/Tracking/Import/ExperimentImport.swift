@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 import Storage
 
 /// Where experiments of a foreign store find their place among Keel's.

@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 
 /// A logged model with its params and tags; its metrics travel in bulk.
 public struct ForeignModel: ImportRecord {

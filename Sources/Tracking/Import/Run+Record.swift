@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 
 /// A run with everything logged to it but the history of its metrics.
 extension Run: ImportRecord {

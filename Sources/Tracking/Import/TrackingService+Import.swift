@@ -1,20 +1,17 @@
 import Contracts
+import Importing
 import Storage
 
 /// Bringing what another tracking store holds. Each verb that writes is one transaction with one event, `tracking.imported`, that says what
 /// came from where; doing it again changes nothing. The limits of logging do not bind what another server has accepted.
 extension TrackingService {
-    /// The most things of one call.
-    public static let importCountMax = 1000
-    public static let importPointsMax = 20_000
-
     /// Brings experiments; each keeps its number where Keel has none of that number, and joins Keel's of the same name where there is one.
     /// - Parameter isRehearsal: nothing is written, the answer says what would be.
     public func importExperiments(
         _ experiments: [ForeignExperiment], from source: String, isRehearsal: Bool = false, _ grant: Grant
     ) async throws -> [ImportedExperiment] {
         try grant.require(.trackingWrite)
-        try checkImport(source, experiments.count)
+        try ImportLimits.check(source: source, count: experiments.count)
         if isRehearsal { return try await database.read(in: grant.workspace) { try ExperimentImport.plan($0, experiments, source).map(\.imported) } }
         return try await database.write(in: grant.workspace) { tx in
             var out: [ImportedExperiment] = []
@@ -34,7 +31,7 @@ extension TrackingService {
         _ kind: TrackingImportKind, _ things: [(id: String, digest: Digest)], from source: String, _ grant: Grant
     ) async throws -> [ImportState] {
         try grant.require(.trackingRead)
-        try checkImport(source, things.count)
+        try ImportLimits.check(source: source, count: things.count)
         let ids = things.map(\.id)
         return try await database.read(in: grant.workspace) { db in
             let imported = try ImportStore.imported(db, source, kind, ids)
@@ -54,7 +51,7 @@ extension TrackingService {
     /// Brings runs, but for the history of their metrics; a run that is there is replaced.
     public func importRuns(_ runs: [Run], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try checkImport(source, runs.count)
+        try ImportLimits.check(source: source, count: runs.count)
         try await database.write(in: grant.workspace) { tx in
             for run in runs {
                 _ = try ExperimentStore.find(tx, id: run.experimentID)
@@ -71,7 +68,7 @@ extension TrackingService {
     /// Brings logged models, but for their metrics; one that is there is replaced.
     public func importLoggedModels(_ models: [ForeignModel], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try checkImport(source, models.count)
+        try ImportLimits.check(source: source, count: models.count)
         try await database.write(in: grant.workspace) { tx in
             for foreign in models {
                 _ = try ExperimentStore.find(tx, id: foreign.model.experimentID)
@@ -87,7 +84,7 @@ extension TrackingService {
     public func importPoints(_ points: [MetricPoint], to kind: TrackingImportKind, from source: String, _ grant: Grant) async throws -> Int
     {
         try grant.require(.trackingWrite)
-        try checkImport(source, points.count, atMost: TrackingService.importPointsMax)
+        try ImportLimits.check(source: source, count: points.count, atMost: ImportLimits.pointsMax)
         return try await database.write(in: grant.workspace) { tx in
             let owners = Set(points.map(\.owner))
             let known = kind == .runs ? try RunStore.ids(tx, among: Array(owners)) : Set(try ImportStore.models(tx, Array(owners)).keys)
@@ -113,7 +110,7 @@ extension TrackingService {
         Fingerprint]]
     {
         try grant.require(.trackingRead)
-        try checkImport("-", ids.count)
+        try ImportLimits.check(source: "-", count: ids.count)
         return try await database.read(in: grant.workspace) { db in
             kind == .runs ? try ImportStore.runFingerprints(db, ids) : try ImportStore.modelFingerprints(db, ids)
         }
@@ -122,7 +119,7 @@ extension TrackingService {
     /// Size and digest of artifacts, in the order asked; nil for those that are not there.
     public func artifactDigests(_ paths: [String], _ grant: Grant) async throws -> [(bytes: Int64, digest: Digest)?] {
         try grant.require(.trackingRead)
-        try checkImport("-", paths.count)
+        try ImportLimits.check(source: "-", count: paths.count)
         return try await database.read(in: grant.workspace) { db in
             try paths.map { path in
                 do {
@@ -136,17 +133,12 @@ extension TrackingService {
     /// Notes that the artifacts of an import have arrived.
     public func recordImportedArtifacts(from source: String, files: Int64, bytes: Int64, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try checkImport(source, 1)
+        try ImportLimits.check(source: source, count: 1)
         _ = try await database.write(in: grant.workspace) { tx in
             try tx.record(
                 "tracking.imported", on: "Import/artifacts",
                 ["source": .string(source), "kind": "artifacts", "count": .int(files), "bytes": .int(bytes)], by: grant)
         }
-    }
-
-    func checkImport(_ source: String, _ count: Int, atMost limit: Int = TrackingService.importCountMax) throws(KeelError) {
-        guard !source.isEmpty, source.utf8.count <= 1000 else { throw .invalid("must be 1 to 1000 bytes", path: "source") }
-        guard count <= limit else { throw .invalid("at most \(limit) things go into one call, not \(count)") }
     }
 }
 

@@ -1,4 +1,5 @@
 import Contracts
+import Importing
 import Storage
 
 /// Bringing the evaluation datasets of another store.
@@ -6,7 +7,7 @@ extension TrackingService {
     /// Brings evaluation datasets, but for their records; one that is there is replaced.
     public func importEvaluationDatasets(_ datasets: [EvaluationDataset], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try checkImport(source, datasets.count)
+        try ImportLimits.check(source: source, count: datasets.count)
         try await database.write(in: grant.workspace) { tx in
             for dataset in datasets {
                 try EvaluationDatasetStore.replace(tx, dataset)
@@ -19,7 +20,7 @@ extension TrackingService {
     /// Brings records of evaluation datasets that are there; one that is there itself is replaced.
     public func importEvaluationRecords(_ records: [EvaluationRecord], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
-        try checkImport(source, records.count)
+        try ImportLimits.check(source: source, count: records.count)
         try await database.write(in: grant.workspace) { tx in
             let datasets = Set(records.map(\.datasetID))
             for id in datasets { _ = try EvaluationDatasetStore.find(tx, id: id) }

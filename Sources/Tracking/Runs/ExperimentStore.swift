@@ -44,8 +44,8 @@ enum ExperimentStore {
     }
 
     /// Those of these experiments that are in the workspace.
-    static func numbers(_ db: some Querying, of ids: [String]) throws -> [Int64] {
-        let numbers = try ids.map { try number(of: $0) }
+    static func numbers(_ db: some Querying, among numbers: [Int64]) throws -> [Int64] {
+        guard !numbers.isEmpty else { return [] }
         let own = "SELECT id FROM tracking_experiments WHERE id IN (\(SQLFragment.marks(numbers.count))) AND workspace = ?"
         let found = Set(try db.rows(own, numbers.map(Value.int) + [db.inWorkspace]).map { $0.int("id") })
         return numbers.filter(found.contains)
@@ -78,27 +78,30 @@ enum ExperimentStore {
             "DELETE FROM tracking_experiment_tags WHERE experiment_id = ? AND key = ?", [.int(try number(of: id)), .string(key)]) > 0
     }
 
-    static func number(of id: String) throws -> Int64 {
+    static func number(of id: String) throws(KeelError) -> Int64 {
         guard let number = Int64(id) else {
-            throw KeelError.invalid("Invalid experiment ID '\(id.prefix(100))'. Experiment ID must be a valid integer.")
+            throw .invalid("Invalid experiment ID '\(id.prefix(100))'. Experiment ID must be a valid integer.")
         }
         return number
     }
 
-    static let grammar = SearchGrammar(
-        .experiments, attributes: ["name": .text, "experiment_id": .text, "creation_time": .number, "last_update_time": .number],
-        orderable: ["name", "experiment_id", "creation_time", "last_update_time"], listable: ["experiment_id"])
+    static func numbers(of ids: [String]) throws(KeelError) -> [Int64] {
+        var numbers: [Int64] = []
+        numbers.reserveCapacity(ids.count)
+        for id in ids { numbers.append(try number(of: id)) }
+        return numbers
+    }
 
     static func search(_ db: some Querying, _ search: ExperimentSearch) throws -> Page<Experiment> {
-        let limit = try TrackingLimits.page(search.pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
+        let limit = search.limit
         var conditions = [
             SQLFragment("e.workspace = ?", [try db.inWorkspace]),
             SQLFragment(
                 "e.lifecycle IN (\(SQLFragment.marks(search.view.lifecycles.count)))", search.view.lifecycles.map { .string($0.rawValue) }),
         ]
-        for clause in try grammar.parse(filter: search.filter ?? "") { conditions.append(try condition(clause)) }
-        let order = try keyset(search.orderBy)
-        let question = "experiments|\(search.view)|\(search.filter ?? "")|\(search.orderBy)"
+        for clause in search.clauses { conditions.append(try condition(clause)) }
+        let order = keyset(search.orders)
+        let question = "experiments|\(search.view)|\(search.clauses)|\(search.orders)"
         if let token = search.pageToken, !token.isEmpty { conditions.append(order.after(try order.values(of: token, query: question))) }
         let rows = try db.rows(
             """
@@ -136,8 +139,12 @@ enum ExperimentStore {
         }
     }
 
-    private static func keyset(_ orderBy: [String]) throws -> KeysetOrder {
-        let orders = try grammar.parse(order: orderBy.isEmpty ? ["creation_time DESC", "experiment_id ASC"] : orderBy)
+    private static let newestFirst = [
+        SearchOrder(.attribute, "creation_time", ascending: false), SearchOrder(.attribute, "experiment_id", ascending: true),
+    ]
+
+    private static func keyset(_ asked: [SearchOrder]) -> KeysetOrder {
+        let orders = asked.isEmpty ? newestFirst : asked
         var keys: [KeysetOrder.Key] = []
         for order in orders { keys.append(.init(columns[order.key] ?? "e.id", ascending: order.ascending)) }
         if !orders.contains(where: { $0.key == "experiment_id" }) { keys.append(.init("e.id", ascending: false)) }

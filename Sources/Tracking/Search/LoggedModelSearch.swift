@@ -3,24 +3,14 @@ import Storage
 
 /// What to look for among logged models.
 public struct LoggedModelSearch: Sendable {
-    /// What to order by: an attribute, or `metrics.KEY`, which may be one of a dataset.
+    /// What to order by: an attribute, or a metric, which may be one of a dataset.
     public struct Order: Sendable, Hashable {
-        public let field: String
-        public let ascending: Bool
+        public let order: SearchOrder
         public let dataset: Dataset?
 
-        public init(field: String, ascending: Bool = true, dataset: Dataset? = nil) {
-            self.field = field
-            self.ascending = ascending
+        public init(_ order: SearchOrder, dataset: Dataset? = nil) {
+            self.order = order
             self.dataset = dataset
-        }
-
-        /// - Parameter text: `metrics.auc DESC`
-        public init(_ text: String) {
-            let words = text.split(separator: " ")
-            let last = words.count > 1 ? words[words.count - 1].uppercased() : ""
-            let isDirection = last == "DESC" || last == "ASC"
-            self.init(field: words.dropLast(isDirection ? 1 : 0).joined(separator: " "), ascending: last != "DESC")
         }
     }
 
@@ -42,25 +32,28 @@ public struct LoggedModelSearch: Sendable {
         }
     }
 
-    public var experimentIDs: [String]
-    public var filter: String?
+    /// A model is found when all of them hold.
+    public var clauses: [SearchClause] = []
+    public var orderBy: [Order] = []
+    public let pageToken: String?
+    let experiments: [Int64]
     /// When not empty, conditions on metrics are about these datasets, and without any such condition a model needs a metric of one of them.
-    public var datasets: [Dataset]
-    public var orderBy: [Order]
-    public var pageSize: Int?
-    public var pageToken: String?
+    let datasets: [Dataset]
+    let limit: Int
 
+    /// - Throws: `invalidArgument` for too many datasets, an experiment that is no number, or a page of another size than 1 to 50,000.
     public init(
-        experimentIDs: [String], filter: String? = nil, datasets: [Dataset] = [], orderBy: [Order] = [], pageSize: Int? = nil,
-        pageToken: String? = nil
-    ) {
-        self.experimentIDs = experimentIDs
-        self.filter = filter
+        experimentIDs: [String], datasets: [Dataset] = [], pageSize: Int? = nil, pageToken: String? = nil
+    ) throws(KeelError) {
+        limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
+        try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerSearchMax)
+        experiments = try ExperimentStore.numbers(of: experimentIDs)
         self.datasets = datasets
-        self.orderBy = orderBy
-        self.pageSize = pageSize
         self.pageToken = pageToken
     }
+
+    /// What clauses and orders may name.
+    public static var attributes: Set<String> { Set(columns.keys) }
 
     private static let columns = [
         "name": "m.name", "model_id": "m.id", "experiment_id": "m.experiment_id", "model_type": "coalesce(m.model_type, '')",
@@ -68,20 +61,19 @@ public struct LoggedModelSearch: Sendable {
         "creation_timestamp_ms": "m.created_ms", "last_updated_timestamp_ms": "m.updated_ms", "lifecycle_stage": "m.lifecycle",
     ]
 
-    /// Of an attribute's name or one of its other spellings.
-    private static func column(_ name: String) -> String? { columns[LoggedModelFilter.spellings[name] ?? name] }
+    private static func column(_ attribute: String) throws(KeelError) -> String {
+        guard let column = columns[attribute] else { throw .invalid("'\(attribute.prefix(100))' is no attribute of a logged model") }
+        return column
+    }
 
     func run(on db: some Querying) throws -> Page<LoggedModel> {
-        let limit = try TrackingLimits.page(pageSize, default: 50, atMost: TrackingLimits.runsPerPageMax)
-        try TrackingLimits.check(count: datasets.count, of: "datasets", atMost: TrackingLimits.datasetsPerSearchMax)
-        let ids = try ExperimentStore.numbers(db, of: experimentIDs).map(Value.int)
+        let ids = try ExperimentStore.numbers(db, among: experiments).map(Value.int)
         guard !ids.isEmpty else { return Page(items: [], nextToken: nil) }
         var conditions = [SQLFragment("m.experiment_id IN (\(SQLFragment.marks(ids.count))) AND m.lifecycle = 'active'", ids)]
-        let clauses = try LoggedModelFilter.parse(filter ?? "")
         conditions += try clauses.map(condition)
         if !datasets.isEmpty, !clauses.contains(where: { $0.entity == .metric }) { conditions.append(measured(SQLFragment("1 = 1"))) }
         let order = try keyset()
-        let question = "logged-models|\(experimentIDs)|\(filter ?? "")|\(datasets)|\(orderBy)"
+        let question = "logged-models|\(experiments)|\(clauses)|\(datasets)|\(orderBy)"
         if let pageToken, !pageToken.isEmpty { conditions.append(order.after(try order.values(of: pageToken, query: question))) }
         let rows = try db.rows(
             """
@@ -96,45 +88,33 @@ public struct LoggedModelSearch: Sendable {
     /// What has no value comes last, in either direction; equal ones newest first.
     private func keyset() throws -> KeysetOrder {
         var keys: [KeysetOrder.Key] = []
-        for order in orderBy {
-            let value = try LoggedModelSearch.value(of: order)
+        for key in orderBy {
+            let value = try LoggedModelSearch.value(of: key)
             keys.append(.init("CASE WHEN \(value.sql) IS NULL THEN 1 ELSE 0 END", value.parameters, ascending: true))
             // What stands for no value only has to be comparable: the key before has told the two apart. Attributes always have one.
-            let isMetric = order.field.contains(".")
-            keys.append(.init(isMetric ? "coalesce(\(value.sql), 0)" : value.sql, value.parameters, ascending: order.ascending))
+            let isMetric = key.order.entity == .metric
+            keys.append(.init(isMetric ? "coalesce(\(value.sql), 0)" : value.sql, value.parameters, ascending: key.order.ascending))
         }
-        let fields = Set(orderBy.compactMap { LoggedModelSearch.column($0.field) })
-        if !fields.contains("m.created_ms") { keys.append(.init("m.created_ms", ascending: false)) }
-        if !fields.contains("m.id") { keys.append(.init("m.id", ascending: true)) }
+        let attributes = Set(orderBy.lazy.filter { $0.order.entity == .attribute }.map(\.order.key))
+        if !attributes.contains("creation_timestamp_ms") { keys.append(.init("m.created_ms", ascending: false)) }
+        if !attributes.contains("model_id") { keys.append(.init("m.id", ascending: true)) }
         return KeysetOrder(keys)
     }
 
-    private static func value(of order: Order) throws -> SQLFragment {
-        guard let dot = order.field.firstIndex(of: ".") else {
-            guard let column = column(order.field) else {
-                throw KeelError.invalid("Invalid order by field name: \(order.field.prefix(200))")
-            }
-            return SQLFragment(column)
-        }
-        guard order.field[..<dot] == "metrics" else {
-            throw KeelError.invalid("Invalid order by field name: \(order.field.prefix(200)). Only metrics are supported.")
-        }
-        let dataset = order.dataset?.condition ?? SQLFragment("1 = 1")
+    private static func value(of key: Order) throws(KeelError) -> SQLFragment {
+        guard key.order.entity == .metric else { return SQLFragment(try column(key.order.key)) }
+        let dataset = key.dataset?.condition ?? SQLFragment("1 = 1")
         return SQLFragment(
             """
             (SELECT CASE WHEN x.is_nan = 1 THEN NULL ELSE x.value END FROM tracking_logged_model_metrics x
             WHERE x.model_id = m.id AND x.key = ? AND \(dataset.sql) ORDER BY x.at_ms DESC, x.step DESC, x.run_id LIMIT 1)
-            """, [.string(String(order.field[order.field.index(after: dot)...]))] + dataset.parameters)
+            """, [.string(key.order.key)] + dataset.parameters)
     }
 
     private func condition(_ clause: SearchClause) throws -> SQLFragment {
         let kind: Value
         switch clause.entity {
-        case .attribute, .dataset:
-            guard let column = LoggedModelSearch.column(clause.key) else {
-                throw KeelError.invalid("Invalid attribute key '\(clause.key.prefix(100))' specified.")
-            }
-            return clause.condition(on: column)
+        case .attribute, .dataset: return clause.condition(on: try LoggedModelSearch.column(clause.key))
         case .metric:
             let value = clause.condition(on: "x.value")
             return measured(SQLFragment("x.key = ? AND x.is_nan = 0 AND \(value.sql)", [.string(clause.key)] + value.parameters))

@@ -12,18 +12,12 @@ struct RunPlan {
 
 extension RunSearch {
     func plan(on db: some Querying) throws -> RunPlan {
-        guard experimentIDs.count <= TrackingLimits.experimentsPerFilterMax else {
-            throw KeelError.invalid("at most \(TrackingLimits.experimentsPerFilterMax) experiments can be searched at once")
-        }
-        let limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
-        let experiments = Set(try ExperimentStore.numbers(db, of: experimentIDs)).sorted()
-        let clauses = try RunSearch.grammar.parse(filter: filter ?? "").map(RunSearch.named)
-        let orders = try RunSearch.grammar.parse(order: orderBy)
         let (order, joins) = RunSearch.keyset(orders)
-        let question = "runs|\(experimentIDs.sorted())|\(view)|\(filter ?? "")|\(orderBy)"
+        let question = "runs|\(experimentIDs.sorted())|\(view)|\(clauses)|\(orders)"
         let last = try pageToken.flatMap { $0.isEmpty ? nil : try order.values(of: $0, query: question) }
         let planner = RunPlanner(
-            db: db, experiments: experiments, view: view, clauses: clauses, orders: orders, order: order, joins: joins, last: last,
+            db: db, experiments: try ExperimentStore.numbers(db, among: experiments), view: view, clauses: clauses.map(RunSearch.named), orders: orders, order: order, joins: joins,
+            last: last,
             limit: limit)
         return RunPlan(statements: try planner.statements(), order: order, question: question, limit: limit)
     }

@@ -1,59 +1,31 @@
 import Contracts
 import Storage
 
-/// What to look for among experiments.
-public struct ExperimentSearch: Sendable {
-    public var filter: String?
-    public var view: ViewType
-    public var orderBy: [String]
-    public var pageSize: Int?
-    public var pageToken: String?
-
-    public init(filter: String? = nil, view: ViewType = .activeOnly, orderBy: [String] = [], pageSize: Int? = nil, pageToken: String? = nil)
-    {
-        self.filter = filter
-        self.view = view
-        self.orderBy = orderBy
-        self.pageSize = pageSize
-        self.pageToken = pageToken
-    }
-}
-
 /// What to look for among the runs of some experiments.
 public struct RunSearch: Sendable {
-    public var experimentIDs: [String]
-    /// MLflow's filter language: `metrics.auc > 0.8 AND tags.team = 'risk'`.
-    public var filter: String?
-    public var view: ViewType
-    /// `metrics.auc DESC`; then the newest start first, then the id.
-    public var orderBy: [String]
-    public var pageSize: Int?
+    public let experimentIDs: [String]
+    public let view: ViewType
+    /// A run is found when all of them hold.
+    public var clauses: [SearchClause] = []
+    /// After these the newest start comes first, then the order is that of the ids.
+    public var orders: [SearchOrder] = []
     public var pageToken: String?
+    let experiments: [Int64]
+    let limit: Int
 
+    /// - Throws: `invalidArgument` for too many experiments, one that is no number, or a page of another size than 1 to 50,000.
     public init(
-        experimentIDs: [String], filter: String? = nil, view: ViewType = .activeOnly, orderBy: [String] = [], pageSize: Int? = nil,
-        pageToken: String? = nil
-    ) {
+        experimentIDs: [String], view: ViewType = .activeOnly, pageSize: Int? = nil, pageToken: String? = nil
+    ) throws(KeelError) {
+        guard experimentIDs.count <= TrackingLimits.experimentsPerFilterMax else {
+            throw .invalid("at most \(TrackingLimits.experimentsPerFilterMax) experiments can be searched at once")
+        }
+        limit = try TrackingLimits.page(pageSize, default: 1000, atMost: TrackingLimits.runsPerPageMax)
+        experiments = Set(try ExperimentStore.numbers(of: experimentIDs)).sorted()
         self.experimentIDs = experimentIDs
-        self.filter = filter
         self.view = view
-        self.orderBy = orderBy
-        self.pageSize = pageSize
         self.pageToken = pageToken
     }
-
-    private static let spellings = [
-        "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
-    ]
-
-    static let grammar = SearchGrammar(
-        .runs,
-        attributes: [
-            "run_id": .text, "run_name": .text, "user_id": .text, "status": .text, "artifact_uri": .text, "start_time": .number,
-            "end_time": .number, "created": .number, "Created": .number, "run name": .text, "Run name": .text, "Run Name": .text,
-        ],
-        orderable: ["run_id", "run_name", "user_id", "status", "artifact_uri", "start_time", "end_time", "created", "Created"],
-        listable: ["run_id"], aliases: spellings)
 
     static let times = ["start_time", "end_time"]
     static let columns = [

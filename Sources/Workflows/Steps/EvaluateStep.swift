@@ -5,6 +5,7 @@ import Foundation
 import Pipelines
 import Registry
 import Serving
+import Statistics
 import Storage
 
 /// `evaluate`: scores a model, and the baseline when there is one, on the same rows. Outputs are flat numbers that a gate can name:

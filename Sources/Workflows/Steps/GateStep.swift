@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 import Pipelines
 import Registry
 

@@ -5,6 +5,7 @@ import Foundation
 import Pipelines
 import Registry
 import Serving
+import Statistics
 import Storage
 import Synchronization
 

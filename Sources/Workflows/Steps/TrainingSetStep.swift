@@ -1,6 +1,7 @@
 import Contracts
 import Datasets
 import Engines
+import Expressions
 import FeatureStore
 import Foundation
 import Governance
@@ -71,7 +72,7 @@ package struct TrainingSetStep: StepKind {
         }
 
         /// Every column that a model can take and that says nothing of the label: not what it is computed from, nor keys, times and what is kept beside.
-        private static func usable(_ schema: Schema?, _ label: Contracts.Expression, not others: [String]) -> [String] {
+        private static func usable(_ schema: Schema?, _ label: Expressions.Expression, not others: [String]) -> [String] {
             (schema?.fields ?? []).filter { field in
                 let isTaken =
                     label.identifiers.contains(field.name) || others.contains(field.name) || schema?.key.contains(field.name) == true

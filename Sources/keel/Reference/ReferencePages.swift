@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 import Platform
 
 /// The pages of `docs/reference`, made from the code: what the decoders, the settings and the commands are described by.

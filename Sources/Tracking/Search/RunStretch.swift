@@ -80,7 +80,7 @@ extension RunPlanner {
         let others = clauses.filter { $0.entity != order.entity || $0.key != order.key }
         let (isMetric, table, key) = (order.entity == .metric, RunSearch.table(order.entity), Value.string(order.key))
         let absent: Int64 = isMetric ? 2 : 1
-        let none = SQLFragment(isMetric ? "0.0" : "''")
+        let none = SQLFragment(isMetric ? "CAST(0 AS DOUBLE PRECISION)" : "''")
         let reached = reached(atMost: absent)
         var stretches: [RunStretch] = []
         if reached == 0 {

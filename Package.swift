@@ -52,6 +52,7 @@ let package = Package(
             name: "Workflows",
             dependencies: [
                 "Contracts", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
+                "Monitoring", .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "Outgoing",
@@ -96,7 +97,7 @@ let package = Package(
             name: "KeelAPI",
             dependencies: [
                 "Contracts", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
-                "Monitoring", "Platform", "WebAPI",
+                "Monitoring", "Workflows", "Platform", "WebAPI",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line
@@ -112,7 +113,7 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Engines", "Storage", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI",
+                "Contracts", "Engines", "Storage", "Workflows", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI", "InferenceAPI", "KeelAPI",
                 "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
@@ -139,10 +140,11 @@ let package = Package(
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "TestSupport"]),
+        .testTarget(name: "WorkflowsTests", dependencies: ["Workflows", "Engines", "TestSupport"]),
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "Pipelines", .product(name: "Logging", package: "swift-log"),
+                "Platform", "Pipelines", "Workflows", .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "OutgoingTests",

@@ -3,6 +3,11 @@ import Foundation
 import Storage
 import Synchronization
 
+/// Pipelines that were checked and are not in force yet. See `PipelineService.prepare`.
+public struct PipelineDraft: Sendable {
+    let pipelines: [String: ValidPipeline]
+}
+
 /// Starts, follows, cancels and resumes pipeline runs.
 public final class PipelineService: Sendable {
     /// Runs under way at once; each has at most `concurrency` steps running.
@@ -43,13 +48,14 @@ public final class PipelineService: Sendable {
     }
 
     /// Takes the pipelines that are declared now, all or none. Runs under way go on with what they began with.
-    public func configure(_ specs: [PipelineSpec]) throws(KeelError) {
-        let pipelines = try check(specs)
-        state.withLock { $0.pipelines = pipelines }
-    }
+    public func configure(_ specs: [PipelineSpec]) throws(KeelError) { activate(try prepare(specs)) }
 
-    /// What `configure` would say.
-    public func validate(_ specs: [PipelineSpec]) throws(KeelError) { _ = try check(specs) }
+    /// Checks pipelines against the kinds of steps. Nothing changes until `activate`.
+    /// - Throws: one error that holds all that was found.
+    public func prepare(_ specs: [PipelineSpec]) throws(KeelError) -> PipelineDraft { PipelineDraft(pipelines: try check(specs)) }
+
+    /// Puts a draft in force. Cannot fail.
+    public func activate(_ draft: PipelineDraft) { state.withLock { $0.pipelines = draft.pipelines } }
 
     private func check(_ specs: [PipelineSpec]) throws(KeelError) -> [String: ValidPipeline] {
         var out: [String: ValidPipeline] = [:]

@@ -1,6 +1,6 @@
 import Contracts
 import Foundation
-import Platform
+import Workflows
 import Testing
 import keel
 

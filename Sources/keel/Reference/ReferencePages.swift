@@ -1,5 +1,6 @@
 import Contracts
 import Platform
+import Workflows
 
 /// The pages of `docs/reference`, made from the code: what the decoders, the settings and the commands are described by.
 package enum ReferencePages {

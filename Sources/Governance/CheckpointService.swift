@@ -46,7 +46,7 @@ public final class CheckpointService: Sendable {
             }
             let checkpoint = try LedgerCheckpoint(seq: seq, hash: hash, at: clock.now(), key: key)
             if seq > covered.withLock({ $0 }) {
-                if isKeyStored { try await Blocking.run { [log] in try log.append([checkpoint.json.bytes]) } }
+                if isKeyStored { _ = try await Blocking.run { [log] in try log.append([checkpoint.json.bytes]) } }
                 covered.withLock { $0 = seq }
             }
             return checkpoint

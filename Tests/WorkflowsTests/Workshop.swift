@@ -10,6 +10,7 @@ import Pipelines
 import Registry
 import Serving
 import Storage
+import Tracking
 import Workflows
 
 /// A home in a temporary folder with every module that resources are put in force in. Opening the folder again is a restart after a crash.
@@ -32,7 +33,7 @@ final class Workshop: Sendable {
         let database = try Storage.Database(path: folder + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DatasetTables.migrations + RegistryTables.migrations
-                + RegistryTables.importMigrations + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
+                + RegistryTables.importMigrations + TrackingTables.migrations + TrackingTables.importMigrations + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: folder + "/backups")
         let damage = DamageRegister()
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -99,6 +100,21 @@ final class Workshop: Sendable {
         try await modules.deployments.deploy(endpoint: "clicking", release: release.number, Workshop.may(.releasesDeploy))
     }
 
+    var collecting: Collecting {
+        Collecting(
+            database: modules.database, damage: damage, objects: objects,
+            tracking: TrackingService(database: modules.database, objects: objects),
+            registry: RegistryService(database: modules.database), deployments: modules.deployments, pipelines: modules.pipelines)
+    }
+
+    func verifying() async throws -> Verifying {
+        Verifying(
+            database: modules.database, data: modules.data, objects: objects,
+            checkpoints: try CheckpointService(
+                database: modules.database, key: SigningKey(seed: SigningKey.newSeed()), folder: folder + "/checkpoints", report: { _ in }),
+            tokens: try await TokenService.open(database: modules.database))
+    }
+
     /// What is stored: every resource with its revision.
     func stored() async throws -> [String: Int64] {
         let all = try await modules.resources.all(by: Workshop.may(.resourcesRead))
@@ -107,10 +123,10 @@ final class Workshop: Sendable {
 
     func events(_ kind: String) async throws -> [LedgerEvent] { try await modules.database.read { try $0.ledgerEvents(kind: kind) } }
 
-    /// The features of a user now.
-    func read(_ service: String, user: String) throws -> Table {
-        let request = try Table([(name: "user", column: Column(.string, .string([user])))])
-        return try modules.features.read(service: service, request: request)
+    /// A feature of a user now; nil when the service has no such feature.
+    func feature(_ name: String, of user: String) throws -> Value? {
+        let request = try Table([(name: "user", column: try Column(.string, values: [.string(user)]))])
+        return try modules.features.read(service: "buying", request: request)[name]?[0]
     }
 
     private static let tree = Array(
@@ -140,7 +156,7 @@ enum Shop {
     static func view(_ features: JSON) -> Resource {
         Resource(kind: "FeatureView", name: "habits", spec: ["source": "clicks", "entity": "user", "features": features])
     }
-    static let spent = view([["name": "spent", "aggregate": "sum", "of": "price", "window": "1d"]])
+    static let spent = view([["name": "spent", "aggregate": "sum", "of": "price", "window": "3650d"]])
     static let service = Resource(kind: "FeatureService", name: "buying", spec: ["features": ["habits"]])
     static func endpoint(_ spec: JSON = ["features": "buying"]) -> Resource { Resource(kind: "Endpoint", name: "clicking", spec: spec) }
     static let monitor = Resource(

@@ -4,6 +4,7 @@ import Hummingbird
 import Platform
 import Registry
 import WebAPI
+import Workflows
 
 /// Registered models and their versions.
 func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {

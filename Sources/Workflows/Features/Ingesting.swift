@@ -1,5 +1,6 @@
 import Contracts
 import Datasets
+import Engines
 import FeatureStore
 import Foundation
 import Storage

@@ -16,7 +16,7 @@ extension Applying {
         _ kind: String, _ name: String, environment: String?, cascade: Bool, data removesData: Bool, isRehearsal: Bool, by grant: Grant
     ) async throws -> Deletion {
         try grant.require(.resourcesApply)
-        let kinds = ResourceKinds.all.filter(\.hasData).map(\.schema.name)
+        let kinds = ResourceKinds.all.filter { $0.hasData }.map { $0.schema.name }
         if removesData, !kinds.contains(kind) {
             throw KeelError.invalid("only a \(kinds.joined(separator: " or a ")) has data of its own", hint: "leave --data out")
         }

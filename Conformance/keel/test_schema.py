@@ -73,8 +73,8 @@ def mistakes(document):
     for field in schema.get("required", []):
         yield changed(lambda d: d["spec"].pop(field))
     for field in document["spec"]:
-        if schema["properties"][field]:
-            yield changed(lambda d: d["spec"].update({field: {"qqq": {"qqq": 1}}}))
+        wrong = "qqq" if schema["properties"][field].get("type") == "object" else {"qqq": {"qqq": 1}}
+        yield changed(lambda d: d["spec"].update({field: wrong}))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda d: f"{d['kind']}-{d['metadata']['name']}")

@@ -95,7 +95,8 @@ struct ApplyingTests {
             Shop.view([["name": "dearest", "aggregate": "max", "of": "price", "window": "3650d"]]),
             Resource(kind: "Trigger", name: "again", spec: ["when": ["monitor/drift fires"], "run": "train"]),
         ]
-        _ = try await shop.modules.resources.apply(changed, by: grant) { _ in } prepare: { candidate, changed in
+        _ = try await shop.modules.resources.apply(changed, by: grant) { _ in
+        } prepare: { candidate, changed in
             Killed(rest: try await prepare(candidate, changed))
         }
         #expect(try shop.feature("dearest", of: "ann") == nil)

@@ -36,7 +36,10 @@ struct DeletingTests {
         #expect(error?.message.contains("it serves release 1") == true)
         try await shop.delete("Endpoint", "clicking", cascade: true)
         #expect(shop.modules.runtime.status().isEmpty)
-        #expect(try await shop.stored().keys.sorted() == ["Dataset/clicks", "Entity/user", "FeatureService/buying", "FeatureView/habits", "Pipeline/train"])
+        #expect(
+            try await shop.stored().keys.sorted() == [
+                "Dataset/clicks", "Entity/user", "FeatureService/buying", "FeatureView/habits", "Pipeline/train",
+            ])
     }
 
     @Test("rows stay, and come back with the declaration; with their data, nothing does")

@@ -33,7 +33,8 @@ final class Workshop: Sendable {
         let database = try Storage.Database(path: folder + "/keel.sqlite")
         try await database.migrate(
             Ledger.migrations + GovernanceTables.migrations + DatasetTables.migrations + RegistryTables.migrations
-                + RegistryTables.importMigrations + TrackingTables.migrations + TrackingTables.importMigrations + PipelineMigrations.all + ServingTables.migrations + MonitoringTables.migrations,
+                + RegistryTables.importMigrations + TrackingTables.migrations + TrackingTables.importMigrations + PipelineMigrations.all
+                + ServingTables.migrations + MonitoringTables.migrations,
             backupFolder: folder + "/backups")
         let damage = DamageRegister()
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }

@@ -1,7 +1,7 @@
 import Contracts
 import Foundation
-import Workflows
 import Testing
+import Workflows
 import keel
 
 @Suite("The committed reference")

@@ -64,6 +64,8 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.get("/monitors/:name/windows", .monitorsRead, on: .named("Monitor")) { request, context, grant in
         let name = try context.name()
-        return Response(["windows": .array(try await platform.reports.windows(ofMonitor: name, limit: try request.limit(standard: 200), grant))])
+        return Response([
+            "windows": .array(try await platform.reports.windows(ofMonitor: name, limit: try request.limit(standard: 200), grant))
+        ])
     }
 }

@@ -59,8 +59,7 @@ let package = Package(
             name: "Workflows",
             dependencies: [
                 "Contracts", "Expressions", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking",
-                "Registry",
-                "Pipelines", "Serving",
+                "Registry", "Pipelines", "Serving", "Monitoring", .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "Outgoing",
@@ -109,8 +108,7 @@ let package = Package(
             name: "KeelAPI",
             dependencies: [
                 "Contracts", "Importing", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines",
-                "Serving",
-                "Monitoring", "Platform", "SearchLanguage", "WebAPI",
+                "Serving", "Monitoring", "Workflows", "Platform", "SearchLanguage", "WebAPI",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
         // command line
@@ -126,7 +124,7 @@ let package = Package(
         .executableTarget(
             name: "keel",
             dependencies: [
-                "Contracts", "Expressions", "Engines", "Storage", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI",
+                "Contracts", "Expressions", "Engines", "Storage", "Workflows", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI",
                 "InferenceAPI", "KeelAPI",
                 "KeelClient",
                 "Yams",
@@ -158,11 +156,12 @@ let package = Package(
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines", "TestSupport"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Statistics", "TestSupport"]),
-        .testTarget(name: "WorkflowsTests", dependencies: ["Workflows", "Pipelines"]),
+        .testTarget(
+            name: "WorkflowsTests", dependencies: ["Workflows", "Engines", "Pipelines", "TestSupport", .product(name: "Logging", package: "swift-log")]),
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "Pipelines", .product(name: "Logging", package: "swift-log"),
+                "Platform", "Pipelines", "Workflows", .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "OutgoingTests",

@@ -84,6 +84,37 @@ def test_apply(tmp_path):
     keel.stop()
 
 
+def test_what_an_apply_stored_before_a_kill_is_in_force_after_it(tmp_path):
+    keel = Keel().start()
+    project.apply(keel, tmp_path)
+    # Enough rows that a changed view takes its time to be made ready.
+    project.ingest(keel, tmp_path, project.csv(project.rows(30000)))
+    trigger = """
+---
+apiVersion: keel/v1
+kind: Trigger
+metadata: { name: TRIGGER }
+spec: { when: ["dataset/clicks snapshot"], run: train }
+"""
+    applied = 0
+    for i in range(2 * ROUNDS):
+        view = project.RESOURCES.replace("clicks_1h, aggregate: count, window: 1h", f"clicks_{i}, aggregate: count, window: {i + 1}h")
+        changed = view + trigger.replace("TRIGGER", f"t{i}")
+        before = keel.json("describe", "featureview", "habits")["revision"]
+        keel = killed_while(keel, lambda server=keel, changed=changed: project.apply(server, tmp_path, changed, check=False))
+        view = keel.json("describe", "featureview", "habits")
+        names = [each["name"] for each in view["resource"]["spec"]["features"]]
+        answer = keel.post("/api/v1/features/buying/read", {"rows": [{"user": "u1", "at": "2024-01-01T00:00:00Z", "price": 1}]})
+        assert answer.status_code == 200, answer.text
+        assert set(names) <= set(answer.json()["rows"][0]), (names, answer.json())
+        stored = {each["name"] for each in keel.json("get", "triggers")["triggers"]}
+        assert (f"t{i}" in stored) == (view["revision"] == before + 1), "an apply is half in force"
+        assert keel.get("/api/v1/damage").json()["damage"] == []
+        applied += view["revision"] - before
+    assert 0 < applied, "no kill came late enough to see an apply through"
+    keel.stop()
+
+
 def test_rollout(tmp_path):
     keel = Keel().start()
     project.apply(keel, tmp_path)

@@ -22,9 +22,9 @@ public final class DatasetService: Sendable {
     package let verified = VerifiedFiles()
     let damage: DamageRegister
     let clock: any Clock
-    private let entries = Mutex<[String: Entry]>([:])
+    let entries = Mutex<[String: Entry]>([:])
     /// Declared datasets that could not be opened, and why.
-    private let disabled = Mutex<[String: KeelError]>([:])
+    let disabled = Mutex<[String: KeelError]>([:])
 
     /// - Parameters:
     ///   - lake: the folder of Parquet files; this module's lie below `datasets`.
@@ -44,39 +44,7 @@ public final class DatasetService: Sendable {
         try Folder.make(streams)
     }
 
-    /// Makes these the contracts. Streams of datasets that are there already go on.
-    ///
-    /// - Returns: datasets that could not be opened, each with the reason: only they are disabled, and the next call tries again.
-    public func configure(_ specs: [DatasetSpec]) async -> [String: KeelError] {
-        var failures: [String: KeelError] = [:]
-        var next: [String: Entry] = [:]
-        let current = entries.withLock { $0 }
-        let broken = disabled.withLock { $0 }
-        for spec in specs {
-            let stream: DatasetStream
-            if let existing = current[spec.name]?.stream, broken[spec.name] == nil {
-                stream = existing
-            } else {
-                do { stream = try await open(spec.name, current[spec.name]?.stream) } catch {
-                    failures[spec.name] = KeelError.wrapping(error)
-                    continue
-                }
-                // A record of the newest snapshot that cannot be read is found now, not by the first who needs it. What replaces it does not need it,
-                // so the dataset gets its entry all the same.
-                do { _ = try await database.read { [self] db in try find(spec.name, nil, db) } } catch {
-                    failures[spec.name] = KeelError.wrapping(error)
-                }
-            }
-            next[spec.name] = Entry(spec: spec, pipeline: RowPipeline(spec), stream: stream)
-        }
-        let opened = next
-        let closed = failures
-        entries.withLock { $0 = opened }
-        disabled.withLock { $0 = closed }
-        return failures
-    }
-
-    private func open(_ dataset: String, _ existing: DatasetStream?) async throws -> DatasetStream {
+    func open(_ dataset: String, _ existing: DatasetStream?) async throws -> DatasetStream {
         let stream =
             try existing
             ?? DatasetStream(folder: "\(streams)/\(dataset)") { [damage] in damage.report("Dataset/\(dataset)", $0) }
@@ -105,7 +73,7 @@ public final class DatasetService: Sendable {
     func entry(_ dataset: String, replacing: Bool = false) throws(KeelError) -> Entry {
         let isOpen = entries.withLock { $0[dataset] != nil }
         if let reason = disabled.withLock({ $0[dataset] }), !(replacing && isOpen) {
-            throw KeelError(reason.code, "the dataset '\(dataset)' is disabled: \(reason.message)", hint: reason.hint)
+            throw DatasetService.isDisabled(dataset, reason)
         }
         let found = entries.withLock { entries in
             entries[dataset].map(Result<Entry, KeelError>.success)
@@ -115,6 +83,10 @@ public final class DatasetService: Sendable {
                         hint: nearest(dataset, in: entries.keys).map { "did you mean '\($0)'?" } ?? "apply one first"))
         }
         return try found.get()
+    }
+
+    static func isDisabled(_ dataset: String, _ reason: KeelError) -> KeelError {
+        KeelError(reason.code, "the dataset '\(dataset)' is disabled: \(reason.message)", hint: reason.hint)
     }
 
     // MARK: Ingest

@@ -17,6 +17,12 @@ public final class FeatureStore: Sendable {
         /// Views without state, and why.
         var broken: [String: KeelError] = [:]
 
+        /// Why a view has no state; nil when it has.
+        func problem(of view: String, in draft: FeatureDraft?) -> KeelError? {
+            guard let draft, draft.fresh[view] != nil else { return broken[view] }
+            return draft.broken.withLock { $0[view] }
+        }
+
         mutating func forget(_ draft: FeatureDraft) {
             for dataset in draft.datasets {
                 following[dataset]?.removeAll { view in draft.fresh.values.contains { $0 === view } }
@@ -115,18 +121,23 @@ public final class FeatureStore: Sendable {
 
     /// How requests to a model become its inputs.
     ///
-    /// - Parameter inputs: the model's inputs in order: features of the service, or columns of the request.
-    public func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> OnlinePlan {
+    /// - Parameters:
+    ///   - inputs: the model's inputs in order: features of the service, or columns of the request.
+    ///   - draft: when given, the plan is for when this is in force; it reads the same views then.
+    public func plan(
+        service: String, inputs: [Signature.Input], in draft: FeatureDraft? = nil
+    ) throws(KeelError) -> OnlinePlan {
         let result: Result<OnlinePlan, KeelError> = state.withLock { state in
             Result { () throws(KeelError) in
-                let service = try state.catalog.resolved(service)
+                let service = try (draft?.catalog ?? state.catalog).resolved(service)
                 for use in service.uses {
-                    guard let problem = state.broken[use.view.name] else { continue }
+                    guard let problem = state.problem(of: use.view.name, in: draft) else { continue }
                     throw KeelError(
                         .unavailable, "the features of view '\(use.view.name)' are not there: \(problem.message)",
                         hint: problem.hint ?? "see keel doctor, and ingest dataset '\(use.view.dataset)' again")
                 }
-                return try OnlinePlan(service, views: service.uses.compactMap { state.views[$0.view.name] }, inputs: inputs, clock: clock)
+                let views = service.uses.compactMap { draft?.fresh[$0.view.name] ?? state.views[$0.view.name] }
+                return try OnlinePlan(service, views: views, inputs: inputs, clock: clock)
             }
         }
         return try result.get()

@@ -23,6 +23,19 @@ public struct MonitoringCounters: Sendable, Hashable {
     public var implausible = 0
 }
 
+/// Monitors that are ready and not in force yet. See `MonitoringService.prepare`.
+public struct MonitorDraft: Sendable {
+    var states: [MonitorState] = []
+    /// Measured but not yet in the database.
+    var measured: [WindowMeasurement] = []
+    var newMarks: [(monitor: String, marks: MonitorMarks)] = []
+
+    /// Writes where monitors begin that were never there before.
+    public func store(_ tx: Transaction) throws {
+        for (monitor, marks) in newMarks { try tx.store(marks, monitor: monitor) }
+    }
+}
+
 /// Watches endpoints: counts predictions and labels into windows of event time, measures a window when it closes, and raises alerts.
 ///
 /// Rows are observed in batches by one background writer, off the request path; batches are worked on one after another.
@@ -47,7 +60,7 @@ public actor MonitoringService {
     /// Measured but not yet in the database.
     private var pending: [WindowMeasurement] = []
     private var pendingLate: [(monitor: String, late: MonitorState.Late, count: Int)] = []
-    private var tail: Task<Void, any Error>?
+    private let turn = Turn()
     public private(set) var counters = MonitoringCounters()
 
     public init(database: Database, references: any ReferenceSource, history: any PredictionHistory, clock: any Clock = SystemClock()) {
@@ -59,28 +72,53 @@ public actor MonitoringService {
     /// Makes these the monitors, at start and after each apply. A monitor whose spec is as before goes on; a new or changed one has its open
     /// windows rebuilt from the prediction log. A monitor that was never there before begins with the window the log is in.
     public func configure(_ specs: [MonitorSpec]) async throws {
-        try await inTurn { try await self.replace(specs) }
+        let draft = try await prepare(specs)
+        do { try await database.write { tx in try draft.store(tx) } } catch {
+            discard(draft)
+            throw error
+        }
+        await activate(draft)
     }
 
-    private func replace(_ specs: [MonitorSpec]) async throws {
-        var next: [MonitorState] = []
-        for spec in specs {
-            if let running = states.first(where: { $0.spec == spec }) { next.append(running) } else { next.append(try await rebuild(spec)) }
+    /// Rebuilds the windows of these monitors. Nothing changes until `store` and then `activate`; a draft that is given up goes to `discard`.
+    ///
+    /// Until one of the two is called, predictions that are observed wait.
+    public func prepare(_ specs: [MonitorSpec]) async throws -> MonitorDraft {
+        await turn.take()
+        do {
+            var draft = MonitorDraft()
+            for spec in specs {
+                if let running = states.first(where: { $0.spec == spec }) {
+                    draft.states.append(running)
+                } else {
+                    try await rebuild(spec, &draft)
+                }
+            }
+            return draft
+        } catch {
+            turn.give()
+            throw error
         }
-        states = next
-        try await commit()
     }
+
+    /// Puts a draft in force whose `store` is committed. Cannot fail: what the database does not take now is written with the next batch.
+    public func activate(_ draft: MonitorDraft) async {
+        defer { turn.give() }
+        states = draft.states
+        pending += draft.measured
+        do { try await commit() } catch {}
+    }
+
+    /// Gives a draft up: what was in force stays.
+    public func discard(_ draft: MonitorDraft) { turn.give() }
 
     /// The state as if every logged row had been observed by this monitor.
-    private func rebuild(_ spec: MonitorSpec) async throws -> MonitorState {
+    private func rebuild(_ spec: MonitorSpec, _ draft: inout MonitorDraft) async throws {
         let last = try await history.lastEventTime(endpoint: spec.endpoint)
         let stored = try await database.read { try $0.marks(of: spec.name) }
         var state = MonitorState(spec, marks: stored ?? MonitorState.beginning(spec, at: last))
-        if stored == nil {
-            let marks = state.marks
-            try await database.write { try $0.store(marks, monitor: spec.name) }
-        }
-        guard let last else { return state }
+        if stored == nil { draft.newMarks.append((spec.name, state.marks)) }
+        guard let last else { return draft.states.append(state) }
         state.skipAncient(before: last)
         let building = Rebuilding(state)
         try await history.forEach(endpoint: spec.endpoint, since: state.horizon) { rows in
@@ -88,8 +126,8 @@ public actor MonitoringService {
             await building.add(rows, layouts)
         }
         var rebuilt = await building.state
-        pending += rebuilt.advance(to: last)
-        return rebuilt
+        draft.measured += rebuilt.advance(to: last)
+        draft.states.append(rebuilt)
     }
 
     // MARK: Observing
@@ -191,15 +229,7 @@ public actor MonitoringService {
     }
 
     /// Runs `body` after all that was asked before has ended.
-    private func inTurn(_ body: @escaping @Sendable () async throws -> Void) async throws {
-        let before = tail
-        let task = Task {
-            _ = await before?.result
-            try await body()
-        }
-        tail = task
-        try await task.value
-    }
+    private func inTurn(_ body: () async throws -> Void) async throws { try await turn.run(body) }
 
     // MARK: Queries
 

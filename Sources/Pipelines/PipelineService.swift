@@ -3,6 +3,11 @@ import Foundation
 import Storage
 import Synchronization
 
+/// Pipelines that were checked and are not in force yet. See `PipelineService.prepare`.
+public struct PipelineDraft: Sendable {
+    let pipelines: [String: ValidPipeline]
+}
+
 /// Starts, follows, cancels and resumes pipeline runs.
 public final class PipelineService: Sendable {
     /// Runs under way at once; each has at most `concurrency` steps running.
@@ -43,22 +48,17 @@ public final class PipelineService: Sendable {
     }
 
     /// Takes the pipelines that are declared now, all or none. Runs under way go on with what they began with.
-    public func configure(_ specs: [PipelineSpec]) throws(KeelError) {
-        let pipelines = try check(specs)
-        state.withLock { $0.pipelines = pipelines }
-    }
+    public func configure(_ specs: [PipelineSpec]) throws(KeelError) { activate(try prepare(specs)) }
 
-    /// What `configure` would say, and which references of new and changed pipelines would fail in a run. One that is in force already must not stand in
-    /// the way of others.
-    public func validate(_ specs: [PipelineSpec]) throws(KeelError) {
-        _ = try check(specs)
-        let inForce = state.withLock { $0.pipelines }
-        var errors: [KeelError] = []
-        for spec in specs where inForce[spec.name]?.spec != spec {
-            errors += spec.unknownOutputs(kinds: kinds).map { $0.at("Pipeline/\(spec.name)") }
-        }
-        if let error = KeelError.joined(errors) { throw error }
-    }
+    /// Checks pipelines against the kinds of steps. Nothing changes until `activate`.
+    /// - Throws: one error that holds all that was found.
+    public func prepare(_ specs: [PipelineSpec]) throws(KeelError) -> PipelineDraft { PipelineDraft(pipelines: try check(specs)) }
+
+    /// References of a pipeline to outputs that its steps do not have: they would fail in a run.
+    public func unknownOutputs(in spec: PipelineSpec) -> [KeelError] { spec.unknownOutputs(kinds: kinds) }
+
+    /// Puts a draft in force. Cannot fail.
+    public func activate(_ draft: PipelineDraft) { state.withLock { $0.pipelines = draft.pipelines } }
 
     private func check(_ specs: [PipelineSpec]) throws(KeelError) -> [String: ValidPipeline] {
         var out: [String: ValidPipeline] = [:]

@@ -1,5 +1,4 @@
 import Contracts
-import FeatureStore
 import Governance
 import Logging
 import Monitoring
@@ -10,16 +9,6 @@ import Synchronization
 import Tracking
 
 // The ports of the modules, connected: each is a few lines that call another module.
-
-extension OnlinePlan: FeaturePlan {}
-
-/// Serving reads features from the feature store.
-struct ServedFeatures: OnlineFeatures {
-    let store: FeatureStore
-    func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan {
-        try store.plan(service: service, inputs: inputs)
-    }
-}
 
 /// Monitoring compares with the bundle of the release.
 struct ReleaseReferences: ReferenceSource {

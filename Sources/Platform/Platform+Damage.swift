@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Governance
 import Storage
+import Workflows
 
 /// Starting, which damaged data never prevents, and what is done with the damage that is found.
 extension Platform {
@@ -22,7 +23,10 @@ extension Platform {
             let grant = try Grant.check(.system("damage"), may: .registryRead)
             for (id, error) in try await webhooks.unreadableSecrets(grant) { damage.report("Webhook/\(id)", error) }
         }
-        await attempt("Resources/all") { [self] in try await configure(isStart: true) }
+        await attempt("Resources/all") { [self] in try await applying.configure(isStart: true) }
+        await attempt("Resources/workspaces") { [self] in
+            for workspace in try await workspaces.all() where workspace.id != .default { try await applying.configure(workspace.id) }
+        }
         await attempt("Features/all") { [self] in try await featureCheckpoints.prune() }
         for damage in damage.all { logger.error("damaged: \(damage.subject): \(damage.what)") }
     }
@@ -47,25 +51,6 @@ extension Platform {
         }
     }
 
-    /// Checks the ledger's chain, compares it with the signed checkpoints, and compares the stored tokens with it.
-    /// - Returns: what was read and, under `problem`, the first thing that is wrong.
-    public func verifyLedger(_ grant: Grant) async throws -> JSON {
-        try grant.require(.ledgerRead)
-        let check = try await database.read { try $0.verifyLedger() }
-        var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
-        var broken = check.broken
-        if broken == nil { broken = try await checkpoints.problem() }
-        let refused = try await tokens.refused(by: grant)
-        if let broken {
-            answer["seq"] = .int(broken.seq)
-            answer["problem"] = .string(broken.problem)
-        } else if let first = refused.first {
-            answer["problem"] = .string("the stored token '\(first.name)' is not the one in the ledger: \(first.problem)")
-        }
-        answer["refused_tokens"] = .array(refused.map { .string($0.name) })
-        return answer
-    }
-
     // MARK: The home folder
 
     /// Removes what a killed server had received in part. The lock on the home makes sure that no running server is still receiving it.
@@ -83,8 +68,6 @@ extension Platform {
         "objects/tmp", "objects/content", "objects/uploads",
     ]
 
-    static let databaseSubject = "Home/keel.sqlite"
-
     /// Reports data without the database that knows it. The server makes a new database beside it, and touches nothing of it.
     static func reportMissingDatabase(_ home: String, _ damage: DamageRegister) {
         guard !FileManager.default.fileExists(atPath: home + "/keel.sqlite") else { return }
@@ -93,7 +76,7 @@ extension Platform {
         }
         guard !holding.isEmpty else { return }
         damage.report(
-            databaseSubject,
+            Collecting.databaseSubject,
             KeelError(
                 .corrupted,
                 "keel.sqlite was missing, but there is data in \(holding.joined(separator: ", ")): a new database was made, and the data kept",

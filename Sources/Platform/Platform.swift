@@ -14,7 +14,7 @@ import Storage
 import Tracking
 import Workflows
 
-/// The composition root: every module made once, its ports connected, and what holds them together across a start, an apply and a stop.
+/// The composition root: every module made once, its ports connected, and what runs in the background between a start and a stop.
 public final class Platform: Sendable {
     public let configuration: KeelConfiguration
     public let logger: Logger
@@ -41,13 +41,20 @@ public final class Platform: Sendable {
     public let triggers: TriggerService
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
-    public let releasing: Releasing
     public let monitoring: MonitoringService
-    let analytics: DuckDB
     let feed = MonitorFeed()
-    let pushes = PushGate()
     let featureCheckpoints: FeatureCheckpoints
-    let configuring = Turn()
+
+    // What crosses modules.
+    public let applying: Applying
+    public let ingesting: Ingesting
+    public let releasing: Releasing
+    public let cards: CardWriting
+    public let parity: FeatureParity
+    public let reports: ServingReports
+    public let collecting: Collecting
+    public let backups: BackingUp
+    public let verifying: Verifying
 
     /// Opens the home folder, migrates the database, and brings back what was configured, served and known when the server last stopped.
     ///
@@ -80,10 +87,12 @@ public final class Platform: Sendable {
             $0 << 8 | UInt64($1)
         }
         let features = FeatureStore(seed: seed, version: KeelVersion.text)
-        featureCheckpoints = FeatureCheckpoints(
+        let pushes = PushGate()
+        let featureCheckpoints = FeatureCheckpoints(
             folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes,
             damage: damage,
             logger: logger)
+        self.featureCheckpoints = featureCheckpoints
         let tracking = TrackingService(
             database: database, objects: objects, artifactUsage: RegisteredArtifacts(),
             artifactBytesMax: Int64(configuration.artifactBytesMax), folder: FileManager.default.currentDirectoryPath)
@@ -116,9 +125,10 @@ public final class Platform: Sendable {
         let lake = home + "/lake"
         let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
         let ledgerKey = try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)
-        checkpoints = try CheckpointService(
+        let checkpoints = try CheckpointService(
             database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints",
             report: { damage.report("Ledger/checkpoints", $0) })
+        self.checkpoints = checkpoints
         let project = FileManager.default.currentDirectoryPath
         stepIsolation = IsolationChoice {
             try await StepIsolation.choose(
@@ -138,7 +148,7 @@ public final class Platform: Sendable {
                 ],
                 end: { tokens.takeBack(secret) })
         }
-        pipelines = PipelineService(
+        let pipelines = PipelineService(
             database: database,
             kinds: BuiltInSteps(
                 data: data, features: features, resources: resources, tracking: tracking, registry: registry, releasing: releasing,
@@ -148,16 +158,50 @@ public final class Platform: Sendable {
         let policy = AccessPolicy()
         self.policy = policy
         workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces()])
-        triggers = TriggerService(
+        let triggers = TriggerService(
             database: database, pipelines: pipelines, authority: { name in tokens.principal(named: name).flatMap { try? policy.caller($0) } })
-        monitoring = MonitoringService(
+        let queries = PredictionQueries(database: database)
+        let monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
-            history: LoggedPredictions(queries: PredictionQueries(database: database)))
+            history: LoggedPredictions(queries: queries))
         self.resources = resources
         self.tokens = tokens
         self.audit = audit
-        (self.database, self.objects, self.analytics, self.data, self.features) = (database, objects, analytics, data, features)
-        (self.tracking, self.registry, self.runtime, self.deployments) = (tracking, registry, runtime, deployments)
+        self.database = database
+        self.objects = objects
+        self.data = data
+        self.features = features
+        self.tracking = tracking
+        self.registry = registry
+        self.pipelines = pipelines
+        self.triggers = triggers
+        self.runtime = runtime
+        self.deployments = deployments
+        self.monitoring = monitoring
+
+        let history = FeatureHistory(
+            data: data, analytics: analytics, checkpoints: featureCheckpoints, pushes: pushes, clock: database.clock)
+        applying = Applying(
+            Modules(
+                database: database, damage: damage, resources: resources, audit: audit, policy: policy,
+                names: { workspace in
+                    let grant = try Grant.check(.system("plan", in: workspace), may: .registryRead)
+                    return ["Model": try await registry.modelNames(grant)]
+                }, data: data, features: features, history: history,
+                pipelines: pipelines, triggers: triggers, runtime: runtime, deployments: deployments, monitoring: monitoring,
+                project: project), report: { logger.error("\($0)") })
+        ingesting = Ingesting(data: data, features: features, applying: applying, pushes: pushes, workFolder: home + "/work")
+        cards = CardWriting(
+            resources: resources, registry: registry, tracking: tracking, pipelines: pipelines, deployments: deployments, objects: objects)
+        parity = FeatureParity(
+            data: data, features: features, runtime: runtime, deployments: deployments, queries: queries, objects: objects,
+            analytics: analytics)
+        reports = ServingReports(runtime: runtime, deployments: deployments, monitoring: monitoring, queries: queries)
+        collecting = Collecting(
+            database: database, damage: damage, objects: objects, tracking: tracking, registry: registry, deployments: deployments,
+            pipelines: pipelines)
+        backups = BackingUp(database: database, damage: damage, home: home)
+        verifying = Verifying(database: database, data: data, objects: objects, checkpoints: checkpoints, tokens: tokens)
         runtime.log.observe(feed)
         await start()
     }

@@ -41,4 +41,12 @@ extension RegistryService {
         }
         return nil
     }
+
+    /// The names of all models of the workspace.
+    public func modelNames(_ grant: Grant) async throws -> [String] {
+        try grant.require(.registryRead)
+        return try await database.read(in: grant.workspace) { db in
+            try db.rows("SELECT name FROM registry_models WHERE workspace = ? ORDER BY name", [db.inWorkspace]).map { $0.text("name") }
+        }
+    }
 }

@@ -2,6 +2,7 @@ import Contracts
 import Foundation
 import Governance
 import Storage
+import Synchronization
 import TestSupport
 import Testing
 
@@ -133,6 +134,51 @@ struct ResourceServiceTests {
         #expect(check.events == 24 && check.broken == nil)
     }
 
+    @Test("what is prepared is stored with the set and then in force; what is prepared in vain is given up")
+    func prepared() async throws {
+        let home = try await Home()
+        let service = ResourceService(database: home.database)
+        let write = try grant(.resourcesApply)
+        let log = PreparationLog()
+        let isFirst = Mutex(true)
+        let result = try await service.apply([endpoint(["50%"], name: "a")], by: write, validate: accept) { candidate, changed in
+            #expect(changed.map(\.name) == ["a"])
+            // Another apply comes in between: what was prepared for the set without it is of no use.
+            let isOvertaken = isFirst.withLock { first in
+                defer { first = false }
+                return first
+            }
+            if isOvertaken { _ = try await service.apply([endpoint([], name: "b")], by: write, validate: accept) }
+            return log.preparation(of: candidate.map(\.name).joined())
+        }
+        #expect(result.revision == 2)
+        #expect(log.lines == ["prepare a", "discard a", "prepare ab", "store ab", "activate ab"])
+        // Nothing changes, so nothing is prepared.
+        _ = try await service.apply([endpoint(["50%"], name: "a")], by: write, validate: accept) { _, _ in log.preparation(of: "none") }
+        _ = try await service.delete([endpoint([], name: "b")], by: write, validate: accept) { remaining, _ in
+            log.preparation(of: remaining.map(\.name).joined())
+        }
+        #expect(log.lines.suffix(4) == ["activate ab", "prepare a", "store a", "activate a"])
+    }
+
+    @Test("what cannot be prepared, or fails in the transaction, is not stored")
+    func unprepared() async throws {
+        let home = try await Home()
+        let service = ResourceService(database: home.database)
+        let write = try grant(.resourcesApply)
+        let log = PreparationLog()
+        await #expect(throws: KeelError.invalid("no model")) {
+            try await service.apply([endpoint([])], by: write, validate: accept) { _, _ in throw KeelError.invalid("no model") }
+        }
+        await #expect(throws: KeelError.self) {
+            try await service.apply([endpoint([])], by: write, validate: accept) { _, _ in log.preparation(of: "a", failsToStore: true) }
+        }
+        #expect(log.lines == ["prepare a", "store a", "discard a"])
+        #expect(try await service.all(by: write).isEmpty)
+        #expect(try await home.events("resources.").isEmpty)
+        #expect(try await service.lastRevision(by: write) == 0)
+    }
+
     @Test("what was applied is there after the database is opened again")
     func reopen() async throws {
         let home = try await Home()
@@ -143,6 +189,31 @@ struct ResourceServiceTests {
         try await home.database.close()
         let again = try Storage.Database(path: home.folder + "/keel.sqlite")
         #expect(try await ResourceService(database: again).get("Endpoint", "delay", by: write).resource == resource)
+    }
+}
+
+/// Notes what is done with what was prepared.
+private final class PreparationLog: Sendable {
+    private let noted = Mutex<[String]>([])
+    var lines: [String] { noted.withLock { $0 } }
+    func note(_ line: String) { noted.withLock { $0.append(line) } }
+
+    func preparation(of name: String, failsToStore: Bool = false) -> any PreparedResources {
+        note("prepare \(name)")
+        return Noted(name: name, failsToStore: failsToStore, log: self)
+    }
+
+    private struct Noted: PreparedResources {
+        let name: String
+        let failsToStore: Bool
+        let log: PreparationLog
+
+        func store(_ tx: Transaction) throws {
+            log.note("store \(name)")
+            if failsToStore { throw KeelError.invalid("cannot be stored") }
+        }
+        func activate() { log.note("activate \(name)") }
+        func discard() { log.note("discard \(name)") }
     }
 }
 

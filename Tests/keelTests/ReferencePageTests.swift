@@ -1,7 +1,7 @@
 import Contracts
 import Foundation
-import Platform
 import Testing
+import Workflows
 import keel
 
 @Suite("The committed reference")

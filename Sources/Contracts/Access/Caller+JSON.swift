@@ -10,9 +10,9 @@ extension PermissionScope {
         return out
     }
 
-    /// Reads the fields of a scope. The reader is not finished: it may hold others.
+    /// Reads the fields that people write: environments, kinds and names. The reader is not finished: it may hold others.
     /// - Throws: `invalidArgument` with the path of the field.
-    public init(_ reader: FieldReader, in workspace: WorkspaceID) throws(KeelError) {
+    public init(_ reader: FieldReader) throws(KeelError) {
         self.init()
         if let texts = try reader.strings("environments") {
             environments = []
@@ -22,9 +22,6 @@ extension PermissionScope {
         if let texts = try reader.strings("names") {
             names = []
             for text in texts { names?.append(try NamePattern(text, path: reader.place("names"))) }
-        }
-        if let texts = try reader.strings("resources") {
-            resources = Set(texts.compactMap { ResourceRef(subject: $0, in: workspace) })
         }
     }
 }
@@ -38,10 +35,11 @@ extension Permission {
     public init(json: JSON, in workspace: WorkspaceID) throws(KeelError) {
         let reader = try FieldReader(json, path: "")
         let actions = try reader.strings("actions") ?? []
-        let scope = try reader.object("scope")
-        self.init(
-            Set(actions.compactMap(Action.init(rawValue:))), in: try PermissionScope(scope, in: workspace), from: try reader.string("source"))
-        try scope.finish()
+        let fields = try reader.object("scope")
+        var scope = try PermissionScope(fields)
+        scope.resources = try fields.strings("resources").map { Set($0.compactMap { ResourceRef(subject: $0, in: workspace) }) }
+        self.init(Set(actions.compactMap(Action.init(rawValue:))), in: scope, from: try reader.string("source"))
+        try fields.finish()
         try reader.finish()
     }
 }

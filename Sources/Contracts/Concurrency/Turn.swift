@@ -3,7 +3,8 @@ import Synchronization
 /// Lets one task, or a few, through at a time, in order of arrival, without blocking a thread.
 ///
 /// The work runs where its caller does. So an actor whose verbs must not interleave, though others may come in at each of their awaits, runs
-/// each of them inside one turn, and they read and change its state as usual.
+/// each of them inside one turn, and they read and change its state as usual. `take` and `give` are for what spans several calls, such as preparing a
+/// change and then putting it in force.
 public final class Turn: Sendable {
     private struct State {
         var free: Int
@@ -23,7 +24,8 @@ public final class Turn: Sendable {
         return try await body()
     }
 
-    private func take(isolation: isolated (any Actor)? = #isolation) async {
+    /// Waits for its turn. Whoever takes it must give it back, once.
+    public func take(isolation: isolated (any Actor)? = #isolation) async {
         await withCheckedContinuation { continuation in
             let mine = state.withLock { state in
                 guard state.free > 0 else {
@@ -37,8 +39,8 @@ public final class Turn: Sendable {
         }
     }
 
-    /// To whoever waited longest.
-    private func give() {
+    /// Passes the turn on to whoever waited longest.
+    public func give() {
         let next = state.withLock { state -> CheckedContinuation<Void, Never>? in
             guard !state.waiting.isEmpty else {
                 state.free += 1

@@ -42,10 +42,21 @@ public struct DatasetHistory: Sendable {
     }
 }
 
+extension DatasetDraft {
+    fileprivate func entry(_ dataset: String) throws(KeelError) -> DatasetService.Entry {
+        if let reason = failures[dataset] { throw DatasetService.isDisabled(dataset, reason) }
+        guard let entry = entries[dataset] else { throw .notFound("there is no Dataset '\(dataset)'", hint: "apply one first") }
+        return entry
+    }
+}
+
 extension DatasetService {
     /// Calls `body` with a dataset's history. Until it returns nothing is ingested or sealed, so that files and stream fit together; pushes go on.
-    public func withHistory<T: Sendable>(_ dataset: String, _ body: @Sendable (DatasetHistory) async throws -> T) async throws -> T {
-        let entry = try entry(dataset)
+    /// - Parameter draft: when given, the dataset as it will be when this is in force.
+    public func withHistory<T: Sendable>(
+        _ dataset: String, in draft: DatasetDraft? = nil, _ body: @Sendable (DatasetHistory) async throws -> T
+    ) async throws -> T {
+        let entry = try draft.map { (draft) throws(KeelError) in try draft.entry(dataset) } ?? entry(dataset)
         return try await entry.stream.turn.run { [self] in
             let snapshot = try await snapshot(dataset)
             let history = DatasetHistory(

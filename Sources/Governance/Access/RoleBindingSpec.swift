@@ -55,8 +55,7 @@ public struct RoleBindingSpec: Sendable, Hashable {
             for key in inner.keys { labels[key] = try inner.string(key) }
         }
         self.labels = labels
-        guard reader.optional("resources") == nil else { throw reader.failure("resources", "is not a field", hint: "use kinds, names or labels") }
-        scope = try PermissionScope(reader, in: .default)
+        scope = try PermissionScope(reader)
         try reader.finish()
     }
 

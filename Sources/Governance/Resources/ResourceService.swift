@@ -29,9 +29,14 @@ public final class ResourceService: Sendable {
     /// Checks a complete set of resources, the unchanged ones included, before it becomes the current one.
     public typealias Validation = @Sendable (_ candidate: [Resource]) async throws -> Void
 
-    private let database: Database
+    /// Makes a valid set ready, before anything is stored. It may fail, and then nothing is stored.
+    /// - Parameter changed: those of the candidate that are new or changed.
+    public typealias Preparation = @Sendable (_ candidate: [Resource], _ changed: [Resource]) async throws -> any PreparedResources
+
     /// Refuses a resource that the caller may not declare.
     public typealias Authorization = @Sendable (_ changed: Resource) async throws -> Void
+
+    private let database: Database
     /// Each try that loses the race against another apply means that the other won, so this many in a row are improbable.
     private static let tries = 64
     public static let resourcesMax = 10_000
@@ -52,13 +57,15 @@ public final class ResourceService: Sendable {
 
     /// Makes the given resources current, all or none, in one transaction with one ledger event `resources.applied`.
     ///
-    /// Resources that are not given stay as they are. `validate` sees the whole set as it would be and is called before the transaction, again
-    /// when another apply came in between; so it must have no effects. When it throws, nothing is kept. Without a change there is no new revision
-    /// and no event, but `validate` still runs.
+    /// Resources that are not given stay as they are. `validate` and then `prepare` see the whole set as it would be, before the transaction, and
+    /// again when another apply came in between; so `validate` must have no effects, and what was prepared in vain is discarded. When one of them
+    /// throws, nothing is kept. When this returns, what was prepared is in force. Without a change there is no new revision and no event, but
+    /// `validate` still runs.
     /// - Parameter authorize: asked for every resource that is new or changes.
-    /// - Throws: `invalidArgument` for a resource given twice, whatever `authorize` and `validate` throw, `unavailable` when other applies keep coming in between.
+    /// - Throws: `invalidArgument` for a resource given twice, whatever `authorize`, `validate` and `prepare` throw, `unavailable` when other applies
+    ///   keep coming in between.
     public func apply(
-        _ resources: [Resource], by grant: Grant, authorize: Authorization = { _ in }, validate: Validation
+        _ resources: [Resource], by grant: Grant, authorize: Authorization = { _ in }, validate: Validation, prepare: Preparation? = nil
     ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         try ResourceService.refuseDuplicates(resources)
@@ -75,11 +82,14 @@ public final class ResourceService: Sendable {
                 throw KeelError.invalid("\(candidate.count) resources are more than the \(ResourceService.resourcesMax) a server keeps")
             }
             try await validate(candidate)
-            for (resource, change) in zip(resources, changes) where change.kind != .unchanged { try await authorize(resource) }
-            guard changes.contains(where: { $0.kind != .unchanged }) else {
-                return ApplyResult(revision: base, changes: changes, ledgerSeq: nil)
+            let changed = zip(resources, changes).filter { $0.1.kind != .unchanged }.map(\.0)
+            for resource in changed { try await authorize(resource) }
+            guard !changed.isEmpty else { return ApplyResult(revision: base, changes: changes, ledgerSeq: nil) }
+            let prepared = try await prepare?(candidate, changed)
+            let result = try await ResourceService.putInForce(prepared) {
+                try await commit(resources, changes, on: base, with: prepared, by: grant)
             }
-            if let result = try await commit(resources, changes, on: base, by: grant) { return result }
+            if let result { return result }
         }
         throw KeelError(.unavailable, "other changes kept coming in between: nothing was applied", hint: "try again")
     }
@@ -87,30 +97,23 @@ public final class ResourceService: Sendable {
     /// Takes resources away, all or none, in one transaction with one ledger event `resources.deleted`. Their revisions stay: `restore` brings
     /// one back, and a resource of the same name that is applied later continues their numbers.
     ///
-    /// `validate` sees what would remain, as in `apply`.
-    /// - Throws: `notFound` when one is not there, whatever `validate` throws, `unavailable` when other applies keep coming in between.
-    public func delete(_ resources: [Resource], by grant: Grant, validate: Validation) async throws -> DeleteResult {
+    /// `validate` and `prepare` see what would remain, as in `apply`.
+    /// - Throws: `notFound` when one is not there, whatever `validate` and `prepare` throw, `unavailable` when other applies keep coming in between.
+    public func delete(
+        _ resources: [Resource], by grant: Grant, validate: Validation, prepare: Preparation? = nil
+    ) async throws -> DeleteResult {
         try grant.require(.resourcesApply)
         let keys = resources.map { ResourceKey($0) }
         for _ in 0..<ResourceService.tries {
             let (base, current) = try await database.read(in: grant.workspace) { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
             if let missing = keys.first(where: { current[$0] == nil }) { throw KeelError.notFound("there is no \(missing.text)") }
             let gone = Set(keys)
-            try await validate(ResourceService.merge([], into: current.filter { !gone.contains($0.key) }))
+            let remaining = ResourceService.merge([], into: current.filter { !gone.contains($0.key) })
+            try await validate(remaining)
             let stored = keys.compactMap { current[$0] }
-            let result = try await database.write(in: grant.workspace) { tx -> DeleteResult? in
-                guard try tx.lastApply() == base else { return nil }
-                for key in keys { try tx.delete(key) }
-                let list = stored.map { item -> JSON in
-                    [
-                        "id": .string(item.resource.id), "environment": item.resource.environment.map(JSON.string) ?? .null,
-                        "revision": .int(item.revision),
-                    ]
-                }
-                let seq = try tx.record(
-                    "resources.deleted", on: "Resources/\(base + 1)", ["revision": .int(base + 1), "deleted": .array(list)], by: grant)
-                try tx.store(apply: base + 1, ledgerSeq: seq, by: grant)
-                return DeleteResult(revision: base + 1, deleted: stored, ledgerSeq: seq)
+            let prepared = try await prepare?(remaining, [])
+            let result = try await ResourceService.putInForce(prepared) {
+                try await commit(deletionOf: stored, on: base, with: prepared, by: grant)
             }
             if let result { return result }
         }
@@ -121,7 +124,7 @@ public final class ResourceService: Sendable {
     /// - Throws: `notFound` when there is no such revision; else as `apply`.
     public func restore(
         kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant,
-        authorize: Authorization = { _ in }, validate: Validation
+        authorize: Authorization = { _ in }, validate: Validation, prepare: Preparation? = nil
     ) async throws -> ApplyResult {
         try grant.require(.resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
@@ -132,7 +135,7 @@ public final class ResourceService: Sendable {
         guard let found else {
             throw KeelError.notFound("\(key.text) has no revision \(revision)", hint: "list its revisions to see which there are")
         }
-        return try await apply([found.resource], by: grant, authorize: authorize, validate: validate)
+        return try await apply([found.resource], by: grant, authorize: authorize, validate: validate, prepare: prepare)
     }
 
     // MARK: Queries
@@ -196,9 +199,45 @@ public final class ResourceService: Sendable {
 
     // MARK: Arithmetic
 
+    /// Puts in force what was prepared once it is committed, and gives it up when it is not.
+    private static func putInForce<T: Sendable>(
+        _ prepared: (any PreparedResources)?, _ commit: () async throws -> T?
+    ) async throws -> T? {
+        do {
+            let result = try await commit()
+            if result != nil { await prepared?.activate() } else { await prepared?.discard() }
+            return result
+        } catch {
+            await prepared?.discard()
+            throw error
+        }
+    }
+
     /// Nil when another apply came in between.
-    private func commit(_ resources: [Resource], _ changes: [ResourceChange], on base: Int64, by grant: Grant) async throws -> ApplyResult?
-    {
+    private func commit(
+        deletionOf stored: [StoredResource], on base: Int64, with prepared: (any PreparedResources)?, by grant: Grant
+    ) async throws -> DeleteResult? {
+        try await database.write(in: grant.workspace) { tx in
+            guard try tx.lastApply() == base else { return nil }
+            for item in stored { try tx.delete(ResourceKey(item.resource)) }
+            let list = stored.map { item -> JSON in
+                [
+                    "id": .string(item.resource.id), "environment": item.resource.environment.map(JSON.string) ?? .null,
+                    "revision": .int(item.revision),
+                ]
+            }
+            let seq = try tx.record(
+                "resources.deleted", on: "Resources/\(base + 1)", ["revision": .int(base + 1), "deleted": .array(list)], by: grant)
+            try tx.store(apply: base + 1, ledgerSeq: seq, by: grant)
+            try prepared?.store(tx)
+            return DeleteResult(revision: base + 1, deleted: stored, ledgerSeq: seq)
+        }
+    }
+
+    /// Nil when another apply came in between.
+    private func commit(
+        _ resources: [Resource], _ changes: [ResourceChange], on base: Int64, with prepared: (any PreparedResources)?, by grant: Grant
+    ) async throws -> ApplyResult? {
         try await database.write(in: grant.workspace) { tx in
             guard try tx.lastApply() == base else { return nil }
             let revision = base + 1
@@ -210,6 +249,7 @@ public final class ResourceService: Sendable {
                 "resources.applied", on: "Resources/\(revision)", ["revision": .int(revision), "changes": .array(real.map(\.1.json))],
                 by: grant)
             try tx.store(apply: revision, ledgerSeq: seq, by: grant)
+            try prepared?.store(tx)
             return ApplyResult(revision: revision, changes: changes, ledgerSeq: seq)
         }
     }

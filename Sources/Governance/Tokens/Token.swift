@@ -54,7 +54,7 @@ public struct TokenScope: Sendable, Hashable {
     /// Reads `{actions?, environments?, kinds?, names?}` strictly.
     public init(_ reader: FieldReader) throws(KeelError) {
         let actions = try reader.optional("actions") == nil ? nil : Set(Action.list(reader, "actions"))
-        self.init(actions: actions, things: try PermissionScope(reader, in: .default))
+        self.init(actions: actions, things: try PermissionScope(reader))
         try reader.finish()
         guard actions != nil || !things.isEverything else {
             throw .invalid("a scope without a limit limits nothing", hint: "leave it out, or give actions, environments, kinds or names")

@@ -18,7 +18,7 @@ let governanceOperations: [APIOperation] = [
         "GET", "/api/v1/resources/{kind}/{name}", family, "A resource with its revisions",
         answer: [
             "resource": .named("Resource"), "revision": .integer, "revisions": .list(.named("ResourceRevision")),
-            "needed_by": .list(["id": .text, "field": .text]), "events": .list(.named("LedgerEvent")),
+            "status": .map(.text), "needed_by": .list(["id": .text, "field": .text]), "events": .list(.named("LedgerEvent")),
         ]),
     .init(
         "POST", "/api/v1/resources/{kind}/{name}/restore", family, "Applies an earlier revision again",

@@ -18,11 +18,11 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let file = (request.query("file") ?? "upload.csv").split(separator: "/").last.map(String.init) ?? "upload.csv"
         try MemoryReservation.take(MemoryReservation.uploadBytes, for: .uploads)
         let memory = try MemoryReservation.take(MemoryReservation.ingestBytes, for: .ingest)
-        let spooled = try await platform.spool(
+        let spooled = try await platform.ingesting.spool(
             request.body.map { Array(buffer: $0) }, named: file, bytesMax: platform.configuration.bodyBytesMax)
         return Response.progress { report in
             defer { withExtendedLifetime(memory) { spooled.remove() } }
-            return try await platform.ingest(
+            return try await platform.ingesting.ingest(
                 name, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite, grant: grant,
                 progress: report)
         }
@@ -60,7 +60,7 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.post("/datasets/:name/events", .eventsPush, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
-        let result = try await platform.push(name, try await request.bytes(upTo: 16 << 20), grant)
+        let result = try await platform.ingesting.push(name, try await request.bytes(upTo: 16 << 20), grant)
         return Response([
             "accepted": .int(Int64(result.accepted.rowCount)),
             "rejected": .array(result.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),
@@ -77,14 +77,14 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let endpoint = try reader.string("endpoint")
         let sample = try reader.optionalInt("sample") ?? 5000
         try reader.finish()
-        return Response(try await platform.verifyFeatures(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
+        return Response(try await platform.parity.verify(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
     }
     routes.post("/features/:name/read", .featuresRead, on: .named("FeatureService")) { request, context, _ in
         let name = try context.name()
         let reader = try FieldReader(try await request.json(), path: "")
         let rows = try reader.required("rows")
         try reader.finish()
-        let table = try platform.features.read(service: name, request: try platform.requestTable(rows, service: name))
+        let table = try platform.features.read(service: name, request: try platform.parity.requestTable(rows, service: name))
         return Response([
             "rows": .array(
                 (0..<table.rowCount).map { i in .object(zip(table.names, table.row(i)).map { JSON.Member($0, JSON($1)) }) })

@@ -4,15 +4,16 @@ import Hummingbird
 import Platform
 import Storage
 import WebAPI
+import Workflows
 
 /// Resources, ledger and tokens.
 func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/plan", .resourcesRead) { request, _, grant in
-        let changes = try await platform.plan(try ResourceList.decode(try await request.json()), by: grant)
+        let changes = try await platform.applying.plan(try ResourceList.decode(try await request.json()), by: grant)
         return Response(["changes": .array(changes.map(\.json))])
     }
     routes.post("/apply", .resourcesApply) { request, _, grant in
-        return Response(try await platform.apply(try ResourceList.decode(try await request.json()), by: grant).json)
+        return Response(try await platform.applying.apply(try ResourceList.decode(try await request.json()), by: grant).json)
     }
     routes.get("/resources/:kind", .resourcesRead) { _, context, grant in
         let kind = try KeelAPI.kind(context)
@@ -34,7 +35,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.delete("/resources/:kind/:name", .resourcesApply) { request, context, grant in
         let (kind, name) = try resource(context)
-        let deletion = try await platform.delete(
+        let deletion = try await platform.applying.delete(
             kind, name, environment: request.query("environment"), cascade: try request.flag("cascade"), data: try request.flag("data"),
             isRehearsal: try request.flag("dry_run"), by: grant)
         return Response(deletion.json)
@@ -45,7 +46,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         if isWhole { try await context.authorize(.ledgerAudit).requireServer() }
         return try await events(request, platform.database, in: isWhole ? nil : grant.workspace)
     }
-    routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifyLedger(grant)) }
+    routes.get("/ledger/verify", .ledgerRead) { _, _, grant in Response(try await platform.verifying.ledger(grant)) }
     routes.get("/ledger/checkpoint", .ledgerRead) { _, _, grant in Response(try await platform.checkpoints.checkpoint(grant).json) }
     routes.get("/access/explain", .workspacesRead) { request, context, grant in
         let who = request.query("who") ?? grant.caller.name
@@ -142,7 +143,7 @@ extension Request {
 
 func kind(_ context: KeelContext) throws -> String {
     let word = try context.parameters.require("kind")
-    return try KindName.kind(word, of: Declarations.kinds)
+    return try KindName.kind(word, of: ResourceKinds.names)
 }
 
 private func resource(_ context: KeelContext) throws -> (kind: String, name: String) { (try kind(context), try context.name()) }
@@ -151,12 +152,14 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
     let stored = try await platform.resources.get(resource.kind, resource.name, by: grant)
     let revisions = try await platform.resources.revisions(
         resource.kind, resource.name, environment: stored.resource.environment, by: grant)
-    let needing = try await platform.dependents(of: stored.resource.id, by: grant)
+    let needing = try await platform.applying.dependents(of: stored.resource.id, by: grant)
+    let status = try await platform.applying.status(of: stored.resource, by: grant)
     // The last of what happened to it; who may not read the ledger sees none of it.
     let mayRead = grant.caller.may(.ledgerRead, on: nil)
     let events = mayRead ? try await platform.database.read { try $0.ledgerEvents(on: stored.resource.id, before: .max, limit: 10) } : []
     return Response([
         "resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json)),
+        "status": .object(status.map { JSON.Member($0.name, .string($0.value)) }),
         "needed_by": .array(needing.map { ["id": .string($0.id), "field": .string($0.field)] }), "events": .array(events.map(\.json)),
     ])
 }
@@ -164,7 +167,7 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
 private func restore(_ resource: (kind: String, name: String), _ revision: Int64, _ grant: Grant, _ platform: Platform) async throws
     -> Response
 {
-    let result = try await platform.restore(resource.kind, resource.name, revision: revision, by: grant)
+    let result = try await platform.applying.restore(resource.kind, resource.name, revision: revision, by: grant)
     return Response(result.json)
 }
 

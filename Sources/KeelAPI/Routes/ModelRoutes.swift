@@ -5,6 +5,7 @@ import Platform
 import Registry
 import SearchLanguage
 import WebAPI
+import Workflows
 
 /// Registered models and their versions.
 func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
@@ -70,7 +71,7 @@ private func addHistoryRoutes(to routes: APIRoutes, _ platform: Platform) {
         let grants = CardGrants(
             registry: grant, tracking: try await context.authorize(.trackingRead), pipelines: try await context.authorize(.pipelinesRead),
             releases: try await context.authorize(.releasesRead), resources: try await context.authorize(.resourcesRead))
-        let card = try await platform.card(model: name, version: try context.versionNumber(), grants)
+        let card = try await platform.cards.card(model: name, version: try context.versionNumber(), grants)
         return Response(
             status: .ok, headers: [.contentType: "text/markdown; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: card.markdown)))

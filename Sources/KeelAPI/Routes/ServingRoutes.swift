@@ -8,11 +8,11 @@ import WebAPI
 /// Endpoints, releases, labels and monitors.
 func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.get("/endpoints", .releasesRead) { _, _, _ in
-        return Response(["endpoints": .array(try await platform.endpointSummaries())])
+        return Response(["endpoints": .array(try await platform.reports.endpoints())])
     }
     routes.get("/endpoints/:name/releases", .releasesRead, on: .named("Endpoint")) { _, context, grant in
         let name = try context.name()
-        return Response(["releases": .array(try await platform.releaseSummaries(name, grant))])
+        return Response(["releases": .array(try await platform.reports.releases(name, grant))])
     }
     routes.post("/endpoints/:name/releases", .releasesDeploy, on: .named("Endpoint")) { request, context, grant in
         let name = try context.name()
@@ -40,8 +40,8 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.get("/endpoints/:name/performance", .predictionsRead, on: .named("Endpoint")) { request, context, grant in
         let name = try context.name()
-        let months = try await platform.performanceByMonth(
-            endpoint: name, from: try request.instant("from"), until: try request.instant("until"), grant)
+        let months = try await platform.reports.performance(
+            ofEndpoint: name, from: try request.instant("from"), until: try request.instant("until"), grant)
         return Response(["months": .array(months)])
     }
     routes.post("/labels", .labelsWrite) { request, _, grant in
@@ -66,6 +66,8 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
     routes.get("/monitors/:name/windows", .monitorsRead, on: .named("Monitor")) { request, context, grant in
         let name = try context.name()
-        return Response(["windows": .array(try await platform.monitorWindows(name, limit: try request.limit(standard: 200), grant))])
+        return Response([
+            "windows": .array(try await platform.reports.windows(ofMonitor: name, limit: try request.limit(standard: 200), grant))
+        ])
     }
 }

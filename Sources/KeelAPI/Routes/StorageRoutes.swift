@@ -14,14 +14,14 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
             loggedModelIDs: try reader.strings("logged_model_ids"))
         let dryRun = try reader.optionalBool("dry_run") ?? false
         try reader.finish()
-        return Response(try await platform.collect(asked, dryRun: dryRun, grant).json)
+        return Response(try await platform.collecting.collect(asked, dryRun: dryRun, grant).json)
     }
     routes.post("/verify", .serverRead) { _, _, grant in
-        Response.progress { report in try await platform.verifyStored(grant, progress: report) }
+        Response.progress { report in try await platform.verifying.stored(grant, progress: report) }
     }
     routes.get("/damage", .serverRead) { _, _, _ in Response(["damage": .array(platform.damage.all.map(\.json))]) }
     routes.get("/backup", .storageBackup) { _, _, grant in
-        let backup = try await platform.backup(grant)
+        let backup = try await platform.backups.backup(grant)
         return Response(
             status: .ok, headers: [.contentType: "application/x-tar"],
             body: ResponseBody { writer in

@@ -14,8 +14,7 @@ public actor TriggerService {
     var authors: [String: String] = [:]
     var engine = TriggerEngine(triggers: [], memory: [:], now: .distantPast, seq: 0)
     /// The actor is left while a transaction runs; this keeps decisions one after another.
-    private var isBusy = false
-    private var waiters: [CheckedContinuation<Void, Never>] = []
+    private let turn = Turn()
 
     /// - Parameter authority: the caller that an author's name stands for now; nil when the author has no access any more.
     public init(
@@ -31,33 +30,31 @@ public actor TriggerService {
     /// Takes the triggers that are declared now. A new one sees only what happens from now on.
     /// - Parameter authors: who applied each: its runs may do what the author may.
     public func configure(_ specs: [TriggerSpec], authors: [String: String]) async throws {
-        try await alone {
-            let now = clock.now()
-            let memory = try await database.write { tx in
-                let seq = try tx.ledgerHead()
-                for spec in specs {
-                    try tx.execute(
-                        "INSERT INTO pipeline_triggers (name, fired_at, ticked_at, seen_seq) VALUES (?, NULL, ?, ?) ON CONFLICT (name) DO NOTHING",
-                        [.string(spec.name), .timestamp(now), .int(seq)])
-                }
-                let declared = Set(specs.map(\.name))
-                var memory: [String: TriggerEngine.Memory] = [:]
-                for row in try tx.rows("SELECT * FROM pipeline_triggers") {
-                    let name = row.text("name")
-                    guard declared.contains(name) else {
-                        try tx.execute("DELETE FROM pipeline_triggers WHERE name = ?", [.string(name)])
-                        continue
-                    }
-                    memory[name] = TriggerEngine.Memory(
-                        firedAt: row.optionalTime("fired_at"), tickedAt: row.time("ticked_at"), seenSeq: row.int("seen_seq"),
-                        pausedAt: row.optionalTime("paused_at"))
-                }
-                return memory
-            }
-            engine = TriggerEngine(triggers: specs, memory: memory, now: now, seq: 0)
-            self.authors = authors
+        let draft = await prepare(specs, authors: authors)
+        do { try await database.write { tx in try draft.store(tx) } } catch {
+            discard(draft)
+            throw error
         }
+        activate(draft)
     }
+
+    /// Makes these triggers ready. Nothing changes until `store` and then `activate`; a draft that is given up goes to `discard`.
+    ///
+    /// Until one of the two is called, no trigger fires.
+    public func prepare(_ specs: [TriggerSpec], authors: [String: String]) async -> TriggerDraft {
+        await turn.take()
+        return TriggerDraft(specs: specs, authors: authors, now: clock.now())
+    }
+
+    /// Puts a draft in force whose `store` is committed. Cannot fail.
+    public func activate(_ draft: TriggerDraft) {
+        engine = TriggerEngine(triggers: draft.specs, memory: draft.memory.withLock { $0 }, now: draft.now, seq: 0)
+        authors = draft.authors
+        turn.give()
+    }
+
+    /// Gives a draft up: what was in force stays.
+    public func discard(_ draft: TriggerDraft) { turn.give() }
 
     /// Considers every ledger event not considered yet, then the clock.
     /// - Returns: what was done, in order.
@@ -111,14 +108,7 @@ public actor TriggerService {
         }
     }
 
-    func alone<T>(_ body: () async throws -> T) async throws -> T {
-        if isBusy { await withCheckedContinuation { waiters.append($0) } }
-        isBusy = true
-        defer {
-            if waiters.isEmpty { isBusy = false } else { waiters.removeFirst().resume() }
-        }
-        return try await body()
-    }
+    func alone<T>(_ body: () async throws -> T) async throws -> T { try await turn.run(body) }
 
     private func carryOut(_ actions: [TriggerAction], before: TriggerEngine) async throws -> [TriggerAction] {
         var done: [TriggerAction] = []

@@ -9,6 +9,17 @@ public enum Deployment: Sendable, Hashable {
     case rollout(Release, superseded: Int?)
 }
 
+/// Endpoints that are ready and not in force yet. See `DeploymentService.prepare`.
+public struct EndpointDraft: Sendable {
+    var endpoints: [String: DeploymentService.Live] = [:]
+    /// Endpoints whose stored release cannot be loaded, and why. In force, they exist and answer that they have no release.
+    public internal(set) var problems: [String: KeelError] = [:]
+    /// What the releases read their features from.
+    let features: (any OnlineFeatures)?
+
+    init(features: (any OnlineFeatures)?) { self.features = features }
+}
+
 /// Decides which release serves: creates releases, moves traffic to them by the endpoint's rollout, and takes them back.
 ///
 /// Each verb loads and warms first, then changes the tables and the ledger in one transaction, then swaps the route. A crash between leaves the
@@ -66,58 +77,74 @@ public actor DeploymentService {
     /// - Throws: when a release that serves cannot read its features any more; then nothing is changed.
     @discardableResult
     public func configure(_ specs: [EndpointSpec]) async throws -> [String: KeelError] {
-        try await exclusively {
-            var next: [String: Live] = [:]
-            var problems: [String: KeelError] = [:]
-            for spec in specs {
-                // One whose release could not be loaded is tried again.
-                if var live = self.endpoints[spec.name], live.state.stable == nil || live.stable != nil {
-                    live.stable = try live.stable.map { try self.planned($0, spec) }
-                    live.candidate = try live.candidate.map { try self.planned($0, spec) }
-                    if spec.rollout != live.spec.rollout, let rollout = live.rollout {
-                        live.rollout = Rollout(plan: spec.rollout, phase: rollout.phase, phaseRequests: rollout.phaseRequests)
-                        for observation in try await self.storedEvidence(live.state) { live.rollout?.observe(observation) }
-                    }
-                    live.spec = spec
-                    next[spec.name] = live
-                } else {
-                    let (live, problem) = try await self.restored(spec)
-                    next[spec.name] = live
-                    problems[spec.name] = problem
-                }
-            }
-            let known = self.endpoints
-            self.endpoints = next
-            for name in known.keys where next[name] == nil {
-                self.runtime.swap(name, to: nil)
-                self.inbox.forget(name)
-            }
-            for (name, live) in next {
-                self.publish(live)
-                if known[name] == nil, let stable = live.stable { await self.onPromoted(stable.release) }
-            }
-            return problems
+        let draft = try await prepare(specs, reading: features)
+        await activate(draft)
+        return draft.problems
+    }
+
+    /// Loads the models and plans the reads of these endpoints. Nothing changes until `activate`; a draft that is given up goes to `discard`.
+    ///
+    /// Until one of the two is called, no release is deployed and no rollout moves; requests are answered as before.
+    /// - Parameter features: the feature store as it will be when the draft is in force.
+    /// - Throws: when a release that serves could not read its features any more.
+    public func prepare(_ specs: [EndpointSpec], reading features: (any OnlineFeatures)?) async throws -> EndpointDraft {
+        await turn.take()
+        do {
+            var draft = EndpointDraft(features: features)
+            for spec in specs { try await prepare(spec, &draft) }
+            return draft
+        } catch {
+            turn.give()
+            throw error
         }
     }
 
-    /// Checks that every release that serves can read its features under these declarations, without changing anything.
-    public func validate(_ specs: [EndpointSpec]) async throws {
-        for spec in specs {
-            guard let live = endpoints[spec.name] else { continue }
-            for served in [live.stable, live.candidate] { if let served { _ = try planned(served, spec) } }
+    private func prepare(_ spec: EndpointSpec, _ draft: inout EndpointDraft) async throws {
+        // One whose release could not be loaded is tried again.
+        guard var live = endpoints[spec.name], live.state.stable == nil || live.stable != nil else {
+            let (live, problem) = try await restored(spec, draft.features)
+            draft.endpoints[spec.name] = live
+            draft.problems[spec.name] = problem
+            return
+        }
+        live.stable = try live.stable.map { try planned($0, spec, draft.features) }
+        live.candidate = try live.candidate.map { try planned($0, spec, draft.features) }
+        if spec.rollout != live.spec.rollout, let rollout = live.rollout {
+            live.rollout = Rollout(plan: spec.rollout, phase: rollout.phase, phaseRequests: rollout.phaseRequests)
+            for observation in try await storedEvidence(live.state) { live.rollout?.observe(observation) }
+        }
+        live.spec = spec
+        draft.endpoints[spec.name] = live
+    }
+
+    /// Puts a draft in force. Cannot fail.
+    public func activate(_ draft: EndpointDraft) async {
+        defer { turn.give() }
+        let known = endpoints
+        endpoints = draft.endpoints
+        for name in known.keys where draft.endpoints[name] == nil {
+            runtime.swap(name, to: nil)
+            inbox.forget(name)
+        }
+        for (name, live) in draft.endpoints {
+            publish(live)
+            if known[name] == nil, let stable = live.stable { await onPromoted(stable.release) }
         }
     }
 
-    private func restored(_ spec: EndpointSpec) async throws -> (Live, KeelError?) {
+    /// Gives a draft up: what was in force stays.
+    public func discard(_ draft: EndpointDraft) { turn.give() }
+
+    private func restored(_ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> (Live, KeelError?) {
         let name = spec.name
         let state = try await database.read { reader in try ReleaseStore.state(name, in: reader) }
         var live = Live(spec: spec, state: state, load: EndpointLoad())
         do {
-            if let stable = state.stable { live.stable = try await load(name, stable, spec) }
+            if let stable = state.stable { live.stable = try await load(name, stable, spec, features) }
         } catch { return (live, KeelError.wrapping(error)) }
         guard let candidate = state.candidate else { return (live, nil) }
         do {
-            live.candidate = try await load(name, candidate, spec)
+            live.candidate = try await load(name, candidate, spec, features)
         } catch { return (live, KeelError.wrapping(error)) }
         let phase: Rollout.Phase = if case .canary(let step) = state.phase { .canary(step: step) } else { .shadow }
         var rollout = Rollout(plan: spec.rollout, phase: phase, phaseRequests: state.phaseRequests)
@@ -133,20 +160,25 @@ public actor DeploymentService {
 
     // MARK: Loading
 
-    private func load(_ endpoint: String, _ number: Int, _ spec: EndpointSpec) async throws -> ServedRelease {
-        try await load(try await database.read { reader in try ReleaseStore.find(endpoint, number, in: reader) }, spec)
+    private func load(
+        _ endpoint: String, _ number: Int, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?
+    ) async throws -> ServedRelease {
+        try await load(try await database.read { reader in try ReleaseStore.find(endpoint, number, in: reader) }, spec, features)
     }
 
-    private func load(_ release: Release, _ spec: EndpointSpec) async throws -> ServedRelease {
+    private func load(_ release: Release, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> ServedRelease {
         let model = try await LoadedModel.load(release.bundle, from: objects)
-        return ServedRelease(release: release, model: model, plan: try plan(release, model, spec))
+        return ServedRelease(release: release, model: model, plan: try plan(release, model, spec, features))
     }
 
-    private func planned(_ served: ServedRelease, _ spec: EndpointSpec) throws -> ServedRelease {
-        ServedRelease(release: served.release, model: served.model, plan: try plan(served.release, served.model, spec), meter: served.meter)
+    private func planned(_ served: ServedRelease, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) throws -> ServedRelease {
+        ServedRelease(
+            release: served.release, model: served.model, plan: try plan(served.release, served.model, spec, features), meter: served.meter)
     }
 
-    private func plan(_ release: Release, _ model: LoadedModel, _ spec: EndpointSpec) throws(KeelError) -> any FeaturePlan {
+    private func plan(
+        _ release: Release, _ model: LoadedModel, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?
+    ) throws(KeelError) -> any FeaturePlan {
         let inputs = model.bundle.signature.inputs
         guard let service = spec.features else { return RequestPlan(inputs: inputs) }
         if let trained = release.featureService, trained != service {
@@ -181,7 +213,7 @@ public actor DeploymentService {
             endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,
             createdAt: database.clock.now(),
             createdBy: grant.caller.name, gate: gate)
-        _ = try plan(trial, loaded, live.spec)
+        _ = try plan(trial, loaded, live.spec, features)
         return try await database.write { [versions] transaction in
             // The version may have been deleted since the caller read it. While a release names it, it cannot be.
             try versions?.require(transaction, model: model, version: version)
@@ -233,7 +265,7 @@ public actor DeploymentService {
             let release = try await self.database.read { try ReleaseStore.find(endpoint, number, in: $0) }
             try await self.requireDeploy(grant, release.gate)
             if once, try await self.database.read({ try ReleaseStore.wasDeployed(release, in: $0) }) { return nil }
-            let served = try await self.load(release, live.spec)
+            let served = try await self.load(release, live.spec, self.features)
             guard live.state.stable != nil else {
                 try await self.makeStable(served, &live, "release.promoted", ["reason": "first release of the endpoint"], grant)
                 return .stable(served.release)
@@ -289,7 +321,7 @@ public actor DeploymentService {
             guard let target = number ?? live.state.previous else {
                 throw KeelError(.failedPrecondition, "'\(endpoint)' has no earlier release", hint: "name one with --to")
             }
-            let served = try await self.load(endpoint, target, live.spec)
+            let served = try await self.load(endpoint, target, live.spec, self.features)
             try await self.requireDeploy(grant, served.release.gate)
             let from: JSON = live.state.stable.map { .int(Int64($0)) } ?? .null
             try await self.makeStable(
@@ -485,7 +517,5 @@ public actor DeploymentService {
     // MARK: One at a time
 
     /// Runs verbs one after another: an actor lets others in at every await.
-    private func exclusively<T: Sendable>(_ body: () async throws -> T) async throws -> T {
-        try await turn.run(body)
-    }
+    private func exclusively<T>(_ body: () async throws -> T) async throws -> T { try await turn.run(body) }
 }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Contracts
 import Foundation
 import KeelClient
-import Platform
+import Workflows
 import Storage
 import Synchronization
 
@@ -50,7 +50,7 @@ struct Restore: AsyncParsableCommand {
 
     func run() async throws {
         umask(0o077)
-        let report = try await HomeRestore(archive: file, home: home) { try await Platform.storedReferences($0, home: $1) }.run()
+        let report = try await HomeRestore(archive: file, home: home) { try await BackingUp.storedReferences($0, home: $1) }.run()
         Terminal.print(
             "\(home): \(Terminal.count(Int64(report.files))) files, \(Terminal.count(report.bytes)) bytes, \(Terminal.count(report.ledgerEvents)) ledger events, all as they were"
         )

@@ -27,20 +27,18 @@ struct Describe: AsyncParsableCommand {
 /// A resource for people: its declaration, its state, what names it, and what happened to it.
 enum ResourceView {
     static func describe(_ kind: String, _ name: String, _ connection: Connection) async throws {
-        var answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
-        let resource = answer["resource"] ?? .null
-        let status = try await status(resource, connection)
-        answer["status"] = .object(status.map { JSON.Member($0.name, .string($0.value)) })
-        connection.show(answer) { show($0, resource, status) }
+        let answer = try await connection.get("/api/v1/resources/\(escaped(kind))/\(escaped(name))")
+        connection.show(answer) { show($0) }
     }
 
-    private static func show(_ answer: JSON, _ resource: JSON, _ status: [(name: String, value: String)]) {
+    private static func show(_ answer: JSON) {
+        let resource = answer["resource"] ?? .null
         let metadata = resource["metadata"] ?? .null
         let newest = answer["revisions"]?.items.first ?? .null
         var lines = [("kind", resource.cell("kind")), ("name", metadata.cell("name"))]
         for field in ["environment", "owner", "labels"] where metadata[field] != nil { lines.append((field, metadata.cell(field))) }
         lines.append(("revision", "\(answer.cell("revision")), applied \(newest.cell("at")) by \(newest.cell("by"))"))
-        lines += status
+        lines += (answer["status"]?.members ?? []).map { ($0.key, $0.value.string ?? "") }
         let needing = (answer["needed_by"]?.items ?? []).map { "\($0.cell("id")) (\($0.cell("field")))" }
         lines.append(("needed by", needing.isEmpty ? "nothing" : needing.joined(separator: ", ")))
         for (name, value) in lines { Terminal.print(name.padding(toLength: 12, withPad: " ", startingAt: 0) + " " + value) }
@@ -56,29 +54,5 @@ enum ResourceView {
         guard !events.isEmpty else { return }
         Terminal.print("")
         LedgerView.show(events)
-    }
-
-    /// What the server knows of the thing besides its declaration.
-    private static func status(_ resource: JSON, _ connection: Connection) async throws -> [(name: String, value: String)] {
-        let name = resource["metadata"]?["name"]?.string ?? ""
-        switch resource["kind"]?.string {
-        case "Endpoint":
-            let endpoints = try await connection.get("/api/v1/endpoints")["endpoints"]?.items ?? []
-            let own = endpoints.first { $0["name"]?.string == name }
-            let serving = (own?["releases"]?.items ?? []).map {
-                "release \($0.cell("number")) \($0.cell("role")) at \($0.cell("share")), \($0.cell("requests")) requests, \($0.cell("errors")) errors"
-            }
-            return [("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]
-        case "Dataset":
-            let snapshots = try await connection.get("/api/v1/datasets/\(escaped(name))/snapshots?limit=1")["snapshots"]?.items ?? []
-            let newest = snapshots.first.map {
-                "snapshot \($0.cell("number")): \($0.cell("rows")) rows, \($0.cell("quarantined")) in quarantine"
-            }
-            return [("status", newest ?? "no snapshot yet")]
-        case "Pipeline":
-            let runs = try await connection.get("/api/v1/runs?pipeline=\(escaped(name))&limit=1")["runs"]?.items ?? []
-            return [("last run", runs.first.map { "\($0.cell("id")) \($0.cell("state")), \($0.cell("started_at"))" } ?? "none")]
-        default: return []
-        }
     }
 }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Contracts
 import Foundation
-import Platform
+import Workflows
 
 struct SchemaCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,6 +1,7 @@
 import Contracts
 import Expressions
 import Platform
+import Workflows
 
 /// The pages of `docs/reference`, made from the code: what the decoders, the settings and the commands are described by.
 package enum ReferencePages {

@@ -1,10 +1,10 @@
 import Contracts
+import Governance
 import Pipelines
 import Registry
 import Serving
 import Storage
 import Tracking
-import Workflows
 
 /// What a card is written from, and that the caller may read it.
 public struct CardGrants: Sendable {
@@ -15,11 +15,35 @@ public struct CardGrants: Sendable {
     let resources: Grant
 
     public init(registry: Grant, tracking: Grant, pipelines: Grant, releases: Grant, resources: Grant) {
-        (self.registry, self.tracking, self.pipelines, self.releases, self.resources) = (registry, tracking, pipelines, releases, resources)
+        self.registry = registry
+        self.tracking = tracking
+        self.pipelines = pipelines
+        self.releases = releases
+        self.resources = resources
     }
 }
 
-extension Platform {
+/// Writes model cards from what all modules know of a version.
+public struct CardWriting: Sendable {
+    private let resources: ResourceService
+    private let registry: RegistryService
+    private let tracking: TrackingService
+    private let pipelines: PipelineService
+    private let deployments: DeploymentService
+    private let objects: FolderObjectStore
+
+    package init(
+        resources: ResourceService, registry: RegistryService, tracking: TrackingService, pipelines: PipelineService,
+        deployments: DeploymentService, objects: FolderObjectStore
+    ) {
+        self.resources = resources
+        self.registry = registry
+        self.tracking = tracking
+        self.pipelines = pipelines
+        self.deployments = deployments
+        self.objects = objects
+    }
+
     private static let decisionsMax = 200
     private static let paramsMax = 500
     private static let metricsMax = 1000
@@ -35,12 +59,12 @@ extension Platform {
         card.statements = try await statements(on: name, grants.resources)
         card.evidence = evidence
         let history = try await registry.history(
-            model: name, version: version.version, kinds: CardDecision.versionKinds, limit: Platform.decisionsMax, grants.registry)
+            model: name, version: version.version, kinds: CardDecision.versionKinds, limit: CardWriting.decisionsMax, grants.registry)
         let releases = try await deployments.decisions(
-            model: name, version: String(version.version), limit: Platform.decisionsMax, grants.releases)
+            model: name, version: String(version.version), limit: CardWriting.decisionsMax, grants.releases)
         let decisions = (history.events + releases.events).sorted { $0.seq < $1.seq }.compactMap(CardDecision.read)
-        card.hasOlderDecisions = history.next != nil || releases.hasOlder || decisions.count > Platform.decisionsMax
-        card.decisions = decisions.suffix(Platform.decisionsMax)
+        card.hasOlderDecisions = history.next != nil || releases.hasOlder || decisions.count > CardWriting.decisionsMax
+        card.decisions = decisions.suffix(CardWriting.decisionsMax)
         if let bundle {
             card.measurements = bundle.metrics.sorted { $0.key < $1.key }.compactMap { EvaluateStep.measurement($0.key, $0.value) }
             card.featureService = bundle.featureService
@@ -58,7 +82,7 @@ extension Platform {
         card.training = ModelCard.Training(
             run: run.id, startedAt: run.startedAt, by: run.userID, source: tag("mlflow.source.name"),
             commit: tag("mlflow.source.git.commit"),
-            params: run.params.prefix(Platform.paramsMax).map { ModelTag($0.key, $0.value) })
+            params: run.params.prefix(CardWriting.paramsMax).map { ModelTag($0.key, $0.value) })
         card.datasets = run.datasets.map { input in
             ModelCard.Dataset(
                 name: input.name, digest: input.digest, context: input.tags.first { $0.key == "mlflow.data.context" }?.value,
@@ -66,7 +90,7 @@ extension Platform {
         }
         // The bundle holds what the gate saw; a run that another client logged has only its metrics.
         if card.measurements.isEmpty {
-            card.measurements = run.metrics.prefix(Platform.metricsMax).map { Platform.measurement($0.key, $0.value) }
+            card.measurements = run.metrics.prefix(CardWriting.metricsMax).map { CardWriting.measurement($0.key, $0.value) }
         }
         // Versions from before there was evidence are known by the run's tag only.
         guard let id = card.evidence?.bundle.origin?.run ?? tag(RunOrigin.tag),
@@ -115,53 +139,5 @@ extension ModelFacts {
         inputs = bundle.signature.inputs.map { .init(name: $0.name, type: $0.type, written: $0.type.description, isRequired: !$0.nullable) }
         outputs = bundle.signature.outputs.map { .init(name: $0.name, type: $0.type, written: $0.type.description, isRequired: true) }
         bytes = Int64(bundle.modelBytes)
-    }
-}
-
-/// What an event of the ledger decided about a version, in words.
-enum CardDecision {
-    /// Nil for an event that decided nothing.
-    static func read(_ event: LedgerEvent) -> ModelCard.Decision? {
-        guard let text = event.subject.hasPrefix("Model/") ? version(event) : release(event) else { return nil }
-        return ModelCard.Decision(at: event.at, by: event.caller, text: text)
-    }
-
-    /// Of the changes of a version those that decide something: tags and descriptions may be many.
-    static let versionKinds: Set = [
-        "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
-        "model.version.imported", "model.version.bundle", "model.version.approval",
-    ]
-
-    private static func version(_ event: LedgerEvent) -> String? {
-        let (alias, before, after) = (event.data["alias"]?.string ?? "", event.data["before"] ?? .null, event.data["after"] ?? .null)
-        switch event.kind {
-        case "model.alias.set":
-            return "alias \(alias) \(before.isNull ? "set" : "moved from version \(before.text)") to version \(after.text)"
-        case "model.alias.removed": return "alias \(alias) removed"
-        case "model.version.stage": return "stage \(before.string ?? "") to \(after.string ?? "")"
-        case "model.version.created": return "registered"
-        case "model.version.bundle":
-            return "bound to bundle \(event.data["subject"]?.string?.prefix(12) ?? ""), gate \(event.data["verdict"]?.string ?? "")"
-        case "model.version.approval": return "approved: \(event.data["reason"]?.string ?? "")"
-        case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
-        case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
-        default: return nil
-        }
-    }
-
-    private static func release(_ event: LedgerEvent) -> String? {
-        let number = event.data["release"]?.integer ?? 0
-        let release = "release \(event.subject.dropFirst("Endpoint/".count))/\(number)"
-        let reason = event.data["reason"]?.string.map { ": \($0)" } ?? ""
-        switch event.kind {
-        case "release.created": return "\(release) made, gate \(event.data["gate"]?.string ?? "")"
-        case "rollout.started": return "\(release) entered the rollout"
-        case "rollout.aborted": return "\(release) taken out of the rollout\(reason)"
-        case "release.promoted": return "\(release) promoted\(reason)"
-        case "release.rolledback":
-            let to = event.data["to"]?.integer ?? 0
-            return to == number ? "\(release) brought back\(reason)" : "\(release) rolled back to \(to)\(reason)"
-        default: return nil
-        }
     }
 }

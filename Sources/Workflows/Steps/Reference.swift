@@ -1,18 +1,9 @@
 import Contracts
-import Datasets
-import FeatureStore
-import Monitoring
 import Pipelines
-import Registry
-import Serving
-import Workflows
 
 /// What can be declared, described for people and tools.
 public enum Reference {
-    public static let kinds: [KindSchema] = [
-        DatasetSpec.schema, EntitySpec.schema, FeatureViewSpec.schema, FeatureServiceSpec.schema, PipelineSpec.schema, EndpointSpec.schema,
-        MonitorSpec.schema, TriggerSpec.schema, ModelCardSpec.schema,
-    ]
+    public static let kinds = ResourceKinds.schemas
 
     /// Kinds of steps: what `uses` names and `with` holds.
     public static let steps: [KindSchema] = [

@@ -8,7 +8,7 @@ import Synchronization
 
 /// Keeps the online features of each dataset in a file with the place in the stream up to which rows are in it, so that a start reads only the rows
 /// behind it. The files are derived: one that is damaged or does not fit is removed, and the features are made from all of the history.
-final class FeatureCheckpoints: Sendable {
+package final class FeatureCheckpoints: Sendable {
     /// A file that is there.
     private struct Written {
         var basis: FeatureBasis
@@ -33,7 +33,7 @@ final class FeatureCheckpoints: Sendable {
     /// - Parameters:
     ///   - folder: of the files; made when the first is written.
     ///   - bytesMin: of a stream, which must have been pushed since a dataset's file was written before the next one is.
-    init(
+    package init(
         folder: String, bytesMin: Int, data: DatasetService, features: FeatureStore, pushes: PushGate, damage: DamageRegister,
         logger: Logger
     ) {
@@ -52,7 +52,7 @@ final class FeatureCheckpoints: Sendable {
 
     /// Gives a draft's views over a dataset the state of their file. Blocks.
     /// - Returns: the place in the stream from which rows are missing in it; nil when there is no file that fits.
-    func restore(_ draft: FeatureDraft, _ dataset: String, _ history: DatasetHistory) -> UInt64? {
+    package func restore(_ draft: FeatureDraft, _ dataset: String, _ history: DatasetHistory) -> UInt64? {
         do {
             let file = try StoredFile.map(path(dataset), name: "the checkpoint of the online features of '\(dataset)'")
             let place = try file.withUnsafeBytes { bytes in
@@ -78,12 +78,12 @@ final class FeatureCheckpoints: Sendable {
     }
 
     /// Counts rows of history that were read into features.
-    func count(_ rows: Int, of dataset: String) { rowsRead.withLock { $0[dataset, default: 0] += rows } }
+    package func count(_ rows: Int, of dataset: String) { rowsRead.withLock { $0[dataset, default: 0] += rows } }
 
     // MARK: Writing
 
     /// Writes files as streams grow, until the task is cancelled.
-    func run() async {
+    package func run() async {
         while (try? await Task.sleep(for: .seconds(1))) != nil {
             guard await write(where: isDue) else { continue }
             // A disk that is full is not tried again at once.
@@ -92,7 +92,7 @@ final class FeatureCheckpoints: Sendable {
     }
 
     /// Writes every file that does not hold all rows; for the shutdown.
-    func close() async { _ = await write { try self.behind($0) != 0 } }
+    package func close() async { _ = await write { try self.behind($0) != 0 } }
 
     /// - Returns: whether a file could not be written.
     private func write(where isWanted: @escaping @Sendable (_ dataset: String) throws -> Bool) async -> Bool {
@@ -143,7 +143,7 @@ final class FeatureCheckpoints: Sendable {
     }
 
     /// Removes the files that are of no use any more: those that `restore` did not take, and those of datasets without features.
-    func prune() async throws {
+    package func prune() async throws {
         try await turn.run { [self] in
             let sources = Set(features.sources)
             let kept = written.withLock { written in
@@ -160,17 +160,17 @@ final class FeatureCheckpoints: Sendable {
 
     // MARK: Metrics
 
-    struct Statistics {
-        let dataset: String
+    package struct Statistics {
+        package let dataset: String
         /// Rows of history that were read into features since the start.
-        let rowsRead: Int
+        package let rowsRead: Int
         /// Of the file, 0 without one.
-        let bytes: Int64
+        package let bytes: Int64
         /// Bytes of the stream that a start would read besides.
-        let behind: UInt64
+        package let behind: UInt64
     }
 
-    func statistics() -> [Statistics] {
+    package func statistics() -> [Statistics] {
         let rows = rowsRead.withLock { $0 }
         let files = written.withLock { $0 }
         return features.sources.map { dataset in

@@ -6,17 +6,28 @@ import Serving
 import Storage
 import Tracking
 
-extension Platform {
+/// Takes backups of the home folder.
+public struct BackingUp: Sendable {
+    private let database: Storage.Database
+    private let damage: DamageRegister
+    private let home: String
+
+    package init(database: Storage.Database, damage: DamageRegister, home: String) {
+        self.database = database
+        self.damage = damage
+        self.home = home
+    }
+
     /// Takes a backup of the home folder as it is now; the server goes on meanwhile. The ledger gets `storage.backup`.
     public func backup(_ grant: Grant) async throws -> HomeBackup {
         try grant.require(.storageBackup)
-        let folder = configuration.home + "/work/backup-" + Identifier.hex32()
+        let folder = home + "/work/backup-" + Identifier.hex32()
         try Folder.make(folder)
         _ = try await database.write { try $0.record("storage.backup", on: "Storage/home", by: grant) }
         do {
             let backup = try await HomeBackup(
-                home: configuration.home, folder: folder, copyDatabase: { [database] in try await database.backup(to: $0) },
-                references: { try await Platform.storedReferences($0, home: $1) })
+                home: home, folder: folder, copyDatabase: { [database] in try await database.backup(to: $0) },
+                references: { try await BackingUp.storedReferences($0, home: $1) })
             if let first = backup.missing.first {
                 damage.report(
                     "Storage/backup",

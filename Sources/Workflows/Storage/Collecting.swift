@@ -1,4 +1,5 @@
 import Contracts
+import Pipelines
 import Registry
 import Serving
 import Storage
@@ -27,12 +28,34 @@ public struct CollectionReport: Sendable {
     func count(_ kind: PurgeItem.Kind) -> JSON { .int(Int64(items.count { $0.kind == kind && $0.keptFor == nil })) }
 }
 
-extension Platform {
+/// Removes what is deleted for good.
+public struct Collecting: Sendable {
+    private let database: Storage.Database
+    private let damage: DamageRegister
+    private let objects: FolderObjectStore
+    private let tracking: TrackingService
+    private let registry: RegistryService
+    private let deployments: DeploymentService
+    private let pipelines: PipelineService
+
+    package init(
+        database: Storage.Database, damage: DamageRegister, objects: FolderObjectStore, tracking: TrackingService,
+        registry: RegistryService, deployments: DeploymentService, pipelines: PipelineService
+    ) {
+        self.database = database
+        self.damage = damage
+        self.objects = objects
+        self.tracking = tracking
+        self.registry = registry
+        self.deployments = deployments
+        self.pipelines = pipelines
+    }
+
     /// Removes for good what has been in the bin long enough, then all content that nothing refers to: no artifact, no upload under way, no model
     /// version, no release, no output of a pipeline. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
     public func collect(_ request: PurgeRequest, dryRun: Bool, _ grant: Grant) async throws -> CollectionReport {
         try grant.require(.storageCollect)
-        guard dryRun || !damage.all.contains(where: { $0.subject == Platform.databaseSubject }) else {
+        guard dryRun || !damage.all.contains(where: { $0.subject == Collecting.databaseSubject }) else {
             throw KeelError(
                 .failedPrecondition, "the database does not know what was stored before it was made: a collection would remove it all",
                 hint: "put keel.sqlite back from a backup first")
@@ -68,7 +91,7 @@ extension Platform {
         for digest in needed {
             // Digests of snapshots are among them, and names of what is gone already: only a bundle names another object.
             let bytes = objects.size(of: digest)
-            if bytes == nil ? !released.contains(digest) : bytes ?? 0 > Platform.manifestBytesMax { continue }
+            if bytes == nil ? !released.contains(digest) : bytes ?? 0 > Collecting.manifestBytesMax { continue }
             let content: [UInt8]
             do { content = try await objects.get(digest) } catch {
                 let problem = KeelError.wrapping(error)
@@ -83,43 +106,7 @@ extension Platform {
         return needed
     }
 
+    /// What damage to the database itself is reported under.
+    package static let databaseSubject = "Home/keel.sqlite"
     private static let manifestBytesMax: Int64 = 64 << 20
-
-    /// Ends uploads whose time is over: at the start, then every hour.
-    func sweepUploads() async {
-        repeat {
-            do { try await tracking.sweepUploads(Grant.check(.system("uploads"), may: .trackingWrite, on: "uploads")) } catch {
-                logger.error("could not end old uploads: \(KeelError.wrapping(error))")
-            }
-        } while (try? await Task.sleep(for: .seconds(3600))) != nil
-    }
-
-    /// Artifacts of an older version lie under their own paths: they become content before anything is served.
-    func adoptArtifacts() async throws {
-        let grant = try Grant.check(.system("artifacts"), may: .trackingWrite, on: "artifacts")
-        let count = try await objects.adoptFiles(below: "artifacts") { path, object in
-            try await tracking.referArtifact(path: path, to: object, grant)
-        }
-        if count > 0 { logger.notice("\(count) artifacts of an older version are content-addressed now") }
-    }
-}
-
-extension Platform {
-    /// What earlier versions of Keel kept as tags becomes evidence, once.
-    func takeOverEvidence() async throws {
-        let count = try await registry.takeOver(Grant.check(.system("evidence"), may: .registryWrite, on: "models"))
-        if count > 0 { logger.notice("the bundles of \(count) model versions are evidence now, carried over from tags") }
-    }
-}
-
-/// What tracking must keep: the files of model versions.
-struct RegisteredArtifacts: ArtifactUsage {
-    func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { try RegistryService.neededArtifacts(db, grant) }
-
-    func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] {
-        let versions = try DeploymentService.releasedVersions(in: db).compactMap { released in
-            Int(released.version).map { VersionKey(released.model, $0) }
-        }
-        return try RegistryService.artifacts(db, of: versions)
-    }
 }

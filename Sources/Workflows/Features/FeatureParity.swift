@@ -1,0 +1,117 @@
+import Contracts
+import Datasets
+import Engines
+import FeatureStore
+import Foundation
+import Serving
+import Storage
+
+/// Reads features for people, and checks that online and offline features agree.
+public struct FeatureParity: Sendable {
+    private let data: DatasetService
+    private let features: FeatureStore
+    private let runtime: ServingRuntime
+    private let deployments: DeploymentService
+    private let queries: PredictionQueries
+    private let objects: FolderObjectStore
+    private let analytics: DuckDB
+
+    package init(
+        data: DatasetService, features: FeatureStore, runtime: ServingRuntime, deployments: DeploymentService, queries: PredictionQueries,
+        objects: FolderObjectStore, analytics: DuckDB
+    ) {
+        self.data = data
+        self.features = features
+        self.runtime = runtime
+        self.deployments = deployments
+        self.queries = queries
+        self.objects = objects
+        self.analytics = analytics
+    }
+
+    /// Rows of JSON objects as the request table of a feature service.
+    public func requestTable(_ rows: JSON, service: String) throws(KeelError) -> Table {
+        guard let items = rows.array, !items.isEmpty else { throw .invalid("must be a list of objects with at least one", path: "rows") }
+        let fields = try features.catalog.requestFields(service)
+        for (i, item) in items.enumerated() where item.members == nil {
+            throw .invalid("must be an object, not \(item.kind)", path: "rows[\(i)]")
+        }
+        var pairs: [(name: String, column: Column)] = []
+        for field in fields {
+            var column = Column(field.type == .timestamp ? .string : field.type)
+            for (i, item) in items.enumerated() {
+                do throws(KeelError) { try column.append(item[field.name]?.value ?? .null) } catch {
+                    throw error.at("rows[\(i)].\(field.name)")
+                }
+            }
+            pairs.append((field.name, column))
+        }
+        for (i, item) in items.enumerated() {
+            if let stranger = item.members?.first(where: { member in !fields.contains { $0.name == member.key } }) {
+                throw .invalid(
+                    "'\(stranger.key)' is not a column of this service",
+                    hint: nearest(stranger.key, in: fields.map(\.name)).map { "did you mean '\($0)'?" },
+                    path: "rows[\(i)]")
+            }
+        }
+        return try Table(pairs)
+    }
+
+    /// Whether a logged request has every column that the service asks for, and no other.
+    private static func answers(_ request: JSON, _ fields: [Field]) -> Bool {
+        let members = request.members ?? []
+        let strangers = members.contains { member in !fields.contains { $0.name == member.key } }
+        return !strangers && fields.allSatisfy { $0.nullable || request[$0.name].map { !$0.isNull } == true }
+    }
+
+    /// Replays logged online reads of an endpoint through the offline join.
+    ///
+    /// Reads that today's definition of the service cannot repeat are skipped and counted: they lack a request column that it has gained, have
+    /// one that it has lost, or were made for another model's inputs.
+    public func verify(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
+        try await runtime.flush()
+        guard let release = try await ServingReports.stableRelease(endpoint, deployments), let service = release.featureService else {
+            throw KeelError(
+                .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
+        }
+        let inputs = try await ModelBundle.read(release.bundle, from: objects).signature.inputs
+        let sampled = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant)
+        guard !sampled.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint)' are logged yet") }
+        let fields = try features.catalog.requestFields(service)
+        let reads = try sampled.filter { read in
+            guard read.features.count == inputs.count else { return false }
+            return FeatureParity.answers(try JSON.parse(read.request), fields)
+        }
+        guard !reads.isEmpty else {
+            throw KeelError(
+                .failedPrecondition, "none of the \(sampled.count) logged predictions was asked for as '\(service)' is declared now",
+                hint: "verify again after new predictions")
+        }
+        let requests = try requestTable(.array(try reads.map { try JSON.parse($0.request) }), service: service)
+        let seal = try Grant.check(.system("verify"), may: .datasetsIngest)
+        var files: [String: [String]] = [:]
+        for dataset in try features.catalog.sources(service) {
+            _ = try await data.seal(dataset: dataset, grant: seal)
+            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
+        }
+        let paths = files
+        let report = try await Blocking.run { [self] in
+            try features.verify(
+                service: service, requests: requests, times: reads.map(\.eventTime), values: reads.map(\.features), inputs: inputs,
+                on: try analytics.connect()
+            ) { dataset throws(KeelError) in paths[dataset] ?? [] }
+        }
+        return [
+            "rows": .int(Int64(report.rows)), "skipped": .int(Int64(sampled.count - reads.count)),
+            "compared": .int(Int64(report.compared)),
+            "differences": .int(Int64(report.differences.count)),
+            "examples": .array(
+                report.differences.prefix(100).map {
+                    [
+                        "id": .string(reads[$0.row].id), "feature": .string($0.feature), "online": JSON(.double(Double($0.online))),
+                        "offline": JSON(.double(Double($0.offline))),
+                    ]
+                }),
+        ]
+    }
+}

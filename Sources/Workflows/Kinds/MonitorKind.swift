@@ -1,0 +1,35 @@
+import Contracts
+import Monitoring
+import Serving
+import Storage
+
+extension MonitorSpec: ResourceKind {
+    package var references: [ResourceReference.Target] {
+        [ResourceReference.Target("spec.endpoint", EndpointSpec.schema.name, endpoint, required: true)]
+    }
+
+    package static func prepare(_ preparation: inout Preparation) async throws {
+        let monitoring = preparation.modules.monitoring
+        let draft = try await monitoring.prepare(preparation.declared.all(MonitorSpec.self))
+        // All metrics of a monitor's performance are of labels that are 0 or 1.
+        let binary = Set(preparation.declared.all(MonitorSpec.self).filter { $0.performance != nil }.map(\.endpoint))
+        preparation.add(
+            PreparedMonitors(monitoring: monitoring, draft: draft, log: preparation.modules.runtime.log, binaryEndpoints: binary))
+    }
+}
+
+private struct PreparedMonitors: Prepared {
+    let monitoring: MonitoringService
+    let draft: MonitorDraft
+    let log: PredictionLog
+    let binaryEndpoints: Set<String>
+
+    func store(_ tx: Transaction) throws { try draft.store(tx) }
+
+    func activate() async {
+        log.setBinaryEndpoints(binaryEndpoints)
+        await monitoring.activate(draft)
+    }
+
+    func discard() async { await monitoring.discard(draft) }
+}

@@ -1,0 +1,51 @@
+import Contracts
+import Registry
+import Storage
+
+/// What an event of the ledger decided about a version, in words.
+enum CardDecision {
+    /// Nil for an event that decided nothing.
+    static func read(_ event: LedgerEvent) -> ModelCard.Decision? {
+        guard let text = event.subject.hasPrefix("Model/") ? version(event) : release(event) else { return nil }
+        return ModelCard.Decision(at: event.at, by: event.caller, text: text)
+    }
+
+    /// Of the changes of a version those that decide something: tags and descriptions may be many.
+    static let versionKinds: Set = [
+        "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
+        "model.version.imported", "model.version.bundle", "model.version.approval",
+    ]
+
+    private static func version(_ event: LedgerEvent) -> String? {
+        let (alias, before, after) = (event.data["alias"]?.string ?? "", event.data["before"] ?? .null, event.data["after"] ?? .null)
+        switch event.kind {
+        case "model.alias.set":
+            return "alias \(alias) \(before.isNull ? "set" : "moved from version \(before.text)") to version \(after.text)"
+        case "model.alias.removed": return "alias \(alias) removed"
+        case "model.version.stage": return "stage \(before.string ?? "") to \(after.string ?? "")"
+        case "model.version.created": return "registered"
+        case "model.version.bundle":
+            return "bound to bundle \(event.data["subject"]?.string?.prefix(12) ?? ""), gate \(event.data["verdict"]?.string ?? "")"
+        case "model.version.approval": return "approved: \(event.data["reason"]?.string ?? "")"
+        case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
+        case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
+        default: return nil
+        }
+    }
+
+    private static func release(_ event: LedgerEvent) -> String? {
+        let number = event.data["release"]?.integer ?? 0
+        let release = "release \(event.subject.dropFirst("Endpoint/".count))/\(number)"
+        let reason = event.data["reason"]?.string.map { ": \($0)" } ?? ""
+        switch event.kind {
+        case "release.created": return "\(release) made, gate \(event.data["gate"]?.string ?? "")"
+        case "rollout.started": return "\(release) entered the rollout"
+        case "rollout.aborted": return "\(release) taken out of the rollout\(reason)"
+        case "release.promoted": return "\(release) promoted\(reason)"
+        case "release.rolledback":
+            let to = event.data["to"]?.integer ?? 0
+            return to == number ? "\(release) brought back\(reason)" : "\(release) rolled back to \(to)\(reason)"
+        default: return nil
+        }
+    }
+}

@@ -1,0 +1,134 @@
+import Contracts
+import Monitoring
+import Registry
+import Serving
+
+/// How endpoints, releases and monitors do, for the API.
+public struct ServingReports: Sendable {
+    private let runtime: ServingRuntime
+    private let deployments: DeploymentService
+    private let monitoring: MonitoringService
+    private let queries: PredictionQueries
+
+    package init(runtime: ServingRuntime, deployments: DeploymentService, monitoring: MonitoringService, queries: PredictionQueries) {
+        self.runtime = runtime
+        self.deployments = deployments
+        self.monitoring = monitoring
+        self.queries = queries
+    }
+
+    /// The release that answers an endpoint's requests; nil when none does.
+    static func stableRelease(_ endpoint: String, _ deployments: DeploymentService) async throws -> Release? {
+        let grant = try Grant.check(.system("releases"), may: .releasesRead, on: "Endpoint/\(endpoint)")
+        let state = try await deployments.state(endpoint: endpoint, grant)
+        return try await deployments.releases(endpoint: endpoint, grant).first { $0.number == state.stable }
+    }
+
+    /// What serves, how much traffic each release has, and how it does.
+    public func endpoints() async throws -> [JSON] {
+        let grant = try Grant.check(.system("releases"), may: .monitorsRead)
+        var out: [JSON] = []
+        for status in runtime.status() {
+            let drift = try await monitoring.latest(endpoint: status.name, by: grant)
+            let progress = await deployments.progress(endpoint: status.name)
+            var releases: [JSON] = []
+            for (role, release) in [("stable", status.stable), (status.phase, status.candidate)] {
+                guard let release else { continue }
+                let failures = release.errors.values.reduce(0, +)
+                releases.append([
+                    "number": .int(Int64(release.release)), "role": .string(role),
+                    "model": .string("\(release.model)/\(release.modelVersion)"),
+                    "share": .string("\(Int(saturating: (release.share * 100).rounded()))%"), "requests": .int(Int64(release.requests)),
+                    "p50_us": release.p50.map { .double($0 * 1e6) } ?? .null, "p99_us": release.p99.map { .double($0 * 1e6) } ?? .null,
+                    "errors": .string(ServingReports.percent(failures, of: release.requests + failures)),
+                    "drift": drift.flatMap { $0.release == release.release ? $0.psi : nil }.map(JSON.double) ?? .null,
+                    "drift_rows": drift.flatMap { $0.release == release.release ? .int(Int64($0.rows)) : nil } ?? .null,
+                    "step": role == "stable" ? .null : progress.map(JSON.string) ?? .null,
+                ])
+            }
+            out.append([
+                "name": .string(status.name), "environment": .string(status.environment), "phase": .string(status.phase),
+                "releases": .array(releases),
+            ])
+        }
+        return out
+    }
+
+    /// Every release of an endpoint with its place in the rollout.
+    public func releases(_ endpoint: String, _ grant: Grant) async throws -> [JSON] {
+        let state = try await deployments.state(endpoint: endpoint, grant)
+        return try await deployments.releases(endpoint: endpoint, grant).map { release in
+            let place =
+                release.number == state.stable
+                ? "stable" : release.number == state.candidate ? "candidate" : release.number == state.previous ? "previous" : "-"
+            return [
+                "number": .int(Int64(release.number)), "model": .string("models:/\(release.model)/\(release.modelVersion)"),
+                "gate": .string(release.gate.text),
+                "state": .string(place), "created": .string(release.createdAt.description), "by": .string(release.createdBy),
+                "digest": .string(release.digest.hex),
+            ]
+        }
+    }
+
+    /// AUC, log loss and calibration of what an endpoint answered, by calendar month of event time, over predictions whose label is known.
+    ///
+    /// Labels other than 0 and 1, and scores that are no probabilities, have no place in these metrics. They are left out, counted as `unusable`,
+    /// and the first is named in `note`; posting the right label for the same id repairs the month.
+    public func performance(ofEndpoint endpoint: String, from: Timestamp?, until: Timestamp?, _ grant: Grant) async throws -> [JSON] {
+        struct Month: Sendable {
+            var scores: [Double] = []
+            var labels: [Double] = []
+            var predictions = 0
+            var unusable = 0
+            var note: String?
+
+            mutating func add(label: Double, score: Double) {
+                let isLabel = label == 0 || label == 1
+                guard isLabel, (0...1).contains(score) else {
+                    unusable += 1
+                    if note == nil { note = isLabel ? "the score \(score) is not in 0…1" : "the label \(label) is neither 0 nor 1" }
+                    return
+                }
+                scores.append(score)
+                labels.append(label)
+            }
+        }
+        try await runtime.flush()
+        let months = try await queries.reduce(
+            endpoint: endpoint, from: from ?? .distantPast, until: until ?? .distantFuture, into: [String: Month](), grant
+        ) { months, outcome in
+            guard !outcome.shadow else { return }
+            let name = String(outcome.eventTime.description.prefix(7))
+            months[name, default: Month()].predictions += 1
+            if let label = outcome.label { months[name, default: Month()].add(label: label, score: outcome.score) }
+        }
+        return try months.sorted { $0.key < $1.key }.map { name, month in
+            var row: JSON = [
+                "month": .string(name), "predictions": .int(Int64(month.predictions)), "labels": .int(Int64(month.labels.count)),
+            ]
+            if let note = month.note {
+                row["unusable"] = .int(Int64(month.unusable))
+                row["note"] = .string("\(note); \(month.unusable) predictions with a label are left out of the metrics")
+            }
+            guard !month.labels.isEmpty else { return row }
+            let metrics = try BinaryMetrics(scores: month.scores, labels: month.labels)
+            row["auc"] = metrics.auc.map(JSON.double) ?? .null
+            row["logloss"] = .double(metrics.logLoss)
+            row["calibration"] = .double(metrics.calibration.expectedError)
+            row["mean_score"] = .double(month.scores.reduce(0, +) / Double(month.scores.count))
+            row["mean_label"] = .double(month.labels.reduce(0, +) / Double(month.labels.count))
+            return row
+        }
+    }
+
+    public func windows(ofMonitor monitor: String, limit: Int, _ grant: Grant) async throws -> [JSON] {
+        try await monitoring.windows(monitor, limit: limit, by: grant).map(\.json)
+    }
+
+    /// `0.25%`; `-` of nothing.
+    static func percent(_ part: Int, of whole: Int) -> String {
+        guard whole > 0 else { return "-" }
+        let hundredths = Int(saturating: (Double(part) / Double(whole) * 10_000).rounded())
+        return "\(hundredths / 100).\(hundredths % 100 < 10 ? "0" : "")\(hundredths % 100)%"
+    }
+}

@@ -1,0 +1,238 @@
+import Contracts
+import Foundation
+import Governance
+import Storage
+
+/// Declares resources: shows what a change would do, and makes it so.
+///
+/// What is declared is checked and made ready before it is stored, and put in force when it is stored. So what is stored is in force, except for what
+/// the last start, or a damaged file, left out: that is in the register of damage.
+public final class Applying: Sendable {
+    let modules: Modules
+    /// Which resources are in force changes in one turn after another.
+    private let turn = Turn()
+    private let report: @Sendable (_ problem: String) -> Void
+
+    /// - Parameter report: told, for the log, what is stored and not in force.
+    package init(_ modules: Modules, report: @escaping @Sendable (_ problem: String) -> Void) {
+        self.modules = modules
+        self.report = report
+    }
+
+    // MARK: Verbs
+
+    /// What `apply` would do, without doing it, with what each change does to data.
+    public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
+        let system = try Grant.check(.system("plan", in: grant.workspace), may: .resourcesRead)
+        let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
+        let stored = try await modules.resources.all(by: system).map(\.resource)
+        let declared = try Declarations.check(
+            stored.filter { !given.contains("\($0.environment ?? "")/\($0.id)") } + resources, in: grant.workspace,
+            given: Set(resources.map(\.id)), names: try await modules.names(grant.workspace), modules)
+        var changes = try await modules.resources.plan(resources, by: grant)
+        for (i, resource) in resources.enumerated() where changes[i].kind == .changed {
+            changes[i].effects = try await ResourceKinds.kind(resource.kind).effects(of: resource, in: declared, modules)
+        }
+        return changes
+    }
+
+    /// Stores the resources and puts them in force. When anything is wrong with any of them, or one cannot be put in force, nothing changes.
+    public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
+        let given = Set(resources.map(\.id))
+        return try await turn.run {
+            try await modules.resources.apply(
+                resources, by: grant, authorize: authorization(grant), validate: validation(given: given, grant), prepare: preparation(grant))
+        }
+    }
+
+    /// Applies an earlier revision of a resource again, as a new revision.
+    public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
+        try await turn.run {
+            try await modules.resources.restore(
+                kind: kind, name: name, revision: revision, by: grant, authorize: authorization(grant), validate: validation(given: [], grant),
+                prepare: preparation(grant))
+        }
+    }
+
+    /// Resources that name this one, each with the field that does.
+    public func dependents(of id: String, by grant: Grant) async throws -> [(id: String, field: String)] {
+        let declared = Declarations(readable: try await modules.resources.all(by: grant).map(\.resource), in: grant.workspace)
+        return declared.references.filter { $0.to == id }.map { ($0.from, $0.target.field) }
+    }
+
+    /// What the server knows of a resource besides its declaration, as far as the caller may read it.
+    public func status(of resource: Resource, by grant: Grant) async throws -> [ResourceStatus] {
+        try grant.require(.resourcesRead)
+        do {
+            return try await ResourceKinds.kind(resource.kind).status(of: resource, modules, for: grant.caller)
+        } catch {
+            // A resource that is not in force is described all the same.
+            return [ResourceStatus("status", KeelError.wrapping(error).message)]
+        }
+    }
+
+    /// Runs what must not happen beside a change of what is in force. It must not call a verb that changes it, but for `configureInTurn`.
+    package func inTurn<T>(_ body: () async throws -> T) async throws -> T { try await turn.run(body) }
+
+    // MARK: What is asked of a change
+
+    func validation(given: Set<String>, _ grant: Grant) -> ResourceService.Validation {
+        { [modules] candidate in
+            let names = try await modules.names(grant.workspace)
+            let declared = try Declarations.check(candidate, in: grant.workspace, given: given, names: names, modules)
+            let system = try Grant.check(.system("configure", in: grant.workspace), may: .resourcesRead)
+            let stored = Set(try await modules.resources.all(by: system).map(\.digest))
+            for resource in candidate where !stored.contains(resource.digest) {
+                let excess = try ResourceKinds.kind(resource.kind).init(resource: resource).given(among: declared).filter {
+                    !grant.caller.may($0, on: nil)
+                }
+                guard excess.isEmpty else {
+                    try await modules.audit.recordDenial(grant.caller, action: .accessManage, subject: resource.id)
+                    throw KeelError(
+                        .permissionDenied, "\(grant.caller.name) (\(grant.caller.persona.rawValue)) may not give what they may not do themselves",
+                        hint: "it gives \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner", path: resource.id)
+                }
+            }
+        }
+    }
+
+    private func authorization(_ grant: Grant) -> ResourceService.Authorization {
+        { [modules] resource in
+            for action in try ResourceKinds.kind(resource.kind, in: grant.workspace).init(resource: resource).permissions(modules) {
+                do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: resource.id) } catch {
+                    try await modules.audit.recordDenial(grant.caller, action: action, subject: resource.id)
+                    throw error
+                }
+            }
+        }
+    }
+
+    /// Makes a valid set ready, before it is stored.
+    ///
+    /// A resource that was out of force before the change does not stand in its way: the register of damage names it.
+    /// - Throws: the first reason why something newly could not be put in force.
+    package func preparation(_ grant: Grant) -> ResourceService.Preparation {
+        { [self] candidate, changed in
+            let replaced = Set(changed.map(\.id))
+            let preparation = try await prepare(candidate, in: grant.workspace, changed: replaced, by: grant.caller)
+            // The register of damage is of the workspace `default`.
+            let known = grant.workspace == .default ? Set(modules.damage.all.map(\.subject)) : []
+            if let new = preparation.failures.first(where: { !known.contains($0.subject) }) {
+                for part in preparation.parts.reversed() { await part.discard() }
+                throw new.error
+            }
+            return PreparedConfiguration(preparation: preparation) { [self] failures in
+                if grant.workspace == .default { _ = replaceDamage(with: failures) }
+            }
+        }
+    }
+
+    private func prepare(
+        _ candidate: [Resource], in workspace: WorkspaceID, changed: Set<String>, by caller: Caller
+    ) async throws -> Preparation {
+        var preparation = try await begin(candidate, in: workspace, isStart: false, changed: changed, by: caller)
+        for kind in ResourceKinds.all(in: workspace) {
+            do { try await kind.prepare(&preparation) } catch {
+                for part in preparation.parts.reversed() { await part.discard() }
+                throw error
+            }
+        }
+        return preparation
+    }
+
+    /// - Parameters:
+    ///   - changed: the ids of those that are not stored yet, or otherwise.
+    ///   - caller: who applies these.
+    private func begin(
+        _ candidate: [Resource], in workspace: WorkspaceID, isStart: Bool, changed: Set<String>, by caller: Caller?
+    ) async throws -> Preparation {
+        let system = try Grant.check(.system("configure", in: workspace), may: .resourcesRead)
+        // What is applied anew takes the place of a stored one that cannot be read any more.
+        var failures = try await modules.resources.damaged(by: system).filter { !changed.contains($0.subject) }
+        let declared = Declarations.valid(candidate, in: workspace, modules, &failures)
+        return Preparation(declared, modules, isStart: isStart, failures: failures) { [modules] kind, name in
+            if let caller, changed.contains("\(kind)/\(name)") { return caller.name }
+            return try await modules.resources.revisions(kind, name, limit: 1, by: system).first?.by
+        }
+    }
+
+    // MARK: What is stored
+
+    /// Puts what is stored in force. What did not change is kept: state of features, routes, windows.
+    ///
+    /// Whatever cannot be put in force is reported as damage and left out; everything else is.
+    /// - Throws: what newly failed, unless it is the start.
+    package func configure(isStart: Bool = false) async throws { try await turn.run { try await configureInTurn(isStart: isStart) } }
+
+    /// The same, for callers that hold the turn already.
+    package func configureInTurn(isStart: Bool = false) async throws {
+        let system = try Grant.check(.system("configure"), may: .resourcesRead)
+        let stored = try await modules.resources.all(by: system).map(\.resource)
+        var preparation = try await begin(stored, in: .default, isStart: isStart, changed: [], by: nil)
+        for kind in ResourceKinds.all {
+            do { try await kind.prepare(&preparation) } catch {
+                preparation.fail("\(kind.schema.name)s/all", KeelError.wrapping(error))
+            }
+        }
+        for part in preparation.parts {
+            do {
+                try await modules.database.write { try part.store($0) }
+                await part.activate()
+            } catch {
+                await part.discard()
+                preparation.fail("Resources/all", KeelError.wrapping(error))
+            }
+        }
+        let new = replaceDamage(with: preparation.failures)
+        if !isStart, let first = new.first { throw first.error }
+    }
+
+    /// Puts what is stored in another workspace than `default` in force, for the start.
+    package func configure(_ workspace: WorkspaceID) async throws {
+        try await turn.run {
+            let system = try Grant.check(.system("configure", in: workspace), may: .resourcesRead)
+            let stored = try await modules.resources.all(by: system).map(\.resource)
+            var preparation = try await begin(stored, in: workspace, isStart: true, changed: [], by: nil)
+            for kind in ResourceKinds.all(in: workspace) { try await kind.prepare(&preparation) }
+            for part in preparation.parts { await part.activate() }
+            for (subject, error) in preparation.failures { report("\(subject) in the workspace \(workspace) is not in force: \(error)") }
+        }
+    }
+
+    /// Makes the online features of a dataset anew, from its newest snapshot and the stream behind it. When that fails the old ones stay.
+    package func rebuildFeatures(_ dataset: String) async throws {
+        let features = modules.features
+        // Nothing else may change which views there are.
+        try await turn.run {
+            guard features.sources.contains(dataset) else { return }
+            let wasBroken = features.isBroken(dataset)
+            let draft = features.draft(rebuilding: dataset)
+            try await modules.history.fill(draft, dataset) { features.adopt(draft) }
+            // Endpoints that could not be planned without these features can be now.
+            if wasBroken { try await configureInTurn() }
+        }
+    }
+
+    /// - Returns: what is new.
+    private func replaceDamage(with failures: [(subject: String, error: KeelError)]) -> [(subject: String, error: KeelError)] {
+        let new = modules.damage.replaceConfiguration(with: failures)
+        for (subject, error) in failures { report("\(subject) is not in force: \(error)") }
+        return new
+    }
+}
+
+/// A set of resources that every kind has made ready.
+private struct PreparedConfiguration: PreparedResources {
+    let preparation: Preparation
+    /// Told, once it is in force, what could not be.
+    let finish: @Sendable (_ failures: [(subject: String, error: KeelError)]) -> Void
+
+    func store(_ tx: Transaction) throws { for part in preparation.parts { try part.store(tx) } }
+
+    func activate() async {
+        for part in preparation.parts { await part.activate() }
+        finish(preparation.failures)
+    }
+
+    func discard() async { for part in preparation.parts.reversed() { await part.discard() } }
+}

@@ -1,0 +1,129 @@
+import Contracts
+
+/// A set of resources, decoded: of each kind those that can be read.
+package struct Declarations: Sendable {
+    private struct Item: Sendable {
+        let id: String
+        let spec: any ResourceKind
+    }
+
+    private var items: [String: [Item]] = [:]
+    /// The workspace that they are of.
+    package let workspace: WorkspaceID
+    /// The labels of each.
+    package private(set) var labels: [ResourceRef: [String: String]] = [:]
+    /// The names in each kind, also of those resources that could not be read.
+    private var names: [String: [String]] = [:]
+    /// The kinds of which some resource could not be read.
+    private var unreadKinds: Set<String> = []
+
+    package init(in workspace: WorkspaceID = .default) { self.workspace = workspace }
+
+    /// Decodes each resource by itself and leaves out those that cannot be read: for lists of what names what, which must not fail because of one.
+    package init(readable resources: [Resource], in workspace: WorkspaceID = .default) {
+        var errors: [KeelError] = []
+        self.init(resources, in: workspace, &errors)
+    }
+
+    /// - Parameter errors: gets all that is wrong with each resource by itself; their paths begin with the resource.
+    private init(_ resources: [Resource], in workspace: WorkspaceID, _ errors: inout [KeelError]) {
+        self.workspace = workspace
+        for resource in resources {
+            names[resource.kind, default: []].append(resource.name)
+            do throws(KeelError) { try add(resource) } catch {
+                let found = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
+                errors.append(found)
+                errors += Declarations.mistakes(in: resource, besides: found)
+                unreadKinds.insert(resource.kind)
+            }
+        }
+    }
+
+    private mutating func add(_ resource: Resource) throws(KeelError) {
+        if let meant = resource.workspace, meant != workspace {
+            throw .invalid(
+                "it is meant for the workspace '\(meant)', and this one is '\(workspace)'", hint: "apply it with --workspace \(meant)",
+                path: "metadata.workspace")
+        }
+        let spec = try ResourceKinds.kind(resource.kind, in: workspace).init(resource: resource)
+        let environment = try resource.environment.map { (name) throws(KeelError) in try EnvironmentName(name) }
+        labels[ResourceRef(resource.kind, resource.name, environment: environment, in: workspace)] = resource.labels
+        items[resource.kind, default: []].append(Item(id: resource.id, spec: spec))
+    }
+
+    /// Decodes resources and checks them against each other.
+    /// - Parameter given: see `Scrutiny.given`.
+    /// - Throws: one error that holds all that were found; their paths begin with the resource.
+    package static func check(
+        _ resources: [Resource], in workspace: WorkspaceID = .default, given: Set<String>? = [], names: [String: [String]] = [:],
+        _ modules: Modules
+    ) throws(KeelError) -> Declarations {
+        var errors: [KeelError] = []
+        let declared = Declarations(resources, in: workspace, &errors)
+        let scrutiny = Scrutiny(declared: declared, modules: modules, given: given, names: names)
+        for kind in ResourceKinds.all(in: workspace) { errors += kind.mistakes(scrutiny) }
+        errors += declared.wrongReferences()
+        if let error = KeelError.joined(errors) { throw error }
+        return declared
+    }
+
+    /// What can be put in force of a set that is stored: all but those that are not valid (any more), which are added to `failures`; so are those
+    /// that refer to them.
+    static func valid(
+        _ resources: [Resource], in workspace: WorkspaceID = .default, _ modules: Modules, _ failures: inout [(subject: String, error: KeelError)]
+    ) -> Declarations {
+        let order = Dictionary(uniqueKeysWithValues: ResourceKinds.names.enumerated().map { ($1, $0) })
+        let last = order.count
+        let sorted = resources.sorted { (order[$0.kind] ?? last, $0.name) < (order[$1.kind] ?? last, $1.name) }
+        var kept: [Resource] = []
+        var declared = Declarations(in: workspace)
+        // Halves a part that is not valid until the resources at fault stand alone.
+        func admit(_ part: ArraySlice<Resource>) {
+            guard !part.isEmpty else { return }
+            do throws(KeelError) {
+                declared = try check(kept + part, in: workspace, given: nil, modules)
+                kept += part
+            } catch {
+                guard part.count > 1 else { return failures.append((part[part.startIndex].id, error)) }
+                let middle = part.startIndex + part.count / 2
+                admit(part[..<middle])
+                admit(part[middle...])
+            }
+        }
+        admit(sorted[...])
+        return declared
+    }
+
+    /// The resources of a kind that could be read, in the order in which they were given.
+    package func all<Kind: ResourceKind>(_ kind: Kind.Type) -> [Kind] { (items[Kind.schema.name] ?? []).compactMap { $0.spec as? Kind } }
+
+    /// Whether all resources of these kinds could be read. What would only follow from one that could not is not worth an error of its own.
+    package func isWhole(_ kinds: [any ResourceKind.Type]) -> Bool { unreadKinds.isDisjoint(with: kinds.map { $0.schema.name }) }
+
+    /// Every name of another resource in every resource: what must be there, and what would lose its meaning when it goes.
+    package var references: [ResourceReference] {
+        let all = items.values.joined().flatMap { item in item.spec.references.map { ResourceReference(from: item.id, target: $0) } }
+        return all.sorted { ($0.from, $0.target.field) < ($1.from, $1.target.field) }
+    }
+
+    private func wrongReferences() -> [KeelError] {
+        references.filter(\.target.isRequired).compactMap { reference in
+            let known = names[reference.target.kind] ?? []
+            guard !known.contains(reference.target.name) else { return nil }
+            return .invalid(
+                "there is no \(reference.word) '\(reference.target.name)'",
+                hint: nearest(reference.target.name, in: known).map { "did you mean '\($0)'?" },
+                path: "\(reference.from).\(reference.target.field)")
+        }
+    }
+
+    /// What the schema of a resource's kind finds wrong with it besides what its decoder found before it stopped.
+    private static func mistakes(in resource: Resource, besides found: KeelError) -> [KeelError] {
+        let schema = (try? ResourceKinds.kind(resource.kind))?.schema
+        return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(resource.id) }.filter { mistake in
+            // A misspelt field may be named by the hint about the one that is missing.
+            let field = mistake.path?.split(separator: ".").last.map(String.init) ?? ""
+            return ([found] + found.also).allSatisfy { $0.path != mistake.path && $0.hint?.contains("'\(field)'") != true }
+        }
+    }
+}

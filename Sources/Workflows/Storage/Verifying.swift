@@ -1,0 +1,72 @@
+import Contracts
+import Datasets
+import Governance
+import Storage
+
+/// Checks that what is stored is what was stored.
+public struct Verifying: Sendable {
+    private let database: Storage.Database
+    private let data: DatasetService
+    private let objects: FolderObjectStore
+    private let checkpoints: CheckpointService
+    private let tokens: TokenService
+
+    package init(
+        database: Storage.Database, data: DatasetService, objects: FolderObjectStore, checkpoints: CheckpointService, tokens: TokenService
+    ) {
+        self.database = database
+        self.data = data
+        self.objects = objects
+        self.checkpoints = checkpoints
+        self.tokens = tokens
+    }
+
+    /// Reads everything that is stored under a digest (the files of all snapshots, and all content: artifacts, models, bundles) and compares.
+    ///
+    /// - Parameter progress: called as it goes on, with the share that is done.
+    /// - Returns: how much was read, and what is damaged: `{"files", "objects", "damaged": [{"subject", "problem"}]}`.
+    public func stored(_ grant: Grant, progress: @Sendable (_ share: Double, _ text: String) -> Void) async throws -> JSON {
+        try grant.require(.serverRead)
+        let files = try await data.allFiles()
+        let digests = try await objects.digests()
+        let total = Double(max(files.count + digests.count, 1))
+        var damaged: [JSON] = []
+        for (i, (dataset, file)) in files.enumerated() {
+            try Task.checkCancellation()
+            progress(Double(i) / total, "file \(i + 1) of \(files.count)")
+            do { try await data.verify(file, of: dataset) } catch {
+                damaged.append(["subject": .string("Dataset/\(dataset)"), "problem": .string(KeelError.wrapping(error).message)])
+            }
+        }
+        for (i, digest) in digests.enumerated() {
+            try Task.checkCancellation()
+            progress(Double(files.count + i) / total, "object \(i + 1) of \(digests.count)")
+            do { try await objects.verify(digest) } catch {
+                let error = KeelError.wrapping(error)
+                // A collection may remove what nobody needs meanwhile.
+                guard error.code != .notFound else { continue }
+                damaged.append(["subject": .string("Storage/objects"), "problem": .string(error.message)])
+            }
+        }
+        return ["files": .int(Int64(files.count)), "objects": .int(Int64(digests.count)), "damaged": .array(damaged)]
+    }
+
+    /// Checks the ledger's chain, compares it with the signed checkpoints, and compares the stored tokens with it.
+    /// - Returns: what was read and, under `problem`, the first thing that is wrong.
+    public func ledger(_ grant: Grant) async throws -> JSON {
+        try grant.require(.ledgerRead)
+        let check = try await database.read { try $0.verifyLedger() }
+        var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
+        var broken = check.broken
+        if broken == nil { broken = try await checkpoints.problem() }
+        let refused = try await tokens.refused(by: grant)
+        if let broken {
+            answer["seq"] = .int(broken.seq)
+            answer["problem"] = .string(broken.problem)
+        } else if let first = refused.first {
+            answer["problem"] = .string("the stored token '\(first.name)' is not the one in the ledger: \(first.problem)")
+        }
+        answer["refused_tokens"] = .array(refused.map { .string($0.name) })
+        return answer
+    }
+}

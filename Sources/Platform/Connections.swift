@@ -165,7 +165,9 @@ package struct ReleasedVersions: VersionUsage {
     package init() {}
 
     package func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String] {
-        try DeploymentService.releases(ofModel: name, version: version.map(String.init), in: db).map { "release \($0)" }
+        // Releases are in the workspace `default`: a model of the same name elsewhere is another one.
+        guard db.workspace == nil || db.workspace == .default else { return [] }
+        return try DeploymentService.releases(ofModel: name, version: version.map(String.init), in: db).map { "release \($0)" }
     }
 }
 

@@ -36,6 +36,8 @@ struct RegisteredArtifacts: ArtifactUsage {
     func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { try RegistryService.neededArtifacts(db, grant) }
 
     func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] {
+        // Releases are in the workspace `default`: a model of the same name elsewhere is another one.
+        guard db.workspace == nil || db.workspace == .default else { return [] }
         let versions = try DeploymentService.releasedVersions(in: db).compactMap { released in
             Int(released.version).map { VersionKey(released.model, $0) }
         }

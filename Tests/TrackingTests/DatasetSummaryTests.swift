@@ -1,4 +1,5 @@
 import Contracts
+import SearchLanguage
 import Storage
 import Testing
 import Tracking
@@ -24,7 +25,7 @@ struct DatasetSummaryTests {
         let model = try await f.tracking.createLoggedModel(experimentID: "0", name: "m", f.write)
         let made = model.createdAt.milliseconds
         func found(_ filter: String) async throws -> [String] {
-            try await f.tracking.searchLoggedModels(LoggedModelSearch(experimentIDs: ["0"], filter: filter), f.read).items.map(\.id)
+            try await f.tracking.searchLoggedModels(LoggedModelSearch(experimentIDs: ["0"], filter: filter, orderBy: []), f.read).items.map(\.id)
         }
         #expect(try await found("creation_timestamp > \(made - 1).5") == [model.id])
         #expect(try await found("creation_timestamp > \(made).5") == [])

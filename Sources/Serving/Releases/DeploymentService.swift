@@ -214,7 +214,7 @@ public actor DeploymentService {
             createdAt: database.clock.now(),
             createdBy: grant.caller.name, gate: gate)
         _ = try plan(trial, loaded, live.spec, features)
-        return try await database.write { [versions] transaction in
+        return try await database.write(in: grant.workspace) { [versions] transaction in
             // The version may have been deleted since the caller read it. While a release names it, it cannot be.
             try versions?.require(transaction, model: model, version: version)
             if let key, let made = try ReleaseStore.find(endpoint, requestedBy: key, in: transaction) { return made }

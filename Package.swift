@@ -59,12 +59,18 @@ let package = Package(
                 "Contracts", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]),
+        .target(
+            name: "OpenIDConnect",
+            dependencies: [
+                "Contracts", "Governance", "Outgoing", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ]),
         // composition
         .target(
             name: "Platform",
             dependencies: [
                 "Contracts", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving",
-                "Monitoring", "Workflows", "Outgoing", .product(name: "Configuration", package: "swift-configuration"),
+                "Monitoring", "Workflows", "Outgoing", "OpenIDConnect", .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
         // web
@@ -143,13 +149,19 @@ let package = Package(
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "Pipelines", .product(name: "Logging", package: "swift-log"),
+                "Platform", "OpenIDConnect", "Pipelines", .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "OutgoingTests",
             dependencies: [
                 "Outgoing", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .testTarget(
+            name: "OpenIDConnectTests",
+            dependencies: [
+                "OpenIDConnect", "Governance", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
             ]),
         .testTarget(
             name: "WebAPITests",

@@ -160,7 +160,7 @@ let package = Package(
         .testTarget(
             name: "OpenIDConnectTests",
             dependencies: [
-                "OpenIDConnect", "Governance", .product(name: "Crypto", package: "swift-crypto"),
+                "OpenIDConnect", "Governance", "TestSupport", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ]),
         .testTarget(

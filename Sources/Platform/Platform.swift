@@ -159,7 +159,10 @@ public final class Platform: Sendable {
         self.policy = policy
         workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces()])
         triggers = TriggerService(
-            database: database, pipelines: pipelines, authority: { name in tokens.principal(named: name).flatMap { try? policy.caller($0) } })
+            database: database, pipelines: pipelines,
+            authority: { [openID] name in
+                (tokens.principal(named: name) ?? openID.principal(named: name)).flatMap { try? policy.caller($0) }
+            })
         monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: PredictionQueries(database: database)))

@@ -34,7 +34,7 @@ package struct HTTPIssuerDocuments: IssuerDocuments {
     }
 
     /// RFC 9111, section 5.2.2.
-    static func maxAge(_ cacheControl: String) -> TimeSpan? {
+    package static func maxAge(_ cacheControl: String) -> TimeSpan? {
         for part in cacheControl.lowercased().split(separator: ",") {
             let words = part.split(separator: "=", maxSplits: 1).map { $0.filter { $0 != " " && $0 != "\"" } }
             if words.count == 2, words[0] == "max-age", let seconds = Int64(words[1]), seconds >= 0 { return .seconds(seconds) }

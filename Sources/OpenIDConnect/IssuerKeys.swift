@@ -10,7 +10,7 @@ package struct IssuerKeys: Sendable {
         case key(IssuerKey)
         /// There are no keys yet, or none that are young enough.
         case notYet
-        /// No key has this name; or the token names none, and several could have signed it.
+        /// No key has this name, or none is for the algorithm of a token that names no key.
         case unknown
         /// The key of this name is not for the algorithm.
         case unfit
@@ -56,7 +56,7 @@ package struct IssuerKeys: Sendable {
     }
 
     /// Notes that a token was signed with a key that is not known, and brings the next fetch forward.
-    /// - Parameter id: the name of the key; empty for a token that names none.
+    /// - Parameter id: the name of the key, or another name under which it is asked for again.
     /// - Returns: whether the key may still come: it has not been looked for in a fetch yet.
     package mutating func mayCome(_ id: String, at now: Timestamp) -> Bool {
         if let begunAt { dueAt = min(dueAt, begunAt + IssuerKeys.spacing) }

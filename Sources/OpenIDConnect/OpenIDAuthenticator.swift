@@ -26,8 +26,7 @@ public final class OpenIDAuthenticator: Authenticator {
 
     public func principal(of credential: String) throws(KeelError) -> Principal? {
         guard !issuers.isEmpty, WebToken.isLike(credential) else { return nil }
-        // Nothing of a token that is too long is looked at.
-        guard credential.utf8.count <= WebToken.bytesMax else { return try check(credential, nil, at: clock.now()) }
+        guard credential.utf8.count <= WebToken.bytesMax else { throw .refusedToken("it has more than \(WebToken.bytesMax) bytes") }
         let now = clock.now()
         let digest = Digest(of: credential)
         if let known = verified.withLock({ $0.principal(digest, at: now) }) { return known }
@@ -42,7 +41,7 @@ public final class OpenIDAuthenticator: Authenticator {
     }
 
     /// What can be refused without a key is refused first.
-    private func check(_ credential: String, _ digest: Digest?, at now: Timestamp) throws(KeelError) -> Principal {
+    private func check(_ credential: String, _ digest: Digest, at now: Timestamp) throws(KeelError) -> Principal {
         let token = try WebToken(credential)
         guard let url = token.claims["iss"]?.string else { throw .refusedToken("it does not say who issued it (iss)") }
         guard let issuer = issuers[url] else {
@@ -54,29 +53,26 @@ public final class OpenIDAuthenticator: Authenticator {
             throw .refusedToken("its algorithm '\(token.algorithm.shown)' is not allowed", hint: "allowed are \(allowed)")
         }
         let claims = try TokenClaims(token.claims, of: issuer, at: now)
-        try checkSignature(token, algorithm, of: issuer, at: now)
-        if let digest {
-            verified.withLock {
-                $0.add(digest, claims.principal, of: issuer.name, bytes: credential.utf8.count, until: claims.until, at: now)
-            }
+        try checkSignature(token, digest, algorithm, of: issuer, at: now)
+        verified.withLock {
+            $0.add(digest, claims.principal, of: issuer.name, bytes: credential.utf8.count, until: claims.until, at: now)
         }
         return claims.principal
     }
 
     private func checkSignature(
-        _ token: WebToken, _ algorithm: SignatureAlgorithm, of issuer: OpenIDIssuer, at now: Timestamp
+        _ token: WebToken, _ digest: Digest, _ algorithm: SignatureAlgorithm, of issuer: OpenIDIssuer, at now: Timestamp
     ) throws(KeelError) {
         switch keys.withLock({ $0[issuer.name]?.find(token.keyID, algorithm, at: now) ?? .notYet }) {
         case .key(let key):
             if key.isValid(token.signature, of: token.signed, by: algorithm) { return }
             // Without a name of the key, a wrong signature may be one by a new key.
-            guard token.keyID == nil else { throw .refusedToken("its signature is wrong") }
-            try awaitKey(nil, of: issuer, at: now)
+            if token.keyID == nil { try awaitKey(digest.hex, of: issuer, at: now) }
             throw .refusedToken("its signature is wrong")
         case .notYet:
             throw KeelError(.unavailable, "the keys of the issuer '\(issuer.name)' have not been fetched", hint: OpenIDAuthenticator.laterHint)
         case .unknown:
-            try awaitKey(token.keyID, of: issuer, at: now)
+            try awaitKey(token.keyID ?? digest.hex, of: issuer, at: now)
             throw .refusedToken(
                 token.keyID.map { "'\(issuer.name)' has no key '\($0.shown)'" } ?? "'\(issuer.name)' has no key for \(algorithm.rawValue)")
         case .unfit: throw .refusedToken("the key that it names is not for its algorithm '\(algorithm.rawValue)'")
@@ -84,9 +80,10 @@ public final class OpenIDAuthenticator: Authenticator {
         }
     }
 
+    /// - Parameter id: the name of the key; of a token that names none, its digest.
     /// - Throws: `unavailable` when the key may come with the next fetch.
-    private func awaitKey(_ id: String?, of issuer: OpenIDIssuer, at now: Timestamp) throws(KeelError) {
-        guard keys.withLock({ $0[issuer.name]?.mayCome(id ?? "", at: now) == true }) else { return }
+    private func awaitKey(_ id: String, of issuer: OpenIDIssuer, at now: Timestamp) throws(KeelError) {
+        guard keys.withLock({ $0[issuer.name]?.mayCome(id, at: now) == true }) else { return }
         throw KeelError(
             .unavailable, "the token may be signed with a new key of '\(issuer.name)', and its keys are being fetched again",
             hint: OpenIDAuthenticator.laterHint)

@@ -200,6 +200,16 @@ struct KeyTests {
         #expect(try authenticator.principal(of: token(job, jobs, "keel-jobs")) != nil)
     }
 
+    @Test(
+        "how long keys may be kept, as an answer's Cache-Control says",
+        arguments: [
+            ("max-age=60", 60), ("public, Max-Age = \"120\", must-revalidate", 120), ("no-store", nil), ("max-age=-1", nil), ("max-age", nil),
+            ("max-age=99999999999999999999", nil), ("s-maxage=5", nil), ("", nil),
+        ] as [(String, Int64?)])
+    func cacheControl(text: String, seconds: Int64?) {
+        #expect(HTTPIssuerDocuments.maxAge(text) == seconds.map { .seconds($0) })
+    }
+
     @Test("a clock that is set back does not put the next fetch off")
     func clockSetBack() {
         var keys = IssuerKeys()
@@ -216,12 +226,17 @@ struct KeyTests {
         let now = Timestamp(seconds: 1_700_000_000)
         let key = try #require(IssuerKey(TokenKey.p256("a").jwk))
         keys.begin(at: now)
-        #expect(keys.mayCome("b", at: now))
-        #expect(keys.finish([key], maxAge: nil, at: now + .seconds(1)))
-        #expect(keys.mayCome("b", at: now + .seconds(2)))
-        #expect(keys.isDue(at: now + .seconds(30)))
+        let mayComeFirst = keys.mayCome("b", at: now)
+        #expect(mayComeFirst)
+        let hasChanged = keys.finish([key], maxAge: nil, at: now + .seconds(1))
+        #expect(hasChanged)
+        let mayStillCome = keys.mayCome("b", at: now + .seconds(2))
+        #expect(mayStillCome)
+        #expect(!keys.isDue(at: now + .seconds(29)) && keys.isDue(at: now + .seconds(30)))
         keys.begin(at: now + .seconds(30))
-        #expect(!keys.finish([key], maxAge: nil, at: now + .seconds(31)))
-        #expect(!keys.mayCome("b", at: now + .seconds(32)))
+        let hasChangedAgain = keys.finish([key], maxAge: nil, at: now + .seconds(31))
+        #expect(!hasChangedAgain)
+        let mayComeLast = keys.mayCome("b", at: now + .seconds(32))
+        #expect(!mayComeLast)
     }
 }

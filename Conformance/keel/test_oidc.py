@@ -153,7 +153,7 @@ def test_a_provider_that_is_down_keeps_nothing_from_starting(tmp_path):
         doctor = server.cli("doctor", "--json", token=owner, check=False)
         found = {d["subject"]: d for d in json.loads(doctor.stdout)["server"]["damage"]}
         assert doctor.returncode == 1 and "keys cannot be fetched" in found["Issuer/people"]["what"]
-        assert 'keel_issuer_failing{issuer="Issuer/people"} 1' in server.get("/metrics", headers=bearer(owner)).text
+        assert 'keel_issuer_failing{subject="Issuer/people"} 1' in server.get("/metrics", headers=bearer(owner)).text
         assert "Issuer/people" not in server.cli("ledger", "list", token=owner).stdout
         provider.start()
         assert until_known(server, provider.token("alice")).status_code == 403

@@ -29,7 +29,9 @@ package struct HTTPIssuerDocuments: IssuerDocuments {
         let answer = try await http.get(url, bytesMax: HTTPIssuerDocuments.bytesMax)
         guard answer.status == 200 else { throw KeelError(.unavailable, "\(url) answered with the status \(answer.status)") }
         let content: JSON
-        do { content = try JSON.parse(answer.body) } catch { throw KeelError(.unavailable, "\(url) answered with something that is not JSON") }
+        do { content = try JSON.parse(answer.body) } catch {
+            throw KeelError(.unavailable, "\(url) answered with something that is not JSON")
+        }
         return IssuerDocument(content: content, maxAge: answer.header("cache-control").flatMap(HTTPIssuerDocuments.maxAge))
     }
 

@@ -41,7 +41,9 @@ package struct IssuerKey: Sendable {
         func bytes(_ member: String) -> [UInt8]? { json[member]?.string.flatMap { Base64URL.decode($0) } }
         switch json["kty"]?.string {
         case "RSA":
-            guard let modulus = bytes("n"), let exponent = bytes("e"), modulus.count <= modulusBytesMax, exponent.count <= 4 else { return nil }
+            guard let modulus = bytes("n"), let exponent = bytes("e"), modulus.count <= modulusBytesMax, exponent.count <= 4 else {
+                return nil
+            }
             return (try? _RSA.Signing.PublicKey(n: modulus, e: exponent)).map(Material.rsa)
         case "EC":
             guard let x = bytes("x"), let y = bytes("y") else { return nil }

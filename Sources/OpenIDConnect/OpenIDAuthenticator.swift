@@ -36,7 +36,9 @@ public final class OpenIDAuthenticator: Authenticator {
     /// The principal that a name in the audit trail stands for: what its role bindings by name give it, for work that goes on without a token. Which groups
     /// it is in, a token alone can say.
     public func principal(named name: String) -> Principal? {
-        guard let colon = name.firstIndex(of: ":"), let issuer = issuers.values.first(where: { $0.name == name[..<colon] }) else { return nil }
+        guard let colon = name.firstIndex(of: ":"), let issuer = issuers.values.first(where: { $0.name == name[..<colon] }) else {
+            return nil
+        }
         return Principal(name: name, persona: .member, workspace: issuer.workspace)
     }
 
@@ -70,7 +72,8 @@ public final class OpenIDAuthenticator: Authenticator {
             if token.keyID == nil { try awaitKey(digest.hex, of: issuer, at: now) }
             throw .refusedToken("its signature is wrong")
         case .notYet:
-            throw KeelError(.unavailable, "the keys of the issuer '\(issuer.name)' have not been fetched", hint: OpenIDAuthenticator.laterHint)
+            throw KeelError(
+                .unavailable, "the keys of the issuer '\(issuer.name)' have not been fetched", hint: OpenIDAuthenticator.laterHint)
         case .unknown:
             try awaitKey(token.keyID ?? digest.hex, of: issuer, at: now)
             throw .refusedToken(

@@ -23,7 +23,8 @@ struct VerifiedTokens {
         return entry.principal
     }
 
-    mutating func add(_ digest: Digest, _ principal: Principal, of issuer: String, bytes size: Int, until end: Timestamp, at now: Timestamp) {
+    mutating func add(_ digest: Digest, _ principal: Principal, of issuer: String, bytes size: Int, until end: Timestamp, at now: Timestamp)
+    {
         if entries.count >= VerifiedTokens.tokensMax || bytes + size > VerifiedTokens.bytesMax { keep { now < $0.until } }
         if entries.count >= VerifiedTokens.tokensMax || bytes + size > VerifiedTokens.bytesMax { keep { _ in false } }
         let before = entries[digest]?.bytes ?? 0

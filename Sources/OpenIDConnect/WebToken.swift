@@ -50,7 +50,9 @@ struct WebToken {
     private static func object(_ part: Substring, _ name: String) throws(KeelError) -> JSON {
         guard let bytes = Base64URL.decode(part) else { throw .refusedToken("its \(name) is not base64url") }
         let json: JSON
-        do throws(KeelError) { json = try JSON.parse(bytes) } catch { throw .refusedToken("its \(name) is not valid JSON: \(error.message)") }
+        do throws(KeelError) { json = try JSON.parse(bytes) } catch {
+            throw .refusedToken("its \(name) is not valid JSON: \(error.message)")
+        }
         guard json.members != nil else { throw .refusedToken("its \(name) is \(json.kind) and not an object") }
         return json
     }

@@ -47,7 +47,8 @@ package struct OutgoingTarget {
             parts.scheme?.lowercased() == scheme
         else {
             throw .invalid(
-                "Invalid \(purpose.noun) '\(url.prefix(200))': it has at most 2048 characters, all of ASCII, without spaces and backslashes")
+                "Invalid \(purpose.noun) '\(url.prefix(200))': it has at most 2048 characters, all of ASCII, without spaces and backslashes"
+            )
         }
         guard parts.user == nil, parts.password == nil else {
             throw .invalid(

@@ -29,7 +29,9 @@ extension KeelConfiguration {
             if !names.contains(path[2]) { names.append(path[2]) }
         }
         // A variable names the issuer of the file that it fits; otherwise it makes one.
-        for name in try namesOfVariables(environment) where !names.contains(where: { variable($0) == variable(name) }) { names.append(name) }
+        for name in try namesOfVariables(environment) where !names.contains(where: { variable($0) == variable(name) }) {
+            names.append(name)
+        }
         guard names.count <= issuersMax else { throw .invalid("there are more than \(issuersMax) issuers", path: "oidc.issuers") }
         var issuers: [OpenIDIssuer] = []
         for name in names {
@@ -37,7 +39,8 @@ extension KeelConfiguration {
             let issuer: OpenIDIssuer
             do throws(KeelError) { issuer = try self.issuer(name, place, reader) } catch { throw error.at(place) }
             if let other = issuers.first(where: { variable($0.name) == variable(name) }) {
-                throw .invalid("'\(name)' and '\(other.name)' are too alike", hint: "their variables would have the same names", path: place)
+                throw .invalid(
+                    "'\(name)' and '\(other.name)' are too alike", hint: "their variables would have the same names", path: place)
             }
             if let other = issuers.first(where: { $0.url == issuer.url }) {
                 throw .invalid("it is the URL of '\(other.name)' too", path: "\(place).url")
@@ -53,7 +56,8 @@ extension KeelConfiguration {
             guard let algorithm = SignatureAlgorithm(rawValue: text) else {
                 let known = SignatureAlgorithm.allCases.map(\.rawValue)
                 throw .invalid(
-                    "'\(text.prefix(40))' is not an algorithm that tokens may be signed with", hint: "one of \(known.joined(separator: ", "))",
+                    "'\(text.prefix(40))' is not an algorithm that tokens may be signed with",
+                    hint: "one of \(known.joined(separator: ", "))",
                     path: "algorithms")
             }
             algorithms.insert(algorithm)

@@ -169,7 +169,9 @@ struct KeyTests {
         struct Both: IssuerDocuments {
             let providers: [Provider]
             func document(at url: String) async throws -> IssuerDocument {
-                guard let provider = providers.first(where: { url.hasPrefix($0.url) }) else { throw KeelError(.unavailable, "no such host") }
+                guard let provider = providers.first(where: { url.hasPrefix($0.url) }) else {
+                    throw KeelError(.unavailable, "no such host")
+                }
                 return try await provider.document(at: url)
             }
         }
@@ -203,7 +205,8 @@ struct KeyTests {
     @Test(
         "how long keys may be kept, as an answer's Cache-Control says",
         arguments: [
-            ("max-age=60", 60), ("public, Max-Age = \"120\", must-revalidate", 120), ("no-store", nil), ("max-age=-1", nil), ("max-age", nil),
+            ("max-age=60", 60), ("public, Max-Age = \"120\", must-revalidate", 120), ("no-store", nil), ("max-age=-1", nil),
+            ("max-age", nil),
             ("max-age=99999999999999999999", nil), ("s-maxage=5", nil), ("", nil),
         ] as [(String, Int64?)])
     func cacheControl(text: String, seconds: Int64?) {

@@ -33,7 +33,8 @@ struct TokenKey: Sendable {
         let point = key.publicKey.rawRepresentation
         return TokenKey(
             id: id, algorithm: "ES256",
-            jwk: jwk(id, ["kty": "EC", "crv": "P-256", "x": .string(base64url(point.prefix(32))), "y": .string(base64url(point.suffix(32)))])
+            jwk: jwk(
+                id, ["kty": "EC", "crv": "P-256", "x": .string(base64url(point.prefix(32))), "y": .string(base64url(point.suffix(32)))])
         ) { Array(try key.signature(for: $0).rawRepresentation) }
     }
 
@@ -42,7 +43,8 @@ struct TokenKey: Sendable {
         let point = key.publicKey.rawRepresentation
         return TokenKey(
             id: id, algorithm: "ES384",
-            jwk: jwk(id, ["kty": "EC", "crv": "P-384", "x": .string(base64url(point.prefix(48))), "y": .string(base64url(point.suffix(48)))])
+            jwk: jwk(
+                id, ["kty": "EC", "crv": "P-384", "x": .string(base64url(point.prefix(48))), "y": .string(base64url(point.suffix(48)))])
         ) { Array(try key.signature(for: $0).rawRepresentation) }
     }
 
@@ -51,7 +53,8 @@ struct TokenKey: Sendable {
         let point = key.publicKey.rawRepresentation
         return TokenKey(
             id: id, algorithm: "ES512",
-            jwk: jwk(id, ["kty": "EC", "crv": "P-521", "x": .string(base64url(point.prefix(66))), "y": .string(base64url(point.suffix(66)))])
+            jwk: jwk(
+                id, ["kty": "EC", "crv": "P-521", "x": .string(base64url(point.prefix(66))), "y": .string(base64url(point.suffix(66)))])
         ) { Array(try key.signature(for: $0).rawRepresentation) }
     }
 

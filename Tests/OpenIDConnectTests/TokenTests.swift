@@ -123,10 +123,12 @@ struct TokenTests {
         ]
         for (changes, words) in refused {
             let refusal = scene.refusal(try key.token(scene.claims(changes)))
-            #expect(refusal?.code == .unauthenticated && refusal?.message.contains(words) == true, "\(changes): \(refusal?.message ?? "taken")")
+            #expect(
+                refusal?.code == .unauthenticated && refusal?.message.contains(words) == true, "\(changes): \(refusal?.message ?? "taken")")
         }
         let taken: [KeyValuePairs<String, JSON?>] = [
-            ["exp": .double(second - 59)], ["nbf": .double(second + 59)], ["iat": .double(second + 59)], ["iat": nil], ["aud": ["a", "keel"]],
+            ["exp": .double(second - 59)], ["nbf": .double(second + 59)], ["iat": .double(second + 59)], ["iat": nil],
+            ["aud": ["a", "keel"]],
             ["exp": .double(1e300)], ["groups": nil], ["groups": []], ["groups": .null],
         ]
         for changes in taken { #expect(scene.refusal(try key.token(scene.claims(changes))) == nil, "\(changes)") }
@@ -139,7 +141,8 @@ struct TokenTests {
         let claims = scene.claims().text
         let head = #"{"alg":"ES256","kid":"a"}"#
         let refused: [(String, String)] = [
-            (try key.token(header: head, claims: "[]"), "its claims is a list"), (try key.token(header: #"{""#, claims: claims), "its header"),
+            (try key.token(header: head, claims: "[]"), "its claims is a list"),
+            (try key.token(header: #"{""#, claims: claims), "its header"),
             (try key.token(header: #"{"kid":"a"}"#, claims: claims), "names no algorithm"),
             (try key.token(header: #"{"alg":5}"#, claims: claims), "names no algorithm"),
             (try key.token(header: #"{"alg":"ES256","alg":"none"}"#, claims: claims), "same key twice"),
@@ -151,11 +154,14 @@ struct TokenTests {
             (try key.token(header: head, claims: String(repeating: "[", count: 5000)), "levels of nesting"),
             ("eyJ.", "2 parts"), ("ey.a.b.c", "4 parts"), ("eyJh.a.b.c.d", "it is encrypted"), ("ey=.a.b", "not base64url"),
             ("eyJ*.a.b", "not base64url"), ("eyJhbGciOiJFUzI1NiJ9.e30.a b", "not base64url"),
-            ("ey" + String(repeating: ".", count: 16_000), "parts and not 3"), ("ey." + String(repeating: "a", count: 20_000), "more than 16384"),
+            ("ey" + String(repeating: ".", count: 16_000), "parts and not 3"),
+            ("ey." + String(repeating: "a", count: 20_000), "more than 16384"),
         ]
         for (token, words) in refused {
             let refusal = scene.refusal(token)
-            #expect(refusal?.code == .unauthenticated && refusal?.message.contains(words) == true, "\(token.prefix(80)): \(refusal?.message ?? "taken")")
+            #expect(
+                refusal?.code == .unauthenticated && refusal?.message.contains(words) == true,
+                "\(token.prefix(80)): \(refusal?.message ?? "taken")")
         }
         let large = try key.token(scene.claims(["x": .string(String(repeating: "a", count: 20_000))]))
         #expect(scene.refusal(large)?.message.contains("more than 16384 bytes") == true)
@@ -190,7 +196,10 @@ struct TokenTests {
     func actors() async throws {
         let key = TokenKey.p256("a")
         let scene = try await Scene(key)
-        let act: JSON = ["sub": "agent", "act": ["sub": "planner", "iss": "https://agents.example.com", "act": ["sub": "bot", "iss": .string(scene.provider.url)]]]
+        let act: JSON = [
+            "sub": "agent",
+            "act": ["sub": "planner", "iss": "https://agents.example.com", "act": ["sub": "bot", "iss": .string(scene.provider.url)]],
+        ]
         let principal = try scene.authenticator.principal(of: try key.token(scene.claims(["act": act])))
         #expect(principal?.name == "people:alice")
         #expect(principal?.actors == ["people:agent", "https://agents.example.com:planner", "people:bot"])

@@ -135,7 +135,8 @@ struct RebindingTests {
         let receiver = try await LocalReceiver.start(on: "127.0.0.1", body: text)
         func http(allowsInternal: Bool) throws -> GuardedHTTP {
             GuardedHTTP(
-                for: .issuer, schemes: ["http"], allowsInternal: allowsInternal, resolver: SystemResolver(), http: try OutgoingHTTP(trusting: nil))
+                for: .issuer, schemes: ["http"], allowsInternal: allowsInternal, resolver: SystemResolver(),
+                http: try OutgoingHTTP(trusting: nil))
         }
         let url = "http://127.0.0.1:\(receiver.port)/keys"
         let whole = try await http(allowsInternal: true).get(url, bytesMax: 100_001)

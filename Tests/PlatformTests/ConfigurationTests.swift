@@ -87,7 +87,8 @@ struct ConfigurationTests {
         "settings of identity providers that cannot be meant are refused with their name",
         arguments: [
             ("{ a: { url: 'https://a.example.com' } }", "oidc.issuers.a.audience"),
-            ("{ a: { url: 'http://a.example.com', audience: [k] } }", "oidc.issuers.a.url"), ("{ a: { audience: [k] } }", "oidc.issuers.a.url"),
+            ("{ a: { url: 'http://a.example.com', audience: [k] } }", "oidc.issuers.a.url"),
+            ("{ a: { audience: [k] } }", "oidc.issuers.a.url"),
             ("{ 'a:b': { url: 'https://a.example.com', audience: [k] } }", "oidc.issuers.a:b.name"),
             ("{ a: { url: 'https://a.example.com', audience: [k], skew: soon } }", "oidc.issuers.a.skew"),
             ("{ a: { url: 'https://a.example.com', audience: [k], skew: 1h } }", "oidc.issuers.a.skew"),
@@ -96,8 +97,14 @@ struct ConfigurationTests {
             ("{ a: { url: 'https://a.example.com', audience: [k], algorithms: [none] } }", "oidc.issuers.a.algorithms"),
             ("{ a: { url: 'https://a.example.com', audience: [k], algorithms: [HS256] } }", "oidc.issuers.a.algorithms"),
             ("{ a: { url: 'https://a.example.com', audience: [k], algorithms: [] } }", "oidc.issuers.a.algorithms"),
-            ("{ a: { url: 'https://a.example.com', audience: [k] }, b: { url: 'https://a.example.com', audience: [k] } }", "oidc.issuers.b.url"),
-            ("{ a-b: { url: 'https://a.example.com', audience: [k] }, A_B: { url: 'https://b.example.com', audience: [k] } }", "oidc.issuers.a-b"),
+            (
+                "{ a: { url: 'https://a.example.com', audience: [k] }, b: { url: 'https://a.example.com', audience: [k] } }",
+                "oidc.issuers.b.url"
+            ),
+            (
+                "{ a-b: { url: 'https://a.example.com', audience: [k] }, A_B: { url: 'https://b.example.com', audience: [k] } }",
+                "oidc.issuers.a-b"
+            ),
         ])
     func wrongIssuers(issuers: String, path: String) throws {
         let file = try Self.file("oidc: { issuers: \(issuers) }")
@@ -118,7 +125,9 @@ struct ConfigurationTests {
             #expect(error?.message.contains(words) == true && error?.path == "\(file):1", "\(String(describing: error))")
         }
         for variable in ["KEEL_OIDC_ISSUERS_A_URI", "KEEL_OIDC_ISSUERS_URL", "KEEL_OIDC_INTERNALS", "KEEL_OIDC_ISSUERS__URL"] {
-            let error = #expect(throws: KeelError.self) { _ = try KeelConfiguration.load(file: nil, environment: [variable: "x"], overrides: [:]) }
+            let error = #expect(throws: KeelError.self) {
+                _ = try KeelConfiguration.load(file: nil, environment: [variable: "x"], overrides: [:])
+            }
             #expect(error?.path == variable)
         }
     }

@@ -149,7 +149,8 @@ struct Server {
         addKeelRoutes(to: routes, platform: platform, connections: connections)
         addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
         addDocumentRoute(to: routes, version: KeelVersion.text, others: inferenceOperations)
-        addMLflowRoutes(to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks,
+        addMLflowRoutes(
+            to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks,
             workspaces: platform.workspaces)
         // The router's own list: a test calls each route without a permission and with too small a one.
         let listed = ([HealthHandler.route] + registered(router)).map { route -> JSON in

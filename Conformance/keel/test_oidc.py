@@ -88,11 +88,11 @@ def test_whoever_a_provider_vouches_for_is_known_and_may_do_nothing_yet(served, 
     server, owner = served
     answer = until_known(server, people.token("alice"))
     assert answer.status_code == 403 and "people:alice" in answer.json()["message"], answer.text
-    # A job of the other provider with the same subject is another.
+    # A token for another program says nothing here.
     wrong = search(server, people.token("alice", client="another-program"))
     assert wrong.status_code == 401 and "it is for 'another-program'" in wrong.json()["message"]
     logins = [e for e in server.json("ledger", "list", token=owner)["events"] if e["kind"] == "access.authenticated"]
-    assert any(e["actor"] == "people:alice" for e in logins), logins
+    assert any(e["caller"] == "people:alice" for e in logins), logins
 
 
 def test_groups_give_roles_and_a_lost_group_takes_them(served, people, tmp_path):
@@ -153,6 +153,7 @@ def test_a_provider_that_is_down_keeps_nothing_from_starting(tmp_path):
         doctor = server.cli("doctor", "--json", token=owner, check=False)
         found = {d["subject"]: d for d in json.loads(doctor.stdout)["server"]["damage"]}
         assert doctor.returncode == 1 and "keys cannot be fetched" in found["Issuer/people"]["what"]
+        assert "Issuer/people: its keys cannot be fetched" in server.log()
         assert 'keel_issuer_failing{subject="Issuer/people"} 1' in server.get("/metrics", headers=bearer(owner)).text
         assert "Issuer/people" not in server.cli("ledger", "list", token=owner).stdout
         provider.start()

@@ -126,11 +126,11 @@ public final class OpenIDAuthenticator: Authenticator {
             let (fetched, maxAge) = try await fetch(issuer)
             let hasChanged = keys.withLock { $0[issuer.name]?.finish(fetched, maxAge: maxAge, at: clock.now()) == true }
             if hasChanged { verified.withLock { $0.removeAll(of: issuer.name) } }
-            if before != nil { report("the keys of the issuer '\(issuer.name)' can be fetched again") }
+            if before != nil { report("Issuer/\(issuer.name): its keys can be fetched again") }
         } catch {
             keys.withLock { $0[issuer.name]?.fail(KeelError.wrapping(error), at: clock.now()) }
-            guard !Task.isCancelled, let after = problem(of: issuer)?.what, after != before else { return }
-            report(after)
+            guard !Task.isCancelled, let after = problem(of: issuer), after.what != before else { return }
+            report("\(after.subject): \(after.what)")
         }
     }
 

@@ -139,7 +139,7 @@ struct KeyTests {
         await scene.authenticator.refresh { line in reports.withLock { $0.append(line) } }
         #expect(scene.refusal(try key.token(scene.claims())) == nil)
         #expect(scene.authenticator.problems.isEmpty)
-        #expect(reports.withLock { $0.last } == "the keys of the issuer 'people' can be fetched again")
+        #expect(reports.withLock { $0.last } == "Issuer/people: its keys can be fetched again")
     }
 
     @Test("a discovery document of another issuer, and a key set without a key, are a problem and change nothing")

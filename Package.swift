@@ -67,13 +67,19 @@ let package = Package(
                 "Contracts", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ]),
+        .target(
+            name: "OpenIDConnect",
+            dependencies: [
+                "Contracts", "Governance", "Outgoing", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
+            ]),
         // composition
         .target(
             name: "Platform",
             dependencies: [
                 "Contracts", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry",
                 "Pipelines",
-                "Serving", "Monitoring", "Workflows", "Outgoing", .product(name: "Configuration", package: "swift-configuration"),
+                "Serving", "Monitoring", "Workflows", "Outgoing", "OpenIDConnect", .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
         // web
@@ -161,13 +167,19 @@ let package = Package(
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "Pipelines", "Workflows", .product(name: "Logging", package: "swift-log"),
+                "Platform", "OpenIDConnect", "Pipelines", "Workflows", .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "OutgoingTests",
             dependencies: [
                 "Outgoing", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .testTarget(
+            name: "OpenIDConnectTests",
+            dependencies: [
+                "OpenIDConnect", "Governance", "TestSupport", .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "CryptoExtras", package: "swift-crypto"),
             ]),
         .testTarget(
             name: "WebAPITests",

@@ -16,6 +16,9 @@ package final class OutgoingHTTP: Sendable {
         let headers: HTTPHeaders
         /// The beginning of the body.
         package let body: [UInt8]
+
+        /// The first header of this name, in any case.
+        package func header(_ name: String) -> String? { headers.first(name: name) }
     }
 
     private let authorities: [NIOSSLCertificate]
@@ -52,16 +55,39 @@ package final class OutgoingHTTP: Sendable {
     func post(_ body: String, headers: [(name: String, value: String)], to target: OutgoingTarget, at addresses: [NetworkAddress])
         async throws -> Answer
     {
-        var head = HTTPRequestHead(version: .http1_1, method: .POST, uri: target.requestTarget)
-        head.headers.add(name: "Host", value: target.authority)
-        head.headers.add(name: "User-Agent", value: "Keel/\(KeelVersion.text)")
+        var head = OutgoingHTTP.head(.POST, target)
         for header in headers { head.headers.add(name: header.name, value: header.value) }
         head.headers.add(name: "Content-Length", value: String(body.utf8.count))
+        return try await send(head, ByteBuffer(string: body), bytesMax: OutgoingHTTP.answerBytesMax, to: target, at: addresses)
+    }
+
+    /// Reads a document from the first of the addresses that takes the connection.
+    /// - Throws: `unavailable` as `post` does, and when the document is not smaller than `bytesMax`.
+    func get(_ target: OutgoingTarget, at addresses: [NetworkAddress], bytesMax: Int) async throws -> Answer {
+        var head = OutgoingHTTP.head(.GET, target)
+        head.headers.add(name: "Accept", value: "application/json")
+        let answer = try await send(head, ByteBuffer(), bytesMax: bytesMax, to: target, at: addresses)
+        guard answer.body.count < bytesMax else {
+            throw KeelError(.unavailable, "'\(target.host)' answered with more than \(bytesMax) bytes")
+        }
+        return answer
+    }
+
+    private static func head(_ method: HTTPMethod, _ target: OutgoingTarget) -> HTTPRequestHead {
+        var head = HTTPRequestHead(version: .http1_1, method: method, uri: target.requestTarget)
+        head.headers.add(name: "Host", value: target.authority)
+        head.headers.add(name: "User-Agent", value: "Keel/\(KeelVersion.text)")
         head.headers.add(name: "Connection", value: "close")
+        return head
+    }
+
+    private func send(
+        _ head: HTTPRequestHead, _ body: ByteBuffer, bytesMax: Int, to target: OutgoingTarget, at addresses: [NetworkAddress]
+    ) async throws -> Answer {
         do {
             let answer = MultiThreadedEventLoopGroup.singleton.any().makePromise(of: Answer.self)
             let channel: any Channel
-            do { channel = try await connect(to: target, addresses, Exchange(head, ByteBuffer(string: body), answer)) } catch {
+            do { channel = try await connect(to: target, addresses, Exchange(head, body, bytesMax, answer)) } catch {
                 answer.fail(error)
                 throw error
             }
@@ -127,10 +153,15 @@ package final class OutgoingHTTP: Sendable {
 private struct Exchange: Sendable {
     let head: HTTPRequestHead
     let body: ByteBuffer
+    /// As much of the answer's body is kept.
+    let bytesMax: Int
     let answer: EventLoopPromise<OutgoingHTTP.Answer>
 
-    init(_ head: HTTPRequestHead, _ body: ByteBuffer, _ answer: EventLoopPromise<OutgoingHTTP.Answer>) {
-        (self.head, self.body, self.answer) = (head, body, answer)
+    init(_ head: HTTPRequestHead, _ body: ByteBuffer, _ bytesMax: Int, _ answer: EventLoopPromise<OutgoingHTTP.Answer>) {
+        self.head = head
+        self.body = body
+        self.bytesMax = bytesMax
+        self.answer = answer
     }
 }
 
@@ -154,7 +185,7 @@ private final class ExchangeHandler: ChannelInboundHandler {
             channel.close(promise: nil)
         }
         context.write(wrapOutboundOut(.head(exchange.head)), promise: nil)
-        context.write(wrapOutboundOut(.body(.byteBuffer(exchange.body))), promise: nil)
+        if exchange.body.readableBytes > 0 { context.write(wrapOutboundOut(.body(.byteBuffer(exchange.body))), promise: nil) }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
@@ -162,8 +193,8 @@ private final class ExchangeHandler: ChannelInboundHandler {
         switch unwrapInboundIn(data) {
         case .head(let head): self.head = head
         case .body(let part):
-            body += part.readableBytesView.prefix(OutgoingHTTP.answerBytesMax - body.count)
-            if body.count == OutgoingHTTP.answerBytesMax { succeed(context) }
+            body += part.readableBytesView.prefix(exchange.bytesMax - body.count)
+            if body.count == exchange.bytesMax { succeed(context) }
         case .end: succeed(context)
         }
     }

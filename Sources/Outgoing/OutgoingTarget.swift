@@ -1,6 +1,22 @@
 import Contracts
 import Foundation
 
+/// What an address is called for: the words in which it is refused, and the settings that say which may be called.
+package enum OutgoingPurpose: Sendable {
+    case webhook
+    case issuer
+
+    /// As it stands inside a sentence.
+    var noun: String { self == .webhook ? "webhook URL" : "issuer URL" }
+    /// As it begins one.
+    var capitalized: String { self == .webhook ? "Webhook URL" : "Issuer URL" }
+    /// The settings begin with this.
+    var settings: String { self == .webhook ? "webhooks" : "oidc" }
+    var reasonForInternal: String {
+        self == .webhook ? "the setting webhooks.internal allows it, for tests and laptops" : "the setting oidc.internal allows it"
+    }
+}
+
 /// A URL that somebody gave and the server is to call: taken apart once, so that what is checked is what is called.
 package struct OutgoingTarget {
     package let host: String
@@ -15,43 +31,45 @@ package struct OutgoingTarget {
         return port == (isEncrypted ? 443 : 80) ? name : "\(name):\(port)"
     }
 
-    /// - Throws: `invalidArgument` in MLflow's words.
-    package init(_ url: String, schemes: [String]) throws(KeelError) {
+    /// - Throws: `invalidArgument`, for webhooks in MLflow's words.
+    package init(_ url: String, schemes: [String], for purpose: OutgoingPurpose = .webhook) throws(KeelError) {
         guard !url.allSatisfy(\.isWhitespace) else {
-            throw .invalid("Webhook URL cannot be empty or just whitespace: '\(url.prefix(100))'")
+            throw .invalid("\(purpose.capitalized) cannot be empty or just whitespace: '\(url.prefix(100))'")
         }
         let scheme = OutgoingTarget.scheme(of: url)
         guard schemes.contains(scheme) else {
             throw .invalid(
-                "Invalid webhook URL scheme: '\(scheme.prefix(100))'. Allowed schemes are: \(schemes.joined(separator: ", ")).",
-                hint: "the setting webhooks.schemes says which")
+                "Invalid \(purpose.noun) scheme: '\(scheme.prefix(100))'. Allowed schemes are: \(schemes.joined(separator: ", ")).",
+                hint: "the setting \(purpose.settings).schemes says which")
         }
         guard url.utf8.count <= 2048, url.utf8.allSatisfy({ $0 > 32 && $0 < 127 && $0 != UInt8(ascii: "\\") }),
             let parts = URL(string: url),
             parts.scheme?.lowercased() == scheme
         else {
             throw .invalid(
-                "Invalid webhook URL '\(url.prefix(200))': it has at most 2048 characters, all of ASCII, without spaces and backslashes")
+                "Invalid \(purpose.noun) '\(url.prefix(200))': it has at most 2048 characters, all of ASCII, without spaces and backslashes"
+            )
         }
         guard parts.user == nil, parts.password == nil else {
-            throw .invalid("Webhook URL must not hold a user or password", hint: "use the secret")
+            throw .invalid(
+                "\(purpose.capitalized) must not hold a user or password", hint: purpose == .webhook ? "use the secret" : nil)
         }
         var host = (parts.host ?? "").lowercased()
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty else { throw .invalid("Webhook URL must include a hostname: '\(url.prefix(200))'") }
+        guard !host.isEmpty else { throw .invalid("\(purpose.capitalized) must include a hostname: '\(url.prefix(200))'") }
         let isV6 = host.contains(":")
         let fits = host.utf8.allSatisfy {
             ($0 >= 48 && $0 <= 57) || ($0 >= 65 && $0 <= 90) || ($0 >= 97 && $0 <= 122) || $0 == 45 || $0 == 46 || $0 == 95
                 || (isV6 && $0 == 58)
         }
-        guard fits else { throw .invalid("Invalid webhook URL '\(url.prefix(200))': '\(host.prefix(100))' is no host name") }
+        guard fits else { throw .invalid("Invalid \(purpose.noun) '\(url.prefix(200))': '\(host.prefix(100))' is no host name") }
         let looksNumeric = isV6 || host.utf8.allSatisfy { ($0 >= 48 && $0 <= 57) || $0 == 46 }
         guard !looksNumeric || NetworkAddress(literal: host) != nil else {
-            throw .invalid("Webhook URL host '\(host.prefix(100))' is not a canonical IP address literal.")
+            throw .invalid("\(purpose.capitalized) host '\(host.prefix(100))' is not a canonical IP address literal.")
         }
         isEncrypted = scheme == "https"
         guard (1...65535).contains(parts.port ?? 443) else {
-            throw .invalid("Invalid webhook URL '\(url.prefix(200))': it has no valid port")
+            throw .invalid("Invalid \(purpose.noun) '\(url.prefix(200))': it has no valid port")
         }
         port = parts.port ?? (isEncrypted ? 443 : 80)
         let written = URLComponents(url: parts, resolvingAgainstBaseURL: false)

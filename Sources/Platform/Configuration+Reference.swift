@@ -40,6 +40,16 @@ extension KeelConfiguration {
         "webhooks.schemes": "The schemes that webhooks may have; `http` is for tests and laptops.",
         "webhooks.internal": "Whether webhooks may reach loopback and private addresses; for tests and laptops.",
         "outgoing.authorities": "A PEM file of authorities that are trusted besides the system's, in all calls that the server makes.",
+        "oidc.schemes": "The schemes that addresses of issuers may have; `http` is for tests and laptops.",
+        "oidc.internal": "Whether issuers may be at loopback and private addresses, as that of a Kubernetes cluster is.",
+        "oidc.issuers.NAME.url":
+            "An identity provider whose tokens are taken, by the `iss` of its tokens; docs/access.md. NAME goes before the names of its people, jobs and groups.",
+        "oidc.issuers.NAME.audience": "What its tokens must be for: one of these must be in `aud`.",
+        "oidc.issuers.NAME.groups": "The claim that lists groups, or the way to it: `realm_access.roles`.",
+        "oidc.issuers.NAME.age": "How old a token with groups may be: so long can somebody who lost a group keep what it gave.",
+        "oidc.issuers.NAME.skew": "How far its clock may be from the server's.",
+        "oidc.issuers.NAME.workspace": "The workspace of its people and jobs, unless a request names another.",
+        "oidc.issuers.NAME.algorithms": "How its tokens may be signed.",
         "registry.protected": "Aliases of models that only those who may release can move or remove.",
         "serving.threads": "Models that need a thread of their own (ONNX) that run at one time; 0 means one for each core.",
         "features.checkpoint":

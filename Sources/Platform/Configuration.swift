@@ -1,6 +1,7 @@
 import Configuration
 import Contracts
 import Foundation
+import OpenIDConnect
 import Pipelines
 import Yams
 
@@ -41,6 +42,12 @@ public struct KeelConfiguration: Sendable {
     public var webhooksInternal: Bool
     /// A PEM file of authorities whose certificates are trusted besides the system's, in all calls that the server makes.
     public var outgoingAuthorities: String?
+    /// The identity providers whose tokens are taken.
+    public var issuers: [OpenIDIssuer]
+    /// The schemes that addresses of issuers may have: `https`, unless `http` is allowed for tests and laptops.
+    public var issuerSchemes: [String]
+    /// Whether issuers may be at loopback and private addresses.
+    public var issuersInternal: Bool
     /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
     public var modelThreads: Int
     /// How many bytes of events are pushed to a dataset before its online features are written to the disk again.
@@ -61,6 +68,11 @@ public struct KeelConfiguration: Sendable {
         ("log.level", .string("info")),
         ("webhooks.schemes", .stringArray(["https"])), ("webhooks.internal", .bool(false)),
         ("outgoing.authorities", .string("")), ("registry.protected", .stringArray(["champion"])),
+        ("oidc.schemes", .stringArray(["https"])), ("oidc.internal", .bool(false)),
+        ("oidc.issuers.NAME.url", .string("")), ("oidc.issuers.NAME.audience", .stringArray([])),
+        ("oidc.issuers.NAME.groups", .string("groups")), ("oidc.issuers.NAME.age", .string("5m")),
+        ("oidc.issuers.NAME.skew", .string("1m")), ("oidc.issuers.NAME.workspace", .string("default")),
+        ("oidc.issuers.NAME.algorithms", .stringArray(SignatureAlgorithm.allCases.map(\.rawValue))),
         ("serving.threads", .int(0)), ("features.checkpoint", .int(8 << 20)), ("shutdown.deadline", .string("10s")),
     ]
 
@@ -78,7 +90,9 @@ public struct KeelConfiguration: Sendable {
                     })),
             EnvironmentVariablesProvider(environmentVariables: environment).prefixKeys(with: "keel"),
         ]
-        if let file { providers.append(InMemoryProvider(name: file, values: try values(of: file))) }
+        var filed: [AbsoluteConfigKey: ConfigValue] = [:]
+        if let file { filed = try values(of: file) }
+        providers.append(InMemoryProvider(name: file ?? "file", values: filed))
         try checkTypes(environment, overrides)
         let reader = SettingReader(ConfigReader(providers: providers))
         let listen = reader.string("listen")
@@ -102,6 +116,8 @@ public struct KeelConfiguration: Sendable {
             stepsMax: try reader.int("pipelines.steps", in: 1...Int.max),
             stepsSandbox: isolation ?? .auto, stepsUser: reader.text("pipelines.user"), webhookSchemes: reader.strings("webhooks.schemes"),
             webhooksInternal: reader.bool("webhooks.internal"), outgoingAuthorities: reader.text("outgoing.authorities"),
+            issuers: try issuers(reader, filed: filed.keys.map(\.components), environment),
+            issuerSchemes: reader.strings("oidc.schemes"), issuersInternal: reader.bool("oidc.internal"),
             modelThreads: try reader.int("serving.threads", in: 0...1024),
             checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
             shutdownDeadline: shutdownDeadline,
@@ -181,6 +197,9 @@ public struct KeelConfiguration: Sendable {
         var out: [AbsoluteConfigKey: ConfigValue] = [:]
         func walk(_ node: Node, _ path: [String]) throws(KeelError) {
             if let mapping = node.mapping {
+                if mapping.isEmpty, path.count == 3, path.starts(with: issuersPath) {
+                    throw .invalid("the issuer '\(path[2])' has no settings", path: "\(file):\(node.mark?.line ?? 1)")
+                }
                 for (key, value) in mapping { try walk(value, path + [key.scalar?.string ?? ""]) }
                 return
             }
@@ -188,7 +207,7 @@ public struct KeelConfiguration: Sendable {
             guard name != "url" else {
                 throw .invalid("this setting is public.url now", hint: "public: { url: … }", path: "\(file):\(node.mark?.line ?? 1)")
             }
-            guard let setting = settings.first(where: { $0.key == name }) else {
+            guard let setting = setting(name) else {
                 throw .invalid(
                     "unknown setting '\(name)'", hint: nearest(name, in: settings.map(\.key)).map { "did you mean '\($0)'?" },
                     path: "\(file):\(node.mark?.line ?? 1)")

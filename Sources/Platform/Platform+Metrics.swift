@@ -68,6 +68,9 @@ extension Platform {
         }
         text.gauge("keel_connections", "Open connections", [:], Double(connections))
         text.gauge("keel_connections_max", "Connections that may be open at a time", [:], Double(connectionsMax))
+        for problem in openID.problems {
+            text.gauge("keel_issuer_failing", "Identity providers whose keys cannot be fetched", ["subject": problem.subject], 1)
+        }
         for subject in Set(damage.all.map(\.subject)).sorted() {
             text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
         }

@@ -6,6 +6,7 @@ import Foundation
 import Governance
 import Logging
 import Monitoring
+import OpenIDConnect
 import Outgoing
 import Pipelines
 import Registry
@@ -30,6 +31,8 @@ public final class Platform: Sendable {
     public let policy: AccessPolicy
     public let workspaces: WorkspaceService
     public let audit: AccessAudit
+    /// Who holds a token of an identity provider.
+    public let openID: OpenIDAuthenticator
     public let memory: MemoryBudget
     public let data: DatasetService
     public let features: FeatureStore
@@ -106,11 +109,18 @@ public final class Platform: Sendable {
             protectedAliases: Set(configuration.protectedAliases),
             denied: denied)
         let secretsKey = try self.home.key("secrets.key", new: SecretBox.newKey, damage: damage)
+        let http = try OutgoingHTTP(trusting: configuration.outgoingAuthorities)
+        openID = OpenIDAuthenticator(
+            configuration.issuers,
+            documents: HTTPIssuerDocuments(
+                GuardedHTTP(
+                    for: .issuer, schemes: configuration.issuerSchemes, allowsInternal: configuration.issuersInternal,
+                    resolver: SystemResolver(), http: http)))
         webhooks = WebhookService(
             database: database,
             sender: WebhookHTTP(
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
-                http: try OutgoingHTTP(trusting: configuration.outgoingAuthorities)),
+                http: http),
             secrets: try SecretBox(key: secretsKey.bytes, canSeal: secretsKey.isStored))
         ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
         let runtime = ServingRuntime(
@@ -159,7 +169,10 @@ public final class Platform: Sendable {
         self.policy = policy
         workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces()])
         let triggers = TriggerService(
-            database: database, pipelines: pipelines, authority: { name in tokens.principal(named: name).flatMap { try? policy.caller($0) } })
+            database: database, pipelines: pipelines,
+            authority: { [openID] name in
+                (tokens.principal(named: name) ?? openID.principal(named: name)).flatMap { try? policy.caller($0) }
+            })
         let queries = PredictionQueries(database: database)
         let monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
@@ -224,6 +237,7 @@ public final class Platform: Sendable {
             group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
             group.addTask { [self] in await WebhookFollower(webhooks, report: { [logger] in logger.error("webhooks: \($0)") }).run() }
+            group.addTask { [self] in await openID.run(report: { [logger] in logger.warning("\($0)") }) }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
             group.addTask { [self] in await sweepUploads() }
             group.addTask { [self] in await recordDamage() }

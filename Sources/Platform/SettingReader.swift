@@ -7,7 +7,7 @@ struct SettingReader {
 
     init(_ reader: ConfigReader) { self.reader = reader }
 
-    private func standard(_ key: String) -> ConfigContent? { KeelConfiguration.settings.first { $0.key == key }?.standard }
+    private func standard(_ key: String) -> ConfigContent? { KeelConfiguration.setting(key)?.standard }
 
     func string(_ key: String) -> String {
         if let given = text(key) { return given }

@@ -13,6 +13,7 @@ struct ArchitectureTests {
         ["Storage"],
         ["Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
         ["Workflows", "Outgoing"],
+        ["OpenIDConnect"],
         ["Platform"],
         ["WebAPI"],
         ["SearchLanguage"],

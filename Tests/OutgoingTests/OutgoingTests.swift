@@ -51,6 +51,14 @@ struct OutgoingTests {
         #expect(error?.message.contains(words) == true, "\(String(describing: error))")
     }
 
+    @Test("an issuer's URL is refused in words of its own")
+    func issuers() {
+        for (url, words) in [("http://h", "Invalid issuer URL scheme: 'http'"), ("https:///x", "Issuer URL must include a hostname")] {
+            let error = #expect(throws: KeelError.self) { _ = try OutgoingTarget(url, schemes: ["https"], for: .issuer) }
+            #expect(error?.message.contains(words) == true && error?.hint?.contains("webhooks") != true)
+        }
+    }
+
     @Test("the system's names")
     func resolved() async throws {
         #expect(try OutgoingTarget("HTTPS://LocalHost:8443/x", schemes: ["https"]).host == "localhost")

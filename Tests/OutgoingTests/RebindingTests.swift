@@ -27,9 +27,9 @@ private final class LocalReceiver: Sendable {
     private let channel = Mutex<(any Channel)?>(nil)
 
     /// - Parameter status: what it answers with; with `location`, a redirect.
-    static func start(on address: String, port: Int = 0, status: HTTPResponseStatus = .ok, location: String? = nil) async throws
-        -> LocalReceiver
-    {
+    static func start(
+        on address: String, port: Int = 0, status: HTTPResponseStatus = .ok, location: String? = nil, body: String = ""
+    ) async throws -> LocalReceiver {
         let receiver = LocalReceiver()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -37,7 +37,7 @@ private final class LocalReceiver: Sendable {
                 receiver.connections.withLock { $0 += 1 }
                 return channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                    try channel.pipeline.syncOperations.addHandler(Handler(receiver, status, location))
+                    try channel.pipeline.syncOperations.addHandler(Handler(receiver, status, location, body))
                 }
             }.bind(host: address, port: port).get()
         receiver.channel.withLock { $0 = channel }
@@ -50,9 +50,15 @@ private final class LocalReceiver: Sendable {
     private final class Handler: ChannelInboundHandler {
         typealias InboundIn = HTTPServerRequestPart
         typealias OutboundOut = HTTPServerResponsePart
-        let (receiver, status, location): (LocalReceiver, HTTPResponseStatus, String?)
-        init(_ receiver: LocalReceiver, _ status: HTTPResponseStatus, _ location: String?) {
-            (self.receiver, self.status, self.location) = (receiver, status, location)
+        let receiver: LocalReceiver
+        let status: HTTPResponseStatus
+        let location: String?
+        let body: String
+        init(_ receiver: LocalReceiver, _ status: HTTPResponseStatus, _ location: String?, _ body: String) {
+            self.receiver = receiver
+            self.status = status
+            self.location = location
+            self.body = body
         }
 
         func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -60,9 +66,10 @@ private final class LocalReceiver: Sendable {
             case .head(let head): receiver.hosts.withLock { $0.append(head.headers.first(name: "host") ?? "") }
             case .body: break
             case .end:
-                var headers = HTTPHeaders([("Content-Length", "0")])
+                var headers = HTTPHeaders([("Content-Length", "\(body.utf8.count)")])
                 if let location { headers.add(name: "Location", value: location) }
                 context.write(wrapOutboundOut(.head(.init(version: .http1_1, status: status, headers: headers))), promise: nil)
+                context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: body)))), promise: nil)
                 context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
             }
         }
@@ -119,6 +126,26 @@ struct RebindingTests {
         let names = ChangingNames([["127.0.0.3", "127.0.0.1"]])
         let answer = try await sender(names, allowsInternal: true).post("{}", headers: [], to: "http://two.example:\(receiver.port)/")
         #expect(answer.status == 200)
+        try await receiver.stop()
+    }
+
+    @Test("a document is read whole or not at all, and not from an internal address unless that is allowed")
+    func documents() async throws {
+        let text = String(repeating: "x", count: 100_000)
+        let receiver = try await LocalReceiver.start(on: "127.0.0.1", body: text)
+        func http(allowsInternal: Bool) throws -> GuardedHTTP {
+            GuardedHTTP(
+                for: .issuer, schemes: ["http"], allowsInternal: allowsInternal, resolver: SystemResolver(),
+                http: try OutgoingHTTP(trusting: nil))
+        }
+        let url = "http://127.0.0.1:\(receiver.port)/keys"
+        let whole = try await http(allowsInternal: true).get(url, bytesMax: 100_001)
+        #expect(whole.status == 200 && whole.body == Array(text.utf8))
+        let large = await #expect(throws: KeelError.self) { _ = try await http(allowsInternal: true).get(url, bytesMax: 100_000) }
+        #expect(large?.code == .unavailable && large?.message.contains("more than 100000 bytes") == true)
+        let refused = await #expect(throws: KeelError.self) { _ = try await http(allowsInternal: false).get(url, bytesMax: 100_001) }
+        #expect(refused?.code == .invalidArgument && refused?.hint == "the setting oidc.internal allows it")
+        #expect(receiver.connections.withLock { $0 } == 2)
         try await receiver.stop()
     }
 }

@@ -89,7 +89,7 @@ let serverOperations: [APIOperation] = [
         "POST", "/api/v1/verify", server, "Compares all that is stored with its digests; progress and the result are lines of JSON",
         answer: .text, answerType: "application/x-ndjson"),
     .init(
-        "GET", "/api/v1/damage", server, "What is stored and not what it was, and so disabled",
+        "GET", "/api/v1/damage", server, "What is stored and not what it was, and so disabled; and identity providers whose keys cannot be fetched",
         answer: ["damage": .list(["subject": .text, "what": .text, "hint": .nullable(.text), "since": .instant])]),
     .init(
         "GET", "/api/v1/backup", server, "A backup of the whole home folder, as a tar archive; it holds the server's keys",

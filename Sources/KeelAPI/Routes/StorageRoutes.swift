@@ -19,7 +19,9 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/verify", .serverRead) { _, _, grant in
         Response.progress { report in try await platform.verifying.stored(grant, progress: report) }
     }
-    routes.get("/damage", .serverRead) { _, _, _ in Response(["damage": .array(platform.damage.all.map(\.json))]) }
+    routes.get("/damage", .serverRead) { _, _, _ in
+        Response(["damage": .array((platform.damage.all + platform.openID.problems).map(\.json))])
+    }
     routes.get("/backup", .storageBackup) { _, _, grant in
         let backup = try await platform.backups.backup(grant)
         return Response(

@@ -68,7 +68,7 @@ struct Server {
         platform = try await Platform(configuration: configuration, logger: logger)
         try await platform.isolateSteps()
         let tokens = try await platform.tokens.list(by: try Grant.check(Caller(name: "keel serve", persona: .owner), may: .tokensManage))
-        guard Server.trustsOwner(configuration) || tokens.contains(where: { $0.revokedAt == nil }) else {
+        guard Server.trustsOwner(configuration) || tokens.contains(where: { $0.revokedAt == nil }) || !configuration.issuers.isEmpty else {
             throw KeelError(
                 .failedPrecondition,
                 configuration.isLoopback
@@ -87,7 +87,7 @@ struct Server {
         let configuration = platform.configuration
         let trustsOwner = Server.trustsOwner(configuration)
         let gate = RequestGate(
-            tokens: platform.tokens, policy: platform.policy, audit: platform.audit,
+            tokens: platform.tokens, authenticators: [platform.openID], policy: platform.policy, audit: platform.audit,
             owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/models/") : nil,
             hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime
@@ -149,7 +149,8 @@ struct Server {
         addKeelRoutes(to: routes, platform: platform, connections: connections)
         addInferenceRoutes(to: routes, runtime: platform.runtime, version: KeelVersion.text)
         addDocumentRoute(to: routes, version: KeelVersion.text, others: inferenceOperations)
-        addMLflowRoutes(to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks,
+        addMLflowRoutes(
+            to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks,
             workspaces: platform.workspaces)
         // The router's own list: a test calls each route without a permission and with too small a one.
         let listed = ([HealthHandler.route] + registered(router)).map { route -> JSON in

@@ -108,7 +108,7 @@ package enum ReferencePages {
         return """
             # Permissions
 
-            A token has a persona, and a persona its actions. Every route of the API states its action in `/openapi.json` (`x-keel-action`).
+            A caller has a persona or roles, and each its actions ([access](../access.md)). Every route of the API states its action in `/openapi.json` (`x-keel-action`).
 
             \(personas.map { "- **\($0.rawValue)**: \($0.about)" }.joined(separator: "\n"))
 

@@ -2,6 +2,7 @@ import Contracts
 import Monitoring
 import Registry
 import Serving
+import Statistics
 
 /// How endpoints, releases and monitors do, for the API.
 public struct ServingReports: Sendable {

@@ -18,7 +18,7 @@ struct ApplyingTests {
         let shop = try await Workshop()
         let result = try await shop.apply(Shop.all)
         #expect(result.revision == 1 && result.changes.allSatisfy { $0.kind == .new })
-        try shop.push("clicks", [click("1", 5), click("2", 7)])
+        try await shop.push("clicks", [click("1", 5), click("2", 7)])
         #expect(try shop.feature("spent", of: "ann") == .double(12))
         try await shop.release(input: "spent", service: "buying")
         #expect(shop.modules.runtime.status().first?.stable?.release == 1)
@@ -43,7 +43,7 @@ struct ApplyingTests {
         let shop = try await Workshop()
         try await shop.apply(Shop.all)
         try await shop.release(input: "spent", service: "buying")
-        try shop.push("clicks", [click("1", 5)])
+        try await shop.push("clicks", [click("1", 5)])
         let before = try await shop.stored()
         let renamed = Shop.view([["name": "paid", "aggregate": "sum", "of": "price", "window": "3650d"]])
         // Valid by itself and beside the others.
@@ -55,7 +55,7 @@ struct ApplyingTests {
         #expect(shop.damage.all.isEmpty)
 
         // The old features answer, rows reach them, and nothing that the attempt held is held any longer.
-        try shop.push("clicks", [click("2", 7)])
+        try await shop.push("clicks", [click("2", 7)])
         #expect(try shop.feature("spent", of: "ann") == .double(12))
         try await shop.modules.deployments.rollback(endpoint: "clicking", to: 1, reason: "to see", Workshop.may(.releasesDeploy))
         try await shop.apply([Shop.pipeline("program")])
@@ -72,7 +72,7 @@ struct ApplyingTests {
         #expect(shop.damage.all.isEmpty)
         try FileManager.default.removeItem(atPath: shop.folder + "/streams/clicks")
         try await shop.apply(Shop.all)
-        try shop.push("clicks", [click("1", 5)])
+        try await shop.push("clicks", [click("1", 5)])
     }
 
     @Test("a set that fails when its stream is open already leaves no stream behind")
@@ -88,7 +88,7 @@ struct ApplyingTests {
     func killed() async throws {
         let shop = try await Workshop()
         try await shop.apply(Shop.all)
-        try shop.push("clicks", [click("1", 5), click("2", 7)])
+        try await shop.push("clicks", [click("1", 5), click("2", 7)])
         let grant = try Workshop.may(.resourcesApply)
         let prepare = shop.applying.preparation(grant)
         let changed = [
@@ -150,7 +150,7 @@ struct ApplyingTests {
         let grant = try Workshop.may(.resourcesApply)
         let result = try await shop.applying.restore("FeatureView", "habits", revision: 1, by: grant)
         #expect(result.changes.map(\.revision) == [3])
-        try shop.push("clicks", [click("1", 5)])
+        try await shop.push("clicks", [click("1", 5)])
         #expect(try shop.feature("spent", of: "ann") == .double(5))
     }
 

@@ -13,7 +13,7 @@ struct DeletingTests {
     func refused() async throws {
         let shop = try await Workshop()
         try await shop.apply(Shop.all)
-        try shop.push("clicks", rows(3))
+        try await shop.push("clicks", rows(3))
         let error = await #expect(throws: KeelError.self) { try await shop.delete("Dataset", "clicks") }
         #expect(error?.code == .failedPrecondition)
         #expect(error?.message.hasPrefix("Dataset/clicks is in use: these need it: FeatureView/habits") == true, "\(error?.message ?? "")")
@@ -46,9 +46,9 @@ struct DeletingTests {
     func data() async throws {
         let shop = try await Workshop()
         try await shop.apply([Shop.dataset])
-        try shop.push("clicks", rows(3))
+        try await shop.push("clicks", rows(3))
         try await shop.delete("Dataset", "clicks")
-        #expect(throws: KeelError.self) { try shop.push("clicks", rows(1)) }
+        await #expect(throws: KeelError.self) { try await shop.push("clicks", rows(1)) }
         try await shop.apply([Shop.dataset])
         let kept = try await shop.modules.data.seal(dataset: "clicks", grant: Workshop.may(.datasetsIngest))
         #expect(kept?.rowCount == 3)
@@ -56,7 +56,7 @@ struct DeletingTests {
         #expect(deletion.result != nil && deletion.stays.count == 1)
         #expect(try await shop.modules.data.holding("clicks").snapshots == 0)
         try await shop.apply([Shop.dataset])
-        try shop.push("clicks", rows(3))
+        try await shop.push("clicks", rows(3))
         #expect(try await shop.modules.data.seal(dataset: "clicks", grant: Workshop.may(.datasetsIngest))?.rowCount == 3)
     }
 

@@ -12,7 +12,7 @@ struct StoredTests {
         let shop = try await Workshop()
         try await shop.apply(Shop.all)
         try await shop.release(input: "spent", service: "buying")
-        try shop.push("clicks", [["id": "1", "at": "2024-01-01T00:00:00Z", "user": "ann", "price": 1]])
+        try await shop.push("clicks", [["id": "1", "at": "2024-01-01T00:00:00Z", "user": "ann", "price": 1]])
         _ = try await shop.modules.data.seal(dataset: "clicks", grant: Workshop.may(.datasetsIngest))
         return shop
     }

@@ -53,8 +53,8 @@ final class Workshop: Sendable {
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features))
         modules = Modules(
-            database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), data: data,
-            features: features,
+            database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: AccessPolicy(),
+            names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,
             history: FeatureHistory(data: data, analytics: analytics, checkpoints: checkpoints, pushes: pushes, clock: database.clock),
             pipelines: pipelines,
             triggers: TriggerService(database: database, pipelines: pipelines, authority: { Caller(name: $0, persona: .owner) }),
@@ -86,8 +86,8 @@ final class Workshop: Sendable {
             kind, name, environment: nil, cascade: cascade, data: data, isRehearsal: isRehearsal, by: Workshop.may(.resourcesApply))
     }
 
-    func push(_ dataset: String, _ rows: JSON) throws {
-        _ = try ingesting.push(dataset, Array((["rows": rows] as JSON).text.utf8), Workshop.may(.eventsPush))
+    func push(_ dataset: String, _ rows: JSON) async throws {
+        _ = try await ingesting.push(dataset, Array((["rows": rows] as JSON).text.utf8), Workshop.may(.eventsPush))
     }
 
     /// A model with one input, released on the endpoint `clicking`.

@@ -187,7 +187,7 @@ struct ArchitectureTests {
     func chance() throws {
         let sources: [String: String] = [
             "Contracts/Names/Identifier.swift": "identifiers",
-            "Governance/TokenService.swift": "secrets",
+            "Governance/Tokens/TokenService.swift": "secrets",
             "Datasets/Ingestion/KeySet.swift": "a hash that nobody can prepare keys for",
             "FeatureStore/FeatureStore.swift": "the same; a default argument",
             "Tracking/Runs/TrackingService+Runs.swift": "names of runs, as MLflow gives them",

@@ -149,20 +149,21 @@ public final class TokenService: Sendable {
         }
         let secret = TokenService.newSecret()
         let digest = Digest(of: secret)
+        let now = clock.now()
+        let until = now + overlap
         let rotated = try await recordingDenials(of: name, grant) {
             try await database.write { tx in
                 var stored = try TokenService.managed(name, by: grant, to: "rotate", tx)
                 let life = stored.token.expiresAt.map { $0 - stored.token.createdAt }
                 stored.previousDigest = stored.digest
                 stored.digest = digest
-                stored.token.previousUntil = tx.now + overlap
-                stored.token.expiresAt = expires ?? life.map { tx.now + $0 }
-                try tx.rotate(
-                    name, to: digest, previous: stored.previousDigest ?? digest, until: tx.now + overlap, expires: stored.token.expiresAt)
+                stored.token.previousUntil = until
+                stored.token.expiresAt = expires ?? life.map { now + $0 }
+                try tx.rotate(name, to: digest, previous: stored.previousDigest ?? digest, until: until, expires: stored.token.expiresAt)
                 try tx.record(
                     "token.rotated", on: "Token/\(name)",
                     [
-                        "digest": .string(digest.hex), "previous_until": .string((tx.now + overlap).description),
+                        "digest": .string(digest.hex), "previous_until": .string(until.description),
                         "expires": stored.token.expiresAt.map { .string($0.description) } ?? .null,
                     ], by: grant)
                 return stored

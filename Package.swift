@@ -187,7 +187,7 @@ let package = Package(
                 "WebAPI", .product(name: "HummingbirdTesting", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
             ]),
-        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", .product(name: "HummingbirdTesting", package: "hummingbird")]),
+        .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", "Governance", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI", "TestSupport"]),
         .testTarget(name: "SearchLanguageTests", dependencies: ["SearchLanguage", "TestSupport"]),
         .testTarget(

@@ -1,5 +1,6 @@
 import Contracts
 import Foundation
+import Governance
 import HTTPTypes
 import Hummingbird
 import HummingbirdTesting
@@ -43,7 +44,8 @@ private func application() async throws -> some ApplicationProtocol {
     addMLflowRoutes(
         to: APIRoutes(router), tracking: TrackingService(database: database, objects: try FolderObjectStore(root: folder + "/objects")),
         registry: RegistryService(database: database),
-        webhooks: WebhookService(database: database, sender: NoNetwork(), secrets: try SecretBox(key: SecretBox.newKey())))
+        webhooks: WebhookService(database: database, sender: NoNetwork(), secrets: try SecretBox(key: SecretBox.newKey())),
+        workspaces: WorkspaceService(database: database, policy: AccessPolicy()))
     return Application(router: router)
 }
 
@@ -206,7 +208,7 @@ struct MLflowProtocolTests {
         try await application().test(.router) { client in
             #expect(try await client.ask(.get, "/version").text == "3.17.2")
             let info = try await client.ask(.get, "/api/3.0/mlflow/server-info").json
-            #expect(info["workspaces_enabled"] == false && info["artifact_serving_enabled"] == true)
+            #expect(info["workspaces_enabled"] == true && info["artifact_serving_enabled"] == true)
         }
     }
 }

@@ -100,8 +100,8 @@ let package = Package(
             name: "MLflowAPI",
             dependencies: [
                 "Contracts", "Storage", "Governance", "Tracking", "Registry", "SearchLanguage", "WebAPI",
-                .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "Logging", package: "swift-log"),
             ]),
         .target(
             name: "InferenceAPI",

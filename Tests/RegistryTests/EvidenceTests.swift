@@ -188,7 +188,7 @@ struct EvidenceTests {
             for version in 1...2 {
                 for (key, value) in [("keel.bundle", served.hex), ("keel.gate", "passed"), ("keel.trained_until", "2013-03-01T00:00:00Z")] {
                     try tx.execute(
-                        "INSERT INTO registry_version_tags (name, version, key, value) VALUES ('delay', ?, ?, ?)",
+                        "INSERT INTO registry_version_tags (workspace, name, version, key, value) VALUES ('default', 'delay', ?, ?, ?)",
                         [.int(Int64(version)), .string(key), .string(value)])
                 }
             }

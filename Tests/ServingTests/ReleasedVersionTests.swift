@@ -53,7 +53,7 @@ struct ReleasedVersionTests {
         let named = try await home.database.read { try DeploymentService.releasedVersions(in: $0) }
         #expect(Set(named.map(\.version)) == Set(await released.texts))
         for (model, version) in named {
-            #expect(try await home.database.read { try RegistryService.isRegistered($0, model: model, version: Int(version) ?? 0) })
+            #expect(try await home.database.read(in: .default) { try RegistryService.isRegistered($0, model: model, version: Int(version) ?? 0) })
         }
         await home.stop()
     }

@@ -130,7 +130,7 @@ struct SearchOrderTests {
         var (search, plans) = (search, [String]())
         for _ in 0..<2 {
             let asked = search
-            plans.append(try await f.database.read { try asked.explain(on: $0) }.joined(separator: "\n"))
+            plans.append(try await f.database.read(in: .default) { try asked.explain(on: $0) }.joined(separator: "\n"))
             for _ in 0..<2 { search.pageToken = try await f.tracking.searchRuns(search, f.read).nextToken }
         }
         return plans
@@ -172,7 +172,7 @@ struct SearchOrderTests {
         var walked = 0
         repeat {
             let (page, asked) = (try await f.tracking.searchRuns(search, f.read), search)
-            let plan = try await f.database.read { try asked.explain(on: $0, first: 1) }.joined(separator: "\n")
+            let plan = try await f.database.read(in: .default) { try asked.explain(on: $0, first: 1) }.joined(separator: "\n")
             let value = last.map(SearchOrderTests.order(order, false).key) ?? (0, 0, "")
             if value.1 == 0.5 || ["base", "adam"].contains(value.2) {
                 #expect(!plan.contains("TEMP B-TREE"), "\(plan)")
@@ -193,7 +193,7 @@ struct SearchOrderTests {
             ("start_time < 9", "end_time ASC", "tracking_runs_started", true),
         ] {
             let search = try RunSearch(experimentIDs: ["0"], filter: filter, orderBy: [order], pageSize: 50)
-            let plan = try await f.database.read { try search.explain(on: $0, first: 1) }.joined(separator: "\n")
+            let plan = try await f.database.read(in: .default) { try search.explain(on: $0, first: 1) }.joined(separator: "\n")
             #expect(plan.contains(index) && plan.contains("TEMP B-TREE") == isSorted, "\(filter): \(plan)")
         }
     }

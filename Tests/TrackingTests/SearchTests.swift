@@ -126,12 +126,12 @@ struct SearchTests {
         @Sendable func value(_ run: Run) -> Double { run.metrics.first?.value ?? .nan }
         for (bound, isWalked) in [(10.0, true), (40, true), (48, false), (49.5, false)] {
             let search = try RunSearch(experimentIDs: ["0"], filter: "metrics.auc >= \(bound)", pageSize: 60)
-            let plan = try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+            let plan = try await f.database.read(in: .default) { try search.explain(on: $0) }.joined(separator: "\n")
             #expect(plan.contains("TEMP B-TREE") == !isWalked, "\(bound): \(plan)")
             #expect(try await all(search, f).map(\.id) == runs.filter { value($0) >= bound }.map(\.id))
             let ordered = try RunSearch(
                 experimentIDs: ["0"], filter: "metrics.auc >= \(bound)", orderBy: ["metrics.auc DESC"], pageSize: 60)
-            let ordering = try await f.database.read { try ordered.explain(on: $0) }.joined(separator: "\n")
+            let ordering = try await f.database.read(in: .default) { try ordered.explain(on: $0) }.joined(separator: "\n")
             #expect(ordering.contains("COVERING INDEX tracking_latest_value"), "\(ordering)")
             let order = OracleOrder(text: "", ascending: false) { (0, value($0), "") }
             #expect(
@@ -160,7 +160,7 @@ struct SearchTests {
             _ = try tx.execute("UPDATE tracking_runs SET experiment_id = ? WHERE start_ms % 3 = 0", [.int(try #require(Int64(other)))])
         }
         let search = try RunSearch(experimentIDs: ["0", other, "77"], filter: "metrics.auc >= 5", pageSize: 170)
-        let plan = try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+        let plan = try await f.database.read(in: .default) { try search.explain(on: $0) }.joined(separator: "\n")
         #expect(plan.components(separatedBy: "INDEX tracking_runs_started (experiment_id=? AND lifecycle=?").count == 4, "\(plan)")
         let found = try await all(search, f)
         let halves = try await all(RunSearch(experimentIDs: ["0"]), f) + all(RunSearch(experimentIDs: [other]), f)
@@ -175,7 +175,7 @@ struct SearchTests {
         let f = try await manyRuns()
         for direction in ["ASC", "DESC"] {
             let search = try RunSearch(experimentIDs: ["0"], filter: nil, orderBy: ["metrics.auc \(direction)"], pageSize: 700)
-            let plan = try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+            let plan = try await f.database.read(in: .default) { try search.explain(on: $0) }.joined(separator: "\n")
             #expect(plan.contains("COVERING INDEX tracking_latest_value") && !plan.contains("SCAN"), "\(plan)")
             // Only runs with NaN, which have no order of their own, are sorted; values come from the index.
             #expect(plan.components(separatedBy: "TEMP B-TREE FOR ORDER BY").count <= 2, "\(plan)")
@@ -207,7 +207,7 @@ struct SearchTests {
     func plans() async throws {
         let f = try await Fixture()
         func plan(_ search: RunSearch) async throws -> String {
-            try await f.database.read { try search.explain(on: $0) }.joined(separator: "\n")
+            try await f.database.read(in: .default) { try search.explain(on: $0) }.joined(separator: "\n")
         }
         let standard = try await plan(RunSearch(experimentIDs: ["0"]))
         #expect(standard.contains("USING INDEX tracking_runs_started") && !standard.contains("TEMP B-TREE"), "\(standard)")

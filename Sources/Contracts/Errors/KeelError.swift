@@ -113,6 +113,14 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         if let error = error as? CocoaError { return KeelError(.internal, words(error)) }
         return KeelError(.internal, "\(error)")
     }
+
+    /// Any error as a client may see it: the text of a foreign library, which may name files and values that are none of the client's business, stays
+    /// in the log.
+    public static func shown(_ error: any Error) -> KeelError {
+        let wrapped = wrapping(error)
+        let isKnown = error is KeelError || error is CancellationError || error is CocoaError
+        return isKnown ? wrapped : KeelError(.internal, "the server met an error that it did not expect", hint: "its log says which")
+    }
 }
 
 /// Foundation describes its errors in terms of its own; people want the file and the reason.

@@ -18,7 +18,7 @@ public struct InferenceErrorMiddleware: RouterMiddleware {
             let known = error.status == .notFound ? "there is no route \(route)" : error.body ?? "\(route) cannot be answered"
             return answer(.invalid(known), error.status, allow: error.headers[.allow])
         } catch {
-            let keel = KeelError.wrapping(error)
+            let keel = KeelError.shown(error)
             if keel.code == .internal || keel.code == .corrupted {
                 context.logger.error("\(request.method) \(request.uri.path): \(keel)", metadata: ["cause": "\(error)"])
             }

@@ -85,7 +85,7 @@ public struct ErrorMiddleware: RouterMiddleware {
             response.headers[.allow] = error.headers[.allow]
             return response
         } catch {
-            let keel = KeelError.wrapping(error)
+            let keel = KeelError.shown(error)
             if keel.code == .internal || keel.code == .corrupted {
                 context.logger.error("\(request.method) \(request.uri.path): \(keel)", metadata: ["cause": "\(error)"])
             }

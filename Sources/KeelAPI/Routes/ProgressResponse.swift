@@ -18,7 +18,7 @@ extension Response {
                 do {
                     try await writer.write(ByteBuffer(bytes: try await task.value.bytes + [10]))
                 } catch {
-                    try await writer.write(ByteBuffer(bytes: ErrorBody.json(.wrapping(error)).bytes + [10]))
+                    try await writer.write(ByteBuffer(bytes: ErrorBody.json(.shown(error)).bytes + [10]))
                 }
                 try await writer.finish(nil)
             })

@@ -1,6 +1,7 @@
 import Contracts
 import Governance
 import Hummingbird
+import Logging
 import NIOCore
 import Registry
 import Tracking
@@ -54,6 +55,7 @@ struct MLflowRoutes {
     typealias Handler = @Sendable (MLflowRequest, Grant) async throws -> JSON
 
     let group: RouterGroup<KeelContext>
+    private static let log = Logger(label: "keel.mlflow")
     static let bodyBytesMax = 16 * 1024 * 1024
 
     func get(_ path: RouterPath, _ action: Action, _ handler: @escaping Handler) { add(.get, path, action, handler) }
@@ -102,7 +104,8 @@ struct MLflowRoutes {
     }
 
     static func failure(_ error: any Error, status: HTTPResponse.Status? = nil) -> Response {
-        let error = KeelError.wrapping(error)
+        if !(error is KeelError), !(error is CancellationError) { log.error("an MLflow route failed: \(error)") }
+        let error = KeelError.shown(error)
         return respond(status ?? error.code.status, ErrorWire.body(error).bytes)
     }
 

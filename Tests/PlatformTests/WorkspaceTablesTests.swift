@@ -32,8 +32,8 @@ struct WorkspaceTablesTests {
             var columns: [String: Set<String>] = [:]
             var parents: [String: Set<String>] = [:]
             for table in try db.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'").map({ $0.text("name") }) {
-                columns[table] = Set(try db.rows("SELECT name FROM pragma_table_info(?)", [.string(table)]).map { $0.text("name") })
-                let keys = try db.rows("SELECT \"table\" AS parent FROM pragma_foreign_key_list(?)", [.string(table)])
+                columns[table] = Set(try db.rows("SELECT c.name AS name FROM pragma_table_info(?) c", [.string(table)]).map { $0.text("name") })
+                let keys = try db.rows(#"SELECT "table" AS parent FROM pragma_foreign_key_list(?)"#, [.string(table)])
                 parents[table] = Set(keys.map { $0.text("parent") })
             }
             return (columns, parents)

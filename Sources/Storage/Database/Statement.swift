@@ -6,7 +6,10 @@ import GRDBSQLite
 ///
 /// GRDB opens the connections, schedules their use and keeps the statements; values pass between Keel and SQLite here without a type between,
 /// which costs less than half: a page of runs has some fifty thousand cells.
-func run(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], _ body: (SQLCells) throws -> Void = { _ in }) throws {
+/// - Parameter isForeign: whether the text is for another program's tables, which is in no record.
+func run(
+    _ db: GRDB.Database, _ sql: String, _ parameters: [Value], isForeign: Bool = false, _ body: (SQLCells) throws -> Void = { _ in }
+) throws {
     var statement = try db.cachedStatement(sql: sql)
     // One that is read further up the stack needs a second.
     if sqlite3_stmt_busy(statement.sqliteStatement) != 0 { statement = try db.makeStatement(sql: sql) }
@@ -14,7 +17,7 @@ func run(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], _ body: (SQL
     guard Int(sqlite3_bind_parameter_count(handle)) == parameters.count else {
         throw KeelError(.internal, "\(parameters.count) values for the \(sqlite3_bind_parameter_count(handle)) marks of: \(sql)")
     }
-    SQLRecord.shared?.add(sql, parameters)
+    if !isForeign { SQLRecord.shared?.add(sql, parameters) }
     defer { sqlite3_reset(handle) }
     try withUnsafeTemporaryAllocation(byteCount: parameters.reduce(0) { $0 + textBytes($1) }, alignment: 1) { texts in
         var texts = texts[...]
@@ -35,9 +38,9 @@ func run(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], _ body: (SQL
     }
 }
 
-func fetch(_ db: GRDB.Database, _ sql: String, _ parameters: [Value]) throws -> [SQLRow] {
+func fetch(_ db: GRDB.Database, _ sql: String, _ parameters: [Value], isForeign: Bool = false) throws -> [SQLRow] {
     var rows: [SQLRow] = []
-    try run(db, sql, parameters) { rows.append($0.row) }
+    try run(db, sql, parameters, isForeign: isForeign) { rows.append($0.row) }
     return rows
 }
 

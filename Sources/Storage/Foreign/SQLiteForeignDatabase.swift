@@ -36,7 +36,7 @@ public final class SQLiteForeignDatabase: ForeignDatabase {
 
     public func rows(_ sql: String, _ parameters: [Value]) throws -> [ForeignRow] {
         try reading { db in
-            let rows = try fetch(db, sql, parameters)
+            let rows = try fetch(db, sql, parameters, isForeign: true)
             let places = Dictionary((rows.first?.columns ?? []).enumerated().map { ($1, $0) }, uniquingKeysWith: { $1 })
             return rows.map { ForeignRow(places: places, values: $0.cells) }
         }

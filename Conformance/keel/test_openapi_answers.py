@@ -58,7 +58,12 @@ SERVER = [
     call("GET", "/health"), call("GET", "/version"), call("GET", "/metrics"), call("GET", "/api/v1/routes"), call("GET", "/openapi.json"),
     call("GET", "/api/v1/ledger"), call("GET", "/api/v1/ledger/verify"),
     call("POST", "/api/v1/tokens", {"name": "$fresh", "persona": "service", "expires": "1d"}), call("GET", "/api/v1/tokens"),
-    call("DELETE", "/api/v1/tokens/{name}", name="$fresh"), call("POST", "/api/v1/gc", {"dry_run": True}),
+    call("POST", "/api/v1/tokens/{name}/rotate", {"overlap": "5m"}, name="$fresh"),
+    call("DELETE", "/api/v1/tokens/{name}", name="$fresh"),
+    call("GET", "/api/v1/access/explain", query={"verb": "releases.deploy", "what": "Endpoint/x@staging"}),
+    call("POST", "/api/v1/workspaces", {"name": "answers", "description": "d"}), call("GET", "/api/v1/workspaces"),
+    call("PATCH", "/api/v1/workspaces/{name}", {"description": "e"}, name="answers"), call("DELETE", "/api/v1/workspaces/{name}", name="answers"),
+    call("POST", "/api/v1/gc", {"dry_run": True}),
 ]
 CLICKS = {"name": "clicks"}
 RESOURCE = yaml.safe_load(project.RESOURCES.split("---")[0])

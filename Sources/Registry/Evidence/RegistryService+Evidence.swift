@@ -84,12 +84,13 @@ extension RegistryService {
         return try await database.read(in: grant.workspace) { db in try RegistryService.bundles(in: db) }
     }
 
-    /// The same inside a transaction or read.
+    /// The same inside a transaction or read, also of a backup from before there were workspaces. A version of the same name and number in another
+    /// workspace keeps a bundle too: too many are kept rather than one too few.
     public static func bundles(in db: some Querying) throws -> Set<Digest> {
         let rows = try db.rows(
             """
             SELECT DISTINCT e.subject AS subject FROM registry_evidence e
-            JOIN registry_versions v ON v.workspace = e.workspace AND v.name = e.model AND v.version = e.version WHERE e.kind = 'bundle'
+            JOIN registry_versions v ON v.name = e.model AND v.version = e.version WHERE e.kind = 'bundle'
             """)
         return Set(rows.compactMap { Digest(hex: $0.text("subject")) })
     }

@@ -27,8 +27,11 @@ public enum SQLDialect: String, Sendable, CaseIterable {
     /// Answers 2 when SQLite brings every commit to the disk.
     static let sqliteSynchronous = "PRAGMA synchronous"
 
+    /// The names of SQLite's tables.
+    static let sqliteTables = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
     /// Statements about SQLite's file, for which the engine of another database has its own way or no need.
-    package static let sqliteOnly: Set<String> = [sqliteCheck, sqliteSynchronous]
+    package static let sqliteOnly: Set<String> = [sqliteCheck, sqliteSynchronous, sqliteTables]
 
     /// The text with its parameters marked as the database wants them: `?` is `$1`, `$2` … on PostgreSQL. A question mark inside of quotes stays.
     func marked(_ sql: String) -> String {

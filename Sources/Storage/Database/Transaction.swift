@@ -22,6 +22,8 @@ extension Querying {
             return .string(workspace.name)
         }
     }
+    /// The names of the tables that there are.
+    public func tables() throws -> Set<String> { Set(try rows(SQLDialect.sqliteTables).map { $0.text("name") }) }
     /// The first row, or nil.
     public func row(_ sql: String, _ parameters: [Value] = []) throws -> SQLRow? { try rows(sql, parameters).first }
 }

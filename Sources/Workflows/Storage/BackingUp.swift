@@ -49,7 +49,7 @@ public struct BackingUp: Sendable {
     /// - Parameter home: where the files lie.
     public static func storedReferences(_ database: Storage.Database, home: String) async throws -> StoredReferences {
         let (lake, content, bundles) = try await database.read { db in
-            let tables = Set(try db.rows("SELECT name FROM sqlite_master WHERE type = 'table'").map { $0.text("name") })
+            let tables = try db.tables()
             func has(_ needed: String...) -> Bool { tables.isSuperset(of: needed) }
             let lake = try has("data_files", "data_snapshots") ? DatasetService.storedFiles(in: db) : []
             let content = try has("tracking_artifacts") ? TrackingService.storedContent(in: db) : []

@@ -76,7 +76,7 @@ LOGGED = Call("POST", "logged-models", {"experiment_id": "⟦experiment:0⟧", "
 
 KNOWN = [
     Known("`error_class` and `sqlstate` of errors, `workspace` of experiments and models are absent",
-          "MLflow derives them from `error_code`, and from there being one workspace; the client does the same when they are absent.",
+          "MLflow derives them from `error_code`, and from the request's workspace; the client does the same when they are absent.",
           forgets=without("error_class", "sqlstate", "workspace")),
     Known("`user_id` of a model version is who registered it; MLflow's is empty", "The registry's history names who did what.",
           forgets=without("user_id", where=is_version)),

@@ -146,6 +146,6 @@ def test_no_bad_request_has_changed_anything(url):
 def test_a_request_for_another_workspace_lands_nowhere(url):
     body = {"name": "of another workspace"}
     answer = requests.post(url + A + "experiments/create", json=body, headers={"X-MLFLOW-WORKSPACE": "team"})
-    assert answer.status_code == 501 and answer.json()["error_code"] == "NOT_IMPLEMENTED"
+    assert answer.status_code == 403 and answer.json()["error_code"] == "PERMISSION_DENIED"
     assert requests.get(url + A + "experiments/get-by-name", params={"experiment_name": body["name"]}).status_code == 404
     assert requests.get(url + A + "experiments/get", params={"experiment_id": "0"}, headers={"X-MLFLOW-WORKSPACE": "default"}).status_code == 200

@@ -193,12 +193,12 @@ def test_reads_of_an_older_definition_are_skipped_and_counted(keel, tmp_path):
 def test_the_token_list_says_when_and_in_which_state(keel):
     keel.cli("tokens", "create", "good", "--persona", "service", "--expires", "90d")
     short = keel.cli("tokens", "create", "short", "--persona", "service", "--expires", "1s").stdout.strip()
-    keel.cli("tokens", "create", "gone", "--persona", "service")
+    keel.cli("tokens", "create", "gone", "--persona", "service", "--expires", "never")
     keel.cli("tokens", "revoke", "gone")
     time.sleep(1.1)
     lines = {line.split()[0]: line.split() for line in keel.cli("tokens", "list").stdout.splitlines()}
     assert [lines[name][2] for name in ["good", "short", "gone"]] == ["good", "expired", "revoked"], lines
-    assert "-" not in lines["good"] and lines["gone"][-1] == "-", lines
+    assert lines["good"][4] != "-" and lines["gone"][-2] == "-" and lines["good"][5] == "-", lines
     done = keel.cli("get", "endpoints", token=short, check=False)
     assert done.returncode == 1 and "the token expired at" in done.stderr, done.stderr
     assert "the token is not valid" in keel.cli("get", "endpoints", token=short[:-1] + "~", check=False).stderr

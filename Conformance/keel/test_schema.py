@@ -23,7 +23,19 @@ kind: Trigger
 metadata: { name: retrain, owner: shop, labels: { team: growth } }
 spec: { when: ["monitor/drift fires", "schedule 0 4 * * *"], run: train, with: { trees: 20 }, cooldown: 14d }
 """
-DOCUMENTS = list(yaml.safe_load_all(project.RESOURCES + project.CARD + MONITORING))
+ACCESS = """
+---
+apiVersion: keel/v1
+kind: Role
+metadata: { name: keeper }
+spec: { actions: [registry.read, registry.write] }
+---
+apiVersion: keel/v1
+kind: RoleBinding
+metadata: { name: keepers, labels: { team: growth } }
+spec: { role: keeper, tokens: [ci], groups: ["people:growth"], kinds: [Endpoint], environments: [production], names: ["buy*"] }
+"""
+DOCUMENTS = list(yaml.safe_load_all(project.RESOURCES + project.CARD + MONITORING + ACCESS))
 
 
 def validator(kind):

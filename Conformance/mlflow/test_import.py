@@ -231,7 +231,11 @@ def broken(folder, store):
 
 
 def test_broken_and_foreign_databases_are_named(keel, store, tmp_path):
-    head = keel.json("ledger", "--oldest", "--limit", "1000")["events"]
+    def events():
+        # That somebody came in is noted beside the request.
+        return [e for e in keel.json("ledger", "--oldest", "--limit", "1000")["events"] if e["kind"] != "access.authenticated"]
+
+    head = events()
     for name, words in broken(tmp_path, store).items():
         done = keel.cli("import", "mlflow", "--backend", f"sqlite:///{tmp_path}/{name}", check=False)
         assert done.returncode == 1 and words in done.stderr, (name, done.stderr)
@@ -240,7 +244,7 @@ def test_broken_and_foreign_databases_are_named(keel, store, tmp_path):
         assert done.returncode == 1 and words in done.stderr and "secret" not in done.stderr
     done = keel.cli("import", "mlflow", "--backend", store["url"], "--artifacts", tmp_path / "nowhere", check=False)
     assert done.returncode == 1 and "there is no folder" in done.stderr
-    assert keel.json("ledger", "--oldest", "--limit", "1000")["events"] == head
+    assert events() == head
 
 
 @pytest.fixture

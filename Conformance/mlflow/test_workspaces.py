@@ -160,3 +160,38 @@ def test_the_ledger_of_a_workspace_is_its_own_and_the_chain_is_everybodys(server
     assert [e["seq"] for e in whole] == list(range(1, len(whole) + 1)) and teams[0] in {e["workspace"] for e in whole}
     assert requests.get(server.url + "/api/v1/ledger", params={"all": "true"}, headers={"Keel-Workspace": teams[0]}).status_code == 403
     assert "unbroken" in server.cli("ledger", "verify").stdout
+
+
+def test_what_is_said_of_the_whole_server_and_of_the_same_name_elsewhere_stays_out_of_a_workspace(server, teams):
+    for team in teams:
+        card = {"apiVersion": "keel/v1", "kind": "ModelCard", "metadata": {"name": "same"}, "spec": {"license": "mit"}}
+        assert requests.post(server.url + "/api/v1/apply", json={"resources": [card]}, headers={"Keel-Workspace": team}).status_code == 200
+    inside = {"Authorization": "Bearer " + server.cli("tokens", "create", "m" + uuid.uuid4().hex[:6], "--persona", "platform-engineer",
+                                                       "--workspace", teams[0]).stdout.strip()}
+    for path in ["/metrics", "/api/v1/damage"]:
+        assert requests.get(server.url + path, headers=inside).status_code == 403
+    assert requests.post(server.url + "/api/v1/verify", headers=inside).status_code == 403
+    assert requests.post(server.url + "/api/v1/workspaces", json={"name": "mine"}, headers=inside).status_code == 403
+    described = requests.get(server.url + "/api/v1/resources/modelcard/same", headers=inside).json()
+    assert {e["workspace"] for e in described["events"]} <= {teams[0]} and described["revision"] == 1
+
+
+def test_a_token_for_some_things_is_refused_where_no_thing_is_named(server, client):
+    for name in ["fraud-a", "other-a"]:
+        client.create_registered_model(name)
+    token = server.cli("tokens", "create", "s" + uuid.uuid4().hex[:6], "--persona", "ml-engineer", "--kind", "Model", "--names", "fraud-*").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    def ask(method, path, **options):
+        return requests.request(method, server.url + path, headers=headers, **options)
+    mlflow_path = "/api/2.0/mlflow/registered-models/"
+    assert [m["name"] for m in ask("GET", mlflow_path + "search").json()["registered_models"]] == ["fraud-a"]
+    assert ask("GET", mlflow_path + "get", params={"name": "fraud-a"}).status_code == 200
+    assert ask("GET", mlflow_path + "get", params={"name": "other-a"}).status_code == 403
+    assert ask("PATCH", mlflow_path + "update", json={"name": "other-a", "description": "mine"}).status_code == 403
+    assert ask("POST", mlflow_path + "rename", json={"name": "fraud-a", "new_name": "other-b"}).status_code == 403
+    # These say nothing of which model, endpoint or run they are about.
+    for method, path in [("GET", "/api/v1/models"), ("GET", "/api/v1/endpoints"), ("GET", "/api/v1/ledger"), ("GET", "/api/v1/resources/model-card"),
+                         ("GET", "/metrics"), ("GET", "/api/v1/experiments"), ("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")]:
+        assert ask(method, path).status_code == 403, path
+    client.delete_registered_model("fraud-a")
+    client.delete_registered_model("other-a")

@@ -50,6 +50,11 @@ public struct Grant: Sendable {
         guard isWhole || subject != "*" else { throw Grant.refusal(caller, action, subject) }
     }
 
+    /// Asserts that the caller may do the action to everything in its workspace, for an answer that does not look at each thing.
+    public func requireWhole() throws(KeelError) {
+        guard isWhole else { throw Grant.refusal(caller, action, subject) }
+    }
+
     /// Asserts that this grant is for one of `actions`, for a verb that looks at each thing with `covers`.
     public func requireSome(_ actions: Action...) throws(KeelError) { try requireAction(actions) }
 

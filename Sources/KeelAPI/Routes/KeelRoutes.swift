@@ -17,7 +17,8 @@ public func addKeelRoutes(to routes: APIRoutes, platform: Platform, connections:
     addServingRoutes(to: api, platform)
     addImportRoutes(to: api, platform)
     addStorageRoutes(to: api, platform)
-    routes.get("/metrics", .serverRead) { _, _, _ in
+    routes.get("/metrics", .serverRead) { _, _, grant in
+        try grant.requireServer()
         let text = try await platform.metrics(connections: connections.count, connectionsMax: connections.total)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))

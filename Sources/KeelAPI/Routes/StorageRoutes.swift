@@ -17,10 +17,12 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response(try await platform.collecting.collect(asked, dryRun: dryRun, grant).json)
     }
     routes.post("/verify", .serverRead) { _, _, grant in
-        Response.progress { report in try await platform.verifying.stored(grant, progress: report) }
+        try grant.requireServer()
+        return Response.progress { report in try await platform.verifying.stored(grant, progress: report) }
     }
-    routes.get("/damage", .serverRead) { _, _, _ in
-        Response(["damage": .array((platform.damage.all + platform.openID.problems).map(\.json))])
+    routes.get("/damage", .serverRead) { _, _, grant in
+        try grant.requireServer()
+        return Response(["damage": .array((platform.damage.all + platform.openID.problems).map(\.json))])
     }
     routes.get("/backup", .storageBackup) { _, _, grant in
         let backup = try await platform.backups.backup(grant)

@@ -67,7 +67,9 @@ public struct APIRoutes {
     ) {
         let path = demanding(.action(action), method, path)
         router.on(path, method: method) { [demands] request, context -> Response in
-            let grant = try await context.authorize(action, on: try subject.text(context))
+            let thing = try subject.text(context)
+            // A handler that names nothing may answer with everything.
+            let grant = try await context.authorize(action, on: thing, isWhole: thing == "*")
             try await demands.enforced(method.rawValue, path.description)?.check(request)
             return try await handler(request, context, grant)
         }

@@ -13,10 +13,13 @@ public struct KeelContext: RequestContext {
     }
 
     /// The grant for `action` on `subject`, or the error that the caller is to see; a denial is recorded in the ledger.
-    public func authorize(_ action: Action, on subject: String = "*") async throws -> Grant {
+    /// - Parameter isWhole: whether a caller is refused that may do the action to some things only.
+    public func authorize(_ action: Action, on subject: String = "*", isWhole: Bool = false) async throws -> Grant {
         guard let access else { throw KeelError(.unauthenticated, "this request has no caller") }
         do {
-            return try Grant.check(access.caller, may: action, on: subject)
+            let grant = try Grant.check(access.caller, may: action, on: subject)
+            if isWhole { try grant.requireWhole() }
+            return grant
         } catch {
             try await access.recordDenial(access.caller, action, subject)
             throw error

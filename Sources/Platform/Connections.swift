@@ -199,6 +199,10 @@ struct TrackedRuns: RunLookup {
 struct TrackedModelFiles: ModelFiles {
     let tracking: TrackingService
 
+    func copy(_ tx: Transaction, from location: String, of source: WorkspaceID, to folder: String) throws -> String? {
+        try TrackingService.copyArtifacts(tx, at: location, of: source, to: folder)
+    }
+
     func facts(at location: String, in workspace: WorkspaceID) async throws -> ModelFacts? {
         guard let folder = TrackingService.artifactPath(of: location) else { return nil }
         let grant = try Grant.check(.system("registry", in: workspace), may: .trackingRead, on: "Artifact/\(folder)")

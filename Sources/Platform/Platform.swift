@@ -133,7 +133,9 @@ public final class Platform: Sendable {
         let releasing = Releasing(registry: registry, deployments: deployments, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
-        let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
+        let policy = AccessPolicy()
+        self.policy = policy
+        let tokens = try await TokenService.open(database: database, policy: policy, denied: denied, report: damage.report)
         let ledgerKey = try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)
         let checkpoints = try CheckpointService(
             database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints",
@@ -165,8 +167,6 @@ public final class Platform: Sendable {
                 analytics: analytics, objects: objects, lake: lake
             ).all + [ShellStep(environment: programs), PythonStep(environment: programs)],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        let policy = AccessPolicy()
-        self.policy = policy
         workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces()])
         let triggers = TriggerService(
             database: database, pipelines: pipelines,
@@ -196,7 +196,7 @@ public final class Platform: Sendable {
             data: data, analytics: analytics, checkpoints: featureCheckpoints, pushes: pushes, clock: database.clock)
         applying = Applying(
             Modules(
-                database: database, damage: damage, resources: resources, audit: audit, policy: policy,
+                database: database, damage: damage, resources: resources, audit: audit, policy: policy, tokens: tokens,
                 names: { workspace in
                     let grant = try Grant.check(.system("plan", in: workspace), may: .registryRead)
                     return ["Model": try await registry.modelNames(grant)]

@@ -176,7 +176,7 @@ import Testing
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
         // The table is gone: every write fails, as on a full disk.
-        try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
         for i in 0..<10 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
         let full = try await #require(throws: KeelError.self) {
             try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"])
@@ -185,7 +185,7 @@ import Testing
         await #expect(throws: KeelError.self) { try await home.runtime.label([LabelInput(id: "a1", value: 1)], Home.labeller) }
         await #expect(throws: KeelError.self) { try await home.runtime.flush() }
         // When it can be written again, nothing was lost.
-        try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
         while home.runtime.log.counters.queued > 0 { try await Task.sleep(for: .milliseconds(20)) }
         #expect(home.runtime.log.counters.written == 10)
         #expect(try await home.runtime.label([LabelInput(id: "a1", value: 1)], Home.labeller) == LabelCounts(joined: 1))
@@ -197,11 +197,11 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
-        try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
         for i in 0..<7 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
         await home.stop()
         #expect(home.runtime.log.counters.left == 7)
-        try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
         let again = try await Home(at: home.folder)
         #expect(again.runtime.log.counters.recovered == 7)
         await again.stop()

@@ -12,6 +12,8 @@ public enum Action: String, Sendable, CaseIterable {
     case registryWrite = "registry.write"
     /// Take responsibility for a model version that somebody else registered.
     case modelsApprove = "models.approve"
+    /// Let other workspaces have a model version, and take over what they offer.
+    case modelsShare = "models.share"
     /// What is told to whom outside: their addresses may hold secrets, so reading them is this too.
     case webhooksManage = "webhooks.manage"
     case pipelinesRead = "pipelines.read"
@@ -47,7 +49,7 @@ extension Action {
     var isOfDefaultOnly: Bool {
         switch self {
         case .datasetsRead, .datasetsIngest, .eventsPush, .featuresRead, .pipelinesRead, .pipelinesRun, .releasesRead, .releasesDeploy,
-            .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead, .storageCollect, .storageBackup:
+            .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead, .storageBackup:
             true
         default: false
         }
@@ -72,7 +74,7 @@ public enum Permissions {
         case .mlEngineer:
             read.union([
                 .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
-                .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage,
+                .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage, .modelsShare,
             ])
         case .platformEngineer:
             read.union([

@@ -28,6 +28,11 @@ public struct Resource: Sendable, Hashable {
     /// `Kind/name`, how ledger and messages name it.
     public var id: String { "\(kind)/\(name)" }
 
+    /// Its full name in a workspace. An environment that there is not is none: nobody may do anything to what lives there.
+    public func ref(in workspace: WorkspaceID) -> ResourceRef {
+        ResourceRef(kind, name, environment: environment.flatMap { EnvironmentName(rawValue: $0) }, in: workspace)
+    }
+
     /// Decodes the envelope strictly; the spec is kept as it is.
     public init(json: JSON) throws(KeelError) {
         let reader = try FieldReader(json, path: "")

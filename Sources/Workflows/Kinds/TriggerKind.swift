@@ -18,6 +18,7 @@ extension TriggerSpec: ResourceKind {
 
     /// It starts pipelines in its author's name.
     package func permissions(_ modules: Modules) -> [Action] { [.pipelinesRun] }
+    package static var actsForItsAuthor: Bool { true }
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let triggers = preparation.modules.triggers

@@ -13,7 +13,7 @@ enum CardDecision {
     /// Of the changes of a version those that decide something: tags and descriptions may be many.
     static let versionKinds: Set = [
         "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
-        "model.version.imported", "model.version.bundle", "model.version.approval",
+        "model.version.imported", "model.version.bundle", "model.version.approval", "model.version.accepted",
     ]
 
     private static func version(_ event: LedgerEvent) -> String? {
@@ -28,6 +28,7 @@ enum CardDecision {
             return "bound to bundle \(event.data["subject"]?.string?.prefix(12) ?? ""), gate \(event.data["verdict"]?.string ?? "")"
         case "model.version.approval": return "approved: \(event.data["reason"]?.string ?? "")"
         case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
+        case "model.version.accepted": return "taken over from the workspace \(event.data["from"]?.string ?? ""), where it is \(event.data["source"]?.string ?? "")"
         case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
         default: return nil
         }

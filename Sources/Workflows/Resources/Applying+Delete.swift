@@ -15,7 +15,7 @@ extension Applying {
     public func delete(
         _ kind: String, _ name: String, environment: String?, cascade: Bool, data removesData: Bool, isRehearsal: Bool, by grant: Grant
     ) async throws -> Deletion {
-        try grant.require(.resourcesApply)
+        try grant.requireSome(.resourcesApply)
         let kinds = ResourceKinds.all.filter { $0.hasData }.map { $0.schema.name }
         if removesData, !kinds.contains(kind) {
             throw KeelError.invalid("only a \(kinds.joined(separator: " or a ")) has data of its own", hint: "leave --data out")
@@ -33,15 +33,25 @@ extension Applying {
     private func deleteInTurn(
         _ kind: String, _ name: String, environment: String?, cascade: Bool, data removesData: Bool, isRehearsal: Bool, by grant: Grant
     ) async throws -> Deletion {
-        let all = try await modules.resources.all(by: grant)
+        // What needs it is found whoever may see it.
+        let all = try await modules.resources.all(by: Grant.check(.system("delete", in: grant.workspace), may: .resourcesRead))
         let owner = try ResourceKinds.kind(kind, in: grant.workspace)
         let isDeclared = all.contains { $0.resource.id == "\(kind)/\(name)" }
         if removesData, !isDeclared, try await owner.holdsData(of: name, modules) {
+            try grant.require(.resourcesApply, on: ResourceRef(kind, name, in: grant.workspace))
             if !isRehearsal { try await owner.removeData(of: name, modules, by: grant) }
             return Deletion(items: [], stays: [], result: nil)
         }
         let first = try await modules.resources.get(kind, name, environment: environment, by: grant)
-        var deletion = try await deletion(of: first, among: all, removesData: removesData)
+        var deletion = try await deletion(of: first, among: all, in: grant.workspace, removesData: removesData)
+        let authorize = authorization(grant)
+        for item in deletion.items {
+            try grant.require(.resourcesApply, on: item.resource.resource.ref(in: grant.workspace))
+            // What cannot be read any more can be taken away all the same.
+            if (try? ResourceKinds.kind(item.resource.resource.kind, in: grant.workspace).init(resource: item.resource.resource)) != nil {
+                try await authorize(item.resource.resource)
+            }
+        }
         if isRehearsal { return deletion }
         if !cascade { try Applying.refuse(deletion) }
         let going = deletion.items.map(\.resource.resource)
@@ -65,8 +75,10 @@ extension Applying {
         return []
     }
 
-    private func deletion(of first: StoredResource, among all: [StoredResource], removesData: Bool) async throws -> Deletion {
-        let references = Declarations(readable: all.map(\.resource)).references
+    private func deletion(
+        of first: StoredResource, among all: [StoredResource], in workspace: WorkspaceID, removesData: Bool
+    ) async throws -> Deletion {
+        let references = Declarations(readable: all.map(\.resource), in: workspace).references
         var chosen = [(first, String?.none)]
         var seen: Set<String> = [first.resource.id]
         // Another of the same name, in another environment, still answers to it.
@@ -82,7 +94,7 @@ extension Applying {
         }
         var items: [Deletion.Item] = []
         for (stored, needs) in chosen {
-            let holdings = try await ResourceKinds.kind(stored.resource.kind).holdings(of: stored.resource, modules)
+            let holdings = try await ResourceKinds.kind(stored.resource.kind, in: workspace).holdings(of: stored.resource, modules)
             items.append(Deletion.Item(resource: stored, needs: needs, holds: holdings.holds, inUse: holdings.inUse))
         }
         let kinds = Set(items.map(\.resource.resource.kind))

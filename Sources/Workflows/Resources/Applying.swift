@@ -49,7 +49,7 @@ public final class Applying: Sendable {
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
         try await turn.run {
             try await modules.resources.restore(
-                kind: kind, name: name, revision: revision, by: grant, authorize: authorization(grant), validate: validation(given: [], grant),
+                kind: kind, name: name, revision: revision, by: grant, authorize: authorization(grant), validate: validation(given: ["\(kind)/\(name)"], grant),
                 prepare: preparation(grant))
         }
     }
@@ -62,7 +62,7 @@ public final class Applying: Sendable {
 
     /// What the server knows of a resource besides its declaration, as far as the caller may read it.
     public func status(of resource: Resource, by grant: Grant) async throws -> [ResourceStatus] {
-        try grant.require(.resourcesRead)
+        try grant.require(.resourcesRead, on: resource.ref(in: grant.workspace))
         do {
             return try await ResourceKinds.kind(resource.kind).status(of: resource, modules, for: grant.caller)
         } catch {
@@ -96,11 +96,20 @@ public final class Applying: Sendable {
         }
     }
 
-    private func authorization(_ grant: Grant) -> ResourceService.Authorization {
+    /// Refuses what takes more than `resources.apply`, also when it is taken away.
+    func authorization(_ grant: Grant) -> ResourceService.Authorization {
         { [modules] resource in
-            for action in try ResourceKinds.kind(resource.kind, in: grant.workspace).init(resource: resource).permissions(modules) {
-                do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: resource.id) } catch {
-                    try await modules.audit.recordDenial(grant.caller, action: action, subject: resource.id)
+            let kind = try ResourceKinds.kind(resource.kind, in: grant.workspace)
+            let subject = resource.ref(in: grant.workspace).subject
+            if kind.actsForItsAuthor, let actor = grant.caller.actors.first {
+                try await modules.audit.recordDenial(grant.caller, action: .resourcesApply, subject: subject)
+                throw KeelError(
+                    .permissionDenied, "\(actor) acts for \(grant.caller.name) and may leave nothing that goes on in that name",
+                    hint: "\(grant.caller.name) applies a \(resource.kind) without an agent", path: resource.id)
+            }
+            for action in try kind.init(resource: resource).permissions(modules) {
+                do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: subject) } catch {
+                    try await modules.audit.recordDenial(grant.caller, action: action, subject: subject)
                     throw error
                 }
             }

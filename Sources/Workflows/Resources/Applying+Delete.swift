@@ -36,12 +36,12 @@ extension Applying {
         let all = try await modules.resources.all(by: grant)
         let owner = try ResourceKinds.kind(kind, in: grant.workspace)
         let isDeclared = all.contains { $0.resource.id == "\(kind)/\(name)" }
-        if removesData, !isDeclared, try await owner.holdsData(of: name, modules) {
+        if removesData, !isDeclared, try await owner.holdsData(of: name, in: grant.workspace, modules) {
             if !isRehearsal { try await owner.removeData(of: name, modules, by: grant) }
             return Deletion(items: [], stays: [], result: nil)
         }
         let first = try await modules.resources.get(kind, name, environment: environment, by: grant)
-        var deletion = try await deletion(of: first, among: all, removesData: removesData)
+        var deletion = try await deletion(of: first, among: all, in: grant.workspace, removesData: removesData)
         if isRehearsal { return deletion }
         if !cascade { try Applying.refuse(deletion) }
         let going = deletion.items.map(\.resource.resource)
@@ -65,8 +65,10 @@ extension Applying {
         return []
     }
 
-    private func deletion(of first: StoredResource, among all: [StoredResource], removesData: Bool) async throws -> Deletion {
-        let references = Declarations(readable: all.map(\.resource)).references
+    private func deletion(
+        of first: StoredResource, among all: [StoredResource], in workspace: WorkspaceID, removesData: Bool
+    ) async throws -> Deletion {
+        let references = Declarations(readable: all.map(\.resource), in: workspace).references
         var chosen = [(first, String?.none)]
         var seen: Set<String> = [first.resource.id]
         // Another of the same name, in another environment, still answers to it.
@@ -82,7 +84,7 @@ extension Applying {
         }
         var items: [Deletion.Item] = []
         for (stored, needs) in chosen {
-            let holdings = try await ResourceKinds.kind(stored.resource.kind).holdings(of: stored.resource, modules)
+            let holdings = try await ResourceKinds.kind(stored.resource.kind).holdings(of: stored.resource, in: workspace, modules)
             items.append(Deletion.Item(resource: stored, needs: needs, holds: holdings.holds, inUse: holdings.inUse))
         }
         let kinds = Set(items.map(\.resource.resource.kind))

@@ -9,7 +9,7 @@ public final class FeatureStores: Sendable {
     private let version: String
 
     /// - Parameters: as of `FeatureStore`.
-    public init(clock: any Clock = SystemClock(), seed: UInt64 = .random(in: .min ... .max), version: String = "") {
+    public init(clock: any Clock = SystemClock(), seed: UInt64, version: String = "") {
         self.clock = clock
         self.seed = seed
         self.version = version

@@ -12,19 +12,19 @@ extension DatasetService {
         let (known, damaged) = try await database.read { [self] db in (try SnapshotStore.allFiles(db), try damagedFiles(db)) }
         for (dataset, problem) in damaged {
             damage.report(
-                "Dataset/\(dataset)",
+                dataset,
                 KeelError(.corrupted, problem, hint: "put the file back from a backup; what needs it fails until then"))
         }
         try await Blocking.run { [self] in
-            for dataset in try Folder.names("\(lake)/\(SnapshotWriter.folder)") {
-                try sortOut(dataset, known)
+            for (workspace, name) in try WorkspaceFolder.entries(of: "\(lake)/\(SnapshotWriter.folder)") {
+                try sortOut(ResourceRef("Dataset", name, in: workspace), known)
             }
         }
     }
 
     /// Files that are missing or have another size than when they were written. Whether their bytes are the same is seen when they are read.
-    private func damagedFiles(_ db: some Querying) throws -> [(dataset: String, problem: String)] {
-        var out: [(dataset: String, problem: String)] = []
+    private func damagedFiles(_ db: some Querying) throws -> [(dataset: ResourceRef, problem: String)] {
+        var out: [(dataset: ResourceRef, problem: String)] = []
         try SnapshotStore.forEachFile(db) { dataset, path, bytes in
             var status = stat()
             let isFound = lstat("\(lake)/\(path)", &status) == 0
@@ -39,12 +39,14 @@ extension DatasetService {
         return out
     }
 
-    private func sortOut(_ dataset: String, _ known: Set<String>) throws {
-        let folder = "\(lake)/\(SnapshotWriter.folder)/\(dataset)"
-        let aside = "\(lake)/unknown/\(dataset)"
+    private func sortOut(_ dataset: ResourceRef, _ known: Set<String>) throws {
+        let lakeFolder = SnapshotWriter.folder(of: dataset)
+        let folder = "\(lake)/\(lakeFolder)"
+        let asideName = "unknown/\(WorkspaceFolder.prefix(dataset.workspace))\(dataset.name)"
+        let aside = "\(lake)/\(asideName)"
         var moved = 0
         for file in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        where !known.contains("\(SnapshotWriter.folder)/\(dataset)/\(file)") {
+        where !known.contains("\(lakeFolder)/\(file)") {
             if file.hasSuffix(AtomicFile.temporarySuffix) {
                 try FileManager.default.removeItem(atPath: "\(folder)/\(file)")
                 continue
@@ -57,20 +59,20 @@ extension DatasetService {
         try Folder.sync(aside)
         try Folder.sync(folder)
         damage.report(
-            "Dataset/\(dataset)",
+            dataset,
             KeelError(
                 .corrupted,
-                "\(moved) files of the lake are in no snapshot that the database knows: they were moved to lake/unknown/\(dataset)",
+                "\(moved) files of the lake are in no snapshot that the database knows: they were moved to lake/\(asideName)",
                 hint:
                     "an ingest that a crash ended leaves such files; if there are more, keel.sqlite may be older than the lake: restore its backup"
             ))
     }
 
     /// A snapshot as `SnapshotStore.find`; one whose profile is damaged has none.
-    func find(_ dataset: String, _ number: Int?, _ db: some Querying) throws -> Snapshot? {
-        try SnapshotStore.find(dataset, number, db) { [damage] number, error in
+    func find(_ dataset: ResourceRef, _ number: Int?, _ db: some Querying) throws -> Snapshot? {
+        try SnapshotStore.find(dataset.name, number, db) { [damage] number, error in
             damage.report(
-                "Dataset/\(dataset)",
+                dataset,
                 KeelError(
                     .corrupted, "the profile of snapshot \(number) cannot be read: \(error.message)",
                     hint: "its rows can; statistics begin anew with the next snapshot"))

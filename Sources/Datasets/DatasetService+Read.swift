@@ -7,46 +7,47 @@ import Storage
 extension DatasetService {
     /// Snapshots newest first, those older than number `before`, without their profiles.
     public func snapshots(_ dataset: String, before: Int? = nil, limit: Int = 100, grant: Grant) async throws -> [Snapshot] {
-        try grant.require(.datasetsRead)
-        _ = try entry(dataset)
-        return try await database.read { try SnapshotStore.list(dataset, before: before, limit: min(max(limit, 1), 1000), $0) }
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.datasetsRead, on: thing)
+        _ = try entry(thing)
+        return try await database.read(in: grant.workspace) { try SnapshotStore.list(dataset, before: before, limit: min(max(limit, 1), 1000), $0) }
     }
 
     /// One snapshot; without a number the newest, nil when there is none yet.
     /// - Throws: `notFound` for a number that is not there.
-    public func snapshot(_ dataset: String, _ number: Int? = nil) async throws -> Snapshot? {
-        let found = try await database.read { [self] db in try find(dataset, number, db) }
-        if found == nil, let number { throw KeelError.notFound("the dataset '\(dataset)' has no snapshot \(number)") }
+    public func snapshot(_ dataset: ResourceRef, _ number: Int? = nil) async throws -> Snapshot? {
+        let found = try await database.read(in: dataset.workspace) { [self] db in try find(dataset, number, db) }
+        if found == nil, let number { throw KeelError.notFound("the dataset '\(dataset.name)' has no snapshot \(number)") }
         return found
     }
 
     /// The absolute paths of a snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process.
     /// - Throws: `corrupted` when a file was changed.
-    public func files(of snapshot: Snapshot) async throws -> [String] {
-        try await checked(snapshot.files, of: snapshot.dataset)
+    public func files(of snapshot: Snapshot, in workspace: WorkspaceID) async throws -> [String] {
+        try await checked(snapshot.files, of: ResourceRef("Dataset", snapshot.dataset, in: workspace))
     }
 
-    /// The files of all snapshots of all datasets.
-    public func allFiles() async throws -> [(dataset: String, file: Snapshot.File)] {
+    /// The files of all snapshots of all datasets in all workspaces.
+    public func allFiles() async throws -> [(dataset: ResourceRef, file: Snapshot.File)] {
         try await database.read { try SnapshotStore.everyFile($0) }
     }
 
-    /// Every file that a snapshot refers to, below the folder of the lake.
+    /// Every file that a snapshot in any workspace refers to, below the folder of the lake.
     public static func storedFiles(in db: some Querying) throws -> Set<String> { try SnapshotStore.allFiles(db) }
 
     /// Reads a file of the lake through, whether or not it was checked before.
     /// - Throws: `corrupted` when it is not what was written, `notFound`.
-    public func verify(_ file: Snapshot.File, of dataset: String) async throws {
+    public func verify(_ file: Snapshot.File, of dataset: ResourceRef) async throws {
         _ = try await checked(file, of: dataset, again: true)
     }
 
-    func checked(_ files: [Snapshot.File], of dataset: String) async throws -> [String] {
+    func checked(_ files: [Snapshot.File], of dataset: ResourceRef) async throws -> [String] {
         var paths: [String] = []
         for file in files { paths.append(try await checked(file, of: dataset, again: false)) }
         return paths
     }
 
-    private func checked(_ file: Snapshot.File, of dataset: String, again: Bool) async throws -> String {
+    private func checked(_ file: Snapshot.File, of dataset: ResourceRef, again: Bool) async throws -> String {
         let path = "\(lake)/\(file.path)"
         do {
             try await verified.check(path, is: file.digest, name: DatasetService.name(of: file, of: dataset), again: again)
@@ -55,7 +56,7 @@ extension DatasetService {
     }
 
     /// As `checked`, for callers that hold a lock and have had the files checked before: it reads only what has changed since, and blocks for that long.
-    func checkedInPlace(_ files: [Snapshot.File], of dataset: String) throws -> [String] {
+    func checkedInPlace(_ files: [Snapshot.File], of dataset: ResourceRef) throws -> [String] {
         try files.map { file in
             let path = "\(lake)/\(file.path)"
             do { try verified.checkInPlace(path, is: file.digest, name: DatasetService.name(of: file, of: dataset)) } catch {
@@ -65,10 +66,12 @@ extension DatasetService {
         }
     }
 
-    private static func name(of file: Snapshot.File, of dataset: String) -> String { "the file \(file.path) of dataset '\(dataset)'" }
+    private static func name(of file: Snapshot.File, of dataset: ResourceRef) -> String {
+        "the file \(file.path) of dataset '\(dataset.name)'"
+    }
 
-    private func reported(_ error: any Error, of dataset: String) -> any Error {
-        damage.report("Dataset/\(dataset)", KeelError.wrapping(error))
+    private func reported(_ error: any Error, of dataset: ResourceRef) -> any Error {
+        damage.report(dataset, KeelError.wrapping(error))
         return error
     }
 
@@ -77,8 +80,9 @@ extension DatasetService {
     public func read(dataset: String, snapshot number: Int? = nil, columns: [String]? = nil, limit: Int? = nil, grant: Grant) async throws
         -> Table
     {
-        try grant.require(.datasetsRead)
-        guard let snapshot = try await snapshot(dataset, number) else {
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.datasetsRead, on: thing)
+        guard let snapshot = try await snapshot(thing, number) else {
             throw KeelError.notFound("the dataset '\(dataset)' has no snapshot yet", hint: "ingest a file first")
         }
         let schema = snapshot.schema
@@ -87,7 +91,7 @@ extension DatasetService {
                 "'\(name)' is not a column of '\(dataset)'", hint: nearest(name, in: schema.names).map { "did you mean '\($0)'?" })
         }
         let names = columns ?? schema.names
-        let files = try await files(of: snapshot)
+        let files = try await files(of: snapshot, in: grant.workspace)
         guard !files.isEmpty else { return Table(emptyOf: names.compactMap { schema[$0] }) }
         let fields = names.compactMap { schema[$0] }
         let rows = ParquetRows(files, fields)
@@ -101,9 +105,10 @@ extension DatasetService {
     public func quarantine(dataset: String, snapshot number: Int, after: Int = 0, limit: Int = 100, grant: Grant) async throws
         -> [QuarantinedRow]
     {
-        try grant.require(.datasetsRead)
-        _ = try await snapshot(dataset, number)
-        guard let path = try await database.read({ try SnapshotStore.quarantineFile(dataset, number, $0) }) else { return [] }
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.datasetsRead, on: thing)
+        _ = try await snapshot(thing, number)
+        guard let path = try await database.read(in: grant.workspace, { try SnapshotStore.quarantineFile(dataset, number, $0) }) else { return [] }
         return try await Blocking.run { [lake] in
             let file = try InputFile(path: "\(lake)/\(path)", name: "the quarantine of \(dataset)@\(number)")
             var position = 0

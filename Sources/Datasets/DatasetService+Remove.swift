@@ -19,11 +19,13 @@ extension DatasetService {
         }
     }
 
-    public func holding(_ dataset: String) async throws -> Holding {
-        let (rows, sealed, count) = try await database.read { db in
-            (try SnapshotStore.rowCount(dataset, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.count(dataset, db))
+    public func holding(_ dataset: ResourceRef) async throws -> Holding {
+        let name = dataset.name
+        try Identifier.check(name: name, path: "name")
+        let (rows, sealed, count) = try await database.read(in: dataset.workspace) { db in
+            (try SnapshotStore.rowCount(name, db), try SnapshotStore.sealed(name, db), try SnapshotStore.count(name, db))
         }
-        let end = (try? entry(dataset))?.stream.rows.end ?? sealed.stream
+        let end = (try? entry(dataset))?.stream.rows.end ?? DurableLog.end(in: DatasetStream.rowsFolder(streamFolder(dataset)))
         return Holding(
             snapshots: count, rows: rows, unsealedBytes: end > sealed.stream ? Int(end - sealed.stream) : 0)
     }
@@ -34,12 +36,14 @@ extension DatasetService {
     ///
     /// Moving the stream's folder aside decides it: from then on the removal is completed, after a crash by `finishRemovals`.
     public func remove(_ dataset: String, grant: Grant) async throws {
-        try grant.require(.resourcesApply)
-        let entry = forget(dataset)
-        let stream = "\(streams)/\(dataset)"
-        let aside = "\(removed)/\(dataset)"
-        let move = { @Sendable [removed] in
-            try FileManager.default.createDirectory(atPath: removed, withIntermediateDirectories: true)
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.resourcesApply, on: thing)
+        try Identifier.check(name: dataset, path: "name")
+        let entry = forget(thing)
+        let stream = streamFolder(thing)
+        let aside = removed(thing)
+        let move = { @Sendable in
+            try FileManager.default.createDirectory(atPath: Folder.parent(of: aside), withIntermediateDirectories: true)
             if FileManager.default.fileExists(atPath: stream) {
                 // What an earlier removal left there, as it failed, goes with this one.
                 let place = FileManager.default.fileExists(atPath: aside) ? "\(aside)/\(Identifier.hex32())" : aside
@@ -56,30 +60,46 @@ extension DatasetService {
         } else {
             try await Blocking.run(move)
         }
-        try await complete(dataset, grant.caller)
+        try await complete(thing, grant.caller)
     }
 
     /// Completes the removals that a crash interrupted. Call it once, before any other verb.
     public func finishRemovals() async throws {
-        for dataset in (try? FileManager.default.contentsOfDirectory(atPath: removed)) ?? [] {
-            try await complete(dataset, .system("removal"))
+        for (workspace, name) in try WorkspaceFolder.entries(of: removed) {
+            try await complete(ResourceRef("Dataset", name, in: workspace), .system("removal", in: workspace))
         }
     }
 
     /// No dataset's name begins with a dot.
     private var removed: String { "\(streams)/.removed" }
 
-    private func complete(_ dataset: String, _ caller: Caller) async throws {
-        try await database.write { tx in
-            try tx.execute("DELETE FROM data_files WHERE dataset = ?", [.string(dataset)])
-            try tx.execute("DELETE FROM data_snapshots WHERE dataset = ?", [.string(dataset)])
-            try tx.record("dataset.removed", on: "Dataset/\(dataset)", ["dataset": .string(dataset)], by: caller)
+    private func removed(_ dataset: ResourceRef) -> String { "\(removed)/\(WorkspaceFolder.prefix(dataset.workspace))\(dataset.name)" }
+
+    private func complete(_ dataset: ResourceRef, _ caller: Caller) async throws {
+        try await database.write(in: dataset.workspace) { tx in
+            try SnapshotStore.remove(dataset.name, tx)
+            try tx.record("dataset.removed", on: dataset.subject, ["dataset": .string(dataset.name)], by: caller)
         }
-        let folders = ["\(lake)/\(SnapshotWriter.folder)/\(dataset)", "\(removed)/\(dataset)"]
+        let folders = ["\(lake)/\(SnapshotWriter.folder(of: dataset))", removed(dataset)]
         try await Blocking.run {
             for folder in folders where FileManager.default.fileExists(atPath: folder) {
                 try FileManager.default.removeItem(atPath: folder)
             }
         }
+    }
+
+    // MARK: Workspaces
+
+    /// What a workspace holds of datasets, in words; nil when there is nothing.
+    public func workspaceHolds(_ db: some Querying) throws -> String? {
+        guard let workspace = db.workspace else { return nil }
+        var names = try SnapshotStore.datasets(db)
+        for (owner, name) in try WorkspaceFolder.entries(of: streams) where owner == workspace {
+            let dataset = ResourceRef("Dataset", name, in: workspace)
+            let sealed = try SnapshotStore.sealed(name, db)
+            if DurableLog.end(in: DatasetStream.rowsFolder(streamFolder(dataset))) > sealed.stream { names.insert(name) }
+        }
+        guard !names.isEmpty else { return nil }
+        return "rows of the datasets \(names.sorted().joined(separator: ", "))"
     }
 }

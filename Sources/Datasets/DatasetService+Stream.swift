@@ -14,8 +14,7 @@ extension DatasetService {
     /// - Throws: `invalidArgument` when the JSON is malformed, `contractViolation` when the contract rejects batches with a bad row,
     ///   `unavailable` when the disk is full; then nothing is kept.
     public func push(dataset: String, json bytes: UnsafeBufferPointer<UInt8>, grant: Grant) throws(KeelError) -> PushResult {
-        try grant.require(.eventsPush)
-        let entry = try entry(dataset)
+        let entry = try pushed(dataset, grant)
         let collector = Collector()
         let batcher = RowBatcher(entry.spec, sink: collector)
         let rows = JSONRows(batcher)
@@ -50,14 +49,19 @@ extension DatasetService {
 
     /// Adds rows that are a table already, with the columns of a file of this dataset.
     public func push(dataset: String, rows: Table, grant: Grant) throws(KeelError) -> PushResult {
-        try grant.require(.eventsPush)
-        let entry = try entry(dataset)
+        let entry = try pushed(dataset, grant)
         _ = try FileColumns.match(rows.names, entry.spec, file: "rows")
         var issues: [Int: RowIssue] = [:]
         let typed = try ParquetReader.columns(of: rows, entry.spec, file: "rows", firstLine: 1, &issues)
         let kept = (0..<rows.rowCount).filter { issues[$0] == nil }
         let batch = RawBatch(columns: kept.count == rows.rowCount ? typed : typed.map { $0.taking(kept) }, lines: kept.map { $0 + 1 })
         return try append([batch], issues.values.sorted { $0.line < $1.line }, entry)
+    }
+
+    private func pushed(_ dataset: String, _ grant: Grant) throws(KeelError) -> Entry {
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.eventsPush, on: thing)
+        return try entry(thing)
     }
 
     private func append(_ batches: [RawBatch], _ unread: [RowIssue], _ entry: Entry) throws(KeelError) -> PushResult {
@@ -110,7 +114,7 @@ extension DatasetService {
             var issues = unread
             var kept: [Int] = []
             if !hashes.isEmpty {
-                try load(&keys, spec, stream)
+                try load(&keys, entry)
                 var batch: Set<SIMD2<UInt64>> = []
                 kept = hashes.indices.filter { !keys.contains(hashes[$0]) && batch.insert(hashes[$0]).inserted }
             }
@@ -145,8 +149,9 @@ extension DatasetService {
     ///
     /// The snapshot notes how far in the log it reaches, so a crash at any point neither loses nor doubles a row.
     public func seal(dataset: String, grant: Grant) async throws -> Snapshot? {
-        try grant.require(.datasetsIngest, .eventsPush)
-        let entry = try entry(dataset)
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.datasetsIngest, .eventsPush, on: thing)
+        let entry = try entry(thing)
         return try await entry.stream.turn.run { [self] in
             try entry.stream.checkKept(dataset)
             return try await sealInTurn(entry, grant)
@@ -156,9 +161,12 @@ extension DatasetService {
     /// - Parameter replacing: whether the newest snapshot cannot be read: then the new one does not continue it.
     @discardableResult
     func sealInTurn(_ entry: Entry, replacing: Bool = false, _ grant: Grant) async throws -> Snapshot? {
-        let dataset = entry.spec.name
-        let (previous, sealed, number) = try await database.read { [self] db in
-            (replacing ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db), try SnapshotStore.nextNumber(dataset, db))
+        let dataset = entry.dataset
+        let (previous, sealed, number) = try await database.read(in: dataset.workspace) { [self] db in
+            (
+                replacing ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset.name, db),
+                try SnapshotStore.nextNumber(dataset.name, db)
+            )
         }
         let end = entry.stream.keys.withLock { _ in
             SnapshotStore.Sealed(stream: entry.stream.rows.end, rejected: entry.stream.rejected.end)
@@ -167,7 +175,7 @@ extension DatasetService {
         let draft = try await Blocking.run { [self] in
             try seal(entry, number: number, previous: previous, replacing: replacing, from: sealed, to: end)
         }
-        try await commit(draft, entry.stream, grant)
+        try await commit(draft, entry, grant)
         return draft.snapshot
     }
 
@@ -175,7 +183,7 @@ extension DatasetService {
         _ entry: Entry, number: Int, previous: Snapshot?, replacing: Bool, from: SnapshotStore.Sealed, to: SnapshotStore.Sealed
     ) throws -> SnapshotStore.Draft {
         let (spec, stream) = (entry.spec, entry.stream)
-        let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, spec: spec, number: number)
+        let writer = try SnapshotWriter(try duckdb.connect(), lake: lake, entry.dataset, spec: spec, number: number)
         do {
             var joiner = TableJoiner()
             func flush() throws { if joiner.rowCount > 0 { try writer.append(try joiner.take()) } }

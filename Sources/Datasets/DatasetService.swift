@@ -10,6 +10,7 @@ import Synchronization
 /// `ingest` and `seal` of one dataset run one after another; `push` runs beside them on any thread.
 public final class DatasetService: Sendable {
     struct Entry: Sendable {
+        let dataset: ResourceRef
         let spec: DatasetSpec
         let pipeline: RowPipeline
         let stream: DatasetStream
@@ -22,9 +23,10 @@ public final class DatasetService: Sendable {
     package let verified = VerifiedFiles()
     let damage: DamageRegister
     let clock: any Clock
-    let entries = Mutex<[String: Entry]>([:])
+    /// By workspace and name.
+    let entries = Mutex<[WorkspaceID: [String: Entry]]>([:])
     /// Declared datasets that could not be opened, and why.
-    let disabled = Mutex<[String: KeelError]>([:])
+    let disabled = Mutex<[WorkspaceID: [String: KeelError]]>([:])
 
     /// - Parameters:
     ///   - lake: the folder of Parquet files; this module's lie below `datasets`.
@@ -44,45 +46,50 @@ public final class DatasetService: Sendable {
         try Folder.make(streams)
     }
 
-    func open(_ dataset: String, _ existing: DatasetStream?) async throws -> DatasetStream {
-        let stream =
-            try existing
-            ?? DatasetStream(folder: "\(streams)/\(dataset)") { [damage] in damage.report("Dataset/\(dataset)", $0) }
+    /// The full name of a dataset in the workspace of a grant.
+    static func thing(_ dataset: String, _ grant: Grant) -> ResourceRef { ResourceRef("Dataset", dataset, in: grant.workspace) }
+
+    /// The folder of a dataset's logs.
+    func streamFolder(_ dataset: ResourceRef) -> String { "\(streams)/\(WorkspaceFolder.prefix(dataset.workspace))\(dataset.name)" }
+
+    func open(_ dataset: ResourceRef, _ existing: DatasetStream?) async throws -> DatasetStream {
+        let stream = try existing ?? DatasetStream(folder: streamFolder(dataset)) { [damage] in damage.report(dataset, $0) }
         try await refresh(dataset, stream)
         return stream
     }
 
     /// Whether the dataset is declared and its newest snapshot or its stream cannot be read.
-    public func isDisabled(_ dataset: String) -> Bool { disabled.withLock { $0[dataset] != nil } }
+    public func isDisabled(_ dataset: ResourceRef) -> Bool {
+        disabled.withLock { $0[dataset.workspace]?[dataset.name] != nil }
+    }
 
     /// Brings everything that was pushed to the disk; for the shutdown.
     public func sync() throws {
-        for entry in entries.withLock({ Array($0.values) }) {
+        for entry in entries.withLock({ $0.values.flatMap(\.values) }) {
             try entry.stream.rows.sync()
             try entry.stream.rejected.sync()
         }
     }
 
     /// The contract of a dataset.
-    public func spec(_ dataset: String) throws -> DatasetSpec { try entry(dataset).spec }
+    public func spec(_ dataset: ResourceRef) throws -> DatasetSpec { try entry(dataset).spec }
 
     /// From now on the dataset is unknown here; what is under way with it goes on.
-    func forget(_ dataset: String) -> Entry? { entries.withLock { $0.removeValue(forKey: dataset) } }
+    func forget(_ dataset: ResourceRef) -> Entry? {
+        entries.withLock { $0[dataset.workspace]?.removeValue(forKey: dataset.name) }
+    }
 
     /// - Parameter replacing: for callers that replace all rows and so can do without what cannot be read.
-    func entry(_ dataset: String, replacing: Bool = false) throws(KeelError) -> Entry {
-        let isOpen = entries.withLock { $0[dataset] != nil }
-        if let reason = disabled.withLock({ $0[dataset] }), !(replacing && isOpen) {
-            throw DatasetService.isDisabled(dataset, reason)
+    func entry(_ dataset: ResourceRef, replacing: Bool = false) throws(KeelError) -> Entry {
+        let name = dataset.name
+        let found = entries.withLock { $0[dataset.workspace]?[name] }
+        if let reason = disabled.withLock({ $0[dataset.workspace]?[name] }), !(replacing && found != nil) {
+            throw DatasetService.isDisabled(name, reason)
         }
-        let found = entries.withLock { entries in
-            entries[dataset].map(Result<Entry, KeelError>.success)
-                ?? .failure(
-                    .notFound(
-                        "there is no Dataset '\(dataset)'",
-                        hint: nearest(dataset, in: entries.keys).map { "did you mean '\($0)'?" } ?? "apply one first"))
-        }
-        return try found.get()
+        if let found { return found }
+        let known = entries.withLock { Array($0[dataset.workspace, default: [:]].keys) }
+        throw .notFound(
+            "there is no Dataset '\(name)'", hint: nearest(name, in: known).map { "did you mean '\($0)'?" } ?? "apply one first")
     }
 
     static func isDisabled(_ dataset: String, _ reason: KeelError) -> KeelError {
@@ -108,18 +115,19 @@ public final class DatasetService: Sendable {
         from: Timestamp? = nil, until: Timestamp? = nil, overwrite: Bool = false, grant: Grant,
         progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
     ) async throws -> IngestReport {
-        try grant.require(.datasetsIngest)
-        let entry = try entry(dataset, replacing: overwrite)
+        let thing = DatasetService.thing(dataset, grant)
+        try grant.require(.datasetsIngest, on: thing)
+        let entry = try entry(thing, replacing: overwrite)
         if from != nil || until != nil, entry.spec.eventTime == nil {
             throw KeelError.invalid("the dataset '\(dataset)' has no event time to filter by", hint: "declare eventTime in the Dataset")
         }
         return try await entry.stream.turn.run { [self] in
             try entry.stream.checkKept(dataset)
-            let isRepair = isDisabled(dataset)
+            let isRepair = isDisabled(thing)
             if overwrite { _ = try await sealInTurn(entry, replacing: isRepair, grant) } else { try await loadKeys(entry) }
-            let (previous, sealed, number) = try await database.read { [self] db in
+            let (previous, sealed, number) = try await database.read(in: thing.workspace) { [self] db in
                 (
-                    isRepair ? nil : try find(dataset, nil, db), try SnapshotStore.sealed(dataset, db),
+                    isRepair ? nil : try find(thing, nil, db), try SnapshotStore.sealed(dataset, db),
                     try SnapshotStore.nextNumber(dataset, db)
                 )
             }
@@ -129,8 +137,8 @@ public final class DatasetService: Sendable {
                     entry, file: file, member: member, source: name, format: format, from: from, until: until, overwrite: overwrite,
                     number: number, previous: previous, sealed: sealed, progress: progress)
             }
-            try await commit(draft, entry.stream, grant)
-            if isRepair { disabled.withLock { $0[dataset] = nil } }
+            try await commit(draft, entry, grant)
+            if isRepair { disabled.withLock { $0[thing.workspace]?[dataset] = nil } }
             if draft.added.isEmpty, draft.snapshot.quarantinedCount > 0 {
                 warnings.append(
                     "no row was kept: snapshot \(number) \(overwrite ? "is empty" : "adds no rows"), and all rows read are in its quarantine"
@@ -149,16 +157,16 @@ public final class DatasetService: Sendable {
     ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
         let (spec, stream) = (entry.spec, entry.stream)
         let connection = try duckdb.connect()
-        let writer = try SnapshotWriter(connection, lake: lake, spec: spec, number: number)
+        let writer = try SnapshotWriter(connection, lake: lake, entry.dataset, spec: spec, number: number)
         let job = Ingest(
             spec, source: source, from: from, until: until, writer: writer,
             uniqueKeys: { [self] hashes in
                 try stream.keys.withLock { keys in
                     guard overwrite else {
-                        try load(&keys, spec, stream)
+                        try load(&keys, entry)
                         return hashes.map { keys.set.insert($0) }
                     }
-                    var set = try keys.replacement ?? keySet(spec, files: [], stream, from: keys.sealed.stream)
+                    var set = try keys.replacement ?? keySet(entry, files: [], from: keys.sealed.stream)
                     keys.replacement = nil
                     defer { keys.replacement = set }
                     return hashes.map { set.insert($0) }
@@ -178,9 +186,10 @@ public final class DatasetService: Sendable {
     }
 
     /// Makes the draft a snapshot; its files are durable by now.
-    func commit(_ draft: SnapshotStore.Draft, _ stream: DatasetStream, _ grant: Grant) async throws {
+    func commit(_ draft: SnapshotStore.Draft, _ entry: Entry, _ grant: Grant) async throws {
+        let stream = entry.stream
         do {
-            try await database.write { try SnapshotStore.insert(draft, $0, grant) }
+            try await database.write(in: entry.dataset.workspace) { try SnapshotStore.insert(draft, $0, grant) }
         } catch {
             for path in draft.added.map(\.path) + [draft.quarantineFile].compactMap({ $0 }) {
                 try? FileManager.default.removeItem(atPath: "\(lake)/\(path)")
@@ -190,15 +199,15 @@ public final class DatasetService: Sendable {
         }
         // What was replaced has no keys any more.
         if draft.replaces { stream.keys.withLock { $0.forget() } }
-        try await refresh(draft.snapshot.dataset, stream)
+        try await refresh(entry.dataset, stream)
     }
 
     // MARK: Keys
 
     /// Notes what is committed, from which keys are loaded, and frees the log up to there.
-    private func refresh(_ dataset: String, _ stream: DatasetStream) async throws {
-        let (files, sealed) = try await database.read { db in
-            (try SnapshotStore.newestFiles(dataset, db), try SnapshotStore.sealed(dataset, db))
+    private func refresh(_ dataset: ResourceRef, _ stream: DatasetStream) async throws {
+        let (files, sealed) = try await database.read(in: dataset.workspace) { db in
+            (try SnapshotStore.newestFiles(dataset.name, db), try SnapshotStore.sealed(dataset.name, db))
         }
         try stream.keys.withLock { keys in
             keys.files = files
@@ -213,7 +222,7 @@ public final class DatasetService: Sendable {
     }
 
     /// Reads the keys of a dataset's rows unless they are known, away from Swift's threads, so that a push does not have to.
-    public func loadKeys(dataset: String) async throws { try await loadKeys(try entry(dataset)) }
+    public func loadKeys(_ dataset: ResourceRef) async throws { try await loadKeys(try entry(dataset)) }
 
     private func loadKeys(_ entry: Entry) async throws {
         let spec = entry.spec
@@ -222,29 +231,30 @@ public final class DatasetService: Sendable {
         // Who comes meanwhile waits here, not for the lock that is held while keys are read.
         try await stream.loading.run { [self] in
             guard let files = stream.keys.withLock({ $0.columns == spec.key ? nil : $0.files }) else { return }
-            _ = try await checked(files, of: spec.name)
-            try await Blocking.run { [self] in try stream.keys.withLock { keys in try load(&keys, spec, stream) } }
+            _ = try await checked(files, of: entry.dataset)
+            try await Blocking.run { [self] in try stream.keys.withLock { keys in try load(&keys, entry) } }
         }
     }
 
     /// Fills the key set from the snapshot and the stream, unless it is.
-    func load(_ keys: inout DatasetStream.Keys, _ spec: DatasetSpec, _ stream: DatasetStream) throws {
-        guard keys.columns != spec.key else { return }
-        keys.set = try keySet(spec, files: keys.files, stream, from: keys.sealed.stream)
-        keys.columns = spec.key
+    func load(_ keys: inout DatasetStream.Keys, _ entry: Entry) throws {
+        guard keys.columns != entry.spec.key else { return }
+        keys.set = try keySet(entry, files: keys.files, from: keys.sealed.stream)
+        keys.columns = entry.spec.key
     }
 
-    private func keySet(_ spec: DatasetSpec, files: [Snapshot.File], _ stream: DatasetStream, from offset: UInt64) throws -> KeySet {
+    private func keySet(_ entry: Entry, files: [Snapshot.File], from offset: UInt64) throws -> KeySet {
+        let spec = entry.spec
         var set = KeySet()
         if !files.isEmpty {
-            let rows = ParquetRows(try checkedInPlace(files, of: spec.name), spec.key.compactMap { spec.schema[$0] })
+            let rows = ParquetRows(try checkedInPlace(files, of: entry.dataset), spec.key.compactMap { spec.schema[$0] })
             let list = spec.key.map { "\(rows.column($0)) AS \(DuckDBConnection.quoted($0))" }.joined(separator: ", ")
             try duckdb.connect().forEachChunk("SELECT \(list) FROM \(rows.sql)") { (chunk) throws(KeelError) in
                 for hash in try KeySet.hashes(chunk, spec.key) { _ = set.insert(hash) }
                 return true
             }
         }
-        try stream.rows.replay(from: offset) { record, _ in
+        try entry.stream.rows.replay(from: offset) { record, _ in
             let table = try TableCodec.decode(record)
             // Rows of an older contract may lack a column of the key.
             guard spec.key.allSatisfy({ table.index(of: $0) != nil }) else { return }

@@ -39,6 +39,9 @@ final class DatasetStream: Sendable {
         .notFound("the data of Dataset '\(dataset)' were just removed", hint: "try again")
     }
 
+    /// Where in a dataset's folder the accepted rows are.
+    static func rowsFolder(_ folder: String) -> String { folder + "/rows" }
+
     /// Accepted rows, encoded by `TableCodec`.
     let rows: DurableLog
     /// Refused rows, as JSON.
@@ -52,7 +55,7 @@ final class DatasetStream: Sendable {
 
     /// - Parameter report: told of damage to the logs.
     init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
-        rows = try DurableLog(folder: folder + "/rows", keepsUnreadable: true, report: report)
+        rows = try DurableLog(folder: DatasetStream.rowsFolder(folder), keepsUnreadable: true, report: report)
         rejected = try DurableLog(folder: folder + "/rejected", keepsUnreadable: true, report: report)
     }
 }

@@ -29,5 +29,30 @@ public enum DatasetTables {
                 "CREATE TABLE data_numbers (dataset TEXT PRIMARY KEY, last BIGINT NOT NULL)",
                 "INSERT INTO data_numbers (dataset, last) SELECT dataset, max(number) FROM data_snapshots GROUP BY dataset",
             ]),
+        workspaces,
     ]
+
+    /// Names of datasets are unique in their workspace.
+    private static let workspaces = Migration(
+        module: "data", version: 4,
+        [
+            .rebuild(
+                "data_snapshots",
+                columns: [
+                    workspace, "dataset TEXT NOT NULL", "number BIGINT NOT NULL", "created_at BIGINT NOT NULL", "rows_total BIGINT NOT NULL",
+                    "rows_added BIGINT NOT NULL", "filtered BIGINT NOT NULL", "quarantined BIGINT NOT NULL", "quarantine_file TEXT",
+                    "source TEXT NOT NULL", "digest TEXT NOT NULL", "contract TEXT NOT NULL", "profile TEXT NOT NULL", "first_event BIGINT",
+                    "last_event BIGINT", "stream_end BIGINT NOT NULL", "rejected_end BIGINT NOT NULL", "files_from BIGINT NOT NULL",
+                ], primaryKey: ["workspace", "dataset", "number"]),
+            .rebuild(
+                "data_files",
+                columns: [
+                    workspace, "dataset TEXT NOT NULL", "added_in BIGINT NOT NULL", "position BIGINT NOT NULL", "path TEXT NOT NULL",
+                    "row_count BIGINT NOT NULL", "bytes BIGINT NOT NULL", "digest TEXT NOT NULL",
+                ], primaryKey: ["workspace", "dataset", "added_in", "position"]),
+            .rebuild(
+                "data_numbers", columns: [workspace, "dataset TEXT NOT NULL", "last BIGINT NOT NULL"], primaryKey: ["workspace", "dataset"]),
+        ])
+
+    private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")
 }

@@ -43,5 +43,30 @@ public enum PipelineMigrations {
             ]),
         // The caller with all that it was allowed when it started the run, as JSON; null in runs from before this step.
         Migration(module: "pipelines", version: 3, ["ALTER TABLE pipeline_runs ADD COLUMN authority TEXT"]),
+        workspaces,
     ]
+
+    /// Names of pipelines and triggers are unique in their workspace, and results of steps are found in it alone. Ids of runs are of the whole server.
+    private static let workspaces = Migration(
+        module: "pipelines", version: 4,
+        [
+            .rebuild(
+                "pipeline_cache",
+                columns: [
+                    workspace, "cache_key TEXT NOT NULL", "pipeline TEXT NOT NULL", "step TEXT NOT NULL", "parts TEXT NOT NULL",
+                    "outputs TEXT NOT NULL", "run_id TEXT NOT NULL", "made_at BIGINT NOT NULL",
+                ], primaryKey: ["workspace", "cache_key"],
+                indexes: ["CREATE INDEX pipeline_cache_step ON pipeline_cache (workspace, pipeline, step, made_at)"]),
+            .rebuild(
+                "pipeline_triggers",
+                columns: [
+                    workspace, "name TEXT NOT NULL", "fired_at BIGINT", "ticked_at BIGINT NOT NULL", "seen_seq BIGINT NOT NULL",
+                    "paused_at BIGINT", "paused_by TEXT",
+                ], primaryKey: ["workspace", "name"]),
+            "DROP INDEX pipeline_runs_pipeline",
+            "CREATE INDEX pipeline_runs_pipeline ON pipeline_runs (workspace, pipeline, id)",
+            "CREATE INDEX pipeline_runs_workspace ON pipeline_runs (workspace, id)",
+        ])
+
+    private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")
 }

@@ -6,7 +6,7 @@ extension PipelineService {
     /// - Throws: `notFound`; `invalidArgument` when several runs begin so.
     public func id(beginning text: String, grant: Grant) async throws -> String {
         try grant.require(.pipelinesRead, .pipelinesRun)
-        let found = try await database.read { try PipelineStore.ids(beginning: text, $0) }
+        let found = try await database.read(in: grant.workspace) { try PipelineStore.ids(beginning: text, $0) }
         guard let id = found.first else {
             throw KeelError.notFound("there is no pipeline run '\(text.prefix(80))'", hint: "keel get runs lists them")
         }
@@ -23,7 +23,7 @@ extension PipelineService {
     /// - Throws: `notFound` for a run or a step that there is not.
     public func log(_ id: String, step: String, from: Int64, tail: Int?, grant: Grant) async throws -> LogPage {
         try grant.require(.pipelinesRead, .pipelinesRun)
-        let run = try await stored(id)
+        let run = try await stored(id, in: grant.workspace)
         guard run.steps.contains(where: { $0.name == step }) else {
             throw KeelError.notFound(
                 "run \(id) has no step '\(step.prefix(140))'",

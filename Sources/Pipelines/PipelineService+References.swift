@@ -2,7 +2,7 @@ import Contracts
 import Storage
 
 extension PipelineService {
-    /// Every digest that outputs of steps name: the cache gives them out again, and runs are asked for them later.
+    /// Every digest that outputs of steps in any workspace name: the cache gives them out again, and runs are asked for them later.
     public func referencedDigests(_ grant: Grant) async throws -> Set<Digest> {
         try grant.require(.storageCollect)
         return try await database.read { db in

@@ -2,7 +2,7 @@ import Contracts
 import Storage
 
 extension PipelineService {
-    /// At server start: runs that were under way when the process ended go on. Steps that had finished are not run again; a step that ran at the
+    /// At server start: runs of all workspaces that were under way when the process ended go on, each in its own. Steps that had finished are not run again; a step that ran at the
     /// end of too many servers ends its run.
     /// - Returns: the ids of the runs that go on.
     @discardableResult
@@ -16,7 +16,7 @@ extension PipelineService {
                 resumed.append(started.id)
             } catch let error as KeelError where error.code == .invalidArgument {
                 // This version of Keel no longer knows a kind of step the run needs.
-                try await database.write { tx in try PipelineService.fail(started, "cannot be resumed: \(error)", tx) }
+                try await database.write(in: started.workspace) { tx in try PipelineService.fail(started, "cannot be resumed: \(error)", tx) }
             }
         }
         return resumed
@@ -24,7 +24,7 @@ extension PipelineService {
 
     /// The steps as they go on; nil when the run ended here.
     private func reopen(_ started: PipelineStore.Started) async throws -> [StepRun]? {
-        try await database.write { tx in
+        try await database.write(in: started.workspace) { tx in
             guard let run = try PipelineStore.run(started.id, tx) else { return nil }
             var steps = run.steps
             for i in steps.indices where !steps[i].state.isDone {
@@ -41,7 +41,7 @@ extension PipelineService {
                 [
                     "run": .string(run.id), "finished_steps": .int(Int64(steps.count { $0.state.isDone })),
                     "steps": .int(Int64(steps.count)),
-                ], by: Caller.system("pipelines"))
+                ], by: Caller.system("pipelines", in: started.workspace))
             return steps
         }
     }
@@ -59,7 +59,7 @@ extension PipelineService {
         try tx.record(
             "pipeline.step.finished", on: "Pipeline/\(started.spec.name)",
             ["run": .string(started.id), "step": .string(step.name), "state": "failed", "error": .string(error)],
-            by: Caller.system("pipelines"))
+            by: Caller.system("pipelines", in: started.workspace))
         try fail(started, "step '\(step.name)' failed: \(error)", tx)
     }
 
@@ -67,6 +67,6 @@ extension PipelineService {
         try PipelineStore.finish(run: started.id, state: .failed, error: message, tx)
         try tx.record(
             "pipeline.run.failed", on: "Pipeline/\(started.spec.name)", ["run": .string(started.id), "error": .string(message)],
-            by: Caller.system("pipelines"))
+            by: Caller.system("pipelines", in: started.workspace))
     }
 }

@@ -5,6 +5,8 @@ import Synchronization
 
 /// Pipelines that were checked and are not in force yet. See `PipelineService.prepare`.
 public struct PipelineDraft: Sendable {
+    /// The workspace whose pipelines they are: those of others stay as they are.
+    let workspace: WorkspaceID
     let pipelines: [String: ValidPipeline]
 }
 
@@ -21,7 +23,9 @@ public final class PipelineService: Sendable {
     private let backoff: @Sendable (Int) -> TimeSpan
 
     private struct State {
-        var pipelines: [String: ValidPipeline] = [:]
+        /// By workspace and name.
+        var pipelines: [WorkspaceID: [String: ValidPipeline]] = [:]
+        /// Runs of all workspaces, by their ids.
         var live: [String: LiveRun] = [:]
         var reserved = 0
         var isStopped = false
@@ -47,18 +51,22 @@ public final class PipelineService: Sendable {
         self.backoff = backoff
     }
 
-    /// Takes the pipelines that are declared now, all or none. Runs under way go on with what they began with.
-    public func configure(_ specs: [PipelineSpec]) throws(KeelError) { activate(try prepare(specs)) }
+    /// Takes the pipelines that are declared in a workspace now, all or none. Runs under way go on with what they began with.
+    public func configure(_ specs: [PipelineSpec], in workspace: WorkspaceID) throws(KeelError) {
+        activate(try prepare(specs, in: workspace))
+    }
 
     /// Checks pipelines against the kinds of steps. Nothing changes until `activate`.
     /// - Throws: one error that holds all that was found.
-    public func prepare(_ specs: [PipelineSpec]) throws(KeelError) -> PipelineDraft { PipelineDraft(pipelines: try check(specs)) }
+    public func prepare(_ specs: [PipelineSpec], in workspace: WorkspaceID) throws(KeelError) -> PipelineDraft {
+        PipelineDraft(workspace: workspace, pipelines: try check(specs))
+    }
 
     /// References of a pipeline to outputs that its steps do not have: they would fail in a run.
     public func unknownOutputs(in spec: PipelineSpec) -> [KeelError] { spec.unknownOutputs(kinds: kinds) }
 
     /// Puts a draft in force. Cannot fail.
-    public func activate(_ draft: PipelineDraft) { state.withLock { $0.pipelines = draft.pipelines } }
+    public func activate(_ draft: PipelineDraft) { state.withLock { $0.pipelines[draft.workspace] = draft.pipelines } }
 
     private func check(_ specs: [PipelineSpec]) throws(KeelError) -> [String: ValidPipeline] {
         var out: [String: ValidPipeline] = [:]
@@ -90,8 +98,8 @@ public final class PipelineService: Sendable {
         pipeline name: String, parameters: JSON, reason: String, now: Timestamp, useCache: Bool, grant: Grant,
         also: @escaping @Sendable (Transaction, _ runID: String) throws -> Void
     ) async throws -> String {
-        try grant.require(.pipelinesRun)
-        let pipeline = try declared(name)
+        try grant.require(.pipelinesRun, on: ResourceRef("Pipeline", name, in: grant.workspace))
+        let pipeline = try declared(name, in: grant.workspace)
         let bound = try pipeline.spec.bind(parameters, now: now)
         try checkInputs(pipeline, bound, now)
         try reserve()
@@ -100,7 +108,7 @@ public final class PipelineService: Sendable {
         let started = PipelineStore.Started(
             id: Identifier.uuid(at: startedAt), spec: Resource(kind: "Pipeline", name: name, spec: pipeline.spec.json), parameters: bound,
             reason: reason, now: now, useCache: useCache, caller: grant.caller, startedAt: startedAt)
-        try await database.write { tx in
+        try await database.write(in: grant.workspace) { tx in
             try PipelineStore.insert(started, steps: pipeline.steps, tx)
             try tx.record(
                 "pipeline.run.started", on: "Pipeline/\(name)",
@@ -114,15 +122,15 @@ public final class PipelineService: Sendable {
     /// Waits until a run has ended and returns it.
     public func wait(_ id: String, grant: Grant) async throws -> PipelineRun {
         try grant.require(.pipelinesRead, .pipelinesRun)
-        try await state.withLock { $0.live[id] }?.wait()
-        return try await stored(id)
+        try await live(id, in: grant.workspace)?.wait()
+        return try await stored(id, in: grant.workspace)
     }
 
     /// A run with its steps, as they are this moment.
     public func run(_ id: String, grant: Grant) async throws -> PipelineRun {
         try grant.require(.pipelinesRead, .pipelinesRun)
-        let live = state.withLock { $0.live[id] }?.steps
-        var run = try await stored(id)
+        let live = live(id, in: grant.workspace)?.steps
+        var run = try await stored(id, in: grant.workspace)
         if run.state == .running, let live { run.steps = live }
         return run
     }
@@ -131,27 +139,27 @@ public final class PipelineService: Sendable {
     public func runs(pipeline: String? = nil, before: String? = nil, limit: Int = 50, grant: Grant) async throws -> [PipelineRun] {
         try grant.require(.pipelinesRead, .pipelinesRun)
         let limit = min(max(1, limit), 1000)
-        return try await database.read { try PipelineStore.runs(pipeline: pipeline, before: before, limit: limit, $0) }
+        return try await database.read(in: grant.workspace) { try PipelineStore.runs(pipeline: pipeline, before: before, limit: limit, $0) }
     }
 
     /// Ends a run: its steps are cancelled and waited for.
     /// - Throws: `failedPrecondition` when it has ended already.
     public func cancel(_ id: String, grant: Grant) async throws -> PipelineRun {
         try grant.require(.pipelinesRun)
-        guard let live = state.withLock({ $0.live[id] }) else {
-            let run = try await stored(id)
+        guard let live = live(id, in: grant.workspace) else {
+            let run = try await stored(id, in: grant.workspace)
             throw KeelError(.failedPrecondition, "run \(id) is not running: its state is '\(run.state.rawValue)'")
         }
         live.cancel(by: grant.caller)
         try await live.wait()
-        return try await stored(id)
+        return try await stored(id, in: grant.workspace)
     }
 
     /// What happens in a run from now on; the last event is `runFinished`, at once for a run that has ended. A slow reader loses the oldest events.
     public func events(_ id: String, grant: Grant) async throws -> AsyncStream<PipelineEvent> {
         try grant.require(.pipelinesRead, .pipelinesRun)
-        if let live = state.withLock({ $0.live[id] }) { return live.watch() }
-        let run = try await stored(id)
+        if let live = live(id, in: grant.workspace) { return live.watch() }
+        let run = try await stored(id, in: grant.workspace)
         return AsyncStream { continuation in
             continuation.yield(.runFinished(run.state, error: run.error))
             continuation.finish()
@@ -175,8 +183,14 @@ public final class PipelineService: Sendable {
 
     func isLive(_ id: String) -> Bool { state.withLock { $0.live[id] != nil } }
 
-    private func declared(_ name: String) throws(KeelError) -> ValidPipeline {
-        let (found, names) = state.withLock { ($0.pipelines[name], $0.pipelines.keys.sorted()) }
+    /// A run under way; one of another workspace is as unknown as one that is not there.
+    private func live(_ id: String, in workspace: WorkspaceID) -> LiveRun? {
+        state.withLock { $0.live[id] }.flatMap { $0.started.workspace == workspace ? $0 : nil }
+    }
+
+    private func declared(_ name: String, in workspace: WorkspaceID) throws(KeelError) -> ValidPipeline {
+        let known = state.withLock { $0.pipelines[workspace] ?? [:] }
+        let (found, names) = (known[name], known.keys.sorted())
         guard let found else {
             throw .notFound(
                 "there is no pipeline '\(name.prefix(140))'",
@@ -228,8 +242,9 @@ public final class PipelineService: Sendable {
         }
     }
 
-    func stored(_ id: String) async throws -> PipelineRun {
-        guard let run = try await database.read({ try PipelineStore.run(id, $0) }) else {
+    /// - Throws: `notFound`, also for a run of another workspace.
+    func stored(_ id: String, in workspace: WorkspaceID) async throws -> PipelineRun {
+        guard let run = try await database.read(in: workspace, { try PipelineStore.run(id, $0) }) else {
             throw KeelError.notFound("there is no pipeline run '\(id.prefix(80))'")
         }
         return run

@@ -23,7 +23,8 @@ public protocol StepKind: Sendable {
     /// Checks `with` before anything runs. References to other steps stand in it as texts such as `$train.model`.
     func validate(_ with: JSON) throws(KeelError)
     /// What the result depends on beside `with`, such as the newest snapshot of a dataset that is named there.
-    func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON
+    /// - Parameter workspace: of the run: what `with` names is looked for in it.
+    func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON
     /// Whether what earlier outputs point to is still there.
     func isUsable(_ outputs: JSON) async -> Bool
     /// Does the work; the result is an object small enough to read, and big data lies where it points. Cancellation of the task (timeout,
@@ -37,7 +38,7 @@ extension StepKind {
     public var runsPrograms: Bool { false }
     public var literalFields: Set<String> { [] }
     public func outputNames(of with: JSON) -> [String]? { nil }
-    public func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { .object([]) }
+    public func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON { .object([]) }
     public func isUsable(_ outputs: JSON) async -> Bool { true }
 }
 
@@ -56,7 +57,7 @@ public struct StepContext: Sendable {
     public let workingDirectory: String
     /// 1, 2, … over retries and restarts of the server: no two attempts of a step in one run have the same number.
     public let attempt: Int
-    /// Under whose permissions the step acts.
+    /// Under whose permissions the step acts, and in which workspace.
     public let caller: Caller
     /// Writes a line to the step's log file and to those who watch the run.
     public let log: @Sendable (String) -> Void

@@ -1,7 +1,9 @@
 import Contracts
+import Datasets
 import Governance
 import Logging
 import Monitoring
+import Pipelines
 import Registry
 import Serving
 import Storage
@@ -236,4 +238,20 @@ struct RegisteredWorkspaces: WorkspaceContent {
     func prepare(_ tx: Transaction) throws {}
     func holds(_ db: any Querying) throws -> String? { try RegistryService.workspaceHolds(db) }
     func clear(_ tx: Transaction) throws {}
+}
+
+/// A workspace is deleted only when no dataset has rows in it.
+struct StoredDatasets: WorkspaceContent {
+    let data: DatasetService
+
+    func prepare(_ tx: Transaction) throws {}
+    func holds(_ db: any Querying) throws -> String? { try data.workspaceHolds(db) }
+    func clear(_ tx: Transaction) throws {}
+}
+
+/// A workspace is deleted only when no pipeline runs in it.
+struct PipelineWorkspaces: WorkspaceContent {
+    func prepare(_ tx: Transaction) throws {}
+    func holds(_ db: any Querying) throws -> String? { try PipelineService.workspaceHolds(db) }
+    func clear(_ tx: Transaction) throws { try PipelineService.clearWorkspace(tx) }
 }

@@ -23,12 +23,14 @@ extension Platform {
             let grant = try Grant.check(.system("damage"), may: .registryRead)
             for (id, error) in try await webhooks.unreadableSecrets(grant) { damage.report("Webhook/\(id)", error) }
         }
-        await attempt("Resources/all") { [self] in try await applying.configure(isStart: true) }
+        await attempt("Resources/all") { [self] in try await applying.configure(.default, isStart: true) }
         await attempt("Resources/workspaces") { [self] in
-            for workspace in try await workspaces.all() where workspace.id != .default { try await applying.configure(workspace.id) }
+            for workspace in try await workspaces.all() where workspace.id != .default {
+                await attempt("Workspace/\(workspace.id)") { try await applying.configure(workspace.id, isStart: true) }
+            }
         }
         await attempt("Features/all") { [self] in try await featureCheckpoints.prune() }
-        for damage in damage.all { logger.error("damaged: \(damage.subject): \(damage.what)") }
+        for damage in damage.all { logger.error("damaged: \(damage.fullSubject): \(damage.what)") }
     }
 
     private func attempt(_ subject: String, _ body: () async throws -> Void) async {
@@ -39,13 +41,13 @@ extension Platform {
     func recordDamage() async {
         for await finding in damage.findings {
             do {
-                try await database.write { tx in
+                try await database.write(in: finding.workspace) { tx in
                     let told = try tx.ledgerEvents(of: "damage.found", on: finding.subject, after: 0, before: .max, limit: 1000)
                     guard !told.contains(where: { $0.data["what"]?.string == finding.what }) else { return }
                     try tx.record(
                         "damage.found", on: finding.subject,
                         ["what": .string(finding.what), "hint": finding.hint.map(JSON.string) ?? .null],
-                        by: .system("damage"))
+                        by: .system("damage", in: finding.workspace))
                 }
             } catch { logger.error("could not record damage to \(finding.subject): \(KeelError.wrapping(error))") }
         }

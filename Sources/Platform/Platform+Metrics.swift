@@ -7,7 +7,9 @@ extension Platform {
     /// - Parameters:
     ///   - connections: how many are open.
     ///   - connectionsMax: how many may be.
-    public func metrics(connections: Int, connectionsMax: Int) async throws -> String {
+    ///   - grant: what other workspaces name is left out for callers that may not be told.
+    public func metrics(connections: Int, connectionsMax: Int, _ grant: Grant) async throws -> String {
+        let isSeen = { @Sendable (workspace: WorkspaceID) in grant.seesAllWorkspaces || workspace == grant.workspace }
         var text = MetricsText()
         for endpoint in runtime.status() {
             for (role, release) in [("stable", endpoint.stable), ("candidate", endpoint.candidate)] {
@@ -44,14 +46,17 @@ extension Platform {
         text.counter("keel_labels_unknown_total", "Labels of ids that are not logged", [:], Double(log.labelsUnknown))
         text.gauge("keel_predictions_queued", "Predictions on their way to the log", [:], Double(log.queued))
         text.counter("keel_labels_joined_total", "Labels that found their prediction", [:], Double(log.labelsJoined))
-        for view in features.statistics() {
-            text.gauge("keel_feature_keys", "Entity keys in memory", ["view": view.view], Double(view.keys))
-            text.counter(
-                "keel_feature_inexact_reads_total", "Reads as of a time before the newest event of their key", ["view": view.view],
-                Double(view.inexactReads))
+        for (workspace, store) in features.all where isSeen(workspace) {
+            for view in store.statistics() {
+                let labels = Platform.labels(["view": view.view], in: workspace)
+                text.gauge("keel_feature_keys", "Entity keys in memory", labels, Double(view.keys))
+                text.counter(
+                    "keel_feature_inexact_reads_total", "Reads as of a time before the newest event of their key", labels,
+                    Double(view.inexactReads))
+            }
         }
-        for one in featureCheckpoints.statistics() {
-            let labels = ["dataset": one.dataset]
+        for one in featureCheckpoints.statistics() where isSeen(one.dataset.workspace) {
+            let labels = Platform.labels(["dataset": one.dataset.name], in: one.dataset.workspace)
             text.counter(
                 "keel_feature_history_rows_total", "Rows of history that were read to make online features", labels, Double(one.rowsRead))
             text.gauge("keel_feature_checkpoint_bytes", "Size of the file that online features start from", labels, Double(one.bytes))
@@ -71,11 +76,16 @@ extension Platform {
         for problem in openID.problems {
             text.gauge("keel_issuer_failing", "Identity providers whose keys cannot be fetched", ["subject": problem.subject], 1)
         }
-        for subject in Set(damage.all.map(\.subject)).sorted() {
+        for subject in Set(damage.all.filter { isSeen($0.workspace) }.map(\.fullSubject)).sorted() {
             text.gauge("keel_damaged", "Stored things that are damaged, and disabled where they must be", ["subject": subject], 1)
         }
         text.gauge("keel_ledger_events", "Events in the ledger", [:], Double(try await database.read { try $0.ledgerHead() }))
         return text.text
+    }
+
+    /// The labels of something in a workspace. Those of `default` are as they were before there were others.
+    private static func labels(_ labels: [String: String], in workspace: WorkspaceID) -> [String: String] {
+        workspace == .default ? labels : labels.merging(["workspace": workspace.name]) { $1 }
     }
 }
 

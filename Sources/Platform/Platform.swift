@@ -35,7 +35,7 @@ public final class Platform: Sendable {
     public let openID: OpenIDAuthenticator
     public let memory: MemoryBudget
     public let data: DatasetService
-    public let features: FeatureStore
+    public let features: FeatureStores
     public let tracking: TrackingService
     public let registry: RegistryService
     public let webhooks: WebhookService
@@ -89,7 +89,7 @@ public final class Platform: Sendable {
         let seed = try self.home.key("features.key", new: SecretBox.newKey, damage: damage).bytes.prefix(8).reduce(0) {
             $0 << 8 | UInt64($1)
         }
-        let features = FeatureStore(seed: seed, version: KeelVersion.text)
+        let features = FeatureStores(seed: seed, version: KeelVersion.text)
         let pushes = PushGate()
         let featureCheckpoints = FeatureCheckpoints(
             folder: home + "/features", bytesMin: configuration.checkpointBytes, data: data, features: features, pushes: pushes,
@@ -127,7 +127,7 @@ public final class Platform: Sendable {
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features),
+            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features[.default]),
             versions: RegisteredVersions(), denied: denied,
             onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
         let releasing = Releasing(registry: registry, deployments: deployments, denied: denied)
@@ -156,7 +156,7 @@ public final class Platform: Sendable {
             return ProgramAccess(
                 variables: [
                     "MLFLOW_TRACKING_URI": configuration.url, "MLFLOW_TRACKING_TOKEN": secret, "KEEL_URL": configuration.url,
-                    "KEEL_TOKEN": secret,
+                    "KEEL_TOKEN": secret, "KEEL_WORKSPACE": caller.workspace.name, "MLFLOW_WORKSPACE": caller.workspace.name,
                 ],
                 end: { tokens.takeBack(secret) })
         }
@@ -167,11 +167,13 @@ public final class Platform: Sendable {
                 analytics: analytics, objects: objects, lake: lake
             ).all + [ShellStep(environment: programs), PythonStep(environment: programs)],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces()])
+        workspaces = WorkspaceService(
+            database: database, policy: policy,
+            content: [TrackedWorkspaces(), RegisteredWorkspaces(), StoredDatasets(data: data), PipelineWorkspaces()])
         let triggers = TriggerService(
             database: database, pipelines: pipelines,
-            authority: { [openID] name in
-                (tokens.principal(named: name) ?? openID.principal(named: name)).flatMap { try? policy.caller($0) }
+            authority: { [openID] name, workspace in
+                (tokens.principal(named: name) ?? openID.principal(named: name)).flatMap { try? policy.caller($0, in: workspace) }
             })
         let queries = PredictionQueries(database: database)
         let monitoring = MonitoringService(

@@ -59,6 +59,22 @@ final class Estate {
     deinit { try? FileManager.default.removeItem(atPath: home) }
 }
 
+/// Datasets of the workspace `default`, by their names.
+extension DatasetService {
+    func configure(_ specs: [DatasetSpec]) async -> [String: KeelError] { await configure(specs, in: .default) }
+    func snapshot(_ dataset: String, _ number: Int? = nil) async throws -> Snapshot? {
+        try await snapshot(ResourceRef("Dataset", dataset), number)
+    }
+    func files(of snapshot: Snapshot) async throws -> [String] { try await files(of: snapshot, in: .default) }
+    func verify(_ file: Snapshot.File, of dataset: String) async throws { try await verify(file, of: ResourceRef("Dataset", dataset)) }
+    func holding(_ dataset: String) async throws -> Holding { try await holding(ResourceRef("Dataset", dataset)) }
+    func loadKeys(dataset: String) async throws { try await loadKeys(ResourceRef("Dataset", dataset)) }
+    func streamBounds(_ dataset: String) throws -> Range<UInt64> { try streamBounds(ResourceRef("Dataset", dataset)) }
+    func withHistory<T: Sendable>(_ dataset: String, _ body: @Sendable (DatasetHistory) async throws -> T) async throws -> T {
+        try await withHistory(ResourceRef("Dataset", dataset), body)
+    }
+}
+
 func dataset(_ name: String, _ spec: String) throws -> DatasetSpec {
     try DatasetSpec(resource: Resource(kind: "Dataset", name: name, spec: try JSON.parse(spec)))
 }

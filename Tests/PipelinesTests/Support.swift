@@ -19,6 +19,12 @@ func openDatabase(_ folder: String) async throws -> Storage.Database {
 
 func may(_ action: Action) throws -> Grant { try Grant.check(Caller(name: "test", persona: .owner), may: action) }
 
+extension TriggerService {
+    func configure(_ specs: [TriggerSpec], authors: [String: String]) async throws {
+        try await configure(specs, authors: authors, in: .default)
+    }
+}
+
 func spec(_ json: JSON, name: String = "p") throws -> PipelineSpec {
     try PipelineSpec(resource: Resource(kind: "Pipeline", name: name, spec: json))
 }
@@ -46,7 +52,7 @@ final class TestKind: StepKind {
 
     func validate(_ with: JSON) throws(KeelError) { if with["bad"] != nil { throw .invalid("is bad", path: "bad") } }
     func outputNames(of with: JSON) -> [String]? { outputNames }
-    func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { print() }
+    func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON { print() }
     func run(_ context: StepContext) async throws -> JSON {
         runs.withLock { $0[context.step, default: 0] += 1 }
         return try await body(context)
@@ -59,6 +65,8 @@ func service(_ database: Storage.Database, _ kinds: [any StepKind], _ folder: St
 }
 
 extension PipelineService {
+    func configure(_ specs: [PipelineSpec]) throws(KeelError) { try configure(specs, in: .default) }
+
     func go(_ name: String = "p", _ parameters: JSON = .object([]), now: Timestamp = Timestamp(seconds: 0), useCache: Bool = true)
         async throws -> PipelineRun
     {

@@ -84,7 +84,7 @@ struct TriggerTests {
             spec(["parameters": ["until": "2013-01-01"], "steps": [["name": "a", "uses": "test", "with": ["until": "$until"]]]])
         ])
         return (
-            database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) }),
+            database, pipelines, TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { name, _ in known.caller(name) }),
             kind
         )
     }
@@ -114,7 +114,7 @@ struct TriggerTests {
         #expect(done.steps[0].outputs == ["now": "2013-06-04T00:00:00Z", "until": "2013-06-04T00:00:00Z"])
         #expect(done.reason.contains("monitor/delay fires"))
 
-        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) })
+        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { name, _ in known.caller(name) })
         try await restarted.configure([declared], authors: ["retrain": "ann"])
         #expect(try await restarted.advance().isEmpty)
         try await alert(database, june + .days(10))
@@ -194,7 +194,7 @@ struct TriggerTests {
         try await alert(database, june)
         #expect(try await triggers.advance().map(words) == ["skip"])
 
-        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { known.caller($0) })
+        let restarted = TriggerService(database: database, pipelines: pipelines, clock: clock, authority: { name, _ in known.caller(name) })
         try await restarted.configure([declared], authors: ["retrain": "ann"])
         try await alert(database, june + .days(1))
         clock.set(june + .hours(5))

@@ -124,7 +124,7 @@ struct ReferenceTests {
         return { with in
             let step: JSON = ["name": "one", "uses": .string(schema.name), "with": with]
             let spec: JSON = ["parameters": ["a": 1, "b": 1], "steps": [step]]
-            _ = try pipelines.prepare([try PipelineSpec(resource: Resource(kind: "Pipeline", name: "x", spec: spec))])
+            _ = try pipelines.prepare([try PipelineSpec(resource: Resource(kind: "Pipeline", name: "x", spec: spec))], in: .default)
         }
     }
 

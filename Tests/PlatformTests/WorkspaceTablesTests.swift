@@ -17,8 +17,7 @@ struct WorkspaceTablesTests {
     ]
     /// Their modules are in the workspace `default` so far (`Action.isOfDefaultOnly`).
     private static let notYet: Set<String> = [
-        "data_snapshots", "data_files", "data_numbers", "pipeline_cache", "pipeline_triggers", "releases", "endpoint_state",
-        "predictions", "early_labels", "prediction_journal", "monitor_windows", "monitor_marks",
+        "releases", "endpoint_state", "predictions", "early_labels", "prediction_journal", "monitor_windows", "monitor_marks",
     ]
 
     @Test("every table carries its workspace, or hangs on a row that does")

@@ -23,7 +23,7 @@ struct AccessTests {
             #expect(throws: Never.self) { try Grant.check(try caller(shop), may: .registryWrite, on: "Model/fraud-eu") }
             #expect(throws: KeelError.self) { try Grant.check(try caller(shop), may: .registryWrite, on: "Model/delay") }
             shop.modules.policy.replace(.default, with: AccessPolicy.Workspace())
-            try await shop.applying.configure(isStart: true)
+            try await shop.applying.configure(.default, isStart: true)
         }
         // A role goes only with the bindings that name it.
         await #expect(throws: KeelError.self) { try await shop.delete("Role", "model-keeper") }
@@ -82,10 +82,9 @@ struct AccessTests {
         #expect(try await shop.modules.resources.all(by: Workshop.may(.resourcesRead, inside)).count == 2)
         // After a restart.
         shop.modules.policy.remove(fraud)
-        try await shop.applying.configure(fraud)
+        try await shop.applying.configure(fraud, isStart: true)
         #expect(throws: Never.self) { try Grant.check(try caller(shop, in: fraud), may: .registryWrite, on: "Model/fraud-eu") }
-        let dataset = Resource(kind: "Dataset", name: "d", spec: ["columns": [["name": "x", "type": "float64"]]])
-        let error = await #expect(throws: KeelError.self) { try await shop.apply([dataset], by: inside) }
+        let error = await #expect(throws: KeelError.self) { try await shop.apply([Shop.endpoint([:])], by: inside) }
         #expect(error?.code == .notImplemented)
         var meant = AccessTests.keeper
         meant.workspace = .default

@@ -54,7 +54,7 @@ struct DeletingTests {
         #expect(kept?.rowCount == 3)
         let deletion = try await shop.delete("Dataset", "clicks", data: true)
         #expect(deletion.result != nil && deletion.stays.count == 1)
-        #expect(try await shop.modules.data.holding("clicks").snapshots == 0)
+        #expect(try await shop.modules.data.holding(ResourceRef("Dataset", "clicks")).snapshots == 0)
         try await shop.apply([Shop.dataset])
         try await shop.push("clicks", rows(3))
         #expect(try await shop.modules.data.seal(dataset: "clicks", grant: Workshop.may(.datasetsIngest))?.rowCount == 3)

@@ -43,7 +43,7 @@ final class Workshop: Sendable {
         let data = try DatasetService(
             database: database, lake: folder + "/lake", streams: folder + "/streams", duckdb: analytics, damage: damage)
         try await data.start()
-        let features = FeatureStore(seed: 1)
+        let features = FeatureStores(seed: 1)
         let pushes = PushGate()
         let checkpoints = FeatureCheckpoints(
             folder: folder + "/features", bytesMin: 1 << 20, data: data, features: features, pushes: pushes, damage: damage, logger: logger)
@@ -51,7 +51,7 @@ final class Workshop: Sendable {
         let pipelines = PipelineService(database: database, kinds: [Nothing(), Program()], workFolder: folder + "/work")
         let runtime = ServingRuntime(log: try PredictionLog(database: database, journal: folder + "/predictions"), threads: 1)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features))
+            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features[.default]))
         let policy = AccessPolicy()
         let tokens = try await TokenService.open(database: database, policy: policy)
         for name in ["ci", "pat"] where !tokens.isKnown(name) {
@@ -62,12 +62,12 @@ final class Workshop: Sendable {
             names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,
             history: FeatureHistory(data: data, analytics: analytics, checkpoints: checkpoints, pushes: pushes, clock: database.clock),
             pipelines: pipelines,
-            triggers: TriggerService(database: database, pipelines: pipelines, authority: { Caller(name: $0, persona: .owner) }),
+            triggers: TriggerService(database: database, pipelines: pipelines, authority: { Caller(name: $0, persona: .owner, workspace: $1) }),
             runtime: runtime, deployments: deployments,
             monitoring: MonitoringService(database: database, references: NoReferences(), history: NoPredictions()), project: folder)
         applying = Applying(modules, report: { _ in })
         ingesting = Ingesting(data: data, features: features, applying: applying, pushes: pushes, workFolder: folder + "/work")
-        try await applying.configure(isStart: true)
+        try await applying.configure(.default, isStart: true)
     }
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }
@@ -132,7 +132,7 @@ final class Workshop: Sendable {
     /// A feature of a user now; nil when the service has no such feature.
     func feature(_ name: String, of user: String) throws -> Value? {
         let request = try Table([(name: "user", column: try Column(.string, values: [.string(user)]))])
-        return try modules.features.read(service: "buying", request: request)[name]?[0]
+        return try modules.features[.default].read(service: "buying", request: request)[name]?[0]
     }
 
     private static let tree = Array(
@@ -179,7 +179,7 @@ struct Nothing: StepKind {
     let name = "nothing"
     let version = 1
     func validate(_ with: JSON) throws(KeelError) {}
-    func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { .object([]) }
+    func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON { .object([]) }
     func run(_ context: StepContext) async throws -> JSON { .object([]) }
 }
 
@@ -189,7 +189,7 @@ struct Program: StepKind {
     let version = 1
     let runsPrograms = true
     func validate(_ with: JSON) throws(KeelError) {}
-    func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON { .object([]) }
+    func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON { .object([]) }
     func run(_ context: StepContext) async throws -> JSON { .object([]) }
 }
 

@@ -67,6 +67,9 @@ public struct Grant: Sendable {
         }
     }
 
+    /// Whether the caller may be told names of every workspace: it asks from `default`, and may read there what happened in all.
+    public var seesAllWorkspaces: Bool { isWhole && workspace == .default && caller.may(.ledgerAudit, on: nil) }
+
     /// Asserts that this grant is for one of `actions` and for this thing.
     /// - Throws: `internal`: an API passed the grant of another action or another thing; `permissionDenied` when the caller may not do it to this one.
     public func require(_ actions: Action..., on thing: ResourceRef) throws(KeelError) {

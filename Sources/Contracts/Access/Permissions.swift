@@ -48,9 +48,7 @@ extension Action {
     /// Whether what it acts on is kept in one workspace so far: that of modules whose tables carry none yet.
     var isOfDefaultOnly: Bool {
         switch self {
-        case .datasetsRead, .datasetsIngest, .eventsPush, .featuresRead, .pipelinesRead, .pipelinesRun, .releasesRead, .releasesDeploy,
-            .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead, .storageBackup:
-            true
+        case .releasesRead, .releasesDeploy, .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead: true
         default: false
         }
     }

@@ -43,9 +43,11 @@ public struct DatasetHistory: Sendable {
 }
 
 extension DatasetDraft {
-    fileprivate func entry(_ dataset: String) throws(KeelError) -> DatasetService.Entry {
-        if let reason = failures[dataset] { throw DatasetService.isDisabled(dataset, reason) }
-        guard let entry = entries[dataset] else { throw .notFound("there is no Dataset '\(dataset)'", hint: "apply one first") }
+    fileprivate func entry(_ dataset: ResourceRef) throws(KeelError) -> DatasetService.Entry {
+        let name = dataset.name
+        guard dataset.workspace == workspace else { throw KeelError(.internal, "\(dataset) was looked for in a draft of \(workspace)") }
+        if let reason = failures[name] { throw DatasetService.isDisabled(name, reason) }
+        guard let entry = entries[name] else { throw .notFound("there is no Dataset '\(name)'", hint: "apply one first") }
         return entry
     }
 }
@@ -54,14 +56,14 @@ extension DatasetService {
     /// Calls `body` with a dataset's history. Until it returns nothing is ingested or sealed, so that files and stream fit together; pushes go on.
     /// - Parameter draft: when given, the dataset as it will be when this is in force.
     public func withHistory<T: Sendable>(
-        _ dataset: String, in draft: DatasetDraft? = nil, _ body: @Sendable (DatasetHistory) async throws -> T
+        _ dataset: ResourceRef, in draft: DatasetDraft? = nil, _ body: @Sendable (DatasetHistory) async throws -> T
     ) async throws -> T {
         let entry = try draft.map { (draft) throws(KeelError) in try draft.entry(dataset) } ?? entry(dataset)
         return try await entry.stream.turn.run { [self] in
             let snapshot = try await snapshot(dataset)
             let history = DatasetHistory(
                 start: entry.stream.keys.withLock { $0.sealed.stream },
-                origin: try await database.read { try SnapshotStore.origin(dataset, $0) }, stream: entry.stream,
+                origin: try await database.read(in: dataset.workspace) { try SnapshotStore.origin(dataset.name, $0) }, stream: entry.stream,
                 snapshotFiles: { [self] in
                     guard let snapshot else { return [] }
                     return try await checked(snapshot.files, of: dataset)
@@ -71,8 +73,8 @@ extension DatasetService {
     }
 
     /// From the first place in a dataset's stream that is kept to its end.
-    public func streamBounds(_ dataset: String) throws -> Range<UInt64> { try entry(dataset).stream.rows.bounds() }
+    public func streamBounds(_ dataset: ResourceRef) throws -> Range<UInt64> { try entry(dataset).stream.rows.bounds() }
 
     /// Brings a dataset's stream to the disk.
-    public func syncStream(_ dataset: String) throws { try entry(dataset).stream.rows.sync() }
+    public func syncStream(_ dataset: ResourceRef) throws { try entry(dataset).stream.rows.sync() }
 }

@@ -2,7 +2,7 @@ import Contracts
 import Statistics
 import Storage
 
-/// The SQL of this module's tables.
+/// The SQL of this module's tables. What takes the name of a dataset looks in the workspace of its transaction; what takes none is about all workspaces.
 enum SnapshotStore {
     /// A new snapshot and what only this module needs to know of it.
     struct Draft: Sendable {
@@ -28,12 +28,12 @@ enum SnapshotStore {
         let rowsAdded = draft.added.reduce(0) { $0 + $1.rows }
         try transaction.execute(
             """
-            INSERT INTO data_snapshots (dataset, number, created_at, rows_total, rows_added, filtered, quarantined, quarantine_file, source, digest,
+            INSERT INTO data_snapshots (workspace, dataset, number, created_at, rows_total, rows_added, filtered, quarantined, quarantine_file, source, digest,
                 contract, profile, first_event, last_event, stream_end, rejected_end, files_from)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             [
-                .string(snapshot.dataset), int(snapshot.number), .timestamp(snapshot.createdAt), int(snapshot.rowCount), int(rowsAdded),
+                try transaction.inWorkspace, .string(snapshot.dataset), int(snapshot.number), .timestamp(snapshot.createdAt), int(snapshot.rowCount), int(rowsAdded),
                 int(draft.filtered), int(snapshot.quarantinedCount), draft.quarantineFile.map(Value.string) ?? .null, .string(draft.source),
                 .string(snapshot.digest.hex), .string(snapshot.schema.json.text), .string(snapshot.profile?.json.text ?? "null"),
                 snapshot.eventTimes.map { .timestamp($0.lowerBound) } ?? .null,
@@ -42,13 +42,16 @@ enum SnapshotStore {
                 int(draft.replaces ? snapshot.number : try filesFrom(snapshot.dataset, transaction)),
             ])
         try transaction.execute(
-            "INSERT INTO data_numbers (dataset, last) VALUES (?, ?) ON CONFLICT (dataset) DO UPDATE SET last = excluded.last",
-            [.string(snapshot.dataset), int(snapshot.number)])
+            """
+            INSERT INTO data_numbers (workspace, dataset, last) VALUES (?, ?, ?)
+            ON CONFLICT (workspace, dataset) DO UPDATE SET last = excluded.last
+            """,
+            [try transaction.inWorkspace, .string(snapshot.dataset), int(snapshot.number)])
         for (position, file) in draft.added.enumerated() {
             try transaction.execute(
-                "INSERT INTO data_files (dataset, added_in, position, path, row_count, bytes, digest) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO data_files (workspace, dataset, added_in, position, path, row_count, bytes, digest) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
-                    .string(snapshot.dataset), int(snapshot.number), int(position), .string(file.path), int(file.rows), int(file.bytes),
+                    try transaction.inWorkspace, .string(snapshot.dataset), int(snapshot.number), int(position), .string(file.path), int(file.rows), int(file.bytes),
                     .string(file.digest.hex),
                 ])
         }
@@ -64,30 +67,48 @@ enum SnapshotStore {
 
     /// The number of the next snapshot: numbers go on after the data were removed.
     static func nextNumber(_ dataset: String, _ db: some Querying) throws -> Int {
-        Int(try db.row("SELECT last FROM data_numbers WHERE dataset = ?", [.string(dataset)])?.int("last") ?? 0) + 1
+        Int(try db.row("SELECT last FROM data_numbers WHERE workspace = ? AND dataset = ?", [try db.inWorkspace, .string(dataset)])?.int("last") ?? 0) + 1
     }
 
     /// How many rows the newest snapshot holds, by its record alone: a snapshot that cannot be read is counted too.
     static func rowCount(_ dataset: String, _ db: some Querying) throws -> Int {
-        let row = try db.row("SELECT rows_total FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        let row = try db.row(
+            "SELECT rows_total FROM data_snapshots WHERE workspace = ? AND dataset = ? ORDER BY number DESC LIMIT 1",
+            [try db.inWorkspace, .string(dataset)])
         return Int(row?.int("rows_total") ?? 0)
     }
 
     static func count(_ dataset: String, _ db: some Querying) throws -> Int {
-        Int(try db.row("SELECT count(*) AS n FROM data_snapshots WHERE dataset = ?", [.string(dataset)])?.int("n") ?? 0)
+        let row = try db.row(
+            "SELECT count(*) AS n FROM data_snapshots WHERE workspace = ? AND dataset = ?", [try db.inWorkspace, .string(dataset)])
+        return Int(row?.int("n") ?? 0)
+    }
+
+    /// The datasets that have a snapshot.
+    static func datasets(_ db: some Querying) throws -> Set<String> {
+        let rows = try db.rows("SELECT DISTINCT dataset FROM data_snapshots WHERE workspace = ?", [try db.inWorkspace])
+        return Set(rows.map { $0.text("dataset") })
+    }
+
+    /// Forgets the snapshots of a dataset. The number of its last one stays.
+    static func remove(_ dataset: String, _ tx: Transaction) throws {
+        for table in ["data_files", "data_snapshots"] {
+            try tx.execute("DELETE FROM \(table) WHERE workspace = ? AND dataset = ?", [try tx.inWorkspace, .string(dataset)])
+        }
     }
 
     /// The number of the snapshot before the one of a row.
-    private static let parent =
-        "(SELECT max(p.number) FROM data_snapshots p WHERE p.dataset = s.dataset AND p.number < s.number) AS parent"
+    private static let parent = """
+        (SELECT max(p.number) FROM data_snapshots p WHERE p.workspace = s.workspace AND p.dataset = s.dataset AND p.number < s.number) AS parent
+        """
 
     /// Snapshots older than number `before`, newest first, without their profiles.
     static func list(_ dataset: String, before: Int?, limit: Int, _ db: some Querying) throws -> [Snapshot] {
         let rows = try db.rows(
             """
             SELECT dataset, number, created_at, quarantined, digest, contract, first_event, last_event, files_from, \(parent)
-            FROM data_snapshots s WHERE dataset = ? AND number < ? ORDER BY number DESC LIMIT ?
-            """, [.string(dataset), int(before ?? .max), int(limit)])
+            FROM data_snapshots s WHERE workspace = ? AND dataset = ? AND number < ? ORDER BY number DESC LIMIT ?
+            """, [try db.inWorkspace, .string(dataset), int(before ?? .max), int(limit)])
         guard let newest = rows.first else { return [] }
         let files = try files(dataset, upTo: Int(newest.int("number")), db)
         return try rows.map { try snapshot($0, files, profile: nil) }
@@ -99,8 +120,8 @@ enum SnapshotStore {
         throws -> Snapshot?
     {
         let row = try db.row(
-            "SELECT s.*, \(parent) FROM data_snapshots s WHERE dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
-            [.string(dataset), int(number ?? .max)])
+            "SELECT s.*, \(parent) FROM data_snapshots s WHERE workspace = ? AND dataset = ? AND number <= ? ORDER BY number DESC LIMIT 1",
+            [try db.inWorkspace, .string(dataset), int(number ?? .max)])
         guard let row, number == nil || Int(row.int("number")) == number else { return nil }
         let found = Int(row.int("number"))
         var profile: Profile?
@@ -113,7 +134,8 @@ enum SnapshotStore {
 
     static func sealed(_ dataset: String, _ db: some Querying) throws -> Sealed {
         let row = try db.row(
-            "SELECT stream_end, rejected_end FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+            "SELECT stream_end, rejected_end FROM data_snapshots WHERE workspace = ? AND dataset = ? ORDER BY number DESC LIMIT 1",
+            [try db.inWorkspace, .string(dataset)])
         return Sealed(stream: UInt64(row?.int("stream_end") ?? 0), rejected: UInt64(row?.int("rejected_end") ?? 0))
     }
 
@@ -125,21 +147,26 @@ enum SnapshotStore {
             """
             SELECT number, digest FROM (
                 SELECT number, digest, stream_end, rejected_end, lag(stream_end, 1, 0) OVER (ORDER BY number) AS stream_before,
-                    lag(rejected_end, 1, 0) OVER (ORDER BY number) AS rejected_before FROM data_snapshots WHERE dataset = ?
+                    lag(rejected_end, 1, 0) OVER (ORDER BY number) AS rejected_before FROM data_snapshots
+                WHERE workspace = ? AND dataset = ?
             ) AS steps WHERE stream_end = stream_before AND rejected_end = rejected_before ORDER BY number DESC LIMIT 1
-            """, [.string(dataset)])
+            """, [try db.inWorkspace, .string(dataset)])
         return "\(removal)/\(ingest?.int("number") ?? 0)/\(ingest?.text("digest") ?? "")"
     }
 
     /// The file of quarantined rows of a snapshot, below the lake's folder.
     static func quarantineFile(_ dataset: String, _ number: Int, _ db: some Querying) throws -> String? {
-        try db.row("SELECT quarantine_file FROM data_snapshots WHERE dataset = ? AND number = ?", [.string(dataset), int(number)])?
-            .optionalText("quarantine_file")
+        let row = try db.row(
+            "SELECT quarantine_file FROM data_snapshots WHERE workspace = ? AND dataset = ? AND number = ?",
+            [try db.inWorkspace, .string(dataset), int(number)])
+        return row?.optionalText("quarantine_file")
     }
 
     /// The snapshot whose files, and those added since, are the newest one's.
     private static func filesFrom(_ dataset: String, _ db: some Querying) throws -> Int {
-        let row = try db.row("SELECT files_from FROM data_snapshots WHERE dataset = ? ORDER BY number DESC LIMIT 1", [.string(dataset)])
+        let row = try db.row(
+            "SELECT files_from FROM data_snapshots WHERE workspace = ? AND dataset = ? ORDER BY number DESC LIMIT 1",
+            [try db.inWorkspace, .string(dataset)])
         return Int(row?.int("files_from") ?? 1)
     }
 
@@ -152,13 +179,18 @@ enum SnapshotStore {
     /// The files that were added up to a snapshot, each with the number of the snapshot that added it.
     static func files(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [(addedIn: Int, file: Snapshot.File)] {
         try db.rows(
-            "SELECT * FROM data_files WHERE dataset = ? AND added_in <= ? ORDER BY added_in, position", [.string(dataset), int(number)]
+            "SELECT * FROM data_files WHERE workspace = ? AND dataset = ? AND added_in <= ? ORDER BY added_in, position",
+            [try db.inWorkspace, .string(dataset), int(number)]
         ).map { (Int($0.int("added_in")), try file($0)) }
     }
 
     /// Every Parquet file, with its dataset.
-    static func everyFile(_ db: some Querying) throws -> [(dataset: String, file: Snapshot.File)] {
-        try db.rows("SELECT * FROM data_files ORDER BY dataset, added_in, position", []).map { ($0.text("dataset"), try file($0)) }
+    static func everyFile(_ db: some Querying) throws -> [(dataset: ResourceRef, file: Snapshot.File)] {
+        try db.rows("SELECT * FROM data_files ORDER BY workspace, dataset, added_in, position", []).map { (dataset($0), try file($0)) }
+    }
+
+    private static func dataset(_ row: SQLRow) -> ResourceRef {
+        ResourceRef("Dataset", row.text("dataset"), in: WorkspaceID(stored: row.text("workspace")))
     }
 
     private static func file(_ row: SQLRow) throws -> Snapshot.File {
@@ -167,17 +199,24 @@ enum SnapshotStore {
     }
 
     /// Every file that a snapshot refers to.
+    ///
+    /// The tables may be those of a version that knew no workspaces, as a backup's are.
     static func allFiles(_ db: some Querying) throws -> Set<String> {
         var out: Set<String> = []
-        try forEachFile(db) { _, path, _ in out.insert(path) }
+        try db.forEach("SELECT path FROM data_files", []) { out.insert($0.text("path")) }
+        try db.forEach("SELECT quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
+            out.insert($0.text("quarantine_file"))
+        }
         return out
     }
 
     /// Every file with its dataset, and its size where that is known.
-    static func forEachFile(_ db: some Querying, _ body: (_ dataset: String, _ path: String, _ bytes: Int64?) throws -> Void) throws {
-        try db.forEach("SELECT dataset, path, bytes FROM data_files", []) { try body($0.text("dataset"), $0.text("path"), $0.int("bytes")) }
-        try db.forEach("SELECT dataset, quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
-            try body($0.text("dataset"), $0.text("quarantine_file"), nil)
+    static func forEachFile(_ db: some Querying, _ body: (_ dataset: ResourceRef, _ path: String, _ bytes: Int64?) throws -> Void) throws {
+        try db.forEach("SELECT workspace, dataset, path, bytes FROM data_files", []) {
+            try body(dataset($0), $0.text("path"), $0.int("bytes"))
+        }
+        try db.forEach("SELECT workspace, dataset, quarantine_file FROM data_snapshots WHERE quarantine_file IS NOT NULL", []) {
+            try body(dataset($0), $0.text("quarantine_file"), nil)
         }
     }
 

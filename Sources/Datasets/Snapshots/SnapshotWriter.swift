@@ -9,7 +9,8 @@ import Storage
 final class SnapshotWriter {
     private let connection: DuckDBConnection
     private let lake: String
-    private var dataset: String { spec.name }
+    /// The folder of the dataset's files below the lake's.
+    private let folder: String
     private let spec: DatasetSpec
     private let number: Int
     private var joiner = TableJoiner()
@@ -29,14 +30,17 @@ final class SnapshotWriter {
     private var quarantineBytes = 0
     private static let quarantineBytesMax = 1 << 30
 
-    init(_ connection: DuckDBConnection, lake: String, spec: DatasetSpec, number: Int) throws {
+    init(_ connection: DuckDBConnection, lake: String, _ dataset: ResourceRef, spec: DatasetSpec, number: Int) throws {
         (self.connection, self.lake, self.spec, self.number) = (connection, lake, spec, number)
+        folder = SnapshotWriter.folder(of: dataset)
         profile = Profile(spec.schema.fields)
-        try Folder.make("\(lake)/\(SnapshotWriter.folder)/\(spec.name)")
+        try Folder.make("\(lake)/\(folder)")
     }
 
     /// The folder of this module below the lake's.
     static let folder = "datasets"
+    /// The folder of a dataset's files below the lake's.
+    static func folder(of dataset: ResourceRef) -> String { "\(folder)/\(WorkspaceFolder.prefix(dataset.workspace))\(dataset.name)" }
 
     func append(_ table: Table) throws {
         guard table.rowCount > 0 else { return }
@@ -106,7 +110,7 @@ final class SnapshotWriter {
         for (temporary, path) in unnamed {
             guard rename(temporary, path) == 0 else { throw KeelError(.internal, "could not rename a file of the lake") }
         }
-        if !unnamed.isEmpty { try Folder.sync("\(lake)/\(SnapshotWriter.folder)/\(dataset)") }
+        if !unnamed.isEmpty { try Folder.sync("\(lake)/\(folder)") }
         unnamed = []
         if quarantined > 0 {
             try flushQuarantine()
@@ -125,20 +129,20 @@ final class SnapshotWriter {
     private func flushRows() throws {
         guard joiner.rowCount > 0 else { return }
         let table = try joiner.take()
-        let temporary = "\(lake)/\(SnapshotWriter.folder)/\(dataset)/part-\(Identifier.hex32()).tmp"
+        let temporary = "\(lake)/\(folder)/part-\(Identifier.hex32()).tmp"
         try connection.writeParquet(table, to: temporary)
         let written = try InputFile(path: temporary, name: "a new file of the lake")
         let digest = try written.digest()
-        let path = "\(SnapshotWriter.folder)/\(dataset)/\(number)-\(files.count)-\(digest.short).parquet"
+        let path = "\(folder)/\(number)-\(files.count)-\(digest.short).parquet"
         unnamed.append((temporary, "\(lake)/\(path)"))
         files.append(Snapshot.File(path: path, rows: table.rowCount, bytes: written.size, digest: digest))
     }
 
     private func flushQuarantine() throws {
         if quarantine == nil {
-            let path = "\(SnapshotWriter.folder)/\(dataset)/\(number)-quarantine-\(Identifier.hex32().prefix(12)).jsonl"
+            let path = "\(folder)/\(number)-quarantine-\(Identifier.hex32().prefix(12)).jsonl"
             quarantineFile = path
-            quarantine = try AtomicFile(path: "\(lake)/\(path)", temporaryFolder: "\(lake)/\(SnapshotWriter.folder)/\(dataset)")
+            quarantine = try AtomicFile(path: "\(lake)/\(path)", temporaryFolder: "\(lake)/\(folder)")
         }
         try quarantine?.write(buffered)
         buffered.removeAll(keepingCapacity: true)

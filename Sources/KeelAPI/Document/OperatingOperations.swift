@@ -90,7 +90,7 @@ let serverOperations: [APIOperation] = [
         answer: .text, answerType: "application/x-ndjson"),
     .init(
         "GET", "/api/v1/damage", server, "What is stored and not what it was, and so disabled; and identity providers whose keys cannot be fetched",
-        answer: ["damage": .list(["subject": .text, "what": .text, "hint": .nullable(.text), "since": .instant])]),
+        answer: ["damage": .list(["subject": .text, "workspace": .text, "what": .text, "hint": .nullable(.text), "since": .instant])]),
     .init(
         "GET", "/api/v1/backup", server, "A backup of the whole home folder, as a tar archive; it holds the server's keys",
         answer: .text, answerType: "application/x-tar"),

@@ -33,12 +33,12 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let snapshots = try await platform.data.snapshots(name, before: before, limit: try request.limit(standard: 100), grant: grant)
         return Response(["snapshots": .array(snapshots.map(summary))])
     }
-    routes.get("/datasets/:name/snapshots/:number", .datasetsRead, on: .named("Dataset")) { _, context, _ in
+    routes.get("/datasets/:name/snapshots/:number", .datasetsRead, on: .named("Dataset")) { _, context, grant in
         let name = try context.name()
         guard let number = Int(try context.parameters.require("number")) else {
             throw KeelError.invalid("a snapshot is named by its number", path: "number")
         }
-        guard let snapshot = try await platform.data.snapshot(name, number) else {
+        guard let snapshot = try await platform.data.snapshot(ResourceRef("Dataset", name, in: grant.workspace), number) else {
             throw KeelError.notFound("dataset '\(name)' has no snapshot \(number)")
         }
         return Response(snapshot.json)
@@ -46,7 +46,7 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.get("/datasets/:name/quarantine", .datasetsRead, on: .named("Dataset")) { request, context, grant in
         let name = try context.name()
         var number = try request.count("snapshot")
-        if number == nil { number = try await platform.data.snapshot(name)?.number }
+        if number == nil { number = try await platform.data.snapshot(ResourceRef("Dataset", name, in: grant.workspace))?.number }
         guard let number else { throw KeelError.notFound("dataset '\(name)' has no snapshot yet") }
         let after = try request.count("after") ?? 0
         let rows = try await platform.data.quarantine(
@@ -79,12 +79,12 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         try reader.finish()
         return Response(try await platform.parity.verify(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))
     }
-    routes.post("/features/:name/read", .featuresRead, on: .named("FeatureService")) { request, context, _ in
+    routes.post("/features/:name/read", .featuresRead, on: .named("FeatureService")) { request, context, grant in
         let name = try context.name()
         let reader = try FieldReader(try await request.json(), path: "")
         let rows = try reader.required("rows")
         try reader.finish()
-        let table = try platform.features.read(service: name, request: try platform.parity.requestTable(rows, service: name))
+        let table = try platform.parity.read(rows, service: name, grant)
         return Response([
             "rows": .array(
                 (0..<table.rowCount).map { i in .object(zip(table.names, table.row(i)).map { JSON.Member($0, JSON($1)) }) })

@@ -19,7 +19,7 @@ public func addKeelRoutes(to routes: APIRoutes, platform: Platform, connections:
     addStorageRoutes(to: api, platform)
     routes.get("/metrics", .serverRead) { _, _, grant in
         try grant.requireServer()
-        let text = try await platform.metrics(connections: connections.count, connectionsMax: connections.total)
+        let text = try await platform.metrics(connections: connections.count, connectionsMax: connections.total, grant)
         return Response(
             status: .ok, headers: [.contentType: "text/plain; version=0.0.4"], body: ResponseBody(byteBuffer: ByteBuffer(string: text)))
     }

@@ -21,8 +21,10 @@ func addStorageRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response.progress { report in try await platform.verifying.stored(grant, progress: report) }
     }
     routes.get("/damage", .serverRead) { _, _, grant in
-        try grant.requireServer()
-        return Response(["damage": .array((platform.damage.all + platform.openID.problems).map(\.json))])
+        var found = grant.seesAllWorkspaces ? platform.damage.all : platform.damage.all(in: grant.workspace)
+        // What concerns the server is seen from `default`.
+        if grant.workspace == .default { found += platform.openID.problems }
+        return Response(["damage": .array(found.map(\.json))])
     }
     routes.get("/backup", .storageBackup) { _, _, grant in
         let backup = try await platform.backups.backup(grant)

@@ -1,7 +1,7 @@
 import Contracts
 import Storage
 
-/// The SQL of runs, steps and the step cache.
+/// The SQL of runs and steps. What asks for runs looks in the workspace of its transaction, but for `unfinished`, which finds those of all.
 enum PipelineStore {
     /// What a run needs to go on after a crash.
     struct Started: Sendable {
@@ -13,6 +13,8 @@ enum PipelineStore {
         let useCache: Bool
         let caller: Caller
         let startedAt: Timestamp
+        /// That of whoever started it.
+        var workspace: WorkspaceID { caller.workspace }
     }
 
     static func insert(_ run: Started, steps: [PipelineSpec.Step], _ tx: Transaction) throws {
@@ -57,12 +59,13 @@ enum PipelineStore {
 
     static func finish(run id: String, state: PipelineRun.State, error: String?, _ tx: Transaction) throws {
         try tx.execute(
-            "UPDATE pipeline_runs SET state = ?, error = ?, finished_at = ? WHERE id = ?",
-            [.string(state.rawValue), error.map(Value.string) ?? .null, .timestamp(tx.now), .string(id)])
+            "UPDATE pipeline_runs SET state = ?, error = ?, finished_at = ? WHERE workspace = ? AND id = ?",
+            [.string(state.rawValue), error.map(Value.string) ?? .null, .timestamp(tx.now), try tx.inWorkspace, .string(id)])
     }
 
     static func run(_ id: String, _ db: some Querying) throws -> PipelineRun? {
-        guard var run = try db.row("SELECT * FROM pipeline_runs WHERE id = ?", [.string(id)]).map(decode) else { return nil }
+        let row = try db.row("SELECT * FROM pipeline_runs WHERE workspace = ? AND id = ?", [try db.inWorkspace, .string(id)])
+        guard var run = try row.map(decode) else { return nil }
         run.steps = try db.rows("SELECT * FROM pipeline_steps WHERE run_id = ? ORDER BY position", [.string(id)]).map(decodeStep)
         return run
     }
@@ -70,12 +73,14 @@ enum PipelineStore {
     /// The ids that begin with a text, the first two of them. The text holds no wildcard: it is compared as a range.
     static func ids(beginning: String, _ db: some Querying) throws -> [String] {
         try db.rows(
-            "SELECT id FROM pipeline_runs WHERE id >= ? AND id < ? ORDER BY id LIMIT 2", [.string(beginning), .string(beginning + "~")]
+            "SELECT id FROM pipeline_runs WHERE workspace = ? AND id >= ? AND id < ? ORDER BY id LIMIT 2",
+            [try db.inWorkspace, .string(beginning), .string(beginning + "~")]
         ).map { $0.text("id") }
     }
 
     static func runs(pipeline: String?, before: String?, limit: Int, _ db: some Querying) throws -> [PipelineRun] {
-        var (clauses, parameters) = (["1 = 1"], [Value]())
+        var clauses = ["workspace = ?"]
+        var parameters = [try db.inWorkspace]
         if let pipeline {
             clauses.append("pipeline = ?")
             parameters.append(.string(pipeline))
@@ -89,6 +94,22 @@ enum PipelineStore {
             .map(decode)
     }
 
+    /// How many runs of the workspace are under way.
+    static func unfinishedCount(_ db: some Querying) throws -> Int {
+        let row = try db.row("SELECT count(*) AS n FROM pipeline_runs WHERE workspace = ? AND state = 'running'", [try db.inWorkspace])
+        return Int(row?.int("n") ?? 0)
+    }
+
+    /// Forgets every run of the workspace and every result that is kept in it.
+    static func clear(_ tx: Transaction) throws {
+        let workspace = try tx.inWorkspace
+        try tx.execute("DELETE FROM pipeline_steps WHERE run_id IN (SELECT id FROM pipeline_runs WHERE workspace = ?)", [workspace])
+        for table in ["pipeline_runs", "pipeline_cache", "pipeline_triggers"] {
+            try tx.execute("DELETE FROM \(table) WHERE workspace = ?", [workspace])
+        }
+    }
+
+    /// The runs of all workspaces that are under way.
     static func unfinished(_ db: some Querying) throws -> [Started] {
         try db.rows("SELECT * FROM pipeline_runs WHERE state = 'running' ORDER BY id").map { row in
             Started(

@@ -22,7 +22,7 @@ struct RunExecutor: Sendable {
         if live.isStopping {
             // A step that was stopped on purpose is not one that the server died of.
             let id = run.id
-            try await database.write { tx in try PipelineStore.suspend(run: id, tx) }
+            try await database.write(in: run.workspace) { tx in try PipelineStore.suspend(run: id, tx) }
             live.close()
             return
         }
@@ -34,8 +34,9 @@ struct RunExecutor: Sendable {
                 $0.finishedAt = $0.startedAt == nil ? nil : clock.now()
             }
         }
-        let (run, caller) = (run, live.cancelledBy ?? run.caller)
-        try await database.write { tx in
+        let run = run
+        let caller = live.cancelledBy ?? run.caller
+        try await database.write(in: run.workspace) { tx in
             for step in unfinished { try PipelineStore.update(step, run: run.id, tx) }
             try PipelineStore.finish(run: run.id, state: state, error: message, tx)
             var data: JSON = [
@@ -153,13 +154,13 @@ struct RunExecutor: Sendable {
         let after = JSON.object(
             step.needs.sorted().map { JSON.Member($0, .string(Digest(of: (outputs[$0] ?? .null).canonical).short)) })
         let key = StepCache.Key(
-            kind: kind, with: with, parameters: run.parameters, after: after, fingerprint: try await kind.fingerprint(with, now: run.now))
+            kind: kind, with: with, parameters: run.parameters, after: after, fingerprint: try await kind.fingerprint(with, now: run.now, in: run.workspace))
         guard run.useCache else {
             _ = live.update(step.name) { $0.cache = "miss: cache disabled (the run was started without it)" }
             return (key, nil)
         }
         let pipeline = name
-        switch try await database.read({ try StepCache.look(for: key, pipeline: pipeline, step: step.name, $0) }) {
+        switch try await database.read(in: run.workspace, { try StepCache.look(for: key, pipeline: pipeline, step: step.name, $0) }) {
         case .hit(let outputs, let reason, let earlier):
             let usable = await kind.isUsable(outputs)
             _ = live.update(step.name) { $0.cache = usable ? reason : "miss: what run \(earlier) made is gone" }
@@ -209,7 +210,7 @@ struct RunExecutor: Sendable {
     private func begin(_ step: String) async throws -> Int {
         guard let begun = live.update(step, { $0.attempts += 1 }) else { throw KeelError(.internal, "there is no step '\(step)'") }
         let id = run.id
-        try await database.write { tx in try PipelineStore.update(begun, run: id, tx) }
+        try await database.write(in: run.workspace) { tx in try PipelineStore.update(begun, run: id, tx) }
         live.announce(.stepStarted(step: step, attempt: begun.attempts))
         return begun.attempts
     }
@@ -268,7 +269,7 @@ struct RunExecutor: Sendable {
                 })
         else { return }
         let (run, pipeline) = (run, name)
-        try await database.write { tx in
+        try await database.write(in: run.workspace) { tx in
             try PipelineStore.update(finished, run: run.id, tx)
             if let key, let outputs = finished.outputs {
                 try StepCache.keep(outputs, for: key, pipeline: pipeline, step: step, run: run.id, tx)

@@ -222,7 +222,7 @@ public struct PythonStep: StepKind {
     }
 
     /// The content of the script: an edited script is another step.
-    public func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
+    public func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON {
         guard let script = with["script"]?.string else { return .object([]) }
         let path = try path(of: script)
         let digest = try await Blocking.run {

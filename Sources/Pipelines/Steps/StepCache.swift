@@ -3,7 +3,7 @@ import Storage
 
 /// The content-hash cache of step results.
 ///
-/// The key is the digest of everything the result depends on; equal keys give equal results whatever the pipeline or step is called.
+/// A result is found in its workspace alone. The key is the digest of everything the result depends on; equal keys give equal results whatever the pipeline or step is called.
 enum StepCache {
     struct Key: Sendable {
         /// `kind`, `inputs`, `depends on`, and, where they apply, `parameters` and `after`.
@@ -25,13 +25,15 @@ enum StepCache {
     }
 
     static func look(for key: Key, pipeline: String, step: String, _ db: some Querying) throws -> Answer {
-        if let row = try db.row("SELECT outputs, run_id FROM pipeline_cache WHERE cache_key = ?", [.string(key.digest)]) {
+        if let row = try db.row(
+            "SELECT outputs, run_id FROM pipeline_cache WHERE workspace = ? AND cache_key = ?", [try db.inWorkspace, .string(key.digest)])
+        {
             let run = row.text("run_id")
             return .hit(outputs: try row.json("outputs"), reason: "hit: same inputs as run \(run)", run: run)
         }
         let last = try db.row(
-            "SELECT parts FROM pipeline_cache WHERE pipeline = ? AND step = ? ORDER BY made_at DESC LIMIT 1",
-            [.string(pipeline), .string(step)])
+            "SELECT parts FROM pipeline_cache WHERE workspace = ? AND pipeline = ? AND step = ? ORDER BY made_at DESC LIMIT 1",
+            [try db.inWorkspace, .string(pipeline), .string(step)])
         guard let last else { return .miss(reason: "miss: never ran") }
         return .miss(reason: "miss: " + difference(from: try last.json("parts"), to: key.parts))
     }
@@ -39,12 +41,12 @@ enum StepCache {
     static func keep(_ outputs: JSON, for key: Key, pipeline: String, step: String, run: String, _ tx: Transaction) throws {
         try tx.execute(
             """
-            INSERT INTO pipeline_cache (cache_key, pipeline, step, parts, outputs, run_id, made_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (cache_key) DO UPDATE SET pipeline = excluded.pipeline, step = excluded.step, outputs = excluded.outputs,
+            INSERT INTO pipeline_cache (workspace, cache_key, pipeline, step, parts, outputs, run_id, made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, cache_key) DO UPDATE SET pipeline = excluded.pipeline, step = excluded.step, outputs = excluded.outputs,
                 run_id = excluded.run_id, made_at = excluded.made_at
             """,
             [
-                .string(key.digest), .string(pipeline), .string(step), .string(key.parts.text), .string(outputs.text), .string(run),
+                try tx.inWorkspace, .string(key.digest), .string(pipeline), .string(step), .string(key.parts.text), .string(outputs.text), .string(run),
                 .timestamp(tx.now),
             ])
     }

@@ -12,7 +12,7 @@ public enum TriggerAction: Sendable, Hashable {
     }
 }
 
-/// Decides, without I/O, which triggers fire: events and clock ticks in, actions out.
+/// Decides, without I/O, which triggers of one workspace fire: events and clock ticks in, actions out.
 public struct TriggerEngine: Sendable {
     /// The ledger events that conditions are about; `data.eventTime` (ISO 8601, or µs since 1970) says when in event time, else the event's own time counts.
     public static let alertKind = "monitor.alert"
@@ -77,6 +77,13 @@ public struct TriggerEngine: Sendable {
             memory[trigger.name] = known
         }
         return actions
+    }
+
+    /// An event that is none of the workspace's: nothing fires, and it is not considered again.
+    public mutating func pass(seq: Int64) {
+        for trigger in triggers {
+            if let known = memory[trigger.name], seq > known.seenSeq { memory[trigger.name]?.seenSeq = seq }
+        }
     }
 
     /// The clock says `now`. A schedule whose times passed unseen (the server was down) fires once.

@@ -20,15 +20,19 @@ public struct TriggerStatus: Sendable, Hashable {
 }
 
 extension TriggerService {
-    /// Every trigger, by name.
+    /// The triggers of the grant's workspace that it covers, by name.
     public func list(grant: Grant) async throws -> [TriggerStatus] {
-        try grant.require(.pipelinesRead, .pipelinesRun)
-        let rows = try await database.read { try $0.rows("SELECT name, fired_at, paused_at, paused_by FROM pipeline_triggers") }
+        try grant.requireSome(.pipelinesRead, .pipelinesRun)
+        let workspace = grant.workspace
+        let rows = try await database.read(in: workspace) { db in
+            try db.rows("SELECT name, fired_at, paused_at, paused_by FROM pipeline_triggers WHERE workspace = ?", [try db.inWorkspace])
+        }
         let known = Dictionary(rows.map { ($0.text("name"), $0) }, uniquingKeysWith: { first, _ in first })
-        return engine.triggers.sorted { $0.name < $1.name }.map { spec in
+        let covered = (engines[workspace]?.triggers ?? []).filter { grant.covers(ResourceRef("Trigger", $0.name, in: workspace)) }
+        return covered.sorted { $0.name < $1.name }.map { spec in
             let row = known[spec.name]
             return TriggerStatus(
-                spec: spec, author: authors[spec.name] ?? "", firedAt: row?.optionalTime("fired_at"),
+                spec: spec, author: authors[workspace]?[spec.name] ?? "", firedAt: row?.optionalTime("fired_at"),
                 pausedAt: row?.optionalTime("paused_at"),
                 pausedBy: row?.optionalText("paused_by"))
         }
@@ -43,25 +47,27 @@ extension TriggerService {
     public func resume(_ name: String, grant: Grant) async throws -> TriggerStatus { try await set(name, paused: false, grant) }
 
     private func set(_ name: String, paused: Bool, _ grant: Grant) async throws -> TriggerStatus {
-        try grant.require(.pipelinesRun)
+        let workspace = grant.workspace
+        try grant.require(.pipelinesRun, on: ResourceRef("Trigger", name, in: workspace))
         try await alone {
-            guard let memory = engine.memory[name] else {
+            let engine = engines[workspace]
+            guard let memory = engine?.memory[name] else {
                 throw KeelError.notFound(
                     "there is no trigger '\(name)'",
-                    hint: nearest(name, in: engine.triggers.map(\.name)).map { "did you mean '\($0)'?" } ?? "keel get triggers lists them")
+                    hint: nearest(name, in: engine?.triggers.map(\.name) ?? []).map { "did you mean '\($0)'?" } ?? "keel get triggers lists them")
             }
             guard (memory.pausedAt != nil) != paused else {
                 throw KeelError(.failedPrecondition, "the trigger '\(name)' is \(paused ? "paused already" : "not paused")")
             }
-            let since = try await database.write { tx in
+            let since = try await database.write(in: workspace) { tx in
                 let since = paused ? tx.now : nil
                 try tx.execute(
-                    "UPDATE pipeline_triggers SET paused_at = ?, paused_by = ? WHERE name = ?",
-                    [since.map(Value.timestamp) ?? .null, paused ? .string(grant.caller.name) : .null, .string(name)])
+                    "UPDATE pipeline_triggers SET paused_at = ?, paused_by = ? WHERE workspace = ? AND name = ?",
+                    [since.map(Value.timestamp) ?? .null, paused ? .string(grant.caller.name) : .null, try tx.inWorkspace, .string(name)])
                 try tx.record(paused ? "trigger.paused" : "trigger.resumed", on: "Trigger/\(name)", by: grant)
                 return since
             }
-            engine.pause(name, since: since)
+            engines[workspace]?.pause(name, since: since)
         }
         guard let status = try await list(grant: grant).first(where: { $0.spec.name == name }) else {
             throw KeelError.notFound("there is no trigger '\(name)' any more")

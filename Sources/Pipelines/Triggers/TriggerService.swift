@@ -8,18 +8,19 @@ import Storage
 public actor TriggerService {
     let database: Storage.Database
     private let pipelines: PipelineService
-    /// The caller that an author's name stands for now; nil when the author has no access any more.
-    private let authority: @Sendable (_ author: String) -> Caller?
+    /// The caller that an author's name stands for in a workspace now; nil when the author has no access to it any more.
+    private let authority: @Sendable (_ author: String, WorkspaceID) -> Caller?
     private let clock: any Clock
-    var authors: [String: String] = [:]
-    var engine = TriggerEngine(triggers: [], memory: [:], now: .distantPast, seq: 0)
+    /// Who applied each trigger, by workspace and name.
+    var authors: [WorkspaceID: [String: String]] = [:]
+    var engines: [WorkspaceID: TriggerEngine] = [:]
     /// The actor is left while a transaction runs; this keeps decisions one after another.
     private let turn = Turn()
 
-    /// - Parameter authority: the caller that an author's name stands for now; nil when the author has no access any more.
+    /// - Parameter authority: the caller that an author's name stands for in a workspace now; nil when the author has no access to it any more.
     public init(
         database: Storage.Database, pipelines: PipelineService, clock: any Clock = SystemClock(),
-        authority: @escaping @Sendable (_ author: String) -> Caller?
+        authority: @escaping @Sendable (_ author: String, WorkspaceID) -> Caller?
     ) {
         self.database = database
         self.pipelines = pipelines
@@ -27,11 +28,11 @@ public actor TriggerService {
         self.clock = clock
     }
 
-    /// Takes the triggers that are declared now. A new one sees only what happens from now on.
+    /// Takes the triggers that are declared in a workspace now. A new one sees only what happens from now on.
     /// - Parameter authors: who applied each: its runs may do what the author may.
-    public func configure(_ specs: [TriggerSpec], authors: [String: String]) async throws {
-        let draft = await prepare(specs, authors: authors)
-        do { try await database.write { tx in try draft.store(tx) } } catch {
+    public func configure(_ specs: [TriggerSpec], authors: [String: String], in workspace: WorkspaceID) async throws {
+        let draft = await prepare(specs, authors: authors, in: workspace)
+        do { try await database.write(in: workspace) { tx in try draft.store(tx) } } catch {
             discard(draft)
             throw error
         }
@@ -41,30 +42,32 @@ public actor TriggerService {
     /// Makes these triggers ready. Nothing changes until `store` and then `activate`; a draft that is given up goes to `discard`.
     ///
     /// Until one of the two is called, no trigger fires.
-    public func prepare(_ specs: [TriggerSpec], authors: [String: String]) async -> TriggerDraft {
+    public func prepare(_ specs: [TriggerSpec], authors: [String: String], in workspace: WorkspaceID) async -> TriggerDraft {
         await turn.take()
-        return TriggerDraft(specs: specs, authors: authors, now: clock.now())
+        return TriggerDraft(in: workspace, specs: specs, authors: authors, now: clock.now())
     }
 
     /// Puts a draft in force whose `store` is committed. Cannot fail.
     public func activate(_ draft: TriggerDraft) {
-        engine = TriggerEngine(triggers: draft.specs, memory: draft.memory.withLock { $0 }, now: draft.now, seq: 0)
-        authors = draft.authors
+        engines[draft.workspace] =
+            draft.specs.isEmpty
+            ? nil : TriggerEngine(triggers: draft.specs, memory: draft.memory.withLock { $0 }, now: draft.now, seq: 0)
+        authors[draft.workspace] = draft.authors
         turn.give()
     }
 
     /// Gives a draft up: what was in force stays.
     public func discard(_ draft: TriggerDraft) { turn.give() }
 
-    /// Considers every ledger event not considered yet, then the clock.
+    /// Considers every ledger event not considered yet, for the triggers of its workspace, then the clock.
     /// - Returns: what was done, in order.
     @discardableResult
     public func advance() async throws -> [TriggerAction] {
         try await alone {
             var done: [TriggerAction] = []
             var pending: [LedgerEvent] = []
-            let since = engine.memory.values.map(\.seenSeq).min() ?? .max
-            for kind in [TriggerEngine.alertKind, TriggerEngine.snapshotKind] where !engine.triggers.isEmpty {
+            guard let since = engines.values.flatMap(\.memory.values).map(\.seenSeq).min() else { return [] }
+            for kind in [TriggerEngine.alertKind, TriggerEngine.snapshotKind] {
                 var after = since
                 while true {
                     let from = after
@@ -75,13 +78,13 @@ public actor TriggerService {
                 }
             }
             for event in pending.sorted(by: { $0.seq < $1.seq }) {
-                let before = engine
-                done += try await carryOut(
-                    engine.observe(seq: event.seq, kind: event.kind, subject: event.subject, data: event.data, at: event.at), before: before
-                )
+                for workspace in engines.keys where workspace.name != event.workspace { engines[workspace]?.pass(seq: event.seq) }
+                done += try await decide(in: WorkspaceID(stored: event.workspace)) {
+                    $0.observe(seq: event.seq, kind: event.kind, subject: event.subject, data: event.data, at: event.at)
+                }
             }
-            let before = engine
-            done += try await carryOut(engine.tick(now: clock.now()), before: before)
+            let now = clock.now()
+            for workspace in engines.keys.sorted(by: { $0.name < $1.name }) { done += try await decide(in: workspace) { $0.tick(now: now) } }
             return done
         }
     }
@@ -110,27 +113,32 @@ public actor TriggerService {
 
     func alone<T>(_ body: () async throws -> T) async throws -> T { try await turn.run(body) }
 
-    private func carryOut(_ actions: [TriggerAction], before: TriggerEngine) async throws -> [TriggerAction] {
+    /// Asks the engine of a workspace and does what it says.
+    private func decide(in workspace: WorkspaceID, _ ask: (inout TriggerEngine) -> [TriggerAction]) async throws -> [TriggerAction] {
+        guard var engine = engines[workspace] else { return [] }
+        let before = engine
+        let actions = ask(&engine)
+        engines[workspace] = engine
         var done: [TriggerAction] = []
         for action in actions {
             do {
-                done.append(try await carryOut(action, before: before))
+                done.append(try await carryOut(action, in: workspace, before: before))
             } catch {
                 // Nothing of this decision is kept: it is taken again.
-                engine = before
+                engines[workspace] = before
                 throw error
             }
         }
         return done
     }
 
-    private func carryOut(_ action: TriggerAction, before: TriggerEngine) async throws -> TriggerAction {
+    private func carryOut(_ action: TriggerAction, in workspace: WorkspaceID, before: TriggerEngine) async throws -> TriggerAction {
         let name = action.trigger
-        guard let memory = engine.memory[name], let earlier = before.memory[name] else { return action }
-        let caller = Caller.system("trigger/\(name)")
+        guard let memory = engines[workspace]?.memory[name], let earlier = before.memory[name] else { return action }
+        let caller = Caller.system("trigger/\(name)", in: workspace)
         switch action {
         case .skip(_, let now, let reason):
-            try await database.write { tx in
+            try await database.write(in: workspace) { tx in
                 try TriggerService.keep(memory, of: name, tx)
                 try tx.record(
                     "trigger.skipped", on: "Trigger/\(name)", ["reason": .string(reason), "eventTime": .string(now.description)], by: caller
@@ -139,7 +147,7 @@ public actor TriggerService {
             return action
         case .start(_, let pipeline, let parameters, let now, let reason):
             do {
-                let grant = try grant(for: name, on: "Pipeline/\(pipeline)")
+                let grant = try grant(for: name, in: workspace, on: "Pipeline/\(pipeline)")
                 _ = try await pipelines.start(
                     pipeline: pipeline, parameters: parameters, reason: reason, now: now, useCache: true, grant: grant
                 ) { tx, run in
@@ -153,11 +161,11 @@ public actor TriggerService {
                 }
                 return action
             } catch let error as KeelError where [.invalidArgument, .notFound, .permissionDenied, .unavailable].contains(error.code) {
-                engine.startFailed(name, before: earlier)
+                engines[workspace]?.startFailed(name, before: earlier)
                 var undone = memory
                 undone.firedAt = earlier.firedAt
                 let (kept, why) = (undone, "\(reason); the pipeline could not be started: \(error)")
-                try await database.write { tx in
+                try await database.write(in: workspace) { tx in
                     try TriggerService.keep(kept, of: name, tx)
                     try tx.record(
                         "trigger.skipped", on: "Trigger/\(name)", ["reason": .string(why), "eventTime": .string(now.description)],
@@ -169,9 +177,9 @@ public actor TriggerService {
     }
 
     /// The author's own permission, asked anew each time: a trigger can do no more than who applied it, and nothing once they are gone.
-    private func grant(for trigger: String, on subject: String) throws(KeelError) -> Grant {
-        let author = authors[trigger] ?? ""
-        guard let caller = authority(author) else {
+    private func grant(for trigger: String, in workspace: WorkspaceID, on subject: String) throws(KeelError) -> Grant {
+        let author = authors[workspace]?[trigger] ?? ""
+        guard let caller = authority(author, workspace), caller.workspace == workspace else {
             throw KeelError(
                 .permissionDenied, "the access of its author '\(author)' was revoked or has expired",
                 hint: "someone who may run pipelines applies the trigger again")
@@ -181,7 +189,10 @@ public actor TriggerService {
 
     private static func keep(_ memory: TriggerEngine.Memory, of name: String, _ tx: Transaction) throws {
         try tx.execute(
-            "UPDATE pipeline_triggers SET fired_at = ?, ticked_at = ?, seen_seq = ? WHERE name = ?",
-            [memory.firedAt.map(Value.timestamp) ?? .null, .timestamp(memory.tickedAt), .int(memory.seenSeq), .string(name)])
+            "UPDATE pipeline_triggers SET fired_at = ?, ticked_at = ?, seen_seq = ? WHERE workspace = ? AND name = ?",
+            [
+                memory.firedAt.map(Value.timestamp) ?? .null, .timestamp(memory.tickedAt), .int(memory.seenSeq), try tx.inWorkspace,
+                .string(name),
+            ])
     }
 }

@@ -276,6 +276,13 @@ public final class DurableLog: Sendable {
 
     // MARK: Segments
 
+    /// The offset behind what a folder's files hold, of a log that is not open; 0 when there is none.
+    public static func end(in folder: String) -> UInt64 {
+        guard let last = (try? segments(folder))?.last else { return 0 }
+        var status = stat()
+        return stat(path(folder, last), &status) == 0 ? last + UInt64(status.st_size) : last
+    }
+
     private static func digits(_ start: UInt64) -> String {
         let digits = String(start)
         return String(repeating: "0", count: 20 - digits.count) + digits

@@ -19,13 +19,13 @@ package final class FeatureCheckpoints: Sendable {
     private let folder: String
     private let bytesMin: Int
     private let data: DatasetService
-    private let features: FeatureStore
+    private let features: FeatureStores
     private let pushes: PushGate
     private let damage: DamageRegister
     private let logger: Logger
-    private let written = Mutex<[String: Written]>([:])
+    private let written = Mutex<[ResourceRef: Written]>([:])
     /// Rows of history that were read into features since the start, by dataset.
-    private let rowsRead = Mutex<[String: Int]>([:])
+    private let rowsRead = Mutex<[ResourceRef: Int]>([:])
     /// Files are written and removed one after another.
     private let turn = Turn()
     private static let ending = ".state"
@@ -34,7 +34,7 @@ package final class FeatureCheckpoints: Sendable {
     ///   - folder: of the files; made when the first is written.
     ///   - bytesMin: of a stream, which must have been pushed since a dataset's file was written before the next one is.
     package init(
-        folder: String, bytesMin: Int, data: DatasetService, features: FeatureStore, pushes: PushGate, damage: DamageRegister,
+        folder: String, bytesMin: Int, data: DatasetService, features: FeatureStores, pushes: PushGate, damage: DamageRegister,
         logger: Logger
     ) {
         self.folder = folder
@@ -46,19 +46,22 @@ package final class FeatureCheckpoints: Sendable {
         self.logger = logger
     }
 
-    private func path(_ dataset: String) -> String { "\(folder)/\(dataset)\(FeatureCheckpoints.ending)" }
+    private func name(_ dataset: ResourceRef) -> String {
+        "\(WorkspaceFolder.prefix(dataset.workspace))\(dataset.name)\(FeatureCheckpoints.ending)"
+    }
 
     // MARK: Reading
 
     /// Gives a draft's views over a dataset the state of their file. Blocks.
     /// - Returns: the place in the stream from which rows are missing in it; nil when there is no file that fits.
-    package func restore(_ draft: FeatureDraft, _ dataset: String, _ history: DatasetHistory) -> UInt64? {
+    package func restore(_ draft: FeatureDraft, _ dataset: ResourceRef, _ history: DatasetHistory) -> UInt64? {
         do {
-            let file = try StoredFile.map(path(dataset), name: "the checkpoint of the online features of '\(dataset)'")
+            let file = try StoredFile.map(
+                "\(folder)/\(name(dataset))", name: "the checkpoint of the online features of '\(dataset.name)'")
             let place = try file.withUnsafeBytes { bytes in
-                try draft.restore(dataset: dataset, from: bytes, origin: history.origin) { (try? history.covers(from: $0)) ?? false }
+                try draft.restore(dataset: dataset.name, from: bytes, origin: history.origin) { (try? history.covers(from: $0)) ?? false }
             }
-            let basis = features.basis(of: draft, dataset: dataset, origin: history.origin)
+            let basis = features[dataset.workspace].basis(of: draft, dataset: dataset.name, origin: history.origin)
             written.withLock { $0[dataset] = Written(basis: basis, place: place, bytes: Int64(file.count)) }
             return place
         } catch {
@@ -66,7 +69,7 @@ package final class FeatureCheckpoints: Sendable {
             if problem.code == .notFound { return nil }
             if problem.code == .corrupted || problem.code == .unavailable {
                 damage.report(
-                    "Features/\(dataset)",
+                    ResourceRef("Features", dataset.name, in: dataset.workspace),
                     KeelError(
                         .corrupted, "the checkpoint of the online features is damaged: they were made from all of the dataset's rows",
                         hint: "nothing is lost, and another is written; check the disk"))
@@ -78,7 +81,7 @@ package final class FeatureCheckpoints: Sendable {
     }
 
     /// Counts rows of history that were read into features.
-    package func count(_ rows: Int, of dataset: String) { rowsRead.withLock { $0[dataset, default: 0] += rows } }
+    package func count(_ rows: Int, of dataset: ResourceRef) { rowsRead.withLock { $0[dataset, default: 0] += rows } }
 
     // MARK: Writing
 
@@ -95,7 +98,7 @@ package final class FeatureCheckpoints: Sendable {
     package func close() async { _ = await write { try self.behind($0) != 0 } }
 
     /// - Returns: whether a file could not be written.
-    private func write(where isWanted: @escaping @Sendable (_ dataset: String) throws -> Bool) async -> Bool {
+    private func write(where isWanted: @escaping @Sendable (_ dataset: ResourceRef) throws -> Bool) async -> Bool {
         var hasFailed = false
         for dataset in features.sources {
             do {
@@ -109,14 +112,16 @@ package final class FeatureCheckpoints: Sendable {
     }
 
     /// Pushes wait while the state is retained, which copies nothing, and go on while it is written.
-    private func write(_ dataset: String) throws {
+    private func write(_ dataset: ResourceRef) throws {
         let (retained, place) = try pushes.run(dataset) {
-            Result { (features.retain(dataset: dataset), try data.streamBounds(dataset).upperBound) }.mapError(KeelError.wrapping)
+            Result { (features[dataset.workspace].retain(dataset: dataset.name), try data.streamBounds(dataset).upperBound) }.mapError(KeelError.wrapping)
         }
         guard let state = retained else { return }
         let basis = state.basis
-        try Folder.make(folder)
-        let file = try AtomicFile(path: path(dataset), temporaryFolder: folder)
+        let path = "\(folder)/\(name(dataset))"
+        let owned = Folder.parent(of: path)
+        try Folder.make(owned)
+        let file = try AtomicFile(path: path, temporaryFolder: owned)
         try state.write(to: file, place: place)
         // The file must not tell of rows that a power cut takes from the stream.
         try data.syncStream(dataset)
@@ -125,8 +130,8 @@ package final class FeatureCheckpoints: Sendable {
     }
 
     /// Bytes of the stream that are not in a dataset's file; nil when all of it is to be written, 0 also when there is nothing to write.
-    private func behind(_ dataset: String) throws -> UInt64? {
-        guard let basis = features.basis(of: dataset) else { return 0 }
+    private func behind(_ dataset: ResourceRef) throws -> UInt64? {
+        guard let basis = features[dataset.workspace].basis(of: dataset.name) else { return 0 }
         guard let last = written.withLock({ $0[dataset] }), last.basis == basis else { return nil }
         let bounds = try data.streamBounds(dataset)
         if last.place == bounds.upperBound { return 0 }
@@ -136,7 +141,7 @@ package final class FeatureCheckpoints: Sendable {
 
     /// A large file is written more rarely, so that at most eight bytes are written for each that is pushed. Reading a byte of the stream takes a start
     /// about 30 times as long as reading one of the file.
-    private func isDue(_ dataset: String) throws -> Bool {
+    private func isDue(_ dataset: ResourceRef) throws -> Bool {
         guard let behind = try behind(dataset) else { return true }
         let size = written.withLock { $0[dataset]?.bytes } ?? 0
         return behind >= max(UInt64(bytesMin), UInt64(size / 8))
@@ -148,11 +153,12 @@ package final class FeatureCheckpoints: Sendable {
             let sources = Set(features.sources)
             let kept = written.withLock { written in
                 written = written.filter { sources.contains($0.key) }
-                return Set(written.keys.map { $0 + FeatureCheckpoints.ending })
+                return Set(written.keys.map(name))
             }
             try await Blocking.run { [folder] in
-                for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [] where !kept.contains(name) {
-                    try FileManager.default.removeItem(atPath: "\(folder)/\(name)")
+                for (workspace, file) in try WorkspaceFolder.entries(of: folder) {
+                    let name = WorkspaceFolder.prefix(workspace) + file
+                    if !kept.contains(name) { try FileManager.default.removeItem(atPath: "\(folder)/\(name)") }
                 }
             }
         }
@@ -161,7 +167,7 @@ package final class FeatureCheckpoints: Sendable {
     // MARK: Metrics
 
     package struct Statistics {
-        package let dataset: String
+        package let dataset: ResourceRef
         /// Rows of history that were read into features since the start.
         package let rowsRead: Int
         /// Of the file, 0 without one.

@@ -28,10 +28,10 @@ package struct FeatureHistory: Sendable {
     ///   - datasets: when given, the dataset is read as it will be when these are in force.
     ///   - isStart: whether the state of the last run may be gone on with.
     package func fill(
-        _ draft: FeatureDraft, _ dataset: String, in datasets: DatasetDraft? = nil, isStart: Bool = false,
+        _ draft: FeatureDraft, _ dataset: ResourceRef, in datasets: DatasetDraft? = nil, isStart: Bool = false,
         _ last: @escaping @Sendable () -> Void
     ) async throws {
-        let time = if let datasets { datasets.spec(dataset)?.eventTime } else { try data.spec(dataset).eventTime }
+        let time = if let datasets { datasets.spec(dataset.name)?.eventTime } else { try data.spec(dataset).eventTime }
         try await data.withHistory(dataset, in: datasets) { [self] history in
             let restored = isStart ? try await Blocking.run { [self] in checkpoints.restore(draft, dataset, history) } : nil
             let files = restored == nil ? try await history.files() : []
@@ -39,15 +39,15 @@ package struct FeatureHistory: Sendable {
                 let now = clock.now()
                 let apply = { [checkpoints] (rows: Table) throws in
                     checkpoints.count(rows.rowCount, of: dataset)
-                    try draft.apply(dataset: dataset, rows: rows, now: now)
+                    try draft.apply(dataset: dataset.name, rows: rows, now: now)
                 }
-                try readFiles(files, draft, dataset, time, now, apply)
+                try readFiles(files, draft, dataset.name, time, now, apply)
                 // What came in while the files were read is caught up with first, so that pushes wait for the last few rows alone.
                 let caughtUp = try history.replay(from: try history.replay(from: restored ?? history.start, apply), apply)
                 try pushes.run(dataset) {
                     do {
                         _ = try history.replay(from: caughtUp, apply)
-                        draft.complete(dataset: dataset, origin: history.origin)
+                        draft.complete(dataset: dataset.name, origin: history.origin)
                         last()
                         return .success(())
                     } catch { return .failure(KeelError.wrapping(error)) }

@@ -9,7 +9,7 @@ import Storage
 /// Reads features for people, and checks that online and offline features agree.
 public struct FeatureParity: Sendable {
     private let data: DatasetService
-    private let features: FeatureStore
+    private let features: FeatureStores
     private let runtime: ServingRuntime
     private let deployments: DeploymentService
     private let queries: PredictionQueries
@@ -17,7 +17,7 @@ public struct FeatureParity: Sendable {
     private let analytics: DuckDB
 
     package init(
-        data: DatasetService, features: FeatureStore, runtime: ServingRuntime, deployments: DeploymentService, queries: PredictionQueries,
+        data: DatasetService, features: FeatureStores, runtime: ServingRuntime, deployments: DeploymentService, queries: PredictionQueries,
         objects: FolderObjectStore, analytics: DuckDB
     ) {
         self.data = data
@@ -29,10 +29,17 @@ public struct FeatureParity: Sendable {
         self.analytics = analytics
     }
 
+    /// What a service answers to rows of JSON objects: the request's columns and the features.
+    public func read(_ rows: JSON, service: String, _ grant: Grant) throws(KeelError) -> Table {
+        try grant.require(.featuresRead, on: ResourceRef(FeatureServiceSpec.kind, service, in: grant.workspace))
+        let features = features[grant.workspace]
+        return try features.read(service: service, request: try FeatureParity.requestTable(rows, service, features.catalog))
+    }
+
     /// Rows of JSON objects as the request table of a feature service.
-    public func requestTable(_ rows: JSON, service: String) throws(KeelError) -> Table {
+    private static func requestTable(_ rows: JSON, _ service: String, _ catalog: FeatureCatalog) throws(KeelError) -> Table {
         guard let items = rows.array, !items.isEmpty else { throw .invalid("must be a list of objects with at least one", path: "rows") }
-        let fields = try features.catalog.requestFields(service)
+        let fields = try catalog.requestFields(service)
         for (i, item) in items.enumerated() where item.members == nil {
             throw .invalid("must be an object, not \(item.kind)", path: "rows[\(i)]")
         }
@@ -77,6 +84,8 @@ public struct FeatureParity: Sendable {
         let inputs = try await ModelBundle.read(release.bundle, from: objects).signature.inputs
         let sampled = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant)
         guard !sampled.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint)' are logged yet") }
+        let workspace = grant.workspace
+        let features = features[workspace]
         let fields = try features.catalog.requestFields(service)
         let reads = try sampled.filter { read in
             guard read.features.count == inputs.count else { return false }
@@ -87,15 +96,17 @@ public struct FeatureParity: Sendable {
                 .failedPrecondition, "none of the \(sampled.count) logged predictions was asked for as '\(service)' is declared now",
                 hint: "verify again after new predictions")
         }
-        let requests = try requestTable(.array(try reads.map { try JSON.parse($0.request) }), service: service)
-        let seal = try Grant.check(.system("verify"), may: .datasetsIngest)
+        let requests = try FeatureParity.requestTable(.array(try reads.map { try JSON.parse($0.request) }), service, features.catalog)
+        let seal = try Grant.check(.system("verify", in: workspace), may: .datasetsIngest)
         var files: [String: [String]] = [:]
         for dataset in try features.catalog.sources(service) {
             _ = try await data.seal(dataset: dataset, grant: seal)
-            if let snapshot = try await data.snapshot(dataset) { files[dataset] = try await data.files(of: snapshot) }
+            if let snapshot = try await data.snapshot(ResourceRef("Dataset", dataset, in: workspace)) {
+                files[dataset] = try await data.files(of: snapshot, in: workspace)
+            }
         }
         let paths = files
-        let report = try await Blocking.run { [self] in
+        let report = try await Blocking.run { [analytics] in
             try features.verify(
                 service: service, requests: requests, times: reads.map(\.eventTime), values: reads.map(\.features), inputs: inputs,
                 on: try analytics.connect()

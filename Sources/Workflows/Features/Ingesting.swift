@@ -8,13 +8,13 @@ import Storage
 /// Takes rows into datasets and brings the features over them up to date.
 public struct Ingesting: Sendable {
     private let data: DatasetService
-    private let features: FeatureStore
+    private let features: FeatureStores
     private let applying: Applying
     private let pushes: PushGate
     /// Where uploads are kept until they are read.
     private let workFolder: String
 
-    package init(data: DatasetService, features: FeatureStore, applying: Applying, pushes: PushGate, workFolder: String) {
+    package init(data: DatasetService, features: FeatureStores, applying: Applying, pushes: PushGate, workFolder: String) {
         self.data = data
         self.features = features
         self.applying = applying
@@ -24,9 +24,11 @@ public struct Ingesting: Sendable {
 
     /// Accepts events: durable in the dataset's stream first, then in the features.
     public func push(_ dataset: String, _ body: [UInt8], _ grant: Grant) async throws -> PushResult {
-        try grant.require(.eventsPush)
-        try await data.loadKeys(dataset: dataset)
-        return try pushes.run(dataset) {
+        let thing = ResourceRef("Dataset", dataset, in: grant.workspace)
+        try grant.require(.eventsPush, on: thing)
+        try await data.loadKeys(thing)
+        let features = features[grant.workspace]
+        return try pushes.run(thing) {
             body.withUnsafeBufferPointer { bytes in
                 do throws(KeelError) {
                     let result = try data.push(dataset: dataset, json: bytes, grant: grant)
@@ -82,7 +84,8 @@ public struct Ingesting: Sendable {
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
         defer { ProcessMemory.trim() }
-        let wasDisabled = data.isDisabled(dataset)
+        let thing = ResourceRef("Dataset", dataset, in: grant.workspace)
+        let wasDisabled = data.isDisabled(thing)
         let report = try await data.ingest(
             dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite,
             grant: grant
@@ -92,8 +95,8 @@ public struct Ingesting: Sendable {
         }
         do {
             // New rows in the place of those that could not be read put the dataset, and what needs it, back in force.
-            if wasDisabled { try await applying.configure() }
-            try await applying.rebuildFeatures(dataset)
+            if wasDisabled { try await applying.configure(grant.workspace) }
+            try await applying.rebuildFeatures(thing)
         } catch {
             let problem = KeelError.wrapping(error)
             throw KeelError(

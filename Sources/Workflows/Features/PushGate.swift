@@ -6,12 +6,12 @@ package final class PushGate: Sendable {
     private final class Lane: Sendable {
         let turn = Mutex(())
     }
-    private let lanes = Mutex<[String: Lane]>([:])
+    private let lanes = Mutex<[ResourceRef: Lane]>([:])
 
     package init() {}
 
     /// Runs what must not happen beside a push of the dataset. The time under the lock is that of appending to a log and folding rows into memory.
-    package func run<T: Sendable>(_ dataset: String, _ body: () -> Result<T, KeelError>) throws(KeelError) -> T {
+    package func run<T: Sendable>(_ dataset: ResourceRef, _ body: () -> Result<T, KeelError>) throws(KeelError) -> T {
         let lane = lanes.withLock { lanes in
             if let lane = lanes[dataset] { return lane }
             let made = Lane()

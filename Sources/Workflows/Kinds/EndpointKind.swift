@@ -9,7 +9,7 @@ extension EndpointSpec: ResourceKind {
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let modules = preparation.modules
-        let features = ServedFeatures(store: modules.features, draft: preparation.part(PreparedFeatures.self)?.draft)
+        let features = ServedFeatures(store: modules.features[preparation.workspace], draft: preparation.part(PreparedFeatures.self)?.draft)
         let draft = try await modules.deployments.prepare(preparation.declared.all(EndpointSpec.self), reading: features)
         for (name, error) in draft.problems.sorted(by: { $0.key < $1.key }) { preparation.fail("\(schema.name)/\(name)", error) }
         // Endpoints whose declaration cannot be read are among them.
@@ -37,8 +37,8 @@ extension EndpointSpec: ResourceKind {
         return [ResourceStatus("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]
     }
 
-    package static func holdings(of resource: Resource, _ modules: Modules) async throws -> ResourceHoldings {
-        let grant = try Grant.check(.system("delete"), may: .releasesRead, on: resource.id)
+    package static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings {
+        let grant = try Grant.check(.system("delete", in: workspace), may: .releasesRead, on: resource.id)
         let releases = try await modules.deployments.releases(endpoint: resource.name, grant)
         let serving = modules.runtime.status().first { isOf(resource, $0) }?.stable
         return ResourceHoldings(

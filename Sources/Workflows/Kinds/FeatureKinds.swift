@@ -4,9 +4,13 @@ import FeatureStore
 
 // Entities, views and services are one catalogue over the datasets' contracts: it is checked and put in force as a whole, by the last of them.
 
-extension EntitySpec: ResourceKind {}
+extension EntitySpec: ResourceKind {
+    package static var isOfEveryWorkspace: Bool { true }
+}
 
 extension FeatureViewSpec: ResourceKind {
+    package static var isOfEveryWorkspace: Bool { true }
+
     package var references: [ResourceReference.Target] {
         // The catalogue itself says when one of them is missing.
         guard case .dataset(let dataset, let entity) = source else { return [] }
@@ -22,6 +26,8 @@ extension FeatureViewSpec: ResourceKind {
 }
 
 extension FeatureServiceSpec: ResourceKind {
+    package static var isOfEveryWorkspace: Bool { true }
+
     package var references: [ResourceReference.Target] {
         features.enumerated().map { i, feature in
             ResourceReference.Target("spec.features[\(i)]", FeatureViewSpec.schema.name, String(feature.prefix { $0 != "." }))
@@ -40,12 +46,13 @@ extension FeatureServiceSpec: ResourceKind {
     /// and nothing else.
     package static func prepare(_ preparation: inout Preparation) async throws {
         let modules = preparation.modules
-        let features = modules.features
+        let features = modules.features[preparation.workspace]
         let draft = features.draft(try preparation.declared.catalog())
         let datasets = preparation.part(PreparedDatasets.self)?.draft
         for dataset in draft.datasets {
             do {
-                try await modules.history.fill(draft, dataset, in: datasets, isStart: preparation.isStart) {
+                let source = ResourceRef(DatasetSpec.schema.name, dataset, in: preparation.workspace)
+                try await modules.history.fill(draft, source, in: datasets, isStart: preparation.isStart) {
                     features.follow(draft, dataset: dataset)
                 }
             } catch {
@@ -85,7 +92,7 @@ extension Declarations {
     /// - Parameter isAffected: of which views to speak, by the view's name and its dataset's.
     func remadeViews(_ modules: Modules, _ isAffected: (_ view: String, _ dataset: String?) -> Bool) throws -> [String] {
         let catalog = try catalog()
-        let views = modules.features.draft(catalog).viewNames.filter { isAffected($0, catalog.source(ofView: $0)) }
+        let views = modules.features[workspace].draft(catalog).viewNames.filter { isAffected($0, catalog.source(ofView: $0)) }
         return views.map { "the online features of view '\($0)' are made anew; until then the old ones answer" }
     }
 }

@@ -6,6 +6,8 @@ import Pipelines
 import Serving
 
 extension PipelineSpec: ResourceKind {
+    package static var isOfEveryWorkspace: Bool { true }
+
     /// Fields of steps that name a resource. A step whose resource is missing fails when it runs.
     private static let stepReferences: [String: [String: String]] = [
         TrainingSetStep.kind: ["labels": DatasetSpec.schema.name, "features": FeatureServiceSpec.schema.name],
@@ -32,7 +34,7 @@ extension PipelineSpec: ResourceKind {
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] {
         let pipelines = scrutiny.declared.all(PipelineSpec.self)
         var errors: [KeelError] = []
-        do throws(KeelError) { _ = try scrutiny.modules.pipelines.prepare(pipelines) } catch { errors.append(error) }
+        do throws(KeelError) { _ = try scrutiny.modules.pipelines.prepare(pipelines, in: scrutiny.declared.workspace) } catch { errors.append(error) }
         guard let given = scrutiny.given else { return errors }
         for pipeline in pipelines where given.contains("\(schema.name)/\(pipeline.name)") {
             let found =
@@ -75,7 +77,7 @@ extension PipelineSpec: ResourceKind {
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let pipelines = preparation.modules.pipelines
-        let draft = try pipelines.prepare(preparation.declared.all(PipelineSpec.self))
+        let draft = try pipelines.prepare(preparation.declared.all(PipelineSpec.self), in: preparation.workspace)
         preparation.add(PreparedPipelines(pipelines: pipelines, draft: draft))
     }
 
@@ -85,8 +87,8 @@ extension PipelineSpec: ResourceKind {
         return [ResourceStatus("last run", last.map { "\($0.id) \($0.state.rawValue), \($0.startedAt)" } ?? "none")]
     }
 
-    package static func holdings(of resource: Resource, _ modules: Modules) async throws -> ResourceHoldings {
-        let grant = try Grant.check(.system("delete"), may: .pipelinesRead, on: resource.id)
+    package static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings {
+        let grant = try Grant.check(.system("delete", in: workspace), may: .pipelinesRead, on: resource.id)
         let open = try await modules.pipelines.runs(pipeline: resource.name, grant: grant).filter { $0.finishedAt == nil }
         guard !open.isEmpty else { return ResourceHoldings() }
         return ResourceHoldings(inUse: "\(open.count == 1 ? "a run is" : "\(open.count) runs are") under way")

@@ -5,6 +5,8 @@ import Pipelines
 import Storage
 
 extension TriggerSpec: ResourceKind {
+    package static var isOfEveryWorkspace: Bool { true }
+
     package var references: [ResourceReference.Target] {
         let conditions = when.enumerated().compactMap { i, condition -> ResourceReference.Target? in
             switch condition {
@@ -25,7 +27,7 @@ extension TriggerSpec: ResourceKind {
         let specs = preparation.declared.all(TriggerSpec.self)
         var authors: [String: String] = [:]
         for spec in specs { authors[spec.name] = try await preparation.author(schema.name, spec.name) }
-        preparation.add(PreparedTriggers(triggers: triggers, draft: await triggers.prepare(specs, authors: authors)))
+        preparation.add(PreparedTriggers(triggers: triggers, draft: await triggers.prepare(specs, authors: authors, in: preparation.workspace)))
     }
 }
 

@@ -37,7 +37,7 @@ extension Applying {
         let all = try await modules.resources.all(by: Grant.check(.system("delete", in: grant.workspace), may: .resourcesRead))
         let owner = try ResourceKinds.kind(kind, in: grant.workspace)
         let isDeclared = all.contains { $0.resource.id == "\(kind)/\(name)" }
-        if removesData, !isDeclared, try await owner.holdsData(of: name, modules) {
+        if removesData, !isDeclared, try await owner.holdsData(of: name, in: grant.workspace, modules) {
             try grant.require(.resourcesApply, on: ResourceRef(kind, name, in: grant.workspace))
             if !isRehearsal { try await owner.removeData(of: name, modules, by: grant) }
             return Deletion(items: [], stays: [], result: nil)
@@ -94,7 +94,7 @@ extension Applying {
         }
         var items: [Deletion.Item] = []
         for (stored, needs) in chosen {
-            let holdings = try await ResourceKinds.kind(stored.resource.kind, in: workspace).holdings(of: stored.resource, modules)
+            let holdings = try await ResourceKinds.kind(stored.resource.kind).holdings(of: stored.resource, in: workspace, modules)
             items.append(Deletion.Item(resource: stored, needs: needs, holds: holdings.holds, inUse: holdings.inUse))
         }
         let kinds = Set(items.map(\.resource.resource.kind))

@@ -124,14 +124,13 @@ public final class Applying: Sendable {
         { [self] candidate, changed in
             let replaced = Set(changed.map(\.id))
             let preparation = try await prepare(candidate, in: grant.workspace, changed: replaced, by: grant.caller)
-            // The register of damage is of the workspace `default`.
-            let known = grant.workspace == .default ? Set(modules.damage.all.map(\.subject)) : []
+            let known = Set(modules.damage.all(in: grant.workspace).map(\.subject))
             if let new = preparation.failures.first(where: { !known.contains($0.subject) }) {
                 for part in preparation.parts.reversed() { await part.discard() }
                 throw new.error
             }
             return PreparedConfiguration(preparation: preparation) { [self] failures in
-                if grant.workspace == .default { _ = replaceDamage(with: failures) }
+                _ = replaceDamage(of: grant.workspace, with: failures)
             }
         }
     }
@@ -167,65 +166,59 @@ public final class Applying: Sendable {
 
     // MARK: What is stored
 
-    /// Puts what is stored in force. What did not change is kept: state of features, routes, windows.
+    /// Puts what is stored in a workspace in force. What did not change is kept: state of features, routes, windows.
     ///
     /// Whatever cannot be put in force is reported as damage and left out; everything else is.
     /// - Throws: what newly failed, unless it is the start.
-    package func configure(isStart: Bool = false) async throws { try await turn.run { try await configureInTurn(isStart: isStart) } }
+    package func configure(_ workspace: WorkspaceID, isStart: Bool = false) async throws {
+        try await turn.run { try await configureInTurn(workspace, isStart: isStart) }
+    }
 
     /// The same, for callers that hold the turn already.
-    package func configureInTurn(isStart: Bool = false) async throws {
-        let system = try Grant.check(.system("configure"), may: .resourcesRead)
+    package func configureInTurn(_ workspace: WorkspaceID, isStart: Bool = false) async throws {
+        let system = try Grant.check(.system("configure", in: workspace), may: .resourcesRead)
         let stored = try await modules.resources.all(by: system).map(\.resource)
-        var preparation = try await begin(stored, in: .default, isStart: isStart, changed: [], by: nil)
-        for kind in ResourceKinds.all {
+        var preparation = try await begin(stored, in: workspace, isStart: isStart, changed: [], by: nil)
+        for kind in ResourceKinds.all(in: workspace) {
             do { try await kind.prepare(&preparation) } catch {
                 preparation.fail("\(kind.schema.name)s/all", KeelError.wrapping(error))
             }
         }
         for part in preparation.parts {
             do {
-                try await modules.database.write { try part.store($0) }
+                try await modules.database.write(in: workspace) { try part.store($0) }
                 await part.activate()
             } catch {
                 await part.discard()
                 preparation.fail("Resources/all", KeelError.wrapping(error))
             }
         }
-        let new = replaceDamage(with: preparation.failures)
+        let new = replaceDamage(of: workspace, with: preparation.failures)
         if !isStart, let first = new.first { throw first.error }
     }
 
-    /// Puts what is stored in another workspace than `default` in force, for the start.
-    package func configure(_ workspace: WorkspaceID) async throws {
-        try await turn.run {
-            let system = try Grant.check(.system("configure", in: workspace), may: .resourcesRead)
-            let stored = try await modules.resources.all(by: system).map(\.resource)
-            var preparation = try await begin(stored, in: workspace, isStart: true, changed: [], by: nil)
-            for kind in ResourceKinds.all(in: workspace) { try await kind.prepare(&preparation) }
-            for part in preparation.parts { await part.activate() }
-            for (subject, error) in preparation.failures { report("\(subject) in the workspace \(workspace) is not in force: \(error)") }
-        }
-    }
-
     /// Makes the online features of a dataset anew, from its newest snapshot and the stream behind it. When that fails the old ones stay.
-    package func rebuildFeatures(_ dataset: String) async throws {
-        let features = modules.features
+    package func rebuildFeatures(_ dataset: ResourceRef) async throws {
+        let features = modules.features[dataset.workspace]
+        let name = dataset.name
         // Nothing else may change which views there are.
         try await turn.run {
-            guard features.sources.contains(dataset) else { return }
-            let wasBroken = features.isBroken(dataset)
-            let draft = features.draft(rebuilding: dataset)
+            guard features.sources.contains(name) else { return }
+            let wasBroken = features.isBroken(name)
+            let draft = features.draft(rebuilding: name)
             try await modules.history.fill(draft, dataset) { features.adopt(draft) }
             // Endpoints that could not be planned without these features can be now.
-            if wasBroken { try await configureInTurn() }
+            if wasBroken { try await configureInTurn(dataset.workspace) }
         }
     }
 
     /// - Returns: what is new.
-    private func replaceDamage(with failures: [(subject: String, error: KeelError)]) -> [(subject: String, error: KeelError)] {
-        let new = modules.damage.replaceConfiguration(with: failures)
-        for (subject, error) in failures { report("\(subject) is not in force: \(error)") }
+    private func replaceDamage(
+        of workspace: WorkspaceID, with failures: [(subject: String, error: KeelError)]
+    ) -> [(subject: String, error: KeelError)] {
+        let new = modules.damage.replaceConfiguration(of: workspace, with: failures)
+        let place = workspace == .default ? "" : " in the workspace \(workspace)"
+        for (subject, error) in failures { report("\(subject)\(place) is not in force: \(error)") }
         return new
     }
 }

@@ -18,7 +18,7 @@ package struct Modules: Sendable {
     /// Names of what is there without being declared, by its kind: registered models.
     package let names: @Sendable (WorkspaceID) async throws -> [String: [String]]
     package let data: DatasetService
-    package let features: FeatureStore
+    package let features: FeatureStores
     package let history: FeatureHistory
     package let pipelines: PipelineService
     package let triggers: TriggerService
@@ -31,7 +31,7 @@ package struct Modules: Sendable {
     package init(
         database: Storage.Database, damage: DamageRegister, resources: ResourceService, audit: AccessAudit, policy: AccessPolicy, tokens: TokenService,
         names: @escaping @Sendable (WorkspaceID) async throws -> [String: [String]], data: DatasetService,
-        features: FeatureStore, history: FeatureHistory, pipelines: PipelineService, triggers: TriggerService, runtime: ServingRuntime,
+        features: FeatureStores, history: FeatureHistory, pipelines: PipelineService, triggers: TriggerService, runtime: ServingRuntime,
         deployments: DeploymentService, monitoring: MonitoringService, project: String
     ) {
         self.database = database

@@ -41,15 +41,15 @@ package protocol ResourceKind: Sendable {
     /// What the server knows of a resource besides its declaration, for `keel describe`. Leaves out what the caller may not read.
     static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus]
     /// What a deletion would meet besides the declaration.
-    static func holdings(of resource: Resource, _ modules: Modules) async throws -> ResourceHoldings
+    static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings
     /// In words, what stays when a resource is deleted; nil when nothing does.
     /// - Parameter removesData: whether its data are removed with it.
     static func remains(removingData removesData: Bool) -> String?
     /// Whether resources of this kind have data of their own, which `delete --data` removes.
     static var hasData: Bool { get }
     /// Whether data of this name are there, also when no such resource is declared any more.
-    static func holdsData(of name: String, _ modules: Modules) async throws -> Bool
-    /// Removes the data of a resource for good. Called after the deletion was committed and before the resource is out of force.
+    static func holdsData(of name: String, in workspace: WorkspaceID, _ modules: Modules) async throws -> Bool
+    /// Removes the data of a resource in the grant's workspace for good. Called after the deletion was committed and before the resource is out of force.
     static func removeData(of name: String, _ modules: Modules, by grant: Grant) async throws
 }
 
@@ -63,10 +63,12 @@ extension ResourceKind {
     package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] { [] }
     package static func prepare(_ preparation: inout Preparation) async throws {}
     package static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus] { [] }
-    package static func holdings(of resource: Resource, _ modules: Modules) async throws -> ResourceHoldings { ResourceHoldings() }
+    package static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings {
+        ResourceHoldings()
+    }
     package static func remains(removingData removesData: Bool) -> String? { nil }
     package static var hasData: Bool { false }
-    package static func holdsData(of name: String, _ modules: Modules) async throws -> Bool { false }
+    package static func holdsData(of name: String, in workspace: WorkspaceID, _ modules: Modules) async throws -> Bool { false }
     package static func removeData(of name: String, _ modules: Modules, by grant: Grant) async throws {}
 }
 

@@ -11,7 +11,7 @@ import Tracking
 /// The steps that a pipeline has without a program of its own.
 package struct BuiltInSteps: Sendable {
     private let data: DatasetService
-    private let features: FeatureStore
+    private let features: FeatureStores
     private let resources: ResourceService
     private let tracking: TrackingService
     private let registry: RegistryService
@@ -22,7 +22,7 @@ package struct BuiltInSteps: Sendable {
 
     /// - Parameter lake: the folder of Parquet files.
     package init(
-        data: DatasetService, features: FeatureStore, resources: ResourceService, tracking: TrackingService, registry: RegistryService,
+        data: DatasetService, features: FeatureStores, resources: ResourceService, tracking: TrackingService, registry: RegistryService,
         releasing: Releasing, analytics: DuckDB, objects: FolderObjectStore, lake: String
     ) {
         self.data = data

@@ -55,13 +55,16 @@ package struct EvaluateStep: StepKind {
     }
 
     /// The alias of a baseline moves, so what it points to is part of what the result depends on.
-    package func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
+    package func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON {
         guard let uri = try Spec(with).baseline else { return [:] }
-        if let version = try await registry.resolve(uri, try grant(uri)) { return ["baseline": .string(version.uri)] }
-        return ["baseline": .string(try await registry.hasStood(uri, try grant(uri)) ? "gone" : "none")]
+        let grant = try EvaluateStep.grant(in: workspace)
+        if let version = try await registry.resolve(uri, grant) { return ["baseline": .string(version.uri)] }
+        return ["baseline": .string(try await registry.hasStood(uri, grant) ? "gone" : "none")]
     }
 
-    private func grant(_ uri: String) throws(KeelError) -> Grant { try Grant.check(.system("evaluate"), may: .registryRead, on: uri) }
+    private static func grant(in workspace: WorkspaceID) throws(KeelError) -> Grant {
+        try Grant.check(.system("evaluate", in: workspace), may: .registryRead)
+    }
 
     /// A version to compare with.
     private struct Baseline: Sendable {
@@ -73,13 +76,14 @@ package struct EvaluateStep: StepKind {
     }
 
     /// The baseline, or why there is none.
-    private func baseline(_ uri: String) async throws -> (baseline: Baseline?, missing: JSON) {
-        guard let version = try await registry.resolve(uri, try grant(uri)) else {
-            let stood = try await registry.hasStood(uri, try grant(uri))
+    private func baseline(_ uri: String, in workspace: WorkspaceID) async throws -> (baseline: Baseline?, missing: JSON) {
+        let grant = try EvaluateStep.grant(in: workspace)
+        guard let version = try await registry.resolve(uri, grant) else {
+            let stood = try await registry.hasStood(uri, grant)
             let reason = stood ? "there was a baseline \(uri), and it was taken away" : "there has never been a baseline \(uri)"
             return (nil, ["uri": .string(uri), "missing": .string(reason), "first": .bool(!stood)])
         }
-        guard let bundle = try await registry.bundle(of: version, try grant(uri)) else { throw RegistryService.noBundle(version) }
+        guard let bundle = try await registry.bundle(of: version, grant) else { throw RegistryService.noBundle(version) }
         let seen = bundle.data["until"]?.string.flatMap { Timestamp($0) } ?? .distantPast
         let model = try await LoadedModel.load(bundle.subject, from: objects)
         let evidence: JSON = ["uri": .string(uri), "version": .string(version.uri), "bundle": .string(bundle.subject.hex)]
@@ -92,7 +96,7 @@ package struct EvaluateStep: StepKind {
         let model = try await LoadedModel.load(digest, from: objects)
         var baseline: Baseline?
         var missing: JSON = ["missing": "the evaluation names no baseline", "first": false]
-        if let uri = spec.baseline { (baseline, missing) = try await self.baseline(uri) }
+        if let uri = spec.baseline { (baseline, missing) = try await self.baseline(uri, in: context.caller.workspace) }
         let measured = try await measure(model, baseline, spec, of: context.outputs(TrainingSetStep.kind), log: context.log)
         var metrics = measured.metrics
         let grant = try Grant.check(context.caller, may: .pipelinesRun, on: "Pipeline/\(context.pipeline)")

@@ -14,7 +14,7 @@ package struct TrainingSetStep: StepKind {
     package let name = TrainingSetStep.kind
     package let version = 2
     let data: DatasetService
-    let features: FeatureStore
+    let features: FeatureStores
     let analytics: DuckDB
     let resources: ResourceService
     let lake: String
@@ -115,18 +115,19 @@ package struct TrainingSetStep: StepKind {
         do throws(KeelError) { try catalog.check(spec.request) } catch { throw error.at("with") }
     }
 
-    package func fingerprint(_ with: JSON, now: Timestamp) async throws -> JSON {
-        let spec = try Spec(with, now: now, catalog: features.catalog)
+    package func fingerprint(_ with: JSON, now: Timestamp, in workspace: WorkspaceID) async throws -> JSON {
+        let catalog = features[workspace].catalog
+        let spec = try Spec(with, now: now, catalog: catalog)
         // What was pushed since the last snapshot belongs to the answer: seal it, so that the numbers of the snapshots say everything.
         var snapshots: [JSON.Member] = []
-        let grant = try Grant.check(.system("training-set"), may: .datasetsIngest, on: "Dataset/\(spec.labels)")
-        for dataset in try datasets(spec) {
-            _ = try await data.seal(dataset: dataset, grant: grant)
-            snapshots.append(JSON.Member(dataset, .string(try await data.snapshot(dataset)?.digest.hex ?? "none")))
+        let grant = try Grant.check(.system("training-set", in: workspace), may: .datasetsIngest)
+        for dataset in try datasets(spec, in: workspace, catalog) {
+            _ = try await data.seal(dataset: dataset.name, grant: grant)
+            snapshots.append(JSON.Member(dataset.name, .string(try await data.snapshot(dataset)?.digest.hex ?? "none")))
         }
         return [
             "until": .string(spec.until?.description ?? ""), "snapshots": .object(snapshots),
-            "features": .array(try await definitions(spec)),
+            "features": .array(try await definitions(spec, in: workspace, catalog)),
         ]
     }
 
@@ -138,18 +139,21 @@ package struct TrainingSetStep: StepKind {
     }
 
     package func run(_ context: StepContext) async throws -> JSON {
+        let workspace = context.caller.workspace
+        let features = features[workspace]
         let spec = try Spec(context.with, now: context.now, catalog: features.catalog)
         var files: [String: [String]] = [:]
         var snapshots: [JSON.Member] = []
-        for dataset in try datasets(spec) {
+        for dataset in try datasets(spec, in: workspace, features.catalog) {
+            let name = dataset.name
             guard let snapshot = try await data.snapshot(dataset) else {
-                throw KeelError(.failedPrecondition, "dataset '\(dataset)' has no snapshot yet", hint: "keel ingest \(dataset) FILE")
+                throw KeelError(.failedPrecondition, "dataset '\(name)' has no snapshot yet", hint: "keel ingest \(name) FILE")
             }
-            files[dataset] = try await data.files(of: snapshot)
-            snapshots.append(JSON.Member(dataset, .int(Int64(snapshot.number))))
+            files[name] = try await data.files(of: snapshot, in: workspace)
+            snapshots.append(JSON.Member(name, .int(Int64(snapshot.number))))
         }
         let request = spec.request
-        let (paths, features, analytics, lake) = (files, features, analytics, lake)
+        let (paths, analytics, lake) = (files, analytics, lake)
         let outputs = try await Blocking.run {
             let connection = try analytics.connect()
             let table = try features.trainingSet(request, on: connection) { dataset throws(KeelError) in paths[dataset] ?? [] }
@@ -235,10 +239,10 @@ package struct TrainingSetStep: StepKind {
     }
 
     /// The digests of what defines these features: a change of one gives another training set, and of nothing else.
-    private func definitions(_ spec: Spec) async throws -> [JSON] {
-        let grant = try Grant.check(.system("training-set"), may: .resourcesRead)
+    private func definitions(_ spec: Spec, in workspace: WorkspaceID, _ catalog: FeatureCatalog) async throws -> [JSON] {
+        let grant = try Grant.check(.system("training-set", in: workspace), may: .resourcesRead)
         let needed = try Set(
-            (spec.service.map { name throws(KeelError) in try features.catalog.resources(name) } ?? []) + ["Dataset/\(spec.labels)"])
+            (spec.service.map { name throws(KeelError) in try catalog.resources(name) } ?? []) + ["Dataset/\(spec.labels)"])
         var out: [JSON] = []
         for kind in Set(needed.map { String($0.prefix { $0 != "/" }) }).sorted() {
             for stored in try await resources.get(kind, by: grant) where needed.contains(stored.resource.id) {
@@ -248,9 +252,9 @@ package struct TrainingSetStep: StepKind {
         return out
     }
 
-    private func datasets(_ spec: Spec) throws(KeelError) -> [String] {
-        let origins = try spec.service.map { name throws(KeelError) in try features.catalog.sources(name) } ?? []
-        return Set(origins + [spec.labels]).sorted()
+    private func datasets(_ spec: Spec, in workspace: WorkspaceID, _ catalog: FeatureCatalog) throws(KeelError) -> [ResourceRef] {
+        let origins = try spec.service.map { name throws(KeelError) in try catalog.sources(name) } ?? []
+        return Set(origins + [spec.labels]).sorted().map { ResourceRef("Dataset", $0, in: workspace) }
     }
 }
 

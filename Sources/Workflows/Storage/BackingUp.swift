@@ -21,6 +21,7 @@ public struct BackingUp: Sendable {
     /// Takes a backup of the home folder as it is now; the server goes on meanwhile. The ledger gets `storage.backup`.
     public func backup(_ grant: Grant) async throws -> HomeBackup {
         try grant.require(.storageBackup)
+        try grant.requireServer()
         let folder = home + "/work/backup-" + Identifier.hex32()
         try Folder.make(folder)
         _ = try await database.write { try $0.record("storage.backup", on: "Storage/home", by: grant) }

@@ -21,7 +21,7 @@ public struct Verifying: Sendable {
         self.tokens = tokens
     }
 
-    /// Reads everything that is stored under a digest (the files of all snapshots, and all content: artifacts, models, bundles) and compares.
+    /// Reads everything that is stored in any workspace under a digest (the files of all snapshots, and all content: artifacts, models, bundles) and compares.
     ///
     /// - Parameter progress: called as it goes on, with the share that is done.
     /// - Returns: how much was read, and what is damaged: `{"files", "objects", "damaged": [{"subject", "problem"}]}`.
@@ -35,7 +35,11 @@ public struct Verifying: Sendable {
             try Task.checkCancellation()
             progress(Double(i) / total, "file \(i + 1) of \(files.count)")
             do { try await data.verify(file, of: dataset) } catch {
-                damaged.append(["subject": .string("Dataset/\(dataset)"), "problem": .string(KeelError.wrapping(error).message)])
+                let isSeen = grant.seesAllWorkspaces || dataset.workspace == grant.workspace
+                damaged.append([
+                    "subject": .string(isSeen ? dataset.description : "Storage/lake"),
+                    "problem": .string(isSeen ? KeelError.wrapping(error).message : "a file of another workspace is damaged"),
+                ])
             }
         }
         for (i, digest) in digests.enumerated() {

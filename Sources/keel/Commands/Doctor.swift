@@ -55,7 +55,9 @@ struct Doctor: AsyncParsableCommand {
             }
             if !server.damage.isEmpty {
                 Terminal.print("")
-                Terminal.table(["damaged", "what", "hint"], server.damage.map { [$0.cell("subject"), $0.cell("what"), $0.cell("hint")] })
+                Terminal.table(
+                    ["damaged", "workspace", "what", "hint"],
+                    server.damage.map { [$0.cell("subject"), $0.cell("workspace"), $0.cell("what"), $0.cell("hint")] })
             }
         }
         if engines.contains(where: { $0.mend != nil }) || !server.damage.isEmpty { throw ExitCode(1) }

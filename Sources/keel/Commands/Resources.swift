@@ -129,8 +129,10 @@ struct Get: AsyncParsableCommand {
         case "damage":
             connection.show(try named(try await connection.get("/api/v1/damage"), "damage", by: "subject")) { answer in
                 Terminal.table(
-                    ["subject", "since", "what", "hint"],
-                    (answer["damage"]?.items ?? []).map { [$0.cell("subject"), $0.cell("since"), $0.cell("what"), $0.cell("hint")] })
+                    ["subject", "workspace", "since", "what", "hint"],
+                    (answer["damage"]?.items ?? []).map {
+                        [$0.cell("subject"), $0.cell("workspace"), $0.cell("since"), $0.cell("what"), $0.cell("hint")]
+                    })
             }
         default:
             connection.show(try named(try await connection.get("/api/v1/resources/\(escaped(kind))"), "resources", by: "name")) { answer in

@@ -1,0 +1,193 @@
+"""Every route of a server, with a request that names things in it: what the walks of test_walk*.py are made of."""
+import http.client
+import json
+import pathlib
+import re
+import string
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Routes that are asked without a caller, or answered to every caller with a token, whatever its role.
+OPEN = {("GET", "/health"), ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}")}
+ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
+          ("GET", "/v2/models/{name}/versions/{version}/ready")}
+# Nothing has these names, in any workspace.
+NOWHERE = {
+    "name": "nowhere", "experiment": "999983", "run": "01a2" + "0" * 28, "logged": "m-01a2" + "0" * 28, "evaluation": "d-01a2" + "0" * 28,
+    "record": "dr-01a2" + "0" * 28, "model": "nowhere-model", "webhook": "01a20000-0000-7000-8000-000000000000", "token": "nowhere-token",
+    "card": "nowhere-card", "role": "nowhere-role", "binding": "nowhere-binding", "folder": "999983/01a2" + "0" * 28 + "/artifacts",
+    "upload": "0" * 32, "workspace": "nowhere-space", "dataset": "nowhere-dataset", "service": "nowhere-service", "pipeline": "nowhere-pipeline",
+    "pipeline_run": "01a20000-0000-7000-8000-000000000001", "trigger": "nowhere-trigger", "endpoint": "nowhere-endpoint",
+    "monitor": "nowhere-monitor", "prediction": "nowhere-prediction",
+}
+
+
+def shape(path):
+    """A path without the names of its parameters, and what MLflow writes behind some."""
+    return re.sub(r"\{[^}]*\}(:\w+)?|\*+", "{}", path)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Route:
+    method: str
+    path: str
+
+    @property
+    def key(self):
+        """The route without the prefix of MLflow's web page, whose routes are twins of those under /api."""
+        return re.sub(r"^/ajax-api/", "/api/", self.path)
+
+    @property
+    def shape(self):
+        return shape(self.path)
+
+    def __str__(self):
+        return f"{self.method} {self.path}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of a route, with `$run` where the name of a run stands."""
+    route: Route
+    path: str
+    query: str = ""
+    body: str | None = None
+    is_late: bool = False
+
+    @property
+    def things(self):
+        """What it names: `run`, `model`."""
+        return {name.strip("{}") for name in re.findall(r"\$(\w+|\{\w+\})", self.path + self.query + (self.body or ""))}
+
+    def __str__(self):
+        return f"{self.route.method} {self.path}{self.query} {self.body or ''}".strip()
+
+
+class Server:
+    """A server of `servers.py`, asked over connections that stay open: the walks make many thousand requests."""
+
+    def __init__(self, keel):
+        self.keel = keel
+        self.local = threading.local()
+        self.host = urlsplit(keel.url).netloc
+
+    def ask(self, method, path, body=None, token=None, workspace=None, field="Keel-Workspace"):
+        headers = {}
+        if token:
+            headers["Authorization"] = "Bearer " + token
+        if workspace:
+            headers[field] = workspace
+        if body is not None and not isinstance(body, bytes):
+            body, headers["Content-Type"] = (body if isinstance(body, str) else json.dumps(body)).encode(), "application/json"
+        for attempt in range(2):
+            connection = getattr(self.local, "connection", None)
+            if connection is None:
+                connection = self.local.connection = http.client.HTTPConnection(self.host, timeout=60)
+            try:
+                connection.request(method, path, body, headers)
+                answer = connection.getresponse()
+                return Answer(answer.status, answer.read().decode(errors="replace"))
+            except (http.client.HTTPException, ConnectionError):
+                # The server closes connections, also those that it has answered on.
+                connection.close()
+                self.local.connection = None
+                if attempt:
+                    raise
+
+    def json(self, method, path, body=None, **options):
+        answer = self.ask(method, path, body, **options)
+        assert answer.status < 300, f"{method} {path}: {answer.status} {answer.text}"
+        return json.loads(answer.text)
+
+    def put(self, request, names, token=None, workspace=None, field="Keel-Workspace"):
+        """Asks `request` with these names in it."""
+        def filled(text, escape):
+            return string.Template(text).substitute({name: escape(value) for name, value in names.items()})
+        path = filled(request.path, lambda value: quote(value, safe="/")) + filled(request.query, lambda value: quote(value, safe=""))
+        body = request.body
+        if body is not None:
+            body = body.removeprefix("raw:").encode() if body.startswith("raw:") else filled(body, lambda value: json.dumps(value)[1:-1])
+        elif request.route.method in ("POST", "PATCH", "PUT"):
+            body = "{}"
+        return self.ask(request.route.method, path.replace(" ", "%20"), body, token, workspace, field)
+
+
+def routes(server, token=None):
+    listed = {Route(r["method"], r["path"]) for r in server.json("GET", "/api/v1/routes", token=token)}
+    # Answered before the router, and by it: both are documented.
+    document = server.json("GET", "/openapi.json", token=token)
+    listed |= {Route(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    return sorted(listed, key=str)
+
+
+def requests(listed):
+    """The requests of walk.txt for each route, in the order in which they are asked; a route that names nothing is asked as it is."""
+    given, out, used = _given(), [], set()
+    for route in listed:
+        found = next(((route.method, each) for each in (route.shape, shape(route.key)) if (route.method, each) in given), None)
+        if found is None:
+            # Routes of MLflow that are not served take any name.
+            path = re.sub(r"\{\w+\}|\*+", "$name", route.path)
+            out.append(Request(route, path))
+            continue
+        used.add(found)
+        for path, query, body, is_late in given[found]:
+            prefix = "/ajax-api/" if route.path.startswith("/ajax-api/") else "/api/"
+            out.append(Request(route, re.sub("^/(ajax-)?api/", prefix, path), query, body, is_late))
+    assert set(given) <= used, f"walk.txt has requests of routes that are not there: {set(given) - used}"
+    return sorted(out, key=lambda request: request.is_late)
+
+
+def _given():
+    given = {}
+    for line in (ROOT / "Conformance/keel/walk.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        late, method, path, query, body = re.fullmatch(r"(! )?([A-Z]+) (\S+?)(?: (\?(?:[^ '{]|'[^']*')+))?(?: (\{.*|raw:.*))?", line).groups()
+        given.setdefault((method, re.sub(r"<[^>]*>|\$\w+", "{}", path)), []).append((re.sub("[<>]", "", path), query or "", body, bool(late)))
+    return given
+
+
+def is_refusal(answer, route):
+    """Whether a permission is missing, said in the form of errors of the route's API."""
+    if answer.status != 403:
+        return False
+    said = json.loads(answer.text)
+    if route.path.startswith("/v2"):
+        return said["code"] == "permission_denied" and isinstance(said["error"], str)
+    keels = route.path.startswith(("/api/v1/", "/endpoints/")) or route.path in ("/invocations", "/metrics", "/version", "/openapi.json")
+    return said["error"]["code"] == "permission_denied" if keels else said["error_code"] == "PERMISSION_DENIED"
+
+
+def actions(server, token=None):
+    """What `/openapi.json` says that a route asks for."""
+    document = server.json("GET", "/openapi.json", token=token)
+    return {Route(method.upper(), path): said["x-keel-action"] for path, methods in document["paths"].items()
+            for method, said in methods.items() if "x-keel-action" in said}
+
+
+def permissions():
+    """What docs/reference/permissions.md gives each role: {role: {action}}."""
+    lines = [line.strip("|").split("|") for line in (ROOT / "docs/reference/permissions.md").read_text().splitlines() if line.startswith("|")]
+    heads = [cell.strip() for cell in lines[0]]
+    table = {role: set() for role in heads[2:]}
+    for cells in lines[2:]:
+        for role, cell in zip(heads[2:], cells[2:]):
+            if cell.strip():
+                table[role].add(cells[0].strip(" `"))
+    return table
+
+
+def every(items, call):
+    """`call` of each, several at a time, in the order of the items."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(call, items))

@@ -5,6 +5,8 @@ import pathlib
 import re
 import string
 import threading
+import uuid
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
@@ -14,15 +16,21 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPEN = {("GET", "/health"), ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}")}
 ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
           ("GET", "/v2/models/{name}/versions/{version}/ready")}
-# Nothing has these names, in any workspace.
-NOWHERE = {
-    "name": "nowhere", "experiment": "999983", "run": "01a2" + "0" * 28, "logged": "m-01a2" + "0" * 28, "evaluation": "d-01a2" + "0" * 28,
-    "record": "dr-01a2" + "0" * 28, "model": "nowhere-model", "webhook": "01a20000-0000-7000-8000-000000000000", "token": "nowhere-token",
-    "card": "nowhere-card", "role": "nowhere-role", "binding": "nowhere-binding", "folder": "999983/01a2" + "0" * 28 + "/artifacts",
-    "upload": "0" * 32, "workspace": "nowhere-space", "dataset": "nowhere-dataset", "service": "nowhere-service", "pipeline": "nowhere-pipeline",
-    "pipeline_run": "01a20000-0000-7000-8000-000000000001", "trigger": "nowhere-trigger", "endpoint": "nowhere-endpoint",
-    "monitor": "nowhere-monitor", "prediction": "nowhere-prediction",
-}
+def nowhere(word):
+    """Names that nothing has, in any workspace; other ones for another word."""
+    number = zlib.crc32(word.encode())
+    digits = f"01a2{number:028x}"
+    names = {thing: f"{word}-{thing.replace('_', '-')}" for thing in (
+        "name", "model", "token", "card", "role", "binding", "workspace", "dataset", "service", "pipeline", "trigger", "endpoint", "monitor", "prediction")}
+    return names | {
+        "experiment": str(10**6 + number % 10**6), "run": digits, "logged": "m-" + digits, "evaluation": "d-" + digits, "record": "dr-" + digits,
+        "webhook": str(uuid.UUID(digits)), "pipeline_run": str(uuid.UUID(digits)), "upload": digits, "folder": f"{10**6 + number % 10**6}/{digits}/artifacts"}
+
+
+def with_own(names, own):
+    """`$my_run` besides `$run`: what is the caller's own."""
+    fresh = nowhere("fresh-" + own["name"])
+    return names | {"my_" + thing: name for thing, name in own.items()} | {"new_token": fresh["token"], "new_run": fresh["run"]}
 
 
 def shape(path):
@@ -187,7 +195,9 @@ def permissions():
     return table
 
 
-def every(items, call):
-    """`call` of each, several at a time, in the order of the items."""
+def problems(requests, problem):
+    """What `problem` says of requests, several at a time; of the late ones after the others, one after the other."""
+    early = [request for request in requests if not request.is_late]
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(call, items))
+        found = list(pool.map(problem, early))
+    return [said for said in found + [problem(request) for request in requests if request.is_late] if said]

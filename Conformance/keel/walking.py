@@ -171,9 +171,9 @@ def is_refusal(answer, route):
         return False
     said = json.loads(answer.text)
     if route.path.startswith("/v2"):
-        return said["code"] == "permission_denied" and isinstance(said["error"], str)
+        return said.get("code") == "permission_denied" and isinstance(said["error"], str)
     keels = route.path.startswith(("/api/v1/", "/endpoints/")) or route.path in ("/invocations", "/metrics", "/version", "/openapi.json")
-    return said["error"]["code"] == "permission_denied" if keels else said["error_code"] == "PERMISSION_DENIED"
+    return said.get("error", {}).get("code") == "permission_denied" if keels else said.get("error_code") == "PERMISSION_DENIED"
 
 
 def actions(server, token=None):

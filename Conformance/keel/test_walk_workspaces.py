@@ -1,4 +1,5 @@
 """The walk of every route in the wrong workspace: it answers as for a workspace, an id or a name that is not there, and changes nothing."""
+import os
 import re
 from dataclasses import dataclass
 
@@ -64,7 +65,14 @@ def without(names, request, text):
 
 
 def changes(before, after):
-    return [f"{place} was {before[place]} and is {after[place]}" for place in before if before[place] != after[place]]
+    """What is not as it was, from where it differs."""
+    found = []
+    for place in before:
+        was, now = str(before[place]), str(after[place])
+        if was != now:
+            at = max(0, len(os.path.commonprefix([was, now])) - 100)
+            found.append(f"{place} was …{was[at:at + 250]} and is …{now[at:at + 250]}")
+    return found
 
 
 @pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])

@@ -1,0 +1,101 @@
+"""The walk of every route by callers whose role covers some things only: what they name is covered or refused."""
+import json
+
+import pytest
+
+import walking
+import worlds
+from receiver import LAPTOP
+from servers import Keel
+
+MLFLOW = "/api/2.0/mlflow/"
+# Lists that show what of them a caller's role covers, and what else is in them. All other routes that name nothing refuse such a caller.
+LISTS = {
+    ("GET", "/api/2.0/mlflow/registered-models/search"): lambda said: [model["name"] for model in said.get("registered_models", [])],
+    ("GET", "/api/2.0/mlflow/model-versions/search"): lambda said: [version["name"] for version in said.get("model_versions", [])],
+    ("GET", "/api/v1/models"): lambda said: [model["name"] for model in said["models"]],
+}
+# Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
+MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
+
+
+@pytest.fixture(scope="module")
+def server():
+    keel = Keel(environment={"KEEL_AUTH_REFUSALS": "1000000"} | LAPTOP).start()
+    yield walking.Server(keel)
+    keel.stop()
+
+
+def bind(server, name, spec):
+    """A token that may do what a role binding gives, and nothing else."""
+    token = server.json("POST", "/api/v1/tokens", {"name": name, "persona": "member"})["secret"]
+    server.json("POST", "/api/v1/apply", {"resources": [
+        {"apiVersion": "keel/v1", "kind": "RoleBinding", "metadata": {"name": name}, "spec": spec | {"tokens": [name]}}]})
+    return token
+
+
+@pytest.fixture(scope="module")
+def models(server):
+    """Models in the role and outside it, and a token whose role is that of an owner, over the first alone."""
+    made = {name: worlds.make(server, "default", name) for name in ("fraud", "fraud-own", "other")}
+    return bind(server, "keeper", {"role": "owner", "kinds": ["Model"], "names": ["fraud-*"]}), made
+
+
+def names_a_model(request):
+    return "model" in request.things and request.route.path.split("/mlflow/")[-1].startswith(
+        ("registered-models/", "model-versions/", "/api/v1/models", "/model-versions/"))
+
+
+def problem_of(server, token, names, expected):
+    """Says when an answer is not the expected one: `allowed`, `refused`."""
+    def problem(request):
+        answer = server.put(request, names, token)
+        if expected == "refused":
+            wrong = not walking.is_refusal(answer, request.route)
+        else:
+            wrong = answer.status in (401, 403) or answer.status >= 500
+        return wrong and f"{request} is not {expected}: {answer.status} {answer.text[:300]}"
+    return problem
+
+
+def test_a_role_over_some_models_gives_these_and_no_others(server, models):
+    token, made = models
+    own = made["fraud-own"]
+    asked = [request for request in walking.requests(walking.routes(server)) if names_a_model(request)]
+    lists = [request for request in asked if (request.route.method, request.route.key) in LISTS]
+    single = [request for request in asked if request not in lists]
+    assert len(single) > 60 and len(lists) == 5
+    covered = [request for request in single if (request.route.method, request.route.path) not in MORE]
+    nothing = walking.nowhere("zephyr")
+    problems = walking.problems(single, problem_of(server, token, walking.with_own(nothing | made["other"], own), "refused"))
+    # What is not there is refused alike: whether it is there is none of the caller's business.
+    problems += walking.problems(single, problem_of(server, token, walking.with_own(nothing, own), "refused"))
+    problems += walking.problems([r for r in single if r not in covered], problem_of(server, token, walking.with_own(nothing | made["fraud"], own), "refused"))
+    problems += walking.problems(covered, problem_of(server, token, walking.with_own(nothing | made["fraud"], own), "allowed"))
+    assert not problems, "\n".join(problems)
+
+
+def test_lists_show_what_a_role_covers(server, models):
+    token, made = models
+    # The walk of another test may have removed or renamed one of them.
+    for name in ("fraud-list", "other-list"):
+        server.json("POST", MLFLOW + "registered-models/create", {"name": name})
+        server.json("POST", MLFLOW + "model-versions/create", {"name": name, "source": "s3://bucket/x"})
+    for (method, path), names in LISTS.items():
+        for query in ("", "?max_results=100" if "mlflow" in path else "?limit=100"):
+            shown = names(server.json(method, path + query, token=token))
+            assert "fraud-list" in shown and all(name.startswith("fraud-") for name in shown), (path, shown)
+        assert {"fraud-list", "other-list"} <= set(names(server.json(method, path))), path
+        filtered = server.json(method, path + "?filter=name%3D'other-list'", token=token)
+        assert names(filtered) == [], path
+
+
+def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
+    token, made = models
+    names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
+    free = walking.OPEN | walking.ANYONE | set(LISTS)
+    asked = [request for request in walking.requests(walking.routes(server))
+             if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
+    assert len(asked) > 500
+    problems = walking.problems(asked, problem_of(server, token, names, "refused"))
+    assert not problems, "\n".join(problems)

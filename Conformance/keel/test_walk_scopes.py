@@ -1,6 +1,4 @@
 """The walk of every route by callers whose role covers some things only: what they name is covered or refused."""
-import json
-
 import pytest
 
 import walking
@@ -17,6 +15,8 @@ LISTS = {
 }
 # Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
 MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
+# What the server's version can do, which MLflow's client asks before anything else.
+ABLE = {("GET", "/api/3.0/mlflow/server-info")}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,8 @@ def problem_of(server, token, names, expected):
     def problem(request):
         answer = server.put(request, names, token)
         if expected == "refused":
-            wrong = not walking.is_refusal(answer, request.route)
+            # What no caller is served tells nobody anything.
+            wrong = not walking.is_refusal(answer, request.route) and answer.status != 501
         else:
             wrong = answer.status in (401, 403) or answer.status >= 500
         return wrong and f"{request} is not {expected}: {answer.status} {answer.text[:300]}"
@@ -93,9 +94,35 @@ def test_lists_show_what_a_role_covers(server, models):
 def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
     token, made = models
     names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
-    free = walking.OPEN | walking.ANYONE | set(LISTS)
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | ABLE
     asked = [request for request in walking.requests(walking.routes(server))
              if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
-    assert len(asked) > 500
+    assert len(asked) > 500 and sum(server.put(request, names).status != 501 for request in asked if request.route.method == "GET") > 80
     problems = walking.problems(asked, problem_of(server, token, names, "refused"))
+    assert not problems, "\n".join(problems)
+
+
+DELAY = worlds.DECLARED.replace("$name-endpoint", "delay").replace("$name-monitor", "delay")
+
+
+@pytest.fixture(scope="module")
+def staging(server):
+    """An endpoint with a monitor in staging and in production, and a token whose role is for staging alone."""
+    for environment in ("production", "staging"):
+        server.json("POST", "/api/v1/apply", worlds.resources(DELAY.replace("production", environment), name="delay"))
+    listed = server.json("GET", "/api/v1/endpoints")["endpoints"]
+    if {each["environment"] for each in listed if each["name"] == "delay"} != {"production", "staging"}:
+        pytest.skip(f"endpoints are not live by environment yet: {listed}")
+    return bind(server, "stager", {"role": "ml-engineer", "environments": ["staging"]})
+
+
+def test_a_role_for_staging_gives_what_is_in_staging_and_nothing_in_production(server, staging):
+    named = [request for request in walking.requests(walking.routes(server))
+             if request.things & {"endpoint", "monitor"} and (request.route.method, request.route.path) not in walking.ANYONE]
+    assert len(named) > 15
+    nothing = walking.nowhere("zephyr")
+    names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing) for place in ("", "@production", "@staging")}
+    problems = walking.problems(named, problem_of(server, staging, names[""], "refused"))
+    problems += walking.problems(named, problem_of(server, staging, names["@production"], "refused"))
+    problems += walking.problems(named, problem_of(server, staging, names["@staging"], "allowed"))
     assert not problems, "\n".join(problems)

@@ -120,7 +120,7 @@ class Server:
         """Asks `request` with these names in it."""
         def filled(text, escape):
             return string.Template(text).substitute({name: escape(value) for name, value in names.items()})
-        path = filled(request.path, lambda value: quote(value, safe="/")) + filled(request.query, lambda value: quote(value, safe=""))
+        path = filled(request.path, lambda value: quote(value, safe="/@")) + filled(request.query, lambda value: quote(value, safe=""))
         body = request.body
         if body is not None:
             body = body.removeprefix("raw:").encode() if body.startswith("raw:") else filled(body, lambda value: json.dumps(value)[1:-1])

@@ -35,12 +35,6 @@ def server():
     keel.stop()
 
 
-def unserved():
-    """The routes of MLflow that Keel does not serve, by docs/mlflow.md: whoever may read is told so."""
-    rows = re.findall(r"^\| `(/[^`]*)` \| ([A-Z ]+) \| 501[^|]*\|$", (walking.ROOT / "docs/mlflow.md").read_text(), re.M)
-    return {(method, walking.shape(path)) for path, methods in rows for method in methods.split()}
-
-
 def needed(route, stated, missing):
     """The action that a route takes, or nothing when neither the document nor the table above names it."""
     if route in stated:
@@ -56,7 +50,7 @@ def needed(route, stated, missing):
 @pytest.fixture(scope="module")
 def walk(server):
     """Each request, and the actions that it takes."""
-    listed, stated, missing = walking.routes(server), walking.actions(server), unserved()
+    listed, stated, missing = walking.routes(server), walking.actions(server), walking.unserved()
     free = walking.OPEN | walking.ANYONE
     taken = {route: needed(route, stated, missing) for route in listed if (route.method, route.path) not in free}
     nameless = [str(route) for route, action in taken.items() if action is None]

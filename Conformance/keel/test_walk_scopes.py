@@ -1,4 +1,6 @@
 """The walk of every route by callers whose role covers some things only: what they name is covered or refused."""
+import json
+
 import pytest
 
 import walking
@@ -12,6 +14,10 @@ LISTS = {
     ("GET", "/api/2.0/mlflow/registered-models/search"): lambda said: [model["name"] for model in said.get("registered_models", [])],
     ("GET", "/api/2.0/mlflow/model-versions/search"): lambda said: [version["name"] for version in said.get("model_versions", [])],
     ("GET", "/api/v1/models"): lambda said: [model["name"] for model in said["models"]],
+}
+OTHER_LISTS = {
+    ("GET", "/api/v1/tokens"): lambda said: said["tokens"],
+    ("GET", "/api/v1/resources/{kind}"): lambda said: said["resources"],
 }
 # Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
 MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
@@ -94,15 +100,36 @@ def test_lists_show_what_a_role_covers(server, models):
 def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
     token, made = models
     names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
-    free = walking.OPEN | walking.ANYONE | set(LISTS) | ABLE
-    asked = [request for request in walking.requests(walking.routes(server))
-             if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
-    assert len(asked) > 500 and sum(server.put(request, names).status != 501 for request in asked if request.route.method == "GET") > 80
-    problems = walking.problems(asked, problem_of(server, token, names, "refused"))
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | ABLE
+    every = walking.requests(walking.routes(server))
+    asked = [request for request in every if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
+    # A resource outside the role is as one that is not there.
+    resources = [request for request in asked if request.route.path.startswith("/api/v1/resources/")]
+    nothing = walking.with_own(walking.nowhere("zephyr"), made["fraud-own"])
+
+    def told(request):
+        there, none = (server.put(request, each, token) for each in (names, nothing))
+        texts = [answer.text.replace("other-", "").replace("zephyr-", "") for answer in (there, none)]
+        return (there.status not in (403, 404) or there.status != none.status or texts[0] != texts[1]) and f"{request}: {there} and {none}"
+
+    assert len(asked) > 500 and len(resources) > 10
+    assert sum(server.put(request, names).status != 501 for request in asked if request.route.method == "GET") > 70
+    problems = walking.problems([request for request in asked if request not in resources], problem_of(server, token, names, "refused"))
+    problems += walking.problems(resources, told)
     assert not problems, "\n".join(problems)
 
 
-DELAY = worlds.DECLARED.replace("$name-endpoint", "delay").replace("$name-monitor", "delay")
+def test_lists_of_other_things_show_none_to_a_role_over_some_models(server, models):
+    token, _ = models
+    for request in walking.requests(walking.routes(server)):
+        shown = OTHER_LISTS.get((request.route.method, request.route.path))
+        if shown:
+            assert shown(json.loads(server.put(request, {}).text)), f"{request} shows something to who may see it"
+            answer = server.put(request, {}, token)
+            assert walking.is_refusal(answer, request.route) or shown(json.loads(answer.text)) == [], (request, answer)
+
+
+DELAY = (worlds.DATA + "---" + worlds.SERVING).replace("$name-endpoint", "delay").replace("$name-monitor", "delay")
 
 
 @pytest.fixture(scope="module")

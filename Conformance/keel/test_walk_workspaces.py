@@ -145,8 +145,9 @@ def test_the_same_names_are_ones_own_and_no_answer_tells_of_the_other_workspace(
 
 def test_everything_is_kept_by_workspace(server, sides):
     """Every route of Keel's own finds what a workspace has, in a workspace other than `default` as well."""
-    if not worlds.is_live(server, "fraud"):
-        pytest.skip("datasets, pipelines and endpoints are in the workspace `default` only")
+    for content in ("runs", "endpoints"):
+        if not worlds.is_live(server, "fraud", content):
+            pytest.skip(f"{content} are in the workspace `default` only")
     caller = sides["fraud"]
     names = walking.with_own(walking.nowhere(NOTHING["fraud"]) | caller.worlds["same"], caller.worlds["same"])
 

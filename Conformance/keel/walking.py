@@ -137,13 +137,19 @@ def routes(server, token=None):
     return sorted(listed, key=str)
 
 
+def unserved():
+    """The routes of MLflow that Keel does not serve, by docs/mlflow.md, as method and shape: whoever may read is told so."""
+    rows = re.findall(r"^\| `(/[^`]*)` \| ([A-Z ]+) \| 501[^|]*\|$", (ROOT / "docs/mlflow.md").read_text(), re.M)
+    return {(method, shape(path)) for path, methods in rows for method in methods.split()}
+
+
 def requests(listed):
-    """The requests of walk.txt for each route, in the order in which they are asked; a route that names nothing is asked as it is."""
-    given, out, used = _given(), [], set()
+    """The requests of walk.txt for each route, in the order in which they are asked; what MLflow has and Keel does not takes any name."""
+    given, out, used, missing = _given(), [], set(), unserved()
     for route in listed:
         found = next(((route.method, each) for each in (route.shape, shape(route.key)) if (route.method, each) in given), None)
         if found is None:
-            # Routes of MLflow that are not served take any name.
+            assert {(route.method, route.shape), (route.method, shape(route.key))} & missing, f"{route} is asked for nothing: give it a line in walk.txt"
             path = re.sub(r"\{\w+\}|\*+", "$name", route.path)
             out.append(Request(route, path))
             continue

@@ -73,7 +73,7 @@ def test_a_role_is_refused_where_the_table_says_so_and_nowhere_else(server, walk
     may = walking.permissions()[role] | {role}
     token = server.json("POST", "/api/v1/tokens", {"name": f"walk-{role}", "persona": role})["secret"]
     nothing = walking.nowhere(role)
-    names = walking.with_own(nothing, nothing)
+    names = walking.with_own(nothing, nothing | {"token": f"walk-{role}"})
 
     def problem(request):
         taken = walk[request]

@@ -13,7 +13,7 @@ from servers import Keel
 # What answers before it knows who asks.
 UNASKED = walking.OPEN
 # Ids that cannot be guessed: where one stands in an answer, something of its workspace was read.
-SECRET = ("run", "logged", "evaluation", "record", "webhook", "upload", "pipeline_run")
+SECRET = ("run", "logged", "evaluation", "record", "webhook", "upload", "pipeline_run", "offer")
 # What is in one of the workspaces only is under a word that no other name there is like, so that no hint of a nearest name tells of it.
 ONLY = {"default": "quartz", "fraud": "umbrella"}
 # What is nowhere, by who asks for it.
@@ -54,10 +54,10 @@ def sides(server):
     return made
 
 
-def without(names, request, text):
+def without(names, things, text):
     """An answer without the names that were asked for, and without ids and times that are new in every answer."""
     text = re.sub("mine-[12]", "mine", text)
-    for thing in sorted(request.things, key=lambda thing: -len(names[thing])):
+    for thing in sorted(names.keys() & things, key=lambda thing: -len(names[thing])):
         text = re.sub(rf"(?<!\w){re.escape(names[thing])}(?!\w)", f"<{thing}>", text)
     text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(m-|d-|dr-)?[0-9a-f]{32}\b|\b[0-9a-f]{64}\b", "<id>", text)
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b1\d{12}\b", "<time>", text)
@@ -97,35 +97,11 @@ def test_a_workspace_without_a_role_in_it_answers_as_one_that_is_not_there(serve
 
 
 @pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
-def test_names_and_ids_of_another_workspace_are_those_of_nothing(server, sides, mine, other):
-    caller, before = sides[mine], worlds.state(server, other, sides[other].worlds.values())
-    nothing, there = walking.nowhere(NOTHING[mine]), sides[other].worlds[ONLY[other]]
-    # A folder of the same form.
-    nothing["folder"] = re.sub(f"workspaces/{other}/", f"workspaces/{nothing['workspace']}/", there["folder"]).replace(
-        f"{there['experiment']}/{there['run']}", f"{nothing['experiment']}/{nothing['run']}")
-    theirs = walking.with_own(nothing | there, nothing | caller.worlds["mine-1"])
-    nowhere = walking.with_own(nothing, nothing | caller.worlds["mine-2"])
-
-    def problem(request):
-        there, none = (server.put(request, names, caller.token) for names in (theirs, nowhere))
-        texts = without(theirs, request, there.text), without(nowhere, request, none.text)
-        if (there.status, texts[0]) != (none.status, texts[1]):
-            return f"{request} of {mine}: {there.status} {there.text[:300]} for what {other} has, and {none.status} {none.text[:300]} for nothing"
-        return None
-
-    asked = [request for request in walking.requests(walking.routes(server)) if request.things]
-    assert len(asked) > 400
-    problems = walking.problems(asked, problem)
-    problems += changes(before, worlds.state(server, other, sides[other].worlds.values()))
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
 def test_the_same_names_are_ones_own_and_no_answer_tells_of_the_other_workspace(server, sides, mine, other):
     caller = sides[mine]
     own = caller.worlds["same"]
     names = walking.with_own(walking.nowhere(NOTHING[mine]) | own, own)
-    secrets = [world[thing] for world in sides[other].worlds.values() for thing in SECRET if thing in world]
+    secrets = [world[thing] for world in sides[other].worlds.values() for thing in SECRET if thing in world] + [ONLY[other]]
     assert len(secrets) > 20
     own_seen = set()
 
@@ -141,6 +117,38 @@ def test_the_same_names_are_ones_own_and_no_answer_tells_of_the_other_workspace(
     problems = walking.problems(reading, problem)
     assert not problems, "\n".join(problems)
     assert len(own_seen) >= 5, "the answers tell of what is one's own"
+
+
+@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
+def test_names_and_ids_of_another_workspace_are_those_of_nothing(server, sides, mine, other):
+    caller, before = sides[mine], worlds.state(server, other, sides[other].worlds.values())
+    nothing, there = walking.nowhere(NOTHING[mine]), sides[other].worlds[ONLY[other]]
+    # A folder of the same form.
+    nothing["folder"] = re.sub(f"workspaces/{other}/", f"workspaces/{nothing['workspace']}/", there["folder"]).replace(
+        f"{there['experiment']}/{there['run']}", f"{nothing['experiment']}/{nothing['run']}")
+    theirs = walking.with_own(nothing | there, nothing | caller.worlds["mine-1"])
+    nowhere = walking.with_own(nothing, nothing | caller.worlds["mine-2"])
+
+    def problem(request):
+        there, none = (server.put(request, names, caller.token) for names in (theirs, nowhere))
+        texts = without(theirs, request.things, there.text), without(nowhere, request.things, none.text)
+        if (there.status, texts[0]) != (none.status, texts[1]):
+            return f"{request} of {mine}: {there.status} {there.text[:300]} for what {other} has, and {none.status} {none.text[:300]} for nothing"
+        return None
+
+    asked = [request for request in walking.requests(walking.routes(server)) if request.things]
+    assert len(asked) > 400
+    problems = walking.problems(asked, problem)
+    problems += changes(before, worlds.state(server, other, sides[other].worlds.values()))
+    assert not problems, "\n".join(problems)
+
+
+def test_an_offer_does_not_tell_whether_its_workspace_is_there(server, sides):
+    caller = sides["fraud"]
+    model = caller.worlds["same"]["model"]
+    answers = [server.ask("POST", f"/api/v1/models/{model}/versions/1/offers", {"workspace": name}, caller.token) for name in ("default", "nowhere-space")]
+    texts = [without({}, set(), answer.text).replace("default", "nowhere-space") for answer in answers]
+    assert answers[0].status == answers[1].status == 201 and texts[0] == texts[1], answers
 
 
 def test_everything_is_kept_by_workspace(server, sides):

@@ -24,7 +24,7 @@ def nowhere(word):
         "name", "model", "token", "card", "role", "binding", "workspace", "dataset", "service", "pipeline", "trigger", "endpoint", "monitor", "prediction")}
     return names | {
         "experiment": str(10**6 + number % 10**6), "run": digits, "logged": "m-" + digits, "evaluation": "d-" + digits, "record": "dr-" + digits,
-        "webhook": str(uuid.UUID(digits)), "pipeline_run": str(uuid.UUID(digits)), "upload": digits, "folder": f"{10**6 + number % 10**6}/{digits}/artifacts"}
+        "webhook": str(uuid.UUID(digits)), "pipeline_run": str(uuid.UUID(digits)), "offer": digits, "upload": digits, "folder": f"{10**6 + number % 10**6}/{digits}/artifacts"}
 
 
 def with_own(names, own):

@@ -98,6 +98,7 @@ def make(server, workspace, name):
         ---
         {apiVersion: keel/v1, kind: RoleBinding, metadata: {name: $binding}, spec: {role: $role, tokens: [$token]}}
         """.replace("\n        ", "\n"), **names))
+    names["offer"] = ask("POST", f"/api/v1/models/{model}/versions/1/offers", {"workspace": "elsewhere"})["id"]
     if is_live(server, workspace, "runs"):
         ask("POST", "/api/v1/apply", resources(DATA, name=name))
         ask("POST", f"/api/v1/datasets/{name}-dataset/events", {"rows": [{"id": 1, "user": "u1", "at": "2024-01-01T00:00:00Z", "price": 1.5}]})
@@ -132,7 +133,7 @@ def state(server, workspace, worlds):
     for path in ("registered-models/search", "model-versions/search", "webhooks"):
         look(MLFLOW + path)
     look(V3 + "datasets/search", {"experiment_ids": experiments})
-    for path in ("tokens", "workspaces", "runs", "triggers", "endpoints", "webhooks"):
+    for path in ("tokens", "workspaces", "runs", "triggers", "endpoints", "webhooks", "offers"):
         look("/api/v1/" + path)
     for kind in ("modelcards", "roles", "rolebindings", "datasets", "featureservices", "pipelines", "triggers", "endpoints", "monitors"):
         look("/api/v1/resources/" + kind)

@@ -97,8 +97,8 @@ final class Workshop: Sendable {
             signature: Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]), featureService: service,
             metrics: ["auc": 0.8], in: objects)
         let release = try await modules.deployments.createRelease(
-            endpoint: "clicking", model: "clicks", version: "1", bundle: bundle, gate: .passed, Workshop.may(.releasesDeploy))
-        try await modules.deployments.deploy(endpoint: "clicking", release: release.number, Workshop.may(.releasesDeploy))
+            endpoint: Shop.clicking, model: "clicks", version: "1", bundle: bundle, gate: .passed, Workshop.may(.releasesDeploy))
+        try await modules.deployments.deploy(endpoint: Shop.clicking, release: release.number, Workshop.may(.releasesDeploy))
     }
 
     var collecting: Collecting {
@@ -144,6 +144,7 @@ final class Workshop: Sendable {
 
 /// The declarations of a small shop, each valid beside the others.
 enum Shop {
+    static let clicking = ResourceRef("Endpoint", "clicking")
     static let dataset = Resource(
         kind: "Dataset", name: "clicks",
         spec: [
@@ -189,12 +190,12 @@ struct Program: StepKind {
 }
 
 struct NoReferences: ReferenceSource {
-    func reference(endpoint: String, release: Int) async throws -> MonitorReference? { nil }
+    func reference(endpoint: ResourceRef, release: Int) async throws -> MonitorReference? { nil }
 }
 
 struct NoPredictions: PredictionHistory {
-    func lastEventTime(endpoint: String) async throws -> Timestamp? { nil }
+    func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? { nil }
     func forEach(
-        endpoint: String, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
     ) async throws {}
 }

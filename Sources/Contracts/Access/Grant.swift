@@ -35,6 +35,15 @@ public struct Grant: Sendable {
         return Grant(caller: caller, action: action, subject: subject, isWhole: false)
     }
 
+    /// The same for a thing that is named whole.
+    /// - Throws: `permissionDenied`; `internal` for a thing of another workspace than the caller's.
+    public static func check(_ caller: Caller, may action: Action, on thing: ResourceRef) throws(KeelError) -> Grant {
+        guard thing.workspace == caller.workspace else {
+            throw KeelError(.internal, "a caller in the workspace \(caller.workspace) asked for a grant on \(thing)")
+        }
+        return try check(caller, may: action, on: thing.subject)
+    }
+
     private static func refusal(_ caller: Caller, _ action: Action, _ subject: String) -> KeelError {
         let able = Persona.allCases.filter { $0 != .system && Permissions.actions(of: $0).contains(action) }.map(\.rawValue)
         return KeelError(

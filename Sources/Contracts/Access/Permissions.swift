@@ -46,9 +46,7 @@ extension Action {
     /// Whether what it acts on is kept in one workspace so far: that of modules whose tables carry none yet.
     var isOfDefaultOnly: Bool {
         switch self {
-        case .datasetsRead, .datasetsIngest, .eventsPush, .featuresRead, .pipelinesRead, .pipelinesRun, .releasesRead, .releasesDeploy,
-            .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead, .storageCollect, .storageBackup:
-            true
+        case .datasetsRead, .datasetsIngest, .eventsPush, .featuresRead, .pipelinesRead, .pipelinesRun, .storageCollect, .storageBackup: true
         default: false
         }
     }

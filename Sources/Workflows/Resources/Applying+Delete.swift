@@ -41,7 +41,7 @@ extension Applying {
             return Deletion(items: [], stays: [], result: nil)
         }
         let first = try await modules.resources.get(kind, name, environment: environment, by: grant)
-        var deletion = try await deletion(of: first, among: all, removesData: removesData)
+        var deletion = try await deletion(of: first, among: all, in: grant.workspace, removesData: removesData)
         if isRehearsal { return deletion }
         if !cascade { try Applying.refuse(deletion) }
         let going = deletion.items.map(\.resource.resource)
@@ -65,25 +65,29 @@ extension Applying {
         return []
     }
 
-    private func deletion(of first: StoredResource, among all: [StoredResource], removesData: Bool) async throws -> Deletion {
-        let references = Declarations(readable: all.map(\.resource)).references
-        var chosen = [(first, String?.none)]
-        var seen: Set<String> = [first.resource.id]
-        // Another of the same name, in another environment, still answers to it.
-        let others = all.filter { $0.resource.id == first.resource.id && $0 != first }
-        var next = others.isEmpty ? 0 : chosen.count
+    private func deletion(
+        of first: StoredResource, among all: [StoredResource], in workspace: WorkspaceID, removesData: Bool
+    ) async throws -> Deletion {
+        let references = Declarations(readable: all.map(\.resource), in: workspace).references
+        var chosen = [(first, ResourceRef?.none)]
+        var seen: Set<ResourceRef> = [first.resource.ref(in: workspace)]
+        var next = 0
         while next < chosen.count {
-            let id = chosen[next].0.resource.id
+            let ref = chosen[next].0.resource.ref(in: workspace)
             next += 1
-            for reference in references where reference.to == id && !seen.contains(reference.from) {
+            for reference in references where reference.to == ref && !seen.contains(reference.from) {
                 seen.insert(reference.from)
-                chosen += all.filter { $0.resource.id == reference.from }.map { ($0, id) }
+                chosen += all.filter { $0.resource.ref(in: workspace) == reference.from }.map { ($0, ref) }
             }
         }
         var items: [Deletion.Item] = []
         for (stored, needs) in chosen {
-            let holdings = try await ResourceKinds.kind(stored.resource.kind).holdings(of: stored.resource, modules)
-            items.append(Deletion.Item(resource: stored, needs: needs, holds: holdings.holds, inUse: holdings.inUse))
+            var resource = stored.resource
+            resource.workspace = workspace
+            let holdings = try await ResourceKinds.kind(resource.kind, in: workspace).holdings(of: resource, modules)
+            items.append(
+                Deletion.Item(
+                    resource: stored, ref: resource.ref(in: workspace), needs: needs?.subject, holds: holdings.holds, inUse: holdings.inUse))
         }
         let kinds = Set(items.map(\.resource.resource.kind))
         let remains = ResourceKinds.all.filter { kinds.contains($0.schema.name) }.compactMap { $0.remains(removingData: removesData) }
@@ -93,12 +97,12 @@ extension Applying {
 
     private static func refuse(_ deletion: Deletion) throws(KeelError) {
         guard let first = deletion.items.first else { return }
-        let id = first.resource.resource.id
+        let id = first.ref.subject
         var reasons: [String] = []
-        let needing = deletion.items.dropFirst().map(\.resource.resource.id)
+        let needing = deletion.items.dropFirst().map(\.ref.subject)
         if !needing.isEmpty { reasons.append("these need it: \(needing.joined(separator: ", "))") }
         for item in deletion.items {
-            if let use = item.inUse { reasons.append(item.needs == nil ? use : "\(item.resource.resource.id): \(use)") }
+            if let use = item.inUse { reasons.append(item.needs == nil ? use : "\(item.ref.subject): \(use)") }
         }
         guard !reasons.isEmpty else { return }
         throw KeelError(

@@ -121,7 +121,7 @@ struct MonitoringServiceTests {
             resource: Resource(kind: "Monitor", name: "bare", spec: ["endpoint": "delay", "window": "1h", "drift": [:]]))
         try await bare.configure([spec])
         try await bare.observe(rows + [home.prediction(at: 9000, features: [1])])
-        let unmeasured = try #require(try await bare.windows("bare", by: home.read()).first)
+        let unmeasured = try #require(try await bare.windows(spec.ref, by: home.read()).first)
         #expect(
             unmeasured.value == nil && unmeasured.rows == 200 && unmeasured.notes.contains("release 2 has no reference to compare with"))
     }

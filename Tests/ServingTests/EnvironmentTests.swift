@@ -165,7 +165,7 @@ struct EnvironmentTests {
             endpoint: .staging, model: "delay", version: "9", bundle: try await home.bundle(0.3, 0.4), gate: .passed, Home.deployer)
         #expect(try await home.service.record(endpoint: .staging, release: waiting.number, reader).hasServed == false)
         // The evidence is part of what the digest covers.
-        try await home.database.write { tx in
+        _ = try await home.database.write { tx in
             try tx.execute("UPDATE releases SET promoted_from = replace(promoted_from, '\"predictions\":3', '\"predictions\":9') WHERE endpoint = 'delay'")
         }
         let forged = await #expect(throws: KeelError.self) { try await home.service.releases(endpoint: .delay, Home.deployer) }

@@ -21,17 +21,19 @@ struct OldHomeTests {
         let caller = Caller(name: "ada", persona: .owner)
         try await database.write { tx in
             for name in ["delay", "tried"] {
-                let release = Release(
-                    endpoint: ResourceRef("Endpoint", name), number: 1, model: "m", modelVersion: "1", bundle: Digest(of: Array(name.utf8)),
-                    featureService: nil, createdAt: tx.now, createdBy: "ada", gate: .passed)
-                let seq = try tx.record("release.created", on: "Endpoint/\(name)", release.json, by: caller)
+                let bundle = Digest(of: Array(name.utf8)).hex
+                let content: JSON = [
+                    "endpoint": .string(name), "model": "m", "version": "1", "bundle": .string(bundle), "features": .null, "gate": "passed",
+                ]
+                let seq = try tx.record("release.created", on: "Endpoint/\(name)", ["release": 1, "model": "m", "version": "1"], by: caller)
                 try tx.execute(
                     """
                     INSERT INTO releases (endpoint, number, model, model_version, bundle, gate, digest, created_at, created_by, created_seq, deployed_at)
                     VALUES (?, 1, 'm', '1', ?, 'passed', ?, ?, 'ada', ?, ?)
                     """,
                     [
-                        .string(name), .string(release.bundle.hex), .string(release.digest.hex), .timestamp(tx.now), .int(seq), .timestamp(tx.now),
+                        .string(name), .string(bundle), .string(Digest(of: content.canonical).hex), .timestamp(tx.now), .int(seq),
+                        .timestamp(tx.now),
                     ])
                 try tx.record("release.promoted", on: "Endpoint/\(name)", ["release": 1, "model": "m", "version": "1"], by: caller)
                 try tx.execute(

@@ -127,10 +127,14 @@ public final class Platform: Sendable {
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features[.default]),
+            database: database, objects: objects, runtime: runtime, features: ServedFeatures(stores: features),
             versions: RegisteredVersions(), denied: denied,
-            onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        let releasing = Releasing(registry: registry, deployments: deployments, denied: denied)
+            onPromoted: { release in await Platform.markChampion(release, registry, logger) })
+        let queries = PredictionQueries(database: database)
+        let monitoring = MonitoringService(
+            database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
+            history: LoggedPredictions(queries: queries))
+        let releasing = Releasing(registry: registry, deployments: deployments, monitoring: monitoring, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
         let policy = AccessPolicy()
@@ -169,16 +173,12 @@ public final class Platform: Sendable {
             workFolder: home + "/work", concurrency: configuration.stepsMax)
         workspaces = WorkspaceService(
             database: database, policy: policy,
-            content: [TrackedWorkspaces(), RegisteredWorkspaces(), StoredDatasets(data: data), PipelineWorkspaces()])
+            content: [TrackedWorkspaces(), RegisteredWorkspaces(), StoredDatasets(data: data), PipelineWorkspaces(), ServedWorkspaces()])
         let triggers = TriggerService(
             database: database, pipelines: pipelines,
             authority: { [openID] name, workspace in
                 (tokens.principal(named: name) ?? openID.principal(named: name)).flatMap { try? policy.caller($0, in: workspace) }
             })
-        let queries = PredictionQueries(database: database)
-        let monitoring = MonitoringService(
-            database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
-            history: LoggedPredictions(queries: queries))
         self.resources = resources
         self.tokens = tokens
         self.audit = audit
@@ -222,12 +222,10 @@ public final class Platform: Sendable {
     }
 
     /// In production the promoted version is the champion of its model: what the next one is compared with.
-    private static func markChampion(_ release: Release, _ runtime: ServingRuntime, _ registry: RegistryService, _ logger: Logger) async {
-        guard runtime.status().first(where: { $0.name == release.endpoint })?.environment == "production",
-            let version = Int(release.modelVersion)
-        else { return }
+    private static func markChampion(_ release: Release, _ registry: RegistryService, _ logger: Logger) async {
+        guard release.endpoint.environment == .production, let version = Int(release.modelVersion) else { return }
         do {
-            let grant = try Grant.check(.system("deployments"), may: .registryWrite, on: "Model/\(release.model)")
+            let grant = try Grant.check(.system("deployments", in: release.endpoint.workspace), may: .registryWrite, on: "Model/\(release.model)")
             try await registry.setAlias(model: release.model, alias: "champion", version: version, grant)
         } catch { logger.error("could not move the alias champion to \(release.model)/\(version): \(KeelError.wrapping(error))") }
     }

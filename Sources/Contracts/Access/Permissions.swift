@@ -44,16 +44,6 @@ public enum Action: String, Sendable, CaseIterable {
     case workspacesManage = "workspaces.manage"
 }
 
-extension Action {
-    /// Whether what it acts on is kept in one workspace so far: that of modules whose tables carry none yet.
-    var isOfDefaultOnly: Bool {
-        switch self {
-        case .releasesRead, .releasesDeploy, .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead: true
-        default: false
-        }
-    }
-}
-
 /// The one table of who may do what. A conformance test walks every route through it.
 public enum Permissions {
     private static let read: Set<Action> = [

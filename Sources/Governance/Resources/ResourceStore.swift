@@ -92,7 +92,8 @@ extension Querying {
         let sql = "SELECT kind, name, environment, body, revision, digest FROM resources WHERE \(filter) ORDER BY kind, name, environment"
         return try rows(sql, parameters).map { row in
             let result = Result { () throws(KeelError) in try intactResource(row) }
-            return ("\(row.text("kind"))/\(row.text("name"))", result)
+            let environment = EnvironmentName(rawValue: row.text("environment"))
+            return (ResourceRef(row.text("kind"), row.text("name"), environment: environment).subject, result)
         }
     }
 

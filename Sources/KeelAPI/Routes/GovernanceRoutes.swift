@@ -152,11 +152,11 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
     let stored = try await platform.resources.get(resource.kind, resource.name, by: grant)
     let revisions = try await platform.resources.revisions(
         resource.kind, resource.name, environment: stored.resource.environment, by: grant)
-    let needing = try await platform.applying.dependents(of: stored.resource.id, by: grant)
+    let needing = try await platform.applying.dependents(of: stored.resource.ref(in: grant.workspace), by: grant)
     let status = try await platform.applying.status(of: stored.resource, by: grant)
     // The last of what happened to it; who may not read the ledger sees none of it.
     let mayRead = grant.caller.may(.ledgerRead, on: nil)
-    let events = mayRead ? try await platform.database.read(in: grant.workspace) { try $0.ledgerEvents(on: stored.resource.id, before: .max, limit: 10) } : []
+    let events = mayRead ? try await platform.database.read(in: grant.workspace) { try $0.ledgerEvents(on: stored.resource.ref(in: grant.workspace).subject, before: .max, limit: 10) } : []
     return Response([
         "resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json)),
         "status": .object(status.map { JSON.Member($0.name, .string($0.value)) }),

@@ -3,8 +3,6 @@ import Governance
 
 /// Roles are read by the bindings that name them.
 extension RoleSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package func permissions(_ modules: Modules) -> [Action] { [.accessManage] }
 
     /// Nobody gives what they may not do themselves.
@@ -12,8 +10,6 @@ extension RoleSpec: ResourceKind {
 }
 
 extension RoleBindingSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package var references: [ResourceReference.Target] {
         // A role that is not there is among the mistakes, which know the built-in ones too.
         RoleSpec.builtIn.contains { $0.rawValue == role } ? [] : [ResourceReference.Target("spec.role", RoleSpec.schema.name, role)]

@@ -5,8 +5,6 @@ import Pipelines
 import Storage
 
 extension TriggerSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package var references: [ResourceReference.Target] {
         let conditions = when.enumerated().compactMap { i, condition -> ResourceReference.Target? in
             switch condition {

@@ -34,12 +34,25 @@ enum CardDecision {
         }
     }
 
+    /// What was known of a release in the environment that it was promoted from.
+    private static func seen(_ evidence: JSON) -> String {
+        var parts: [String] = []
+        if let count = evidence["predictions"]?.integer { parts.append("\(count) predictions") }
+        if let by = evidence["created_by"]?.string { parts.append("released there by \(by)") }
+        return parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))"
+    }
+
     private static func release(_ event: LedgerEvent) -> String? {
         let number = event.data["release"]?.integer ?? 0
-        let release = "release \(event.subject.dropFirst("Endpoint/".count))/\(number)"
+        let endpoint = ResourceRef(subject: event.subject, in: .default)?.qualifiedName ?? event.subject
+        let release = "release \(endpoint)/\(number)"
         let reason = event.data["reason"]?.string.map { ": \($0)" } ?? ""
         switch event.kind {
-        case "release.created": return "\(release) made, gate \(event.data["gate"]?.string ?? "")"
+        case "release.created":
+            let source = event.data["promoted_from"].map { source in
+                ", promoted from \(source["endpoint"]?.string ?? "")/\(source["release"]?.integer ?? 0)\(seen(source["evidence"] ?? .null))"
+            }
+            return "\(release) made, gate \(event.data["gate"]?.string ?? "")\(source ?? "")"
         case "rollout.started": return "\(release) entered the rollout"
         case "rollout.aborted": return "\(release) taken out of the rollout\(reason)"
         case "release.promoted": return "\(release) promoted\(reason)"

@@ -25,8 +25,6 @@ package protocol ResourceKind: Sendable {
 
     /// What others may do by it: nobody gives what they may not do themselves.
     func given(among declared: Declarations) -> Set<Action>
-    /// Whether such resources may be in any workspace. Those of modules whose tables carry no workspace yet are in `default`.
-    static var isOfEveryWorkspace: Bool { get }
 
     // MARK: Put in force
 
@@ -59,7 +57,6 @@ extension ResourceKind {
     package static var actsForItsAuthor: Bool { false }
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] { [] }
     package func given(among declared: Declarations) -> Set<Action> { [] }
-    package static var isOfEveryWorkspace: Bool { false }
     package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] { [] }
     package static func prepare(_ preparation: inout Preparation) async throws {}
     package static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus] { [] }

@@ -42,6 +42,9 @@ def sides(server):
     made = {}
     for workspace in ("default", "fraud"):
         content = {name: worlds.make(server, workspace, name) for name in ("same", ONLY[workspace], "mine-1", "mine-2")}
+        if worlds.is_live(server, workspace, "runs") and worlds.is_live(server, workspace, "endpoints"):
+            for name in ("same", ONLY[workspace]):
+                content[name]["prediction"] = worlds.predicted(server, workspace, name)
         # Not an owner: that of `default` is one everywhere. Who manages workspaces knows all of them.
         allowed = sorted(walking.permissions()["owner"] - {"workspaces.manage"})
         token = server.json("POST", "/api/v1/tokens", {"name": "everything-" + workspace, "persona": "member"}, workspace=workspace)["secret"]
@@ -149,6 +152,29 @@ def test_an_offer_does_not_tell_whether_its_workspace_is_there(server, sides):
     answers = [server.ask("POST", f"/api/v1/models/{model}/versions/1/offers", {"workspace": name}, caller.token) for name in ("default", "nowhere-space")]
     texts = [without({}, set(), answer.text).replace("default", "nowhere-space") for answer in answers]
     assert answers[0].status == answers[1].status == 201 and texts[0] == texts[1], answers
+
+
+# What a workspace has under the names of the walk, and still answers that it has not: there is no such file, release or evidence.
+EMPTY = {
+    "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", "/model-versions/get-artifact", "/api/v1/models/{name}/versions/{version}/evidence",
+}
+
+
+@pytest.mark.parametrize("mine", ["default", "fraud"])
+def test_what_the_walk_asks_for_is_there(server, sides, mine):
+    """The names of the walk are names of things: where they exist nowhere, the walk would prove nothing."""
+    own = sides[mine].worlds["same"]
+    names = walking.with_own(walking.nowhere(NOTHING[mine]) | own, own)
+
+    def problem(request):
+        answer = server.put(request, names, sides[mine].token)
+        return not 200 <= answer.status < 300 and f"{request}: {answer.status} {answer.text[:300]}"
+
+    asked = [request for request in walking.requests(walking.routes(server))
+             if request.route.method == "GET" and request.things and request.things <= own.keys() and request.route.path not in EMPTY
+             and ("GET", walking.shape(request.route.key)) not in walking.unserved() and ("GET", request.route.shape) not in walking.unserved()]
+    problems = walking.problems(asked, problem)
+    assert not problems, "\n".join(problems)
 
 
 def test_everything_is_kept_by_workspace(server, sides):

@@ -12,6 +12,8 @@ from servers import Keel
 
 # What answers before it knows who asks.
 UNASKED = walking.OPEN
+# They answer for the server as a whole: to who may ask it, from `default` alone.
+WHOLE = ("/metrics", "/api/v1/damage", "/api/v1/verify", "/api/v1/backup")
 # Ids that cannot be guessed: where one stands in an answer, something of its workspace was read.
 SECRET = ("run", "logged", "evaluation", "record", "webhook", "upload", "pipeline_run", "offer")
 # What is in one of the workspaces only is under a word that no other name there is like, so that no hint of a nearest name tells of it.
@@ -112,14 +114,18 @@ def test_the_same_names_are_ones_own_and_no_answer_tells_of_the_other_workspace(
         answer = server.put(request, names, caller.token)
         own_seen.update(own[thing] for thing in SECRET if thing in own and own[thing] in answer.text)
         told = [secret for secret in secrets if secret in answer.text]
-        return told and f"{request} of {mine} tells of {told} in {other}: {answer.text[:300]}"
+        places = [answer.text[max(0, answer.text.find(secret) - 150):][:300] for secret in told]
+        return told and f"{request} of {mine} tells of {other}: {places}"
 
     reading = [request for request in walking.requests(walking.routes(server))
-               if request.route.method == "GET" and request.route.path != "/api/v1/backup" and "all=true" not in request.query
+               if request.route.method == "GET" and request.route.path not in WHOLE and "all=true" not in request.query
                or "search" in request.route.path or request.route.path.endswith(("/check", "/fingerprints", "/digests"))]
     problems = walking.problems(reading, problem)
     assert not problems, "\n".join(problems)
     assert len(own_seen) >= 5, "the answers tell of what is one's own"
+    if mine != "default":
+        whole = [request for request in walking.requests(walking.routes(server)) if request.route.path in WHOLE or "all=true" in request.query]
+        assert len(whole) == 5 and not walking.problems(whole, lambda request: server.put(request, names, caller.token).status not in (403, 501))
 
 
 @pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])

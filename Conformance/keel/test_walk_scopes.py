@@ -143,8 +143,7 @@ def staging(server):
     for environment in ("production", "staging"):
         server.json("POST", "/api/v1/apply", worlds.resources(DELAY.replace("production", environment), name="delay"))
     listed = server.json("GET", "/api/v1/endpoints")["endpoints"]
-    if {each["environment"] for each in listed if each["name"] == "delay"} != {"production", "staging"}:
-        pytest.skip(f"endpoints are not live by environment yet: {listed}")
+    assert {each["environment"] for each in listed if each["name"] == "delay"} == {"production", "staging"}
     token = bind(server, "stager", {"role": "ml-engineer", "environments": ["staging"]})
     # A model is in no environment: who releases one must be given it besides.
     server.json("POST", "/api/v1/apply", {"resources": [
@@ -160,8 +159,19 @@ def test_a_role_for_staging_gives_what_is_in_staging_and_nothing_in_production(s
              and '"force": true' not in (request.body or "")]
     assert len(named) > 15
     nothing = walking.nowhere("zephyr")
-    names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing) for place in ("", "@production", "@staging")}
-    problems = walking.problems(named, problem_of(server, staging, names[""], "refused"))
+    names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing | {"endpoint": "delay@staging"})
+             for place in ("", "@production", "@staging")}
+    # A resource is named without its environment: of those of a name, a caller sees what the role covers.
+    resources = [request for request in named if request.route.path.startswith("/api/v1/resources/")]
+
+    def told(request):
+        answer = server.put(request, names[""], staging)
+        return "production" in answer.text and f"{request} tells of production: {answer.status} {answer.text[:300]}"
+
+    assert len(resources) >= 6
+    named = [request for request in named if request not in resources]
+    problems = walking.problems(resources, told)
+    problems += walking.problems(named, problem_of(server, staging, names[""], "refused"))
     problems += walking.problems(named, problem_of(server, staging, names["@production"], "refused"))
     problems += walking.problems(named, problem_of(server, staging, names["@staging"], "allowed"))
     assert not problems, "\n".join(problems)

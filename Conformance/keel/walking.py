@@ -25,7 +25,7 @@ def nowhere(word):
     names = {thing: f"{word}-{thing}" for thing in ("name", "model", "token", "card", "role", "binding", "workspace", "dataset", "service",
                                                     "pipeline", "trigger", "endpoint", "monitor", "prediction")}
     return names | {
-        "experiment": experiment, "run": digits, "logged": "m-" + digits, "evaluation": "d-" + digits, "record": "dr-" + digits,
+        "experiment": experiment, "run": digits, "deleted_run": digits, "logged": "m-" + digits, "evaluation": "d-" + digits, "record": "dr-" + digits,
         "webhook": str(uuid.UUID(digits)), "pipeline_run": str(uuid.UUID(digits)), "offer": digits, "upload": digits,
         "folder": f"{experiment}/{digits}/artifacts"}
 

@@ -74,6 +74,8 @@ def make(server, workspace, name):
     run = names["run"] = info["run_id"]
     ask("POST", MLFLOW + "runs/log-batch", {
         "run_id": run, "metrics": [{"key": "loss", "value": 1, "timestamp": 1, "step": 0}], "params": [{"key": "depth", "value": "3"}], "tags": []})
+    deleted = names["deleted_run"] = ask("POST", MLFLOW + "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+    ask("POST", MLFLOW + "runs/delete", {"run_id": deleted})
     folder = names["folder"] = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
     ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{folder}/notes/a.txt", name.encode())
     names["logged"] = ask("POST", MLFLOW + "logged-models", {
@@ -101,17 +103,12 @@ def make(server, workspace, name):
         {apiVersion: keel/v1, kind: RoleBinding, metadata: {name: $binding}, spec: {role: $role, tokens: [$token]}}
         """.replace("\n        ", "\n"), **names))
     names["offer"] = ask("POST", f"/api/v1/models/{model}/versions/1/offers", {"workspace": "elsewhere"})["id"]
-    if is_live(server, workspace, "runs"):
-        ask("POST", "/api/v1/apply", resources(DATA, name=name))
-        ask("POST", f"/api/v1/datasets/{name}-dataset/events", {"rows": [{"id": 1, "user": "u1", "at": "2024-01-01T00:00:00Z", "price": 1.5}]})
-        ask("POST", f"/api/v1/datasets/{name}-dataset/seal")
-        run = names["pipeline_run"] = ask("POST", f"/api/v1/pipelines/{name}-pipeline/runs", {})["run"]
-        wait(server, workspace, run)
-        names |= {thing: f"{name}-{thing}" for thing in ("dataset", "service", "pipeline", "trigger")}
-    if is_live(server, workspace, "runs") and is_live(server, workspace, "endpoints"):
-        ask("POST", "/api/v1/apply", resources(SERVING, name=name))
-        names |= {thing: f"{name}-{thing}" for thing in ("endpoint", "monitor")}
-    return names
+    ask("POST", "/api/v1/apply", resources(DATA + "---" + SERVING, name=name))
+    ask("POST", f"/api/v1/datasets/{name}-dataset/events", {"rows": [{"id": 1, "user": "u1", "at": "2024-01-01T00:00:00Z", "price": 1.5}]})
+    ask("POST", f"/api/v1/datasets/{name}-dataset/seal")
+    run = names["pipeline_run"] = ask("POST", f"/api/v1/pipelines/{name}-pipeline/runs", {})["run"]
+    wait(server, workspace, run)
+    return names | {thing: f"{name}-{thing}" for thing in ("dataset", "service", "pipeline", "trigger", "endpoint", "monitor")}
 
 
 def predicted(server, workspace, name):
@@ -134,11 +131,6 @@ def wait(server, workspace, run):
     while (found := server.json("GET", f"/api/v1/runs/{run}", workspace=workspace))["state"] in ("queued", "running"):
         time.sleep(0.02)
     return found
-
-
-def is_live(server, workspace, list):
-    """Whether this workspace has its own of what `runs` and `endpoints` list."""
-    return server.ask("GET", "/api/v1/" + list, workspace=workspace).status != 501
 
 
 def state(server, workspace, worlds):

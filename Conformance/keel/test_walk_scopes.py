@@ -161,16 +161,19 @@ def test_a_role_for_staging_gives_what_is_in_staging_and_nothing_in_production(s
     nothing = walking.nowhere("zephyr")
     names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing | {"endpoint": "delay@staging"})
              for place in ("", "@production", "@staging")}
-    # A resource is named without its environment: of those of a name, a caller sees what the role covers.
+    # A resource is named with or without its environment, and one outside the role is as one that is not there.
     resources = [request for request in named if request.route.path.startswith("/api/v1/resources/")]
+    missing = nothing | {"endpoint": "zephyr@production", "monitor": "zephyr@production"}
 
     def told(request):
-        answer = server.put(request, names[""], staging)
-        return "production" in answer.text and f"{request} tells of production: {answer.status} {answer.text[:300]}"
+        there, none = (server.put(request, each, staging) for each in (names["@production"], missing))
+        same = (there.status, there.text.replace("delay", "zephyr")) == (none.status, none.text) and there.status in (403, 404)
+        bare = server.put(request, names[""], staging)
+        return not (same and "production" not in bare.text) and f"{request}: {there}, {none} for one that is not there, and {bare} without environment"
 
     assert len(resources) >= 6
+    problems = walking.problems(resources, told) + walking.problems(resources, problem_of(server, staging, names["@staging"], "allowed"))
     named = [request for request in named if request not in resources]
-    problems = walking.problems(resources, told)
     problems += walking.problems(named, problem_of(server, staging, names[""], "refused"))
     problems += walking.problems(named, problem_of(server, staging, names["@production"], "refused"))
     problems += walking.problems(named, problem_of(server, staging, names["@staging"], "allowed"))

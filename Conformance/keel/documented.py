@@ -30,10 +30,12 @@ class Call:
     raw: bytes | None = None
     # What is learnt from the answer: a name, and the field.
     learns: tuple | None = None
+    # Another workspace than `default`.
+    workspace: str | None = None
 
 
-def call(method, path, body=None, query=None, raw=None, learns=None, **names):
-    return Call(method, path, names, body, query, raw, learns)
+def call(method, path, body=None, query=None, raw=None, learns=None, workspace=None, **names):
+    return Call(method, path, names, body, query, raw, learns, workspace)
 
 
 def filled(value, known):
@@ -52,8 +54,10 @@ def answers(url, calls, known):
         said = described["paths"][each.path][each.method.lower()]
         where = re.sub(r"\{(\w+)\}", lambda m: quote(filled(each.names[m[1]], known), safe=""), each.path)
         body = filled(each.body, known)
-        answer = requests.request(each.method, url + where, params=filled(each.query, known), json=body, data=each.raw, timeout=120,
-                                  headers={"Content-Type": "application/octet-stream"} if each.raw is not None else None)
+        headers = {"Content-Type": "application/octet-stream"} if each.raw is not None else {}
+        if each.workspace:
+            headers["Keel-Workspace"] = filled(each.workspace, known)
+        answer = requests.request(each.method, url + where, params=filled(each.query, known), json=body, data=each.raw, timeout=120, headers=headers)
         given[each.method, each.path] = check_answer(answer, f"{each.method} {where}", said, schemas)
         if body is not None:
             check(body, said["requestBody"]["content"]["application/json"]["schema"], schemas)

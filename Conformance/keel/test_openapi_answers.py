@@ -54,6 +54,13 @@ MODELS = [
     call("DELETE", VERSION, name="$fresh", version="1"), call("POST", "/api/v1/models/{name}/rename", {"name": "$other"}, name="$fresh"),
     call("DELETE", "/api/v1/models/{name}", name="$other"),
 ]
+OFFERS = [
+    call("POST", VERSION + "/offers", {"workspace": "$target", "note": "for you"}, learns=("offer", "id"), name="$model", version="1"),
+    call("GET", "/api/v1/offers", workspace="$target"), call("GET", "/api/v1/offers/{id}", id="$offer", workspace="$target"),
+    call("POST", "/api/v1/offers/{id}/accept", {"model": "taken"}, id="$offer", workspace="$target"),
+    call("POST", VERSION + "/offers", {"workspace": "$target"}, learns=("second", "id"), name="$model", version="1"),
+    call("DELETE", "/api/v1/offers/{id}", id="$second"),
+]
 SERVER = [
     call("GET", "/health"), call("GET", "/version"), call("GET", "/metrics"), call("GET", "/api/v1/routes"), call("GET", "/openapi.json"),
     call("GET", "/api/v1/ledger"), call("GET", "/api/v1/ledger/verify"),
@@ -127,7 +134,7 @@ spec: { when: schedule 0 4 1 1 *, run: train }
 
 
 def test_every_good_answer_is_checked_or_it_is_said_why_not(url):
-    checked = {(each.method, each.path) for each in TRACKING + MODELS + SERVER + DATA + SERVING + RUNS + WEBHOOKS}
+    checked = {(each.method, each.path) for each in TRACKING + MODELS + OFFERS + SERVER + DATA + SERVING + RUNS + WEBHOOKS}
     said = set(operations(document(url)))
     # The test of imports makes sure that each of theirs is called.
     checked |= {operation for operation in said if operation[1].startswith(IMPORTS)}
@@ -157,15 +164,17 @@ def known(url):
     client.create_model_version(name, client.get_run(run).info.artifact_uri + "/model", run, tags={"v": "1"})
     client.set_registered_model_alias(name, "champion", 1)
     assert requests.get(f"{url}/api/v1/models/{name}/versions/1").json()["file"]["flavors"] == ["python_function"]
-    return {"experiment": experiment, "run": run, "logged": logged, "model": name, "fresh": "fresh-" + uuid.uuid4().hex, "other": "other-" + uuid.uuid4().hex}
+    target = "target-" + uuid.uuid4().hex[:8]
+    requests.post(url + "/api/v1/workspaces", json={"name": target}).raise_for_status()
+    return {"target": target, "experiment": experiment, "run": run, "logged": logged, "model": name, "fresh": "fresh-" + uuid.uuid4().hex, "other": "other-" + uuid.uuid4().hex}
 
 
 def test_answers_about_experiments_runs_and_models(url, known):
-    given = answers(url, TRACKING + MODELS + SERVER, known)
+    given = answers(url, TRACKING + MODELS + OFFERS + SERVER, known)
     # What lists show has been there, not only empty lists.
     for path, field in [("/api/v1/experiments", "experiments"), ("/api/v1/tracking/runs", "runs"), ("/api/v1/tracking/models", "models"), ("/api/v1/models", "models"),
                         ("/api/v1/models/{name}/versions", "versions"), ("/api/v1/models/{name}/history", "events"), ("/api/v1/ledger", "events"),
-                        ("/api/v1/tokens", "tokens"), ("/api/v1/tracking/runs/{id}/metrics", "points"), ("/api/v1/tracking/runs/{id}/history", "points")]:
+                        ("/api/v1/tokens", "tokens"), ("/api/v1/offers", "offers"), ("/api/v1/tracking/runs/{id}/metrics", "points"), ("/api/v1/tracking/runs/{id}/history", "points")]:
         assert given["GET", path][field], path
 
 

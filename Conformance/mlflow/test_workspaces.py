@@ -190,8 +190,41 @@ def test_a_token_for_some_things_is_refused_where_no_thing_is_named(server, clie
     assert ask("PATCH", mlflow_path + "update", json={"name": "other-a", "description": "mine"}).status_code == 403
     assert ask("POST", mlflow_path + "rename", json={"name": "fraud-a", "new_name": "other-b"}).status_code == 403
     # These say nothing of which model, endpoint or run they are about.
-    for method, path in [("GET", "/api/v1/models"), ("GET", "/api/v1/endpoints"), ("GET", "/api/v1/ledger"), ("GET", "/api/v1/resources/model-card"),
-                         ("GET", "/metrics"), ("GET", "/api/v1/experiments"), ("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")]:
+    assert [m["name"] for m in ask("GET", "/api/v1/models").json()["models"]] == ["fraud-a"]
+    assert ask("POST", "/api/v1/models", json={"name": "fraud-b"}).status_code == 201
+    assert ask("POST", "/api/v1/models", json={"name": "other-b"}).status_code == 403
+    client.delete_registered_model("fraud-b")
+    for method, path in [("GET", "/api/v1/ledger"), ("GET", "/metrics"), ("GET", "/api/v1/experiments"), ("GET", "/api/2.0/mlflow/experiments/get?experiment_id=0")]:
         assert ask(method, path).status_code == 403, path
     client.delete_registered_model("fraud-a")
     client.delete_registered_model("other-a")
+
+
+def test_a_version_goes_to_another_workspace_when_both_sides_agree(server, client, teams):
+    name, (source, target) = "shared-" + uuid.uuid4().hex[:6], teams
+    mlflow.set_workspace(source)
+    experiment, run, version, _ = work(client, name)
+    client.log_text(run, "weights", "model/weights.txt")
+
+    def keel(workspace, *arguments):
+        return server.json(*arguments, "--workspace", workspace)
+    offer = keel(source, "offers", "make", f"models:/{name}/{version.version}", "--to", target, "--note", "the good one")
+    assert server.cli("offers", "accept", offer["id"], "--workspace", source, check=False).returncode != 0
+    assert server.cli("offers", "show", offer["id"], check=False).returncode != 0, "a third workspace sees the offer"
+    mlflow.set_workspace(target)
+    assert client.search_registered_models() == []
+    seen = keel(target, "offers", "show", offer["id"])
+    assert seen["version"]["uri"] == f"models:/{name}/{version.version}" and seen["offer"]["note"] == "the good one"
+    assert keel(target, "offers", "accept", offer["id"], "--model", "taken")["uri"] == "models:/taken/1"
+    folder = mlflow.artifacts.download_artifacts(f"models:/taken/1")
+    assert open(f"{folder}/weights.txt").read() == "weights"
+    assert [o["state"] for o in keel(source, "offers")["offers"]] == ["accepted"]
+    # It stays when the other side removes its own for good.
+    mlflow.set_workspace(source)
+    client.delete_registered_model(name)
+    client.delete_run(run)
+    server.cli("gc", "--workspace", source)
+    with pytest.raises(MlflowException):
+        client.get_run(run)
+    mlflow.set_workspace(target)
+    assert open(mlflow.artifacts.download_artifacts("models:/taken/1") + "/weights.txt").read() == "weights"

@@ -58,7 +58,23 @@ public enum GovernanceTables {
                     indexes: ["CREATE INDEX resource_revisions_apply ON resource_revisions (apply)"]),
                 "ALTER TABLE resource_applies ADD COLUMN workspace TEXT NOT NULL DEFAULT 'default'",
             ]),
+        // What lives in an environment and names none lives in production: without one and with `production` is one name. Of two that were kept apart
+        // the one that says so stays.
+        Migration(
+            module: "governance", version: 3,
+            [
+                inProduction("resources"), inProduction("resource_revisions"),
+                "DELETE FROM resources WHERE kind IN ('Endpoint', 'Monitor') AND environment = ''",
+            ]),
     ]
+
+    private static func inProduction(_ table: String) -> MigrationStep {
+        """
+        UPDATE \(table) SET environment = 'production' WHERE kind IN ('Endpoint', 'Monitor') AND environment = '' AND NOT EXISTS (
+            SELECT 1 FROM \(table) o WHERE o.workspace = \(table).workspace AND o.kind = \(table).kind AND o.name = \(table).name
+            AND o.environment = 'production')
+        """
+    }
 
     private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")
 }

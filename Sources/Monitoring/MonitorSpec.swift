@@ -32,9 +32,10 @@ public struct MonitorSpec: Sendable, Hashable {
         public var minimumLabels = 200
     }
 
-    public var name: String
-    public var endpoint: String
-    public var environment: String?
+    public static let kind = "Monitor"
+    public var ref: ResourceRef
+    /// Of the monitor's own environment.
+    public var endpoint: ResourceRef
     /// Windows tumble, and start at whole multiples since 1970-01-01T00:00:00Z.
     public var window: TimeSpan
     /// How far event time goes past a window's end before it closes, for rows out of order.
@@ -47,10 +48,10 @@ public struct MonitorSpec: Sendable, Hashable {
 
     /// Decodes the spec strictly.
     public init(resource: Resource) throws(KeelError) {
-        name = resource.name
-        environment = resource.environment
+        if let environment = resource.environment { _ = try EnvironmentName(environment) }
+        ref = resource.ref(in: resource.workspace ?? .default)
         let reader = try FieldReader(resource.spec, path: "spec")
-        endpoint = try reader.string("endpoint")
+        endpoint = ResourceRef("Endpoint", try reader.string("endpoint"), environment: ref.environment, in: ref.workspace)
         window = try reader.span("window")
         guard window >= .seconds(1), window <= .days(366) else {
             throw reader.failure("window", "a window of \(window) is too \(window < .seconds(1) ? "short" : "long")", hint: "1s to 366d")

@@ -3,7 +3,7 @@ import Storage
 
 /// How far an endpoint is from its training data, in short.
 public struct DriftSummary: Sendable, Hashable {
-    public let monitor: String
+    public let monitor: ResourceRef
     public let release: Int
     /// The end of the window measured.
     public let until: Timestamp
@@ -25,10 +25,12 @@ public struct MonitoringCounters: Sendable, Hashable {
 
 /// Monitors that are ready and not in force yet. See `MonitoringService.prepare`.
 public struct MonitorDraft: Sendable {
+    /// Whose monitors they are; those of other workspaces stay as they are.
+    let workspace: WorkspaceID
     var states: [MonitorState] = []
     /// Measured but not yet in the database.
     var measured: [WindowMeasurement] = []
-    var newMarks: [(monitor: String, marks: MonitorMarks)] = []
+    var newMarks: [(monitor: ResourceRef, marks: MonitorMarks)] = []
 
     /// Writes where monitors begin that were never there before.
     public func store(_ tx: Transaction) throws {
@@ -44,10 +46,9 @@ public actor MonitoringService {
     private let references: any ReferenceSource
     private let history: any PredictionHistory
     private let clock: any Clock
-    private let caller = Caller.system("monitoring")
 
     private struct ReleaseKey: Hashable {
-        let endpoint: String
+        let endpoint: ResourceRef
         let release: Int
     }
     /// Kept at most, the oldest let go first; a release is asked for again when it is needed again.
@@ -59,7 +60,7 @@ public actor MonitoringService {
     private var layoutOrder: [ReleaseKey] = []
     /// Measured but not yet in the database.
     private var pending: [WindowMeasurement] = []
-    private var pendingLate: [(monitor: String, late: MonitorState.Late, count: Int)] = []
+    private var pendingLate: [(monitor: ResourceRef, late: MonitorState.Late, count: Int)] = []
     private let turn = Turn()
     public private(set) var counters = MonitoringCounters()
 
@@ -69,10 +70,10 @@ public actor MonitoringService {
 
     // MARK: Configuration
 
-    /// Makes these the monitors, at start and after each apply. A monitor whose spec is as before goes on; a new or changed one has its open
+    /// Makes these the monitors of a workspace, at start and after each apply. A monitor whose spec is as before goes on; a new or changed one has its open
     /// windows rebuilt from the prediction log. A monitor that was never there before begins with the window the log is in.
-    public func configure(_ specs: [MonitorSpec]) async throws {
-        let draft = try await prepare(specs)
+    public func configure(_ specs: [MonitorSpec], in workspace: WorkspaceID = .default) async throws {
+        let draft = try await prepare(specs, in: workspace)
         do { try await database.write { tx in try draft.store(tx) } } catch {
             discard(draft)
             throw error
@@ -80,13 +81,13 @@ public actor MonitoringService {
         await activate(draft)
     }
 
-    /// Rebuilds the windows of these monitors. Nothing changes until `store` and then `activate`; a draft that is given up goes to `discard`.
+    /// Rebuilds the windows of these monitors, which are all of a workspace. Nothing changes until `store` and then `activate`; a draft that is given up goes to `discard`.
     ///
     /// Until one of the two is called, predictions that are observed wait.
-    public func prepare(_ specs: [MonitorSpec]) async throws -> MonitorDraft {
+    public func prepare(_ specs: [MonitorSpec], in workspace: WorkspaceID) async throws -> MonitorDraft {
         await turn.take()
         do {
-            var draft = MonitorDraft()
+            var draft = MonitorDraft(workspace: workspace)
             for spec in specs {
                 if let running = states.first(where: { $0.spec == spec }) {
                     draft.states.append(running)
@@ -104,7 +105,7 @@ public actor MonitoringService {
     /// Puts a draft in force whose `store` is committed. Cannot fail: what the database does not take now is written with the next batch.
     public func activate(_ draft: MonitorDraft) async {
         defer { turn.give() }
-        states = draft.states
+        states = states.filter { $0.spec.ref.workspace != draft.workspace } + draft.states
         pending += draft.measured
         do { try await commit() } catch {}
     }
@@ -115,9 +116,9 @@ public actor MonitoringService {
     /// The state as if every logged row had been observed by this monitor.
     private func rebuild(_ spec: MonitorSpec, _ draft: inout MonitorDraft) async throws {
         let last = try await history.lastEventTime(endpoint: spec.endpoint)
-        let stored = try await database.read { try $0.marks(of: spec.name) }
+        let stored = try await database.read { try $0.marks(of: spec.ref) }
         var state = MonitorState(spec, marks: stored ?? MonitorState.beginning(spec, at: last))
-        if stored == nil { draft.newMarks.append((spec.name, state.marks)) }
+        if stored == nil { draft.newMarks.append((spec.ref, state.marks)) }
         guard let last else { return draft.states.append(state) }
         state.skipAncient(before: last)
         let building = Rebuilding(state)
@@ -186,9 +187,9 @@ public actor MonitoringService {
     }
 
     /// The bins of every release named, by endpoint and release.
-    private func layouts(for releases: [(String, Int)]) async throws -> [String: [Int: BinLayout?]] {
-        var out: [String: [Int: BinLayout?]] = [:]
-        var last: (endpoint: String, release: Int)?
+    private func layouts(for releases: [(ResourceRef, Int)]) async throws -> [ResourceRef: [Int: BinLayout?]] {
+        var out: [ResourceRef: [Int: BinLayout?]] = [:]
+        var last: (endpoint: ResourceRef, release: Int)?
         for (endpoint, release) in releases {
             // Rows come in long runs of one release.
             if let last, last.release == release, last.endpoint == endpoint { continue }
@@ -213,19 +214,21 @@ public actor MonitoringService {
         for i in states.indices {
             for (late, count) in states[i].takeLate() {
                 counters.late += count
-                pendingLate.append((states[i].spec.name, late, count))
+                pendingLate.append((states[i].spec.ref, late, count))
             }
         }
         guard !pending.isEmpty || !pendingLate.isEmpty else { return }
-        let (measured, late, caller) = (pending, pendingLate, caller)
+        let measured = pending
+        let late = pendingLate
         let touched = Set(measured.map(\.monitor))
-        let marks = states.filter { touched.contains($0.spec.name) }.map { ($0.spec.name, $0.marks) }
+        let marks = states.filter { touched.contains($0.spec.ref) }.map { ($0.spec.ref, $0.marks) }
         try await database.write { tx in
-            for measurement in measured { try tx.store(measurement, caller: caller) }
+            for measurement in measured { try tx.store(measurement) }
             for (monitor, late, count) in late { try tx.addLate(count, monitor: monitor, kind: late.kind, until: late.until) }
             for (monitor, marks) in marks { try tx.store(marks, monitor: monitor) }
         }
-        (pending, pendingLate) = ([], [])
+        pending = []
+        pendingLate = []
     }
 
     /// Runs `body` after all that was asked before has ended.
@@ -235,34 +238,40 @@ public actor MonitoringService {
 
     /// Measurements of a monitor whose windows end after `after`, oldest first; without `kind` both kinds.
     public func windows(
-        _ monitor: String, kind: WindowMeasurement.Kind? = nil, after: Timestamp = .distantPast, limit: Int = 100, by grant: Grant
+        _ monitor: ResourceRef, kind: WindowMeasurement.Kind? = nil, after: Timestamp = .distantPast, limit: Int = 100, by grant: Grant
     ) async throws -> [WindowMeasurement] {
-        try grant.require(.monitorsRead)
-        return try await database.read {
+        try grant.require(.monitorsRead, on: monitor)
+        return try await database.read(in: monitor.workspace) {
             try $0.measurements(monitor: monitor, kind: kind, after: after, alertsOnly: false, limit: min(max(1, limit), 1000))
         }
     }
 
     /// Those of them that raised an alert.
     public func alerts(
-        _ monitor: String, after: Timestamp = .distantPast, limit: Int = 100, by grant: Grant
+        _ monitor: ResourceRef, after: Timestamp = .distantPast, limit: Int = 100, by grant: Grant
     ) async throws -> [WindowMeasurement] {
-        try grant.require(.monitorsRead)
-        return try await database.read {
+        try grant.require(.monitorsRead, on: monitor)
+        return try await database.read(in: monitor.workspace) {
             try $0.measurements(monitor: monitor, kind: nil, after: after, alertsOnly: true, limit: min(max(1, limit), 1000))
         }
     }
 
     /// The drift of an endpoint in the last window measured; nil before the first.
-    public func latest(endpoint: String, by grant: Grant) async throws -> DriftSummary? {
-        try grant.require(.monitorsRead)
+    public func latest(endpoint: ResourceRef, by grant: Grant) async throws -> DriftSummary? {
+        try grant.require(.monitorsRead, on: endpoint)
         guard let found = try await database.read({ try $0.latestMeasurement(endpoint: endpoint, kind: .drift) }),
             let worst = found.columns.max(by: { $0.psi < $1.psi })
         else { return nil }
-        let minimum = states.first { $0.spec.name == found.monitor }?.spec.drift?.minimumRows ?? MonitorSpec.Drift().minimumRows
+        let minimum = states.first { $0.spec.ref == found.monitor }?.spec.drift?.minimumRows ?? MonitorSpec.Drift().minimumRows
         return DriftSummary(
             monitor: found.monitor, release: found.release, until: found.until, psi: found.rows < minimum ? nil : worst.psi,
             column: worst.name, rows: found.rows)
+    }
+
+    /// What a monitor last measured of a release; nil before the first window in which it served the most.
+    public func latest(endpoint: ResourceRef, release: Int, by grant: Grant) async throws -> WindowMeasurement? {
+        try grant.require(.monitorsRead, on: endpoint)
+        return try await database.read { try $0.latestMeasurement(endpoint: endpoint, release: release) }
     }
 }
 
@@ -271,7 +280,7 @@ private actor Rebuilding {
     private(set) var state: MonitorState
     init(_ state: MonitorState) { self.state = state }
 
-    func add(_ rows: [(prediction: ObservedPrediction, label: Double?)], _ layouts: [String: [Int: BinLayout?]]) {
+    func add(_ rows: [(prediction: ObservedPrediction, label: Double?)], _ layouts: [ResourceRef: [Int: BinLayout?]]) {
         for (prediction, label) in rows where !prediction.shadow {
             let layout = layouts[prediction.endpoint]?[prediction.release] ?? nil
             state.add(prediction, layout: layout)

@@ -68,7 +68,7 @@ struct OpenWindow {
         if leader.bins == nil { notes.append("release \(leader.release) has no reference to compare with") }
         if leader.rows < drift.minimumRows { notes.append("\(leader.rows) rows are fewer than the \(drift.minimumRows) an alert takes") }
         return WindowMeasurement(
-            monitor: spec.name, endpoint: spec.endpoint, kind: .drift, from: from, until: until, release: leader.release, rows: leader.rows,
+            monitor: spec.ref, endpoint: spec.endpoint, kind: .drift, from: from, until: until, release: leader.release, rows: leader.rows,
             totalRows: totalRows, late: 0, value: columns.map(\.psi).max(), alerted: columns.contains(where: \.drifted), columns: columns,
             metrics: [:],
             reference: leader.bins?.layout.reference.metrics ?? [:], notes: notes)
@@ -137,7 +137,7 @@ struct OpenWindow {
             } catch { notes.append("'\(condition.text)': \(error)") }
         }
         return WindowMeasurement(
-            monitor: spec.name, endpoint: spec.endpoint, kind: .performance, from: from, until: until, release: leader.release,
+            monitor: spec.ref, endpoint: spec.endpoint, kind: .performance, from: from, until: until, release: leader.release,
             rows: leader.rows,
             totalRows: totalRows, late: 0, value: metrics[performance.metric.rawValue] ?? nil, alerted: alerted, columns: [],
             metrics: metrics,

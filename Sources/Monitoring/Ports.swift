@@ -4,7 +4,7 @@ import Statistics
 /// A prediction that was answered, as the prediction log has it.
 public struct ObservedPrediction: Sendable, Hashable {
     public let id: String
-    public let endpoint: String
+    public let endpoint: ResourceRef
     /// The number of the release that answered.
     public let release: Int
     /// The instant the question is about.
@@ -15,7 +15,7 @@ public struct ObservedPrediction: Sendable, Hashable {
     /// Answered beside the release that serves, for comparison only: it does not count.
     public let shadow: Bool
 
-    public init(id: String, endpoint: String, release: Int, eventTime: Timestamp, score: Float, features: [Float], shadow: Bool = false) {
+    public init(id: String, endpoint: ResourceRef, release: Int, eventTime: Timestamp, score: Float, features: [Float], shadow: Bool = false) {
         (self.id, self.endpoint, self.release, self.eventTime) = (id, endpoint, release, eventTime)
         (self.score, self.features, self.shadow) = (score, features, shadow)
     }
@@ -25,7 +25,7 @@ public struct ObservedPrediction: Sendable, Hashable {
 public struct ObservedLabel: Sendable, Hashable {
     /// The prediction's id.
     public let id: String
-    public let endpoint: String
+    public let endpoint: ResourceRef
     public let release: Int
     /// The prediction's event time, not the instant the label arrived.
     public let eventTime: Timestamp
@@ -34,7 +34,7 @@ public struct ObservedLabel: Sendable, Hashable {
     public let label: Double
     public let shadow: Bool
 
-    public init(id: String, endpoint: String, release: Int, eventTime: Timestamp, score: Float, label: Double, shadow: Bool = false) {
+    public init(id: String, endpoint: ResourceRef, release: Int, eventTime: Timestamp, score: Float, label: Double, shadow: Bool = false) {
         (self.id, self.endpoint, self.release, self.eventTime) = (id, endpoint, release, eventTime)
         (self.score, self.label, self.shadow) = (score, label, shadow)
     }
@@ -92,15 +92,15 @@ public struct MonitorReference: Sendable, Hashable {
 /// Where references come from: the bundle of the release.
 public protocol ReferenceSource: Sendable {
     /// Nil when the release has none; its windows are then counted but not compared.
-    func reference(endpoint: String, release: Int) async throws -> MonitorReference?
+    func reference(endpoint: ResourceRef, release: Int) async throws -> MonitorReference?
 }
 
 /// The prediction log, to rebuild windows that were open when the process ended.
 public protocol PredictionHistory: Sendable {
     /// The greatest event time in the log, shadows left out; nil when there is none.
-    func lastEventTime(endpoint: String) async throws -> Timestamp?
+    func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp?
     /// Calls `body` with every prediction of event time `since` and later, in any order, in batches, each with its label if it has one.
     func forEach(
-        endpoint: String, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
     ) async throws
 }

@@ -24,8 +24,8 @@ public struct WindowMeasurement: Sendable, Hashable {
         }
     }
 
-    public let monitor: String
-    public let endpoint: String
+    public let monitor: ResourceRef
+    public let endpoint: ResourceRef
     public let kind: Kind
     /// Event time: `from` belongs to the window, `until` does not.
     public let from: Timestamp
@@ -56,7 +56,7 @@ public struct WindowMeasurement: Sendable, Hashable {
 
     public var json: JSON {
         [
-            "monitor": .string(monitor), "endpoint": .string(endpoint), "kind": .string(kind.rawValue), "from": .string(from.description),
+            "monitor": .string(monitor.qualifiedName), "endpoint": .string(endpoint.qualifiedName), "kind": .string(kind.rawValue), "from": .string(from.description),
             "until": .string(until.description), "release": .int(Int64(release)), "rows": .int(Int64(rows)),
             "total_rows": .int(Int64(totalRows)),
             "late": .int(Int64(late)), "value": value.map(JSON.double) ?? .null, "alerted": .bool(alerted),
@@ -69,7 +69,7 @@ public struct WindowMeasurement: Sendable, Hashable {
     var alert: JSON {
         [
             "eventTime": .string(until.description), "window": ["from": .string(from.description), "until": .string(until.description)],
-            "endpoint": .string(endpoint), "release": .int(Int64(release)), "kind": .string(kind.rawValue),
+            "endpoint": .string(endpoint.qualifiedName), "release": .int(Int64(release)), "kind": .string(kind.rawValue),
             "columns": .array(
                 columns.filter(\.drifted).map {
                     ["name": .string($0.name), "psi": .double($0.psi), "calibratedThreshold": .double($0.calibratedThreshold)]
@@ -80,9 +80,9 @@ public struct WindowMeasurement: Sendable, Hashable {
 }
 
 extension WindowMeasurement {
-    /// Reads what `json` wrote.
+    /// Reads what `json` wrote, but for the names.
     /// - Throws: `corrupted` when it is not that.
-    init(json: JSON) throws(KeelError) {
+    init(json: JSON, of monitor: ResourceRef, on endpoint: ResourceRef) throws(KeelError) {
         func require<T>(_ value: T?, _ field: String) throws(KeelError) -> T {
             guard let value else { throw KeelError(.corrupted, "a stored measurement has no valid '\(field)'") }
             return value
@@ -90,8 +90,8 @@ extension WindowMeasurement {
         func text(_ field: String) throws(KeelError) -> String { try require(json[field]?.string, field) }
         func whole(_ field: String) throws(KeelError) -> Int { Int(try require(json[field]?.integer, field)) }
         func time(_ field: String) throws(KeelError) -> Timestamp { try require(Timestamp(try text(field)), field) }
-        monitor = try text("monitor")
-        endpoint = try text("endpoint")
+        self.monitor = monitor
+        self.endpoint = endpoint
         kind = try require(Kind(rawValue: try text("kind")), "kind")
         (from, until) = (try time("from"), try time("until"))
         (release, rows, totalRows, late) = (try whole("release"), try whole("rows"), try whole("total_rows"), try whole("late"))

@@ -17,8 +17,8 @@ struct ReleaseReferences: ReferenceSource {
     let deployments: DeploymentService
     let objects: FolderObjectStore
 
-    func reference(endpoint: String, release: Int) async throws -> MonitorReference? {
-        let grant = try Grant.check(.system("monitoring"), may: .releasesRead, on: "Endpoint/\(endpoint)")
+    func reference(endpoint: ResourceRef, release: Int) async throws -> MonitorReference? {
+        let grant = try Grant.check(.system("monitoring", in: endpoint.workspace), may: .releasesRead, on: endpoint)
         guard let found = try await deployments.releases(endpoint: endpoint, grant).first(where: { $0.number == release }) else {
             return nil
         }
@@ -36,12 +36,12 @@ struct ReleaseReferences: ReferenceSource {
 struct LoggedPredictions: PredictionHistory {
     let queries: PredictionQueries
 
-    func lastEventTime(endpoint: String) async throws -> Timestamp? {
+    func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? {
         try await queries.lastEventTime(endpoint: endpoint, try grant(endpoint))
     }
 
     func forEach(
-        endpoint: String, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
     ) async throws {
         var key: PredictionKey?
         while true {
@@ -60,8 +60,8 @@ struct LoggedPredictions: PredictionHistory {
         }
     }
 
-    private func grant(_ endpoint: String) throws -> Grant {
-        try Grant.check(.system("monitoring"), may: .predictionsRead, on: "Endpoint/\(endpoint)")
+    private func grant(_ endpoint: ResourceRef) throws -> Grant {
+        try Grant.check(.system("monitoring", in: endpoint.workspace), may: .predictionsRead, on: endpoint)
     }
 }
 
@@ -167,9 +167,7 @@ package struct ReleasedVersions: VersionUsage {
     package init() {}
 
     package func uses(_ db: any Querying, ofModel name: String, version: Int?) throws -> [String] {
-        // Releases are in the workspace `default`: a model of the same name elsewhere is another one.
-        guard db.workspace == nil || db.workspace == .default else { return [] }
-        return try DeploymentService.releases(ofModel: name, version: version.map(String.init), in: db).map { "release \($0)" }
+        try DeploymentService.releases(ofModel: name, version: version.map(String.init), in: db).map { "release \($0)" }
     }
 }
 
@@ -201,6 +199,10 @@ struct TrackedRuns: RunLookup {
 struct TrackedModelFiles: ModelFiles {
     let tracking: TrackingService
 
+    func copy(_ tx: Transaction, from location: String, of source: WorkspaceID, to folder: String) throws -> String? {
+        try TrackingService.copyArtifacts(tx, at: location, of: source, to: folder)
+    }
+
     func facts(at location: String, in workspace: WorkspaceID) async throws -> ModelFacts? {
         guard let folder = TrackingService.artifactPath(of: location) else { return nil }
         let grant = try Grant.check(.system("registry", in: workspace), may: .trackingRead, on: "Artifact/\(folder)")
@@ -227,6 +229,13 @@ struct TrackedWorkspaces: WorkspaceContent {
     func prepare(_ tx: Transaction) throws { try TrackingService.prepareWorkspace(tx) }
     func holds(_ db: any Querying) throws -> String? { try TrackingService.workspaceHolds(db) }
     func clear(_ tx: Transaction) throws { try TrackingService.clearWorkspace(tx) }
+}
+
+/// A workspace is deleted only when nothing was released in it.
+struct ServedWorkspaces: WorkspaceContent {
+    func prepare(_ tx: Transaction) throws {}
+    func holds(_ db: any Querying) throws -> String? { try DeploymentService.workspaceHolds(db) }
+    func clear(_ tx: Transaction) throws {}
 }
 
 /// A workspace is deleted only when nothing is registered in it.

@@ -14,6 +14,7 @@ extension Platform {
             try await data.start()
             try await data.finishRemovals()
         }
+        await attempt("Storage/environments") { [self] in try await placeOldNames() }
         await attempt("Storage/predictions") { [self] in try await recoverPredictions() }
         await attempt("Ledger/checkpoints") { [self] in
             guard let problem = try await checkpoints.problem(lastOnly: true)?.problem else { return }

@@ -14,7 +14,10 @@ extension Platform {
         for endpoint in runtime.status() {
             for (role, release) in [("stable", endpoint.stable), ("candidate", endpoint.candidate)] {
                 guard let release else { continue }
-                let labels = ["endpoint": endpoint.name, "release": String(release.release), "role": role]
+                let labels = [
+                    "endpoint": endpoint.ref.name, "environment": endpoint.ref.environment?.rawValue ?? "",
+                    "workspace": endpoint.ref.workspace.name, "release": String(release.release), "role": role,
+                ]
                 text.counter("keel_inference_requests_total", "Answered inference requests", labels, Double(release.requests))
                 text.counter("keel_inference_rows_total", "Predicted rows", labels, Double(release.rows))
                 text.counter("keel_inference_shadow_rows_total", "Rows predicted in shadow", labels, Double(release.shadowRows))

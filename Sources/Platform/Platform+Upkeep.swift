@@ -1,4 +1,5 @@
 import Contracts
+import Monitoring
 import Registry
 import Serving
 import Storage
@@ -24,6 +25,36 @@ extension Platform {
         if count > 0 { logger.notice("\(count) artifacts of an older version are content-addressed now") }
     }
 
+    /// Endpoints and monitors of an older version had one name in all environments. Those that are declared outside of production only take what they
+    /// have there. Each is decided once, before anything is served under its name.
+    func placeOldNames() async throws {
+        let (endpoints, monitors) = try await database.read {
+            (try DeploymentService.undecidedNames(in: $0), try MonitoringService.undecidedNames(in: $0))
+        }
+        guard !endpoints.isEmpty || !monitors.isEmpty else { return }
+        let ofEndpoints = try await environments(EndpointSpec.kind)
+        let ofMonitors = try await environments(MonitorSpec.kind)
+        try await database.write { tx in
+            for name in endpoints {
+                let environment = ofEndpoints[name] ?? .production
+                try DeploymentService.decide(name, is: environment, in: tx)
+                try MonitoringService.decide(endpoint: name, is: environment, in: tx)
+            }
+            for name in monitors { try MonitoringService.decide(name, is: ofMonitors[name] ?? .production, in: tx) }
+        }
+    }
+
+    /// In which environment what is declared of a kind was: in production where one of the name is, else the nearest to it.
+    private func environments(_ kind: String) async throws -> [String: EnvironmentName] {
+        let grant = try Grant.check(.system("environments"), may: .resourcesRead)
+        var found: [String: Set<EnvironmentName>] = [:]
+        for stored in try await resources.get(kind, by: grant) {
+            let ref = stored.resource.ref(in: .default)
+            if let environment = ref.environment { found[ref.name, default: []].insert(environment) }
+        }
+        return found.compactMapValues { places in EnvironmentName.allCases.last(where: places.contains) }
+    }
+
     /// What earlier versions of Keel kept as tags becomes evidence, once.
     func takeOverEvidence() async throws {
         let count = try await registry.takeOver(Grant.check(.system("evidence"), may: .registryWrite, on: "models"))
@@ -36,8 +67,6 @@ struct RegisteredArtifacts: ArtifactUsage {
     func needed(_ db: any Querying, _ grant: Grant) throws -> [(uri: String, by: String)] { try RegistryService.neededArtifacts(db, grant) }
 
     func pinned(_ db: any Querying) throws -> [(uri: String, by: String)] {
-        // Releases are in the workspace `default`: a model of the same name elsewhere is another one.
-        guard db.workspace == nil || db.workspace == .default else { return [] }
         let versions = try DeploymentService.releasedVersions(in: db).compactMap { released in
             Int(released.version).map { VersionKey(released.model, $0) }
         }

@@ -127,13 +127,19 @@ public final class Platform: Sendable {
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features[.default]),
+            database: database, objects: objects, runtime: runtime, features: ServedFeatures(stores: features),
             versions: RegisteredVersions(), denied: denied,
-            onPromoted: { release in await Platform.markChampion(release, runtime, registry, logger) })
-        let releasing = Releasing(registry: registry, deployments: deployments, denied: denied)
+            onPromoted: { release in await Platform.markChampion(release, registry, logger) })
+        let queries = PredictionQueries(database: database)
+        let monitoring = MonitoringService(
+            database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
+            history: LoggedPredictions(queries: queries))
+        let releasing = Releasing(registry: registry, deployments: deployments, monitoring: monitoring, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
-        let tokens = try await TokenService.open(database: database, denied: denied, report: damage.report)
+        let policy = AccessPolicy()
+        self.policy = policy
+        let tokens = try await TokenService.open(database: database, policy: policy, denied: denied, report: damage.report)
         let ledgerKey = try self.home.key("ledger.key", new: SigningKey.newSeed, damage: damage)
         let checkpoints = try CheckpointService(
             database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints",
@@ -165,18 +171,14 @@ public final class Platform: Sendable {
                 analytics: analytics, objects: objects, lake: lake
             ).all + [ShellStep(environment: programs), PythonStep(environment: programs)],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
-        let policy = AccessPolicy()
-        self.policy = policy
-        workspaces = WorkspaceService(database: database, policy: policy, content: [TrackedWorkspaces(), RegisteredWorkspaces(), StoredDatasets(data: data), PipelineWorkspaces()])
+        workspaces = WorkspaceService(
+            database: database, policy: policy,
+            content: [TrackedWorkspaces(), RegisteredWorkspaces(), StoredDatasets(data: data), PipelineWorkspaces(), ServedWorkspaces()])
         let triggers = TriggerService(
             database: database, pipelines: pipelines,
             authority: { [openID] name, workspace in
                 (tokens.principal(named: name) ?? openID.principal(named: name)).flatMap { try? policy.caller($0, in: workspace) }
             })
-        let queries = PredictionQueries(database: database)
-        let monitoring = MonitoringService(
-            database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
-            history: LoggedPredictions(queries: queries))
         self.resources = resources
         self.tokens = tokens
         self.audit = audit
@@ -196,7 +198,7 @@ public final class Platform: Sendable {
             data: data, analytics: analytics, checkpoints: featureCheckpoints, pushes: pushes, clock: database.clock)
         applying = Applying(
             Modules(
-                database: database, damage: damage, resources: resources, audit: audit, policy: policy,
+                database: database, damage: damage, resources: resources, audit: audit, policy: policy, tokens: tokens,
                 names: { workspace in
                     let grant = try Grant.check(.system("plan", in: workspace), may: .registryRead)
                     return ["Model": try await registry.modelNames(grant)]
@@ -220,12 +222,10 @@ public final class Platform: Sendable {
     }
 
     /// In production the promoted version is the champion of its model: what the next one is compared with.
-    private static func markChampion(_ release: Release, _ runtime: ServingRuntime, _ registry: RegistryService, _ logger: Logger) async {
-        guard runtime.status().first(where: { $0.name == release.endpoint })?.environment == "production",
-            let version = Int(release.modelVersion)
-        else { return }
+    private static func markChampion(_ release: Release, _ registry: RegistryService, _ logger: Logger) async {
+        guard release.endpoint.environment == .production, let version = Int(release.modelVersion) else { return }
         do {
-            let grant = try Grant.check(.system("deployments"), may: .registryWrite, on: "Model/\(release.model)")
+            let grant = try Grant.check(.system("deployments", in: release.endpoint.workspace), may: .registryWrite, on: "Model/\(release.model)")
             try await registry.setAlias(model: release.model, alias: "champion", version: version, grant)
         } catch { logger.error("could not move the alias champion to \(release.model)/\(version): \(KeelError.wrapping(error))") }
     }

@@ -91,6 +91,7 @@ public enum RegistryTables {
                 "CREATE TABLE registry_taken_over (at_ms BIGINT NOT NULL)",
             ]),
         workspaces,
+        offers,
     ]
 
     /// Names of models are unique in their workspace.
@@ -139,6 +140,20 @@ public enum RegistryTables {
             "CREATE INDEX registry_evidence_version ON registry_evidence (workspace, model, version, kind, seq)",
             "DROP INDEX registry_evidence_bundle",
             "CREATE UNIQUE INDEX registry_evidence_bundle ON registry_evidence (workspace, model, version) WHERE kind = 'bundle'",
+        ])
+
+    /// Versions that one workspace lets another have. Times are µs since 1970.
+    private static let offers = Migration(
+        module: "registry", version: 6,
+        [
+            """
+            CREATE TABLE registry_offers (
+                id TEXT PRIMARY KEY, workspace TEXT NOT NULL, model TEXT NOT NULL, version BIGINT NOT NULL, target TEXT NOT NULL,
+                note TEXT NOT NULL, offered_by TEXT NOT NULL, offered_at BIGINT NOT NULL, expires_at BIGINT NOT NULL, state TEXT NOT NULL,
+                accepted_model TEXT, accepted_version BIGINT, decided_by TEXT, decided_at BIGINT)
+            """,
+            "CREATE INDEX registry_offers_workspace ON registry_offers (workspace, offered_at)",
+            "CREATE INDEX registry_offers_target ON registry_offers (target, offered_at)",
         ])
 
     private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")

@@ -7,8 +7,8 @@ extension RegistryService {
     public static func neededArtifacts(_ db: some Querying, _ grant: Grant) throws -> [(uri: String, by: String)] {
         try grant.require(.storageCollect)
         var out: [(uri: String, by: String)] = []
-        try db.forEach("SELECT name, version, source, storage_location, model_id FROM registry_versions ORDER BY name, version", []) {
-            row in
+        let sql = "SELECT name, version, source, storage_location, model_id FROM registry_versions WHERE workspace = ? ORDER BY name, version"
+        try db.forEach(sql, [db.inWorkspace]) { row in
             let by = "models:/\(row.text("name"))/\(row.int("version"))"
             let uris = [row.text("storage_location"), row.text("source"), row.optionalText("model_id").map { "models:/\($0)" } ?? ""]
             for uri in Set(uris) where !uri.isEmpty { out.append((uri, by)) }

@@ -54,5 +54,56 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
+        workspaces,
     ]
+
+    /// An endpoint is known by its workspace and its name there, which has the environment in it (`ResourceRef.qualifiedName`).
+    private static let workspaces = Migration(
+        module: "serving", version: 5,
+        [
+            // Names from before endpoints had environments. Where each is, is decided when the server starts; null until then. `until_seq` is the number
+            // of the last ledger event that may have the old name.
+            "CREATE TABLE old_endpoint_names (endpoint TEXT PRIMARY KEY, environment TEXT, until_seq BIGINT)",
+            "INSERT INTO old_endpoint_names (endpoint) SELECT DISTINCT endpoint FROM releases",
+            .rebuild(
+                "releases",
+                columns: [
+                    workspace, "endpoint TEXT NOT NULL", "number BIGINT NOT NULL", "model TEXT NOT NULL", "model_version TEXT NOT NULL",
+                    "bundle TEXT NOT NULL", "feature_service TEXT", "gate TEXT NOT NULL", "digest TEXT NOT NULL", "created_at BIGINT NOT NULL",
+                    "created_by TEXT NOT NULL", "requested_by TEXT", "deployed_at BIGINT", "created_seq BIGINT NOT NULL",
+                    // Where it came from when it was promoted from another environment, as JSON.
+                    .init("promoted_from TEXT", from: "CAST(NULL AS TEXT)"),
+                ], primaryKey: ["workspace", "endpoint", "number"],
+                indexes: [
+                    "CREATE UNIQUE INDEX releases_requested_by ON releases (workspace, endpoint, requested_by)",
+                    "CREATE INDEX releases_model ON releases (workspace, model, model_version)",
+                ]),
+            .rebuild(
+                "endpoint_state",
+                columns: [
+                    workspace, "endpoint TEXT NOT NULL", "stable BIGINT", "previous BIGINT", "candidate BIGINT", "step BIGINT",
+                    "phase_requests BIGINT NOT NULL", "requests BIGINT NOT NULL", "errors BIGINT NOT NULL", "started_at BIGINT",
+                ], primaryKey: ["workspace", "endpoint"]),
+            .rebuild(
+                "predictions",
+                columns: [
+                    workspace, "id TEXT NOT NULL", "endpoint TEXT NOT NULL", "release_number BIGINT NOT NULL", "event_time BIGINT NOT NULL",
+                    "at BIGINT NOT NULL", "shadow BIGINT NOT NULL", "score DOUBLE PRECISION NOT NULL", "features BYTEA NOT NULL",
+                    "request TEXT NOT NULL", "latency_ns BIGINT NOT NULL", "label DOUBLE PRECISION", "label_at BIGINT",
+                ],
+                // The id before the endpoint: labels are joined by it.
+                primaryKey: ["workspace", "id", "endpoint", "release_number"],
+                indexes: ["CREATE INDEX predictions_time ON predictions (workspace, endpoint, event_time, id)"]),
+            .rebuild(
+                "early_labels",
+                columns: [
+                    workspace, "id TEXT NOT NULL",
+                    // Empty for a label of the id on whichever endpoint.
+                    .init("endpoint TEXT NOT NULL", from: "''"), "label DOUBLE PRECISION NOT NULL", "label_at BIGINT NOT NULL",
+                    "received_at BIGINT NOT NULL",
+                ], primaryKey: ["workspace", "id", "endpoint"],
+                indexes: ["CREATE INDEX early_labels_received ON early_labels (received_at)"]),
+        ])
+
+    private static let workspace = RebuiltColumn("workspace TEXT NOT NULL", from: "'default'")
 }

@@ -3,9 +3,9 @@ import Storage
 
 /// The online feature store, as serving needs it. Platform connects it.
 public protocol OnlineFeatures: Sendable {
-    /// Prepares the reads of a feature service for a model's inputs, in the order of the model's columns.
+    /// Prepares the reads of a feature service of a workspace for a model's inputs, in the order of the model's columns.
     /// - Throws: an error that names the input that the service does not give, or whose type differs.
-    func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan
+    func plan(service: String, of workspace: WorkspaceID, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan
 }
 
 /// Fills the rows of a model's matrix from a request. It is called on event loops: it must not block.

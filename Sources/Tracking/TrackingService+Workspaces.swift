@@ -14,14 +14,15 @@ extension TrackingService {
     public static func workspaceHolds(_ db: some Querying) throws -> String? {
         let kinds = [
             ("tracking_runs", "runs", ""), ("tracking_logged_models", "logged models", ""),
-            ("tracking_evaluation_datasets", "evaluation datasets", ""),
+            ("tracking_evaluation_datasets", "evaluation datasets", ""), ("tracking_uploads", "uploads", ""),
             ("tracking_experiments", "experiments", " AND name <> '\(standardExperiment)'"),
         ]
         for (table, what, rest) in kinds {
             let count = try db.row("SELECT count(*) AS n FROM \(table) WHERE workspace = ?\(rest)", [db.inWorkspace])?.int("n") ?? 0
             if count > 0 { return "\(count) \(what)" }
         }
-        return nil
+        let artifacts = try ArtifactStore.size(db, ArtifactPath("", in: db.requiredWorkspace)).objects
+        return artifacts > 0 ? "\(artifacts) artifacts" : nil
     }
 
     public static func clearWorkspace(_ tx: Transaction) throws {

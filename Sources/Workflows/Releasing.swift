@@ -1,4 +1,5 @@
 import Contracts
+import Monitoring
 import Registry
 import Serving
 
@@ -6,15 +7,17 @@ import Serving
 public struct Releasing: Sendable {
     private let registry: RegistryService
     private let deployments: DeploymentService
+    private let monitoring: MonitoringService
     private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
 
     /// - Parameter denied: records that a caller was refused. Steps of pipelines come here without the check that an API makes.
     package init(
-        registry: RegistryService, deployments: DeploymentService,
+        registry: RegistryService, deployments: DeploymentService, monitoring: MonitoringService,
         denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void
     ) {
         self.registry = registry
         self.deployments = deployments
+        self.monitoring = monitoring
         self.denied = denied
     }
 
@@ -23,15 +26,10 @@ public struct Releasing: Sendable {
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, to endpoint: String, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
+        _ uri: String, to endpoint: ResourceRef, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
         by caller: Caller
     ) async throws -> Release {
-        let subject = "Endpoint/\(endpoint)"
-        let reading = try Grant.check(caller, may: .registryRead, on: uri)
-        guard let version = try await registry.resolve(uri, reading) else {
-            throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
-        }
-        guard let evidence = try await registry.evidence(of: version, reading) else { throw RegistryService.noBundle(version) }
+        let (version, evidence) = try await registered(uri, caller)
         let bundle = evidence.bundle
         guard expected == nil || expected == bundle.subject.hex else {
             throw KeelError.invalid("\(version.uri) is another bundle than \(expected?.prefix(12) ?? "")", path: "with.model")
@@ -42,22 +40,80 @@ public struct Releasing: Sendable {
                 .failedPrecondition, "the gate of \(version.uri) \(verdict)",
                 hint: "force: true releases it all the same, for those who may")
         }
-        let grant = try await granted(caller, bundle.hasPassed ? .releasesDeploy : .releasesForce, subject)
+        let gate: GateResult = bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)")
+        return try await release(version, evidence, to: endpoint, bundle: bundle.subject, gate: gate, key: key, by: caller)
+    }
+
+    /// Releases what serves, or served, in one environment to the endpoint of the same name in another, with what is known of it there.
+    ///
+    /// It goes the way of every release: what the target asks of a version is asked of this one, and its rollout decides.
+    /// - Parameters:
+    ///   - number: the release; the one that answers all requests of `source` when it is nil.
+    ///   - force: takes a release whose gate did not pass there, for those who may force.
+    /// - Throws: `failedPrecondition` for a release that never served in its environment, and for one whose gate did not pass unless `force` is true.
+    public func promote(
+        from source: ResourceRef, release number: Int?, to target: ResourceRef, force: Bool, by caller: Caller
+    ) async throws -> Release {
+        guard source.name == target.name, source != target else {
+            throw KeelError.invalid(
+                "a release is promoted to the endpoint of its name in another environment, not from '\(source.qualifiedName)' to "
+                    + "'\(target.qualifiedName)'", hint: "'\(target.name)@staging' is one of another environment", path: "from")
+        }
+        let record = try await deployments.record(endpoint: source, release: number, try await granted(caller, .releasesRead, source))
+        let release = record.release
+        guard record.hasServed else {
+            throw KeelError(
+                .failedPrecondition, "release \(release.name) never served in \(source.environment?.rawValue ?? "its environment")",
+                hint: "keel promote \(source.qualifiedName) ends its rollout; or release the model version itself")
+        }
+        if case .forced = release.gate, !force {
+            throw KeelError(
+                .failedPrecondition, "the gate of release \(release.name) did not pass: \(release.gate.text)",
+                hint: "force: true promotes it all the same, for those who may")
+        }
+        let (version, evidence) = try await registered("models:/\(release.model)/\(release.modelVersion)", caller)
+        var known = record.json
+        let reading = try Grant.check(.system("releases", in: source.workspace), may: .monitorsRead)
+        if let window = try await monitoring.latest(endpoint: source, release: release.number, by: reading) {
+            known["monitor"] = [
+                "monitor": .string(window.monitor.qualifiedName), "kind": .string(window.kind.rawValue),
+                "until": .string(window.until.description), "rows": .int(Int64(window.rows)), "value": window.value.map(JSON.double) ?? .null,
+                "alerted": .bool(window.alerted),
+            ]
+        }
+        let origin = PromotedFrom(endpoint: source, release: release.number, digest: release.digest, evidence: known)
+        return try await self.release(
+            version, evidence, to: target, bundle: release.bundle, gate: release.gate, from: origin, key: nil, by: caller)
+    }
+
+    private func registered(_ uri: String, _ caller: Caller) async throws -> (version: ModelVersion, evidence: VersionEvidence) {
+        let reading = try Grant.check(caller, may: .registryRead, on: uri)
+        guard let version = try await registry.resolve(uri, reading) else {
+            throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
+        }
+        guard let evidence = try await registry.evidence(of: version, reading) else { throw RegistryService.noBundle(version) }
+        return (version, evidence)
+    }
+
+    private func release(
+        _ version: ModelVersion, _ evidence: VersionEvidence, to endpoint: ResourceRef, bundle: Digest, gate: GateResult,
+        from source: PromotedFrom? = nil, key: String?, by caller: Caller
+    ) async throws -> Release {
+        let grant = try await granted(caller, gate == .passed ? .releasesDeploy : .releasesForce, endpoint)
         if try await deployments.approval(endpoint: endpoint, grant) == .required, evidence.approvals.isEmpty {
             throw KeelError(
-                .failedPrecondition, "the endpoint '\(endpoint)' takes approved versions only, and nobody approved \(version.uri)",
+                .failedPrecondition, "the endpoint '\(endpoint.qualifiedName)' takes approved versions only, and nobody approved \(version.uri)",
                 hint: "keel approve \(version.uri) --reason TEXT, by somebody who did not register it")
         }
         let release = try await deployments.createRelease(
-            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle.subject,
-            gate: bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)"), key: key, grant)
+            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle, gate: gate, from: source, key: key, grant)
         try await deployments.deploy(endpoint: endpoint, release: release.number, once: key != nil, grant)
         return release
     }
 
-    private func granted(_ caller: Caller, _ action: Action, _ subject: String) async throws -> Grant {
-        do throws(KeelError) { return try Grant.check(caller, may: action, on: subject) } catch {
-            try await denied(caller, action, subject)
+    private func granted(_ caller: Caller, _ action: Action, _ endpoint: ResourceRef) async throws -> Grant {
+        do throws(KeelError) { return try Grant.check(caller, may: action, on: endpoint) } catch {
+            try await denied(caller, action, endpoint.subject)
             throw error
         }
     }

@@ -22,7 +22,7 @@ struct Keel: AsyncParsableCommand {
             Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self,
             Import.self, Runs.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
-            Workspaces.self, Access.self, Tokens.self,
+            Workspaces.self, Offers.self, Access.self, Tokens.self,
             GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
         ])
 
@@ -49,10 +49,10 @@ struct Connection: ParsableArguments {
     var url: String = Connection.variable("KEEL_URL") ?? "http://127.0.0.1:7070"
 
     @Option(name: .long, help: "A PEM file of authorities trusted for https, besides the system's (or KEEL_CA_FILE).")
-    var caFile: String? = Connection.variable("KEEL_CA_FILE")
+    var caFile: String?
 
     @Option(name: .long, help: "The workspace (or KEEL_WORKSPACE); the token's own unless given.")
-    var workspace: String? = Connection.variable("KEEL_WORKSPACE")
+    var workspace: String?
 
     @Flag(name: .long, help: "Print JSON for machines instead of tables.")
     var json = false
@@ -64,9 +64,10 @@ struct Connection: ParsableArguments {
 
     /// The token comes from the environment only: arguments are visible to every user of a machine.
     func client() throws(KeelError) -> KeelClient {
-        try KeelClient(
-            url: url, token: Connection.variable("KEEL_TOKEN"), workspace: try workspace.map { (name) throws(KeelError) in try WorkspaceID(name) },
-            authorities: caFile)
+        let named = workspace ?? Connection.variable("KEEL_WORKSPACE")
+        return try KeelClient(
+            url: url, token: Connection.variable("KEEL_TOKEN"), workspace: try named.map { (name) throws(KeelError) in try WorkspaceID(name) },
+            authorities: caFile ?? Connection.variable("KEEL_CA_FILE"))
     }
 
     func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }

@@ -48,7 +48,7 @@ struct ReferenceTests {
         let caller = Caller(
             name: "people:dana", persona: .member, actors: ["agent", "tool"],
             permissions: [Permission([.predict, .ledgerRead], in: scope, from: "RoleBinding/x")],
-            ceiling: Permission([.predict], from: "Token/t"))
+            ceilings: [Permission([.predict], from: "Token/t")])
         #expect(try Caller(json: try JSON.parse(caller.json.text)) == caller)
     }
 }

@@ -218,6 +218,119 @@ struct TokenTests {
     }
 }
 
+@Suite("Nobody gains by a token what they may not do")
+struct TokenPowerTests {
+    private let manager = Caller(name: "pat", persona: .platformEngineer)
+
+    private func may(_ caller: Caller) throws -> Grant { try Grant.check(caller, may: .tokensManage) }
+
+    private func bound(_ policy: AccessPolicy, _ name: String, _ actions: Set<Action>, in workspace: WorkspaceID = .default) {
+        var content = AccessPolicy.Workspace()
+        content.principals[name] = [Permission(actions, from: "RoleBinding/powers")]
+        policy.replace(workspace, with: content)
+    }
+
+    @Test("a token that role bindings give more than its manager may do is neither made, rotated nor revoked by them")
+    func bound() async throws {
+        let policy = AccessPolicy()
+        let service = try await TokenService.open(database: try await Home().database, policy: policy)
+        let owner = try grant(.tokensManage)
+        _ = try await service.create(name: "robot", persona: .member, by: owner)
+        _ = try await service.rotate("robot", overlap: .seconds(0), by: may(manager))
+        bound(policy, "robot", [.releasesForce])
+        let attempts: [() async throws -> Void] = [
+            { _ = try await service.rotate("robot", overlap: .seconds(0), by: may(manager)) },
+            { try await service.revoke("robot", by: may(manager)) },
+        ]
+        for attempt in attempts {
+            let error = await #expect(throws: KeelError.self) { try await attempt() }
+            #expect(error?.code == .permissionDenied && error?.message.contains("RoleBinding/powers") == true)
+        }
+        bound(policy, "next", [.releasesForce])
+        let made = await #expect(throws: KeelError.self) { try await service.create(name: "next", persona: .member, by: may(manager)) }
+        #expect(made?.code == .permissionDenied)
+        // Within a scope that leaves out what they may not do, they may.
+        let limited = TokenScope(actions: [.releasesDeploy])
+        _ = try await service.create(name: "next", persona: .member, scope: limited, by: may(manager))
+        _ = try await service.rotate("robot", overlap: .seconds(0), by: owner)
+    }
+
+    @Test("only the one in whose name a token acts, and an owner, rotate it; not even an agent of that one")
+    func agents() async throws {
+        let service = try await TokenService.open(database: try await Home().database)
+        let owner = try grant(.tokensManage)
+        _ = try await service.create(name: "pat", persona: .platformEngineer, by: owner)
+        _ = try await service.create(name: "helper", persona: .member, actsFor: "pat", by: owner)
+        let other = Caller(name: "pia", persona: .platformEngineer)
+        let agent = Caller(name: "pat", persona: .platformEngineer, actors: ["helper"])
+        for stranger in [other, agent] {
+            let error = await #expect(throws: KeelError.self) {
+                try await service.rotate("helper", overlap: .seconds(0), by: may(stranger))
+            }
+            #expect(error?.code == .permissionDenied)
+        }
+        _ = try await service.rotate("helper", overlap: .seconds(0), by: may(manager))
+    }
+
+    @Test("an agent does no more than each of the two tokens may, whatever things their scopes name")
+    func bothScopes() async throws {
+        let policy = AccessPolicy()
+        let service = try await TokenService.open(database: try await Home().database, policy: policy)
+        let owner = try grant(.tokensManage)
+        func things(_ pattern: String) throws -> TokenScope {
+            TokenScope(things: PermissionScope(names: [try NamePattern(pattern, path: "")]))
+        }
+        _ = try await service.create(name: "dana", persona: .dataScientist, scope: things("fraud-*"), by: owner)
+        let agent = try await service.create(name: "agent", persona: .dataScientist, scope: things("*-eu"), actsFor: "dana", by: owner)
+        let caller = try policy.caller(try #require(service.authenticate(agent.secret)))
+        func may(_ name: String) -> Bool { caller.may(.registryWrite, on: ResourceRef("Model", name)) }
+        #expect(may("fraud-eu"))
+        #expect(!may("fraud-us") && !may("delay-eu"))
+        #expect(!caller.may(.registryWrite, on: nil))
+    }
+
+    @Test("a rotation revives no secret that had ended")
+    func expired() async throws {
+        let clock = ManualClock()
+        let service = try await TokenService.open(database: try await Home(clock: clock).database, clock: clock)
+        let owner = try grant(.tokensManage)
+        let first = try await service.create(name: "ci", persona: .service, expires: clock.now() + .hours(1), by: owner)
+        clock.advance(.seconds(3000))
+        let second = try await service.rotate("ci", overlap: .hours(2), by: owner)
+        #expect(service.authenticate(first.secret) != nil)
+        clock.advance(.seconds(660))
+        #expect(service.authenticate(first.secret) == nil && service.authenticate(second.secret) != nil)
+        clock.advance(.hours(2))
+        #expect(service.authenticate(second.secret) == nil)
+        let third = try await service.rotate("ci", overlap: .hours(1), by: owner)
+        #expect(service.authenticate(second.secret) == nil && service.authenticate(third.secret) != nil)
+    }
+
+    @Test("each sees the tokens it may manage, and nobody learns of those of another workspace")
+    func seen() async throws {
+        let policy = AccessPolicy()
+        let service = try await TokenService.open(database: try await Home().database, policy: policy)
+        let fraud = try WorkspaceID("fraud")
+        policy.replace(fraud, with: AccessPolicy.Workspace())
+        for name in ["ci-a", "ci-b", "robot"] { _ = try await service.create(name: name, persona: .member, by: try grant(.tokensManage)) }
+        let keeper = Caller(
+            name: "kim", persona: .member,
+            permissions: [
+                Permission([.tokensManage], in: PermissionScope(kinds: ["Token"], names: [try NamePattern("ci-*", path: "")]), from: "RoleBinding/k")
+            ])
+        #expect(try await service.list(by: may(keeper)).map(\.name) == ["ci-a", "ci-b"])
+        let grant = try Grant.check(Caller(name: "fred", persona: .owner, workspace: fraud), may: .accessManage)
+        var messages: [String] = []
+        for name in ["robot", "robox"] {
+            let error = await #expect(throws: KeelError.self) {
+                try await policy.explain(name, may: .predict, on: "*", tokens: service, by: grant)
+            }
+            messages.append(error?.message.replacing(name, with: "X") ?? "")
+        }
+        #expect(messages[0] == messages[1] && !messages[0].isEmpty)
+    }
+}
+
 @Suite("Refusals in the ledger")
 struct AccessAuditTests {
     private let risk = Caller(name: "rita", persona: .riskOfficer)
@@ -234,6 +347,19 @@ struct AccessAuditTests {
         try await audit.recordDenial(risk, action: .tokensManage, subject: "*")
         events = try await home.events("access.denied")
         #expect(events.map { $0.data["count"]?.integer } == [1, 9, 1])
+    }
+
+    @Test("refusals of an agent, and those in another workspace, are told apart from those of the same name")
+    func apart() async throws {
+        let home = try await Home()
+        let audit = AccessAudit(database: home.database)
+        let callers = [
+            risk, Caller(name: "rita", persona: .riskOfficer, actors: ["agent"]),
+            Caller(name: "rita", persona: .riskOfficer, workspace: try WorkspaceID("fraud")),
+        ]
+        for caller in callers { try await audit.recordDenial(caller, action: .releasesForce, subject: "Endpoint/delay") }
+        let events = try await home.events("access.denied")
+        #expect(events.map(\.actors) == [[], ["agent"], []] && events.map(\.workspace) == ["default", "default", "fraud"])
     }
 
     @Test("a flood of different refusals writes a bounded number of events and loses none of the counts")
@@ -273,7 +399,7 @@ struct RoleTests {
             bindings: [
                 try binding(#"{"role": "ml-engineer", "groups": ["people:fraud"], "environments": ["staging"], "labels": {"team": "fraud"}}"#)
             ])
-        #expect(access.mistakes(among: resources) { _ in nil }.isEmpty)
+        #expect(access.mistakes(among: resources, isToken: { $0 != "ghost" }) { _ in nil }.isEmpty)
         policy.replace(.default, with: access.content(in: .default, among: resources))
         let dana = Principal(name: "people:dana", persona: .member, groups: ["people:fraud"])
         let caller = try policy.caller(dana)
@@ -308,6 +434,7 @@ struct RoleTests {
         "a binding that selects nothing, or names a role that is not there, is a mistake",
         arguments: [
             (#"{"role": "ml-enginer", "tokens": ["ci"]}"#, "RoleBinding/b.spec.role"),
+            (#"{"role": "service", "tokens": ["ci", "ghost"]}"#, "RoleBinding/b.spec.tokens[1]"),
             (#"{"role": "service", "tokens": ["ci"], "names": ["froud-*"]}"#, "RoleBinding/b.spec.names"),
             (#"{"role": "service", "tokens": ["ci"], "kinds": ["Endpont"]}"#, "RoleBinding/b.spec.kinds"),
             (#"{"role": "service", "tokens": ["ci"], "kinds": ["Dataset"], "names": ["fraud-*"]}"#, "RoleBinding/b.spec.names"),
@@ -315,7 +442,7 @@ struct RoleTests {
         ])
     func nothing(spec: String, path: String) throws {
         let access = AccessDeclarations(roles: [], bindings: [try binding(spec)])
-        #expect(access.mistakes(among: resources) { _ in nil }.map(\.path) == [path])
+        #expect(access.mistakes(among: resources, isToken: { $0 != "ghost" }) { _ in nil }.map(\.path) == [path])
     }
 
     @Test(

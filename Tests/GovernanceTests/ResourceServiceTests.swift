@@ -10,10 +10,10 @@ struct Home {
     let folder: String
     let database: Storage.Database
 
-    init() async throws {
+    init(clock: any Clock = SystemClock()) async throws {
         folder = NSTemporaryDirectory() + "keel-governance-" + Identifier.hex32()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-        database = try Storage.Database(path: folder + "/keel.sqlite")
+        database = try Storage.Database(path: folder + "/keel.sqlite", clock: clock)
         try await database.migrate(Ledger.migrations + GovernanceTables.migrations, backupFolder: folder + "/backups")
     }
 
@@ -93,7 +93,7 @@ struct ResourceServiceTests {
         let error = await #expect(throws: KeelError.self) {
             try await service.apply([endpoint([]), endpoint([])], by: write, validate: accept)
         }
-        #expect(error?.message == "Endpoint/delay in production is declared twice")
+        #expect(error?.message == "Endpoint/delay is declared twice")
         _ = try await service.apply([endpoint([]), endpoint([], environment: "staging")], by: write, validate: accept)
         await #expect(throws: KeelError.self) { try await service.get("Endpoint", "delay", by: write) }
         #expect(try await service.get("Endpoint", "delay", environment: "staging", by: write).revision == 1)

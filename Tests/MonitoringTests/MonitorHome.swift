@@ -15,11 +15,11 @@ final class MemoryLog: PredictionHistory {
             for label in labels { if let i = places[label.id] { rows[i].label = label.label } }
         }
     }
-    func lastEventTime(endpoint: String) async throws -> Timestamp? {
+    func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? {
         rows.withLock { $0.filter { $0.prediction.endpoint == endpoint && !$0.prediction.shadow }.map(\.prediction.eventTime).max() }
     }
     func forEach(
-        endpoint: String, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
     ) async throws {
         let found = rows.withLock { $0.filter { $0.prediction.endpoint == endpoint && $0.prediction.eventTime >= since } }
         for start in stride(from: 0, to: found.count, by: 100) { try await body(Array(found[start..<min(found.count, start + 100)])) }
@@ -28,11 +28,13 @@ final class MemoryLog: PredictionHistory {
 
 struct FixedReference: ReferenceSource {
     let value: MonitorReference?
-    func reference(endpoint: String, release: Int) async throws -> MonitorReference? { value }
+    func reference(endpoint: ResourceRef, release: Int) async throws -> MonitorReference? { value }
 }
 
 /// A monitor `delay` with a database, a log and a reference of its own. Times are seconds after the first second of 2013-04-01.
 struct MonitorHome {
+    static let endpoint = ResourceRef("Endpoint", "delay")
+    static let monitor = ResourceRef("Monitor", "delay")
     static let start = Timestamp("2013-04-01")!
     let database: Storage.Database
     let log = MemoryLog()
@@ -62,7 +64,7 @@ struct MonitorHome {
         at seconds: Int64, features: [Float], score: Float = 0.5, release: Int = 1, shadow: Bool = false, id: String = Identifier.hex32()
     ) -> ObservedPrediction {
         ObservedPrediction(
-            id: id, endpoint: "delay", release: release, eventTime: MonitorHome.start + .seconds(seconds), score: score, features: features,
+            id: id, endpoint: MonitorHome.endpoint, release: release, eventTime: MonitorHome.start + .seconds(seconds), score: score, features: features,
             shadow: shadow)
     }
 
@@ -75,7 +77,7 @@ struct MonitorHome {
 
     func read() throws -> Grant { try Grant.check(Caller(name: "ann", persona: .dataScientist), may: .monitorsRead) }
     func windows(_ kind: WindowMeasurement.Kind) async throws -> [WindowMeasurement] {
-        try await service.windows("delay", kind: kind, by: read())
+        try await service.windows(MonitorHome.monitor, kind: kind, by: read())
     }
     func alerts() async throws -> [LedgerEvent] { try await database.read { try $0.ledgerEvents(kind: "monitor.alert") } }
 }

@@ -42,9 +42,9 @@ struct MonitoringServiceTests {
         #expect(alerts[0].data["columns"]?.array?.compactMap { $0["name"]?.string } == ["a", "score"])
         #expect(alerts[0].data["eventTime"]?.string == "2013-04-01T01:00:00Z" && alerts[0].data["kind"]?.string == "drift")
         #expect(alerts[0].data["release"]?.integer == 1 && alerts[0].data["rows"]?.integer == 1000)
-        let latest = try #require(try await home.service.latest(endpoint: "delay", by: home.read()))
+        let latest = try #require(try await home.service.latest(endpoint: MonitorHome.endpoint, by: home.read()))
         #expect(latest.psi == windows[2].value && (latest.psi ?? 1) < 0.01 && latest.release == 1)
-        #expect(try await home.service.alerts("delay", by: home.read()).count == 2)
+        #expect(try await home.service.alerts(MonitorHome.monitor, by: home.read()).count == 2)
     }
 
     @Test("V6: rows out of order count in their own window; those that come late are counted; few rows give no drift")
@@ -58,7 +58,7 @@ struct MonitoringServiceTests {
         ])
         var windows = try await home.windows(.drift)
         #expect(windows.map(\.rows) == [6] && windows.map(\.late) == [1])
-        let few = try #require(try await home.service.latest(endpoint: "delay", by: home.read()))
+        let few = try #require(try await home.service.latest(endpoint: MonitorHome.endpoint, by: home.read()))
         #expect(few.psi == nil && few.rows == 6, "V6: drift is no number while a window has fewer rows than minimumRows")
         try await home.service.observe([home.prediction(at: 7, features: [1]), home.prediction(at: 20_000, features: [1])])
         windows = try await home.windows(.drift)
@@ -72,8 +72,8 @@ struct MonitoringServiceTests {
         let home = try await MonitorHome(spec: ["endpoint": "delay", "window": "1h", "drift": [:]], inputs: [halves("a")])
         try await home.service.observe([
             home.prediction(at: 0, features: [1]), home.prediction(at: 50_000, features: [1], shadow: true),
-            ObservedPrediction(id: "x", endpoint: "delay", release: 1, eventTime: .distantFuture, score: 0, features: [1]),
-            ObservedPrediction(id: "y", endpoint: "delay", release: 1, eventTime: .distantPast, score: 0, features: [1]),
+            ObservedPrediction(id: "x", endpoint: MonitorHome.endpoint, release: 1, eventTime: .distantFuture, score: 0, features: [1]),
+            ObservedPrediction(id: "y", endpoint: MonitorHome.endpoint, release: 1, eventTime: .distantPast, score: 0, features: [1]),
         ])
         #expect(try await home.windows(.drift).isEmpty)
         #expect(await home.service.counters.implausible == 2)
@@ -121,7 +121,7 @@ struct MonitoringServiceTests {
             resource: Resource(kind: "Monitor", name: "bare", spec: ["endpoint": "delay", "window": "1h", "drift": [:]]))
         try await bare.configure([spec])
         try await bare.observe(rows + [home.prediction(at: 9000, features: [1])])
-        let unmeasured = try #require(try await bare.windows("bare", by: home.read()).first)
+        let unmeasured = try #require(try await bare.windows(spec.ref, by: home.read()).first)
         #expect(
             unmeasured.value == nil && unmeasured.rows == 200 && unmeasured.notes.contains("release 2 has no reference to compare with"))
     }
@@ -151,7 +151,7 @@ struct MonitoringServiceTests {
                     try await service.observe(labels: [label])
                 }
             }
-            return try await service.windows("delay", limit: 1000, by: home.read())
+            return try await service.windows(MonitorHome.monitor, limit: 1000, by: home.read())
         }
         let one = try await MonitorHome(spec: hourly, inputs: [halves("a")], metrics: ["auc": 0.8])
         let two = try await MonitorHome(spec: hourly, inputs: [halves("a")], metrics: ["auc": 0.8])

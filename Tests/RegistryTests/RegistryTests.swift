@@ -47,6 +47,24 @@ struct RegistryTests {
         #expect(model.aliases.map(\.alias) == ["champion"] && model.latest.map(\.version) == [4])
     }
 
+    @Test("a copy takes the right to read what is copied: whoever may write some models copies no others")
+    func copies() async throws {
+        let f = try await Fixture()
+        _ = try await f.registry.createVersion(model: "secret", source: "s3://b/s", creatingModel: true, f.write)
+        _ = try await f.registry.createVersion(model: "open", source: "s3://b/o", creatingModel: true, f.write)
+        let scope = PermissionScope(names: [try NamePattern("o*", path: "")])
+        let caller = Caller(
+            name: "fred", persona: .member, permissions: [Permission([.registryRead, .registryWrite], in: scope, from: "RoleBinding/o")])
+        let write = try Grant.check(caller, may: .registryWrite, on: "Model/own")
+        for source in ["models:/secret/1", "models:/secret/latest", "models:/absent/1"] {
+            let error = await #expect(throws: KeelError.self) {
+                _ = try await f.registry.createVersion(model: "own", source: source, creatingModel: true, write)
+            }
+            #expect(error?.code == .permissionDenied, "\(source)")
+        }
+        #expect(try await f.registry.createVersion(model: "own", source: "models:/open/1", creatingModel: true, write).version == 1)
+    }
+
     @Test("an alias moves only from where the caller saw it; the ledger tells every move")
     func aliases() async throws {
         let f = try await Fixture.used()

@@ -20,19 +20,19 @@ import Testing
         let shadowed = try await home.ask(50)
         #expect(shadowed.allSatisfy { $0.release == 1 })
         try await home.service.tick()
-        #expect(await home.service.progress(endpoint: "delay") == "step 1 of 2, 0 of 50 requests")
+        #expect(await home.service.progress(endpoint: .delay) == "step 1 of 2, 0 of 50 requests")
         try await home.ask(50, from: 50)
         try await home.service.tick()
         let last = try await home.ask(50, from: 100)
         #expect(last.allSatisfy { $0.release == 2 })
         try await home.service.tick()
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).stable == 2)
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).stable == 2)
         #expect(await home.promoted.releases == [1, 2])
         #expect(try await home.events("rollout.started").count == 1)
         #expect(try await home.events("rollout.step").map { $0.data["step"]?.integer } == [1, 2])
         #expect(try await home.events("release.promoted").count == 2)
         // During the rollout every request was scored by both.
-        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
         #expect(rows.count == 300 && rows.filter(\.shadow).count == 150)
         #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
         await home.stop()
@@ -44,18 +44,18 @@ import Testing
         try await home.release(0.1, 0.9)
         let denied = try await #require(throws: KeelError.self) {
             try await home.service.createRelease(
-                endpoint: "delay", model: "delay", version: "9", bundle: try await home.bundle(0.5, 0.49), gate: .forced(reason: "to see"),
+                endpoint: .delay, model: "delay", version: "9", bundle: try await home.bundle(0.5, 0.49), gate: .forced(reason: "to see"),
                 Home.deployer)
         }
         #expect(denied.message.contains("releases.force"))
         try await home.release(0.5, 0.49, forced: true)
         try await home.ask(50)
         try await home.service.tick()
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .canary(step: 0))
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).phase == .canary(step: 0))
         // The truth arrives later.
         _ = try await home.runtime.label((0..<50).map { LabelInput(id: "p\($0)", value: $0 % 10 < 5 ? 0 : 1) }, Home.labeller)
         try await home.service.tick()
-        let state = try await home.service.state(endpoint: "delay", Home.deployer)
+        let state = try await home.service.state(endpoint: .delay, Home.deployer)
         #expect(state.stable == 1 && state.candidate == nil)
         let event = try #require(try await home.events("release.rolledback").first)
         #expect(event.data["release"]?.integer == 2 && event.data["to"]?.integer == 1)
@@ -80,19 +80,19 @@ import Testing
         try await home.service.configure([spec])
         try await home.release(0.1, 0.9)
         try await restart()
-        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["q"]).release == 1)
+        #expect(try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["q"]).release == 1)
         try await home.release(0.09, 0.91)
         try await restart()
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .shadow)
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).phase == .shadow)
         try await home.ask(50)
         // Before the tick: the counters of these requests are lost, the evidence is not.
         try await restart()
         try await home.service.tick()
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .shadow)
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).phase == .shadow)
         try await home.ask(50, from: 50)
         try await home.service.tick()
         try await restart()
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).phase == .canary(step: 0))
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).phase == .canary(step: 0))
         // Labels of requests from before the crash count as evidence now.
         _ = try await home.runtime.label((0..<100).map { LabelInput(id: "p\($0)", value: $0 % 10 < 5 ? 0 : 1) }, Home.labeller)
         try await home.ask(50, from: 100)
@@ -101,14 +101,14 @@ import Testing
         try await home.ask(50, from: 150)
         try await home.service.tick()
         try await restart()
-        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 2)
-        let state = try await home.service.state(endpoint: "delay", Home.deployer)
+        #expect(try await home.runtime.infer(endpoint: .delay, request: Home.request([0])).release == 2)
+        let state = try await home.service.state(endpoint: .delay, Home.deployer)
         #expect(state.stable == 2 && state.previous == 1 && state.candidate == nil)
         // The alias of the registry is set again after a start, in case the crash came before it.
         #expect(await home.promoted.releases == [2])
-        #expect(try await home.service.rollback(endpoint: "delay", reason: "by hand", Home.deployer).number == 1)
+        #expect(try await home.service.rollback(endpoint: .delay, reason: "by hand", Home.deployer).number == 1)
         try await restart()
-        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
+        #expect(try await home.runtime.infer(endpoint: .delay, request: Home.request([0])).release == 1)
         #expect(try await home.database.read { try $0.verifyLedger().broken } == nil)
         await home.stop()
     }
@@ -141,9 +141,9 @@ import Testing
         }
         #expect(release.number == 3)
         #expect(try await home.events("rollout.started").last?.data["superseded"]?.integer == 2)
-        try await home.service.abort(endpoint: "delay", reason: "enough", Home.deployer)
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).candidate == nil)
-        let idle = try await #require(throws: KeelError.self) { try await home.service.promote(endpoint: "delay", Home.deployer) }
+        try await home.service.abort(endpoint: .delay, reason: "enough", Home.deployer)
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).candidate == nil)
+        let idle = try await #require(throws: KeelError.self) { try await home.service.promote(endpoint: .delay, Home.deployer) }
         #expect(idle.code == .failedPrecondition)
         await home.stop()
     }
@@ -153,11 +153,11 @@ import Testing
         try await home.service.configure([.delay()])
         let digest = try await home.bundle(0.2, 0.8)
         let first = try await home.service.createRelease(
-            endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+            endpoint: .delay, model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
         let second = try await home.service.createRelease(
-            endpoint: "delay", model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+            endpoint: .delay, model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
         #expect(first == second)
-        #expect(try await home.service.releases(endpoint: "delay", Home.deployer).count == 1)
+        #expect(try await home.service.releases(endpoint: .delay, Home.deployer).count == 1)
         await home.stop()
     }
 
@@ -169,24 +169,24 @@ import Testing
         let digest = try await home.bundle(0.3, 0.7)
         func keyed(_ key: String) async throws -> Release {
             let release = try await home.service.createRelease(
-                endpoint: "delay", model: "m", version: "2", bundle: digest, gate: .passed, key: key, Home.deployer)
-            try await home.service.deploy(endpoint: "delay", release: release.number, once: true, Home.deployer)
+                endpoint: .delay, model: "m", version: "2", bundle: digest, gate: .passed, key: key, Home.deployer)
+            try await home.service.deploy(endpoint: .delay, release: release.number, once: true, Home.deployer)
             return release
         }
         let first = try await keyed("run-1/release")
         #expect(first.number == 2)
         // The release is taken back and another follows; then the step of the first run is repeated.
-        _ = try await home.service.rollback(endpoint: "delay", reason: "to see", Home.deployer)
+        _ = try await home.service.rollback(endpoint: .delay, reason: "to see", Home.deployer)
         try await home.release(0.4, 0.6)
         #expect(try await keyed("run-1/release") == first)
-        #expect(try await home.service.state(endpoint: "delay", Home.deployer).candidate == 3)
-        #expect(try await home.service.releases(endpoint: "delay", Home.deployer).map(\.number) == [3, 2, 1])
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).candidate == 3)
+        #expect(try await home.service.releases(endpoint: .delay, Home.deployer).map(\.number) == [3, 2, 1])
         #expect(try await home.events("release.created").count == 3)
         // Another run of the same content is a request of its own.
         #expect(try await keyed("run-2/release").number == 4)
-        #expect(try await DeploymentService.releases(ofModel: "m", version: "2", in: home.database) == ["delay/2", "delay/4"])
-        #expect(try await DeploymentService.releases(ofModel: "m", in: home.database).count == 2)
-        #expect(try await DeploymentService.releases(ofModel: "m", version: "1", in: home.database).isEmpty)
+        #expect(try await home.database.read(in: .default) { try DeploymentService.releases(ofModel: "m", version: "2", in: $0) } == ["delay/2", "delay/4"])
+        #expect(try await home.database.read(in: .default) { try DeploymentService.releases(ofModel: "m", in: $0) }.count == 2)
+        #expect(try await home.database.read(in: .default) { try DeploymentService.releases(ofModel: "m", version: "1", in: $0) }.isEmpty)
         await home.stop()
     }
 
@@ -227,9 +227,9 @@ import Testing
         await home.stop()
         let again = try await Home(at: home.folder)
         let problems = try await again.service.configure([.delay()])
-        #expect(problems["delay"] != nil)
+        #expect(problems[.delay] != nil)
         let error = try await #require(throws: KeelError.self) {
-            try await again.runtime.infer(endpoint: "delay", request: Home.request([0]))
+            try await again.runtime.infer(endpoint: .delay, request: Home.request([0]))
         }
         #expect(error.code == .failedPrecondition)
         await again.stop()

@@ -83,13 +83,17 @@ final class Home: Sendable {
 
     /// Creates and deploys.
     @discardableResult
-    func release(_ low: Double, _ high: Double, forced: Bool = false) async throws -> Deployment? {
+    func release(_ low: Double, _ high: Double, forced: Bool = false, to endpoint: ResourceRef = .delay) async throws -> Deployment? {
         let digest = try await bundle(low, high)
         let gate: GateResult = forced ? .forced(reason: "to see") : .passed
-        let grant = forced ? Home.forcer : Home.deployer
+        let grant = try Home.may(forced ? .releasesForce : .releasesDeploy, in: endpoint.workspace)
         let release = try await service.createRelease(
-            endpoint: "delay", model: "delay", version: "\(low)", bundle: digest, gate: gate, grant)
-        return try await service.deploy(endpoint: "delay", release: release.number, grant)
+            endpoint: endpoint, model: "delay", version: "\(low)", bundle: digest, gate: gate, grant)
+        return try await service.deploy(endpoint: endpoint, release: release.number, grant)
+    }
+
+    static func may(_ action: Action, in workspace: WorkspaceID) throws -> Grant {
+        try Grant.check(Caller(name: "ada", persona: .owner, workspace: workspace), may: action)
     }
 
     /// Asks one question a row and lets everything be logged.
@@ -97,7 +101,7 @@ final class Home: Sendable {
     func ask(_ count: Int, from start: Int = 0) async throws -> [InferenceResult] {
         var results: [InferenceResult] = []
         for i in start..<start + count {
-            results.append(try await runtime.infer(endpoint: "delay", request: Home.request([Double(i % 10) / 10]), ids: ["p\(i)"]))
+            results.append(try await runtime.infer(endpoint: .delay, request: Home.request([Double(i % 10) / 10]), ids: ["p\(i)"]))
         }
         try await runtime.flush()
         return results
@@ -112,11 +116,16 @@ final class Home: Sendable {
     }
 }
 
+extension ResourceRef {
+    static let delay = ResourceRef("Endpoint", "delay")
+    static let staging = ResourceRef("Endpoint", "delay", environment: .staging)
+}
+
 extension EndpointSpec {
     static func delay(
         _ rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), limits: EndpointLimits = EndpointLimits(),
         features: String? = nil
     ) -> EndpointSpec {
-        EndpointSpec(name: "delay", features: features, rollout: rollout, log: log, limits: limits)
+        EndpointSpec(.delay, features: features, rollout: rollout, log: log, limits: limits)
     }
 }

@@ -9,16 +9,16 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         let none = try await #require(throws: KeelError.self) {
-            try await home.runtime.infer(endpoint: "delay", request: Home.request([1]))
+            try await home.runtime.infer(endpoint: .delay, request: Home.request([1]))
         }
         #expect(none.code == .failedPrecondition)
         try await home.release(0.2, 0.8)
-        let result = try await home.runtime.infer(endpoint: "delay", request: Home.request([0, 1, .nan]))
+        let result = try await home.runtime.infer(endpoint: .delay, request: Home.request([0, 1, .nan]))
         #expect(result.release == 1)
         #expect(result.ids.count == 3 && Set(result.ids).count == 3)
         #expect(result.scores.map { ($0 * 100).rounded() / 100 } == [0.2, 0.8, 0.8])
         try await home.runtime.flush()
-        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
         #expect(Set(rows.map(\.id)) == Set(result.ids))
         #expect(Set(rows.map(\.request)) == [#"{"x":0.0}"#, #"{"x":1.0}"#, #"{"x":null}"#])
         #expect(rows.contains { $0.features == [1] } && rows.allSatisfy { $0.latencyNanoseconds > 0 && !$0.shadow })
@@ -30,7 +30,7 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay(limits: EndpointLimits(rows: 2))])
         try await home.release(0.2, 0.8)
-        func refusal(_ request: Table, endpoint: String = "delay", ids: [String]? = nil) async throws -> KeelError {
+        func refusal(_ request: Table, endpoint: ResourceRef = .delay, ids: [String]? = nil) async throws -> KeelError {
             try await #require(throws: KeelError.self) { try await home.runtime.infer(endpoint: endpoint, request: request, ids: ids) }
         }
         let missing = try await refusal(Home.request([1], column: "xx"))
@@ -43,7 +43,7 @@ import Testing
         #expect(try await refusal(Home.request([])).code == .invalidArgument)
         #expect(try await refusal(Home.request([1, 2]), ids: ["a", "a"]).code == .invalidArgument)
         #expect(try await refusal(Home.request([1, 2]), ids: ["a"]).code == .invalidArgument)
-        #expect(try await refusal(Home.request([1]), endpoint: "delai").hint == "did you mean 'delay'?")
+        #expect(try await refusal(Home.request([1]), endpoint: ResourceRef("Endpoint", "delai")).hint == "did you mean 'delay'?")
         try await home.runtime.flush()
         #expect(home.runtime.log.counters.written == 0 && home.runtime.log.counters.queued == 0)
         let status = try #require(home.runtime.status().first)
@@ -59,14 +59,14 @@ import Testing
         let total = 4000
         var byCandidate = 0
         for i in 0..<total
-        where try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
+        where try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["flight-\(i)"]).release == 2 {
             byCandidate += 1
         }
         // Five standard deviations of a binomial.
         let (expected, spread) = (Double(total) * 0.25, (Double(total) * 0.25 * 0.75).squareRoot())
         #expect(abs(Double(byCandidate) - expected) < 5 * spread, "\(byCandidate) of \(total)")
-        let again = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-7"]).release
-        let once = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["flight-7"]).release
+        let again = try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["flight-7"]).release
+        let once = try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["flight-7"]).release
         #expect(again == once)
         await home.stop()
     }
@@ -78,7 +78,7 @@ import Testing
         try await home.release(0.1, 0.1)
         for n in 2...5 {
             _ = try await home.service.createRelease(
-                endpoint: "delay", model: "delay", version: "\(n)", bundle: try await home.bundle(Double(n) / 10, Double(n) / 10),
+                endpoint: .delay, model: "delay", version: "\(n)", bundle: try await home.bundle(Double(n) / 10, Double(n) / 10),
                 gate: .passed, Home.deployer)
         }
         let runtime = home.runtime
@@ -86,7 +86,7 @@ import Testing
             Task.detached { () -> Int in
                 var wrong = 0
                 for _ in 0..<3000 {
-                    let result = try await runtime.infer(endpoint: "delay", request: Home.request([0, 1]))
+                    let result = try await runtime.infer(endpoint: .delay, request: Home.request([0, 1]))
                     let expected = Float(result.release) / 10
                     if result.scores.contains(where: { abs($0 - expected) > 1e-5 }) { wrong += 1 }
                 }
@@ -94,8 +94,8 @@ import Testing
             }
         }
         for round in 0..<6 {
-            _ = try await home.service.deploy(endpoint: "delay", release: 2 + round % 4, Home.deployer)
-            _ = try await home.service.promote(endpoint: "delay", Home.deployer)
+            _ = try await home.service.deploy(endpoint: .delay, release: 2 + round % 4, Home.deployer)
+            _ = try await home.service.promote(endpoint: .delay, Home.deployer)
         }
         for reader in readers { #expect(try await reader.value == 0) }
         await home.stop()
@@ -118,10 +118,10 @@ import Testing
         try Data(whole.prefix(100)).write(to: URL(fileURLWithPath: path))
         let error = try await #require(throws: KeelError.self) {
             try await home.service.createRelease(
-                endpoint: "delay", model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)
+                endpoint: .delay, model: "delay", version: "2", bundle: digest, gate: .passed, Home.deployer)
         }
         #expect(error.code == .corrupted)
-        #expect(try await home.runtime.infer(endpoint: "delay", request: Home.request([0])).release == 1)
+        #expect(try await home.runtime.infer(endpoint: .delay, request: Home.request([0])).release == 1)
         #expect(try await home.events("release.created").count == 1)
         await home.stop()
     }
@@ -177,5 +177,5 @@ final class FlakyFeatures: OnlineFeatures {
         }
     }
     let failing = Flag()
-    func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan { Plan(fails: failing.load()) }
+    func plan(service: String, of workspace: WorkspaceID, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan { Plan(fails: failing.load()) }
 }

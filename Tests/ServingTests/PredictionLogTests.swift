@@ -19,9 +19,9 @@ import Testing
 
     @Test func blockRefusesWhatItCannotLog() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .block), rows: 10)
-        for i in 0..<10 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        for i in 0..<10 { _ = try await runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["a\(i)"]) }
         let error = try await #require(throws: KeelError.self) {
-            try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"])
+            try await runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["b"])
         }
         #expect(error.code == .unavailable)
         #expect(runtime.log.counters.refused == 1 && runtime.log.counters.queued == 10)
@@ -30,14 +30,14 @@ import Testing
 
     @Test func dropAnswersAndCountsWhatItLeavesOut() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .drop), rows: 10)
-        for i in 0..<25 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        for i in 0..<25 { _ = try await runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["a\(i)"]) }
         #expect(runtime.log.counters.dropped == 15 && runtime.log.counters.queued == 10)
         await home.stop()
     }
 
     @Test func sampleThinsOutAndCounts() async throws {
         let (home, runtime) = try await stalled(LogPolicy(whenFull: .sample), rows: 100)
-        for i in 0..<400 { _ = try await runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        for i in 0..<400 { _ = try await runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["a\(i)"]) }
         let counters = runtime.log.counters
         #expect(counters.sampled + counters.queued == 400)
         #expect(counters.queued > 50 && counters.queued <= 100)
@@ -61,13 +61,13 @@ import Testing
         try await home.release(0.2, 0.8)
         let seen = Seen()
         home.runtime.log.observe(seen)
-        _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([1]), ids: ["p1"])
+        _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([1]), ids: ["p1"])
         let counts = try await home.runtime.label([LabelInput(id: "p1", value: 1), LabelInput(id: "p2", value: 0)], Home.labeller)
         #expect(counts == LabelCounts(joined: 1, unknown: 1))
         // The label that came first waits for its prediction.
-        _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p2"])
+        _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["p2"])
         try await home.runtime.flush()
-        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
         #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0.id, $0.label) }) == ["p1": 1, "p2": 0])
         #expect(seen.predictions.withLock { $0.map(\.id) } == ["p1", "p2"])
         #expect(seen.labels.withLock { $0.map(\.id) } == ["p1", "p2"])
@@ -79,15 +79,15 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
-        _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([1, 0]), ids: ["p1", "p2"])
+        _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([1, 0]), ids: ["p1", "p2"])
         let posted = [LabelInput(id: "p1", value: 0.5), LabelInput(id: "p2", value: 1), LabelInput(id: "later", value: 7)]
         #expect(try await home.runtime.label(posted, Home.labeller) == LabelCounts(joined: 2, unknown: 1))
-        home.runtime.log.setBinaryEndpoints(["delay"])
+        home.runtime.log.setBinaryEndpoints([.delay], in: .default)
         let again = [LabelInput(id: "p1", value: 0), LabelInput(id: "p2", value: -1), LabelInput(id: "p2", value: 0.5)]
         let counts = try await home.runtime.label(again, Home.labeller)
         #expect(counts.joined == 1 && counts.rejected.map(\.index) == [1, 2])
         #expect(counts.rejected[0].reason.contains("-1.0 is neither 0 nor 1") && counts.rejected[0].reason.contains("'delay'"))
-        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: "delay", Home.reader)
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
         #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0.id, $0.label) }) == ["p1": 0, "p2": 1], "the label before stays")
         await home.stop()
     }
@@ -115,7 +115,7 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
-        for i in 0..<500 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p\(i)"]) }
+        for i in 0..<500 { _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["p\(i)"]) }
         await home.stop()
         #expect(home.runtime.log.counters.written == 500 && home.runtime.log.counters.left == 0)
         let error = try await #require(throws: KeelError.self) {
@@ -139,12 +139,12 @@ import Testing
         var answered: [String: Float] = [:]
         for i in 0..<300 {
             let result = try await killed.runtime.infer(
-                endpoint: "delay", request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
+                endpoint: .delay, request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
             for (id, score) in zip(result.ids, result.scores) { answered[id] = score }
         }
         for _ in 0..<2 {
             let again = try await Home(at: first.folder)
-            let rows = try await PredictionQueries(database: again.database).predictions(endpoint: "delay", limit: 10_000, Home.reader)
+            let rows = try await PredictionQueries(database: again.database).predictions(endpoint: .delay, limit: 10_000, Home.reader)
             #expect(rows.count == 605)
             #expect(Set(rows.map(\.id)).isSuperset(of: answered.keys))
             #expect(rows.allSatisfy { answered[$0.id].map(Double.init) ?? $0.score == $0.score })
@@ -162,7 +162,7 @@ import Testing
         let killed = try await Home(writes: false)
         try await killed.service.configure([.delay(log: LogPolicy(sample: 0.5))])
         try await killed.release(0.2, 0.8)
-        for i in 0..<400 { _ = try await killed.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["p\(i)"]) }
+        for i in 0..<400 { _ = try await killed.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["p\(i)"]) }
         let unsampled = killed.runtime.log.counters.unsampled
         #expect(unsampled > 140 && unsampled < 260)
         let again = try await Home(at: killed.folder)
@@ -176,16 +176,16 @@ import Testing
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
         // The table is gone: every write fails, as on a full disk.
-        try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
-        for i in 0..<10 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
+        for i in 0..<10 { _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["a\(i)"]) }
         let full = try await #require(throws: KeelError.self) {
-            try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["b"])
+            try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["b"])
         }
         #expect(full.code == .unavailable)
         await #expect(throws: KeelError.self) { try await home.runtime.label([LabelInput(id: "a1", value: 1)], Home.labeller) }
         await #expect(throws: KeelError.self) { try await home.runtime.flush() }
         // When it can be written again, nothing was lost.
-        try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
         while home.runtime.log.counters.queued > 0 { try await Task.sleep(for: .milliseconds(20)) }
         #expect(home.runtime.log.counters.written == 10)
         #expect(try await home.runtime.label([LabelInput(id: "a1", value: 1)], Home.labeller) == LabelCounts(joined: 1))
@@ -197,11 +197,11 @@ import Testing
         let home = try await Home()
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
-        try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
-        for i in 0..<7 { _ = try await home.runtime.infer(endpoint: "delay", request: Home.request([0]), ids: ["a\(i)"]) }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE predictions RENAME TO gone") }
+        for i in 0..<7 { _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["a\(i)"]) }
         await home.stop()
         #expect(home.runtime.log.counters.left == 7)
-        try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
+        _ = try await home.database.write { try $0.execute("ALTER TABLE gone RENAME TO predictions") }
         let again = try await Home(at: home.folder)
         #expect(again.runtime.log.counters.recovered == 7)
         await again.stop()
@@ -215,15 +215,15 @@ import Testing
         let queries = PredictionQueries(database: home.database)
         var (ids, key) = ([String](), PredictionKey?.none)
         while true {
-            let page = try await queries.predictions(endpoint: "delay", after: key, limit: 10, Home.reader)
+            let page = try await queries.predictions(endpoint: .delay, after: key, limit: 10, Home.reader)
             guard let last = page.last else { break }
             ids += page.map(\.id)
             key = last.key
         }
         #expect(ids.count == 25 && Set(ids).count == 25)
-        let mean = try await queries.reduce(endpoint: "delay", into: 0, Home.reader) { count, outcome in count += outcome.shadow ? 0 : 1 }
+        let mean = try await queries.reduce(endpoint: .delay, into: 0, Home.reader) { count, outcome in count += outcome.shadow ? 0 : 1 }
         #expect(mean == 25)
-        #expect(try await queries.sampleReads(endpoint: "delay", limit: 5, Home.reader).count == 5)
+        #expect(try await queries.sampleReads(endpoint: .delay, limit: 5, Home.reader).count == 5)
         await home.stop()
     }
 

@@ -42,7 +42,7 @@ struct ReleasedVersionTests {
             for version in 1...20 {
                 group.addTask {
                     let made = try? await home.service.createRelease(
-                        endpoint: "delay", model: "delay", version: "\(version)", bundle: bundle, gate: .passed, Home.deployer)
+                        endpoint: .delay, model: "delay", version: "\(version)", bundle: bundle, gate: .passed, Home.deployer)
                     if let made { await released.add(made.modelVersion) }
                 }
                 group.addTask { try? await registry.deleteVersion(model: "delay", version: version, Self.writer) }
@@ -50,7 +50,7 @@ struct ReleasedVersionTests {
             if round % 3 == 0 { group.addTask { _ = try? await registry.renameModel(name: "delay", to: "late", Self.writer) } }
             if round % 3 == 1 { group.addTask { try? await registry.deleteModel(name: "delay", Self.writer) } }
         }
-        let named = try await home.database.read { try DeploymentService.releasedVersions(in: $0) }
+        let named = try await home.database.read(in: .default) { try DeploymentService.releasedVersions(in: $0) }
         #expect(Set(named.map(\.version)) == Set(await released.texts))
         for (model, version) in named {
             #expect(try await home.database.read(in: .default) { try RegistryService.isRegistered($0, model: model, version: Int(version) ?? 0) })
@@ -69,7 +69,7 @@ struct ReleasedVersionTests {
         clock.move(.days(400))
         try await home.release(0.22, 0.78)
         clock.move(.days(-400))
-        _ = try await home.service.promote(endpoint: "delay", Home.deployer)
+        _ = try await home.service.promote(endpoint: .delay, Home.deployer)
         func kinds(_ version: String) async throws -> [String] {
             try await home.service.decisions(model: "delay", version: version, limit: 200, Self.reader).events.map(\.kind)
         }
@@ -86,15 +86,15 @@ struct ReleasedVersionTests {
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8, forced: true)
         try await home.release(0.21, 0.79)
-        _ = try await home.service.promote(endpoint: "delay", Home.deployer)
+        _ = try await home.service.promote(endpoint: .delay, Home.deployer)
         let engineer = try Grant.check(Caller(name: "eve", persona: .mlEngineer), may: .releasesDeploy, on: "Endpoint/delay")
         let error = try await #require(throws: KeelError.self) {
-            try await home.service.rollback(endpoint: "delay", to: 1, reason: "to see", engineer)
+            try await home.service.rollback(endpoint: .delay, to: 1, reason: "to see", engineer)
         }
         #expect(error.code == .permissionDenied)
         #expect(await denials.texts == ["eve releases.force Endpoint/delay"])
         // An owner's request has the grant to deploy too, and the owner may force.
-        #expect(try await home.service.rollback(endpoint: "delay", to: 1, reason: "to see", Home.deployer).number == 1)
+        #expect(try await home.service.rollback(endpoint: .delay, to: 1, reason: "to see", Home.deployer).number == 1)
         await home.stop()
     }
 }

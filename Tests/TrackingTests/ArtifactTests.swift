@@ -14,8 +14,8 @@ private func stream(_ parts: [UInt8]...) -> AsyncThrowingStream<[UInt8], any Err
 extension Fixture {
     var collect: Grant { get throws { try Grant.check(Caller(name: "ada", persona: .owner), may: .storageCollect) } }
 
-    func put(_ path: String, _ text: String) async throws {
-        try await tracking.putArtifact(path: path, parts: stream(Array(text.utf8)), write)
+    func put(_ path: String, _ text: String, _ grant: Grant? = nil) async throws {
+        try await tracking.putArtifact(path: path, parts: stream(Array(text.utf8)), grant ?? write)
     }
 
     func text(_ path: String) async throws -> String {

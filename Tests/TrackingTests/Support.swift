@@ -14,7 +14,8 @@ struct Fixture {
         let folder = NSTemporaryDirectory() + "keel-tracking-" + Identifier.hex32()
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         database = try Storage.Database(path: folder + "/keel.sqlite")
-        try await database.migrate(Ledger.migrations + TrackingTables.migrations, backupFolder: folder + "/backups")
+        try await database.migrate(
+            Ledger.migrations + TrackingTables.migrations + TrackingTables.importMigrations, backupFolder: folder + "/backups")
         objects = try FolderObjectStore(root: folder + "/objects")
         tracking = TrackingService(database: database, objects: objects)
         let owner = Caller(name: "ada", persona: .owner)

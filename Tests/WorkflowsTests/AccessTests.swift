@@ -68,7 +68,7 @@ struct AccessTests {
         #expect(restored?.code == .permissionDenied)
     }
 
-    @Test("two workspaces have the same names, and each its own roles; kinds of one workspace say so in another")
+    @Test("two workspaces have the same names, and each its own roles")
     func workspaces() async throws {
         let shop = try await Workshop()
         let fraud = try WorkspaceID("fraud")
@@ -84,11 +84,74 @@ struct AccessTests {
         shop.modules.policy.remove(fraud)
         try await shop.applying.configure(fraud, isStart: true)
         #expect(throws: Never.self) { try Grant.check(try caller(shop, in: fraud), may: .registryWrite, on: "Model/fraud-eu") }
-        let error = await #expect(throws: KeelError.self) { try await shop.apply([Shop.endpoint([:])], by: inside) }
-        #expect(error?.code == .notImplemented)
         var meant = AccessTests.keeper
         meant.workspace = .default
         let elsewhere = await #expect(throws: KeelError.self) { try await shop.apply([meant], by: inside) }
         #expect(elsewhere?.path == "Role/model-keeper.metadata.workspace")
+    }
+
+    @Test("whoever may apply some things plans, applies, lists, restores and deletes these and no others")
+    func someThings() async throws {
+        let shop = try await Workshop()
+        let entity = { (name: String, label: String) in
+            Resource(kind: "Entity", name: name, labels: ["team": label], spec: ["keys": ["k": "string"]])
+        }
+        try await shop.apply([entity("fraud-card", "fraud"), entity("route", "delay")])
+        let scope = PermissionScope(names: [try NamePattern("fraud-*", path: "")])
+        let fred = Caller(
+            name: "fred", persona: .member, permissions: [Permission([.resourcesApply, .resourcesRead], in: scope, from: "RoleBinding/f")])
+        func refused(_ body: () async throws -> Void) async {
+            let error = await #expect(throws: KeelError.self) { try await body() }
+            #expect(error?.code == .permissionDenied)
+        }
+        let read = try Workshop.may(.resourcesRead, fred)
+        #expect(try await shop.modules.resources.all(by: read).map(\.resource.name) == ["fraud-card"])
+        #expect(try await shop.applying.plan([entity("fraud-card", "x")], by: read).map(\.kind) == [.changed])
+        await refused { _ = try await shop.applying.plan([entity("route", "fraud")], by: read) }
+        try await shop.apply([entity("fraud-card", "x")], by: fred)
+        // Labels of others are not for them to set, so no label widens what labels give.
+        await refused { try await shop.apply([entity("fraud-card", "y"), entity("route", "fraud")], by: fred) }
+        let write = try Workshop.may(.resourcesApply, fred)
+        await refused { _ = try await shop.applying.restore("Entity", "route", revision: 1, by: write) }
+        _ = try await shop.applying.restore("Entity", "fraud-card", revision: 1, by: write)
+        let hidden = await #expect(throws: KeelError.self) {
+            try await shop.applying.delete("Entity", "route", environment: nil, cascade: true, data: false, isRehearsal: true, by: write)
+        }
+        #expect(hidden?.code == .notFound)
+        _ = try await shop.applying.delete("Entity", "fraud-card", environment: nil, cascade: false, data: false, isRehearsal: false, by: write)
+        #expect(try await shop.stored().keys.sorted() == ["Entity/route"])
+    }
+
+    @Test("what takes a permission to declare takes it to delete, also by a cascade")
+    func deletion() async throws {
+        let shop = try await Workshop()
+        try await shop.apply([AccessTests.keeper, AccessTests.binding])
+        let machine = Caller(name: "mel", persona: .mlEngineer)
+        for (kind, name) in [("RoleBinding", "fraud-keepers"), ("Role", "model-keeper")] {
+            for isRehearsal in [true, false] {
+                let error = await #expect(throws: KeelError.self) {
+                    try await shop.applying.delete(
+                        kind, name, environment: nil, cascade: true, data: false, isRehearsal: isRehearsal,
+                        by: Workshop.may(.resourcesApply, machine))
+                }
+                #expect(error?.code == .permissionDenied && error?.message.contains("access.manage") == true)
+            }
+        }
+        #expect(try await shop.stored().count == 2)
+    }
+
+    @Test("an agent applies no trigger: it would run in the other's name with all that this one may do")
+    func agents() async throws {
+        let shop = try await Workshop()
+        let agent = Caller(name: "mel", persona: .mlEngineer, actors: ["assistant"])
+        try await shop.apply(Shop.all.filter { $0.kind != "Trigger" }, by: agent)
+        let error = await #expect(throws: KeelError.self) { try await shop.apply([Shop.trigger], by: agent) }
+        #expect(error?.code == .permissionDenied && error?.path == "Trigger/retrain")
+        try await shop.apply([Shop.trigger], by: Caller(name: "mel", persona: .mlEngineer))
+        let deletion = await #expect(throws: KeelError.self) {
+            try await shop.applying.delete(
+                "Trigger", "retrain", environment: nil, cascade: false, data: false, isRehearsal: false, by: Workshop.may(.resourcesApply, agent))
+        }
+        #expect(deletion?.code == .permissionDenied)
     }
 }

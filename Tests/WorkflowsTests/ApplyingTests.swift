@@ -57,7 +57,7 @@ struct ApplyingTests {
         // The old features answer, rows reach them, and nothing that the attempt held is held any longer.
         try await shop.push("clicks", [click("2", 7)])
         #expect(try shop.feature("spent", of: "ann") == .double(12))
-        try await shop.modules.deployments.rollback(endpoint: "clicking", to: 1, reason: "to see", Workshop.may(.releasesDeploy))
+        try await shop.modules.deployments.rollback(endpoint: Shop.clicking, to: 1, reason: "to see", Workshop.may(.releasesDeploy))
         try await shop.apply([Shop.pipeline("program")])
         #expect(try await shop.stored()["Pipeline/train"] == 2)
     }

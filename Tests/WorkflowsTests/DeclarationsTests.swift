@@ -28,6 +28,22 @@ struct DeclarationsTests {
             ])
     }
 
+    @Test("a monitor refers to the endpoint of its own environment")
+    func environments() async throws {
+        let modules = try await Workshop().modules
+        let endpoint = Resource(kind: "Endpoint", name: "e", environment: "staging", spec: [:])
+        func monitor(_ environment: String?) -> Resource {
+            Resource(
+                kind: "Monitor", name: "m", environment: environment, spec: ["endpoint": "e", "window": "1d", "drift": ["threshold": 0.1]])
+        }
+        _ = try Declarations.check([endpoint, monitor("staging")], modules)
+        let error = #expect(throws: KeelError.self) { try Declarations.check([endpoint, monitor(nil)], modules) }
+        #expect(error?.path == "Monitor/m.spec.endpoint")
+        #expect(error?.hint == "there is Endpoint/e@staging, which is in another environment")
+        let wrong = Resource(kind: "Endpoint", name: "e", environment: "staging", spec: ["rollout": ["shadow": 3]])
+        #expect(#expect(throws: KeelError.self) { try Declarations.check([wrong], modules) }?.path?.hasPrefix("Endpoint/e@staging.spec") == true)
+    }
+
     @Test("two cards of one model are refused, and so is a step of a kind that there is not")
     func acrossResources() async throws {
         let modules = try await Workshop().modules

@@ -68,4 +68,22 @@ struct DeletingTests {
         #expect(error?.message == "only a Dataset has data of its own")
         try await shop.delete("Trigger", "retrain")
     }
+
+    @Test("what is deleted in staging takes nothing away from production")
+    func environments() async throws {
+        let shop = try await Workshop()
+        let staging = [
+            Resource(kind: "Endpoint", name: "clicking", environment: "staging", spec: [:]),
+            Resource(
+                kind: "Monitor", name: "drift", environment: "staging",
+                spec: ["endpoint": "clicking", "window": "1d", "drift": ["threshold": 0.2]]),
+        ]
+        try await shop.apply([Shop.endpoint([:]), Shop.monitor] + staging)
+        let deletion = try await shop.applying.delete(
+            "Endpoint", "clicking", environment: "staging", cascade: true, data: false, isRehearsal: false, by: Workshop.may(.resourcesApply))
+        #expect(deletion.items.map(\.ref.subject) == ["Endpoint/clicking@staging", "Monitor/drift@staging"])
+        #expect(shop.modules.runtime.status().map(\.ref) == [Shop.clicking])
+        let error = await #expect(throws: KeelError.self) { try await shop.delete("Endpoint", "clicking") }
+        #expect(error?.message == "Endpoint/clicking is in use: these need it: Monitor/drift")
+    }
 }

@@ -51,9 +51,14 @@ final class Workshop: Sendable {
         let pipelines = PipelineService(database: database, kinds: [Nothing(), Program()], workFolder: folder + "/work")
         let runtime = ServingRuntime(log: try PredictionLog(database: database, journal: folder + "/predictions"), threads: 1)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(store: features[.default]))
+            database: database, objects: objects, runtime: runtime, features: ServedFeatures(stores: features))
+        let policy = AccessPolicy()
+        let tokens = try await TokenService.open(database: database, policy: policy)
+        for name in ["ci", "pat"] where !tokens.isKnown(name) {
+            _ = try await tokens.create(name: name, persona: .member, by: Workshop.may(.tokensManage))
+        }
         modules = Modules(
-            database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: AccessPolicy(),
+            database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: policy, tokens: tokens,
             names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,
             history: FeatureHistory(data: data, analytics: analytics, checkpoints: checkpoints, pushes: pushes, clock: database.clock),
             pipelines: pipelines,
@@ -97,8 +102,8 @@ final class Workshop: Sendable {
             signature: Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]), featureService: service,
             metrics: ["auc": 0.8], in: objects)
         let release = try await modules.deployments.createRelease(
-            endpoint: "clicking", model: "clicks", version: "1", bundle: bundle, gate: .passed, Workshop.may(.releasesDeploy))
-        try await modules.deployments.deploy(endpoint: "clicking", release: release.number, Workshop.may(.releasesDeploy))
+            endpoint: Shop.clicking, model: "clicks", version: "1", bundle: bundle, gate: .passed, Workshop.may(.releasesDeploy))
+        try await modules.deployments.deploy(endpoint: Shop.clicking, release: release.number, Workshop.may(.releasesDeploy))
     }
 
     var collecting: Collecting {
@@ -144,6 +149,7 @@ final class Workshop: Sendable {
 
 /// The declarations of a small shop, each valid beside the others.
 enum Shop {
+    static let clicking = ResourceRef("Endpoint", "clicking")
     static let dataset = Resource(
         kind: "Dataset", name: "clicks",
         spec: [
@@ -189,12 +195,12 @@ struct Program: StepKind {
 }
 
 struct NoReferences: ReferenceSource {
-    func reference(endpoint: String, release: Int) async throws -> MonitorReference? { nil }
+    func reference(endpoint: ResourceRef, release: Int) async throws -> MonitorReference? { nil }
 }
 
 struct NoPredictions: PredictionHistory {
-    func lastEventTime(endpoint: String) async throws -> Timestamp? { nil }
+    func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? { nil }
     func forEach(
-        endpoint: String, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
     ) async throws {}
 }

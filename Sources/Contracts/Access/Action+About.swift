@@ -13,6 +13,7 @@ extension Action {
         case .registryRead: "read registered models, their versions, history and cards"
         case .registryWrite: "change registered models: versions, aliases, tags"
         case .modelsApprove: "take responsibility for a model version that somebody else registered"
+        case .modelsShare: "offer model versions to other workspaces, and accept what they offer"
         case .webhooksManage: "read and change webhooks, whose addresses may hold secrets"
         case .pipelinesRead: "read pipelines' runs"
         case .pipelinesRun: "start and cancel runs of pipelines"

@@ -52,7 +52,7 @@ extension Caller {
         if !actors.isEmpty { out["actors"] = .array(actors.map(JSON.string)) }
         if !groups.isEmpty { out["groups"] = .array(groups.map(JSON.string)) }
         if !permissions.isEmpty { out["permissions"] = .array(permissions.map(\.json)) }
-        if let ceiling { out["ceiling"] = ceiling.json }
+        if !ceilings.isEmpty { out["ceilings"] = .array(ceilings.map(\.json)) }
         return out
     }
 
@@ -62,12 +62,12 @@ extension Caller {
         let workspace = WorkspaceID(stored: try reader.string("workspace"))
         var permissions: [Permission] = []
         for json in reader.optional("permissions")?.array ?? [] { permissions.append(try Permission(json: json, in: workspace)) }
-        var ceiling: Permission?
-        if let json = reader.optional("ceiling") { ceiling = try Permission(json: json, in: workspace) }
+        var ceilings: [Permission] = []
+        for json in reader.optional("ceilings")?.array ?? reader.optional("ceiling").map({ [$0] }) ?? [] { ceilings.append(try Permission(json: json, in: workspace)) }
         self.init(
             name: try reader.string("name"), persona: try reader.word("persona"), workspace: workspace,
             requestID: try reader.string("request_id"), actors: try reader.strings("actors") ?? [], groups: try reader.strings("groups") ?? [],
-            permissions: permissions, ceiling: ceiling)
+            permissions: permissions, ceilings: ceilings)
         try reader.finish()
     }
 }

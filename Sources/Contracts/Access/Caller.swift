@@ -29,12 +29,12 @@ public struct Caller: Sendable, Hashable {
     public let groups: [String]
     /// What it may do besides what its persona gives.
     public let permissions: [Permission]
-    /// Whatever else it may do, it may do no more than this: the scope of a token, and what a program or an agent is lent. Nil for no such limit.
-    public let ceiling: Permission?
+    /// Whatever else it may do, it may do no more than each of these: the scopes of tokens, and what a program or an agent is lent.
+    public let ceilings: [Permission]
 
     public init(
         name: String, persona: Persona, workspace: WorkspaceID = .default, requestID: String = Identifier.uuid(), actors: [String] = [],
-        groups: [String] = [], permissions: [Permission] = [], ceiling: Permission? = nil
+        groups: [String] = [], permissions: [Permission] = [], ceilings: [Permission] = []
     ) {
         self.name = name
         self.persona = persona
@@ -43,23 +43,21 @@ public struct Caller: Sendable, Hashable {
         self.actors = actors
         self.groups = groups
         self.permissions = permissions
-        self.ceiling = ceiling
+        self.ceilings = ceilings
     }
 
     /// The same caller in another request.
     public func with(requestID: String) -> Caller {
         Caller(
             name: name, persona: persona, workspace: workspace, requestID: requestID, actors: actors, groups: groups,
-            permissions: permissions, ceiling: ceiling)
+            permissions: permissions, ceilings: ceilings)
     }
 
     /// Another one acting in this caller's name, with no more than these actions.
     public func lent(to actor: String, _ actions: Set<Action>) -> Caller {
-        var limit = Permission(actions, from: actor)
-        if let ceiling { limit = Permission(actions.intersection(ceiling.actions), in: ceiling.scope, from: actor) }
-        return Caller(
+        Caller(
             name: name, persona: persona, workspace: workspace, requestID: requestID, actors: [actor] + actors, groups: groups,
-            permissions: permissions, ceiling: limit)
+            permissions: permissions, ceilings: ceilings + [Permission(actions, from: actor)])
     }
 
     /// The person at the server's own machine.
@@ -77,13 +75,13 @@ public struct Caller: Sendable, Hashable {
 extension Caller {
     /// Whether it may do this to a thing; to everything in its workspace, when none is named.
     public func may(_ action: Action, on subject: ResourceRef?) -> Bool {
-        if let ceiling, !ceiling.gives(action, on: subject) { return false }
+        guard ceilings.allSatisfy({ $0.gives(action, on: subject) }) else { return false }
         return Permissions.actions(of: persona).contains(action) || permissions.contains { $0.gives(action, on: subject) }
     }
 
     /// Whether it may do this to some things, though perhaps not to all.
     func maySomewhere(_ action: Action) -> Bool {
-        if let ceiling, !ceiling.actions.contains(action) { return false }
+        guard ceilings.allSatisfy({ $0.actions.contains(action) }) else { return false }
         return Permissions.actions(of: persona).contains(action) || permissions.contains { $0.actions.contains(action) }
     }
 
@@ -92,7 +90,7 @@ extension Caller {
 
     /// Why it may do this, or may not; for people.
     public func explanation(of action: Action, on subject: ResourceRef?) -> (isAllowed: Bool, because: String) {
-        if let ceiling, !ceiling.gives(action, on: subject) { return (false, "\(ceiling.source) does not extend to it") }
+        if let ceiling = ceilings.first(where: { !$0.gives(action, on: subject) }) { return (false, "\(ceiling.source) does not extend to it") }
         if Permissions.actions(of: persona).contains(action) { return (true, "the role '\(persona.rawValue)' allows it in this workspace") }
         if let permission = permissions.first(where: { $0.gives(action, on: subject) }) { return (true, "\(permission.source) allows it") }
         let near = permissions.filter { $0.actions.contains(action) }.map(\.source)

@@ -22,17 +22,21 @@ public struct Grant: Sendable {
     /// Checks the permission table and what role bindings give.
     /// - Throws: `permissionDenied`. The API that asked records the denial in the ledger.
     public static func check(_ caller: Caller, may action: Action, on subject: String = "*") throws(KeelError) -> Grant {
-        guard caller.workspace == .default || !action.isOfDefaultOnly else {
-            throw KeelError(
-                .notImplemented, "\(action.rawValue): this version has it in the workspace 'default' only, not in '\(caller.workspace)'",
-                hint: "experiments, runs, models, roles and tokens are kept by workspace")
-        }
         if caller.may(action, on: nil) { return Grant(caller: caller, action: action, subject: subject, isWhole: true) }
         let isAllowed =
             subject == "*"
             ? caller.maySomewhere(action) : ResourceRef(subject: subject, in: caller.workspace).map { caller.may(action, on: $0) } ?? false
         guard isAllowed else { throw refusal(caller, action, subject) }
         return Grant(caller: caller, action: action, subject: subject, isWhole: false)
+    }
+
+    /// The same for a thing that is named whole.
+    /// - Throws: `permissionDenied`; `internal` for a thing of another workspace than the caller's.
+    public static func check(_ caller: Caller, may action: Action, on thing: ResourceRef) throws(KeelError) -> Grant {
+        guard thing.workspace == caller.workspace else {
+            throw KeelError(.internal, "a caller in the workspace \(caller.workspace) asked for a grant on \(thing)")
+        }
+        return try check(caller, may: action, on: thing.subject)
     }
 
     private static func refusal(_ caller: Caller, _ action: Action, _ subject: String) -> KeelError {

@@ -12,6 +12,8 @@ public enum Action: String, Sendable, CaseIterable {
     case registryWrite = "registry.write"
     /// Take responsibility for a model version that somebody else registered.
     case modelsApprove = "models.approve"
+    /// Let other workspaces have a model version, and take over what they offer.
+    case modelsShare = "models.share"
     /// What is told to whom outside: their addresses may hold secrets, so reading them is this too.
     case webhooksManage = "webhooks.manage"
     case pipelinesRead = "pipelines.read"
@@ -42,16 +44,6 @@ public enum Action: String, Sendable, CaseIterable {
     case workspacesManage = "workspaces.manage"
 }
 
-extension Action {
-    /// Whether what it acts on is kept in one workspace so far: that of modules whose tables carry none yet.
-    var isOfDefaultOnly: Bool {
-        switch self {
-        case .releasesRead, .releasesDeploy, .releasesForce, .predict, .predictionsRead, .labelsWrite, .monitorsRead: true
-        default: false
-        }
-    }
-}
-
 /// The one table of who may do what. A conformance test walks every route through it.
 public enum Permissions {
     private static let read: Set<Action> = [
@@ -70,7 +62,7 @@ public enum Permissions {
         case .mlEngineer:
             read.union([
                 .resourcesApply, .datasetsIngest, .eventsPush, .trackingWrite, .registryWrite, .pipelinesRun, .releasesDeploy, .predict,
-                .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage,
+                .predictionsRead, .labelsWrite, .ledgerRead, .webhooksManage, .modelsShare,
             ])
         case .platformEngineer:
             read.union([

@@ -17,16 +17,31 @@ public struct ResourceRef: Sendable, Hashable, CustomStringConvertible {
     /// Reads `Kind/name` or `Kind/name@environment`, as `subject` writes it; nil for a text without a kind.
     public init?(subject: String, in workspace: WorkspaceID) {
         guard let slash = subject.firstIndex(of: "/") else { return nil }
-        let kind = String(subject[..<slash])
-        var name = subject[subject.index(after: slash)...]
-        var environment: EnvironmentName?
-        if ResourceRef.kindsInEnvironments.contains(kind) {
-            if let at = name.lastIndex(of: "@"), let named = EnvironmentName(rawValue: String(name[name.index(after: at)...])) {
-                environment = named
-                name = name[..<at]
-            }
+        self.init(String(subject[..<slash]), stored: String(subject[subject.index(after: slash)...]), in: workspace)
+    }
+
+    /// Reads a name as `qualifiedName` writes it, without checking it: what is not an environment is part of the name, which then nothing has.
+    public init(_ kind: String, stored qualifiedName: String, in workspace: WorkspaceID) {
+        if ResourceRef.kindsInEnvironments.contains(kind), let at = qualifiedName.lastIndex(of: "@"),
+            let environment = EnvironmentName(rawValue: String(qualifiedName[qualifiedName.index(after: at)...]))
+        {
+            self.init(kind, String(qualifiedName[..<at]), environment: environment, in: workspace)
+        } else {
+            self.init(kind, qualifiedName, in: workspace)
         }
-        self.init(kind, String(name), environment: environment, in: workspace)
+    }
+
+    /// Reads a name as a path, a field or the command line has it: `delay`, `delay@staging`.
+    /// - Throws: `invalidArgument` for what cannot be a name, and for an environment that there is not.
+    public init(_ kind: String, qualifiedName text: String, in workspace: WorkspaceID, path: String = "name") throws(KeelError) {
+        var name = text
+        var environment: EnvironmentName?
+        if ResourceRef.kindsInEnvironments.contains(kind), let at = text.lastIndex(of: "@") {
+            name = String(text[..<at])
+            environment = try EnvironmentName(String(text[text.index(after: at)...]), path: path)
+        }
+        try Identifier.check(name: name, path: path)
+        self.init(kind, name, environment: environment, in: workspace)
     }
 
     /// How the ledger and messages name it inside its workspace: `Model/churn`, `Endpoint/delay`, `Endpoint/delay@staging`. What serves in production
@@ -40,6 +55,43 @@ public struct ResourceRef: Sendable, Hashable, CustomStringConvertible {
     }
 
     public var description: String { workspace == .default ? subject : "\(workspace.name):\(subject)" }
+
+    /// The name with its workspace, as the journal of predictions has it: `delay`, `delay@staging`, `fraud:delay@staging`. A colon is in no name.
+    public var fullName: String {
+        var bytes: [UInt8] = []
+        writeFullName(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends `fullName` without making a text of it.
+    public func writeFullName(to out: inout [UInt8]) {
+        if workspace != .default {
+            out.append(contentsOf: workspace.name.utf8)
+            out.append(0x3a)
+        }
+        out.append(contentsOf: name.utf8)
+        if let environment, environment != .production {
+            out.append(0x40)
+            out.append(contentsOf: environment.rawValue.utf8)
+        }
+    }
+
+    /// Reads a name as `fullName` writes it.
+    public init(_ kind: String, fullName: String) {
+        if let colon = fullName.firstIndex(of: ":") {
+            let workspace = WorkspaceID(stored: String(fullName[..<colon]))
+            self.init(kind, stored: String(fullName[fullName.index(after: colon)...]), in: workspace)
+        } else {
+            self.init(kind, stored: fullName, in: .default)
+        }
+    }
+
+    /// The kind is left out: things of two kinds are hardly ever keys of one table, and requests are routed by this.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(name)
+        hasher.combine(environment)
+        hasher.combine(workspace)
+    }
 
     /// Kinds whose names are unique inside an environment, which is production where none is named.
     public static let kindsInEnvironments: Set<String> = ["Endpoint", "Monitor"]

@@ -6,8 +6,8 @@ public struct Resource: Sendable, Hashable {
     public var name: String
     /// Only for kinds that live in one, such as `Endpoint`.
     public var environment: String?
-    /// Where it is meant to be applied, when the author says so. It is not part of the declaration: what is stored belongs to the workspace in which it
-    /// was applied.
+    /// Where it is meant to be applied, when the author says so, and where it is, when it is decoded among others. It is not part of the declaration:
+    /// what is stored belongs to the workspace in which it was applied.
     public var workspace: WorkspaceID?
     public var owner: String?
     public var labels: [String: String]
@@ -27,6 +27,11 @@ public struct Resource: Sendable, Hashable {
 
     /// `Kind/name`, how ledger and messages name it.
     public var id: String { "\(kind)/\(name)" }
+
+    /// Its full name in a workspace. An environment that there is not is none: nobody may do anything to what lives there.
+    public func ref(in workspace: WorkspaceID) -> ResourceRef {
+        ResourceRef(kind, name, environment: environment.flatMap { EnvironmentName(rawValue: $0) }, in: workspace)
+    }
 
     /// Decodes the envelope strictly; the spec is kept as it is.
     public init(json: JSON) throws(KeelError) {

@@ -30,24 +30,27 @@ extension AccessPolicy {
     public func explain(
         _ who: String, groups: [String] = [], may action: Action, on subject: String, tokens: TokenService, by grant: Grant
     ) async throws -> AccessExplanation {
-        // Everybody may ask about themselves.
-        if who != grant.caller.name { try grant.require(.accessManage) }
-        let known = tokens.principal(named: who)
-        guard let principal = known ?? (who.contains(":") ? Principal(name: who, persona: .member, groups: groups) : nil) else {
-            throw KeelError.notFound(
-                "there is no token '\(who.prefix(80))' that is good", hint: "people of an identity provider are named ISSUER:SUBJECT")
-        }
         let thing = subject == "*" ? nil : ResourceRef(subject: subject, in: grant.workspace)
         guard subject == "*" || thing != nil else {
             throw KeelError.invalid("'\(subject.prefix(80))' names no thing", hint: "write Kind/name, Kind/name@environment or *", path: "what")
         }
-        var (isAllowed, because) = (false, "")
-        do throws(KeelError) {
-            (isAllowed, because) = try caller(principal, in: grant.workspace).explanation(of: action, on: thing)
-        } catch { because = error.message }
+        let (isAllowed, because) = try subjectOf(who, groups, tokens, grant).explanation(of: action, on: thing)
         let roles = RoleSpec.builtIn.filter { Permissions.actions(of: $0).contains(action) }.map(\.rawValue)
         return AccessExplanation(
             who: who, action: action, subject: subject, workspace: grant.workspace, isAllowed: isAllowed, because: because,
             roles: isAllowed ? [] : roles)
+    }
+    /// Whom an explanation is about, as a caller in the workspace of the grant.
+    private func subjectOf(_ who: String, _ groups: [String], _ tokens: TokenService, _ grant: Grant) throws -> Caller {
+        // Everybody may ask about themselves, as they are now.
+        if who == grant.caller.name { return grant.caller }
+        try grant.require(.accessManage)
+        if who.contains(":") { return try caller(Principal(name: who, persona: .member, groups: groups), in: grant.workspace) }
+        // A token that has no role here is not said to be elsewhere.
+        guard let principal = tokens.principal(named: who), let caller = try? caller(principal, in: grant.workspace) else {
+            throw KeelError.notFound(
+                "there is no token '\(who.prefix(80))' that is good", hint: "people of an identity provider are named ISSUER:SUBJECT")
+        }
+        return caller
     }
 }

@@ -39,8 +39,15 @@ public final class AccessPolicy: Sendable {
         }
         return Caller(
             name: principal.name, persona: persona, workspace: workspace, actors: principal.actors, groups: principal.groups,
-            permissions: permissions, ceiling: principal.ceiling)
+            permissions: permissions, ceilings: principal.ceilings)
     }
+
+    /// What role bindings of a workspace give to a name.
+    func permissions(of name: String, in workspace: WorkspaceID) -> [Permission] {
+        workspaces.withLock { $0[workspace]?.principals[name] ?? [] }
+    }
+
+    func isKnown(_ workspace: WorkspaceID) -> Bool { workspaces.withLock { $0[workspace] != nil } }
 
     /// The workspaces besides a caller's own in which a role binding names it or one of its groups.
     func others(of caller: Caller) -> Set<WorkspaceID> {

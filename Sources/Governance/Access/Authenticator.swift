@@ -11,19 +11,19 @@ public struct Principal: Sendable, Hashable {
     public let groups: [String]
     /// Who acts in its name, the nearest first.
     public let actors: [String]
-    /// Whatever it may do, it may do no more than this.
-    public let ceiling: Permission?
+    /// Whatever it may do, it may do no more than each of these.
+    public let ceilings: [Permission]
 
     public init(
         name: String, persona: Persona, workspace: WorkspaceID = .default, groups: [String] = [], actors: [String] = [],
-        ceiling: Permission? = nil
+        ceilings: [Permission] = []
     ) {
         self.name = name
         self.persona = persona
         self.workspace = workspace
         self.groups = groups
         self.actors = actors
-        self.ceiling = ceiling
+        self.ceilings = ceilings
     }
 
     /// The person at the server's own machine.

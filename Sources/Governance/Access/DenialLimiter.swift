@@ -23,12 +23,23 @@ struct DenialLimiter: Sendable {
     private struct Key: Hashable {
         let name: String
         let persona: Persona
+        let workspace: WorkspaceID
+        let actors: [String]
         let action: String
         let subject: String
+
+        init(_ caller: Caller, _ action: String, _ subject: String) {
+            name = caller.name
+            persona = caller.persona
+            workspace = caller.workspace
+            actors = caller.actors
+            self.action = action
+            self.subject = subject
+        }
     }
     private var start: Timestamp?
     private var held: [Key: Denial] = [:]
-    private static let others = Key(name: "*", persona: .service, action: "*", subject: "*")
+    private static let others = Key(Caller(name: "*", persona: .service, requestID: ""), "*", "*")
 
     /// The events to record now.
     mutating func note(_ caller: Caller, _ action: String, _ subject: String, at now: Timestamp) -> [Denial] {
@@ -38,7 +49,7 @@ struct DenialLimiter: Sendable {
             out = flush()
             start = now
         }
-        var key = Key(name: caller.name, persona: caller.persona, action: action, subject: subject)
+        var key = Key(caller, action, subject)
         if held[key] == nil, held.count >= DenialLimiter.kindsMax { key = DenialLimiter.others }
         if let before = held[key] {
             held[key] = Denial(caller: before.caller, action: before.action, subject: before.subject, count: before.count + 1)
@@ -59,7 +70,7 @@ struct DenialLimiter: Sendable {
     /// Takes back what could not be recorded, to count it with the next.
     mutating func restore(_ denials: [Denial], at now: Timestamp) {
         for denial in denials {
-            let key = Key(name: denial.caller.name, persona: denial.caller.persona, action: denial.action, subject: denial.subject)
+            let key = Key(denial.caller, denial.action, denial.subject)
             if start == nil { start = now }
             let before = held[key]?.count ?? 0
             held[key] = Denial(caller: denial.caller, action: denial.action, subject: denial.subject, count: before + denial.count)

@@ -47,7 +47,7 @@ public final class ResourceService: Sendable {
 
     /// What `apply` would do, without doing it; in the order given.
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
-        try grant.require(.resourcesRead, .resourcesApply)
+        for resource in resources { try grant.require(.resourcesRead, .resourcesApply, on: resource.ref(in: grant.workspace)) }
         try ResourceService.refuseDuplicates(resources)
         let (current, last) = try await database.read(in: grant.workspace) { reader in
             (try reader.storedResources(), try reader.lastRevisions(resources.map { ResourceKey($0) }))
@@ -67,7 +67,7 @@ public final class ResourceService: Sendable {
     public func apply(
         _ resources: [Resource], by grant: Grant, authorize: Authorization = { _ in }, validate: Validation, prepare: Preparation? = nil
     ) async throws -> ApplyResult {
-        try grant.require(.resourcesApply)
+        for resource in resources { try grant.require(.resourcesApply, on: resource.ref(in: grant.workspace)) }
         try ResourceService.refuseDuplicates(resources)
         for _ in 0..<ResourceService.tries {
             let (base, current, last) = try await database.read(in: grant.workspace) { reader in
@@ -102,7 +102,7 @@ public final class ResourceService: Sendable {
     public func delete(
         _ resources: [Resource], by grant: Grant, validate: Validation, prepare: Preparation? = nil
     ) async throws -> DeleteResult {
-        try grant.require(.resourcesApply)
+        for resource in resources { try grant.require(.resourcesApply, on: resource.ref(in: grant.workspace)) }
         let keys = resources.map { ResourceKey($0) }
         for _ in 0..<ResourceService.tries {
             let (base, current) = try await database.read(in: grant.workspace) { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
@@ -126,8 +126,8 @@ public final class ResourceService: Sendable {
         kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant,
         authorize: Authorization = { _ in }, validate: Validation, prepare: Preparation? = nil
     ) async throws -> ApplyResult {
-        try grant.require(.resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
+        try grant.require(.resourcesApply, on: key.ref(in: grant.workspace))
         let found = try await database.read(in: grant.workspace) { reader in
             guard revision >= 1, revision < .max else { return ResourceRevision?.none }
             return try reader.resourceRevisions(key, before: revision + 1, limit: 1).first { $0.revision == revision }
@@ -140,10 +140,10 @@ public final class ResourceService: Sendable {
 
     // MARK: Queries
 
-    /// Every current resource, by kind, name and environment.
+    /// Every current resource that the grant covers, by kind, name and environment.
     public func all(by grant: Grant) async throws -> [StoredResource] {
-        try grant.require(.resourcesRead, .resourcesApply)
-        return try await database.read(in: grant.workspace) { try $0.storedResources() }
+        try grant.requireSome(.resourcesRead, .resourcesApply)
+        return try await database.read(in: grant.workspace) { try $0.storedResources() }.filter(grant.covers)
     }
 
     /// The current resources that are stored but cannot be read any more, as `Kind/name`, each with the reason.
@@ -154,24 +154,25 @@ public final class ResourceService: Sendable {
         }
     }
 
-    /// The current resources of a kind.
+    /// The current resources of a kind that the grant covers.
     public func get(_ kind: String, by grant: Grant) async throws -> [StoredResource] {
-        try grant.require(.resourcesRead, .resourcesApply)
-        return try await database.read(in: grant.workspace) { try $0.storedResources(kind: kind) }
+        try grant.requireSome(.resourcesRead, .resourcesApply)
+        return try await database.read(in: grant.workspace) { try $0.storedResources(kind: kind) }.filter(grant.covers)
     }
 
     /// One current resource. Without an environment, the one of that name when there is only one.
-    /// - Throws: `notFound`, with the nearest name; `invalidArgument` when it is in several environments and none is given.
+    /// - Throws: `notFound`, with the nearest name, also for one that the grant does not cover; `invalidArgument` when it is in several environments and
+    ///   none is given.
     public func get(_ kind: String, _ name: String, environment: String? = nil, by grant: Grant) async throws -> StoredResource {
-        try grant.require(.resourcesRead, .resourcesApply)
+        try grant.requireSome(.resourcesRead, .resourcesApply)
         let (found, others) = try await database.read(in: grant.workspace) { reader in
             let found = try reader.storedResources(kind: kind, name: name).filter {
-                environment == nil || $0.resource.environment == environment
+                (environment == nil || ResourceKey($0.resource).environment == environment) && grant.covers($0)
             }
-            return (found, found.isEmpty ? try reader.storedResources(kind: kind).map(\.resource.name) : [])
+            return (found, found.isEmpty ? try reader.storedResources(kind: kind).filter(grant.covers).map(\.resource.name) : [])
         }
         if found.count > 1 {
-            let places = found.map { $0.resource.environment ?? "none" }.joined(separator: ", ")
+            let places = found.map { ResourceKey($0.resource).environment }.joined(separator: ", ")
             throw KeelError.invalid("\(kind)/\(name) is in several environments", hint: "name one of: \(places)")
         }
         guard let one = found.first else {
@@ -186,14 +187,14 @@ public final class ResourceService: Sendable {
     public func revisions(
         _ kind: String, _ name: String, environment: String? = nil, before: Int64 = .max, limit: Int = 100, by grant: Grant
     ) async throws -> [ResourceRevision] {
-        try grant.require(.resourcesRead, .resourcesApply)
         let key = ResourceKey(kind: kind, name: name, environment: environment)
+        try grant.require(.resourcesRead, .resourcesApply, on: key.ref(in: grant.workspace))
         return try await database.read(in: grant.workspace) { try $0.resourceRevisions(key, before: before, limit: min(max(1, limit), 1000)) }
     }
 
     /// The number of the last apply; 0 before the first.
     public func lastRevision(by grant: Grant) async throws -> Int64 {
-        try grant.require(.resourcesRead, .resourcesApply)
+        try grant.requireSome(.resourcesRead, .resourcesApply)
         return try await database.read(in: grant.workspace) { try $0.lastApply() }
     }
 
@@ -289,4 +290,8 @@ public final class ResourceService: Sendable {
             }
         }
     }
+}
+
+extension Grant {
+    fileprivate func covers(_ stored: StoredResource) -> Bool { covers(stored.resource.ref(in: workspace)) }
 }

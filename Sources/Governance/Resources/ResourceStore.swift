@@ -45,7 +45,7 @@ public struct ResourceRevision: Sendable, Hashable {
     }
 }
 
-/// What tells one resource from another in a workspace.
+/// What tells one resource from another in a workspace. What lives in an environment and names none lives in production.
 struct ResourceKey: Hashable, Sendable {
     let kind: String
     let name: String
@@ -53,12 +53,18 @@ struct ResourceKey: Hashable, Sendable {
 
     init(_ resource: Resource) { self.init(kind: resource.kind, name: resource.name, environment: resource.environment) }
     init(kind: String, name: String, environment: String?) {
-        (self.kind, self.name, self.environment) = (kind, name, environment ?? "")
+        self.kind = kind
+        self.name = name
+        self.environment = environment ?? ResourceRef(kind, name).environment?.rawValue ?? ""
+    }
+
+    func ref(in workspace: WorkspaceID) -> ResourceRef {
+        ResourceRef(kind, name, environment: EnvironmentName(rawValue: environment), in: workspace)
     }
 
     var parameters: [Value] { [.string(kind), .string(name), .string(environment)] }
     /// For messages.
-    var text: String { environment.isEmpty ? "\(kind)/\(name)" : "\(kind)/\(name) in \(environment)" }
+    var text: String { ref(in: .default).subject }
 }
 
 extension Querying {
@@ -86,7 +92,8 @@ extension Querying {
         let sql = "SELECT kind, name, environment, body, revision, digest FROM resources WHERE \(filter) ORDER BY kind, name, environment"
         return try rows(sql, parameters).map { row in
             let result = Result { () throws(KeelError) in try intactResource(row) }
-            return ("\(row.text("kind"))/\(row.text("name"))", result)
+            let environment = EnvironmentName(rawValue: row.text("environment"))
+            return (ResourceRef(row.text("kind"), row.text("name"), environment: environment).subject, result)
         }
     }
 

@@ -33,11 +33,18 @@ struct TokenRecord: Hashable {
     }
 }
 
-/// The tokens that let somebody in, and the rows that do not.
+/// A row of the table that is not what the ledger says.
+public struct RefusedToken: Sendable, Hashable {
+    public let name: String
+    /// As the row has it.
+    public let workspace: WorkspaceID
+    public let problem: String
+}
+
+/// The tokens that let somebody in, and the rows that do not, by name.
 struct StoredTokens {
     var valid: [StoredToken] = []
-    /// Why, by the token's name.
-    var refused: [String: String] = [:]
+    var refused: [RefusedToken] = []
     /// Of Keel 0.1.0: their secrets are not in the ledger yet.
     var uncovered: [StoredToken] = []
 }
@@ -49,16 +56,19 @@ extension Querying {
         var out = StoredTokens()
         for row in try tokenRows() {
             let name = row.text("name")
+            func refuse(_ problem: String) {
+                out.refused.append(RefusedToken(name: name, workspace: WorkspaceID(stored: row.text("workspace")), problem: problem))
+            }
             guard let stored = StoredToken(row) else {
-                out.refused[name] = "its row cannot be read"
+                refuse("its row cannot be read")
                 continue
             }
             guard let record = records[name] else {
-                out.refused[name] = "the ledger has no event that issued it"
+                refuse("the ledger has no event that issued it")
                 continue
             }
             if let problem = record.problem(stored) {
-                out.refused[name] = problem
+                refuse(problem)
                 continue
             }
             out.valid.append(stored)

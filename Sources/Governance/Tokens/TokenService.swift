@@ -11,6 +11,7 @@ public final class TokenService: Sendable {
 
     private let database: Database
     private let clock: any Clock
+    private let policy: AccessPolicy
     private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
     private let known: Mutex<Known>
     /// Secrets of programs that run now, and in whose name.
@@ -42,28 +43,28 @@ public final class TokenService: Sendable {
     }
 
     private init(
-        database: Database, clock: any Clock, denied: @escaping @Sendable (Caller, Action, String) async throws -> Void,
+        database: Database, clock: any Clock, policy: AccessPolicy, denied: @escaping @Sendable (Caller, Action, String) async throws -> Void,
         known: Known
     ) {
         self.database = database
         self.clock = clock
+        self.policy = policy
         self.denied = denied
         self.known = Mutex(known)
     }
 
     /// Reads the tokens there are.
     /// - Parameters:
+    ///   - policy: what role bindings give to whom.
     ///   - denied: records that a caller was refused besides what the API checks.
     ///   - report: told of each row that is not what the ledger says, and lets nobody in.
     public static func open(
-        database: Database, clock: any Clock = SystemClock(),
+        database: Database, clock: any Clock = SystemClock(), policy: AccessPolicy = AccessPolicy(),
         denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in },
         report: (_ subject: String, KeelError) -> Void = { _, _ in }
     ) async throws -> TokenService {
         let stored = try await database.read { try $0.checkedTokens() }
-        for (name, problem) in stored.refused.sorted(by: { $0.key < $1.key }) {
-            report("Token/\(name)", TokenService.refusal(name, problem))
-        }
+        for refused in stored.refused { report("Token/\(refused.name)", TokenService.refusal(refused)) }
         if !stored.uncovered.isEmpty {
             try await database.write { tx in
                 for each in stored.uncovered {
@@ -74,20 +75,21 @@ public final class TokenService: Sendable {
         }
         var known = Known()
         for each in stored.valid { known.add(each) }
-        return TokenService(database: database, clock: clock, denied: denied, known: known)
+        return TokenService(database: database, clock: clock, policy: policy, denied: denied, known: known)
     }
 
-    private static func refusal(_ name: String, _ problem: String) -> KeelError {
+    private static func refusal(_ refused: RefusedToken) -> KeelError {
         KeelError(
-            .corrupted, "the stored token '\(name)' is refused: \(problem)",
+            .corrupted, "the stored token '\(refused.name)' is refused: \(refused.problem)",
             hint: "revoke it, make a new one, and find out who wrote to the database")
     }
 
-    /// Rows of the table that are not what the ledger says, and let nobody in: their names, each with the reason.
-    public func refused(by grant: Grant) async throws -> [(name: String, problem: String)] {
+    /// Rows of the table that are not what the ledger says, and let nobody in: those of the grant's workspace, by name. In `default` also those that
+    /// are of no workspace that there is.
+    public func refused(by grant: Grant) async throws -> [RefusedToken] {
         try grant.require(.ledgerRead, .tokensManage)
         let refused = try await database.read { try $0.checkedTokens() }.refused
-        return refused.sorted { $0.key < $1.key }.map { (name: $0.key, problem: $0.value) }
+        return refused.filter { $0.workspace == grant.workspace || (grant.workspace == .default && !policy.isKnown($0.workspace)) }
     }
 
     /// Makes a token; the ledger gets `token.created`, without the secret.
@@ -95,8 +97,8 @@ public final class TokenService: Sendable {
     ///   - scope: what it is limited to.
     ///   - actsFor: the token in whose name its holder acts: then it may do what both may, and the ledger names both.
     ///   - expires: when it ends; nil for never. `standardLife` is what callers use who were not told.
-    /// - Throws: `permissionDenied` for a persona that may do more than the caller, `invalidArgument` for the persona `system` or an end that has
-    ///   passed, `alreadyExists` for a name that is or was in use (a name in the audit trail means one token for ever).
+    /// - Throws: `permissionDenied` for one that may do more than the caller, by its persona or by role bindings that name it already,
+    ///   `invalidArgument` for the persona `system` or an end that has passed, `alreadyExists` for a name that is or was in use (a name in the audit trail means one token for ever).
     public func create(
         name: String, persona: Persona, scope: TokenScope? = nil, actsFor: String? = nil, expires: Timestamp? = nil, by grant: Grant
     ) async throws -> IssuedToken {
@@ -105,9 +107,9 @@ public final class TokenService: Sendable {
         guard !Caller.reservedNames.contains(name) else {
             throw KeelError.invalid("'\(name)' means a caller without a token", hint: "choose another name", path: "name")
         }
-        try await recordingDenials(of: name, grant) { try TokenService.refuseEscalation(persona, scope, by: grant.caller, to: "make") }
-        if let actsFor {
-            try await recordingDenials(of: name, grant) { try checkActing(for: actsFor, grant) }
+        try await recordingDenials(of: name, grant) {
+            try refuseEscalation(name, persona, scope, by: grant.caller, to: "make")
+            if let actsFor { try checkActing(for: actsFor, grant) }
         }
         try refusePast(expires)
         let secret = TokenService.newSecret()
@@ -150,10 +152,13 @@ public final class TokenService: Sendable {
         let secret = TokenService.newSecret()
         let digest = Digest(of: secret)
         let now = clock.now()
-        let until = now + overlap
         let rotated = try await recordingDenials(of: name, grant) {
-            try await database.write { tx in
-                var stored = try TokenService.managed(name, by: grant, to: "rotate", tx)
+            try await database.write { [self] tx in
+                var stored = try managed(name, by: grant, to: "rotate", tx)
+                // Its maker was asked the same: whoever has the secret acts in the other's name.
+                if let user = stored.token.actsFor { try checkActing(for: user, grant) }
+                // The secret until now is good no longer than it would have been.
+                let until = min(now + overlap, stored.token.expiresAt ?? .distantFuture)
                 let life = stored.token.expiresAt.map { $0 - stored.token.createdAt }
                 stored.previousDigest = stored.digest
                 stored.digest = digest
@@ -219,19 +224,23 @@ public final class TokenService: Sendable {
 
     /// Whoever acts for another is that one, with no more than both may; nil when the other's token is no longer good.
     private static func principal(_ token: Token, in known: Known, at now: Timestamp) -> Principal? {
-        let source = "Token/\(token.name)"
         guard let other = token.actsFor else {
-            let ceiling = token.scope.map { Permission($0.actions ?? Set(Action.allCases), in: $0.things, from: source) }
-            return Principal(name: token.name, persona: token.persona, workspace: token.workspace, ceiling: ceiling)
+            return Principal(name: token.name, persona: token.persona, workspace: token.workspace, ceilings: ceilings(of: token))
         }
         guard let user = known.tokens[other], user.isGood(at: now) else { return nil }
-        var actions = Permissions.actions(of: token.persona)
-        if let limit = token.scope?.actions { actions.formIntersection(limit) }
-        if let limit = user.scope?.actions { actions.formIntersection(limit) }
+        let own = Permission(Permissions.actions(of: token.persona), from: "Token/\(token.name)")
         return Principal(
             name: user.name, persona: user.persona, workspace: user.workspace, actors: [token.name],
-            ceiling: Permission(actions, in: token.scope?.things ?? .everything, from: source))
+            ceilings: ceilings(of: user) + ceilings(of: token) + [own])
     }
+
+    private static func ceilings(of token: Token) -> [Permission] {
+        guard let scope = token.scope else { return [] }
+        return [Permission(scope.actions ?? Set(Action.allCases), in: scope.things, from: "Token/\(token.name)")]
+    }
+
+    /// Whether a role binding may name this token: there is one, of whatever workspace.
+    public func isKnown(_ name: String) -> Bool { known.withLock { $0.tokens[name].map { $0.revokedAt == nil } ?? false } }
 
     /// A secret for a program that Keel runs for `caller`, good until `takeBack` or the end of this process; it is kept in memory only.
     ///
@@ -266,13 +275,13 @@ public final class TokenService: Sendable {
         }
     }
 
-    /// Every token of the workspace, the revoked too, by name.
+    /// The tokens of the workspace that the grant covers, the revoked too, by name.
     public func list(by grant: Grant) async throws -> [Token] {
-        try grant.require(.tokensManage)
+        try grant.requireSome(.tokensManage)
         let stored = try await database.read { try $0.tokenRows() }.compactMap { StoredToken($0)?.token }
         // Uses of the last minute are not stored yet.
         return known.withLock { known in
-            stored.filter { $0.workspace == grant.workspace }.map { token in
+            stored.filter { grant.covers(ResourceRef("Token", $0.name, in: $0.workspace)) }.map { token in
                 var token = token
                 token.lastUsedAt = known.tokens[token.name]?.lastUsedAt ?? token.lastUsedAt
                 return token
@@ -285,8 +294,8 @@ public final class TokenService: Sendable {
     public func revoke(_ name: String, by grant: Grant) async throws {
         try grant.require(.tokensManage, on: ResourceRef("Token", name, in: grant.workspace))
         let revoked = try await recordingDenials(of: name, grant) {
-            try await database.write { tx in
-                var stored = try TokenService.managed(name, by: grant, to: "revoke", tx)
+            try await database.write { [self] tx in
+                var stored = try managed(name, by: grant, to: "revoke", tx)
                 stored.token.revokedAt = tx.now
                 try tx.execute("UPDATE tokens SET revoked_at = ? WHERE name = ?", [.timestamp(tx.now), .string(name)])
                 try tx.record("token.revoked", on: "Token/\(name)", by: grant)
@@ -297,13 +306,13 @@ public final class TokenService: Sendable {
     }
 
     /// A token that the caller may change.
-    private static func managed(_ name: String, by grant: Grant, to verb: String, _ tx: Transaction) throws -> StoredToken {
+    private func managed(_ name: String, by grant: Grant, to verb: String, _ tx: Transaction) throws -> StoredToken {
         let all = try tx.tokenRows().compactMap { StoredToken($0) }.filter { $0.token.workspace == grant.workspace }
         guard let stored = all.first(where: { $0.token.name == name }) else {
             throw KeelError.notFound(
                 "there is no token '\(name)'", hint: nearest(name, in: all.map(\.token.name)).map { "did you mean '\($0)'?" })
         }
-        try refuseEscalation(stored.token.persona, stored.token.scope, by: grant.caller, to: verb)
+        try refuseEscalation(name, stored.token.persona, stored.token.scope, by: grant.caller, to: verb)
         guard stored.token.revokedAt == nil else { throw KeelError(.failedPrecondition, "the token '\(name)' is revoked already") }
         return stored
     }
@@ -321,7 +330,7 @@ public final class TokenService: Sendable {
         else {
             throw KeelError.invalid("there is no token '\(name)' that another can act for", path: "acts_for")
         }
-        guard grant.caller.persona == .owner || grant.caller.name == name else {
+        guard grant.caller.persona == .owner || grant.caller.name == name, grant.caller.actors.isEmpty else {
             throw KeelError(
                 .permissionDenied, "\(grant.caller.name) may not let another act for '\(name)'", hint: "ask '\(name)' or an owner",
                 path: "acts_for")
@@ -336,8 +345,11 @@ public final class TokenService: Sendable {
         }
     }
 
-    /// Nobody makes, rotates or revokes a token that may do what they may not themselves.
-    private static func refuseEscalation(_ persona: Persona, _ scope: TokenScope?, by caller: Caller, to verb: String) throws(KeelError) {
+    /// Nobody makes, rotates or revokes a token that may do what they may not themselves, in its own workspace. What other workspaces give to it they
+    /// give to whoever manages it.
+    private func refuseEscalation(
+        _ name: String, _ persona: Persona, _ scope: TokenScope?, by caller: Caller, to verb: String
+    ) throws(KeelError) {
         guard persona != .system else {
             throw .invalid("'system' is Keel itself: no token can be it", hint: "programs use the persona 'service'", path: "persona")
         }
@@ -349,6 +361,14 @@ public final class TokenService: Sendable {
                 .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not \(verb) a token of persona '\(persona.rawValue)'",
                 hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner",
                 path: "persona")
+        }
+        for permission in policy.permissions(of: name, in: caller.workspace) {
+            let excess = permission.actions.intersection(scope?.actions ?? permission.actions).filter { !caller.may($0, on: nil) }
+            guard excess.isEmpty else {
+                throw KeelError(
+                    .permissionDenied, "\(caller.name) (\(caller.persona.rawValue)) may not \(verb) the token '\(name)': \(permission.source) names it",
+                    hint: "it may do what you may not: \(excess.map(\.rawValue).sorted().joined(separator: ", ")); ask an owner", path: "name")
+            }
         }
     }
 

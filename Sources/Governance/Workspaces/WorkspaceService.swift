@@ -49,13 +49,10 @@ public final class WorkspaceService: Sendable {
         try requireManager(grant)
         let id = try WorkspaceID(name, path: "name")
         try check(description)
+        // In one that was deleted nothing can be written, not even this question asked.
+        try await database.read { try $0.requireUnused(id) }
         let made = try await database.write(in: id) { [content] tx in
-            if let row = try tx.row("SELECT deleted_at FROM workspaces WHERE name = ?", [.string(name)]) {
-                throw KeelError(
-                    .alreadyExists, "Workspace '\(name)' already exists.",
-                    hint: row.optionalTime("deleted_at") == nil ? nil : "it was deleted, and the ledger names it for ever: choose another name",
-                    path: "name")
-            }
+            try tx.requireUnused(id)
             try tx.execute(
                 "INSERT INTO workspaces (name, description, created_at, created_by) VALUES (?, ?, ?, ?)",
                 [.string(name), .string(description), .timestamp(tx.now), .string(grant.caller.name)])
@@ -91,23 +88,29 @@ public final class WorkspaceService: Sendable {
             throw KeelError.invalid("The 'default' workspace is reserved and cannot be deleted")
         }
         let id = try WorkspaceID(name, path: "name")
-        try await database.write(in: id) { [content] tx in
-            guard try tx.workspaces().contains(where: { $0.id == id }) else {
-                throw KeelError.notFound("Workspace '\(name)' not found")
+        do {
+            try await database.write(in: id) { [content, database] tx in
+                guard try tx.workspaces().contains(where: { $0.id == id }) else {
+                    throw KeelError.notFound("Workspace '\(name)' not found")
+                }
+                var held = try content.compactMap { try $0.holds(tx) }
+                for (table, what) in [("resources", "resources"), ("tokens", "tokens")] {
+                    let rest = table == "tokens" ? " AND revoked_at IS NULL" : ""
+                    let count = try tx.row("SELECT count(*) AS n FROM \(table) WHERE workspace = ?\(rest)", [tx.inWorkspace])?.int("n") ?? 0
+                    if count > 0 { held.append("\(count) \(what)") }
+                }
+                guard held.isEmpty else {
+                    throw KeelError(
+                        .failedPrecondition, "the workspace '\(name)' still holds \(held.joined(separator: ", "))", hint: "remove them first")
+                }
+                for each in content { try each.clear(tx) }
+                try tx.execute("UPDATE workspaces SET deleted_at = ? WHERE name = ?", [.timestamp(tx.now), .string(name)])
+                try tx.record("workspace.deleted", on: "Workspace/\(name)", by: grant)
+                database.retire(id)
             }
-            var held = try content.compactMap { try $0.holds(tx) }
-            for (table, what) in [("resources", "resources"), ("tokens", "tokens")] {
-                let rest = table == "tokens" ? " AND revoked_at IS NULL" : ""
-                let count = try tx.row("SELECT count(*) AS n FROM \(table) WHERE workspace = ?\(rest)", [tx.inWorkspace])?.int("n") ?? 0
-                if count > 0 { held.append("\(count) \(what)") }
-            }
-            guard held.isEmpty else {
-                throw KeelError(
-                    .failedPrecondition, "the workspace '\(name)' still holds \(held.joined(separator: ", "))", hint: "remove them first")
-            }
-            for each in content { try each.clear(tx) }
-            try tx.execute("UPDATE workspaces SET deleted_at = ? WHERE name = ?", [.timestamp(tx.now), .string(name)])
-            try tx.record("workspace.deleted", on: "Workspace/\(name)", by: grant)
+        } catch {
+            database.reinstate(id)
+            throw error
         }
         policy.remove(id)
     }
@@ -127,6 +130,15 @@ public final class WorkspaceService: Sendable {
 }
 
 extension Querying {
+    /// - Throws: `alreadyExists` for a workspace that there is or was.
+    func requireUnused(_ id: WorkspaceID) throws {
+        guard let row = try row("SELECT deleted_at FROM workspaces WHERE name = ?", [.string(id.name)]) else { return }
+        throw KeelError(
+            .alreadyExists, "Workspace '\(id)' already exists.",
+            hint: row.optionalTime("deleted_at") == nil ? nil : "it was deleted, and the ledger names it for ever: choose another name",
+            path: "name")
+    }
+
     func workspaces() throws -> [Workspace] {
         try rows("SELECT name, description, created_at, created_by FROM workspaces WHERE deleted_at IS NULL ORDER BY name").map { row in
             Workspace(

@@ -1,11 +1,13 @@
 import Contracts
+import Foundation
 import HTTPTypes
 import NIOCore
 import Serving
 
 /// What the path of an inference request names.
 struct InferenceTarget: Sendable, Hashable {
-    let endpoint: String
+    /// The endpoint as it was asked for: `delay`, `delay@staging`.
+    let name: String
     /// A model version; nil leaves it to the rollout.
     let version: String?
 
@@ -14,9 +16,13 @@ struct InferenceTarget: Sendable, Hashable {
         guard let path, path.hasPrefix("/v2/models/"), path.hasSuffix("/infer") else { return nil }
         let parts = path.dropFirst(11).dropLast(6).split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 1 || parts.count == 3 && parts[1] == "versions", parts.allSatisfy({ !$0.isEmpty }) else { return nil }
-        endpoint = String(parts[0])
+        // `@` may come as it is and encoded.
+        name = parts[0].utf8.contains(0x25) ? String(parts[0]).removingPercentEncoding ?? String(parts[0]) : String(parts[0])
         version = parts.count == 3 ? String(parts[2]) : nil
     }
+
+    /// What is asked for, in the workspace of whoever asks.
+    func endpoint(in workspace: WorkspaceID) -> ResourceRef { ResourceRef(EndpointSpec.kind, stored: name, in: workspace) }
 }
 
 /// The answer to an inference request, in HTTP's terms.
@@ -60,14 +66,14 @@ extension ServingRuntime {
     /// Answers a request whose body has come whole. It never blocks.
     /// - Parameter answer: called once, on any thread, the calling one included.
     func answer(
-        _ target: InferenceTarget, _ head: HTTPRequest, _ body: ByteBuffer, answer: @escaping @Sendable (InferenceAnswer) -> Void
+        _ endpoint: ResourceRef, _ target: InferenceTarget, _ head: HTTPRequest, _ body: ByteBuffer, answer: @escaping @Sendable (InferenceAnswer) -> Void
     ) {
         let announced = InferenceAnswer.headerLength.flatMap { head.headerFields[$0] }
         let headerBytes = announced.flatMap { Int($0) }
         guard announced == nil || headerBytes != nil else {
             return answer(InferenceAnswer(.invalid("the header Inference-Header-Content-Length must be a number of bytes")))
         }
-        infer(endpoint: target.endpoint, version: target.version, bodyBytes: body.readableBytes) {
+        infer(endpoint: endpoint, version: target.version, bodyBytes: body.readableBytes) {
             () throws(KeelError) -> InferenceRequest<InferenceAnswer> in
             let parsed: Result<InferRequest, KeelError> = body.withUnsafeReadableBytes { raw in
                 do throws(KeelError) {
@@ -80,7 +86,7 @@ extension ServingRuntime {
             ) { result in
                 InferenceAnswer(
                     InferResponse(
-                        model: target.endpoint, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids,
+                        model: target.name, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids,
                         scores: result.scores), isBinary: request.isBinaryOutput)
             }
         } answer: { result in

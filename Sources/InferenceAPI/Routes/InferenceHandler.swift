@@ -17,6 +17,7 @@ public final class InferenceHandler: ChannelInboundHandler {
     private struct HotRequest {
         let head: HTTPRequest
         let target: InferenceTarget
+        let endpoint: ResourceRef
         let bodyBytesMax: Int
         let memory: MemoryReservation
         var body: ByteBuffer
@@ -85,12 +86,14 @@ public final class InferenceHandler: ChannelInboundHandler {
     }
 
     private func begin(_ head: HTTPRequest, _ target: InferenceTarget, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
-        _ = try gate.grant(try connection.caller(), may: InferenceHandler.action, on: "Endpoint/\(target.endpoint)")
-        let bodyBytesMax = runtime.bodyBytesMax(endpoint: target.endpoint)
+        let caller = try connection.caller()
+        let endpoint = target.endpoint(in: caller.workspace)
+        try gate.require(caller, may: InferenceHandler.action, on: endpoint)
+        let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
         let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
         guard announced <= bodyBytesMax else { throw InferenceHandler.tooLarge(bodyBytesMax) }
         return HotRequest(
-            head: head, target: target, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
+            head: head, target: target, endpoint: endpoint, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
             body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
     }
 
@@ -112,7 +115,7 @@ public final class InferenceHandler: ChannelInboundHandler {
         let eventLoop = context.eventLoop
         let box = NIOLoopBound((handler: self, context: context), eventLoop: eventLoop)
         let memory = request.memory
-        runtime.answer(request.target, request.head, request.body) { answer in
+        runtime.answer(request.endpoint, request.target, request.head, request.body) { answer in
             // The answer may come at once, or from another thread; until it is written the request's memory is taken.
             if eventLoop.inEventLoop {
                 box.value.handler.write(box.value.context, answer)

@@ -1,4 +1,5 @@
 import Contracts
+import Foundation
 import HTTPTypes
 import Hummingbird
 import Platform
@@ -13,49 +14,49 @@ public func addInferenceRoutes(to routes: APIRoutes, runtime: ServingRuntime, ve
     }
     routes.getForEveryCaller("/v2/health/live") { _, _ in Response(status: .ok) }
     routes.getForEveryCaller("/v2/health/ready") { _, _ in Response(status: .ok) }
+    let named = APIRoutes.Subject { try asked($0).subject }
     // A version is that of the model: an endpoint serves one, and a second while a rollout runs.
     for path in ["/v2/models/:name", "/v2/models/:name/versions/:version"] {
         routes.getForEveryCaller("\(path)/ready") { _, context in
             _ = try endpoint(context, runtime)
             return Response(status: .ok)
         }
-        routes.get(path, .predict) { _, context, _ in
-            let (name, fields) = try endpoint(context, runtime)
+        routes.get(path, .predict, on: named) { _, context, _ in
+            let (endpoint, fields) = try endpoint(context, runtime)
             return answer([
-                "name": .string(name), "versions": .array(runtime.versions(endpoint: name).map(JSON.string)), "platform": "keel",
+                "name": .string(endpoint.qualifiedName), "versions": .array(runtime.versions(endpoint: endpoint).map(JSON.string)), "platform": "keel",
                 "inputs": .array(fields.map { ["name": .string($0.name), "datatype": .string(datatype($0.type)), "shape": [-1]] }),
                 "outputs": [["name": .string(InferResponse.output), "datatype": "FP32", "shape": [-1]]],
             ])
         }
     }
-    let named = APIRoutes.Subject { "Endpoint/\(try $0.parameters.require("name").prefix(100))" }
     routes.post("/endpoints/:name/invocations", .predict, on: named) { request, context, _ in
-        try await invoke(request, try endpoint(context, runtime).name, runtime)
+        try await invoke(request, try endpoint(context, runtime).endpoint, runtime)
     }
-    routes.post("/invocations", .predict) { request, _, _ in
-        let names = runtime.status().map(\.name)
-        guard names.count == 1, let name = names.first else {
+    routes.post("/invocations", .predict, on: .each) { request, _, grant in
+        let endpoints = runtime.status().map(\.ref).filter(grant.covers)
+        guard endpoints.count == 1, let endpoint = endpoints.first else {
             throw KeelError.invalid(
-                "this server has \(names.count) endpoints",
-                hint: "post to /endpoints/NAME/invocations: \(names.sorted().joined(separator: ", "))")
+                "there are \(endpoints.count) endpoints here",
+                hint: "post to /endpoints/NAME/invocations: \(endpoints.map(\.qualifiedName).joined(separator: ", "))")
         }
-        return try await invoke(request, name, runtime)
+        return try await invoke(request, endpoint, runtime)
     }
 }
 
 private func invoke(
-    _ request: Request, _ name: String, _ runtime: ServingRuntime
+    _ request: Request, _ endpoint: ResourceRef, _ runtime: ServingRuntime
 ) async throws -> Response {
     let type = request.headers[.contentType]?.split(separator: ";").first.map(String.init) ?? "application/json"
     guard type == "application/json" else {
         throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")
     }
-    let body = Array(buffer: try await request.collected(upTo: runtime.bodyBytesMax(endpoint: name), hint: "send fewer rows a request"))
-    let json = try await runtime.infer(endpoint: name, bodyBytes: body.count) { () throws(KeelError) -> InferenceRequest<[UInt8]> in
+    let body = Array(buffer: try await request.collected(upTo: runtime.bodyBytesMax(endpoint: endpoint), hint: "send fewer rows a request"))
+    let json = try await runtime.infer(endpoint: endpoint, bodyBytes: body.count) { () throws(KeelError) -> InferenceRequest<[UInt8]> in
         InferenceRequest(table: try Invocation.table(parsing: body)) { result in
             let answer: JSON = [
                 "predictions": .array(result.scores.map { .double(Double($0)) }), "ids": .array(result.ids.map(JSON.string)),
-                "release": .string("\(name)/\(result.release)"),
+                "release": .string("\(endpoint.qualifiedName)/\(result.release)"),
             ]
             return answer.bytes
         }
@@ -65,15 +66,22 @@ private func invoke(
 
 /// The endpoint that the path names, and the request columns that it takes.
 /// - Throws: why the endpoint does not serve; `notFound` for a version of it that does not.
-private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (name: String, fields: [Field]) {
-    let name = try context.parameters.require("name")
-    guard let fields = runtime.requestFields(endpoint: name) else { throw runtime.whyNotServing(name) }
-    let versions = runtime.versions(endpoint: name)
+private func endpoint(_ context: KeelContext, _ runtime: ServingRuntime) throws -> (endpoint: ResourceRef, fields: [Field]) {
+    let endpoint = try asked(context)
+    guard let fields = runtime.requestFields(endpoint: endpoint) else { throw runtime.whyNotServing(endpoint) }
+    let versions = runtime.versions(endpoint: endpoint)
     if let version = context.parameters.get("version"), !versions.contains(version) {
         throw KeelError.notFound(
-            "endpoint '\(name)' serves no version '\(version.prefix(60))'", hint: "it serves \(versions.joined(separator: " and "))")
+            "endpoint '\(endpoint.qualifiedName)' serves no version '\(version.prefix(60))'", hint: "it serves \(versions.joined(separator: " and "))")
     }
-    return (name, fields)
+    return (endpoint, fields)
+}
+
+/// The endpoint that the path names, as `delay` or `delay@staging`, whether there is one or not.
+private func asked(_ context: KeelContext) throws -> ResourceRef {
+    guard let access = context.access else { throw KeelError(.unauthenticated, "this request has no caller") }
+    let text = try context.parameters.require("name")
+    return ResourceRef(EndpointSpec.kind, stored: String((text.removingPercentEncoding ?? text).prefix(200)), in: access.caller.workspace)
 }
 
 private func answer(_ json: JSON) -> Response { answer(json.bytes) }

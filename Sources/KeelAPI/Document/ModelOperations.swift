@@ -80,6 +80,21 @@ let modelOperations: [APIOperation] = [
         "Takes responsibility for a version that somebody else registered",
         body: ["reason": .text], status: 201, answer: .named("Evidence"), errors: [400, 409]),
     .init(
+        "POST", "/api/v1/models/{name}/versions/{version}/offers", family, "Lets another workspace have a version, if it accepts",
+        body: ["workspace": .text, "note?": .text], status: 201, answer: .named("ModelOffer"), errors: [400]),
+    .init(
+        "GET", "/api/v1/offers", family, "The offers that this workspace made, and those made to it, the newest first",
+        answer: ["offers": .list(.named("ModelOffer"))]),
+    .init(
+        "GET", "/api/v1/offers/{id}", family, "An offer, with the version and what Keel recorded of it",
+        answer: ["offer": .named("ModelOffer"), "version": .named("ModelVersion"), "evidence": .nullable(.any)], errors: [409]),
+    .init(
+        "POST", "/api/v1/offers/{id}/accept", family, "Takes an offered version over as the next version of a model here",
+        body: ["model?": .text], status: 201, answer: .named("ModelVersion"), errors: [400, 409]),
+    .init(
+        "DELETE", "/api/v1/offers/{id}", family, "Ends an offer: its side withdraws it, the other declines it", answer: .named("ModelOffer"),
+        errors: [409]),
+    .init(
         "GET", "/api/v1/webhooks", family, "Webhooks, each with its last delivery", query: page,
         answer: ["webhooks": .list(.named("Webhook")), "next": .nullable(.text)]),
     .init(
@@ -89,6 +104,14 @@ let modelOperations: [APIOperation] = [
 ]
 
 let modelShapes: [(String, Shape)] = [
+    (
+        "ModelOffer",
+        [
+            "id": .text, "from": .text, "to": .text, "model": .text, "version": .integer, "note": .text, "offered_by": .text,
+            "offered_at": .instant, "expires_at": .instant, "state": .word(ModelOffer.State.allCases.map(\.rawValue)),
+            "accepted_as": .nullable(.text), "decided_by": .nullable(.text), "decided_at": .nullable(.instant),
+        ]
+    ),
     (
         "Evidence",
         [

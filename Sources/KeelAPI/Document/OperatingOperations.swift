@@ -42,11 +42,13 @@ let servingOperations: [APIOperation] = [
         answer: [
             "releases": .list([
                 "number": .integer, "model": .text, "gate": .text, "state": .text, "created": .instant, "by": .text, "digest": .text,
+                "promoted_from": .nullable(.named("PromotedFrom")),
             ])
         ]),
     .init(
-        "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model; force also one that its gate refused",
-        body: ["model": .text, "force?": .flag, "reason?": .text], answer: .named("Release"), errors: [409, 422]),
+        "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model, or with from what serves in another environment, with its evidence; force also one that its gate refused",
+        body: ["model?": .text, "from?": .text, "release?": .integer, "force?": .flag, "reason?": .text], answer: .named("Release"),
+        errors: [409, 422]),
     .init(
         "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number",
         body: ["to?": .integer, "reason?": .text], answer: .named("Release"), errors: [409]),
@@ -56,15 +58,19 @@ let servingOperations: [APIOperation] = [
         query: [.init("from", .instant, "From this event time on"), .init("until", .instant, "Before this event time")],
         answer: ["months": .list(.named("MonthOfPredictions"))]),
     .init(
-        "POST", "/api/v1/labels", serving, "Says what really happened",
-        body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])],
-        answer: [
-            "accepted": .integer, "joined": .integer, "unknown": .integer, "unknown_kept_days": .integer,
-            "rejected": .list(["index": .integer, "reason": .text]),
-        ], errors: [503]),
+        "POST", "/api/v1/labels", serving, "Says what really happened, to the predictions of each id on every endpoint",
+        body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])], answer: labelled, errors: [503]),
+    .init(
+        "POST", "/api/v1/endpoints/{name}/labels", serving, "Says what really happened, to the predictions of one endpoint",
+        body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])], answer: labelled, errors: [503]),
     .init(
         "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", query: [.limit(200)],
         answer: ["windows": .list(.named("MonitorWindow"))]),
+]
+
+private let labelled: Shape = [
+    "accepted": .integer, "joined": .integer, "unknown": .integer, "unknown_kept_days": .integer,
+    "rejected": .list(["index": .integer, "reason": .text]),
 ]
 
 let serverOperations: [APIOperation] = [
@@ -155,7 +161,21 @@ let operatingShapes: [(String, Shape)] = [
         [
             "release": .integer, "endpoint": .text, "model": .text, "version": .text, "bundle": .text, "features": .nullable(.text),
             "gate": .text,
-            "created_at": .instant, "created_by": .text, "digest": .text,
+            "created_at": .instant, "created_by": .text, "digest": .text, "promoted_from?": .named("PromotedFrom"),
+        ]
+    ),
+    (
+        "PromotedFrom",
+        [
+            "endpoint": .text, "release": .integer, "digest": .text,
+            "evidence": [
+                "created_by": .text, "created_at": .instant, "deployed_at": .nullable(.instant), "predictions": .integer, "labels": .integer,
+                "promoted_by?": .text, "promoted_at?": .instant, "reason?": .nullable(.text), "numbers?": .any,
+                "monitor?": [
+                    "monitor": .text, "kind": .word(["drift", "performance"]), "until": .instant, "rows": .integer, "value": .nullable(.number),
+                    "alerted": .flag,
+                ],
+            ],
         ]
     ),
 ]

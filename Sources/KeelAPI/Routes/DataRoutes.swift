@@ -74,7 +74,7 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/features/verify", .predictionsRead) { request, context, grant in
         _ = try await context.authorize(.featuresRead)
         let reader = try FieldReader(try await request.json(), path: "")
-        let endpoint = try reader.string("endpoint")
+        let endpoint = try ResourceRef("Endpoint", qualifiedName: reader.string("endpoint"), in: grant.workspace, path: "endpoint")
         let sample = try reader.optionalInt("sample") ?? 5000
         try reader.finish()
         return Response(try await platform.parity.verify(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))

@@ -8,14 +8,14 @@ import Workflows
 
 /// Resources, ledger and tokens.
 func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
-    routes.post("/plan", .resourcesRead) { request, _, grant in
+    routes.post("/plan", .resourcesRead, on: .each) { request, _, grant in
         let changes = try await platform.applying.plan(try ResourceList.decode(try await request.json()), by: grant)
         return Response(["changes": .array(changes.map(\.json))])
     }
-    routes.post("/apply", .resourcesApply) { request, _, grant in
+    routes.post("/apply", .resourcesApply, on: .each) { request, _, grant in
         return Response(try await platform.applying.apply(try ResourceList.decode(try await request.json()), by: grant).json)
     }
-    routes.get("/resources/:kind", .resourcesRead) { _, context, grant in
+    routes.get("/resources/:kind", .resourcesRead, on: .each) { _, context, grant in
         let kind = try KeelAPI.kind(context)
         let stored = try await platform.resources.get(kind, by: grant)
         return Response([
@@ -28,12 +28,12 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
                 })
         ])
     }
-    routes.get("/resources/:kind/:name", .resourcesRead) { _, context, grant in try await describe(resource(context), grant, platform) }
-    routes.post("/resources/:kind/:name/restore", .resourcesApply) { request, context, grant in
+    routes.get("/resources/:kind/:name", .resourcesRead, on: .each) { _, context, grant in try await describe(resource(context), grant, platform) }
+    routes.post("/resources/:kind/:name/restore", .resourcesApply, on: .each) { request, context, grant in
         let body = try await request.json()
         return try await restore(resource(context), revision(of: body), grant, platform)
     }
-    routes.delete("/resources/:kind/:name", .resourcesApply) { request, context, grant in
+    routes.delete("/resources/:kind/:name", .resourcesApply, on: .each) { request, context, grant in
         let (kind, name) = try resource(context)
         let deletion = try await platform.applying.delete(
             kind, name, environment: request.query("environment"), cascade: try request.flag("cascade"), data: try request.flag("data"),
@@ -81,7 +81,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         try await platform.workspaces.delete(try context.name(), by: grant)
         return Response([:])
     }
-    routes.post("/tokens", .tokensManage) { request, _, grant in
+    routes.post("/tokens", .tokensManage, on: .each) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let name = try reader.string("name")
         let persona: Persona = try reader.word("persona", default: .member)
@@ -103,7 +103,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
             try context.name(), overlap: overlap, expires: life.map { platform.database.clock.now() + $0 }, by: grant)
         return Response(["token": issued.token.json, "secret": .string(issued.secret)])
     }
-    routes.get("/tokens", .tokensManage) { _, _, grant in
+    routes.get("/tokens", .tokensManage, on: .each) { _, _, grant in
         return Response(["tokens": .array(try await platform.tokens.list(by: grant).map(\.json))])
     }
     routes.delete("/tokens/:name", .tokensManage, on: .named("Token")) { _, context, grant in
@@ -152,11 +152,11 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
     let stored = try await platform.resources.get(resource.kind, resource.name, by: grant)
     let revisions = try await platform.resources.revisions(
         resource.kind, resource.name, environment: stored.resource.environment, by: grant)
-    let needing = try await platform.applying.dependents(of: stored.resource.id, by: grant)
+    let needing = try await platform.applying.dependents(of: stored.resource.ref(in: grant.workspace), by: grant)
     let status = try await platform.applying.status(of: stored.resource, by: grant)
     // The last of what happened to it; who may not read the ledger sees none of it.
     let mayRead = grant.caller.may(.ledgerRead, on: nil)
-    let events = mayRead ? try await platform.database.read(in: grant.workspace) { try $0.ledgerEvents(on: stored.resource.id, before: .max, limit: 10) } : []
+    let events = mayRead ? try await platform.database.read(in: grant.workspace) { try $0.ledgerEvents(on: stored.resource.ref(in: grant.workspace).subject, before: .max, limit: 10) } : []
     return Response([
         "resource": stored.resource.json, "revision": .int(stored.revision), "revisions": .array(revisions.map(\.json)),
         "status": .object(status.map { JSON.Member($0.name, .string($0.value)) }),

@@ -65,6 +65,8 @@ extension KeelContext {
 extension APIRoutes.Subject {
     /// `Dataset/clicks`: a thing whose name the path says.
     static func named(_ kind: String, by parameter: String = "name") -> Self { Self { "\(kind)/\(try $0.name(parameter))" } }
+    /// `Endpoint/delay`, `Endpoint/delay@staging`: a thing that the path names with its environment, which is production when it names none.
+    static func placed(_ kind: String) -> Self { Self { try $0.thing(kind).subject } }
     static let model = Self { "Model/\(try $0.modelName())" }
 }
 

@@ -5,7 +5,7 @@ import WebAPI
 
 /// What changes registered models: each route is one verb of the registry.
 func addModelChangeRoutes(to routes: APIRoutes, _ registry: RegistryService) {
-    routes.post("/models", .registryWrite) { request, _, grant in
+    routes.post("/models", .registryWrite, on: .each) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let (name, description, tags) = (try reader.string("name"), try reader.optionalString("description"), try ModelWire.tags(reader))
         try reader.finish()

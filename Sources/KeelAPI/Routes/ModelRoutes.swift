@@ -10,7 +10,7 @@ import Workflows
 /// Registered models and their versions.
 func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
     let registry = platform.registry
-    routes.get("/models", .registryRead) { request, _, grant in
+    routes.get("/models", .registryRead, on: .each) { request, _, grant in
         if let time = try request.instant("at") {
             let after = request.query("page") ?? ""
             let page = try await registry.models(at: time, after: after, limit: try request.limit(standard: 100), grant)
@@ -40,6 +40,7 @@ func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
     addVersionChangeRoutes(to: routes, registry)
     addEvidenceRoutes(to: routes, registry)
     addHistoryRoutes(to: routes, platform)
+    addOfferRoutes(to: routes, registry)
 }
 
 /// What Keel saw of a version, and who takes responsibility for it.

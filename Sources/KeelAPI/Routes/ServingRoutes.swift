@@ -7,67 +7,87 @@ import WebAPI
 
 /// Endpoints, releases, labels and monitors.
 func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
-    routes.get("/endpoints", .releasesRead) { _, _, _ in
-        return Response(["endpoints": .array(try await platform.reports.endpoints())])
+    routes.get("/endpoints", .releasesRead, on: .each) { _, _, grant in
+        return Response(["endpoints": .array(try await platform.reports.endpoints(grant))])
     }
-    routes.get("/endpoints/:name/releases", .releasesRead, on: .named("Endpoint")) { _, context, grant in
-        let name = try context.name()
-        return Response(["releases": .array(try await platform.reports.releases(name, grant))])
+    routes.get("/endpoints/:name/releases", .releasesRead, on: .placed(EndpointSpec.kind)) { _, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
+        return Response(["releases": .array(try await platform.reports.releases(endpoint, grant))])
     }
-    routes.post("/endpoints/:name/releases", .releasesDeploy, on: .named("Endpoint")) { request, context, grant in
-        let name = try context.name()
+    routes.post("/endpoints/:name/releases", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
         let reader = try FieldReader(try await request.json(), path: "")
-        let model = try reader.string("model")
+        // One of the two: a registered model, or what serves in another environment.
+        let model = try reader.optionalString("model")
+        let source = try reader.optionalString("from").map { (name) throws(KeelError) in
+            try ResourceRef(EndpointSpec.kind, qualifiedName: name, in: grant.workspace, path: "from")
+        }
+        let number = try reader.optionalInt("release")
         let force = try reader.optionalBool("force") ?? false
         let reason = try reader.optionalString("reason")
         try reader.finish()
-        if force { _ = try await context.authorize(.releasesForce, on: "Endpoint/\(name)") }
-        let release = try await platform.releasing.release(
-            model, to: name, force: force, reason: reason ?? "asked by \(grant.caller.name)", by: grant.caller)
+        if force { _ = try await context.authorize(.releasesForce, on: endpoint.subject) }
+        let release: Release
+        switch (model, source) {
+        case (let model?, nil):
+            guard number == nil else { throw KeelError.invalid("is of the endpoint that 'from' names", path: "release") }
+            release = try await platform.releasing.release(
+                model, to: endpoint, force: force, reason: reason ?? "asked by \(grant.caller.name)", by: grant.caller)
+        case (nil, let source?):
+            release = try await platform.releasing.promote(from: source, release: number, to: endpoint, force: force, by: grant.caller)
+        default: throw KeelError.invalid("give either 'model' or 'from'", hint: "model: models:/NAME/VERSION; from: \(endpoint.name)@staging")
+        }
         return Response(release.json)
     }
-    routes.post("/endpoints/:name/rollback", .releasesDeploy, on: .named("Endpoint")) { request, context, grant in
-        let name = try context.name()
+    routes.post("/endpoints/:name/rollback", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
         let reader = try FieldReader(try await request.json(), path: "")
         let to = try reader.optionalInt("to")
         let reason = try reader.optionalString("reason")
         try reader.finish()
-        return Response(try await platform.deployments.rollback(endpoint: name, to: to, reason: reason ?? "by hand", grant).json)
+        return Response(try await platform.deployments.rollback(endpoint: endpoint, to: to, reason: reason ?? "by hand", grant).json)
     }
-    routes.post("/endpoints/:name/promote", .releasesDeploy, on: .named("Endpoint")) { _, context, grant in
-        let name = try context.name()
-        return Response(try await platform.deployments.promote(endpoint: name, grant).json)
+    routes.post("/endpoints/:name/promote", .releasesDeploy, on: .placed(EndpointSpec.kind)) { _, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
+        return Response(try await platform.deployments.promote(endpoint: endpoint, grant).json)
     }
-    routes.get("/endpoints/:name/performance", .predictionsRead, on: .named("Endpoint")) { request, context, grant in
-        let name = try context.name()
+    routes.get("/endpoints/:name/performance", .predictionsRead, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
         let months = try await platform.reports.performance(
-            ofEndpoint: name, from: try request.instant("from"), until: try request.instant("until"), grant)
+            ofEndpoint: endpoint, from: try request.instant("from"), until: try request.instant("until"), grant)
         return Response(["months": .array(months)])
     }
     routes.post("/labels", .labelsWrite) { request, _, grant in
-        let reader = try FieldReader(try await request.json(), path: "")
-        var labels: [LabelInput] = []
-        _ = try reader.required("labels")
-        for item in try reader.objects("labels") {
-            let id = try item.string("id")
-            guard let value = try item.optionalDouble("value") else { throw item.failure("value", "'value' is missing") }
-            let at = try item.optionalInstant("at")
-            try item.finish()
-            labels.append(LabelInput(id: id, value: value, at: at))
-        }
-        try reader.finish()
-        let counts = try await platform.runtime.label(labels, grant)
+        return Response(try await label(request, of: nil, grant, platform))
+    }
+    routes.post("/endpoints/:name/labels", .labelsWrite, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        return Response(try await label(request, of: try context.thing(EndpointSpec.kind), grant, platform))
+    }
+    routes.get("/monitors/:name/windows", .monitorsRead, on: .placed(MonitorSpec.kind)) { request, context, grant in
+        let monitor = try context.thing(MonitorSpec.kind)
         return Response([
-            "accepted": .int(Int64(labels.count - counts.rejected.count)), "joined": .int(Int64(counts.joined)),
-            "unknown": .int(Int64(counts.unknown)),
-            "unknown_kept_days": .int(LabelCounts.unknownKept.microseconds / TimeSpan.days(1).microseconds),
-            "rejected": .array(counts.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),
+            "windows": .array(try await platform.reports.windows(ofMonitor: monitor, limit: try request.limit(standard: 200), grant))
         ])
     }
-    routes.get("/monitors/:name/windows", .monitorsRead, on: .named("Monitor")) { request, context, grant in
-        let name = try context.name()
-        return Response([
-            "windows": .array(try await platform.reports.windows(ofMonitor: name, limit: try request.limit(standard: 200), grant))
-        ])
+}
+
+private func label(_ request: Request, of endpoint: ResourceRef?, _ grant: Grant, _ platform: Platform) async throws -> JSON {
+    let reader = try FieldReader(try await request.json(), path: "")
+    var labels: [LabelInput] = []
+    _ = try reader.required("labels")
+    for item in try reader.objects("labels") {
+        let id = try item.string("id")
+        guard let value = try item.optionalDouble("value") else { throw item.failure("value", "'value' is missing") }
+        let at = try item.optionalInstant("at")
+        try item.finish()
+        labels.append(LabelInput(id: id, value: value, at: at))
     }
+    try reader.finish()
+    let counts = try await platform.runtime.label(labels, of: endpoint, grant)
+    return [
+        "accepted": .int(Int64(labels.count - counts.rejected.count)), "joined": .int(Int64(counts.joined)),
+        "unknown": .int(Int64(counts.unknown)),
+        "unknown_kept_days": .int(LabelCounts.unknownKept.microseconds / TimeSpan.days(1).microseconds),
+        "rejected": .array(counts.rejected.map { ["index": .int(Int64($0.index)), "reason": .string($0.reason)] }),
+    ]
 }

@@ -3,7 +3,7 @@ import Contracts
 /// What starts a pipeline: alerts, new snapshots, schedules.
 public struct TriggerSpec: Sendable, Hashable {
     public enum Condition: Sendable, Hashable, CustomStringConvertible {
-        /// `monitor/NAME fires`
+        /// `monitor/NAME fires`, `monitor/NAME@staging fires`
         case monitor(String)
         /// `dataset/NAME snapshot`
         case snapshot(String)
@@ -53,8 +53,10 @@ public struct TriggerSpec: Sendable, Hashable {
         }
         let subject = words.first?.split(separator: "/", omittingEmptySubsequences: false).map(String.init) ?? []
         if words.count == 2, subject.count == 2 {
+            if subject[0] == "monitor", words[1] == "fires" {
+                return .monitor(try ResourceRef("Monitor", qualifiedName: subject[1], in: .default, path: path).qualifiedName)
+            }
             try Identifier.check(name: subject[1], path: path)
-            if subject[0] == "monitor", words[1] == "fires" { return .monitor(subject[1]) }
             if subject[0] == "dataset", words[1] == "snapshot" { return .snapshot(subject[1]) }
         }
         throw .invalid(

@@ -79,6 +79,25 @@ enum EvidenceStore {
         }
     }
 
+    /// Writes what another workspace saw of a version for the one that it became here: each names the evidence that it was carried from. Approvals
+    /// stay behind.
+    static func carry(_ tx: Transaction, _ seen: VersionEvidence, from offer: ModelOffer, to new: VersionKey, _ grant: Grant) throws {
+        func carried(_ evidence: Evidence?, version: VersionKey? = nil, _ names: [(field: String, evidence: Evidence?)] = []) throws -> Evidence? {
+            guard let evidence else { return nil }
+            var data = evidence.data
+            data["carried_from"] = .string(evidence.id)
+            data["carried_by"] = .string(evidence.by)
+            data["carried_workspace"] = .string(offer.source.name)
+            for name in names { data[name.field] = name.evidence.map { .string($0.id) } ?? .null }
+            return try insert(
+                tx, evidence.kind, of: evidence.subject, version: version, origin: evidence.origin, verdict: evidence.verdict, data: data, grant)
+        }
+        let training = try carried(seen.training)
+        let evaluation = try carried(seen.evaluation)
+        let gate = try carried(seen.gate, [("evaluation", evaluation)])
+        _ = try carried(seen.bundle, version: new, [("gate", gate), ("training", training)])
+    }
+
     private static func digest(of evidence: Evidence) -> Digest { Digest(of: evidence.content.canonical) }
 
     /// The row as the ledger vouches for it.

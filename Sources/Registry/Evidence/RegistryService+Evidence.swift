@@ -65,17 +65,18 @@ extension RegistryService {
     /// All that Keel saw of a version; nil for one that another client registered.
     public func evidence(of version: ModelVersion, _ grant: Grant) async throws -> VersionEvidence? {
         try grant.require(.registryRead)
-        return try await database.read(in: grant.workspace) { db in
-            let key = VersionKey(version.name, version.version)
-            guard let bundle = try EvidenceStore.bundle(db, of: key) else { return nil }
-            func named(_ evidence: Evidence?, _ field: String) throws -> Evidence? {
-                try evidence?.data[field]?.string.flatMap { try EvidenceStore.find(db, $0) }
-            }
-            let gate = try named(bundle, "gate")
-            return VersionEvidence(
-                bundle: bundle, gate: gate, evaluation: try named(gate, "evaluation"), training: try named(bundle, "training"),
-                approvals: try EvidenceStore.all(db, .approval, of: key))
+        return try await database.read(in: grant.workspace) { try RegistryService.evidence($0, of: VersionKey(version.name, version.version)) }
+    }
+
+    static func evidence(_ db: some Querying, of version: VersionKey) throws -> VersionEvidence? {
+        guard let bundle = try EvidenceStore.bundle(db, of: version) else { return nil }
+        func named(_ evidence: Evidence?, _ field: String) throws -> Evidence? {
+            try evidence?.data[field]?.string.flatMap { try EvidenceStore.find(db, $0) }
         }
+        let gate = try named(bundle, "gate")
+        return VersionEvidence(
+            bundle: bundle, gate: gate, evaluation: try named(gate, "evaluation"), training: try named(bundle, "training"),
+            approvals: try EvidenceStore.all(db, .approval, of: version))
     }
 
     /// The bundles of versions that there are.

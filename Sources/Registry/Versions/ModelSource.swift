@@ -53,6 +53,8 @@ extension RegistryService {
     /// `models:/name/3`: the new version has the files and the lineage of that one.
     private func copied(_ source: String, runID: String?, modelID: String?, _ grant: Grant) async throws -> ModelSource {
         guard let reference = ModelURI(source) else { throw SourceRules.mismatch(source, "model_id") }
+        // Whoever has a copy has its files.
+        _ = try Grant.check(grant.caller, may: .registryRead, on: RegistryService.thing(reference.name, grant).subject)
         let (version, isPrompt) = try await database.read(in: grant.workspace) { db in
             _ = try RegistryStore.model(db, reference.name)
             let isPrompt = try RegistryStore.isPrompt(db, reference.name)

@@ -12,12 +12,14 @@ struct LoggedBatch: Sendable, Hashable {
         var request: String
     }
 
-    var endpoint: String
+    var endpoint: ResourceRef
     var release: Int
     var shadow: Bool
     var at: Timestamp
     var latencyNanoseconds: Int
     var rows: [Row]
+    /// Whether it was read from a record of a version before endpoints had environments: the environment is not known then.
+    private(set) var hasOldName = false
 
     init(_ batch: InferenceBatch, sample: Double) {
         endpoint = batch.endpoint
@@ -48,10 +50,13 @@ struct LoggedBatch: Sendable, Hashable {
 
 /// The form of a batch in the journal: little-endian, texts and lists with their length before them.
 ///
-///     u8 version = 1, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint,
+///     u8 version = 2, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint (`ResourceRef.fullName`),
 ///     u32 rows, then for each: text id, i64 event time µs, f32 score, u32 width, f32 × width, text request
+///
+/// Version 1 differs in the endpoint alone: a name without workspace and environment.
 extension LoggedBatch {
-    private static let version: UInt8 = 1
+    private static let version: UInt8 = 2
+    private static let versionOfOldNames: UInt8 = 1
 
     var journalRecord: [UInt8] {
         var out: [UInt8] = []
@@ -66,7 +71,11 @@ extension LoggedBatch {
         add(Int64(release))
         add(at.microseconds)
         add(Int64(latencyNanoseconds))
-        add(endpoint)
+        let place = out.count
+        add(UInt32(0))
+        endpoint.writeFullName(to: &out)
+        let length = UInt32(out.count - place - 4)
+        for i in 0..<4 { out[place + i] = UInt8(truncatingIfNeeded: length >> UInt32(8 * i)) }
         add(UInt32(rows.count))
         for row in rows {
             add(row.id)
@@ -91,12 +100,15 @@ extension LoggedBatch {
             Integer(littleEndian: try take(MemoryLayout<Integer>.size).loadUnaligned(as: Integer.self))
         }
         func text() throws(KeelError) -> String { String(decoding: try take(Int(try number(UInt32.self))), as: UTF8.self) }
-        guard try number(UInt8.self) == LoggedBatch.version else { throw LoggedBatch.damaged }
+        let version = try number(UInt8.self)
+        guard version == LoggedBatch.version || version == LoggedBatch.versionOfOldNames else { throw LoggedBatch.damaged }
         shadow = try number(UInt8.self) == 1
         release = Int(try number(Int64.self))
         self.at = Timestamp(microseconds: try number(Int64.self))
         latencyNanoseconds = Int(try number(Int64.self))
-        endpoint = try text()
+        let name = try text()
+        hasOldName = version == LoggedBatch.versionOfOldNames
+        endpoint = ResourceRef(EndpointSpec.kind, fullName: name)
         rows = []
         for _ in 0..<(try number(UInt32.self)) {
             let id = try text()

@@ -41,7 +41,7 @@ public final class PredictionLog: Sendable {
     enum Entry: Sendable {
         /// `end` is the journal's offset behind the batch, when an append ends with it.
         case predictions(LoggedBatch, Ticket, end: UInt64?)
-        case labels([LabelInput], CheckedContinuation<LabelCounts, any Error>)
+        case labels(LabelsInput, CheckedContinuation<LabelCounts, any Error>)
         case flush(CheckedContinuation<Void, any Error>)
     }
 
@@ -66,7 +66,7 @@ public final class PredictionLog: Sendable {
     private let state = Mutex(State())
     private let tallies = Mutex(PredictionLogCounters())
     private let observers = Mutex<[any PredictionObserver]>([])
-    private let binaryEndpoints = Mutex<Set<String>>([])
+    private let binaryEndpoints = Mutex<Set<ResourceRef>>([])
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
     private static let batchRows = 1000
@@ -169,8 +169,13 @@ public final class PredictionLog: Sendable {
 
     /// Puts what an ended process left in the journal in the table. Call it before anything is predicted. When it fails, the next start tries again.
     public func recover() async throws {
-        let from = try await database.read { try PredictionStore.drained(in: $0) }
-        let batches = try journal.batches(from: from) + journal.left
+        let (from, oldNames) = try await database.read { (try PredictionStore.drained(in: $0), try DeploymentService.oldNames(in: $0)) }
+        let batches = (try journal.batches(from: from) + journal.left).map { batch in
+            guard batch.hasOldName, let environment = oldNames[batch.endpoint.name] else { return batch }
+            var batch = batch
+            batch.endpoint = ResourceRef(EndpointSpec.kind, batch.endpoint.name, environment: environment)
+            return batch
+        }
         let end = journal.end
         var start = 0
         while start < batches.count {
@@ -188,13 +193,15 @@ public final class PredictionLog: Sendable {
 
     // MARK: Labels
 
-    /// Says of which endpoints labels are 0 or 1: those whose performance is measured by metrics of such labels. A label of theirs with another value is
-    /// refused.
-    public func setBinaryEndpoints(_ names: Set<String>) { binaryEndpoints.withLock { $0 = names } }
+    /// Says of which endpoints of a workspace labels are 0 or 1: those whose performance is measured by metrics of such labels. A label of theirs with
+    /// another value is refused.
+    public func setBinaryEndpoints(_ endpoints: Set<ResourceRef>, in workspace: WorkspaceID) {
+        binaryEndpoints.withLock { known in known = known.filter { $0.workspace != workspace }.union(endpoints) }
+    }
 
     /// Joins labels to their predictions, behind everything that is queued. See `ServingRuntime.label`.
-    func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
-        try grant.require(.labelsWrite)
+    func label(_ labels: [LabelInput], of endpoint: ResourceRef?, _ grant: Grant) async throws -> LabelCounts {
+        if let endpoint { try grant.require(.labelsWrite, on: endpoint) } else { try grant.require(.labelsWrite) }
         for (i, label) in labels.enumerated() {
             guard label.value.isFinite else { throw KeelError.invalid("a label must be a finite number", path: "labels[\(i)].value") }
             guard !label.id.isEmpty, label.id.utf8.count <= 200 else {
@@ -202,7 +209,8 @@ public final class PredictionLog: Sendable {
             }
         }
         guard !labels.isEmpty else { return LabelCounts() }
-        return try await withCheckedThrowingContinuation { continuation in pushInOrder(.labels(labels, continuation)) }
+        let input = LabelsInput(labels: labels, workspace: grant.workspace, endpoint: endpoint)
+        return try await withCheckedThrowingContinuation { continuation in pushInOrder(.labels(input, continuation)) }
     }
 
     /// Waits until everything logged so far is in the table and observed.

@@ -46,13 +46,14 @@ public struct PredictionQueries: Sendable {
 
     /// Predictions with `from <= eventTime < until`, in order of event time, at most `limit` behind `after`.
     public func predictions(
-        endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, after key: PredictionKey? = nil,
+        endpoint: ResourceRef, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, after key: PredictionKey? = nil,
         limit: Int = 1000,
         _ grant: Grant
     ) async throws -> [StoredPrediction] {
-        try grant.require(.predictionsRead)
+        try grant.require(.predictionsRead, on: endpoint)
         let start = key.map { max($0.eventTime, from) } ?? from
-        var (clause, parameters) = ("", [Value.string(endpoint), .timestamp(start), .timestamp(until)])
+        var clause = ""
+        var parameters = ReleaseStore.key(endpoint) + [.timestamp(start), .timestamp(until)]
         if let key {
             clause = "AND (event_time > ? OR (event_time = ? AND (id > ? OR (id = ? AND release_number > ?))))"
             parameters += [
@@ -60,45 +61,46 @@ public struct PredictionQueries: Sendable {
             ]
         }
         let sql = """
-            SELECT * FROM predictions WHERE endpoint = ? AND event_time >= ? AND event_time < ? \(clause)
+            SELECT * FROM predictions WHERE workspace = ? AND endpoint = ? AND event_time >= ? AND event_time < ? \(clause)
             ORDER BY event_time, id, release_number LIMIT ?
             """
         let all = parameters + [.int(Int64(max(0, min(limit, 10_000))))]
-        return try await database.read { reader in try reader.rows(sql, all).map(PredictionQueries.stored) }
+        return try await database.read(in: endpoint.workspace) { reader in try reader.rows(sql, all).map(PredictionQueries.stored) }
     }
 
-    /// The logged scores of one id, by every release.
+    /// The logged scores of one id, by every release on every endpoint of the workspace.
     public func prediction(id: String, _ grant: Grant) async throws -> [StoredPrediction] {
         try grant.require(.predictionsRead)
-        return try await database.read { reader in
-            try reader.rows("SELECT * FROM predictions WHERE id = ? ORDER BY endpoint, release_number", [.string(id)]).map(
-                PredictionQueries.stored)
+        return try await database.read(in: grant.workspace) { reader in
+            try reader.rows(
+                "SELECT * FROM predictions WHERE workspace = ? AND id = ? ORDER BY endpoint, release_number", [reader.inWorkspace, .string(id)]
+            ).map(PredictionQueries.stored)
         }
     }
 
     /// The greatest event time of an answered prediction; nil when there is none.
-    public func lastEventTime(endpoint: String, _ grant: Grant) async throws -> Timestamp? {
-        try grant.require(.predictionsRead)
-        return try await database.read { reader in
+    public func lastEventTime(endpoint: ResourceRef, _ grant: Grant) async throws -> Timestamp? {
+        try grant.require(.predictionsRead, on: endpoint)
+        return try await database.read(in: endpoint.workspace) { reader in
             try reader.row(
-                "SELECT event_time FROM predictions WHERE endpoint = ? AND shadow = 0 ORDER BY event_time DESC LIMIT 1", [.string(endpoint)]
-            )?.time("event_time")
+                "SELECT event_time FROM predictions WHERE workspace = ? AND endpoint = ? AND shadow = 0 ORDER BY event_time DESC LIMIT 1",
+                ReleaseStore.key(endpoint))?.time("event_time")
         }
     }
 
     /// Folds every prediction with `from <= eventTime < until` in order of event time, without holding them: for reports by month, monitors.
     public func reduce<Result: Sendable>(
-        endpoint: String, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, into initial: Result, _ grant: Grant,
+        endpoint: ResourceRef, from: Timestamp = .distantPast, until: Timestamp = .distantFuture, into initial: Result, _ grant: Grant,
         _ body: @escaping @Sendable (inout Result, PredictionOutcome) -> Void
     ) async throws -> Result {
-        try grant.require(.predictionsRead)
-        return try await database.read { reader in
+        try grant.require(.predictionsRead, on: endpoint)
+        return try await database.read(in: endpoint.workspace) { reader in
             var result = initial
             try reader.forEach(
                 """
                 SELECT event_time, release_number, shadow, score, label FROM predictions
-                WHERE endpoint = ? AND event_time >= ? AND event_time < ? ORDER BY event_time, id
-                """, [.string(endpoint), .timestamp(from), .timestamp(until)]
+                WHERE workspace = ? AND endpoint = ? AND event_time >= ? AND event_time < ? ORDER BY event_time, id
+                """, ReleaseStore.key(endpoint) + [.timestamp(from), .timestamp(until)]
             ) { row in
                 body(
                     &result,
@@ -111,25 +113,27 @@ public struct PredictionQueries: Sendable {
     }
 
     /// Up to `limit` answered predictions spread over the log, for the parity check: what was asked, and the values the model was given.
-    public func sampleReads(endpoint: String, limit: Int, _ grant: Grant) async throws -> [StoredPrediction] {
-        try grant.require(.predictionsRead)
-        return try await database.read { reader in
+    public func sampleReads(endpoint: ResourceRef, limit: Int, _ grant: Grant) async throws -> [StoredPrediction] {
+        try grant.require(.predictionsRead, on: endpoint)
+        let key = ReleaseStore.key(endpoint)
+        return try await database.read(in: endpoint.workspace) { reader in
             let total =
-                try reader.row("SELECT COUNT(*) AS n FROM predictions WHERE endpoint = ? AND shadow = 0", [.string(endpoint)])?.int("n")
-                ?? 0
+                try reader.row("SELECT COUNT(*) AS n FROM predictions WHERE workspace = ? AND endpoint = ? AND shadow = 0", key)?.int("n") ?? 0
             let step = max(1, Int(total) / max(1, limit))
-            var (out, index) = ([StoredPrediction](), 0)
+            var out: [StoredPrediction] = []
+            var index = 0
             var wanted: [(Timestamp, String)] = []
             try reader.forEach(
-                "SELECT event_time, id FROM predictions WHERE endpoint = ? AND shadow = 0 ORDER BY event_time, id", [.string(endpoint)]
+                "SELECT event_time, id FROM predictions WHERE workspace = ? AND endpoint = ? AND shadow = 0 ORDER BY event_time, id", key
             ) { row in
                 if index % step == 0, wanted.count < limit { wanted.append((row.time("event_time"), row.text("id"))) }
                 index += 1
             }
             for (_, id) in wanted {
                 if let row = try reader.row(
-                    "SELECT * FROM predictions WHERE id = ? AND endpoint = ? AND shadow = 0 ORDER BY release_number LIMIT 1",
-                    [.string(id), .string(endpoint)])
+                    """
+                    SELECT * FROM predictions WHERE workspace = ? AND endpoint = ? AND id = ? AND shadow = 0 ORDER BY release_number LIMIT 1
+                    """, key + [.string(id)])
                 {
                     out.append(PredictionQueries.stored(row))
                 }

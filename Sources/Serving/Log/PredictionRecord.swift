@@ -2,7 +2,7 @@ import Contracts
 
 /// One logged prediction: what was asked, used and answered.
 public struct PredictionRecord: Sendable, Hashable {
-    public let endpoint: String
+    public let endpoint: ResourceRef
     public let id: String
     public let release: Int
     public let eventTime: Timestamp
@@ -16,7 +16,7 @@ public struct PredictionRecord: Sendable, Hashable {
     public let latencyNanoseconds: Int
 
     public init(
-        endpoint: String, id: String, release: Int, eventTime: Timestamp, at: Timestamp, shadow: Bool, score: Float, features: [Float],
+        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, at: Timestamp, shadow: Bool, score: Float, features: [Float],
         latencyNanoseconds: Int
     ) {
         (self.endpoint, self.id, self.release, self.eventTime, self.at) = (endpoint, id, release, eventTime, at)
@@ -26,7 +26,7 @@ public struct PredictionRecord: Sendable, Hashable {
 
 /// A prediction whose truth is known.
 public struct LabelledPrediction: Sendable, Hashable {
-    public let endpoint: String
+    public let endpoint: ResourceRef
     public let id: String
     public let release: Int
     public let eventTime: Timestamp
@@ -36,7 +36,7 @@ public struct LabelledPrediction: Sendable, Hashable {
     public let labelAt: Timestamp
 
     public init(
-        endpoint: String, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double, label: Double, labelAt: Timestamp
+        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double, label: Double, labelAt: Timestamp
     ) {
         (self.endpoint, self.id, self.release, self.eventTime) = (endpoint, id, release, eventTime)
         (self.shadow, self.score, self.label, self.labelAt) = (shadow, score, label, labelAt)
@@ -51,6 +51,15 @@ public struct LabelInput: Sendable, Hashable {
     public let at: Timestamp?
 
     public init(id: String, value: Double, at: Timestamp? = nil) { (self.id, self.value, self.at) = (id, value, at) }
+}
+
+/// Labels that were posted together.
+struct LabelsInput: Sendable {
+    let labels: [LabelInput]
+    /// Whose predictions they are of.
+    let workspace: WorkspaceID
+    /// When given, they are of the predictions of this endpoint alone.
+    let endpoint: ResourceRef?
 }
 
 /// What became of posted labels.
@@ -86,7 +95,7 @@ public struct RejectedLabel: Sendable, Hashable {
 ///
 /// A class, so that the queue moves one reference.
 final class InferenceBatch: Sendable {
-    let endpoint: String
+    let endpoint: ResourceRef
     let release: Int
     let shadow: Bool
     let at: Timestamp
@@ -100,7 +109,7 @@ final class InferenceBatch: Sendable {
     let latencyNanoseconds: Int
 
     init(
-        endpoint: String, release: Int, shadow: Bool, at: Timestamp, ids: [String], eventTimes: [Timestamp]?, scores: [Float],
+        endpoint: ResourceRef, release: Int, shadow: Bool, at: Timestamp, ids: [String], eventTimes: [Timestamp]?, scores: [Float],
         features: [Float], width: Int,
         request: Table, latencyNanoseconds: Int
     ) {

@@ -1,12 +1,12 @@
 import Contracts
 import Storage
 
-/// The SQL of the prediction tables.
+/// The SQL of the prediction tables. One transaction writes what was predicted in all workspaces, so each statement names its workspace.
 enum PredictionStore {
     enum Step: Sendable {
         case predictions(LoggedBatch)
         /// - Parameter binary: the endpoints whose labels are 0 or 1.
-        case labels([LabelInput], binary: Set<String>)
+        case labels(LabelsInput, binary: Set<ResourceRef>)
         case nothing
     }
 
@@ -18,8 +18,8 @@ enum PredictionStore {
     }
 
     private static let insert = """
-        INSERT INTO predictions (id, endpoint, release_number, event_time, at, shadow, score, features, request, latency_ns)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id, endpoint, release_number) DO NOTHING
+        INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, features, request, latency_ns)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
         """
 
     /// The offset of the journal before which everything is in the table.
@@ -45,16 +45,17 @@ enum PredictionStore {
             case .predictions(let batch):
                 try write(batch, &outcome, transaction)
                 if early { try joinEarly(&outcome, transaction) }
-            case .labels(let labels, let binary):
-                for (i, label) in labels.enumerated() {
-                    if let reason = try refusal(of: label, binary, transaction) {
+            case .labels(let input, let binary):
+                for (i, label) in input.labels.enumerated() {
+                    let target = Target(workspace: input.workspace, endpoint: input.endpoint, id: label.id)
+                    if let reason = try refusal(of: label, target, binary, transaction) {
                         outcome.counts.rejected.append(RejectedLabel(index: i, reason: reason))
                         continue
                     }
-                    let joined = try join(label, transaction)
+                    let joined = try join(label, target, transaction)
                     outcome.labelled += joined
                     if joined.isEmpty {
-                        try keepEarly(label, transaction)
+                        try keepEarly(label, target, transaction)
                         early = true
                         outcome.counts.unknown += 1
                     } else {
@@ -68,13 +69,14 @@ enum PredictionStore {
     }
 
     private static func write(_ batch: LoggedBatch, _ outcome: inout Outcome, _ transaction: Transaction) throws {
+        let workspace = Value.string(batch.endpoint.workspace.name)
+        let endpoint = Value.string(batch.endpoint.qualifiedName)
         for row in batch.rows {
             let record = batch.record(row)
             let changed = try transaction.execute(
                 insert,
                 [
-                    .string(record.id), .string(record.endpoint), .int(Int64(record.release)), .timestamp(record.eventTime),
-                    .timestamp(record.at),
+                    workspace, .string(record.id), endpoint, .int(Int64(record.release)), .timestamp(record.eventTime), .timestamp(record.at),
                     .int(record.shadow ? 1 : 0), .double(Double(record.score)), .bytes(littleEndian(record.features)), .string(row.request),
                     .int(Int64(record.latencyNanoseconds)),
                 ])
@@ -82,50 +84,71 @@ enum PredictionStore {
         }
     }
 
+    /// The predictions that a label is of: those of an id in a workspace, on whichever endpoint unless one is named.
+    private struct Target {
+        let workspace: WorkspaceID
+        let endpoint: ResourceRef?
+        let id: String
+
+        var clause: String { endpoint == nil ? "workspace = ? AND id = ?" : "workspace = ? AND id = ? AND endpoint = ?" }
+        var parameters: [Value] { [.string(workspace.name), .string(id)] + (endpoint.map { [.string($0.qualifiedName)] } ?? []) }
+    }
+
     /// Why a label cannot be one of its prediction's endpoint. Of an id that is not logged it is not known which that is.
-    private static func refusal(of label: LabelInput, _ binary: Set<String>, _ transaction: Transaction) throws -> String? {
+    private static func refusal(of label: LabelInput, _ target: Target, _ binary: Set<ResourceRef>, _ transaction: Transaction) throws -> String? {
         guard label.value != 0, label.value != 1, !binary.isEmpty else { return nil }
         let endpoints = try transaction.rows(
-            "SELECT DISTINCT endpoint FROM predictions WHERE id = ? ORDER BY endpoint", [.string(label.id)])
-        return endpoints.map { $0.text("endpoint") }.first(where: binary.contains).map {
-            "\(label.value) is neither 0 nor 1, which a monitor of the endpoint '\($0)' measures its performance by"
+            "SELECT DISTINCT workspace, endpoint FROM predictions WHERE \(target.clause) ORDER BY endpoint", target.parameters)
+        return endpoints.map(ReleaseStore.endpoint).first(where: binary.contains).map {
+            "\(label.value) is neither 0 nor 1, which a monitor of the endpoint '\($0.qualifiedName)' measures its performance by"
         }
     }
 
-    /// Labels every logged score of the id: those of callers and those in shadow.
-    private static func join(_ label: LabelInput, _ transaction: Transaction) throws -> [LabelledPrediction] {
+    /// Labels every logged score of the target: those of callers and those in shadow.
+    private static func join(_ label: LabelInput, _ target: Target, _ transaction: Transaction) throws -> [LabelledPrediction] {
         let at = label.at ?? transaction.now
         let changed = try transaction.execute(
-            "UPDATE predictions SET label = ?, label_at = ? WHERE id = ?", [.double(label.value), .timestamp(at), .string(label.id)])
+            "UPDATE predictions SET label = ?, label_at = ? WHERE \(target.clause)", [.double(label.value), .timestamp(at)] + target.parameters)
         guard changed > 0 else { return [] }
         return try transaction.rows(
-            "SELECT endpoint, release_number, event_time, shadow, score FROM predictions WHERE id = ? ORDER BY endpoint, release_number",
-            [.string(label.id)]
+            """
+            SELECT workspace, endpoint, release_number, event_time, shadow, score FROM predictions WHERE \(target.clause)
+            ORDER BY endpoint, release_number
+            """, target.parameters
         ).map { row in
             LabelledPrediction(
-                endpoint: row.text("endpoint"), id: label.id, release: Int(row.int("release_number")), eventTime: row.time("event_time"),
+                endpoint: ReleaseStore.endpoint(row), id: label.id, release: Int(row.int("release_number")), eventTime: row.time("event_time"),
                 shadow: row.bool("shadow"), score: row.double("score"), label: label.value, labelAt: at)
         }
     }
 
-    private static func keepEarly(_ label: LabelInput, _ transaction: Transaction) throws {
+    private static func keepEarly(_ label: LabelInput, _ target: Target, _ transaction: Transaction) throws {
         try transaction.execute(
             "DELETE FROM early_labels WHERE received_at < ?", [.timestamp(transaction.now - LabelCounts.unknownKept)])
         try transaction.execute(
             """
-            INSERT INTO early_labels (id, label, label_at, received_at) VALUES (?, ?, ?, ?)
-            ON CONFLICT (id) DO UPDATE SET label = excluded.label, label_at = excluded.label_at, received_at = excluded.received_at
+            INSERT INTO early_labels (workspace, id, endpoint, label, label_at, received_at) VALUES (?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, id, endpoint)
+            DO UPDATE SET label = excluded.label, label_at = excluded.label_at, received_at = excluded.received_at
             """,
-            [.string(label.id), .double(label.value), .timestamp(label.at ?? transaction.now), .timestamp(transaction.now)])
+            [
+                .string(target.workspace.name), .string(label.id), .string(target.endpoint?.qualifiedName ?? ""), .double(label.value),
+                .timestamp(label.at ?? transaction.now), .timestamp(transaction.now),
+            ])
     }
 
     private static func joinEarly(_ outcome: inout Outcome, _ transaction: Transaction) throws {
         for record in outcome.records {
-            guard let row = try transaction.row("SELECT label, label_at FROM early_labels WHERE id = ?", [.string(record.id)]) else {
-                continue
-            }
-            outcome.labelled += try join(LabelInput(id: record.id, value: row.double("label"), at: row.time("label_at")), transaction)
-            try transaction.execute("DELETE FROM early_labels WHERE id = ?", [.string(record.id)])
+            let endpoint = record.endpoint
+            let parameters: [Value] = [.string(endpoint.workspace.name), .string(record.id), .string(endpoint.qualifiedName)]
+            // The one that came last is true.
+            let rows = try transaction.rows(
+                "SELECT label, label_at FROM early_labels WHERE workspace = ? AND id = ? AND endpoint IN ('', ?) ORDER BY received_at", parameters)
+            guard let row = rows.last else { continue }
+            let target = Target(workspace: endpoint.workspace, endpoint: endpoint, id: record.id)
+            let label = LabelInput(id: record.id, value: row.double("label"), at: row.time("label_at"))
+            outcome.labelled += try join(label, target, transaction)
+            try transaction.execute("DELETE FROM early_labels WHERE workspace = ? AND id = ? AND endpoint IN ('', ?)", parameters)
         }
     }
 

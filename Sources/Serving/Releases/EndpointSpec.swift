@@ -15,8 +15,8 @@ import Contracts
 ///
 /// One row of a request counts as one request everywhere in a rollout.
 public struct EndpointSpec: Sendable, Hashable {
-    public let name: String
-    public let environment: String
+    public static let kind = "Endpoint"
+    public let ref: ResourceRef
     /// The feature service that enriches requests.
     public let features: String?
     public let rollout: RolloutPlan
@@ -28,29 +28,24 @@ public struct EndpointSpec: Sendable, Hashable {
     public enum Approval: String, Sendable, CaseIterable { case optional, required }
 
     public init(
-        name: String, environment: String = "production", features: String? = nil, rollout: RolloutPlan = RolloutPlan(),
-        log: LogPolicy = LogPolicy(),
+        _ ref: ResourceRef, features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
         limits: EndpointLimits = EndpointLimits(), approval: Approval = .optional
     ) {
+        self.ref = ref
+        self.features = features
+        self.rollout = rollout
+        self.log = log
+        self.limits = limits
         self.approval = approval
-        (self.name, self.environment, self.features) = (name, environment, features)
-        (self.rollout, self.log, self.limits) = (rollout, log, limits)
     }
 
     /// Decodes an `Endpoint` resource strictly.
     /// - Throws: `invalidArgument` with the path of the field.
     public init(resource: Resource) throws(KeelError) {
         guard resource.kind == "Endpoint" else { throw .invalid("'\(resource.kind)' is not an Endpoint", path: "kind") }
-        let environments = ["development", "staging", "production"]
-        let environment = resource.environment ?? "production"
-        guard environments.contains(environment) else {
-            throw .invalid(
-                "'\(environment.prefix(60))' is not an environment", hint: "one of: \(environments.joined(separator: ", "))",
-                path: "metadata.environment")
-        }
+        if let environment = resource.environment { _ = try EnvironmentName(environment) }
         let reader = try FieldReader(resource.spec, path: "spec")
-        name = resource.name
-        self.environment = environment
+        ref = resource.ref(in: resource.workspace ?? .default)
         features = try reader.optionalString("features")
         rollout = try reader.optionalObject("rollout").map { (inner) throws(KeelError) in try RolloutPlan(inner) } ?? RolloutPlan()
         log = try reader.optionalObject("log").map { (inner) throws(KeelError) in try LogPolicy(inner) } ?? LogPolicy()
@@ -59,9 +54,8 @@ public struct EndpointSpec: Sendable, Hashable {
         try reader.finish()
     }
 
-    /// `Endpoint/name`, as the ledger names it.
-    public var subject: String { EndpointSpec.subject(of: name) }
-    static func subject(of name: String) -> String { "Endpoint/\(name)" }
+    /// How requests, tables and messages name it inside its workspace: `delay`, `delay@staging`.
+    var name: String { ref.qualifiedName }
 }
 
 /// What the prediction log does, and when it cannot keep up.

@@ -18,7 +18,7 @@ public enum GateResult: Sendable, Hashable {
 
 /// An immutable deployable bundle: a model version with its features and reference profile, numbered within its endpoint.
 public struct Release: Sendable, Hashable {
-    public let endpoint: String
+    public let endpoint: ResourceRef
     /// 1, 2, 3 … within the endpoint.
     public let number: Int
     public let model: String
@@ -29,29 +29,40 @@ public struct Release: Sendable, Hashable {
     public let createdAt: Timestamp
     public let createdBy: String
     public let gate: GateResult
+    /// Where it came from when it was promoted from another environment.
+    public var promotedFrom: PromotedFrom?
 
     /// `endpoint/number`, as people say it.
-    public var name: String { "\(endpoint)/\(number)" }
+    public var name: String { "\(endpoint.qualifiedName)/\(number)" }
 
-    /// Over everything that decides what it does; equal for equal content.
-    public var digest: Digest { Release.digest(endpoint, model, modelVersion, bundle, featureService, gate) }
-
-    static func digest(
-        _ endpoint: String, _ model: String, _ version: String, _ bundle: Digest, _ featureService: String?, _ gate: GateResult
-    ) -> Digest {
-        let content: JSON = [
-            "endpoint": .string(endpoint), "model": .string(model), "version": .string(version), "bundle": .string(bundle.hex),
+    /// Over everything that decides what it does; equal for equal content, in whichever environment and workspace.
+    public var digest: Digest {
+        var content: JSON = [
+            "endpoint": .string(endpoint.name), "model": .string(model), "version": .string(modelVersion), "bundle": .string(bundle.hex),
             "features": featureService.map(JSON.string) ?? .null, "gate": .string(gate.text),
         ]
+        if let promotedFrom { content["promoted_from"] = promotedFrom.json }
         return Digest(of: content.canonical)
     }
 
+    /// Whether it does what another one does, and comes from the same place.
+    func isSame(as other: Release) -> Bool {
+        func bare(_ release: Release) -> Digest {
+            var release = release
+            release.promotedFrom = nil
+            return release.digest
+        }
+        return bare(self) == bare(other) && promotedFrom?.name == other.promotedFrom?.name
+    }
+
     public var json: JSON {
-        [
-            "release": .int(Int64(number)), "endpoint": .string(endpoint), "model": .string(model), "version": .string(modelVersion),
+        var out: JSON = [
+            "release": .int(Int64(number)), "endpoint": .string(endpoint.qualifiedName), "model": .string(model), "version": .string(modelVersion),
             "bundle": .string(bundle.hex), "features": featureService.map(JSON.string) ?? .null, "gate": .string(gate.text),
             "created_at": .string(createdAt.description), "created_by": .string(createdBy), "digest": .string(digest.hex),
         ]
+        if let promotedFrom { out["promoted_from"] = promotedFrom.json }
+        return out
     }
 }
 
@@ -64,7 +75,7 @@ public struct EndpointState: Sendable, Hashable {
         case canary(step: Int)
     }
 
-    public let endpoint: String
+    public let endpoint: ResourceRef
     public var stable: Int?
     public var previous: Int?
     public var candidate: Int?
@@ -77,7 +88,7 @@ public struct EndpointState: Sendable, Hashable {
     /// When the rollout began.
     public var startedAt: Timestamp?
 
-    public init(endpoint: String) {
+    public init(endpoint: ResourceRef) {
         self.endpoint = endpoint
         (stable, previous, candidate, phase, phaseRequests, requests, errors) = (nil, nil, nil, .steady, 0, 0, 0)
         startedAt = nil

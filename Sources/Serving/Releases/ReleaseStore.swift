@@ -1,74 +1,93 @@
 import Contracts
 import Storage
 
-/// The SQL of releases and of what serves.
+/// The SQL of releases and of what serves. Each row is of the workspace of the transaction or read.
 enum ReleaseStore {
-    static func releases(_ endpoint: String, in db: some Querying) throws -> [Release] {
-        try db.rows("SELECT * FROM releases WHERE endpoint = ? ORDER BY number DESC LIMIT 1000", [.string(endpoint)]).map(release)
+    /// What names an endpoint in a table.
+    static func key(_ endpoint: ResourceRef) -> [Value] { [.string(endpoint.workspace.name), .string(endpoint.qualifiedName)] }
+
+    /// The endpoint that a row names.
+    static func endpoint(_ row: SQLRow) -> ResourceRef {
+        ResourceRef(EndpointSpec.kind, stored: row.text("endpoint"), in: WorkspaceID(stored: row.text("workspace")))
     }
 
-    static func find(_ endpoint: String, _ number: Int, in db: some Querying) throws -> Release {
-        guard let row = try db.row("SELECT * FROM releases WHERE endpoint = ? AND number = ?", [.string(endpoint), .int(Int64(number))])
+    static func releases(_ endpoint: ResourceRef, in db: some Querying) throws -> [Release] {
+        try db.rows("SELECT * FROM releases WHERE workspace = ? AND endpoint = ? ORDER BY number DESC LIMIT 1000", key(endpoint)).map(release)
+    }
+
+    static func find(_ endpoint: ResourceRef, _ number: Int, in db: some Querying) throws -> Release {
+        guard
+            let row = try db.row(
+                "SELECT * FROM releases WHERE workspace = ? AND endpoint = ? AND number = ?", key(endpoint) + [.int(Int64(number))])
         else {
-            throw KeelError.notFound("there is no release \(endpoint)/\(number)", hint: "list them with keel releases \(endpoint)")
+            let name = endpoint.qualifiedName
+            throw KeelError.notFound("there is no release \(name)/\(number)", hint: "list them with keel releases \(name)")
         }
         return try release(row)
     }
 
-    static func newest(_ endpoint: String, in db: some Querying) throws -> Release? {
-        try db.row("SELECT * FROM releases WHERE endpoint = ? ORDER BY number DESC LIMIT 1", [.string(endpoint)]).map(release)
+    static func newest(_ endpoint: ResourceRef, in db: some Querying) throws -> Release? {
+        try db.row("SELECT * FROM releases WHERE workspace = ? AND endpoint = ? ORDER BY number DESC LIMIT 1", key(endpoint)).map(release)
     }
 
-    static func find(_ endpoint: String, requestedBy key: String, in db: some Querying) throws -> Release? {
-        try db.row("SELECT * FROM releases WHERE endpoint = ? AND requested_by = ?", [.string(endpoint), .string(key)]).map(release)
+    static func find(_ endpoint: ResourceRef, requestedBy request: String, in db: some Querying) throws -> Release? {
+        try db.row(
+            "SELECT * FROM releases WHERE workspace = ? AND endpoint = ? AND requested_by = ?", key(endpoint) + [.string(request)]
+        ).map(release)
     }
 
     static func wasDeployed(_ release: Release, in db: some Querying) throws -> Bool {
-        try db.row(
-            "SELECT 1 AS one FROM releases WHERE endpoint = ? AND number = ? AND deployed_at IS NOT NULL",
-            [.string(release.endpoint), .int(Int64(release.number))]) != nil
+        try deployedAt(release, in: db) != nil
     }
 
-    static func noteDeployed(_ endpoint: String, _ number: Int, in transaction: Transaction) throws {
+    /// When it was first deployed; nil when it never was.
+    static func deployedAt(_ release: Release, in db: some Querying) throws -> Timestamp? {
+        try db.row(
+            "SELECT deployed_at FROM releases WHERE workspace = ? AND endpoint = ? AND number = ?",
+            key(release.endpoint) + [.int(Int64(release.number))])?.optionalTime("deployed_at")
+    }
+
+    static func noteDeployed(_ endpoint: ResourceRef, _ number: Int, in transaction: Transaction) throws {
         try transaction.execute(
-            "UPDATE releases SET deployed_at = coalesce(deployed_at, ?) WHERE endpoint = ? AND number = ?",
-            [.timestamp(transaction.now), .string(endpoint), .int(Int64(number))])
+            "UPDATE releases SET deployed_at = coalesce(deployed_at, ?) WHERE workspace = ? AND endpoint = ? AND number = ?",
+            [.timestamp(transaction.now)] + key(endpoint) + [.int(Int64(number))])
     }
 
     /// `endpoint/number` of every release of a model version, or of any version of the model.
     static func names(model: String, version: String?, in db: some Querying) throws -> [String] {
         let clause = version == nil ? "" : "AND model_version = ?"
         return try db.rows(
-            "SELECT endpoint, number FROM releases WHERE model = ? \(clause) ORDER BY endpoint, number",
-            [.string(model)] + (version.map { [.string($0)] } ?? [])
+            "SELECT endpoint, number FROM releases WHERE workspace = ? AND model = ? \(clause) ORDER BY endpoint, number",
+            [db.inWorkspace, .string(model)] + (version.map { [.string($0)] } ?? [])
         ).map { "\($0.text("endpoint"))/\($0.int("number"))" }
     }
 
     /// - Parameter seq: the number of the ledger event that tells of it.
-    static func insert(_ release: Release, event seq: Int64, requestedBy key: String?, in transaction: Transaction) throws {
+    static func insert(_ release: Release, event seq: Int64, requestedBy request: String?, in transaction: Transaction) throws {
         try transaction.execute(
             """
             INSERT INTO releases (
-                endpoint, number, model, model_version, bundle, feature_service, gate, digest, created_at, created_by, requested_by,
-                created_seq)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                workspace, endpoint, number, model, model_version, bundle, feature_service, gate, digest, created_at, created_by, requested_by,
+                created_seq, promoted_from)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
-            [
-                .string(release.endpoint), .int(Int64(release.number)), .string(release.model), .string(release.modelVersion),
-                .string(release.bundle.hex), release.featureService.map(Value.string) ?? .null, .string(release.gate.text),
-                .string(release.digest.hex), .timestamp(release.createdAt), .string(release.createdBy), key.map(Value.string) ?? .null,
-                .int(seq),
+            key(release.endpoint) + [
+                .int(Int64(release.number)), .string(release.model), .string(release.modelVersion), .string(release.bundle.hex),
+                release.featureService.map(Value.string) ?? .null, .string(release.gate.text), .string(release.digest.hex),
+                .timestamp(release.createdAt), .string(release.createdBy), request.map(Value.string) ?? .null, .int(seq),
+                release.promotedFrom.map { .string($0.json.text) } ?? .null,
             ])
     }
 
     private static func release(_ row: SQLRow) throws -> Release {
         guard let bundle = Digest(hex: row.text("bundle")) else { throw KeelError(.corrupted, "a release has no valid bundle digest") }
-        let release = Release(
-            endpoint: row.text("endpoint"), number: Int(row.int("number")), model: row.text("model"),
-            modelVersion: row.text("model_version"),
+        var release = Release(
+            endpoint: endpoint(row), number: Int(row.int("number")), model: row.text("model"), modelVersion: row.text("model_version"),
             bundle: bundle, featureService: row.optionalText("feature_service"), createdAt: row.time("created_at"),
-            createdBy: row.text("created_by"),
-            gate: GateResult(text: row.text("gate")))
+            createdBy: row.text("created_by"), gate: GateResult(text: row.text("gate")))
+        if let source = row.optionalText("promoted_from") {
+            release.promotedFrom = PromotedFrom(json: try JSON.parse(source), in: release.endpoint.workspace)
+        }
         guard release.digest.hex == row.text("digest") else {
             throw KeelError(.corrupted, "release \(release.name) is not what was released")
         }
@@ -77,9 +96,9 @@ enum ReleaseStore {
 
     // MARK: State
 
-    static func state(_ endpoint: String, in db: some Querying) throws -> EndpointState {
+    static func state(_ endpoint: ResourceRef, in db: some Querying) throws -> EndpointState {
         var state = EndpointState(endpoint: endpoint)
-        guard let row = try db.row("SELECT * FROM endpoint_state WHERE endpoint = ?", [.string(endpoint)]) else { return state }
+        guard let row = try db.row("SELECT * FROM endpoint_state WHERE workspace = ? AND endpoint = ?", key(endpoint)) else { return state }
         state.stable = row.optionalInt("stable").map(Int.init)
         state.previous = row.optionalInt("previous").map(Int.init)
         state.candidate = row.optionalInt("candidate").map(Int.init)
@@ -97,16 +116,15 @@ enum ReleaseStore {
         if case .canary(let at) = state.phase { step = at }
         try transaction.execute(
             """
-            INSERT INTO endpoint_state (endpoint, stable, previous, candidate, step, phase_requests, requests, errors, started_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (endpoint) DO UPDATE SET stable = excluded.stable, previous = excluded.previous, candidate = excluded.candidate,
-                step = excluded.step, phase_requests = excluded.phase_requests, requests = excluded.requests, errors = excluded.errors,
-                started_at = excluded.started_at
+            INSERT INTO endpoint_state (workspace, endpoint, stable, previous, candidate, step, phase_requests, requests, errors, started_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            ON CONFLICT (workspace, endpoint) DO UPDATE SET stable = excluded.stable, previous = excluded.previous,
+                candidate = excluded.candidate, step = excluded.step, phase_requests = excluded.phase_requests, requests = excluded.requests,
+                errors = excluded.errors, started_at = excluded.started_at
             """,
-            [
-                .string(state.endpoint), number(state.stable), number(state.previous), number(state.candidate), number(step),
-                .int(Int64(state.phaseRequests)), .int(Int64(state.requests)), .int(Int64(state.errors)),
-                state.startedAt.map(Value.timestamp) ?? .null,
+            key(state.endpoint) + [
+                number(state.stable), number(state.previous), number(state.candidate), number(step), .int(Int64(state.phaseRequests)),
+                .int(Int64(state.requests)), .int(Int64(state.errors)), state.startedAt.map(Value.timestamp) ?? .null,
             ])
     }
 
@@ -116,12 +134,11 @@ enum ReleaseStore {
         return try reader.rows(
             """
             SELECT c.id AS id, c.score AS candidate, i.score AS incumbent, c.label AS label FROM predictions c
-            LEFT JOIN predictions i ON i.id = c.id AND i.endpoint = c.endpoint AND i.release_number = ?
-            WHERE c.endpoint = ? AND c.release_number = ? AND c.at >= ? ORDER BY c.event_time DESC LIMIT ?
+            LEFT JOIN predictions i ON i.workspace = c.workspace AND i.id = c.id AND i.endpoint = c.endpoint AND i.release_number = ?
+            WHERE c.workspace = ? AND c.endpoint = ? AND c.release_number = ? AND c.at >= ? ORDER BY c.event_time DESC LIMIT ?
             """,
-            [
-                .int(Int64(stable)), .string(state.endpoint), .int(Int64(candidate)), .timestamp(state.startedAt ?? .distantPast),
-                .int(Int64(RolloutEvidence.pairsMax)),
+            [.int(Int64(stable))] + key(state.endpoint) + [
+                .int(Int64(candidate)), .timestamp(state.startedAt ?? .distantPast), .int(Int64(RolloutEvidence.pairsMax)),
             ]
         ).reversed().map { row in
             .request(

@@ -52,7 +52,7 @@ final class EndpointRoute: Sendable {
         guard let first = found.first else {
             let known = [stable, candidate].compactMap { $0?.release.modelVersion }
             throw .notFound(
-                "endpoint '\(spec.name)' serves no version '\(version.prefix(60))'", hint: "it serves \(known.joined(separator: " and "))")
+                "endpoint '\(spec.ref.qualifiedName)' serves no version '\(version.prefix(60))'", hint: "it serves \(known.joined(separator: " and "))")
         }
         return found.count == 1 ? first : nil
     }
@@ -73,8 +73,8 @@ final class EndpointLoad: Sendable {
 
 /// All endpoints at one moment.
 final class RoutingTable: AtomicReference, Sendable {
-    let routes: [String: EndpointRoute]
-    init(_ routes: [String: EndpointRoute]) { self.routes = routes }
+    let routes: [ResourceRef: EndpointRoute]
+    init(_ routes: [ResourceRef: EndpointRoute]) { self.routes = routes }
 }
 
 /// A text as a number in 0..<1, uniform and the same on every machine: FNV-1a with the finalizer of SplitMix64.

@@ -29,7 +29,7 @@ public final class ServingRuntime: Sendable {
     /// Jobs that may wait for a thread of the pooled lane.
     private static let waitingMax = 256
     /// Declared endpoints that could not be put in force, and why.
-    private let disabled = Mutex<[String: KeelError]>([:])
+    private let disabled = Mutex<[ResourceRef: KeelError]>([:])
 
     /// - Parameter threads: of the pooled lane; as many models run at one time.
     public init(log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000, threads: Int) {
@@ -52,7 +52,7 @@ public final class ServingRuntime: Sendable {
     ///   - answer: called once, on any thread: `notFound`, `failedPrecondition` (no release yet), `payloadTooLarge`, `unavailable`,
     ///     `deadlineExceeded`, or what `read` and the feature plan say of the request.
     public func infer<Answer: Sendable>(
-        endpoint: String, version: String? = nil, bodyBytes: Int = 0,
+        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0,
         read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>,
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
@@ -63,7 +63,7 @@ public final class ServingRuntime: Sendable {
             let pinned = try version.map { version throws(KeelError) in try route.release(ofVersion: version) } ?? nil
             guard route.load.inFlight.wrappingIncrementThenLoad(ordering: .relaxed) <= route.spec.limits.queue else {
                 route.load.inFlight.wrappingDecrement(ordering: .relaxed)
-                throw KeelError(.unavailable, "endpoint '\(endpoint)' is busy", hint: "try again in a second")
+                throw KeelError(.unavailable, "endpoint '\(endpoint.qualifiedName)' is busy", hint: "try again in a second")
             }
             InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, answer: answer).start(read)
         } catch {
@@ -72,27 +72,30 @@ public final class ServingRuntime: Sendable {
         }
     }
 
-    /// Notes which endpoints could not be put in force: requests to them are told why.
-    public func setDisabled(_ reasons: [String: KeelError]) { disabled.withLock { $0 = reasons } }
+    /// Notes which endpoints of a workspace could not be put in force: requests to them are told why.
+    public func setDisabled(_ reasons: [ResourceRef: KeelError], in workspace: WorkspaceID) {
+        disabled.withLock { known in known = known.filter { $0.key.workspace != workspace }.merging(reasons) { $1 } }
+    }
 
     /// What a request to an endpoint that does not serve is told: `unavailable` when it is damaged, `failedPrecondition` when nothing was released
     /// to it yet, `notFound` when nobody declared it.
-    public func whyNotServing(_ endpoint: String) -> KeelError {
+    public func whyNotServing(_ endpoint: ResourceRef) -> KeelError {
+        let name = String(endpoint.qualifiedName.prefix(128))
         if let reason = disabled.withLock({ $0[endpoint] }) {
             return KeelError(
-                .unavailable, "endpoint '\(endpoint.prefix(128))' is disabled: \(reason.message)", hint: reason.hint ?? "keel get damage")
+                .unavailable, "endpoint '\(name)' is disabled: \(reason.message)", hint: reason.hint ?? "keel get damage")
         }
         let routes = routing.load(ordering: .acquiring).routes
         guard routes[endpoint] == nil else {
-            return KeelError(.failedPrecondition, "endpoint '\(endpoint)' has no release yet", hint: "release a model to it first")
+            return KeelError(.failedPrecondition, "endpoint '\(name)' has no release yet", hint: "release a model to it first")
         }
-        return KeelError.notFound(
-            "there is no endpoint '\(endpoint.prefix(128))'", hint: nearest(endpoint, in: routes.keys).map { "did you mean '\($0)'?" })
+        let others = routes.keys.filter { $0.workspace == endpoint.workspace }.map(\.qualifiedName)
+        return KeelError.notFound("there is no endpoint '\(name)'", hint: nearest(name, in: others).map { "did you mean '\($0)'?" })
     }
 
     /// As `infer` with `answer`, for callers that may wait.
     public func infer<Answer: Sendable>(
-        endpoint: String, version: String? = nil, bodyBytes: Int = 0,
+        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0,
         read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>
     ) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
@@ -101,7 +104,7 @@ public final class ServingRuntime: Sendable {
     }
 
     /// Scores a table.
-    public func infer(endpoint: String, request: Table, ids: [String]? = nil) async throws -> InferenceResult {
+    public func infer(endpoint: ResourceRef, request: Table, ids: [String]? = nil) async throws -> InferenceResult {
         try await infer(endpoint: endpoint) { InferenceRequest(table: request, ids: ids) { $0 } }
     }
 
@@ -122,53 +125,53 @@ public final class ServingRuntime: Sendable {
     /// Joins labels to their predictions by id, behind everything that was answered before: a prediction still on its way to the log is found.
     ///
     /// Every logged score of the id is labelled, those in shadow too. A label of an id that is not logged is kept and joins when its prediction
-    /// is. A label posted again replaces the one before. One that its endpoint cannot have (`PredictionLog.setBinaryEndpoints`) is refused alone.
+    /// is. A label that names an endpoint is of that endpoint's predictions alone. A label posted again replaces the one before. One that its endpoint cannot have (`PredictionLog.setBinaryEndpoints`) is refused alone.
     /// - Throws: `invalidArgument` for a value that is not finite or an id that is empty; then none is taken.
-    public func label(_ labels: [LabelInput], _ grant: Grant) async throws -> LabelCounts {
+    public func label(_ labels: [LabelInput], of endpoint: ResourceRef? = nil, _ grant: Grant) async throws -> LabelCounts {
         await shadows.flush()
-        return try await log.label(labels, grant)
+        return try await log.label(labels, of: endpoint, grant)
     }
 
     // MARK: Deployments
 
     /// Puts one endpoint's route in place of the one there; nil removes it. Called by one deployer at a time.
-    func swap(_ name: String, to route: EndpointRoute?) {
+    func swap(_ endpoint: ResourceRef, to route: EndpointRoute?) {
         var routes = routing.load(ordering: .acquiring).routes
-        routes[name] = route
+        routes[endpoint] = route
         routing.store(RoutingTable(routes), ordering: .releasing)
     }
 
-    func route(_ name: String) -> EndpointRoute? { routing.load(ordering: .acquiring).routes[name] }
+    func route(_ endpoint: ResourceRef) -> EndpointRoute? { routing.load(ordering: .acquiring).routes[endpoint] }
 
     /// The largest request body that an endpoint takes; the default's for an endpoint that is not there.
-    public func bodyBytesMax(endpoint: String) -> Int { route(endpoint)?.spec.limits.bodyBytes ?? EndpointLimits().bodyBytes }
+    public func bodyBytesMax(endpoint: ResourceRef) -> Int { route(endpoint)?.spec.limits.bodyBytes ?? EndpointLimits().bodyBytes }
 
     /// Request columns that the endpoint's stable release takes, for an API that must know types; nil when it has none.
-    public func requestFields(endpoint: String) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
+    public func requestFields(endpoint: ResourceRef) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
 
     /// The reference profile, signature and metrics of a release that serves now.
-    public func bundle(endpoint: String, release: Int) -> ModelBundle? {
+    public func bundle(endpoint: ResourceRef, release: Int) -> ModelBundle? {
         let route = route(endpoint)
         return [route?.stable, route?.candidate].compactMap { $0 }.first { $0.release.number == release }?.model.bundle
     }
 
-    /// The counters of every endpoint, by name.
+    /// The counters of every endpoint in every workspace, by workspace and name.
     public func status() -> [EndpointStatus] {
         routing.load(ordering: .acquiring).routes.values.map { route in
             EndpointStatus(
-                name: route.spec.name, environment: route.spec.environment,
+                ref: route.spec.ref,
                 stable: route.stable.map { ReleaseStatus($0, share: 1 - route.share) },
                 candidate: route.candidate.map { ReleaseStatus($0, share: route.share) },
                 phase: route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary", refused: route.load.refusals.errorCounts,
                 inFlight: route.load.inFlight.load(ordering: .relaxed))
-        }.sorted { $0.name < $1.name }
+        }.sorted { ($0.ref.workspace.name, $0.ref.qualifiedName) < ($1.ref.workspace.name, $1.ref.qualifiedName) }
     }
 
     /// Rows that were answered but not scored by the other release of a rollout, because it could not keep up.
     public var shadowRowsDropped: Int { shadows.dropped.load(ordering: .relaxed) }
 
     /// The model versions that an endpoint serves now: the stable one, then the candidate's.
-    public func versions(endpoint: String) -> [String] {
+    public func versions(endpoint: ResourceRef) -> [String] {
         guard let route = route(endpoint), let stable = route.stable?.release.modelVersion else { return [] }
         guard let candidate = route.candidate?.release.modelVersion, candidate != stable else { return [stable] }
         return [stable, candidate]

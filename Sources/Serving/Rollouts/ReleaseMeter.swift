@@ -96,8 +96,7 @@ public struct ReleaseStatus: Sendable, Hashable {
 
 /// One endpoint as it serves now.
 public struct EndpointStatus: Sendable, Hashable {
-    public let name: String
-    public let environment: String
+    public let ref: ResourceRef
     public let stable: ReleaseStatus?
     public let candidate: ReleaseStatus?
     /// `steady`, `shadow` or `canary`.

@@ -9,16 +9,16 @@ final class RolloutInbox: PredictionObserver {
         var observations: [Rollout.Observation] = []
     }
 
-    private let watched = Mutex<[String: Watched]>([:])
-    private let times = Mutex<[String: Timestamp]>([:])
+    private let watched = Mutex<[ResourceRef: Watched]>([:])
+    private let times = Mutex<[ResourceRef: Timestamp]>([:])
 
-    func watch(_ endpoint: String, candidate: Int, incumbent: Int) {
+    func watch(_ endpoint: ResourceRef, candidate: Int, incumbent: Int) {
         watched.withLock { $0[endpoint] = Watched(candidate: candidate, incumbent: incumbent) }
     }
 
-    func forget(_ endpoint: String) { watched.withLock { $0[endpoint] = nil } }
+    func forget(_ endpoint: ResourceRef) { watched.withLock { $0[endpoint] = nil } }
 
-    func take(_ endpoint: String) -> [Rollout.Observation] {
+    func take(_ endpoint: ResourceRef) -> [Rollout.Observation] {
         watched.withLock { watched in
             defer { watched[endpoint]?.observations = [] }
             return watched[endpoint]?.observations ?? []
@@ -26,10 +26,10 @@ final class RolloutInbox: PredictionObserver {
     }
 
     /// The newest event time among the endpoint's predictions.
-    func eventTime(_ endpoint: String) -> Timestamp? { times.withLock { $0[endpoint] } }
+    func eventTime(_ endpoint: ResourceRef) -> Timestamp? { times.withLock { $0[endpoint] } }
 
     func observed(_ predictions: [PredictionRecord]) {
-        var newest: [String: Timestamp] = [:]
+        var newest: [ResourceRef: Timestamp] = [:]
         watched.withLock { watched in
             for record in predictions {
                 if record.eventTime > newest[record.endpoint] ?? .distantPast { newest[record.endpoint] = record.eventTime }
@@ -46,7 +46,7 @@ final class RolloutInbox: PredictionObserver {
     }
 
     private func add(
-        _ endpoint: String, _ id: String, _ release: Int, _ score: Double, _ label: Double?, to watched: inout [String: Watched]
+        _ endpoint: ResourceRef, _ id: String, _ release: Int, _ score: Double, _ label: Double?, to watched: inout [ResourceRef: Watched]
     ) {
         guard let watch = watched[endpoint] else { return }
         if release == watch.candidate {

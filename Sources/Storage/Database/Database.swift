@@ -13,6 +13,8 @@ public final class Database: Sendable {
     public let clock: any Clock
     private let queue = Mutex<[Job]>([])
     private let observers = Mutex<[String: AsyncStream<Int64>.Continuation]>([:])
+    /// Workspaces that were deleted while this process runs.
+    private let retired = Mutex<Set<WorkspaceID>>([])
     private static let batchLimit = 512
 
     private struct Job: Sendable {
@@ -52,11 +54,15 @@ public final class Database: Sendable {
 
     /// Runs `body` in a transaction. When it throws, nothing of it is kept.
     /// - Parameter workspace: whose rows it is about; nil for those of all.
+    /// - Throws: `notFound` for a workspace that is retired.
     public func write<T: Sendable>(in workspace: WorkspaceID? = nil, _ body: @escaping @Sendable (Transaction) throws -> T) async throws -> T {
         let clock = clock
         return try await withCheckedThrowingContinuation { continuation in
             let job = Job(
-                body: { db, head in
+                body: { [self] db, head in
+                    if let workspace, retired.withLock({ $0.contains(workspace) }) {
+                        throw KeelError.notFound("there is no workspace '\(workspace)' any more")
+                    }
                     let result = try body(Transaction(db: db, head: head, workspace: workspace, now: clock.now()))
                     return { continuation.resume(returning: result) }
                 },
@@ -69,6 +75,11 @@ public final class Database: Sendable {
             if first { pool.asyncWriteWithoutTransaction { [self] db in drain(db) } }
         }
     }
+
+    /// Lets nothing more be written in a workspace: a request that came before it was deleted may still be under way. Called in the transaction that
+    /// deletes it, so that none comes in between; `reinstate` takes it back when that fails.
+    public func retire(_ workspace: WorkspaceID) { retired.withLock { _ = $0.insert(workspace) } }
+    public func reinstate(_ workspace: WorkspaceID) { retired.withLock { _ = $0.remove(workspace) } }
 
     /// Runs `body` on a snapshot; it never waits for a writer.
     /// - Parameter workspace: whose rows it is about; nil for those of all.

@@ -16,10 +16,13 @@ extension Querying {
     public func rows(_ sql: String) throws -> [SQLRow] { try rows(sql, []) }
     /// The value for `workspace = ?`.
     /// - Throws: `internal` outside of a workspace, so that a verb that forgot to name one finds nothing instead of everything.
-    public var inWorkspace: Value {
+    public var inWorkspace: Value { get throws(KeelError) { .string(try requiredWorkspace.name) } }
+    /// The workspace that the closure is in.
+    /// - Throws: `internal` outside of one.
+    public var requiredWorkspace: WorkspaceID {
         get throws(KeelError) {
             guard let workspace else { throw KeelError(.internal, "rows of a workspace were asked for without naming one") }
-            return .string(workspace.name)
+            return workspace
         }
     }
     /// The names of the tables that there are.

@@ -202,6 +202,11 @@ extension Querying {
         .map(event)
     }
 
+    /// How many events there are.
+    public func ledgerEventCount() throws -> Int64 {
+        try row("SELECT count(*) AS n FROM ledger WHERE seq > 0\(ofWorkspace.sql)", ofWorkspace.parameters)?.int("n") ?? 0
+    }
+
     /// Events of the workspace only, inside of one.
     private var ofWorkspace: SQLFragment {
         workspace.map { SQLFragment(" AND workspace = ?", [.string($0.name)]) } ?? SQLFragment("")

@@ -38,6 +38,13 @@ enum ArtifactLocation {
         }
     }
 
+    /// Checks where something that is imported says that its artifacts lie.
+    /// - Throws: `invalidArgument` for a place of Keel's own that cannot be read or lies in another workspace.
+    static func check(imported uri: String, in workspace: WorkspaceID) throws(KeelError) {
+        guard TrackingService.artifactPath(of: uri) != nil, ArtifactPath(behind: uri, in: workspace) == nil else { return }
+        throw .invalid("'\(uri.prefix(200))' is no place for artifacts in the workspace '\(workspace)'", path: "artifact_uri")
+    }
+
     /// The URI of what lies at a relative path below a location: the path goes before a query, after one slash.
     static func appending(_ path: String, to location: String) -> String {
         let parts = Parts(location)

@@ -36,6 +36,16 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
         guard self.workspace == workspace else { throw .notFound("No such artifact: '\(given)'") }
     }
 
+    /// The place behind a URI that something in the workspace is stored with; nil for one that Keel does not keep, that cannot be read, or that lies
+    /// in another workspace.
+    init?(behind uri: String, in workspace: WorkspaceID) {
+        guard let path = TrackingService.artifactPath(of: uri), let place = try? ArtifactPath(path, in: workspace) else { return nil }
+        self = place
+    }
+
+    /// Whether all artifacts of its workspace lie below it.
+    var isRoot: Bool { text.isEmpty || text == "\(ArtifactPath.workspaces)/\(workspace)" }
+
     /// The workspace that it lies in.
     var workspace: WorkspaceID {
         let parts = text.split(separator: "/", maxSplits: 2)

@@ -91,6 +91,16 @@ enum ArtifactStore {
         }
     }
 
+    /// The files at and below a path.
+    static func files(_ db: some Querying, below path: ArtifactPath) throws -> [(path: ArtifactPath, object: StoredObject)] {
+        if let file = try find(db, path) { return [(path, file)] }
+        let (below, parameters) = below(path)
+        let sql = "SELECT folder, name, digest, bytes FROM tracking_artifacts WHERE \(below) AND digest IS NOT NULL ORDER BY folder, name"
+        return try db.rows(sql, parameters).compactMap { row in
+            try object(row).map { (try ArtifactPath("\(row.text("folder"))/\(row.text("name"))"), $0) }
+        }
+    }
+
     /// How many files there are at and below a path, and their bytes (content that is shared counts each time).
     static func size(_ db: some Querying, _ path: ArtifactPath) throws -> Collected {
         if let file = try find(db, path) { return Collected(objects: 1, bytes: file.bytes) }

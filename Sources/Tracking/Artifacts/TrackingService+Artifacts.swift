@@ -138,6 +138,18 @@ extension TrackingService {
         try ArtifactStore.set(tx, path, object)
     }
 
+    /// Makes paths of the transaction's workspace refer to the content that lies under a URI of another one.
+    /// - Parameter folder: below the root of the transaction's workspace.
+    /// - Returns: the URI of the copy; nil for a place that is not kept here. Whoever calls has the other workspace's consent.
+    public static func copyArtifacts(_ tx: Transaction, at uri: String, of source: WorkspaceID, to folder: String) throws -> String? {
+        guard let root = ArtifactPath(behind: uri, in: source), !root.isRoot else { return nil }
+        let target = try ArtifactPath(folder, in: tx.requiredWorkspace)
+        for (path, object) in try ArtifactStore.files(tx, below: root) {
+            try ArtifactStore.set(tx, try ArtifactPath("\(target)\(path.text.dropFirst(root.text.count))"), object)
+        }
+        return "mlflow-artifacts:/\(target)"
+    }
+
     /// An artifact's content, to be read in any order.
     /// - Throws: `notFound` when there is none, `invalidArgument` for a folder.
     public func openArtifact(path: String, _ grant: Grant) async throws -> ArtifactContent {

@@ -43,10 +43,11 @@ enum EvaluationDatasetStore {
 
     /// Puts the dataset in the place of what is there, but for its records.
     static func replace(_ tx: Transaction, _ dataset: EvaluationDataset) throws {
+        let isThere = try ImportStore.isThere(tx, "tracking_evaluation_datasets", dataset.id)
         for table in ["dataset_tags", "dataset_experiments"] {
             try tx.execute("DELETE FROM tracking_evaluation_\(table) WHERE dataset_id = ?", [.string(dataset.id)])
         }
-        if try datasets(tx, ids: [dataset.id]).isEmpty { try insert(tx, dataset) }
+        if !isThere { try insert(tx, dataset) }
         try tx.execute(
             """
             UPDATE tracking_evaluation_datasets SET name = ?, digest = ?, schema = ?, created_ms = ?, updated_ms = ?, created_by = ?, updated_by = ?

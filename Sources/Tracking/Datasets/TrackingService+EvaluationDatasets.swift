@@ -62,7 +62,9 @@ extension TrackingService {
     public func deleteEvaluationDatasetTag(id: String, key: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try await database.write(in: grant.workspace) { tx in
-            guard try EvaluationDatasetStore.removeTag(tx, key: key, from: id) else { return }
+            guard try optional({ try EvaluationDatasetStore.find(tx, id: id) }) != nil,
+                try EvaluationDatasetStore.removeTag(tx, key: key, from: id)
+            else { return }
             try tx.record("evaluation_dataset.untagged", on: "EvaluationDataset/\(id)", ["key": .string(key)], by: grant)
         }
     }

@@ -51,9 +51,10 @@ package enum PurgeStore {
     }
 
     private static func paths(_ db: some Querying, _ uses: [(uri: String, by: String)]) throws -> [Need] {
-        try uses.compactMap { need in
-            guard let uri = try resolve(db, need.uri), let path = TrackingService.artifactPath(of: uri) else { return nil }
-            return Need(path: try ArtifactPath(path), by: need.by)
+        let workspace = try db.requiredWorkspace
+        return try uses.compactMap { need in
+            guard let uri = try resolve(db, need.uri), let path = ArtifactPath(behind: uri, in: workspace) else { return nil }
+            return Need(path: path, by: need.by)
         }
     }
 
@@ -61,13 +62,15 @@ package enum PurgeStore {
     private static func resolve(_ db: some Querying, _ uri: String) throws -> String? {
         if uri.hasPrefix("runs:/") {
             let parts = uri.dropFirst("runs:/".count).split(separator: "/", maxSplits: 1)
-            guard let id = parts.first, let row = try db.row("SELECT artifact_uri FROM tracking_runs WHERE id = ?", [.string(String(id))])
+            guard let id = parts.first, let row = try db.row(
+                    "SELECT artifact_uri FROM tracking_runs WHERE id = ? AND workspace = ?", [.string(String(id)), db.inWorkspace])
             else { return nil }
             return ([row.text("artifact_uri")] + parts.dropFirst().map(String.init)).joined(separator: "/")
         }
         guard uri.hasPrefix("models:/m-") else { return uri }
         let id = String(uri.dropFirst("models:/".count))
-        return try db.row("SELECT artifact_uri FROM tracking_logged_models WHERE id = ?", [.string(id)])?.text("artifact_uri")
+        return try db.row(
+            "SELECT artifact_uri FROM tracking_logged_models WHERE id = ? AND workspace = ?", [.string(id), db.inWorkspace])?.text("artifact_uri")
     }
 
     private static func select(_ kind: PurgeItem.Kind) -> String {
@@ -128,7 +131,8 @@ package enum PurgeStore {
         _ db: some Querying, _ kind: PurgeItem.Kind, _ row: SQLRow, _ needed: [Need]
     ) throws -> PurgeItem {
         let uri = row.text("uri")
-        let root = try TrackingService.artifactPath(of: uri).map { path throws(KeelError) in try ArtifactPath(path) }
+        // What is stored may be of any age and origin: a place that is not surely this one's own is left alone.
+        let root = try ArtifactPath(behind: uri, in: db.requiredWorkspace).flatMap { $0.isRoot ? nil : $0 }
         let size = try root.map { try ArtifactStore.size(db, $0) } ?? Collected()
         let user = root.flatMap { root in needed.first { $0.path.isWithin(root) || root.isWithin($0.path) }?.by }
         return PurgeItem(

@@ -92,7 +92,7 @@ enum ImportStore {
 
     /// Whether there is a row of this id already.
     /// - Throws: `alreadyExists` when it is in another workspace.
-    private static func isThere(_ tx: Transaction, _ table: String, _ id: String) throws -> Bool {
+    static func isThere(_ tx: Transaction, _ table: String, _ id: String) throws -> Bool {
         guard let row = try tx.row("SELECT workspace FROM \(table) WHERE id = ?", [.string(id)]) else { return false }
         guard row.text("workspace") == tx.workspace?.name else {
             throw KeelError(.alreadyExists, "the id '\(id.prefix(80))' is taken", hint: "import it into the workspace that has it")

@@ -12,6 +12,7 @@ extension TrackingService {
     ) async throws -> [ImportedExperiment] {
         try grant.require(.trackingWrite)
         try ImportLimits.check(source: source, count: experiments.count)
+        for location in experiments.compactMap(\.artifactLocation) { try ArtifactLocation.check(imported: location, in: grant.workspace) }
         if isRehearsal { return try await database.read(in: grant.workspace) { try ExperimentImport.plan($0, experiments, source).map(\.imported) } }
         return try await database.write(in: grant.workspace) { tx in
             var out: [ImportedExperiment] = []
@@ -52,10 +53,11 @@ extension TrackingService {
     public func importRuns(_ runs: [Run], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try ImportLimits.check(source: source, count: runs.count)
+        for run in runs { try ArtifactLocation.check(imported: run.artifactURI, in: grant.workspace) }
         try await database.write(in: grant.workspace) { tx in
             for run in runs {
                 _ = try ExperimentStore.find(tx, id: run.experimentID)
-                guard try !RunStore.isMadeByStep(tx, run.id) else {
+                guard try !ImportStore.isThere(tx, "tracking_runs", run.id) || !RunStore.isMadeByStep(tx, run.id) else {
                     throw KeelError(.alreadyExists, "run \(run.id) was made by a pipeline of Keel's: no import replaces it")
                 }
                 try ImportStore.replace(tx, run)
@@ -69,6 +71,7 @@ extension TrackingService {
     public func importLoggedModels(_ models: [ForeignModel], from source: String, _ grant: Grant) async throws {
         try grant.require(.trackingWrite)
         try ImportLimits.check(source: source, count: models.count)
+        for foreign in models { try ArtifactLocation.check(imported: foreign.model.artifactURI, in: grant.workspace) }
         try await database.write(in: grant.workspace) { tx in
             for foreign in models {
                 _ = try ExperimentStore.find(tx, id: foreign.model.experimentID)
@@ -112,7 +115,8 @@ extension TrackingService {
         try grant.require(.trackingRead)
         try ImportLimits.check(source: "-", count: ids.count)
         return try await database.read(in: grant.workspace) { db in
-            kind == .runs ? try ImportStore.runFingerprints(db, ids) : try ImportStore.modelFingerprints(db, ids)
+            if kind == .runs { return try ImportStore.runFingerprints(db, Array(RunStore.ids(db, among: ids))) }
+            return try ImportStore.modelFingerprints(db, Array(ImportStore.models(db, ids).keys))
         }
     }
 

@@ -48,9 +48,12 @@ extension ImportStore {
     /// - Parameter ids: `DATASET/RECORD`.
     static func evaluationRecords(_ db: some Querying, _ ids: [String]) throws -> [String: Digest] {
         var out: [String: Digest] = [:]
+        let datasets = Set(ids.compactMap { $0.split(separator: "/", maxSplits: 1).first.map(String.init) })
+        var known: Set<String> = []
+        try inParts(Array(datasets)) { part in known.formUnion(try EvaluationDatasetStore.datasets(db, ids: part).map(\.id)) }
         for id in ids {
             let halves = id.split(separator: "/", maxSplits: 1).map(String.init)
-            guard halves.count == 2, let record = try EvaluationRecordStore.find(db, dataset: halves[0], id: halves[1]) else { continue }
+            guard halves.count == 2, known.contains(halves[0]), let record = try EvaluationRecordStore.find(db, dataset: halves[0], id: halves[1]) else { continue }
             out[id] = record.digest
         }
         return out

@@ -156,6 +156,12 @@ public struct RequestGate: Sendable {
         }
     }
 
+    /// Checks the same for a thing that is named whole, without making a grant: the hot routes call it for every request.
+    public func require(_ caller: Caller, may action: Action, on thing: ResourceRef) throws(KeelError) {
+        if caller.may(action, on: thing) { return }
+        _ = try grant(caller, may: action, on: thing.subject)
+    }
+
     func access(_ caller: Caller) -> RequestAccess {
         let audit = audit
         return RequestAccess(caller: caller) { try await audit.recordDenial($0, action: $1, subject: $2) }

@@ -14,11 +14,20 @@ public struct APIRoutes {
     /// What a route acts on: the subject of its grant, read from the path before the permission is asked for.
     public struct Subject: Sendable {
         let text: @Sendable (KeelContext) throws -> String
+        /// Whether a caller is refused that may do the action to some things only.
+        let isWhole: Bool
 
         /// - Parameter text: `Kind/name`; what it throws is the answer.
-        public init(_ text: @escaping @Sendable (KeelContext) throws -> String) { self.text = text }
-        /// Nothing of its own.
-        public static let any = Subject { _ in "*" }
+        public init(_ text: @escaping @Sendable (KeelContext) throws -> String) { self.init(isWhole: false, text) }
+        private init(isWhole: Bool, _ text: @escaping @Sendable (KeelContext) throws -> String) {
+            self.isWhole = isWhole
+            self.text = text
+        }
+
+        /// Nothing of its own: its handler may answer with everything.
+        public static let any = Subject(isWhole: true) { _ in "*" }
+        /// Things that the path does not say: the verb behind it looks at each.
+        public static let each = Subject(isWhole: false) { _ in "*" }
     }
 
     /// For routes of protocols that have a documentation of their own.
@@ -68,8 +77,7 @@ public struct APIRoutes {
         let path = demanding(.action(action), method, path)
         router.on(path, method: method) { [demands] request, context -> Response in
             let thing = try subject.text(context)
-            // A handler that names nothing may answer with everything.
-            let grant = try await context.authorize(action, on: thing, isWhole: thing == "*")
+            let grant = try await context.authorize(action, on: thing, isWhole: subject.isWhole)
             try await demands.enforced(method.rawValue, path.description)?.check(request)
             return try await handler(request, context, grant)
         }

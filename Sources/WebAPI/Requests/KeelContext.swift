@@ -1,4 +1,5 @@
 import Contracts
+import Foundation
 import Hummingbird
 import NIOCore
 
@@ -10,6 +11,14 @@ public struct KeelContext: RequestContext {
 
     public init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
+    }
+
+    /// The endpoint or another thing that the path names, as `delay` or `delay@staging`, in the workspace of the request.
+    /// - Throws: `invalidArgument` for what cannot be such a name.
+    public func thing(_ kind: String, by parameter: String = "name") throws -> ResourceRef {
+        guard let access else { throw KeelError(.unauthenticated, "this request has no caller") }
+        let text = try parameters.require(parameter)
+        return try ResourceRef(kind, qualifiedName: text.removingPercentEncoding ?? text, in: access.caller.workspace, path: parameter)
     }
 
     /// The grant for `action` on `subject`, or the error that the caller is to see; a denial is recorded in the ledger.

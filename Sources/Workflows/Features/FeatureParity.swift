@@ -75,15 +75,15 @@ public struct FeatureParity: Sendable {
     ///
     /// Reads that today's definition of the service cannot repeat are skipped and counted: they lack a request column that it has gained, have
     /// one that it has lost, or were made for another model's inputs.
-    public func verify(endpoint: String, sample: Int, _ grant: Grant) async throws -> JSON {
+    public func verify(endpoint: ResourceRef, sample: Int, _ grant: Grant) async throws -> JSON {
         try await runtime.flush()
         guard let release = try await ServingReports.stableRelease(endpoint, deployments), let service = release.featureService else {
             throw KeelError(
-                .failedPrecondition, "endpoint '\(endpoint)' reads no features", hint: "deploy a release with a feature service first")
+                .failedPrecondition, "endpoint '\(endpoint.qualifiedName)' reads no features", hint: "deploy a release with a feature service first")
         }
         let inputs = try await ModelBundle.read(release.bundle, from: objects).signature.inputs
         let sampled = try await queries.sampleReads(endpoint: endpoint, limit: sample, grant)
-        guard !sampled.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint)' are logged yet") }
+        guard !sampled.isEmpty else { throw KeelError(.failedPrecondition, "no predictions of '\(endpoint.qualifiedName)' are logged yet") }
         let workspace = grant.workspace
         let features = features[workspace]
         let fields = try features.catalog.requestFields(service)

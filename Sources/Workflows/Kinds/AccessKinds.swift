@@ -3,8 +3,6 @@ import Governance
 
 /// Roles are read by the bindings that name them.
 extension RoleSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package func permissions(_ modules: Modules) -> [Action] { [.accessManage] }
 
     /// Nobody gives what they may not do themselves.
@@ -12,8 +10,6 @@ extension RoleSpec: ResourceKind {
 }
 
 extension RoleBindingSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package var references: [ResourceReference.Target] {
         // A role that is not there is among the mistakes, which know the built-in ones too.
         RoleSpec.builtIn.contains { $0.rawValue == role } ? [] : [ResourceReference.Target("spec.role", RoleSpec.schema.name, role)]
@@ -28,7 +24,8 @@ extension RoleBindingSpec: ResourceKind {
         guard let given = scrutiny.given else { return [] }
         let bindings = scrutiny.declared.all(RoleBindingSpec.self).filter { given.contains("\(schema.name)/\($0.name)") }
         let access = AccessDeclarations(roles: scrutiny.declared.all(RoleSpec.self), bindings: bindings)
-        return access.mistakes(among: scrutiny.declared.labels) { scrutiny.names[$0] }
+        let tokens = scrutiny.modules.tokens
+        return access.mistakes(among: scrutiny.declared.labels, isToken: tokens.isKnown) { scrutiny.names[$0] }
     }
 
     package static func prepare(_ preparation: inout Preparation) async throws {

@@ -3,8 +3,6 @@ import Datasets
 import Pipelines
 
 extension DatasetSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] {
         var out: [String] = []
         if let new = declared.all(DatasetSpec.self).first(where: { $0.name == resource.name }),

@@ -9,21 +9,24 @@ extension EndpointSpec: ResourceKind {
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let modules = preparation.modules
-        let features = ServedFeatures(store: modules.features[preparation.workspace], draft: preparation.part(PreparedFeatures.self)?.draft)
-        let draft = try await modules.deployments.prepare(preparation.declared.all(EndpointSpec.self), reading: features)
-        for (name, error) in draft.problems.sorted(by: { $0.key < $1.key }) { preparation.fail("\(schema.name)/\(name)", error) }
+        let workspace = preparation.workspace
+        let features = ServedFeatures(stores: modules.features, draft: preparation.part(PreparedFeatures.self)?.draft)
+        let draft = try await modules.deployments.prepare(preparation.declared.all(EndpointSpec.self), in: workspace, reading: features)
+        for (ref, error) in draft.problems.sorted(by: { $0.key.subject < $1.key.subject }) { preparation.fail(ref.subject, error) }
         // Endpoints whose declaration cannot be read are among them.
-        var disabled: [String: KeelError] = [:]
-        for (subject, error) in preparation.failures where subject.hasPrefix("\(schema.name)/") {
-            disabled[String(subject.dropFirst(schema.name.count + 1))] = error
+        var disabled: [ResourceRef: KeelError] = [:]
+        for (subject, error) in preparation.failures {
+            if let ref = ResourceRef(subject: subject, in: workspace), ref.kind == kind { disabled[ref] = error }
         }
         preparation.add(
-            PreparedEndpoints(deployments: modules.deployments, runtime: modules.runtime, draft: draft, disabled: disabled))
+            PreparedEndpoints(
+                deployments: modules.deployments, runtime: modules.runtime, draft: draft, disabled: disabled, workspace: workspace))
     }
 
     package static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus] {
-        guard (try? Grant.check(caller, may: .releasesRead, on: resource.id)) != nil else { return [] }
-        guard let own = modules.runtime.status().first(where: { isOf(resource, $0) }) else {
+        let ref = resource.ref(in: caller.workspace)
+        guard (try? Grant.check(caller, may: .releasesRead, on: ref)) != nil else { return [] }
+        guard let own = modules.runtime.status().first(where: { $0.ref == ref }) else {
             return [ResourceStatus("status", "serves nothing")]
         }
         let serving = [("stable", own.stable), (own.phase, own.candidate)].compactMap { role, release in
@@ -38,29 +41,27 @@ extension EndpointSpec: ResourceKind {
     }
 
     package static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings {
-        let grant = try Grant.check(.system("delete", in: workspace), may: .releasesRead, on: resource.id)
-        let releases = try await modules.deployments.releases(endpoint: resource.name, grant)
-        let serving = modules.runtime.status().first { isOf(resource, $0) }?.stable
+        let ref = resource.ref(in: workspace)
+        let grant = try Grant.check(.system("delete", in: workspace), may: .releasesRead, on: ref)
+        let releases = try await modules.deployments.releases(endpoint: ref, grant)
+        let serving = modules.runtime.status().first { $0.ref == ref }?.stable
         return ResourceHoldings(
             releases.isEmpty ? [] : ["\(releases.count) releases"], inUse: serving.map { "it serves release \($0.release)" })
     }
 
     package static func remains(removingData removesData: Bool) -> String? { "releases and logged predictions" }
-
-    private static func isOf(_ resource: Resource, _ status: EndpointStatus) -> Bool {
-        status.name == resource.name && status.environment == resource.environment ?? "production"
-    }
 }
 
 private struct PreparedEndpoints: Prepared {
     let deployments: DeploymentService
     let runtime: ServingRuntime
     let draft: EndpointDraft
-    let disabled: [String: KeelError]
+    let disabled: [ResourceRef: KeelError]
+    let workspace: WorkspaceID
 
     func activate() async {
         await deployments.activate(draft)
-        runtime.setDisabled(disabled)
+        runtime.setDisabled(disabled, in: workspace)
     }
 
     func discard() async { await deployments.discard(draft) }
@@ -70,16 +71,18 @@ extension OnlinePlan: FeaturePlan {}
 
 /// Serving reads features from the feature store.
 package struct ServedFeatures: OnlineFeatures {
-    let store: FeatureStore
-    /// When given, the plans are for when this is in force.
+    let stores: FeatureStores
+    /// When given, the plans are for when this is in force in its workspace.
     let draft: FeatureDraft?
 
-    package init(store: FeatureStore, draft: FeatureDraft? = nil) {
-        self.store = store
+    package init(stores: FeatureStores, draft: FeatureDraft? = nil) {
+        self.stores = stores
         self.draft = draft
     }
 
-    package func plan(service: String, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan {
-        try store.plan(service: service, inputs: inputs, in: draft)
+    package func plan(
+        service: String, of workspace: WorkspaceID, inputs: [Signature.Input]
+    ) throws(KeelError) -> any FeaturePlan {
+        try stores[workspace].plan(service: service, inputs: inputs, in: draft)
     }
 }

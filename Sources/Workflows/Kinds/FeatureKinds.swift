@@ -5,12 +5,9 @@ import FeatureStore
 // Entities, views and services are one catalogue over the datasets' contracts: it is checked and put in force as a whole, by the last of them.
 
 extension EntitySpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
 }
 
 extension FeatureViewSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package var references: [ResourceReference.Target] {
         // The catalogue itself says when one of them is missing.
         guard case .dataset(let dataset, let entity) = source else { return [] }
@@ -26,8 +23,6 @@ extension FeatureViewSpec: ResourceKind {
 }
 
 extension FeatureServiceSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package var references: [ResourceReference.Target] {
         features.enumerated().map { i, feature in
             ResourceReference.Target("spec.features[\(i)]", FeatureViewSpec.schema.name, String(feature.prefix { $0 != "." }))

@@ -3,8 +3,6 @@ import Registry
 
 /// Cards are read when a model's card is asked for, so there is nothing to put in force.
 extension ModelCardSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] {
         let cards = scrutiny.declared.all(ModelCardSpec.self)
         return cards.enumerated().compactMap { i, card in

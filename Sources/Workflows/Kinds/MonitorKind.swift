@@ -5,16 +5,17 @@ import Storage
 
 extension MonitorSpec: ResourceKind {
     package var references: [ResourceReference.Target] {
-        [ResourceReference.Target("spec.endpoint", EndpointSpec.schema.name, endpoint, required: true)]
+        [ResourceReference.Target("spec.endpoint", EndpointSpec.schema.name, endpoint.qualifiedName, required: true)]
     }
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let monitoring = preparation.modules.monitoring
-        let draft = try await monitoring.prepare(preparation.declared.all(MonitorSpec.self))
+        let draft = try await monitoring.prepare(preparation.declared.all(MonitorSpec.self), in: preparation.workspace)
         // All metrics of a monitor's performance are of labels that are 0 or 1.
         let binary = Set(preparation.declared.all(MonitorSpec.self).filter { $0.performance != nil }.map(\.endpoint))
         preparation.add(
-            PreparedMonitors(monitoring: monitoring, draft: draft, log: preparation.modules.runtime.log, binaryEndpoints: binary))
+            PreparedMonitors(monitoring: monitoring, draft: draft, log: preparation.modules.runtime.log, binaryEndpoints: binary,
+                workspace: preparation.workspace))
     }
 }
 
@@ -22,12 +23,13 @@ private struct PreparedMonitors: Prepared {
     let monitoring: MonitoringService
     let draft: MonitorDraft
     let log: PredictionLog
-    let binaryEndpoints: Set<String>
+    let binaryEndpoints: Set<ResourceRef>
+    let workspace: WorkspaceID
 
     func store(_ tx: Transaction) throws { try draft.store(tx) }
 
     func activate() async {
-        log.setBinaryEndpoints(binaryEndpoints)
+        log.setBinaryEndpoints(binaryEndpoints, in: workspace)
         await monitoring.activate(draft)
     }
 

@@ -6,8 +6,6 @@ import Pipelines
 import Serving
 
 extension PipelineSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     /// Fields of steps that name a resource. A step whose resource is missing fails when it runs.
     private static let stepReferences: [String: [String: String]] = [
         TrainingSetStep.kind: ["labels": DatasetSpec.schema.name, "features": FeatureServiceSpec.schema.name],

@@ -5,8 +5,6 @@ import Pipelines
 import Storage
 
 extension TriggerSpec: ResourceKind {
-    package static var isOfEveryWorkspace: Bool { true }
-
     package var references: [ResourceReference.Target] {
         let conditions = when.enumerated().compactMap { i, condition -> ResourceReference.Target? in
             switch condition {
@@ -20,6 +18,7 @@ extension TriggerSpec: ResourceKind {
 
     /// It starts pipelines in its author's name.
     package func permissions(_ modules: Modules) -> [Action] { [.pipelinesRun] }
+    package static var actsForItsAuthor: Bool { true }
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let triggers = preparation.modules.triggers

@@ -13,7 +13,7 @@ enum CardDecision {
     /// Of the changes of a version those that decide something: tags and descriptions may be many.
     static let versionKinds: Set = [
         "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
-        "model.version.imported", "model.version.bundle", "model.version.approval",
+        "model.version.imported", "model.version.bundle", "model.version.approval", "model.version.accepted",
     ]
 
     private static func version(_ event: LedgerEvent) -> String? {
@@ -28,17 +28,31 @@ enum CardDecision {
             return "bound to bundle \(event.data["subject"]?.string?.prefix(12) ?? ""), gate \(event.data["verdict"]?.string ?? "")"
         case "model.version.approval": return "approved: \(event.data["reason"]?.string ?? "")"
         case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
+        case "model.version.accepted": return "taken over from the workspace \(event.data["from"]?.string ?? ""), where it is \(event.data["source"]?.string ?? "")"
         case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"
         default: return nil
         }
     }
 
+    /// What was known of a release in the environment that it was promoted from.
+    private static func seen(_ evidence: JSON) -> String {
+        var parts: [String] = []
+        if let count = evidence["predictions"]?.integer { parts.append("\(count) predictions") }
+        if let by = evidence["created_by"]?.string { parts.append("released there by \(by)") }
+        return parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))"
+    }
+
     private static func release(_ event: LedgerEvent) -> String? {
         let number = event.data["release"]?.integer ?? 0
-        let release = "release \(event.subject.dropFirst("Endpoint/".count))/\(number)"
+        let endpoint = ResourceRef(subject: event.subject, in: .default)?.qualifiedName ?? event.subject
+        let release = "release \(endpoint)/\(number)"
         let reason = event.data["reason"]?.string.map { ": \($0)" } ?? ""
         switch event.kind {
-        case "release.created": return "\(release) made, gate \(event.data["gate"]?.string ?? "")"
+        case "release.created":
+            let source = event.data["promoted_from"].map { source in
+                ", promoted from \(source["endpoint"]?.string ?? "")/\(source["release"]?.integer ?? 0)\(seen(source["evidence"] ?? .null))"
+            }
+            return "\(release) made, gate \(event.data["gate"]?.string ?? "")\(source ?? "")"
         case "rollout.started": return "\(release) entered the rollout"
         case "rollout.aborted": return "\(release) taken out of the rollout\(reason)"
         case "release.promoted": return "\(release) promoted\(reason)"

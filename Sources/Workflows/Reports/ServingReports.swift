@@ -19,19 +19,20 @@ public struct ServingReports: Sendable {
     }
 
     /// The release that answers an endpoint's requests; nil when none does.
-    static func stableRelease(_ endpoint: String, _ deployments: DeploymentService) async throws -> Release? {
-        let grant = try Grant.check(.system("releases"), may: .releasesRead, on: "Endpoint/\(endpoint)")
+    static func stableRelease(_ endpoint: ResourceRef, _ deployments: DeploymentService) async throws -> Release? {
+        let grant = try Grant.check(.system("releases", in: endpoint.workspace), may: .releasesRead, on: endpoint)
         let state = try await deployments.state(endpoint: endpoint, grant)
         return try await deployments.releases(endpoint: endpoint, grant).first { $0.number == state.stable }
     }
 
-    /// What serves, how much traffic each release has, and how it does.
-    public func endpoints() async throws -> [JSON] {
-        let grant = try Grant.check(.system("releases"), may: .monitorsRead)
+    /// What serves of what the grant covers, how much traffic each release has, and how it does.
+    public func endpoints(_ asking: Grant) async throws -> [JSON] {
+        try asking.requireSome(.releasesRead)
+        let grant = try Grant.check(.system("releases", in: asking.workspace), may: .monitorsRead)
         var out: [JSON] = []
-        for status in runtime.status() {
-            let drift = try await monitoring.latest(endpoint: status.name, by: grant)
-            let progress = await deployments.progress(endpoint: status.name)
+        for status in runtime.status() where asking.covers(status.ref) {
+            let drift = try await monitoring.latest(endpoint: status.ref, by: grant)
+            let progress = await deployments.progress(endpoint: status.ref)
             var releases: [JSON] = []
             for (role, release) in [("stable", status.stable), (status.phase, status.candidate)] {
                 guard let release else { continue }
@@ -48,7 +49,7 @@ public struct ServingReports: Sendable {
                 ])
             }
             out.append([
-                "name": .string(status.name), "environment": .string(status.environment), "phase": .string(status.phase),
+                "name": .string(status.ref.name), "environment": status.ref.environment.map { .string($0.rawValue) } ?? .null, "phase": .string(status.phase),
                 "releases": .array(releases),
             ])
         }
@@ -56,7 +57,7 @@ public struct ServingReports: Sendable {
     }
 
     /// Every release of an endpoint with its place in the rollout.
-    public func releases(_ endpoint: String, _ grant: Grant) async throws -> [JSON] {
+    public func releases(_ endpoint: ResourceRef, _ grant: Grant) async throws -> [JSON] {
         let state = try await deployments.state(endpoint: endpoint, grant)
         return try await deployments.releases(endpoint: endpoint, grant).map { release in
             let place =
@@ -66,7 +67,7 @@ public struct ServingReports: Sendable {
                 "number": .int(Int64(release.number)), "model": .string("models:/\(release.model)/\(release.modelVersion)"),
                 "gate": .string(release.gate.text),
                 "state": .string(place), "created": .string(release.createdAt.description), "by": .string(release.createdBy),
-                "digest": .string(release.digest.hex),
+                "digest": .string(release.digest.hex), "promoted_from": release.promotedFrom?.json ?? .null,
             ]
         }
     }
@@ -75,7 +76,7 @@ public struct ServingReports: Sendable {
     ///
     /// Labels other than 0 and 1, and scores that are no probabilities, have no place in these metrics. They are left out, counted as `unusable`,
     /// and the first is named in `note`; posting the right label for the same id repairs the month.
-    public func performance(ofEndpoint endpoint: String, from: Timestamp?, until: Timestamp?, _ grant: Grant) async throws -> [JSON] {
+    public func performance(ofEndpoint endpoint: ResourceRef, from: Timestamp?, until: Timestamp?, _ grant: Grant) async throws -> [JSON] {
         struct Month: Sendable {
             var scores: [Double] = []
             var labels: [Double] = []
@@ -122,7 +123,7 @@ public struct ServingReports: Sendable {
         }
     }
 
-    public func windows(ofMonitor monitor: String, limit: Int, _ grant: Grant) async throws -> [JSON] {
+    public func windows(ofMonitor monitor: ResourceRef, limit: Int, _ grant: Grant) async throws -> [JSON] {
         try await monitoring.windows(monitor, limit: limit, by: grant).map(\.json)
     }
 

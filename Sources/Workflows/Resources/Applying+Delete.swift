@@ -15,7 +15,7 @@ extension Applying {
     public func delete(
         _ kind: String, _ name: String, environment: String?, cascade: Bool, data removesData: Bool, isRehearsal: Bool, by grant: Grant
     ) async throws -> Deletion {
-        try grant.require(.resourcesApply)
+        try grant.requireSome(.resourcesApply)
         let kinds = ResourceKinds.all.filter { $0.hasData }.map { $0.schema.name }
         if removesData, !kinds.contains(kind) {
             throw KeelError.invalid("only a \(kinds.joined(separator: " or a ")) has data of its own", hint: "leave --data out")
@@ -33,15 +33,25 @@ extension Applying {
     private func deleteInTurn(
         _ kind: String, _ name: String, environment: String?, cascade: Bool, data removesData: Bool, isRehearsal: Bool, by grant: Grant
     ) async throws -> Deletion {
-        let all = try await modules.resources.all(by: grant)
-        let owner = try ResourceKinds.kind(kind, in: grant.workspace)
+        // What needs it is found whoever may see it.
+        let all = try await modules.resources.all(by: Grant.check(.system("delete", in: grant.workspace), may: .resourcesRead))
+        let owner = try ResourceKinds.kind(kind)
         let isDeclared = all.contains { $0.resource.id == "\(kind)/\(name)" }
         if removesData, !isDeclared, try await owner.holdsData(of: name, in: grant.workspace, modules) {
+            try grant.require(.resourcesApply, on: ResourceRef(kind, name, in: grant.workspace))
             if !isRehearsal { try await owner.removeData(of: name, modules, by: grant) }
             return Deletion(items: [], stays: [], result: nil)
         }
         let first = try await modules.resources.get(kind, name, environment: environment, by: grant)
         var deletion = try await deletion(of: first, among: all, in: grant.workspace, removesData: removesData)
+        let authorize = authorization(grant)
+        for item in deletion.items {
+            try grant.require(.resourcesApply, on: item.resource.resource.ref(in: grant.workspace))
+            // What cannot be read any more can be taken away all the same.
+            if (try? ResourceKinds.kind(item.resource.resource.kind).init(resource: item.resource.resource)) != nil {
+                try await authorize(item.resource.resource)
+            }
+        }
         if isRehearsal { return deletion }
         if !cascade { try Applying.refuse(deletion) }
         let going = deletion.items.map(\.resource.resource)
@@ -69,23 +79,24 @@ extension Applying {
         of first: StoredResource, among all: [StoredResource], in workspace: WorkspaceID, removesData: Bool
     ) async throws -> Deletion {
         let references = Declarations(readable: all.map(\.resource), in: workspace).references
-        var chosen = [(first, String?.none)]
-        var seen: Set<String> = [first.resource.id]
-        // Another of the same name, in another environment, still answers to it.
-        let others = all.filter { $0.resource.id == first.resource.id && $0 != first }
-        var next = others.isEmpty ? 0 : chosen.count
+        var chosen = [(first, ResourceRef?.none)]
+        var seen: Set<ResourceRef> = [first.resource.ref(in: workspace)]
+        var next = 0
         while next < chosen.count {
-            let id = chosen[next].0.resource.id
+            let ref = chosen[next].0.resource.ref(in: workspace)
             next += 1
-            for reference in references where reference.to == id && !seen.contains(reference.from) {
+            for reference in references where reference.to == ref && !seen.contains(reference.from) {
                 seen.insert(reference.from)
-                chosen += all.filter { $0.resource.id == reference.from }.map { ($0, id) }
+                chosen += all.filter { $0.resource.ref(in: workspace) == reference.from }.map { ($0, ref) }
             }
         }
         var items: [Deletion.Item] = []
         for (stored, needs) in chosen {
             let holdings = try await ResourceKinds.kind(stored.resource.kind).holdings(of: stored.resource, in: workspace, modules)
-            items.append(Deletion.Item(resource: stored, needs: needs, holds: holdings.holds, inUse: holdings.inUse))
+            items.append(
+                Deletion.Item(
+                    resource: stored, ref: stored.resource.ref(in: workspace), needs: needs?.subject, holds: holdings.holds,
+                    inUse: holdings.inUse))
         }
         let kinds = Set(items.map(\.resource.resource.kind))
         let remains = ResourceKinds.all.filter { kinds.contains($0.schema.name) }.compactMap { $0.remains(removingData: removesData) }
@@ -95,12 +106,12 @@ extension Applying {
 
     private static func refuse(_ deletion: Deletion) throws(KeelError) {
         guard let first = deletion.items.first else { return }
-        let id = first.resource.resource.id
+        let id = first.ref.subject
         var reasons: [String] = []
-        let needing = deletion.items.dropFirst().map(\.resource.resource.id)
+        let needing = deletion.items.dropFirst().map(\.ref.subject)
         if !needing.isEmpty { reasons.append("these need it: \(needing.joined(separator: ", "))") }
         for item in deletion.items {
-            if let use = item.inUse { reasons.append(item.needs == nil ? use : "\(item.resource.resource.id): \(use)") }
+            if let use = item.inUse { reasons.append(item.needs == nil ? use : "\(item.ref.subject): \(use)") }
         }
         guard !reasons.isEmpty else { return }
         throw KeelError(

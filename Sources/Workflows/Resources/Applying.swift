@@ -24,11 +24,11 @@ public final class Applying: Sendable {
     /// What `apply` would do, without doing it, with what each change does to data.
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
         let system = try Grant.check(.system("plan", in: grant.workspace), may: .resourcesRead)
-        let given = Set(resources.map { "\($0.environment ?? "")/\($0.id)" })
+        let given = Set(resources.map { $0.ref(in: grant.workspace) })
         let stored = try await modules.resources.all(by: system).map(\.resource)
         let declared = try Declarations.check(
-            stored.filter { !given.contains("\($0.environment ?? "")/\($0.id)") } + resources, in: grant.workspace,
-            given: Set(resources.map(\.id)), names: try await modules.names(grant.workspace), modules)
+            stored.filter { !given.contains($0.ref(in: grant.workspace)) } + resources, in: grant.workspace,
+            given: Set(given.map(\.subject)), names: try await modules.names(grant.workspace), modules)
         var changes = try await modules.resources.plan(resources, by: grant)
         for (i, resource) in resources.enumerated() where changes[i].kind == .changed {
             changes[i].effects = try await ResourceKinds.kind(resource.kind).effects(of: resource, in: declared, modules)
@@ -38,7 +38,7 @@ public final class Applying: Sendable {
 
     /// Stores the resources and puts them in force. When anything is wrong with any of them, or one cannot be put in force, nothing changes.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
-        let given = Set(resources.map(\.id))
+        let given = Set(resources.map { $0.ref(in: grant.workspace).subject })
         return try await turn.run {
             try await modules.resources.apply(
                 resources, by: grant, authorize: authorization(grant), validate: validation(given: given, grant), prepare: preparation(grant))
@@ -49,20 +49,20 @@ public final class Applying: Sendable {
     public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
         try await turn.run {
             try await modules.resources.restore(
-                kind: kind, name: name, revision: revision, by: grant, authorize: authorization(grant), validate: validation(given: [], grant),
+                kind: kind, name: name, revision: revision, by: grant, authorize: authorization(grant), validate: validation(given: ["\(kind)/\(name)"], grant),
                 prepare: preparation(grant))
         }
     }
 
     /// Resources that name this one, each with the field that does.
-    public func dependents(of id: String, by grant: Grant) async throws -> [(id: String, field: String)] {
+    public func dependents(of thing: ResourceRef, by grant: Grant) async throws -> [(id: String, field: String)] {
         let declared = Declarations(readable: try await modules.resources.all(by: grant).map(\.resource), in: grant.workspace)
-        return declared.references.filter { $0.to == id }.map { ($0.from, $0.target.field) }
+        return declared.references.filter { $0.to == thing }.map { ($0.from.subject, $0.target.field) }
     }
 
     /// What the server knows of a resource besides its declaration, as far as the caller may read it.
     public func status(of resource: Resource, by grant: Grant) async throws -> [ResourceStatus] {
-        try grant.require(.resourcesRead)
+        try grant.require(.resourcesRead, on: resource.ref(in: grant.workspace))
         do {
             return try await ResourceKinds.kind(resource.kind).status(of: resource, modules, for: grant.caller)
         } catch {
@@ -96,11 +96,20 @@ public final class Applying: Sendable {
         }
     }
 
-    private func authorization(_ grant: Grant) -> ResourceService.Authorization {
+    /// Refuses what takes more than `resources.apply`, also when it is taken away.
+    func authorization(_ grant: Grant) -> ResourceService.Authorization {
         { [modules] resource in
-            for action in try ResourceKinds.kind(resource.kind, in: grant.workspace).init(resource: resource).permissions(modules) {
-                do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: resource.id) } catch {
-                    try await modules.audit.recordDenial(grant.caller, action: action, subject: resource.id)
+            let kind = try ResourceKinds.kind(resource.kind)
+            let subject = resource.ref(in: grant.workspace).subject
+            if kind.actsForItsAuthor, let actor = grant.caller.actors.first {
+                try await modules.audit.recordDenial(grant.caller, action: .resourcesApply, subject: subject)
+                throw KeelError(
+                    .permissionDenied, "\(actor) acts for \(grant.caller.name) and may leave nothing that goes on in that name",
+                    hint: "\(grant.caller.name) applies a \(resource.kind) without an agent", path: resource.id)
+            }
+            for action in try kind.init(resource: resource).permissions(modules) {
+                do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: subject) } catch {
+                    try await modules.audit.recordDenial(grant.caller, action: action, subject: subject)
                     throw error
                 }
             }
@@ -113,7 +122,7 @@ public final class Applying: Sendable {
     /// - Throws: the first reason why something newly could not be put in force.
     package func preparation(_ grant: Grant) -> ResourceService.Preparation {
         { [self] candidate, changed in
-            let replaced = Set(changed.map(\.id))
+            let replaced = Set(changed.map { $0.ref(in: grant.workspace).subject })
             let preparation = try await prepare(candidate, in: grant.workspace, changed: replaced, by: grant.caller)
             let known = Set(modules.damage.all(in: grant.workspace).map(\.subject))
             if let new = preparation.failures.first(where: { !known.contains($0.subject) }) {
@@ -130,7 +139,7 @@ public final class Applying: Sendable {
         _ candidate: [Resource], in workspace: WorkspaceID, changed: Set<String>, by caller: Caller
     ) async throws -> Preparation {
         var preparation = try await begin(candidate, in: workspace, isStart: false, changed: changed, by: caller)
-        for kind in ResourceKinds.all(in: workspace) {
+        for kind in ResourceKinds.all {
             do { try await kind.prepare(&preparation) } catch {
                 for part in preparation.parts.reversed() { await part.discard() }
                 throw error
@@ -170,7 +179,7 @@ public final class Applying: Sendable {
         let system = try Grant.check(.system("configure", in: workspace), may: .resourcesRead)
         let stored = try await modules.resources.all(by: system).map(\.resource)
         var preparation = try await begin(stored, in: workspace, isStart: isStart, changed: [], by: nil)
-        for kind in ResourceKinds.all(in: workspace) {
+        for kind in ResourceKinds.all {
             do { try await kind.prepare(&preparation) } catch {
                 preparation.fail("\(kind.schema.name)s/all", KeelError.wrapping(error))
             }

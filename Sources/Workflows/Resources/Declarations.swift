@@ -3,7 +3,7 @@ import Contracts
 /// A set of resources, decoded: of each kind those that can be read.
 package struct Declarations: Sendable {
     private struct Item: Sendable {
-        let id: String
+        let ref: ResourceRef
         let spec: any ResourceKind
     }
 
@@ -12,8 +12,8 @@ package struct Declarations: Sendable {
     package let workspace: WorkspaceID
     /// The labels of each.
     package private(set) var labels: [ResourceRef: [String: String]] = [:]
-    /// The names in each kind, also of those resources that could not be read.
-    private var names: [String: [String]] = [:]
+    /// Every resource, also those that could not be read.
+    private var refs: Set<ResourceRef> = []
     /// The kinds of which some resource could not be read.
     private var unreadKinds: Set<String> = []
 
@@ -29,26 +29,29 @@ package struct Declarations: Sendable {
     private init(_ resources: [Resource], in workspace: WorkspaceID, _ errors: inout [KeelError]) {
         self.workspace = workspace
         for resource in resources {
-            names[resource.kind, default: []].append(resource.name)
-            do throws(KeelError) { try add(resource) } catch {
-                let found = error.path?.hasPrefix(resource.id) == true ? error : error.at(resource.id)
+            let ref = resource.ref(in: workspace)
+            refs.insert(ref)
+            do throws(KeelError) { try add(resource, ref) } catch {
+                let found = error.path?.hasPrefix(ref.subject) == true ? error : error.at(ref.subject)
                 errors.append(found)
-                errors += Declarations.mistakes(in: resource, besides: found)
+                errors += Declarations.mistakes(in: resource, ref, besides: found)
                 unreadKinds.insert(resource.kind)
             }
         }
     }
 
-    private mutating func add(_ resource: Resource) throws(KeelError) {
+    private mutating func add(_ resource: Resource, _ ref: ResourceRef) throws(KeelError) {
         if let meant = resource.workspace, meant != workspace {
             throw .invalid(
                 "it is meant for the workspace '\(meant)', and this one is '\(workspace)'", hint: "apply it with --workspace \(meant)",
                 path: "metadata.workspace")
         }
-        let spec = try ResourceKinds.kind(resource.kind, in: workspace).init(resource: resource)
-        let environment = try resource.environment.map { (name) throws(KeelError) in try EnvironmentName(name) }
-        labels[ResourceRef(resource.kind, resource.name, environment: environment, in: workspace)] = resource.labels
-        items[resource.kind, default: []].append(Item(id: resource.id, spec: spec))
+        var placed = resource
+        placed.workspace = workspace
+        let spec = try ResourceKinds.kind(resource.kind).init(resource: placed)
+        if let environment = resource.environment { _ = try EnvironmentName(environment) }
+        labels[ref] = resource.labels
+        items[resource.kind, default: []].append(Item(ref: ref, spec: spec))
     }
 
     /// Decodes resources and checks them against each other.
@@ -61,7 +64,7 @@ package struct Declarations: Sendable {
         var errors: [KeelError] = []
         let declared = Declarations(resources, in: workspace, &errors)
         let scrutiny = Scrutiny(declared: declared, modules: modules, given: given, names: names)
-        for kind in ResourceKinds.all(in: workspace) { errors += kind.mistakes(scrutiny) }
+        for kind in ResourceKinds.all { errors += kind.mistakes(scrutiny) }
         errors += declared.wrongReferences()
         if let error = KeelError.joined(errors) { throw error }
         return declared
@@ -84,7 +87,7 @@ package struct Declarations: Sendable {
                 declared = try check(kept + part, in: workspace, given: nil, modules)
                 kept += part
             } catch {
-                guard part.count > 1 else { return failures.append((part[part.startIndex].id, error)) }
+                guard part.count > 1 else { return failures.append((part[part.startIndex].ref(in: workspace).subject, error)) }
                 let middle = part.startIndex + part.count / 2
                 admit(part[..<middle])
                 admit(part[middle...])
@@ -102,25 +105,28 @@ package struct Declarations: Sendable {
 
     /// Every name of another resource in every resource: what must be there, and what would lose its meaning when it goes.
     package var references: [ResourceReference] {
-        let all = items.values.joined().flatMap { item in item.spec.references.map { ResourceReference(from: item.id, target: $0) } }
-        return all.sorted { ($0.from, $0.target.field) < ($1.from, $1.target.field) }
+        let all = items.values.joined().flatMap { item in item.spec.references.map { ResourceReference(from: item.ref, target: $0) } }
+        return all.sorted { ($0.from.subject, $0.target.field) < ($1.from.subject, $1.target.field) }
     }
 
     private func wrongReferences() -> [KeelError] {
         references.filter(\.target.isRequired).compactMap { reference in
-            let known = names[reference.target.kind] ?? []
-            guard !known.contains(reference.target.name) else { return nil }
+            let wanted = reference.to
+            guard !refs.contains(wanted) else { return nil }
+            let known = refs.filter { $0.kind == wanted.kind }
+            let elsewhere = known.first { $0.name == wanted.name }
+            let near = nearest(wanted.name, in: known.filter { $0.environment == wanted.environment }.map(\.name).sorted())
             return .invalid(
-                "there is no \(reference.word) '\(reference.target.name)'",
-                hint: nearest(reference.target.name, in: known).map { "did you mean '\($0)'?" },
-                path: "\(reference.from).\(reference.target.field)")
+                "there is no \(reference.word) '\(wanted.qualifiedName)'",
+                hint: elsewhere.map { "there is \($0.subject), which is in another environment" } ?? near.map { "did you mean '\($0)'?" },
+                path: "\(reference.from.subject).\(reference.target.field)")
         }
     }
 
     /// What the schema of a resource's kind finds wrong with it besides what its decoder found before it stopped.
-    private static func mistakes(in resource: Resource, besides found: KeelError) -> [KeelError] {
+    private static func mistakes(in resource: Resource, _ ref: ResourceRef, besides found: KeelError) -> [KeelError] {
         let schema = (try? ResourceKinds.kind(resource.kind))?.schema
-        return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(resource.id) }.filter { mistake in
+        return (schema?.mistakes(in: resource.spec) ?? []).map { $0.at(ref.subject) }.filter { mistake in
             // A misspelt field may be named by the hint about the one that is missing.
             let field = mistake.path?.split(separator: ".").last.map(String.init) ?? ""
             return ([found] + found.also).allSatisfy { $0.path != mistake.path && $0.hint?.contains("'\(field)'") != true }

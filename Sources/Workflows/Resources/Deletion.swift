@@ -5,6 +5,7 @@ import Governance
 public struct Deletion: Sendable {
     public struct Item: Sendable {
         public let resource: StoredResource
+        public let ref: ResourceRef
         /// The resource that goes and that this one names; nil for the one that was asked for.
         public let needs: String?
         /// What is there besides the declaration, in words: `3 snapshots, 2,000 rows`.

@@ -16,6 +16,8 @@ package protocol ResourceKind: Sendable {
     var references: [ResourceReference.Target] { get }
     /// What the caller must be allowed besides `resources.apply` to declare this, such as `pipelines.run` for what will run code.
     func permissions(_ modules: Modules) -> [Action]
+    /// Whether a resource goes on acting in the name of whoever applied it, with all that this one may do. Agents, who may do less, cannot apply such.
+    static var actsForItsAuthor: Bool { get }
     /// What is wrong with the kind's resources beside the others, besides names of resources that are not there. Each path begins with the resource.
     static func mistakes(_ scrutiny: Scrutiny) -> [KeelError]
     /// What a change of a resource to this declaration does to data that is there, a sentence each. `keel plan` shows it.
@@ -23,8 +25,6 @@ package protocol ResourceKind: Sendable {
 
     /// What others may do by it: nobody gives what they may not do themselves.
     func given(among declared: Declarations) -> Set<Action>
-    /// Whether such resources may be in any workspace. Those of modules whose tables carry no workspace yet are in `default`.
-    static var isOfEveryWorkspace: Bool { get }
 
     // MARK: Put in force
 
@@ -54,9 +54,9 @@ package protocol ResourceKind: Sendable {
 extension ResourceKind {
     package var references: [ResourceReference.Target] { [] }
     package func permissions(_ modules: Modules) -> [Action] { [] }
+    package static var actsForItsAuthor: Bool { false }
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] { [] }
     package func given(among declared: Declarations) -> Set<Action> { [] }
-    package static var isOfEveryWorkspace: Bool { false }
     package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] { [] }
     package static func prepare(_ preparation: inout Preparation) async throws {}
     package static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus] { [] }

@@ -24,25 +24,14 @@ public enum ResourceKinds {
         RoleBindingSpec.self,
     ]
 
-    /// The kinds that may be in a workspace.
-    package static func all(in workspace: WorkspaceID) -> [any ResourceKind.Type] {
-        workspace == .default ? all : all.filter { $0.isOfEveryWorkspace }
-    }
-
     public static let schemas: [KindSchema] = all.map { $0.schema }
     public static let names: [String] = schemas.map(\.name)
 
     private static let byName = Dictionary(uniqueKeysWithValues: all.map { ($0.schema.name, $0) })
 
     /// - Throws: `invalidArgument` that names the nearest kind.
-    package static func kind(_ name: String, in workspace: WorkspaceID = .default) throws(KeelError) -> any ResourceKind.Type {
-        if let kind = byName[name] {
-            guard workspace == .default || kind.isOfEveryWorkspace else {
-                throw KeelError(
-                    .notImplemented, "resources of the kind '\(name)' are in the workspace 'default' only, not in '\(workspace)'", path: "kind")
-            }
-            return kind
-        }
+    package static func kind(_ name: String) throws(KeelError) -> any ResourceKind.Type {
+        if let kind = byName[name] { return kind }
         throw .invalid(
             "'\(name)' is not a kind",
             hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "kinds: \(names.joined(separator: ", "))", path: "kind")

@@ -1,3 +1,5 @@
+import Contracts
+
 /// One resource that names another.
 package struct ResourceReference: Hashable, Sendable {
     /// What is named, and where in the resource that names it.
@@ -5,6 +7,7 @@ package struct ResourceReference: Hashable, Sendable {
         /// `spec.features`
         package let field: String
         package let kind: String
+        /// As `ResourceRef.qualifiedName` writes it.
         package let name: String
         /// Whether a set of resources without the named one is refused.
         package let isRequired: Bool
@@ -17,12 +20,12 @@ package struct ResourceReference: Hashable, Sendable {
         }
     }
 
-    /// `Kind/name` of the one that names.
-    package let from: String
+    /// The one that names.
+    package let from: ResourceRef
     package let target: Target
 
-    /// `Kind/name` of the one that is named.
-    package var to: String { "\(target.kind)/\(target.name)" }
+    /// The one that is named, in the same workspace.
+    package var to: ResourceRef { ResourceRef(target.kind, stored: target.name, in: from.workspace) }
 
     /// The named kind in the words of a message: `feature service`.
     var word: String {

@@ -84,7 +84,7 @@ public enum Reference {
         "release", "Makes a release of a registered model and hands it to the endpoint's rollout.",
         [
             FieldSchema("model", .any, required: true, "The outputs of a `register`, or `models:/NAME/VERSION`."),
-            FieldSchema("endpoint", .text, required: true, "The endpoint."),
+            FieldSchema("endpoint", .text, required: true, "The endpoint: `delay` in production, `delay@staging`."),
             FieldSchema("force", .flag, default: "false", "Whether to release a model that its gate refused, for those who may."),
         ])
 }

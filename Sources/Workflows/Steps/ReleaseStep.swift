@@ -27,7 +27,7 @@ struct ReleaseStep: StepKind {
             throw KeelError.invalid("is not a registered model", path: "with.model")
         }
         let release = try await releasing.release(
-            uri, to: endpoint, force: force, reason: "pipeline \(context.pipeline), run \(context.runID)",
+            uri, to: try ResourceRef(EndpointSpec.kind, qualifiedName: endpoint, in: context.caller.workspace, path: "with.endpoint"), force: force, reason: "pipeline \(context.pipeline), run \(context.runID)",
             bundle: model["bundle"]?.string, key: StepOrigin(run: context.runID, step: context.step).key, by: context.caller)
         context.log("release \(release.name) of \(uri)")
         return ["release": .string(release.name), "digest": .string(release.digest.hex)]

@@ -55,7 +55,6 @@ public struct Collecting: Sendable {
     /// version, no release, no output of a pipeline. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
     public func collect(_ request: PurgeRequest, dryRun: Bool, _ grant: Grant) async throws -> CollectionReport {
         try grant.require(.storageCollect)
-        try grant.requireServer()
         guard dryRun || !damage.all.contains(where: { $0.subject == Collecting.databaseSubject }) else {
             throw KeelError(
                 .failedPrecondition, "the database does not know what was stored before it was made: a collection would remove it all",

@@ -56,11 +56,14 @@ public struct Verifying: Sendable {
     }
 
     /// Checks the ledger's chain, compares it with the signed checkpoints, and compares the stored tokens with it.
+    ///
+    /// The chain is read whole, whatever the workspace; of what others have in it the answer counts nothing.
     /// - Returns: what was read and, under `problem`, the first thing that is wrong.
     public func ledger(_ grant: Grant) async throws -> JSON {
         try grant.require(.ledgerRead)
         let check = try await database.read { try $0.verifyLedger() }
-        var answer: JSON = ["events": .int(check.events), "head": .string(check.head)]
+        let events = grant.workspace == .default ? check.events : try await database.read(in: grant.workspace) { try $0.ledgerEventCount() }
+        var answer: JSON = ["events": .int(events), "head": .string(check.head)]
         var broken = check.broken
         if broken == nil { broken = try await checkpoints.problem() }
         let refused = try await tokens.refused(by: grant)

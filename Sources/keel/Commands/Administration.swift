@@ -144,7 +144,7 @@ struct Workspaces: AsyncParsableCommand {
         abstract: "Make, list and delete workspaces: tenants with names, roles and a history of their own.",
         discussion: """
             Workspaces are managed from the workspace `default`. So far they keep experiments, runs, logged models, registered models, roles and tokens
-            apart; datasets, features, pipelines and endpoints are in `default`.
+            apart, and so are endpoints and monitors; datasets, features and pipelines are in `default`.
             """, subcommands: [List.self, Create.self, Delete.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {

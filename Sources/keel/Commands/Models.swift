@@ -7,7 +7,7 @@ import NIOHTTP1
 struct Predict: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Ask an endpoint for a prediction.", discussion: #"Example: keel predict delay '{"carrier":"UA","origin":"EWR", …}'"#)
-    @Argument(help: "The endpoint.") var endpoint: String
+    @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @Argument(help: "A JSON object of request columns, or a list of them.") var rows: String
     @OptionGroup var connection: Connection
 
@@ -28,14 +28,19 @@ struct Label: AsyncParsableCommand {
         abstract: "Post the truth of an earlier prediction.",
         discussion: """
             A label whose prediction is not logged is kept for 30 days and joins when it is; the command says so and exits with 1.
-            Example: keel label 0190f3c2-… 1
+            It is of the predictions of its id on every endpoint, unless one is named.
+            Examples:
+              keel label 0190f3c2-… 1
+              keel label flight-17 0 --endpoint delay@staging
             """)
     @Argument(help: "The prediction's id.") var id: String
     @Argument(help: "The true value: 0 or 1.") var value: Double
+    @Option(help: "Only of predictions of this endpoint.") var endpoint: String?
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let answer = try await connection.post("/api/v1/labels", ["labels": [["id": .string(id), "value": .double(value)]]])
+        let path = endpoint.map { "/api/v1/endpoints/\(escaped($0))/labels" } ?? "/api/v1/labels"
+        let answer = try await connection.post(path, ["labels": [["id": .string(id), "value": .double(value)]]])
         if let reason = answer["rejected"]?[0]?["reason"]?.string { throw KeelError.invalid(reason, path: "value") }
         guard let days = answer["unknown_kept_days"]?.integer, answer["unknown"]?.integer != 0 else {
             return connection.show(answer) { _ in Terminal.print("the prediction has its label") }
@@ -51,7 +56,7 @@ struct Release: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Release a registered model to an endpoint; it goes through the endpoint's rollout.",
         discussion: "Example: keel release delay models:/delay@champion")
-    @Argument(help: "The endpoint.") var endpoint: String
+    @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @Argument(help: "The model, as models:/NAME/VERSION or models:/NAME@ALIAS.") var model: String
     @Flag(help: "Release it although its gate refused it, for those who may.") var force = false
     @Option(help: "Why, for the ledger.") var reason: String?
@@ -70,21 +75,67 @@ struct Release: AsyncParsableCommand {
 
 struct Releases: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "List the releases of an endpoint.", discussion: "Example: keel releases delay")
-    @Argument(help: "The endpoint.") var endpoint: String
-    @OptionGroup var connection: Connection
+        abstract: "List the releases of an endpoint, or promote one to another environment.",
+        discussion: """
+            Examples:
+              keel releases delay
+              keel releases promote delay@staging --to production
+            """,
+        subcommands: [List.self, Promote.self], defaultSubcommand: List.self)
 
-    func run() async throws {
-        let answer = try await connection.get("/api/v1/endpoints/\(escaped(endpoint))/releases")
-        connection.show(answer) { answer in
-            Terminal.table(
-                ["release", "model", "gate", "state", "created", "by", "digest"],
-                (answer["releases"]?.items ?? []).map {
-                    [
-                        $0.cell("number"), $0.cell("model"), String($0.cell("gate").prefix(48)), $0.cell("state"), $0.cell("created"),
-                        $0.cell("by"), String($0.cell("digest").prefix(12)),
-                    ]
-                })
+    struct List: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "List the releases of an endpoint.", discussion: "Example: keel releases delay@staging")
+        @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            let answer = try await connection.get("/api/v1/endpoints/\(escaped(endpoint))/releases")
+            connection.show(answer) { answer in
+                Terminal.table(
+                    ["release", "model", "gate", "state", "from", "created", "by", "digest"],
+                    (answer["releases"]?.items ?? []).map {
+                        [
+                            $0.cell("number"), $0.cell("model"), String($0.cell("gate").prefix(48)), $0.cell("state"), source($0),
+                            $0.cell("created"), $0.cell("by"), String($0.cell("digest").prefix(12)),
+                        ]
+                    })
+            }
+        }
+
+        private func source(_ release: JSON) -> String {
+            guard let source = release["promoted_from"], !source.isNull else { return "-" }
+            return "\(source.cell("endpoint"))/\(source.cell("release"))"
+        }
+    }
+
+    struct Promote: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Release what serves in one environment to the endpoint of the same name in another, with its evidence.",
+            discussion: """
+                The release goes through the rollout of the endpoint there. It keeps its model version, bundle and gate, and says who released it before, how
+                often it answered, and what its rollout and monitors measured.
+                Example: keel releases promote delay@staging --to production
+                """)
+        @Argument(help: "The endpoint that the release comes from, as NAME@ENVIRONMENT.") var endpoint: String
+        @Option(help: "The environment that it goes to.") var to: String
+        @Option(help: "The release's number; by default the one that answers all requests.") var release: Int?
+        @Flag(help: "Promote it although its gate refused it, for those who may.") var force = false
+        @OptionGroup var connection: Connection
+
+        func run() async throws {
+            let source = try ResourceRef("Endpoint", qualifiedName: endpoint, in: .default, path: "endpoint")
+            let target = ResourceRef("Endpoint", source.name, environment: try EnvironmentName(to, path: "to")).qualifiedName
+            var body: JSON = ["from": .string(source.qualifiedName), "force": .bool(force)]
+            if let release { body["release"] = .int(Int64(release)) }
+            let answer = try await connection.post("/api/v1/endpoints/\(escaped(target))/releases", body)
+            connection.show(answer) { answer in
+                let evidence = answer["promoted_from"]?["evidence"] ?? .null
+                Terminal.print(
+                    "release \(target)/\(answer.cell("release")) from \(answer["promoted_from"]?.cell("endpoint") ?? "-")/"
+                        + "\(answer["promoted_from"]?.cell("release") ?? "-"): models:/\(answer.cell("model"))/\(answer.cell("version")), "
+                        + "gate \(answer.cell("gate")), \(evidence.cell("predictions")) predictions there")
+            }
         }
     }
 }
@@ -92,7 +143,7 @@ struct Releases: AsyncParsableCommand {
 struct Rollback: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Go back to an earlier release, at once.", discussion: "Example: keel rollback delay --to 3")
-    @Argument(help: "The endpoint.") var endpoint: String
+    @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @Option(help: "The release's number; by default the one before.") var to: Int?
     @OptionGroup var connection: Connection
 
@@ -105,7 +156,7 @@ struct Rollback: AsyncParsableCommand {
 struct Promote: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Give the candidate of a rollout all traffic, at once.", discussion: "Example: keel promote delay")
-    @Argument(help: "The endpoint.") var endpoint: String
+    @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @OptionGroup var connection: Connection
 
     func run() async throws {

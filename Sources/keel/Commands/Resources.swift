@@ -89,7 +89,7 @@ struct Get: AsyncParsableCommand {
                     ["name", "env", "release", "share", "requests", "p50", "p99", "errors", "drift", "rollout"],
                     answer["endpoints"]?.items.flatMap(endpointRows) ?? [])
             }
-        case "releases": try await Releases.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
+        case "releases": try await Releases.List.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
         case "runs":
             connection.show(try named(try await connection.get("/api/v1/runs"), "runs", by: "pipeline")) { answer in
                 let runs = answer["runs"]?.items ?? []

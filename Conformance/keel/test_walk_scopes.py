@@ -1,0 +1,155 @@
+"""The walk of every route by callers whose role covers some things only: what they name is covered or refused."""
+import json
+
+import pytest
+
+import walking
+import worlds
+from receiver import LAPTOP
+from servers import Keel
+
+MLFLOW = "/api/2.0/mlflow/"
+# Lists that show what of them a caller's role covers, and what else is in them. All other routes that name nothing refuse such a caller.
+LISTS = {
+    ("GET", "/api/2.0/mlflow/registered-models/search"): lambda said: [model["name"] for model in said.get("registered_models", [])],
+    ("GET", "/api/2.0/mlflow/model-versions/search"): lambda said: [version["name"] for version in said.get("model_versions", [])],
+    ("GET", "/api/v1/models"): lambda said: [model["name"] for model in said["models"]],
+}
+OTHER_LISTS = {
+    ("GET", "/api/v1/tokens"): lambda said: said["tokens"],
+    ("GET", "/api/v1/resources/{kind}"): lambda said: said["resources"],
+}
+# Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
+MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
+# What the server's version can do, which MLflow's client asks before anything else.
+ABLE = {("GET", "/api/3.0/mlflow/server-info")}
+
+
+@pytest.fixture(scope="module")
+def server():
+    keel = Keel(environment={"KEEL_AUTH_REFUSALS": "1000000"} | LAPTOP).start()
+    yield walking.Server(keel)
+    keel.stop()
+
+
+def bind(server, name, spec):
+    """A token that may do what a role binding gives, and nothing else."""
+    token = server.json("POST", "/api/v1/tokens", {"name": name, "persona": "member"})["secret"]
+    server.json("POST", "/api/v1/apply", {"resources": [
+        {"apiVersion": "keel/v1", "kind": "RoleBinding", "metadata": {"name": name}, "spec": spec | {"tokens": [name]}}]})
+    return token
+
+
+@pytest.fixture(scope="module")
+def models(server):
+    """Models in the role and outside it, and a token whose role is that of an owner, over the first alone."""
+    made = {name: worlds.make(server, "default", name) for name in ("fraud", "fraud-own", "other")}
+    return bind(server, "keeper", {"role": "owner", "kinds": ["Model"], "names": ["fraud-*"]}), made
+
+
+def names_a_model(request):
+    return "model" in request.things and request.route.path.split("/mlflow/")[-1].startswith(
+        ("registered-models/", "model-versions/", "/api/v1/models", "/model-versions/"))
+
+
+def problem_of(server, token, names, expected):
+    """Says when an answer is not the expected one: `allowed`, `refused`."""
+    def problem(request):
+        answer = server.put(request, names, token)
+        if expected == "refused":
+            # What no caller is served tells nobody anything.
+            wrong = not walking.is_refusal(answer, request.route) and answer.status != 501
+        else:
+            wrong = answer.status in (401, 403) or answer.status >= 500
+        return wrong and f"{request} is not {expected}: {answer.status} {answer.text[:300]}"
+    return problem
+
+
+def test_a_role_over_some_models_gives_these_and_no_others(server, models):
+    token, made = models
+    own = made["fraud-own"]
+    asked = [request for request in walking.requests(walking.routes(server)) if names_a_model(request)]
+    lists = [request for request in asked if (request.route.method, request.route.key) in LISTS]
+    single = [request for request in asked if request not in lists]
+    assert len(single) > 60 and len(lists) == 5
+    covered = [request for request in single if (request.route.method, request.route.path) not in MORE]
+    nothing = walking.nowhere("zephyr")
+    problems = walking.problems(single, problem_of(server, token, walking.with_own(nothing | made["other"], own), "refused"))
+    # What is not there is refused alike: whether it is there is none of the caller's business.
+    problems += walking.problems(single, problem_of(server, token, walking.with_own(nothing, own), "refused"))
+    problems += walking.problems([r for r in single if r not in covered], problem_of(server, token, walking.with_own(nothing | made["fraud"], own), "refused"))
+    problems += walking.problems(covered, problem_of(server, token, walking.with_own(nothing | made["fraud"], own), "allowed"))
+    assert not problems, "\n".join(problems)
+
+
+def test_lists_show_what_a_role_covers(server, models):
+    token, made = models
+    # The walk of another test may have removed or renamed one of them.
+    for name in ("fraud-list", "other-list"):
+        server.json("POST", MLFLOW + "registered-models/create", {"name": name})
+        server.json("POST", MLFLOW + "model-versions/create", {"name": name, "source": "s3://bucket/x"})
+    for (method, path), names in LISTS.items():
+        for query in ("", "?max_results=100" if "mlflow" in path else "?limit=100"):
+            shown = names(server.json(method, path + query, token=token))
+            assert "fraud-list" in shown and all(name.startswith("fraud-") for name in shown), (path, shown)
+        assert {"fraud-list", "other-list"} <= set(names(server.json(method, path))), path
+        filtered = server.json(method, path + "?filter=name%3D'other-list'", token=token)
+        assert names(filtered) == [], path
+
+
+def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
+    token, made = models
+    names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | ABLE
+    every = walking.requests(walking.routes(server))
+    asked = [request for request in every if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
+    # A resource outside the role is as one that is not there.
+    resources = [request for request in asked if request.route.path.startswith("/api/v1/resources/")]
+    nothing = walking.with_own(walking.nowhere("zephyr"), made["fraud-own"])
+
+    def told(request):
+        there, none = (server.put(request, each, token) for each in (names, nothing))
+        texts = [answer.text.replace("other-", "").replace("zephyr-", "") for answer in (there, none)]
+        return (there.status not in (403, 404) or there.status != none.status or texts[0] != texts[1]) and f"{request}: {there} and {none}"
+
+    assert len(asked) > 500 and len(resources) > 10
+    assert sum(server.put(request, names).status != 501 for request in asked if request.route.method == "GET") > 70
+    problems = walking.problems([request for request in asked if request not in resources], problem_of(server, token, names, "refused"))
+    problems += walking.problems(resources, told)
+    assert not problems, "\n".join(problems)
+
+
+def test_lists_of_other_things_show_none_to_a_role_over_some_models(server, models):
+    token, _ = models
+    for request in walking.requests(walking.routes(server)):
+        shown = OTHER_LISTS.get((request.route.method, request.route.path))
+        if shown:
+            assert shown(json.loads(server.put(request, {}).text)), f"{request} shows something to who may see it"
+            answer = server.put(request, {}, token)
+            assert walking.is_refusal(answer, request.route) or shown(json.loads(answer.text)) == [], (request, answer)
+
+
+DELAY = (worlds.DATA + "---" + worlds.SERVING).replace("$name-endpoint", "delay").replace("$name-monitor", "delay")
+
+
+@pytest.fixture(scope="module")
+def staging(server):
+    """An endpoint with a monitor in staging and in production, and a token whose role is for staging alone."""
+    for environment in ("production", "staging"):
+        server.json("POST", "/api/v1/apply", worlds.resources(DELAY.replace("production", environment), name="delay"))
+    listed = server.json("GET", "/api/v1/endpoints")["endpoints"]
+    if {each["environment"] for each in listed if each["name"] == "delay"} != {"production", "staging"}:
+        pytest.skip(f"endpoints are not live by environment yet: {listed}")
+    return bind(server, "stager", {"role": "ml-engineer", "environments": ["staging"]})
+
+
+def test_a_role_for_staging_gives_what_is_in_staging_and_nothing_in_production(server, staging):
+    named = [request for request in walking.requests(walking.routes(server))
+             if request.things & {"endpoint", "monitor"} and (request.route.method, request.route.path) not in walking.ANYONE]
+    assert len(named) > 15
+    nothing = walking.nowhere("zephyr")
+    names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing) for place in ("", "@production", "@staging")}
+    problems = walking.problems(named, problem_of(server, staging, names[""], "refused"))
+    problems += walking.problems(named, problem_of(server, staging, names["@production"], "refused"))
+    problems += walking.problems(named, problem_of(server, staging, names["@staging"], "allowed"))
+    assert not problems, "\n".join(problems)

@@ -1,0 +1,169 @@
+"""The walk of every route in the wrong workspace: it answers as for a workspace, an id or a name that is not there, and changes nothing."""
+import os
+import re
+from dataclasses import dataclass
+
+import pytest
+
+import walking
+import worlds
+from receiver import LAPTOP
+from servers import Keel
+
+# What answers before it knows who asks.
+UNASKED = walking.OPEN
+# Ids that cannot be guessed: where one stands in an answer, something of its workspace was read.
+SECRET = ("run", "logged", "evaluation", "record", "webhook", "upload", "pipeline_run", "offer")
+# What is in one of the workspaces only is under a word that no other name there is like, so that no hint of a nearest name tells of it.
+ONLY = {"default": "quartz", "fraud": "umbrella"}
+# What is nowhere, by who asks for it.
+NOTHING = {"default": "zephyr", "fraud": "walnut"}
+
+
+@dataclass
+class Side:
+    """A workspace, and someone who may do everything in it and has no role in the other."""
+    workspace: str
+    token: str
+    # By the name they were made under.
+    worlds: dict
+
+
+@pytest.fixture(scope="module")
+def server():
+    keel = Keel(environment={"KEEL_AUTH_REFUSALS": "1000000"} | LAPTOP).start()
+    yield walking.Server(keel)
+    keel.stop()
+
+
+@pytest.fixture(scope="module")
+def sides(server):
+    server.json("POST", "/api/v1/workspaces", {"name": "fraud"})
+    made = {}
+    for workspace in ("default", "fraud"):
+        content = {name: worlds.make(server, workspace, name) for name in ("same", ONLY[workspace], "mine-1", "mine-2")}
+        # Not an owner: that of `default` is one everywhere. Who manages workspaces knows all of them.
+        allowed = sorted(walking.permissions()["owner"] - {"workspaces.manage"})
+        token = server.json("POST", "/api/v1/tokens", {"name": "everything-" + workspace, "persona": "member"}, workspace=workspace)["secret"]
+        server.json("POST", "/api/v1/apply", worlds.resources("""
+{apiVersion: keel/v1, kind: Role, metadata: {name: everything}, spec: {actions: $actions}}
+---
+{apiVersion: keel/v1, kind: RoleBinding, metadata: {name: everything}, spec: {role: everything, tokens: [everything-$workspace]}}
+""", actions=str(allowed).replace("'", ""), workspace=workspace), workspace=workspace)
+        made[workspace] = Side(workspace, token, content)
+    return made
+
+
+def without(names, things, text):
+    """An answer without the names that were asked for, and without ids and times that are new in every answer."""
+    text = re.sub("mine-[12]", "mine", text)
+    for thing in sorted(names.keys() & things, key=lambda thing: -len(names[thing])):
+        text = re.sub(rf"(?<!\w){re.escape(names[thing])}(?!\w)", f"<{thing}>", text)
+    text = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(m-|d-|dr-)?[0-9a-f]{32}\b|\b[0-9a-f]{64}\b", "<id>", text)
+    text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z|\b1\d{12}\b", "<time>", text)
+    return re.sub(r'"(experiment_id|id|to)":"\d+"|"(ledger_seq|revision|digest)":("\w+"|\d+)|keel_[\w-]{43}', "<new>", text)
+
+
+def changes(before, after):
+    """What is not as it was, from where it differs."""
+    found = []
+    for place in before:
+        was, now = str(before[place]), str(after[place])
+        if was != now:
+            at = max(0, len(os.path.commonprefix([was, now])) - 100)
+            found.append(f"{place} was …{was[at:at + 250]} and is …{now[at:at + 250]}")
+    return found
+
+
+@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
+def test_a_workspace_without_a_role_in_it_answers_as_one_that_is_not_there(server, sides, mine, other):
+    caller, before = sides[mine], worlds.state(server, other, sides[other].worlds.values())
+    names = walking.with_own(sides[other].worlds[ONLY[other]], sides[other].worlds["same"])
+
+    def problem(request):
+        names_here = {thing: "x" for thing in request.things} | names
+        for field in ("Keel-Workspace", "X-MLFLOW-WORKSPACE"):
+            there, nowhere = (server.put(request, names_here, caller.token, workspace, field) for workspace in (other, "nowhere-space"))
+            texts = [re.sub(rf"\b({other}|nowhere-space)\b", "<workspace>", answer.text) for answer in (there, nowhere)]
+            if (there.status, texts[0]) != (nowhere.status, texts[1]):
+                return f"{request}, {field}: {there.status} {there.text[:200]} for {other}, and {nowhere.status} {nowhere.text[:200]} for none"
+            if (request.route.method, request.route.path) not in UNASKED and (there.status, "permission_denied" in there.text.lower()) != (403, True):
+                return f"{request}, {field}: {there.status} {there.text[:200]} is no refusal"
+        return None
+
+    problems = walking.problems(walking.requests(walking.routes(server)), problem)
+    problems += changes(before, worlds.state(server, other, sides[other].worlds.values()))
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
+def test_the_same_names_are_ones_own_and_no_answer_tells_of_the_other_workspace(server, sides, mine, other):
+    caller = sides[mine]
+    own = caller.worlds["same"]
+    names = walking.with_own(walking.nowhere(NOTHING[mine]) | own, own)
+    secrets = [world[thing] for world in sides[other].worlds.values() for thing in SECRET if thing in world] + [ONLY[other]]
+    assert len(secrets) > 20
+    own_seen = set()
+
+    def problem(request):
+        answer = server.put(request, names, caller.token)
+        own_seen.update(own[thing] for thing in SECRET if thing in own and own[thing] in answer.text)
+        told = [secret for secret in secrets if secret in answer.text]
+        return told and f"{request} of {mine} tells of {told} in {other}: {answer.text[:300]}"
+
+    reading = [request for request in walking.requests(walking.routes(server))
+               if request.route.method == "GET" and request.route.path != "/api/v1/backup" and "all=true" not in request.query
+               or "search" in request.route.path or request.route.path.endswith(("/check", "/fingerprints", "/digests"))]
+    problems = walking.problems(reading, problem)
+    assert not problems, "\n".join(problems)
+    assert len(own_seen) >= 5, "the answers tell of what is one's own"
+
+
+@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
+def test_names_and_ids_of_another_workspace_are_those_of_nothing(server, sides, mine, other):
+    caller, before = sides[mine], worlds.state(server, other, sides[other].worlds.values())
+    nothing, there = walking.nowhere(NOTHING[mine]), sides[other].worlds[ONLY[other]]
+    # A folder of the same form.
+    nothing["folder"] = re.sub(f"workspaces/{other}/", f"workspaces/{nothing['workspace']}/", there["folder"]).replace(
+        f"{there['experiment']}/{there['run']}", f"{nothing['experiment']}/{nothing['run']}")
+    theirs = walking.with_own(nothing | there, nothing | caller.worlds["mine-1"])
+    nowhere = walking.with_own(nothing, nothing | caller.worlds["mine-2"])
+
+    def problem(request):
+        there, none = (server.put(request, names, caller.token) for names in (theirs, nowhere))
+        texts = without(theirs, request.things, there.text), without(nowhere, request.things, none.text)
+        if (there.status, texts[0]) != (none.status, texts[1]):
+            return f"{request} of {mine}: {there.status} {there.text[:300]} for what {other} has, and {none.status} {none.text[:300]} for nothing"
+        return None
+
+    asked = [request for request in walking.requests(walking.routes(server)) if request.things]
+    assert len(asked) > 400
+    problems = walking.problems(asked, problem)
+    problems += changes(before, worlds.state(server, other, sides[other].worlds.values()))
+    assert not problems, "\n".join(problems)
+
+
+def test_an_offer_does_not_tell_whether_its_workspace_is_there(server, sides):
+    caller = sides["fraud"]
+    model = caller.worlds["same"]["model"]
+    answers = [server.ask("POST", f"/api/v1/models/{model}/versions/1/offers", {"workspace": name}, caller.token) for name in ("default", "nowhere-space")]
+    texts = [without({}, set(), answer.text).replace("default", "nowhere-space") for answer in answers]
+    assert answers[0].status == answers[1].status == 201 and texts[0] == texts[1], answers
+
+
+def test_everything_is_kept_by_workspace(server, sides):
+    """Every route of Keel's own finds what a workspace has, in a workspace other than `default` as well."""
+    for content in ("runs", "endpoints"):
+        if not worlds.is_live(server, "fraud", content):
+            pytest.skip(f"{content} are in the workspace `default` only")
+    caller = sides["fraud"]
+    names = walking.with_own(walking.nowhere(NOTHING["fraud"]) | caller.worlds["same"], caller.worlds["same"])
+
+    def problem(request):
+        answer = server.put(request, names, caller.token)
+        return answer.status in (404, 501) and f"{request}: {answer.status} {answer.text[:300]}"
+
+    asked = [request for request in walking.requests(walking.routes(server)) if request.route.method == "GET" and not request.route.key.startswith(
+        ("/api/2.0/", "/api/3.0/", "/ajax-api/", "/gateway/"))]
+    problems = walking.problems(asked, problem)
+    assert not problems, "\n".join(problems)

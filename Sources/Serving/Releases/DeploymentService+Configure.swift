@@ -1,0 +1,133 @@
+import Contracts
+import Storage
+
+/// Endpoints as they are declared.
+extension DeploymentService {
+    /// Takes the endpoints of a workspace as declared now. New ones are restored from the tables, with their rollout under way; known ones read features by the
+    /// new plan; those that are gone serve no more.
+    ///
+    /// - Returns: endpoints whose stored release cannot be loaded, and why; they exist and answer that they have no release.
+    /// - Throws: when a release that serves cannot read its features any more; then nothing is changed.
+    @discardableResult
+    public func configure(_ specs: [EndpointSpec], in workspace: WorkspaceID = .default) async throws -> [ResourceRef: KeelError] {
+        let draft = try await prepare(specs, in: workspace, reading: features)
+        await activate(draft)
+        return draft.problems
+    }
+
+    /// Loads the models and plans the reads of these endpoints, which are all of a workspace. Nothing changes until `activate`; a draft that is given up
+    /// goes to `discard`.
+    ///
+    /// Until one of the two is called, no release is deployed and no rollout moves; requests are answered as before.
+    /// - Parameter features: the feature store as it will be when the draft is in force.
+    /// - Throws: when a release that serves could not read its features any more.
+    public func prepare(
+        _ specs: [EndpointSpec], in workspace: WorkspaceID, reading features: (any OnlineFeatures)?
+    ) async throws -> EndpointDraft {
+        await turn.take()
+        do {
+            var draft = EndpointDraft(in: workspace, features: features)
+            for spec in specs { try await prepare(spec, &draft) }
+            return draft
+        } catch {
+            turn.give()
+            throw error
+        }
+    }
+
+    func prepare(_ spec: EndpointSpec, _ draft: inout EndpointDraft) async throws {
+        // One whose release could not be loaded is tried again.
+        guard var live = endpoints[spec.ref], live.state.stable == nil || live.stable != nil else {
+            let (live, problem) = try await restored(spec, draft.features)
+            draft.endpoints[spec.ref] = live
+            draft.problems[spec.ref] = problem
+            return
+        }
+        live.stable = try live.stable.map { try planned($0, spec, draft.features) }
+        live.candidate = try live.candidate.map { try planned($0, spec, draft.features) }
+        if spec.rollout != live.spec.rollout, let rollout = live.rollout {
+            live.rollout = Rollout(plan: spec.rollout, phase: rollout.phase, phaseRequests: rollout.phaseRequests)
+            for observation in try await storedEvidence(live.state) { live.rollout?.observe(observation) }
+        }
+        live.spec = spec
+        draft.endpoints[spec.ref] = live
+    }
+
+    /// Puts a draft in force. Cannot fail.
+    public func activate(_ draft: EndpointDraft) async {
+        defer { turn.give() }
+        let known = endpoints.filter { $0.key.workspace == draft.workspace }
+        for ref in known.keys where draft.endpoints[ref] == nil {
+            endpoints[ref] = nil
+            runtime.swap(ref, to: nil)
+            inbox.forget(ref)
+        }
+        for (ref, live) in draft.endpoints {
+            publish(live)
+            if known[ref] == nil, let stable = live.stable { await onPromoted(stable.release) }
+        }
+    }
+
+    /// Gives a draft up: what was in force stays.
+    public func discard(_ draft: EndpointDraft) { turn.give() }
+
+    func restored(_ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> (Live, KeelError?) {
+        let ref = spec.ref
+        let state = try await database.read(in: ref.workspace) { reader in try ReleaseStore.state(ref, in: reader) }
+        var live = Live(spec: spec, state: state, load: EndpointLoad())
+        do {
+            if let stable = state.stable { live.stable = try await load(ref, stable, spec, features) }
+        } catch { return (live, KeelError.wrapping(error)) }
+        guard let candidate = state.candidate else { return (live, nil) }
+        do {
+            live.candidate = try await load(ref, candidate, spec, features)
+        } catch { return (live, KeelError.wrapping(error)) }
+        let phase: Rollout.Phase = if case .canary(let step) = state.phase { .canary(step: step) } else { .shadow }
+        var rollout = Rollout(plan: spec.rollout, phase: phase, phaseRequests: state.phaseRequests)
+        for observation in try await storedEvidence(state) { rollout.observe(observation) }
+        live.rollout = rollout
+        live.baseline = RolloutBaseline(requests: state.requests, errors: state.errors)
+        return (live, nil)
+    }
+
+    func storedEvidence(_ state: EndpointState) async throws -> [Rollout.Observation] {
+        try await database.read(in: state.endpoint.workspace) { reader in try ReleaseStore.evidence(state, in: reader) }
+    }
+
+    // MARK: Loading
+
+    func load(
+        _ endpoint: ResourceRef, _ number: Int, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?
+    ) async throws -> ServedRelease {
+        let release = try await database.read(in: endpoint.workspace) { reader in try ReleaseStore.find(endpoint, number, in: reader) }
+        return try await load(release, spec, features)
+    }
+
+    func load(_ release: Release, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> ServedRelease {
+        let model = try await LoadedModel.load(release.bundle, from: objects)
+        return ServedRelease(release: release, model: model, plan: try plan(release, model, spec, features))
+    }
+
+    func planned(_ served: ServedRelease, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) throws -> ServedRelease {
+        ServedRelease(
+            release: served.release, model: served.model, plan: try plan(served.release, served.model, spec, features), meter: served.meter)
+    }
+
+    func plan(
+        _ release: Release, _ model: LoadedModel, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?
+    ) throws(KeelError) -> any FeaturePlan {
+        let inputs = model.bundle.signature.inputs
+        guard let service = spec.features else { return RequestPlan(inputs: inputs) }
+        if let trained = release.featureService, trained != service {
+            throw KeelError(
+                .failedPrecondition,
+                "release \(release.name) was trained on feature service '\(trained)', the endpoint declares '\(service)'",
+                hint: "set spec.features of \(spec.ref.subject) to \(trained), or train on \(service)")
+        }
+        guard let features else { throw KeelError(.failedPrecondition, "there is no online feature store to read '\(service)' from") }
+        do throws(KeelError) { return try features.plan(service: service, of: spec.ref.workspace, inputs: inputs) } catch {
+            throw KeelError(
+                error.code, "release \(release.name) cannot read its features: \(error.message)", hint: error.hint, path: error.path)
+        }
+    }
+}

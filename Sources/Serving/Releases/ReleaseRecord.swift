@@ -1,0 +1,71 @@
+import Contracts
+import Storage
+
+/// What is known of a release where it is: the evidence that it takes along when it is promoted to another environment.
+public struct ReleaseRecord: Sendable {
+    public let release: Release
+    /// When it first entered a rollout, or answered all requests.
+    public let deployedAt: Timestamp?
+    /// The requests it answered that are logged, and how many of them have a label.
+    public let predictions: Int
+    public let labels: Int
+    /// The last event that made it answer all requests: `release.promoted`, or `release.rolledback` to it.
+    public let promotion: LedgerEvent?
+
+    /// Whether it answered requests there, or could have: an endpoint may log none.
+    public var hasServed: Bool { predictions > 0 || promotion != nil }
+
+    public var json: JSON {
+        var out: JSON = [
+            "created_by": .string(release.createdBy), "created_at": .string(release.createdAt.description),
+            "deployed_at": deployedAt.map { .string($0.description) } ?? .null, "predictions": .int(Int64(predictions)), "labels": .int(Int64(labels)),
+        ]
+        if let promotion {
+            out["promoted_by"] = .string(promotion.caller)
+            out["promoted_at"] = .string(promotion.at.description)
+            out["reason"] = promotion.data["reason"] ?? .null
+            if let numbers = promotion.data["numbers"] { out["numbers"] = numbers }
+        }
+        return out
+    }
+}
+
+extension DeploymentService {
+    /// What is known of a release of an endpoint: of the one that answers its requests when none is named.
+    public func record(endpoint: ResourceRef, release number: Int?, _ grant: Grant) async throws -> ReleaseRecord {
+        try grant.require(.releasesRead, on: endpoint)
+        guard let number = try number ?? live(endpoint).state.stable else {
+            throw KeelError(.failedPrecondition, "no release serves '\(endpoint.qualifiedName)'", hint: "name one that did")
+        }
+        // What was answered a moment ago counts.
+        try await runtime.flush()
+        return try await database.read(in: endpoint.workspace) { db in
+            let release = try ReleaseStore.find(endpoint, number, in: db)
+            let counts = try db.row(
+                """
+                SELECT count(*) AS n, count(label) AS labels FROM predictions
+                WHERE workspace = ? AND endpoint = ? AND release_number = ? AND shadow = 0
+                """, ReleaseStore.key(endpoint) + [.int(Int64(number))])
+            let promotion = try DeploymentService.promotion(of: release, in: db)
+            return ReleaseRecord(
+                release: release, deployedAt: try ReleaseStore.deployedAt(release, in: db), predictions: Int(counts?.int("n") ?? 0),
+                labels: Int(counts?.int("labels") ?? 0), promotion: promotion)
+        }
+    }
+
+    private static func promotion(of release: Release, in db: some Querying) throws -> LedgerEvent? {
+        let number = JSON.int(Int64(release.number))
+        var subjects: [(subject: String, before: Int64)] = [(release.endpoint.subject, .max)]
+        if let old = try oldSubject(of: release.endpoint, in: db) { subjects.append((old.subject, old.until + 1)) }
+        for place in subjects {
+            var found: [LedgerEvent] = []
+            for kind in ["release.promoted", "release.rolledback"] {
+                found += try decisions(db, kind, on: place.subject, after: 0, before: place.before, atLeast: 1) { event in
+                    event.data["release"] == number && (event.kind == "release.promoted" || event.data["to"] == number)
+                }
+            }
+            if let last = found.max(by: { $0.seq < $1.seq }) { return last }
+        }
+        return nil
+    }
+}

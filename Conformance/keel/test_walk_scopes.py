@@ -17,12 +17,15 @@ LISTS = {
 }
 OTHER_LISTS = {
     ("GET", "/api/v1/tokens"): lambda said: said["tokens"],
+    ("GET", "/api/v1/endpoints"): lambda said: said["endpoints"],
     ("GET", "/api/v1/resources/{kind}"): lambda said: said["resources"],
 }
 # Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
 MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
 # What the server's version can do, which MLflow's client asks before anything else.
 ABLE = {("GET", "/api/3.0/mlflow/server-info")}
+# Asks the only endpoint that the caller may ask.
+SOLE = ("POST", "/invocations")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +103,7 @@ def test_lists_show_what_a_role_covers(server, models):
 def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
     token, made = models
     names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
-    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | ABLE
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | ABLE | {SOLE}
     every = walking.requests(walking.routes(server))
     asked = [request for request in every if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
     # A resource outside the role is as one that is not there.
@@ -127,6 +130,8 @@ def test_lists_of_other_things_show_none_to_a_role_over_some_models(server, mode
             assert shown(json.loads(server.put(request, {}).text)), f"{request} shows something to who may see it"
             answer = server.put(request, {}, token)
             assert walking.is_refusal(answer, request.route) or shown(json.loads(answer.text)) == [], (request, answer)
+    sole = server.ask(*SOLE, {"dataframe_records": []}, token)
+    assert sole.status == 403 or sole.status == 400 and "0 endpoints" in sole.text and "endpoint'" not in sole.text, sole
 
 
 DELAY = (worlds.DATA + "---" + worlds.SERVING).replace("$name-endpoint", "delay").replace("$name-monitor", "delay")
@@ -138,18 +143,40 @@ def staging(server):
     for environment in ("production", "staging"):
         server.json("POST", "/api/v1/apply", worlds.resources(DELAY.replace("production", environment), name="delay"))
     listed = server.json("GET", "/api/v1/endpoints")["endpoints"]
-    if {each["environment"] for each in listed if each["name"] == "delay"} != {"production", "staging"}:
-        pytest.skip(f"endpoints are not live by environment yet: {listed}")
-    return bind(server, "stager", {"role": "ml-engineer", "environments": ["staging"]})
+    assert {each["environment"] for each in listed if each["name"] == "delay"} == {"production", "staging"}
+    token = bind(server, "stager", {"role": "ml-engineer", "environments": ["staging"]})
+    # A model is in no environment: who releases one must be given it besides.
+    server.json("POST", "/api/v1/apply", {"resources": [
+        {"apiVersion": "keel/v1", "kind": "RoleBinding", "metadata": {"name": "stager-models"},
+         "spec": {"role": "ml-engineer", "kinds": ["Model"], "tokens": ["stager"]}}]})
+    return token
 
 
 def test_a_role_for_staging_gives_what_is_in_staging_and_nothing_in_production(server, staging):
     named = [request for request in walking.requests(walking.routes(server))
-             if request.things & {"endpoint", "monitor"} and (request.route.method, request.route.path) not in walking.ANYONE]
+             if request.things & {"endpoint", "monitor"} and (request.route.method, request.route.path) not in walking.ANYONE
+             # The role has no right to this anywhere.
+             and '"force": true' not in (request.body or "")]
     assert len(named) > 15
     nothing = walking.nowhere("zephyr")
-    names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing) for place in ("", "@production", "@staging")}
-    problems = walking.problems(named, problem_of(server, staging, names[""], "refused"))
+    names = {place: walking.with_own(nothing | {"endpoint": "delay" + place, "monitor": "delay" + place}, nothing | {"endpoint": "delay@staging"})
+             for place in ("", "@production", "@staging")}
+    # A resource is named with or without its environment, and one outside the role is as one that is not there.
+    resources = [request for request in named if request.route.path.startswith("/api/v1/resources/")]
+    missing = nothing | {"endpoint": "zephyr@production", "monitor": "zephyr@production"}
+
+    def told(request):
+        there, none = (server.put(request, each, staging) for each in (names["@production"], missing))
+        same = (there.status, there.text.replace("delay", "zephyr")) == (none.status, none.text) and there.status in (400, 403, 404)
+        bare = server.put(request, names[""], staging)
+        return not (same and "production" not in bare.text) and f"{request}: {there}, {none} for one that is not there, and {bare} without environment"
+
+    assert len(resources) >= 6
+    problems = walking.problems(resources, told) + walking.problems(resources, problem_of(server, staging, names["@staging"], "allowed"))
+    named = [request for request in named if request not in resources]
+    problems += walking.problems(named, problem_of(server, staging, names[""], "refused"))
     problems += walking.problems(named, problem_of(server, staging, names["@production"], "refused"))
     problems += walking.problems(named, problem_of(server, staging, names["@staging"], "allowed"))
     assert not problems, "\n".join(problems)
+    shown = server.json("GET", "/api/v1/endpoints", token=staging)["endpoints"]
+    assert {(each["name"], each["environment"]) for each in shown} == {("delay", "staging")}

@@ -16,15 +16,18 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 OPEN = {("GET", "/health"), ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}")}
 ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
           ("GET", "/v2/models/{name}/versions/{version}/ready")}
+
+
 def nowhere(word):
     """Names that nothing has, in any workspace; other ones for another word."""
     number = zlib.crc32(word.encode())
-    digits = f"01a2{number:028x}"
-    names = {thing: f"{word}-{thing.replace('_', '-')}" for thing in (
-        "name", "model", "token", "card", "role", "binding", "workspace", "dataset", "service", "pipeline", "trigger", "endpoint", "monitor", "prediction")}
+    digits, experiment = f"01a2{number:028x}", str(10**6 + number % 10**6)
+    names = {thing: f"{word}-{thing}" for thing in ("name", "model", "token", "card", "role", "binding", "workspace", "dataset", "service",
+                                                    "pipeline", "trigger", "endpoint", "monitor", "prediction")}
     return names | {
-        "experiment": str(10**6 + number % 10**6), "run": digits, "logged": "m-" + digits, "evaluation": "d-" + digits, "record": "dr-" + digits,
-        "webhook": str(uuid.UUID(digits)), "pipeline_run": str(uuid.UUID(digits)), "offer": digits, "upload": digits, "folder": f"{10**6 + number % 10**6}/{digits}/artifacts"}
+        "experiment": experiment, "run": digits, "deleted_run": digits, "logged": "m-" + digits, "evaluation": "d-" + digits, "record": "dr-" + digits,
+        "webhook": str(uuid.UUID(digits)), "pipeline_run": str(uuid.UUID(digits)), "offer": digits, "upload": digits,
+        "folder": f"{experiment}/{digits}/artifacts"}
 
 
 def with_own(names, own):

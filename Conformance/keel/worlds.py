@@ -5,6 +5,8 @@ import time
 
 import yaml
 
+import project
+
 MLFLOW, V3 = "/api/2.0/mlflow/", "/api/3.0/mlflow/"
 HOOKED = [{"entity": "REGISTERED_MODEL", "action": "CREATED"}]
 
@@ -72,6 +74,8 @@ def make(server, workspace, name):
     run = names["run"] = info["run_id"]
     ask("POST", MLFLOW + "runs/log-batch", {
         "run_id": run, "metrics": [{"key": "loss", "value": 1, "timestamp": 1, "step": 0}], "params": [{"key": "depth", "value": "3"}], "tags": []})
+    deleted = names["deleted_run"] = ask("POST", MLFLOW + "runs/create", {"experiment_id": experiment})["run"]["info"]["run_id"]
+    ask("POST", MLFLOW + "runs/delete", {"run_id": deleted})
     folder = names["folder"] = info["artifact_uri"].removeprefix("mlflow-artifacts:/")
     ask("PUT", f"/api/2.0/mlflow-artifacts/artifacts/{folder}/notes/a.txt", name.encode())
     names["logged"] = ask("POST", MLFLOW + "logged-models", {
@@ -99,23 +103,34 @@ def make(server, workspace, name):
         {apiVersion: keel/v1, kind: RoleBinding, metadata: {name: $binding}, spec: {role: $role, tokens: [$token]}}
         """.replace("\n        ", "\n"), **names))
     names["offer"] = ask("POST", f"/api/v1/models/{model}/versions/1/offers", {"workspace": "elsewhere"})["id"]
-    if is_live(server, workspace, "runs"):
-        ask("POST", "/api/v1/apply", resources(DATA, name=name))
-        ask("POST", f"/api/v1/datasets/{name}-dataset/events", {"rows": [{"id": 1, "user": "u1", "at": "2024-01-01T00:00:00Z", "price": 1.5}]})
-        ask("POST", f"/api/v1/datasets/{name}-dataset/seal")
-        run = names["pipeline_run"] = ask("POST", f"/api/v1/pipelines/{name}-pipeline/runs", {})["run"]
-        while ask("GET", f"/api/v1/runs/{run}")["state"] in ("queued", "running"):
-            time.sleep(0.02)
-        names |= {thing: f"{name}-{thing}" for thing in ("dataset", "service", "pipeline", "trigger")}
-    if is_live(server, workspace, "endpoints"):
-        ask("POST", "/api/v1/apply", resources(SERVING, name=name))
-        names |= {thing: f"{name}-{thing}" for thing in ("endpoint", "monitor")}
-    return names
+    ask("POST", "/api/v1/apply", resources(DATA + "---" + SERVING, name=name))
+    ask("POST", f"/api/v1/datasets/{name}-dataset/events", {"rows": [{"id": 1, "user": "u1", "at": "2024-01-01T00:00:00Z", "price": 1.5}]})
+    ask("POST", f"/api/v1/datasets/{name}-dataset/seal")
+    run = names["pipeline_run"] = ask("POST", f"/api/v1/pipelines/{name}-pipeline/runs", {})["run"]
+    wait(server, workspace, run)
+    return names | {thing: f"{name}-{thing}" for thing in ("dataset", "service", "pipeline", "trigger", "endpoint", "monitor")}
 
 
-def is_live(server, workspace, list):
-    """Whether this workspace has its own of what `runs` and `endpoints` list."""
-    return server.ask("GET", "/api/v1/" + list, workspace=workspace).status != 501
+def predicted(server, workspace, name):
+    """Releases a model of the small project to the endpoint of `name`, and asks it once. Returns the id of the prediction."""
+    def ask(method, path, body=None):
+        return server.json(method, path, body, workspace=workspace)
+
+    endpoint = f"{name}-endpoint"
+    declared = project.RESOURCES.replace("name: buying, environment", f"name: {endpoint}, environment")
+    ask("POST", "/api/v1/apply", {"resources": list(yaml.safe_load_all(declared))})
+    ask("POST", "/api/v1/datasets/clicks/events", {"rows": project.rows(500)})
+    ask("POST", "/api/v1/datasets/clicks/seal")
+    done = wait(server, workspace, ask("POST", "/api/v1/pipelines/train/runs", {"parameters": {"trees": 3, "endpoint": endpoint}})["run"])
+    assert done["state"] == "succeeded", done
+    ask("POST", f"/v2/models/{endpoint}/infer", project.question([f"{name}-prediction"]))
+    return f"{name}-prediction"
+
+
+def wait(server, workspace, run):
+    while (found := server.json("GET", f"/api/v1/runs/{run}", workspace=workspace))["state"] in ("queued", "running"):
+        time.sleep(0.02)
+    return found
 
 
 def state(server, workspace, worlds):
@@ -143,6 +158,8 @@ def state(server, workspace, worlds):
         look(MLFLOW + f"metrics/get-history?run_id={world['run']}&metric_key=loss")
         look(V3 + f"datasets/{world['evaluation']}/records")
         look(f"/api/v1/models/{world['model']}")
+        look(f"/api/v1/datasets/{world.get('dataset')}/snapshots")
+        look(f"/api/v1/endpoints/{world.get('endpoint')}/releases")
     events = server.json("GET", "/api/v1/ledger?limit=10000", workspace=workspace)["events"]
     # Refusals are events of the workspace of whoever was refused, and logins of all.
     seen["ledger"] = [event for event in events if not event["kind"].startswith("access.")]

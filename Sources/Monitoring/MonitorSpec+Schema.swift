@@ -4,7 +4,7 @@ extension MonitorSpec {
     public static let schema = KindSchema(
         "Monitor", "A standing measurement of an endpoint over windows of event time, which raises alerts.", hasEnvironment: true,
         [
-            FieldSchema("endpoint", .text, required: true, "The endpoint."),
+            FieldSchema("endpoint", .text, required: true, "The endpoint, in the environment of the monitor."),
             FieldSchema(
                 "window", .span, required: true, "1s to 366d. Windows follow one another and start at whole multiples since 1970."),
             FieldSchema(

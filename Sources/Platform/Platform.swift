@@ -198,7 +198,7 @@ public final class Platform: Sendable {
             data: data, analytics: analytics, checkpoints: featureCheckpoints, pushes: pushes, clock: database.clock)
         applying = Applying(
             Modules(
-                database: database, damage: damage, resources: resources, audit: audit, policy: policy, tokens: tokens,
+                database: database, damage: damage, resources: resources, audit: audit, policy: policy,
                 names: { workspace in
                     let grant = try Grant.check(.system("plan", in: workspace), may: .registryRead)
                     return ["Model": try await registry.modelNames(grant)]

@@ -87,7 +87,7 @@ public struct Releasing: Sendable {
     }
 
     private func registered(_ uri: String, _ caller: Caller) async throws -> (version: ModelVersion, evidence: VersionEvidence) {
-        let reading = try Grant.check(caller, may: .registryRead, on: uri)
+        let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
         guard let version = try await registry.resolve(uri, reading) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }

@@ -12,7 +12,7 @@ struct WorkspaceTablesTests {
         "workspaces": "they are its rows", "tracking_artifacts": "its paths begin with the workspace",
         "tracking_points": "of a series, which is a run's",
         "tracking_point_blocks": "of a series, which is a run's", "tracking_retired_experiments": "numbers are given once over all workspaces",
-        "tracking_upload_parts": "of an upload", "registry_webhook_position": "the follower reads the whole chain",
+        "registry_webhook_position": "the follower reads the whole chain",
         "registry_taken_over": "whether a home from before was taken over", "prediction_journal": "one journal for all workspaces",
         "old_endpoint_names": "names of a home from before there were others than `default`",
         "old_monitor_names": "names of a home from before there were others than `default`",

@@ -52,13 +52,8 @@ final class Workshop: Sendable {
         let runtime = ServingRuntime(log: try PredictionLog(database: database, journal: folder + "/predictions"), threads: 1)
         let deployments = DeploymentService(
             database: database, objects: objects, runtime: runtime, features: ServedFeatures(stores: features))
-        let policy = AccessPolicy()
-        let tokens = try await TokenService.open(database: database, policy: policy)
-        for name in ["ci", "pat"] where !tokens.isKnown(name) {
-            _ = try await tokens.create(name: name, persona: .member, by: Workshop.may(.tokensManage))
-        }
         modules = Modules(
-            database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: policy, tokens: tokens,
+            database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: AccessPolicy(),
             names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,
             history: FeatureHistory(data: data, analytics: analytics, checkpoints: checkpoints, pushes: pushes, clock: database.clock),
             pipelines: pipelines,

@@ -6,12 +6,12 @@ public struct ResourceRef: Sendable, Hashable, CustomStringConvertible {
     /// Nil for kinds that live in no environment.
     public let environment: EnvironmentName?
 
-    /// - Parameter environment: production where a kind lives in one and none is named.
+    /// - Parameter environment: production where a kind lives in one and none is named; of no meaning for other kinds.
     public init(_ kind: String, _ name: String, environment: EnvironmentName? = nil, in workspace: WorkspaceID = .default) {
         self.workspace = workspace
         self.kind = kind
         self.name = name
-        self.environment = environment ?? (ResourceRef.kindsInEnvironments.contains(kind) ? .production : nil)
+        self.environment = ResourceRef.kindsInEnvironments.contains(kind) ? environment ?? .production : nil
     }
 
     /// Reads `Kind/name` or `Kind/name@environment`, as `subject` writes it; nil for a text without a kind.
@@ -84,13 +84,6 @@ public struct ResourceRef: Sendable, Hashable, CustomStringConvertible {
         } else {
             self.init(kind, stored: fullName, in: .default)
         }
-    }
-
-    /// The kind is left out: things of two kinds are hardly ever keys of one table, and requests are routed by this.
-    public func hash(into hasher: inout Hasher) {
-        hasher.combine(name)
-        hasher.combine(environment)
-        hasher.combine(workspace)
     }
 
     /// Kinds whose names are unique inside an environment, which is production where none is named.

@@ -47,6 +47,11 @@ public final class AccessPolicy: Sendable {
         workspaces.withLock { $0[workspace]?.principals[name] ?? [] }
     }
 
+    /// Whether a role binding of another workspace names it.
+    func isNamed(_ name: String, besides workspace: WorkspaceID) -> Bool {
+        workspaces.withLock { $0.contains { $0.key != workspace && $0.value.principals[name] != nil } }
+    }
+
     func isKnown(_ workspace: WorkspaceID) -> Bool { workspaces.withLock { $0[workspace] != nil } }
 
     /// The workspaces besides a caller's own in which a role binding names it or one of its groups.

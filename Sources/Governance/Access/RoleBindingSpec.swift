@@ -12,10 +12,8 @@ import Contracts
 public struct RoleBindingSpec: Sendable, Hashable {
     public let name: String
     public let role: String
-    /// Names of tokens.
-    public let tokens: [String]
-    /// People and jobs, as `issuer:subject`.
-    public let users: [String]
+    /// Names of tokens, and people as `issuer:subject`.
+    public let principals: Set<String>
     /// As `issuer:group`.
     public let groups: Set<String>
     /// Without what labels select.
@@ -30,9 +28,9 @@ public struct RoleBindingSpec: Sendable, Hashable {
         name = resource.name
         let reader = try FieldReader(resource.spec, path: "spec")
         role = try reader.string("role")
-        tokens = try reader.strings("tokens") ?? []
+        let tokens = try reader.strings("tokens") ?? []
         for (i, token) in tokens.enumerated() { try Identifier.check(name: token, path: "spec.tokens[\(i)]") }
-        users = try reader.strings("users") ?? []
+        let users = try reader.strings("users") ?? []
         let groups = try reader.strings("groups") ?? []
         for (field, texts) in [("users", users), ("groups", groups)] {
             for (i, text) in texts.enumerated() {
@@ -50,6 +48,7 @@ public struct RoleBindingSpec: Sendable, Hashable {
         guard tokens.count + users.count + groups.count <= RoleBindingSpec.principalsMax else {
             throw .invalid("it names more than \(RoleBindingSpec.principalsMax)", hint: "give the role to a group", path: "spec")
         }
+        principals = Set(tokens + users)
         self.groups = Set(groups)
         var labels: [String: String] = [:]
         if let inner = try reader.optionalObject("labels") {
@@ -97,10 +96,9 @@ public struct AccessDeclarations: Sendable {
     /// What is wrong with the bindings beside what is there.
     /// - Parameters:
     ///   - resources: everything declared in the workspace, with its labels.
-    ///   - isToken: whether there is a token of this name. Whoever makes one later would get what a binding gives to it already.
     ///   - others: names of things of a kind that is not declared; nil for a kind that there is not.
     public func mistakes(
-        among resources: [ResourceRef: [String: String]], isToken: (_ name: String) -> Bool, others: (_ kind: String) -> [String]?
+        among resources: [ResourceRef: [String: String]], others: (_ kind: String) -> [String]?
     ) -> [KeelError] {
         var errors: [KeelError] = []
         for binding in bindings {
@@ -112,10 +110,6 @@ public struct AccessDeclarations: Sendable {
                         "there is no role '\(binding.role)'",
                         hint: nearest(binding.role, in: known).map { "did you mean '\($0)'?" } ?? "roles: \(known.joined(separator: ", "))",
                         path: "\(place).role"))
-            }
-            for (i, token) in binding.tokens.enumerated() where !isToken(token) {
-                errors.append(
-                    .invalid("there is no token '\(token)'", hint: "make it first: keel tokens create \(token)", path: "\(place).tokens[\(i)]"))
             }
             errors += binding.mistakes(among: resources, others: others).map { $0.at(place) }
         }
@@ -131,7 +125,7 @@ public struct AccessDeclarations: Sendable {
             var scope = binding.scope
             if !binding.labels.isEmpty { scope.resources = Set(resources.filter { binding.selects($0.value) }.keys) }
             let permission = Permission(actions, in: scope, from: "RoleBinding/\(binding.name)")
-            for principal in Set(binding.tokens + binding.users) { out.principals[principal, default: []].append(permission) }
+            for principal in binding.principals { out.principals[principal, default: []].append(permission) }
             for group in binding.groups { out.groups[group, default: []].append(permission) }
         }
         return out

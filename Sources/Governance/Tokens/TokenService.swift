@@ -98,7 +98,8 @@ public final class TokenService: Sendable {
     ///   - actsFor: the token in whose name its holder acts: then it may do what both may, and the ledger names both.
     ///   - expires: when it ends; nil for never. `standardLife` is what callers use who were not told.
     /// - Throws: `permissionDenied` for one that may do more than the caller, by its persona or by role bindings that name it already,
-    ///   `invalidArgument` for the persona `system` or an end that has passed, `alreadyExists` for a name that is or was in use (a name in the audit trail means one token for ever).
+    ///   `invalidArgument` for the persona `system` or an end that has passed, `alreadyExists` for a name that is or was in use, or that another workspace has
+    ///   given something to (a name in the audit trail means one token for ever).
     public func create(
         name: String, persona: Persona, scope: TokenScope? = nil, actsFor: String? = nil, expires: Timestamp? = nil, by grant: Grant
     ) async throws -> IssuedToken {
@@ -114,8 +115,9 @@ public final class TokenService: Sendable {
         try refusePast(expires)
         let secret = TokenService.newSecret()
         let digest = Digest(of: secret)
-        let token = try await database.write { tx in
-            if try tx.row("SELECT name FROM tokens WHERE name = ?", [.string(name)]) != nil {
+        let token = try await database.write { [policy] tx in
+            // A binding in another workspace gives to a token that somebody there knows of: nobody takes its place.
+            if try tx.row("SELECT name FROM tokens WHERE name = ?", [.string(name)]) != nil || policy.isNamed(name, besides: grant.workspace) {
                 throw KeelError(.alreadyExists, "there is or was a token '\(name)'", hint: "choose another name", path: "name")
             }
             if try tx.row("SELECT count(*) AS n FROM tokens WHERE revoked_at IS NULL")?.int("n") ?? 0 >= Int64(TokenService.tokensMax) {
@@ -238,9 +240,6 @@ public final class TokenService: Sendable {
         guard let scope = token.scope else { return [] }
         return [Permission(scope.actions ?? Set(Action.allCases), in: scope.things, from: "Token/\(token.name)")]
     }
-
-    /// Whether a role binding may name this token: there is one, of whatever workspace.
-    public func isKnown(_ name: String) -> Bool { known.withLock { $0.tokens[name].map { $0.revokedAt == nil } ?? false } }
 
     /// A secret for a program that Keel runs for `caller`, good until `takeBack` or the end of this process; it is kept in memory only.
     ///

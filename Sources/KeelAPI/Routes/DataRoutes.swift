@@ -71,10 +71,11 @@ func addDataRoutes(to routes: APIRoutes, _ platform: Platform) {
         let snapshot = try await platform.data.seal(dataset: name, grant: grant)
         return Response(["snapshot": snapshot.map(summary) ?? .null])
     }
-    routes.post("/features/verify", .predictionsRead) { request, context, grant in
+    routes.post("/features/verify", .predictionsRead, on: .each) { request, context, grant in
         _ = try await context.authorize(.featuresRead)
         let reader = try FieldReader(try await request.json(), path: "")
         let endpoint = try ResourceRef("Endpoint", qualifiedName: reader.string("endpoint"), in: grant.workspace, path: "endpoint")
+        try grant.require(.predictionsRead, on: endpoint)
         let sample = try reader.optionalInt("sample") ?? 5000
         try reader.finish()
         return Response(try await platform.parity.verify(endpoint: endpoint, sample: min(max(sample, 1), 100_000), grant))

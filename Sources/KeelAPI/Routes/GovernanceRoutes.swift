@@ -31,12 +31,17 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.get("/resources/:kind/:name", .resourcesRead, on: .each) { _, context, grant in try await describe(resource(context), grant, platform) }
     routes.post("/resources/:kind/:name/restore", .resourcesApply, on: .each) { request, context, grant in
         let body = try await request.json()
-        return try await restore(resource(context), revision(of: body), grant, platform)
+        let named = try resource(context)
+        return Response(
+            try await platform.applying.restore(
+                named.kind, named.name, environment: named.environment, revision: revision(of: body), by: grant
+            ).json)
     }
     routes.delete("/resources/:kind/:name", .resourcesApply, on: .each) { request, context, grant in
-        let (kind, name) = try resource(context)
+        let named = try resource(context)
         let deletion = try await platform.applying.delete(
-            kind, name, environment: request.query("environment"), cascade: try request.flag("cascade"), data: try request.flag("data"),
+            named.kind, named.name, environment: named.environment ?? request.query("environment"), cascade: try request.flag("cascade"),
+            data: try request.flag("data"),
             isRehearsal: try request.flag("dry_run"), by: grant)
         return Response(deletion.json)
     }
@@ -146,10 +151,16 @@ func kind(_ context: KeelContext) throws -> String {
     return try KindName.kind(word, of: ResourceKinds.names)
 }
 
-private func resource(_ context: KeelContext) throws -> (kind: String, name: String) { (try kind(context), try context.name()) }
+/// What the path names. The environment is that of `delay@staging`, and nil for `delay`, which may be in any one.
+private func resource(_ context: KeelContext) throws -> (kind: String, name: String, environment: String?) {
+    let kind = try kind(context)
+    let ref = try context.thing(kind)
+    let isNamed = try ref.environment != nil && context.parameters.require("name") != ref.name
+    return (kind, ref.name, isNamed ? ref.environment?.rawValue : nil)
+}
 
-private func describe(_ resource: (kind: String, name: String), _ grant: Grant, _ platform: Platform) async throws -> Response {
-    let stored = try await platform.resources.get(resource.kind, resource.name, by: grant)
+private func describe(_ resource: (kind: String, name: String, environment: String?), _ grant: Grant, _ platform: Platform) async throws -> Response {
+    let stored = try await platform.resources.get(resource.kind, resource.name, environment: resource.environment, by: grant)
     let revisions = try await platform.resources.revisions(
         resource.kind, resource.name, environment: stored.resource.environment, by: grant)
     let needing = try await platform.applying.dependents(of: stored.resource.ref(in: grant.workspace), by: grant)
@@ -162,13 +173,6 @@ private func describe(_ resource: (kind: String, name: String), _ grant: Grant, 
         "status": .object(status.map { JSON.Member($0.name, .string($0.value)) }),
         "needed_by": .array(needing.map { ["id": .string($0.id), "field": .string($0.field)] }), "events": .array(events.map(\.json)),
     ])
-}
-
-private func restore(_ resource: (kind: String, name: String), _ revision: Int64, _ grant: Grant, _ platform: Platform) async throws
-    -> Response
-{
-    let result = try await platform.applying.restore(resource.kind, resource.name, revision: revision, by: grant)
-    return Response(result.json)
 }
 
 private func revision(of body: JSON) throws -> Int64 {

@@ -30,7 +30,7 @@ extension TriggerSpec {
         [
             FieldSchema(
                 "when", .texts, required: true,
-                "`monitor/NAME fires`, `dataset/NAME snapshot`, or `schedule MINUTE HOUR DAY MONTH WEEKDAY` in UTC."),
+                "`monitor/NAME fires` (`NAME@staging` for one in staging), `dataset/NAME snapshot`, or `schedule MINUTE HOUR DAY MONTH WEEKDAY` in UTC."),
             FieldSchema("run", .text, required: true, "The pipeline."),
             FieldSchema("with", .map(.any), "Its parameters; the word `now` is the event time of what fired."),
             FieldSchema("cooldown", .span, default: "none", "No further start by an event within this length of event time."),

@@ -58,13 +58,13 @@ extension RegistryService {
 
     /// What a version is bound to: its bundle and the verdict on it. Nil for a version that another client registered.
     public func bundle(of version: ModelVersion, _ grant: Grant) async throws -> Evidence? {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(version.name, grant))
         return try await database.read(in: grant.workspace) { try EvidenceStore.bundle($0, of: VersionKey(version.name, version.version)) }
     }
 
     /// All that Keel saw of a version; nil for one that another client registered.
     public func evidence(of version: ModelVersion, _ grant: Grant) async throws -> VersionEvidence? {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(version.name, grant))
         return try await database.read(in: grant.workspace) { try RegistryService.evidence($0, of: VersionKey(version.name, version.version)) }
     }
 
@@ -108,8 +108,8 @@ extension RegistryService {
 
     /// Whether a model URI ever led to a version, however it was taken away: an alias that was removed, a number that was deleted.
     public func hasStood(_ uri: String, _ grant: Grant) async throws -> Bool {
-        try grant.require(.registryRead)
         guard let reference = ModelURI(uri) else { return false }
+        try grant.require(.registryRead, on: RegistryService.thing(reference.name, grant))
         return try await database.read(in: grant.workspace) { db in
             switch reference.target {
             case .version(let number): return try RegistryStore.isRetired(db, reference.name, number)

@@ -12,7 +12,7 @@ extension RegistryService {
     public func history(
         model name: String, version: Int? = nil, kinds: Set<String>? = nil, before: Int64? = nil, limit: Int = 100, _ grant: Grant
     ) async throws -> (events: [LedgerEvent], next: Int64?) {
-        try grant.require(.registryRead)
+        try grant.require(.registryRead, on: RegistryService.thing(name, grant))
         try RegistryRules.check(modelName: name)
         return try await database.read(in: grant.workspace) { db in
             var (subject, seq) = try (RegistryService.name(db, of: name, before: before), before ?? .max)

@@ -112,6 +112,8 @@ extension RegistryService {
             let key = [try tx.inWorkspace, .string(model.model)]
             let before = try tx.rows("SELECT alias, version FROM registry_aliases WHERE workspace = ? AND name = ?", key)
                 .map { ModelAlias(alias: $0.text("alias"), version: Int($0.int("version"))) }
+            _ = try RegistryStore.model(tx, model.model)
+            for alias in model.aliases { _ = try RegistryStore.version(tx, model.model, alias.version) }
             try checkMayMove(Set(before).symmetricDifference(model.aliases).map(\.alias), of: model.model, grant)
             try tx.execute("DELETE FROM registry_aliases WHERE workspace = ? AND name = ?", key)
             for alias in model.aliases {

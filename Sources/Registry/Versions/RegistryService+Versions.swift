@@ -67,11 +67,11 @@ extension RegistryService {
     /// What `models:/delay@champion`, `models:/delay/3` or `models:/delay/latest` means now; nil when there is no such model, version or alias.
     /// - Throws: `invalidArgument` when it is no model URI.
     public func resolve(_ uri: String, _ grant: Grant) async throws -> ModelVersion? {
-        try grant.require(.registryRead)
         guard let reference = ModelURI(uri) else {
             throw KeelError.invalid(
                 "'\(uri.prefix(300))' is not a model URI", hint: "write models:/name@alias, models:/name/3 or models:/name/latest")
         }
+        try grant.require(.registryRead, on: RegistryService.thing(reference.name, grant))
         return try await database.read(in: grant.workspace) { try reference.resolve(on: $0) }
     }
 
@@ -230,7 +230,7 @@ extension RegistryService {
     func checkMayMove(_ aliases: some Sequence<String>, of name: String, _ grant: Grant) throws(KeelError) {
         guard let alias = aliases.first(where: protectedAliases.contains) else { return }
         let caller = grant.caller
-        guard caller.may(.releasesDeploy, on: nil) else {
+        guard caller.may(.releasesDeploy, on: RegistryService.thing(name, grant)) else {
             throw KeelError(
                 .permissionDenied,
                 "\(caller.name) (\(caller.persona.rawValue)) may not move or remove the alias '\(alias)' of model '\(name)'",

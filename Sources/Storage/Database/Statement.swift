@@ -57,9 +57,9 @@ private func bind(_ value: Value, to handle: OpaquePointer, at place: Int32, tex
     case .double(let v): return sqlite3_bind_double(handle, place, v)
     case .string(var v):
         let laid = v.withUTF8 { text in
-            let room = UnsafeMutableRawBufferPointer(rebasing: texts.prefix(text.count))
-            room.copyBytes(from: text)
-            return UnsafeRawBufferPointer(room)
+            let target = UnsafeMutableRawBufferPointer(rebasing: texts.prefix(text.count))
+            target.copyBytes(from: text)
+            return UnsafeRawBufferPointer(target)
         }
         texts = texts.dropFirst(laid.count)
         // An empty text has no address, and SQLite would take that for null.

@@ -24,8 +24,7 @@ extension RoleBindingSpec: ResourceKind {
         guard let given = scrutiny.given else { return [] }
         let bindings = scrutiny.declared.all(RoleBindingSpec.self).filter { given.contains("\(schema.name)/\($0.name)") }
         let access = AccessDeclarations(roles: scrutiny.declared.all(RoleSpec.self), bindings: bindings)
-        let tokens = scrutiny.modules.tokens
-        return access.mistakes(among: scrutiny.declared.labels, isToken: tokens.isKnown) { scrutiny.names[$0] }
+        return access.mistakes(among: scrutiny.declared.labels) { scrutiny.names[$0] }
     }
 
     package static func prepare(_ preparation: inout Preparation) async throws {

@@ -46,10 +46,13 @@ public final class Applying: Sendable {
     }
 
     /// Applies an earlier revision of a resource again, as a new revision.
-    public func restore(_ kind: String, _ name: String, revision: Int64, by grant: Grant) async throws -> ApplyResult {
+    public func restore(
+        _ kind: String, _ name: String, environment: String? = nil, revision: Int64, by grant: Grant
+    ) async throws -> ApplyResult {
         try await turn.run {
             try await modules.resources.restore(
-                kind: kind, name: name, revision: revision, by: grant, authorize: authorization(grant), validate: validation(given: ["\(kind)/\(name)"], grant),
+                kind: kind, name: name, environment: environment, revision: revision, by: grant, authorize: authorization(grant),
+                validate: validation(given: ["\(kind)/\(name)"], grant),
                 prepare: preparation(grant))
         }
     }

@@ -14,7 +14,6 @@ package struct Modules: Sendable {
     package let resources: ResourceService
     package let audit: AccessAudit
     package let policy: AccessPolicy
-    package let tokens: TokenService
     /// Names of what is there without being declared, by its kind: registered models.
     package let names: @Sendable (WorkspaceID) async throws -> [String: [String]]
     package let data: DatasetService
@@ -29,7 +28,7 @@ package struct Modules: Sendable {
     package let project: String
 
     package init(
-        database: Storage.Database, damage: DamageRegister, resources: ResourceService, audit: AccessAudit, policy: AccessPolicy, tokens: TokenService,
+        database: Storage.Database, damage: DamageRegister, resources: ResourceService, audit: AccessAudit, policy: AccessPolicy,
         names: @escaping @Sendable (WorkspaceID) async throws -> [String: [String]], data: DatasetService,
         features: FeatureStores, history: FeatureHistory, pipelines: PipelineService, triggers: TriggerService, runtime: ServingRuntime,
         deployments: DeploymentService, monitoring: MonitoringService, project: String
@@ -39,7 +38,6 @@ package struct Modules: Sendable {
         self.resources = resources
         self.audit = audit
         self.policy = policy
-        self.tokens = tokens
         self.names = names
         self.data = data
         self.features = features

@@ -69,7 +69,7 @@ struct RegisterStep: StepKind {
                 runID: run.id, bundle: stored, trained: digest,
                 gate: try spec.gateEvidence, alias: spec.alias, origin: StepOrigin(run: context.runID, step: context.step)), grant)
         context.log("registered \(made.uri)")
-        let verdict = try await registry.bundle(of: made, try Grant.check(context.caller, may: .registryRead, on: made.uri))?.verdict
+        let verdict = try await registry.bundle(of: made, try Grant.check(context.caller, may: .registryRead, on: "Model/\(made.name)"))?.verdict
         return [
             "model": .string(made.uri), "bundle": .string(stored.hex), "run": .string(run.id), "gate": .string(verdict ?? Evidence.ungated),
         ]

@@ -143,8 +143,8 @@ struct Workspaces: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make, list and delete workspaces: tenants with names, roles and a history of their own.",
         discussion: """
-            Workspaces are managed from the workspace `default`. So far they keep experiments, runs, logged models, registered models, roles and tokens
-            apart, and so are endpoints and monitors; datasets, features and pipelines are in `default`.
+            Workspaces are managed from the workspace `default`. So far they keep experiments, runs, logged models, registered models, endpoints,
+            monitors, roles and tokens apart; datasets, features and pipelines are in `default`.
             """, subcommands: [List.self, Create.self, Delete.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {

@@ -11,7 +11,7 @@ struct Delete: AsyncParsableCommand {
             it was listed and agreed to. Revisions, releases, runs, logged predictions and the ledger stay. So do the rows of a dataset, which a
             Dataset of the same name finds again, unless --data removes them for good.
             Examples:
-              keel delete monitor delay
+              keel delete monitor delay@staging
               keel delete dataset departures --cascade --dry-run    list what would go
               keel delete dataset departures --cascade --data --yes
             """)

@@ -6,7 +6,7 @@ struct Describe: AsyncParsableCommand {
         abstract: "Show one thing whole: a resource, a model or a version of one, a run of a pipeline.",
         discussion: """
             Examples:
-              keel describe endpoint delay
+              keel describe endpoint delay@staging
               keel describe model delay
               keel describe model delay/3
               keel describe run 5f0c2b7a        a run, by its id, the beginning or the end of it

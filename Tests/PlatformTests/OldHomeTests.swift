@@ -1,0 +1,80 @@
+import Contracts
+import Foundation
+import Governance
+import Logging
+import Platform
+import Storage
+import Testing
+
+@Suite("A home from before endpoints and monitors had environments")
+struct OldHomeTests {
+    private static let owner = Caller(name: "ada", persona: .owner)
+
+    private static func resource(_ kind: String, _ name: String, _ environment: String?, _ spec: JSON = [:]) -> Resource {
+        Resource(kind: kind, name: name, environment: environment, spec: spec)
+    }
+
+    /// One endpoint and its monitor that are declared in staging only, one endpoint in both environments, and one that is declared no more.
+    private func make() async throws -> String {
+        let home = NSTemporaryDirectory() + "keel-old-home-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
+        let database = try Storage.Database(path: home + "/keel.sqlite")
+        let before = Platform.migrations.filter { one in
+            switch one.module {
+            case "serving": one.version <= 4
+            case "monitoring": one.version <= 1
+            default: true
+            }
+        }
+        try await database.migrate(before, backupFolder: home + "/backups")
+        let grant = try Grant.check(OldHomeTests.owner, may: .resourcesApply)
+        let spec: JSON = ["endpoint": "tried", "window": "1d", "drift": ["threshold": 0.2]]
+        _ = try await ResourceService(database: database).apply(
+            [
+                Self.resource("Endpoint", "tried", "staging"), Self.resource("Monitor", "tried", "staging", spec),
+                Self.resource("Endpoint", "both", "staging"), Self.resource("Endpoint", "both", "production"),
+            ], by: grant, validate: { _ in })
+        try await database.write { tx in
+            for name in ["tried", "both", "gone"] {
+                let digest = Digest(of: Array(name.utf8)).hex
+                try tx.execute(
+                    """
+                    INSERT INTO releases (endpoint, number, model, model_version, bundle, gate, digest, created_at, created_by)
+                    VALUES (?, 1, 'm', '1', ?, 'passed', ?, 1, 'ada')
+                    """, [.string(name), .string(digest), .string(digest)])
+                try tx.execute(
+                    """
+                    INSERT INTO predictions (id, endpoint, release_number, event_time, at, shadow, score, features, request, latency_ns)
+                    VALUES ('p', ?, 1, 1, 1, 0, 0.5, ?, '{}', 1)
+                    """, [.string(name), .bytes([])])
+            }
+            try tx.execute("INSERT INTO monitor_marks (monitor, drift_closed, performance_closed) VALUES ('tried', 1, 1)")
+        }
+        try await database.close()
+        return home
+    }
+
+    @Test("what is declared in staging only is in staging after the first start, and is not asked again")
+    func placed() async throws {
+        let home = try await make()
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        for _ in 0..<2 {
+            let configuration = try KeelConfiguration.load(file: nil, environment: [:], overrides: ["home": home])
+            let platform = try await Platform(
+                configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            let names = try await platform.database.read { db in
+                try ["releases.endpoint", "predictions.endpoint", "monitor_marks.monitor"].map { column in
+                    let parts = column.split(separator: ".")
+                    return try db.rows("SELECT \(parts[1]) AS name FROM \(parts[0]) WHERE workspace = 'default' ORDER BY \(parts[1])").map {
+                        $0.text("name")
+                    }
+                }
+            }
+            #expect(names == [["both", "gone", "tried@staging"], ["both", "gone", "tried@staging"], ["tried@staging"]])
+            // A later change of what is declared moves nothing.
+            let grant = try Grant.check(OldHomeTests.owner, may: .resourcesApply)
+            _ = try await platform.resources.apply([Self.resource("Endpoint", "gone", "staging")], by: grant, validate: { _ in })
+            try await platform.shutdown()
+        }
+    }
+}

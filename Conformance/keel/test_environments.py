@@ -236,7 +236,6 @@ spec: { endpoint: buying, window: 1d, drift: { threshold: 0.2 } }
 
 
 def test_two_workspaces_serve_under_one_name(server):
-    """Registering a bundle takes a pipeline, so this needs pipelines in every workspace."""
     environment = {"KEEL_WORKSPACE": "apart"}
     server.post("/api/v1/workspaces", {"name": "apart"})
     inside = {"headers": {"Keel-Workspace": "apart"}}
@@ -252,12 +251,8 @@ def test_two_workspaces_serve_under_one_name(server):
 
     apart = Apart()
     bundle = bundles.store(server, "apart", bundles.stump(0.125, 0.875), "xgboost")
-    file = server.folder / "register-apart.yaml"
-    file.write_text(bundles.PIPELINE.format(name="stump", bundle=bundle))
-    if server.cli("apply", file, environment=environment, check=False).returncode:
-        pytest.skip("pipelines are in the workspace default only")
     bundles.endpoint(apart, server.folder, "stump")
-    apart.cli("run", "register-stump")
+    bundles.register(apart, server.folder, "stump", bundle)
     assert bundles.release(apart, "stump").status_code == 200
     answer = server.post("/v2/models/stump/infer", bundles.question([1.0], ids=["one"]), **inside)
     assert answer.json()["outputs"][0]["data"] == [0.875]

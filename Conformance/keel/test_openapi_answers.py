@@ -96,6 +96,7 @@ SERVING = [
     call("POST", "/v2/models/{name}/versions/{version}/infer", project.question(), version="1", **BUYING),
     call("POST", "/endpoints/{name}/invocations", ROW, **BUYING), call("POST", "/invocations", ROW),
     call("POST", "/api/v1/labels", {"labels": [{"id": "a", "value": 1}, {"id": "nobody", "value": 0, "at": "2024-06-02T00:00:00Z"}]}),
+    call("POST", "/api/v1/endpoints/{name}/labels", {"labels": [{"id": "a", "value": 1}]}, **BUYING),
     call("GET", "/api/v1/models/{name}/versions/{version}/evidence", version="1", **BUYING), call("GET", "/api/v1/damage"),
     call("GET", "/api/v1/ledger/checkpoint"), call("POST", "/api/v1/verify"),
     call("GET", "/api/v1/endpoints"), call("POST", "/api/v1/endpoints/{name}/promote", **BUYING),

@@ -12,11 +12,14 @@ extension DeploymentService {
         }
     }
 
-    /// Observes every rollout once and executes what it decides.
+    /// Observes every rollout once and executes what it decides. One that fails holds no other up.
+    /// - Throws: the first failure, when all were tried.
     public func tick() async throws {
+        var failure: (any Error)?
         for ref in endpoints.filter({ $0.value.rollout != nil }).keys.sorted(by: { $0.description < $1.description }) {
-            try await exclusively { try await self.advance(ref) }
+            do { try await exclusively { try await self.advance(ref) } } catch { failure = failure ?? error }
         }
+        if let failure { throw failure }
     }
 
     func advance(_ ref: ResourceRef) async throws {

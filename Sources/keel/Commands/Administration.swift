@@ -143,8 +143,7 @@ struct Workspaces: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Make, list and delete workspaces: tenants with names, roles and a history of their own.",
         discussion: """
-            Workspaces are managed from the workspace `default`. So far they keep experiments, runs, logged models, registered models, endpoints,
-            monitors, roles and tokens apart; datasets, features and pipelines are in `default`.
+            Workspaces are managed from the workspace `default`. Everything that has a name is in one.
             """, subcommands: [List.self, Create.self, Delete.self], defaultSubcommand: List.self)
 
     struct List: AsyncParsableCommand {

@@ -264,3 +264,33 @@ def test_two_workspaces_serve_under_one_name(server):
     server.start()
     answer = server.post("/v2/models/stump/infer", bundles.question([1.0], ids=["two"]), **inside)
     assert answer.json()["outputs"][0]["data"] == [0.875]
+    # Who looks after the server sees what is served in every workspace; who only reads in `default` learns no name of another.
+    scientist = bearer(server.cli("tokens", "create", "reads-metrics", "--persona", "data-scientist").stdout.strip())
+    assert 'workspace="apart"' in server.get("/metrics").text
+    seen = server.get("/metrics", **scientist).text
+    assert 'workspace="default"' in seen and "apart" not in seen
+
+
+def test_a_bare_name_is_that_of_production_where_something_is_taken_away(server):
+    (server.folder / "solo.yaml").write_text("apiVersion: keel/v1\nkind: Endpoint\nmetadata: { name: solo, environment: staging }\nspec: {}\n")
+    server.cli("apply", server.folder / "solo.yaml")
+    refused = server.cli("delete", "endpoint", "solo", "--cascade", check=False)
+    assert refused.returncode == 1 and "there is no Endpoint/solo" in refused.stderr
+    assert server.json("describe", "endpoint", "solo@staging")["resource"]["metadata"]["name"] == "solo"
+    server.cli("delete", "endpoint", "solo@staging")
+    assert server.cli("describe", "endpoint", "solo@staging", check=False).returncode == 1
+
+
+def test_what_was_taken_back_is_promoted_by_force_alone(server):
+    path = "/api/v1/endpoints/stump@staging"
+    for version in [1, 2]:
+        server.post(f"{path}/releases", {"model": f"models:/stump/{version}", "force": True, "reason": "test"})
+        server.post(f"{path}/promote")
+    serving = server.get(f"{path}/releases").json()["releases"][-1]["number"]
+    assert server.post(f"{path}/rollback").status_code == 200
+    body = {"from": "stump@staging", "release": serving}
+    refused = server.post("/api/v1/endpoints/stump@development/releases", body)
+    assert refused.status_code == 409 and "was taken back" in refused.text, refused.text
+    made = server.post("/api/v1/endpoints/stump@development/releases", body | {"force": True})
+    assert made.status_code == 200, made.text
+    assert made.json()["promoted_from"]["evidence"]["taken_back_by"] == "local"

@@ -280,6 +280,9 @@ struct TokenPowerTests {
             #expect(error?.code == .permissionDenied)
         }
         _ = try await service.rotate("helper", overlap: .seconds(0), by: may(manager))
+        // A token would outlive what its maker may: an agent makes none at all.
+        let made = await #expect(throws: KeelError.self) { try await service.create(name: "mine", persona: .member, by: may(agent)) }
+        #expect(made?.code == .permissionDenied)
     }
 
     @Test("an agent does no more than each of the two tokens may, whatever things their scopes name")

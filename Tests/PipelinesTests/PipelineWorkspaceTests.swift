@@ -190,7 +190,7 @@ struct PipelineWorkspaceTests {
         }
         #expect(reason.contains("the access of its author 'ann' was revoked"))
         // Declaring none in one workspace leaves the other's.
-        try await again.configure([], authors: [:], in: fraud)
+        try await again.configure([], authors: [String: TriggerAuthors](), in: fraud)
         #expect(try await again.list(grant: may(.pipelinesRead, fraud)).isEmpty)
         #expect(try await again.list(grant: may(.pipelinesRead, .default)).count == 1)
         await #expect(throws: KeelError.notFound("there is no trigger 'retrain'", hint: "keel get triggers lists them")) {

@@ -144,6 +144,29 @@ struct TriggerTests {
         #expect(kind.total == 1)
     }
 
+    @Test("a run that a trigger starts does no more than who changed the pipeline last may, or a data scientist when that one is gone")
+    func changedPipelines() async throws {
+        let folder = try temporaryFolder()
+        let (database, _, triggers, _) = try await setUp(folder, clock: HandClock(june))
+        let pipelines = service(database, [TestKind { context in ["may": .bool(context.caller.may(.releasesForce, on: nil))] }], folder)
+        try pipelines.configure([spec(["steps": [["name": "a", "uses": "test"]]])])
+        let caller: @Sendable (String, WorkspaceID) -> Caller? = { name, _ in
+            ["olga": Caller(name: "olga", persona: .owner), "mel": Caller(name: "mel", persona: .mlEngineer)][name]
+        }
+        var expected: [String: Bool] = [:]
+        for (i, author) in ["olga", "mel", "gone"].enumerated() {
+            let service = TriggerService(database: database, pipelines: pipelines, clock: HandClock(june), authority: caller)
+            let declared = try trigger(["when": "monitor/delay fires", "run": "p"], name: "t\(i)")
+            try await service.configure([declared], authors: ["t\(i)": TriggerAuthors(trigger: "olga", pipeline: author)], in: .default)
+            try await alert(database, june + .days(Int64(i)))
+            #expect(try await service.advance().map(words) == ["start"])
+            let run = try #require(try await pipelines.runs(grant: may(.pipelinesRead)).first)
+            expected[author] = try await pipelines.wait(run.id, grant: may(.pipelinesRead)).steps[0].outputs?["may"] == true
+        }
+        #expect(expected == ["olga": true, "mel": false, "gone": false])
+        _ = triggers
+    }
+
     @Test("following the ledger starts the pipeline by itself")
     func following() async throws {
         let folder = try temporaryFolder()

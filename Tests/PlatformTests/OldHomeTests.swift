@@ -62,6 +62,7 @@ struct OldHomeTests {
             let configuration = try KeelConfiguration.load(file: nil, environment: [:], overrides: ["home": home])
             let platform = try await Platform(
                 configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            let running = Task { await platform.run() }
             let names = try await platform.database.read { db in
                 try ["releases.endpoint", "predictions.endpoint", "monitor_marks.monitor"].map { column in
                     let parts = column.split(separator: ".")
@@ -75,6 +76,8 @@ struct OldHomeTests {
             let grant = try Grant.check(OldHomeTests.owner, may: .resourcesApply)
             _ = try await platform.resources.apply([Self.resource("Endpoint", "gone", "staging")], by: grant, validate: { _ in })
             try await platform.shutdown()
+            running.cancel()
+            await running.value
         }
     }
 }

@@ -99,7 +99,9 @@ struct OfferTests {
         let theirs = try may(.modelsShare, in: production)
         for (closer, state) in [(own, ModelOffer.State.withdrawn), (theirs, .declined)] {
             let offer = try await f.registry.offer(model: "churn", version: 1, to: production, own)
+            #expect(try await f.registry.offered(offer.id, theirs).version.version == 1)
             #expect(try await f.registry.close(offer: offer.id, closer).state == state)
+            await refused(.failedPrecondition) { _ = try await f.registry.offered(offer.id, theirs) }
             await refused(.failedPrecondition) { _ = try await f.registry.accept(offer: offer.id, theirs) }
             await refused(.failedPrecondition) { _ = try await f.registry.close(offer: offer.id, own) }
         }

@@ -164,6 +164,14 @@ struct EnvironmentTests {
         let waiting = try await home.service.createRelease(
             endpoint: .staging, model: "delay", version: "9", bundle: try await home.bundle(0.3, 0.4), gate: .passed, Home.deployer)
         #expect(try await home.service.record(endpoint: .staging, release: waiting.number, reader).hasServed == false)
+        // One that answered as a canary and was taken back says so.
+        for i in 0..<3 { _ = try await home.runtime.infer(endpoint: .staging, request: Home.request([0]), ids: ["q\(i)"]) }
+        try await home.release(0.25, 0.75, to: .staging)
+        _ = try await home.service.promote(endpoint: .staging, Home.deployer)
+        _ = try await home.service.rollback(endpoint: .staging, to: 1, reason: "it was worse", Home.deployer)
+        let back = try await home.service.record(endpoint: .staging, release: 3, reader)
+        #expect(back.takenBack?.data["reason"] == "it was worse" && back.json["taken_back_reason"] == "it was worse")
+        #expect(try await home.service.record(endpoint: .staging, release: 1, reader).takenBack == nil)
         // The evidence is part of what the digest covers.
         _ = try await home.database.write { tx in
             try tx.execute("UPDATE releases SET promoted_from = replace(promoted_from, '\"predictions\":3', '\"predictions\":9') WHERE endpoint = 'delay'")

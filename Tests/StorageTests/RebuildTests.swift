@@ -43,6 +43,15 @@ struct RebuildTests {
         #expect(try await texts(database, "SELECT count(*) AS text FROM pragma_foreign_key_check") == ["0"])
     }
 
+    @Test("a home that a newer version has changed is not opened by an older one")
+    func newer() async throws {
+        let folder = try temporaryFolder()
+        let database = try await library(folder)
+        try await migrate(database, folder, ["CREATE TABLE cards (name TEXT PRIMARY KEY)"])
+        let error = await #expect(throws: KeelError.self) { try await database.migrate([Library.first], backupFolder: folder + "/backups") }
+        #expect(error?.code == .failedPrecondition && error?.message.contains("a newer version") == true)
+    }
+
     @Test("a table that others refer to keeps its rows, and they their references", arguments: [false, true])
     func referenced(clustered: Bool) async throws {
         let folder = try temporaryFolder()

@@ -88,6 +88,16 @@ struct AccessTests {
         meant.workspace = .default
         let elsewhere = await #expect(throws: KeelError.self) { try await shop.apply([meant], by: inside) }
         #expect(elsewhere?.path == "Role/model-keeper.metadata.workspace")
+        // A workspace that is deleted is closed to what is still under way, also when it is deleted again.
+        for (kind, name) in [("RoleBinding", "fraud-keepers"), ("Role", "model-keeper")] {
+            _ = try await shop.applying.delete(
+                kind, name, environment: nil, cascade: false, data: false, isRehearsal: false, by: Workshop.may(.resourcesApply, inside))
+        }
+        try await workspaces.delete("fraud", by: Workshop.may(.workspacesManage))
+        let again = await #expect(throws: KeelError.self) { try await workspaces.delete("fraud", by: Workshop.may(.workspacesManage)) }
+        #expect(again?.code == .notFound)
+        let late = await #expect(throws: KeelError.self) { try await shop.apply([AccessTests.keeper], by: inside) }
+        #expect(late?.code == .notFound)
     }
 
     @Test("whoever may apply some things plans, applies, lists, restores and deletes these and no others")
@@ -148,6 +158,12 @@ struct AccessTests {
         let error = await #expect(throws: KeelError.self) { try await shop.apply([Shop.trigger], by: agent) }
         #expect(error?.code == .permissionDenied && error?.path == "Trigger/retrain")
         try await shop.apply([Shop.trigger], by: Caller(name: "mel", persona: .mlEngineer))
+        // What a trigger runs, it runs in its author's name: an agent does not change that either.
+        var pipeline = Shop.pipeline()
+        pipeline.labels = ["changed": "yes"]
+        let changed = await #expect(throws: KeelError.self) { try await shop.apply([pipeline], by: agent) }
+        #expect(changed?.code == .permissionDenied && changed?.path == "Pipeline/train")
+        try await shop.apply([pipeline], by: Caller(name: "mel", persona: .mlEngineer))
         let deletion = await #expect(throws: KeelError.self) {
             try await shop.applying.delete(
                 "Trigger", "retrain", environment: nil, cascade: false, data: false, isRehearsal: false, by: Workshop.may(.resourcesApply, agent))

@@ -37,9 +37,14 @@ struct DeclarationsTests {
                 kind: "Monitor", name: "m", environment: environment, spec: ["endpoint": "e", "window": "1d", "drift": ["threshold": 0.1]])
         }
         _ = try Declarations.check([endpoint, monitor("staging")], modules)
-        let error = #expect(throws: KeelError.self) { try Declarations.check([endpoint, monitor(nil)], modules) }
+        let error = #expect(throws: KeelError.self) { try Declarations.check([endpoint, monitor(nil)], given: ["Monitor/m"], modules) }
         #expect(error?.path == "Monitor/m.spec.endpoint")
         #expect(error?.hint == "there is Endpoint/e@staging, which is in another environment")
+        // One that was stored when names had no environments means what it meant, until there is one of its own.
+        let old = try Declarations.check([endpoint, monitor(nil)], modules)
+        #expect(old.references.map(\.to.subject) == ["Endpoint/e@staging"])
+        let own = Resource(kind: "Endpoint", name: "e", spec: [:])
+        #expect(try Declarations.check([endpoint, own, monitor(nil)], modules).references.map(\.to.subject) == ["Endpoint/e"])
         let wrong = Resource(kind: "Endpoint", name: "e", environment: "staging", spec: ["rollout": ["shadow": 3]])
         #expect(#expect(throws: KeelError.self) { try Declarations.check([wrong], modules) }?.path?.hasPrefix("Endpoint/e@staging.spec") == true)
     }

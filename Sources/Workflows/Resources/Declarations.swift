@@ -65,7 +65,7 @@ package struct Declarations: Sendable {
         let declared = Declarations(resources, in: workspace, &errors)
         let scrutiny = Scrutiny(declared: declared, modules: modules, given: given, names: names)
         for kind in ResourceKinds.all { errors += kind.mistakes(scrutiny) }
-        errors += declared.wrongReferences()
+        errors += declared.wrongReferences(given: given ?? [])
         if let error = KeelError.joined(errors) { throw error }
         return declared
     }
@@ -113,18 +113,19 @@ package struct Declarations: Sendable {
         return all.sorted { ($0.from.subject, $0.target.field) < ($1.from.subject, $1.target.field) }
     }
 
-    /// What a name means: what is declared under it, else the only one of the name that another environment has. Declarations from before names had
-    /// environments mean what they meant.
+    /// What a name means: what is declared under it, else the only one of the name that another environment has. Declarations that were stored before
+    /// names had environments so mean what they meant; new ones name the environment.
     package func resolve(_ ref: ResourceRef) -> ResourceRef {
         guard ref.environment != nil, !refs.contains(ref) else { return ref }
         let others = refs.filter { $0.kind == ref.kind && $0.name == ref.name }
         return others.count == 1 ? others.first ?? ref : ref
     }
 
-    private func wrongReferences() -> [KeelError] {
+    /// - Parameter given: those that are new or change.
+    private func wrongReferences(given: Set<String>) -> [KeelError] {
         references.filter(\.target.isRequired).compactMap { reference in
-            let wanted = reference.to
-            guard !refs.contains(wanted) else { return nil }
+            let wanted = ResourceRef(reference.target.kind, stored: reference.target.name, in: workspace)
+            guard !refs.contains(given.contains(reference.from.subject) ? wanted : reference.to) else { return nil }
             let known = refs.filter { $0.kind == wanted.kind }
             let elsewhere = known.first { $0.name == wanted.name }
             let near = nearest(wanted.name, in: known.filter { $0.environment == wanted.environment }.map(\.name).sorted())

@@ -121,3 +121,12 @@ public struct MonitorSpec: Sendable, Hashable {
         return names
     }
 }
+
+extension MonitorSpec {
+    /// The same of another endpoint.
+    package func watching(_ endpoint: ResourceRef) -> MonitorSpec {
+        var spec = self
+        spec.endpoint = endpoint
+        return spec
+    }
+}

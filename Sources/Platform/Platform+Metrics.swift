@@ -11,7 +11,7 @@ extension Platform {
     public func metrics(connections: Int, connectionsMax: Int, _ grant: Grant) async throws -> String {
         let isSeen = { @Sendable (workspace: WorkspaceID) in grant.seesAllWorkspaces || workspace == grant.workspace }
         var text = MetricsText()
-        for endpoint in runtime.status() {
+        for endpoint in runtime.status() where isSeen(endpoint.ref.workspace) {
             for (role, release) in [("stable", endpoint.stable), ("candidate", endpoint.candidate)] {
                 guard let release else { continue }
                 let labels = [

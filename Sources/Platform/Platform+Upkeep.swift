@@ -48,8 +48,7 @@ extension Platform {
     private func environments(_ kind: String) async throws -> [String: EnvironmentName] {
         let grant = try Grant.check(.system("environments"), may: .resourcesRead)
         var found: [String: Set<EnvironmentName>] = [:]
-        for stored in try await resources.get(kind, by: grant) {
-            let ref = stored.resource.ref(in: .default)
+        for ref in try await resources.names(of: kind, by: grant) {
             if let environment = ref.environment { found[ref.name, default: []].insert(environment) }
         }
         return found.compactMapValues { places in EnvironmentName.allCases.last(where: places.contains) }

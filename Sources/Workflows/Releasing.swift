@@ -66,6 +66,16 @@ public struct Releasing: Sendable {
                 .failedPrecondition, "release \(release.name) never served in \(source.environment?.rawValue ?? "its environment")",
                 hint: "keel promote \(source.qualifiedName) ends its rollout; or release the model version itself")
         }
+        var gate = release.gate
+        if let event = record.takenBack {
+            let reason = event.data["reason"]?.string ?? ""
+            guard force else {
+                throw KeelError(
+                    .failedPrecondition, "release \(release.name) was taken back: \(reason)",
+                    hint: "force: true promotes it all the same, for those who may")
+            }
+            gate = .forced(reason: "it was taken back in \(source.environment?.rawValue ?? "its environment"): \(reason)")
+        }
         if case .forced = release.gate, !force {
             throw KeelError(
                 .failedPrecondition, "the gate of release \(release.name) did not pass: \(release.gate.text)",
@@ -83,7 +93,7 @@ public struct Releasing: Sendable {
         }
         let origin = PromotedFrom(endpoint: source, release: release.number, digest: release.digest, evidence: known)
         return try await self.release(
-            version, evidence, to: target, bundle: release.bundle, gate: release.gate, from: origin, key: nil, by: caller)
+            version, evidence, to: target, bundle: release.bundle, gate: gate, from: origin, key: nil, by: caller)
     }
 
     private func registered(_ uri: String, _ caller: Caller) async throws -> (version: ModelVersion, evidence: VersionEvidence) {

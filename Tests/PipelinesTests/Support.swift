@@ -20,8 +20,9 @@ func openDatabase(_ folder: String) async throws -> Storage.Database {
 func may(_ action: Action) throws -> Grant { try Grant.check(Caller(name: "test", persona: .owner), may: action) }
 
 extension TriggerService {
-    func configure(_ specs: [TriggerSpec], authors: [String: String]) async throws {
-        try await configure(specs, authors: authors, in: .default)
+    /// As `configure`; whoever applied the trigger applied its pipeline.
+    func configure(_ specs: [TriggerSpec], authors: [String: String], in workspace: WorkspaceID = .default) async throws {
+        try await configure(specs, authors: authors.mapValues { TriggerAuthors(trigger: $0, pipeline: $0) }, in: workspace)
     }
 }
 

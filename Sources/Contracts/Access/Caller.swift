@@ -60,6 +60,14 @@ public struct Caller: Sendable, Hashable {
             permissions: permissions, ceilings: ceilings + [Permission(actions, from: actor)])
     }
 
+    /// The same caller with no more than these actions.
+    /// - Parameter source: what limits it, for explanations.
+    public func limited(to actions: Set<Action>, by source: String) -> Caller {
+        Caller(
+            name: name, persona: persona, workspace: workspace, requestID: requestID, actors: actors, groups: groups,
+            permissions: permissions, ceilings: ceilings + [Permission(actions, from: source)])
+    }
+
     /// The person at the server's own machine.
     public static var local: Caller { Caller(name: "local", persona: .owner) }
     /// Whoever was refused without a token that is good.

@@ -22,7 +22,7 @@ public struct ResourceRef: Sendable, Hashable, CustomStringConvertible {
 
     /// Reads a name as `qualifiedName` writes it, without checking it: what is not an environment is part of the name, which then nothing has.
     public init(_ kind: String, stored qualifiedName: String, in workspace: WorkspaceID) {
-        if ResourceRef.kindsInEnvironments.contains(kind), let at = qualifiedName.lastIndex(of: "@"),
+        if qualifiedName.utf8.contains(UInt8(ascii: "@")), ResourceRef.kindsInEnvironments.contains(kind), let at = qualifiedName.lastIndex(of: "@"),
             let environment = EnvironmentName(rawValue: String(qualifiedName[qualifiedName.index(after: at)...]))
         {
             self.init(kind, String(qualifiedName[..<at]), environment: environment, in: workspace)
@@ -42,6 +42,12 @@ public struct ResourceRef: Sendable, Hashable, CustomStringConvertible {
         }
         try Identifier.check(name: name, path: path)
         self.init(kind, name, environment: environment, in: workspace)
+    }
+
+    /// Names tell nearly all things apart, and each part costs every request that looks one up.
+    public func hash(into hasher: inout Hasher) {
+        hasher.combine(name)
+        hasher.combine(environment)
     }
 
     /// How the ledger and messages name it inside its workspace: `Model/churn`, `Endpoint/delay`, `Endpoint/delay@staging`. What serves in production

@@ -154,6 +154,16 @@ public final class ResourceService: Sendable {
         }
     }
 
+    /// The names of the current resources of a kind, also of those that cannot be read any more.
+    public func names(of kind: String, by grant: Grant) async throws -> [ResourceRef] {
+        try grant.require(.resourcesRead)
+        return try await database.read(in: grant.workspace) { db in
+            try db.rows("SELECT name, environment FROM resources WHERE workspace = ? AND kind = ?", [db.inWorkspace, .string(kind)]).map {
+                ResourceKey(kind: kind, name: $0.text("name"), environment: $0.text("environment")).ref(in: grant.workspace)
+            }
+        }
+    }
+
     /// The current resources of a kind that the grant covers.
     public func get(_ kind: String, by grant: Grant) async throws -> [StoredResource] {
         try grant.requireSome(.resourcesRead, .resourcesApply)
@@ -270,7 +280,7 @@ public final class ResourceService: Sendable {
             return ResourceChange(
                 id: resource.id, environment: resource.environment, kind: kind,
                 differences: before.map { ResourceDifference.between($0.resource, resource) } ?? [],
-                revision: (before?.revision ?? last[key] ?? 0) + (kind == .unchanged ? 0 : 1), digest: digest)
+                revision: kind == .unchanged ? before?.revision ?? 0 : max(before?.revision ?? 0, last[key] ?? 0) + 1, digest: digest)
         }
     }
 

@@ -349,6 +349,11 @@ public final class TokenService: Sendable {
     private func refuseEscalation(
         _ name: String, _ persona: Persona, _ scope: TokenScope?, by caller: Caller, to verb: String
     ) throws(KeelError) {
+        if let actor = caller.actors.first {
+            throw KeelError(
+                .permissionDenied, "\(actor) acts for \(caller.name) and may not \(verb) tokens, which outlive what it may do",
+                hint: "\(caller.name) does it without an agent")
+        }
         guard persona != .system else {
             throw .invalid("'system' is Keel itself: no token can be it", hint: "programs use the persona 'service'", path: "persona")
         }

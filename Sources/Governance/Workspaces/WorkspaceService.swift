@@ -109,7 +109,8 @@ public final class WorkspaceService: Sendable {
                 database.retire(id)
             }
         } catch {
-            database.reinstate(id)
+            // One that was deleted before stays closed.
+            if try await database.read({ try $0.workspaces() }).contains(where: { $0.id == id }) { database.reinstate(id) }
             throw error
         }
         policy.remove(id)

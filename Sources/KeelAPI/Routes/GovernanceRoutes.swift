@@ -40,7 +40,8 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.delete("/resources/:kind/:name", .resourcesApply, on: .each) { request, context, grant in
         let named = try resource(context)
         let deletion = try await platform.applying.delete(
-            named.kind, named.name, environment: named.environment ?? request.query("environment"), cascade: try request.flag("cascade"),
+            named.kind, named.name, environment: named.environment ?? request.query("environment") ?? ResourceRef(named.kind, named.name).environment?.rawValue,
+            cascade: try request.flag("cascade"),
             data: try request.flag("data"),
             isRehearsal: try request.flag("dry_run"), by: grant)
         return Response(deletion.json)

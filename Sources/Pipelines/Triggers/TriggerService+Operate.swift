@@ -32,7 +32,7 @@ extension TriggerService {
         return covered.sorted { $0.name < $1.name }.map { spec in
             let row = known[spec.name]
             return TriggerStatus(
-                spec: spec, author: authors[workspace]?[spec.name] ?? "", firedAt: row?.optionalTime("fired_at"),
+                spec: spec, author: authors[workspace]?[spec.name]?.trigger ?? "", firedAt: row?.optionalTime("fired_at"),
                 pausedAt: row?.optionalTime("paused_at"),
                 pausedBy: row?.optionalText("paused_by"))
         }

@@ -11,8 +11,8 @@ public actor TriggerService {
     /// The caller that an author's name stands for in a workspace now; nil when the author has no access to it any more.
     private let authority: @Sendable (_ author: String, WorkspaceID) -> Caller?
     private let clock: any Clock
-    /// Who applied each trigger, by workspace and name.
-    var authors: [WorkspaceID: [String: String]] = [:]
+    /// By workspace and name.
+    var authors: [WorkspaceID: [String: TriggerAuthors]] = [:]
     var engines: [WorkspaceID: TriggerEngine] = [:]
     /// The actor is left while a transaction runs; this keeps decisions one after another.
     private let turn = Turn()
@@ -29,8 +29,7 @@ public actor TriggerService {
     }
 
     /// Takes the triggers that are declared in a workspace now. A new one sees only what happens from now on.
-    /// - Parameter authors: who applied each: its runs may do what the author may.
-    public func configure(_ specs: [TriggerSpec], authors: [String: String], in workspace: WorkspaceID) async throws {
+    public func configure(_ specs: [TriggerSpec], authors: [String: TriggerAuthors], in workspace: WorkspaceID) async throws {
         let draft = await prepare(specs, authors: authors, in: workspace)
         do { try await database.write(in: workspace) { tx in try draft.store(tx) } } catch {
             discard(draft)
@@ -42,9 +41,12 @@ public actor TriggerService {
     /// Makes these triggers ready. Nothing changes until `store` and then `activate`; a draft that is given up goes to `discard`.
     ///
     /// Until one of the two is called, no trigger fires.
-    public func prepare(_ specs: [TriggerSpec], authors: [String: String], in workspace: WorkspaceID) async -> TriggerDraft {
+    /// - Parameter left: triggers that are declared and cannot be put in force: they keep what they remember.
+    public func prepare(
+        _ specs: [TriggerSpec], authors: [String: TriggerAuthors], keeping left: Set<String> = [], in workspace: WorkspaceID
+    ) async -> TriggerDraft {
         await turn.take()
-        return TriggerDraft(in: workspace, specs: specs, authors: authors, now: clock.now())
+        return TriggerDraft(in: workspace, specs: specs, authors: authors, left: left, now: clock.now())
     }
 
     /// Puts a draft in force whose `store` is committed. Cannot fail.
@@ -176,15 +178,20 @@ public actor TriggerService {
         }
     }
 
-    /// The author's own permission, asked anew each time: a trigger can do no more than who applied it, and nothing once they are gone.
+    /// The author's own permission, asked anew each time: a trigger can do no more than who applied it, and nothing once they are gone. Whoever changes a
+    /// pipeline gains nothing by it: the run does no more than this one may, or a data scientist, when this one is gone.
     private func grant(for trigger: String, in workspace: WorkspaceID, on subject: String) throws(KeelError) -> Grant {
-        let author = authors[workspace]?[trigger] ?? ""
+        let names = authors[workspace]?[trigger]
+        let author = names?.trigger ?? ""
         guard let caller = authority(author, workspace), caller.workspace == workspace else {
             throw KeelError(
                 .permissionDenied, "the access of its author '\(author)' was revoked or has expired",
                 hint: "someone who may run pipelines applies the trigger again")
         }
-        return try Grant.check(caller, may: .pipelinesRun, on: subject)
+        guard let other = names?.pipeline, other != author else { return try Grant.check(caller, may: .pipelinesRun, on: subject) }
+        let able = authority(other, workspace).map { other in Set(Action.allCases.filter { other.may($0, on: nil) }) }
+        let limited = caller.limited(to: able ?? Permissions.actions(of: .dataScientist), by: subject)
+        return try Grant.check(limited, may: .pipelinesRun, on: subject)
     }
 
     private static func keep(_ memory: TriggerEngine.Memory, of name: String, _ tx: Transaction) throws {

@@ -20,7 +20,7 @@ public struct TriggerSpec: Sendable, Hashable {
     }
 
     public let name: String
-    public let when: [Condition]
+    public private(set) var when: [Condition]
     /// The pipeline.
     public let run: String
     /// Its parameters; the word `now` means the event time of what fired.
@@ -44,6 +44,13 @@ public struct TriggerSpec: Sendable, Hashable {
         guard case .object = with else { throw reader.failure("with", "must be an object, not \(with.kind)") }
         cooldown = try reader.optionalSpan("cooldown")
         try reader.finish()
+    }
+
+    /// The same with other names of monitors.
+    public func watching(_ name: (String) -> String) -> TriggerSpec {
+        var spec = self
+        spec.when = when.map { if case .monitor(let monitor) = $0 { .monitor(name(monitor)) } else { $0 } }
+        return spec
     }
 
     private static func condition(_ text: String, path: String) throws(KeelError) -> Condition {

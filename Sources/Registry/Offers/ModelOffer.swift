@@ -32,8 +32,8 @@ public struct ModelOffer: Sendable, Hashable {
     /// How long an offer stands.
     public static let life = TimeSpan.days(30)
     public static let noteBytesMax = 4000
-    /// Open offers of one workspace.
-    public static let openMax: Int64 = 1000
+    /// How many offers a workspace makes within `life`, those that ended included.
+    public static let countMax: Int64 = 1000
 
     public var json: JSON {
         [

@@ -3,10 +3,10 @@ import Storage
 
 /// SQL of offers. A row belongs to the workspace that offers; the one that it is offered to finds it as its target.
 enum OfferStore {
-    /// The offers that the workspace made, and those made to it, the newest first.
+    /// The offers that the workspace made, and those made to it: the open ones first, then the newest.
     static func all(_ db: some Querying, now: Timestamp) throws -> [ModelOffer] {
         try db.rows(
-            "SELECT * FROM registry_offers WHERE workspace = ? OR target = ? ORDER BY offered_at DESC, id DESC LIMIT 1000",
+            "SELECT * FROM registry_offers WHERE workspace = ? OR target = ? ORDER BY CASE WHEN state = 'open' THEN 0 ELSE 1 END, offered_at DESC, id DESC LIMIT 1000",
             [db.inWorkspace, db.inWorkspace]
         ).map { offer($0, now) }
     }
@@ -20,9 +20,13 @@ enum OfferStore {
         return offer(row, now)
     }
 
-    static func openCount(_ db: some Querying, now: Timestamp) throws -> Int64 {
-        let sql = "SELECT count(*) AS n FROM registry_offers WHERE workspace = ? AND state = 'open' AND expires_at > ?"
-        return try db.row(sql, [db.inWorkspace, .timestamp(now)])?.int("n") ?? 0
+    static func count(_ db: some Querying, since: Timestamp) throws -> Int64 {
+        let sql = "SELECT count(*) AS n FROM registry_offers WHERE workspace = ? AND offered_at > ?"
+        return try db.row(sql, [db.inWorkspace, .timestamp(since)])?.int("n") ?? 0
+    }
+
+    static func hasEnded(_ offer: ModelOffer) -> KeelError {
+        KeelError(.failedPrecondition, "the offer '\(offer.id)' is \(offer.state.rawValue)", hint: "it takes a new offer")
     }
 
     static func insert(_ tx: Transaction, _ offer: ModelOffer) throws {
@@ -41,9 +45,7 @@ enum OfferStore {
     /// Ends an offer that is open.
     /// - Throws: `failedPrecondition` for one that has ended.
     static func end(_ tx: Transaction, _ offer: ModelOffer, _ state: ModelOffer.State, accepted: VersionKey? = nil, _ grant: Grant) throws {
-        guard offer.state == .open else {
-            throw KeelError(.failedPrecondition, "the offer '\(offer.id)' is \(offer.state.rawValue)", hint: "it takes a new offer")
-        }
+        guard offer.state == .open else { throw hasEnded(offer) }
         try tx.execute(
             "UPDATE registry_offers SET state = ?, accepted_model = ?, accepted_version = ?, decided_by = ?, decided_at = ? WHERE id = ?",
             [

@@ -17,8 +17,8 @@ extension RegistryService {
         return try await database.write(in: grant.workspace) { tx in
             let version = try RegistryStore.version(tx, name, number)
             guard try !RegistryStore.isPrompt(tx, name) else { throw KeelError.invalid("\(version.uri) is a prompt: only models are offered") }
-            guard try OfferStore.openCount(tx, now: tx.now) < ModelOffer.openMax else {
-                throw KeelError(.unavailable, "\(ModelOffer.openMax) offers of this workspace are open", hint: "withdraw those no longer meant")
+            guard try OfferStore.count(tx, since: tx.now - ModelOffer.life) < ModelOffer.countMax else {
+                throw KeelError(.unavailable, "this workspace has made \(ModelOffer.countMax) offers in \(ModelOffer.life)", hint: "offer again later")
             }
             let offer = ModelOffer(
                 id: Identifier.ordered32(at: tx.now), source: grant.workspace, version: VersionKey(name, number), target: target, note: note,
@@ -39,18 +39,16 @@ extension RegistryService {
         return try await database.read(in: grant.workspace) { try OfferStore.all($0, now: now) }
     }
 
-    /// An offer with what it offers, for both sides.
-    /// - Throws: `notFound` for an offer between others; `failedPrecondition` when the version is not there any more.
+    /// An open offer with what it offers, for both sides.
+    /// - Throws: `notFound` for an offer between others; `failedPrecondition` for one that has ended, or whose version is not there any more.
     public func offered(_ id: String, _ grant: Grant) async throws -> OfferedVersion {
         try grant.require(.modelsShare)
         let now = database.clock.now()
-        let offer = try await database.read(in: grant.workspace) { try OfferStore.find($0, id, now: now) }
-        return try await offered(offer)
-    }
-
-    private func offered(_ offer: ModelOffer) async throws -> OfferedVersion {
-        // The offer is the source's consent to this one read.
-        try await database.read(in: offer.source) { db in
+        let source = try await database.read(in: grant.workspace) { try OfferStore.find($0, id, now: now) }.source
+        return try await database.read(in: source) { db in
+            // The offer is the source's consent to this one read, for as long as it stands.
+            let offer = try OfferStore.find(db, id, now: now)
+            guard offer.state == .open else { throw OfferStore.hasEnded(offer) }
             guard let version = try RegistryStore.findVersion(db, offer.version.name, offer.version.version) else { throw RegistryService.isGone(offer) }
             return OfferedVersion(offer: offer, version: version, evidence: try RegistryService.evidence(db, of: offer.version))
         }
@@ -76,7 +74,7 @@ extension RegistryService {
         let name = name ?? offer.version.name
         try RegistryRules.check(modelName: name)
         _ = try Grant.check(grant.caller, may: .registryWrite, on: RegistryService.thing(name, grant).subject)
-        let offered = try await offered(offer)
+        let offered = try await offered(id, grant)
         return try await database.write(in: grant.workspace) { [self] tx in
             // It may have been withdrawn, and the version deleted, since it was read.
             let offer = try OfferStore.find(tx, id, now: tx.now)

@@ -11,6 +11,8 @@ public struct ReleaseRecord: Sendable {
     public let labels: Int
     /// The last event that made it answer all requests: `release.promoted`, or `release.rolledback` to it.
     public let promotion: LedgerEvent?
+    /// The last event that took it back: `release.rolledback` from it. Nil when it was promoted since.
+    public let takenBack: LedgerEvent?
 
     /// Whether it answered requests there, or could have: an endpoint may log none.
     public var hasServed: Bool { predictions > 0 || promotion != nil }
@@ -25,6 +27,12 @@ public struct ReleaseRecord: Sendable {
             out["promoted_at"] = .string(promotion.at.description)
             out["reason"] = promotion.data["reason"] ?? .null
             if let numbers = promotion.data["numbers"] { out["numbers"] = numbers }
+        }
+        if let takenBack {
+            out["taken_back_by"] = .string(takenBack.caller)
+            out["taken_back_at"] = .string(takenBack.at.description)
+            out["taken_back_reason"] = takenBack.data["reason"] ?? .null
+            if let numbers = takenBack.data["numbers"] { out["taken_back_numbers"] = numbers }
         }
         return out
     }
@@ -46,26 +54,37 @@ extension DeploymentService {
                 SELECT count(*) AS n, count(label) AS labels FROM predictions
                 WHERE workspace = ? AND endpoint = ? AND release_number = ? AND shadow = 0
                 """, ReleaseStore.key(endpoint) + [.int(Int64(number))])
-            let promotion = try DeploymentService.promotion(of: release, in: db)
+            let (promotion, takenBack) = try DeploymentService.fate(of: release, in: db)
             return ReleaseRecord(
                 release: release, deployedAt: try ReleaseStore.deployedAt(release, in: db), predictions: Int(counts?.int("n") ?? 0),
-                labels: Int(counts?.int("labels") ?? 0), promotion: promotion)
+                labels: Int(counts?.int("labels") ?? 0), promotion: promotion,
+                takenBack: takenBack)
         }
     }
 
-    private static func promotion(of release: Release, in db: some Querying) throws -> LedgerEvent? {
+    /// The last event that made a release answer all requests, and the one that took it back since.
+    private static func fate(of release: Release, in db: some Querying) throws -> (promotion: LedgerEvent?, takenBack: LedgerEvent?) {
         let number = JSON.int(Int64(release.number))
+        // Nothing was decided about a release before the event that made it.
+        let first = try ReleaseStore.createdSeq(release, in: db) - 1
         var subjects: [(subject: String, before: Int64)] = [(release.endpoint.subject, .max)]
         if let old = try oldSubject(of: release.endpoint, in: db) { subjects.append((old.subject, old.until + 1)) }
-        for place in subjects {
-            var found: [LedgerEvent] = []
-            for kind in ["release.promoted", "release.rolledback"] {
-                found += try decisions(db, kind, on: place.subject, after: 0, before: place.before, atLeast: 1) { event in
-                    event.data["release"] == number && (event.kind == "release.promoted" || event.data["to"] == number)
+        func last(_ kinds: [String], where isWanted: (LedgerEvent) -> Bool) throws -> LedgerEvent? {
+            for place in subjects {
+                let found = try kinds.flatMap {
+                    try decisions(db, $0, on: place.subject, after: first, before: place.before, atLeast: 1, where: isWanted)
                 }
+                if let last = found.max(by: { $0.seq < $1.seq }) { return last }
             }
-            if let last = found.max(by: { $0.seq < $1.seq }) { return last }
+            return nil
         }
-        return nil
+        let promotion = try last(["release.promoted", "release.rolledback"]) { event in
+            event.data["release"] == number && (event.kind == "release.promoted" || event.data["to"] == number)
+        }
+        // A candidate is taken back to the stable one, a stable one to an earlier one.
+        let takenBack = try last(["release.rolledback"]) { event in
+            event.data["to"] != number && (event.data["release"] == number || event.data["from"] == number)
+        }
+        return (promotion, takenBack.flatMap { $0.seq > promotion?.seq ?? 0 ? $0 : nil })
     }
 }

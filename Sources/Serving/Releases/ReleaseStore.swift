@@ -47,6 +47,13 @@ enum ReleaseStore {
             key(release.endpoint) + [.int(Int64(release.number))])?.optionalTime("deployed_at")
     }
 
+    /// The number of the event that made it; 0 for one from before that was noted.
+    static func createdSeq(_ release: Release, in db: some Querying) throws -> Int64 {
+        try db.row(
+            "SELECT created_seq FROM releases WHERE workspace = ? AND endpoint = ? AND number = ?",
+            key(release.endpoint) + [.int(Int64(release.number))])?.int("created_seq") ?? 0
+    }
+
     static func noteDeployed(_ endpoint: ResourceRef, _ number: Int, in transaction: Transaction) throws {
         try transaction.execute(
             "UPDATE releases SET deployed_at = coalesce(deployed_at, ?) WHERE workspace = ? AND endpoint = ? AND number = ?",

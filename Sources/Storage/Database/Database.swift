@@ -183,6 +183,18 @@ public final class Database: Sendable {
 }
 
 extension Database {
+    /// A newer version of Keel has changed these tables: this one would misread them.
+    private static func refuseNewer(_ applied: Set<String>, than migrations: [Migration]) throws(KeelError) {
+        let newest = Dictionary(migrations.map { ($0.module, $0.version) }, uniquingKeysWith: max)
+        for step in applied.sorted() {
+            let parts = step.split(separator: "/")
+            guard parts.count == 2, let version = Int(parts[1]), let known = newest[String(parts[0])], version > known else { continue }
+            throw KeelError(
+                .failedPrecondition, "the home was used by a newer version of Keel: its tables of '\(parts[0])' are at step \(version), and this one knows \(known)",
+                hint: "start the newer version, or 'keel restore' a backup that was made before")
+        }
+    }
+
     /// Applies every migration that is not yet applied, all in one transaction, after a backup of the file beside it.
     ///
     /// Foreign keys are not enforced meanwhile, so that a table that others refer to can be rebuilt. They are checked before the commit.
@@ -201,6 +213,7 @@ extension Database {
         let applied: Set<String> = try await pool.read { db in
             Set(try GRDB.Row.fetchAll(db, sql: "SELECT module, version FROM keel_migrations").map { "\($0[0] as String)/\($0[1] as Int)" })
         }
+        try Database.refuseNewer(applied, than: migrations)
         let pending = migrations.filter { !applied.contains("\($0.module)/\($0.version)") }
         guard !pending.isEmpty else { return }
         if !applied.isEmpty {

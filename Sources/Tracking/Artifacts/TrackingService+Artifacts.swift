@@ -144,6 +144,8 @@ extension TrackingService {
     public static func copyArtifacts(_ tx: Transaction, at uri: String, of source: WorkspaceID, to folder: String) throws -> String? {
         guard let root = ArtifactPath(behind: uri, in: source), !root.isRoot else { return nil }
         let target = try ArtifactPath(folder, in: tx.requiredWorkspace)
+        // Whatever somebody put there before is not among what is copied.
+        _ = try ArtifactStore.remove(tx, target)
         for (path, object) in try ArtifactStore.files(tx, below: root) {
             try ArtifactStore.set(tx, try ArtifactPath("\(target)\(path.text.dropFirst(root.text.count))"), object)
         }

@@ -114,7 +114,10 @@ extension TrackingService {
                 guard let upload = try UploadStore.find(tx, id: id) else { continue }
                 try UploadStore.delete(tx, id: id)
                 if upload.completed == nil {
-                    try tx.record("artifact.upload.expired", on: "Artifact/\(upload.path)", ["upload": .string(id)], by: grant)
+                    // It is told where it belongs.
+                    try tx.record(
+                        "artifact.upload.expired", on: "Artifact/\(upload.path)", ["upload": .string(id)],
+                        by: .system("uploads", in: upload.path.workspace))
                 }
             }
         }

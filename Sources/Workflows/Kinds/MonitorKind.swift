@@ -10,9 +10,10 @@ extension MonitorSpec: ResourceKind {
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let monitoring = preparation.modules.monitoring
-        let draft = try await monitoring.prepare(preparation.declared.all(MonitorSpec.self), in: preparation.workspace)
+        let specs = preparation.declared.all(MonitorSpec.self).map { $0.watching(preparation.declared.resolve($0.endpoint)) }
+        let draft = try await monitoring.prepare(specs, in: preparation.workspace)
         // All metrics of a monitor's performance are of labels that are 0 or 1.
-        let binary = Set(preparation.declared.all(MonitorSpec.self).filter { $0.performance != nil }.map(\.endpoint))
+        let binary = Set(specs.filter { $0.performance != nil }.map(\.endpoint))
         preparation.add(
             PreparedMonitors(monitoring: monitoring, draft: draft, log: preparation.modules.runtime.log, binaryEndpoints: binary,
                 workspace: preparation.workspace))

@@ -22,10 +22,20 @@ extension TriggerSpec: ResourceKind {
 
     package static func prepare(_ preparation: inout Preparation) async throws {
         let triggers = preparation.modules.triggers
-        let specs = preparation.declared.all(TriggerSpec.self)
-        var authors: [String: String] = [:]
-        for spec in specs { authors[spec.name] = try await preparation.author(schema.name, spec.name) }
-        preparation.add(PreparedTriggers(triggers: triggers, draft: await triggers.prepare(specs, authors: authors, in: preparation.workspace)))
+        let declared = preparation.declared
+        let specs = declared.all(TriggerSpec.self).map { spec in
+            spec.watching { declared.resolve(ResourceRef(MonitorSpec.schema.name, stored: $0, in: declared.workspace)).qualifiedName }
+        }
+        var authors: [String: TriggerAuthors] = [:]
+        for spec in specs {
+            authors[spec.name] = TriggerAuthors(
+                trigger: try await preparation.author(schema.name, spec.name) ?? "",
+                pipeline: try await preparation.author(PipelineSpec.schema.name, spec.run) ?? "")
+        }
+        // One that cannot be put in force now keeps what it remembers, such as that it is paused.
+        let left = Set(preparation.failures.compactMap { ResourceRef(subject: $0.subject, in: declared.workspace) }.filter { $0.kind == schema.name })
+        let draft = await triggers.prepare(specs, authors: authors, keeping: Set(left.map(\.name)), in: preparation.workspace)
+        preparation.add(PreparedTriggers(triggers: triggers, draft: draft))
     }
 }
 

@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Governance
+import Pipelines
 import Storage
 
 /// Declares resources: shows what a change would do, and makes it so.
@@ -23,13 +24,13 @@ public final class Applying: Sendable {
 
     /// What `apply` would do, without doing it, with what each change does to data.
     public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
+        var changes = try await modules.resources.plan(resources, by: grant)
         let system = try Grant.check(.system("plan", in: grant.workspace), may: .resourcesRead)
         let given = Set(resources.map { $0.ref(in: grant.workspace) })
         let stored = try await modules.resources.all(by: system).map(\.resource)
         let declared = try Declarations.check(
             stored.filter { !given.contains($0.ref(in: grant.workspace)) } + resources, in: grant.workspace,
             given: Set(given.map(\.subject)), names: try await modules.names(grant.workspace), modules)
-        var changes = try await modules.resources.plan(resources, by: grant)
         for (i, resource) in resources.enumerated() where changes[i].kind == .changed {
             changes[i].effects = try await ResourceKinds.kind(resource.kind).effects(of: resource, in: declared, modules)
         }
@@ -80,12 +81,14 @@ public final class Applying: Sendable {
     // MARK: What is asked of a change
 
     func validation(given: Set<String>, _ grant: Grant) -> ResourceService.Validation {
-        { [modules] candidate in
+        { [self] candidate in
             let names = try await modules.names(grant.workspace)
             let declared = try Declarations.check(candidate, in: grant.workspace, given: given, names: names, modules)
             let system = try Grant.check(.system("configure", in: grant.workspace), may: .resourcesRead)
             let stored = Set(try await modules.resources.all(by: system).map(\.digest))
+            let triggered = Set(declared.all(TriggerSpec.self).map(\.run))
             for resource in candidate where !stored.contains(resource.digest) {
+                if resource.kind == PipelineSpec.schema.name, triggered.contains(resource.name) { try await refuseAgents(resource, grant) }
                 let excess = try ResourceKinds.kind(resource.kind).init(resource: resource).given(among: declared).filter {
                     !grant.caller.may($0, on: nil)
                 }
@@ -101,15 +104,10 @@ public final class Applying: Sendable {
 
     /// Refuses what takes more than `resources.apply`, also when it is taken away.
     func authorization(_ grant: Grant) -> ResourceService.Authorization {
-        { [modules] resource in
+        { [self] resource in
             let kind = try ResourceKinds.kind(resource.kind)
             let subject = resource.ref(in: grant.workspace).subject
-            if kind.actsForItsAuthor, let actor = grant.caller.actors.first {
-                try await modules.audit.recordDenial(grant.caller, action: .resourcesApply, subject: subject)
-                throw KeelError(
-                    .permissionDenied, "\(actor) acts for \(grant.caller.name) and may leave nothing that goes on in that name",
-                    hint: "\(grant.caller.name) applies a \(resource.kind) without an agent", path: resource.id)
-            }
+            if kind.actsForItsAuthor { try await refuseAgents(resource, grant) }
             for action in try kind.init(resource: resource).permissions(modules) {
                 do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: subject) } catch {
                     try await modules.audit.recordDenial(grant.caller, action: action, subject: subject)
@@ -117,6 +115,14 @@ public final class Applying: Sendable {
                 }
             }
         }
+    }
+
+    private func refuseAgents(_ resource: Resource, _ grant: Grant) async throws {
+        guard let actor = grant.caller.actors.first else { return }
+        try await modules.audit.recordDenial(grant.caller, action: .resourcesApply, subject: resource.ref(in: grant.workspace).subject)
+        throw KeelError(
+            .permissionDenied, "\(actor) acts for \(grant.caller.name) and may leave nothing that goes on in that name",
+            hint: "\(grant.caller.name) applies a \(resource.kind) that triggers run, or a trigger, without an agent", path: resource.id)
     }
 
     /// Makes a valid set ready, before it is stored.

@@ -105,8 +105,20 @@ package struct Declarations: Sendable {
 
     /// Every name of another resource in every resource: what must be there, and what would lose its meaning when it goes.
     package var references: [ResourceReference] {
-        let all = items.values.joined().flatMap { item in item.spec.references.map { ResourceReference(from: item.ref, target: $0) } }
+        let all = items.values.joined().flatMap { item in
+            item.spec.references.map { target in
+                ResourceReference(from: item.ref, target: target, to: resolve(ResourceRef(target.kind, stored: target.name, in: workspace)))
+            }
+        }
         return all.sorted { ($0.from.subject, $0.target.field) < ($1.from.subject, $1.target.field) }
+    }
+
+    /// What a name means: what is declared under it, else the only one of the name that another environment has. Declarations from before names had
+    /// environments mean what they meant.
+    package func resolve(_ ref: ResourceRef) -> ResourceRef {
+        guard ref.environment != nil, !refs.contains(ref) else { return ref }
+        let others = refs.filter { $0.kind == ref.kind && $0.name == ref.name }
+        return others.count == 1 ? others.first ?? ref : ref
     }
 
     private func wrongReferences() -> [KeelError] {

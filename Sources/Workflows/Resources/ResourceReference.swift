@@ -25,7 +25,7 @@ package struct ResourceReference: Hashable, Sendable {
     package let target: Target
 
     /// The one that is named, in the same workspace.
-    package var to: ResourceRef { ResourceRef(target.kind, stored: target.name, in: from.workspace) }
+    package let to: ResourceRef
 
     /// The named kind in the words of a message: `feature service`.
     var word: String {

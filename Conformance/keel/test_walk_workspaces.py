@@ -128,7 +128,6 @@ def test_the_same_names_are_ones_own_and_no_answer_tells_of_the_other_workspace(
         assert len(answers) == 4 and {answer.status for answer in answers.values()} <= {403, 501}, answers
 
 
-@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
 # What is unique on the server, so that whoever makes such a thing learns that the name is taken, and no more.
 TAKEN = {
     ("POST", "/api/v1/tokens"): "the ledger names a token for ever: no two have one name",
@@ -138,6 +137,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.parametrize("mine,other", [("fraud", "default"), ("default", "fraud")])
 def test_names_and_ids_of_another_workspace_are_those_of_nothing(server, sides, mine, other):
     caller, before = sides[mine], worlds.state(server, other, sides[other].worlds.values())
     nothing, there = walking.nowhere(NOTHING[mine]), sides[other].worlds[ONLY[other]]

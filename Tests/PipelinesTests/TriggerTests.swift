@@ -149,12 +149,13 @@ struct TriggerTests {
         let folder = try temporaryFolder()
         let (database, _, triggers, _) = try await setUp(folder, clock: HandClock(june))
         let pipelines = service(database, [TestKind { context in ["may": .bool(context.caller.may(.releasesForce, on: nil))] }], folder)
-        try pipelines.configure([spec(["steps": [["name": "a", "uses": "test"]]])])
         let caller: @Sendable (String, WorkspaceID) -> Caller? = { name, _ in
             ["olga": Caller(name: "olga", persona: .owner), "mel": Caller(name: "mel", persona: .mlEngineer)][name]
         }
         var expected: [String: Bool] = [:]
         for (i, author) in ["olga", "mel", "gone"].enumerated() {
+            // Each its own step, so that none gets another's result.
+            try pipelines.configure([spec(["steps": [["name": "a", "uses": "test", "with": ["until": .string(author)]]]])])
             let service = TriggerService(database: database, pipelines: pipelines, clock: HandClock(june), authority: caller)
             let declared = try trigger(["when": "monitor/delay fires", "run": "p"], name: "t\(i)")
             try await service.configure([declared], authors: ["t\(i)": TriggerAuthors(trigger: "olga", pipeline: author)], in: .default)

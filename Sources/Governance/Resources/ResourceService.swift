@@ -179,7 +179,7 @@ public final class ResourceService: Sendable {
             let found = try reader.storedResources(kind: kind, name: name).filter {
                 (environment == nil || ResourceKey($0.resource).environment == environment) && grant.covers($0)
             }
-            return (found, found.isEmpty ? try reader.storedResources(kind: kind).filter(grant.covers).map(\.resource.name) : [])
+            return (found, found.isEmpty ? try reader.storedResources(kind: kind).filter(grant.covers).map { $0.resource.ref(in: grant.workspace) } : [])
         }
         if found.count > 1 {
             let places = found.map { ResourceKey($0.resource).environment }.joined(separator: ", ")
@@ -188,7 +188,7 @@ public final class ResourceService: Sendable {
         guard let one = found.first else {
             throw KeelError.notFound(
                 "there is no \(ResourceKey(kind: kind, name: name, environment: environment).text)",
-                hint: nearest(name, in: others).map { "did you mean '\($0)'?" })
+                hint: others.first { $0.name == name }.map { "there is \($0.subject)" } ?? nearest(name, in: others.map(\.name)).map { "did you mean '\($0)'?" })
         }
         return one
     }

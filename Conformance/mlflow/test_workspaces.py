@@ -227,4 +227,8 @@ def test_a_version_goes_to_another_workspace_when_both_sides_agree(server, clien
     with pytest.raises(MlflowException):
         client.get_run(run)
     mlflow.set_workspace(target)
+    server.cli("gc", "--workspace", target)
     assert open(mlflow.artifacts.download_artifacts("models:/taken/1") + "/weights.txt").read() == "weights"
+    client.delete_registered_model("taken")
+    assert server.json("gc", "--workspace", target)["objects"] > 0
+    server.cli("workspaces", "delete", target)

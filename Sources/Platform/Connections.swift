@@ -199,8 +199,8 @@ struct TrackedRuns: RunLookup {
 struct TrackedModelFiles: ModelFiles {
     let tracking: TrackingService
 
-    func copy(_ tx: Transaction, from location: String, of source: WorkspaceID, to folder: String) throws -> String? {
-        try TrackingService.copyArtifacts(tx, at: location, of: source, to: folder)
+    func copy(_ tx: Transaction, from location: String, of source: WorkspaceID, offer: String) throws -> String? {
+        try TrackingService.copyArtifacts(tx, at: location, of: source, offer: offer)
     }
 
     func facts(at location: String, in workspace: WorkspaceID) async throws -> ModelFacts? {

@@ -19,9 +19,9 @@ public protocol RunLookup: Sendable {
 public protocol ModelFiles: Sendable {
     /// What the `MLmodel` file under a location says; nil when the location is not kept here or has no such file.
     func facts(at location: String, in workspace: WorkspaceID) async throws -> ModelFacts?
-    /// Lets the workspace of a transaction have the files under a location of another one, in a folder of its own.
+    /// Lets the workspace of a transaction have the files under a location of another one, in a folder of its own for this offer.
     /// - Returns: where they are there; nil when the location is not kept here.
-    func copy(_ tx: Transaction, from location: String, of source: WorkspaceID, to folder: String) throws -> String?
+    func copy(_ tx: Transaction, from location: String, of source: WorkspaceID, offer: String) throws -> String?
 }
 
 /// What the registry asks before a version is deleted or a model renamed. It is asked inside the transaction that does it.

@@ -52,6 +52,23 @@ struct PurgeTests {
         #expect(try await f.tracking.purge(PurgeRequest(), grant).isEmpty)
     }
 
+    @Test("files that came with an offer go when no version needs them; nobody puts files among them")
+    func offers() async throws {
+        let f = try await Fixture()
+        try await f.put("1/r/artifacts/model/file", "shared")
+        let uris = try await f.database.write(in: .default) { tx in
+            try ["kept", "gone"].map { try TrackingService.copyArtifacts(tx, at: "mlflow-artifacts:/1/r/artifacts/model", of: .default, offer: $0) }
+        }
+        #expect(uris == ["mlflow-artifacts:/@offers/kept", "mlflow-artifacts:/@offers/gone"])
+        let refused = await #expect(throws: KeelError.self) { try await f.put("@offers/kept/more", "foreign") }
+        #expect(refused?.code == .invalidArgument)
+        let tracking = TrackingService(
+            database: f.database, objects: f.objects, artifactUsage: Needs(uris: [("mlflow-artifacts:/@offers/kept", "models:/taken/1")]))
+        _ = try await tracking.purge(PurgeRequest(), f.collect)
+        #expect(try await f.names("@offers") == ["kept/"])
+        #expect(try await f.text("@offers/kept/file") == "shared")
+    }
+
     @Test("the number of an experiment that was purged is not used again")
     func numbers() async throws {
         let f = try await Fixture()

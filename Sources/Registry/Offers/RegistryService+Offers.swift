@@ -85,7 +85,7 @@ extension RegistryService {
             try ensureModel(tx, name, grant)
             guard try !RegistryStore.isPrompt(tx, name) else { throw KeelError.invalid("'\(name)' is a prompt here", path: "model") }
             let version = offered.version
-            let location = try files?.copy(tx, from: version.storageLocation, of: offer.source, to: "offers/\(id)") ?? version.storageLocation
+            let location = try files?.copy(tx, from: version.storageLocation, of: offer.source, offer: id) ?? version.storageLocation
             let origin = ModelSource(source: location, location: location, runID: nil, modelID: nil)
             let made = try insertVersion(
                 tx, name, origin, tags: version.tags, description: version.description, facts: version.facts, grant)

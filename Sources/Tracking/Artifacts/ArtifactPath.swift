@@ -7,6 +7,9 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
     /// The folder in which those of other workspaces than `default` lie, each in a folder of its name, as MLflow has them.
     static let workspaces = "workspaces"
 
+    /// In this folder of a workspace lie the files of model versions that it took over from another one; nobody puts others there.
+    static let offers = "@offers"
+
     /// Empty for the root.
     let text: String
     var description: String { text }
@@ -54,12 +57,14 @@ struct ArtifactPath: Hashable, CustomStringConvertible {
         return WorkspaceID(stored: parts.count > 1 ? String(parts[1]) : "")
     }
 
-    /// The path of a file in a workspace.
+    /// The path of a file that is to be put in a workspace.
     init(file path: String, in workspace: WorkspaceID) throws(KeelError) {
         try self.init(path, in: workspace)
         guard !text.isEmpty, !path.hasSuffix("/") else {
             throw .invalid("Invalid path", hint: "Artifact path must include a filename (cannot end with '/').")
         }
+        let isReserved = try isWithin(ArtifactPath(ArtifactPath.offers, in: workspace))
+        guard !isReserved else { throw .invalid("Invalid path", hint: "what lies below '\(ArtifactPath.offers)' came with model versions") }
     }
 
     private init(unchecked text: String) { self.text = text }

@@ -139,11 +139,11 @@ extension TrackingService {
     }
 
     /// Makes paths of the transaction's workspace refer to the content that lies under a URI of another one.
-    /// - Parameter folder: below the root of the transaction's workspace.
+    /// - Parameter offer: names the folder; it goes with the last model version that needs it, at the next collection.
     /// - Returns: the URI of the copy; nil for a place that is not kept here. Whoever calls has the other workspace's consent.
-    public static func copyArtifacts(_ tx: Transaction, at uri: String, of source: WorkspaceID, to folder: String) throws -> String? {
+    public static func copyArtifacts(_ tx: Transaction, at uri: String, of source: WorkspaceID, offer: String) throws -> String? {
         guard let root = ArtifactPath(behind: uri, in: source), !root.isRoot else { return nil }
-        let target = try ArtifactPath(folder, in: tx.requiredWorkspace)
+        let target = try ArtifactPath("\(ArtifactPath.offers)/\(offer)", in: tx.requiredWorkspace)
         // Whatever somebody put there before is not among what is copied.
         _ = try ArtifactStore.remove(tx, target)
         for (path, object) in try ArtifactStore.files(tx, below: root) {

@@ -172,6 +172,18 @@ package enum PurgeStore {
         }
     }
 
+    /// Files that came with offers belong to no run: they go when no model version needs them.
+    static func removeUnneededOffers(_ tx: Transaction, _ needed: [Need], _ grant: Grant) throws {
+        let folder = try ArtifactPath(ArtifactPath.offers, in: tx.requiredWorkspace)
+        for child in try ArtifactStore.list(tx, folder) {
+            let path = try ArtifactPath("\(folder)/\(child.name)")
+            guard !needed.contains(where: { $0.path.isWithin(path) }) else { continue }
+            let removed = try ArtifactStore.remove(tx, path)
+            try tx.record(
+                "artifact.deleted", on: "Artifact/\(path)", ["files": .int(Int64(removed.objects)), "bytes": .int(removed.bytes)], by: grant)
+        }
+    }
+
     private static func isInDeletedExperiment(_ tx: Transaction, loggedModel item: PurgeItem) throws -> Bool {
         guard item.kind == .loggedModel else { return false }
         let sql = """

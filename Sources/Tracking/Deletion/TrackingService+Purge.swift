@@ -15,7 +15,8 @@ extension TrackingService {
         return try await database.read(in: grant.workspace) { try PurgeStore.items($0, request, PurgeStore.needs($0, usage, grant), now: now) }
     }
 
-    /// Removes it, a few at a time, each few in one transaction. Interrupted, what is left goes the next time.
+    /// Removes it, a few at a time, each few in one transaction. Interrupted, what is left goes the next time. When nothing is named, files that came with
+    /// offers and that no model version needs any more go as well.
     /// - Returns: what went, and what was kept.
     public func purge(_ request: PurgeRequest, _ grant: Grant) async throws -> [PurgeItem] {
         let items = try await purgeable(request, grant)
@@ -25,6 +26,9 @@ extension TrackingService {
         for start in stride(from: 0, to: going.count, by: TrackingService.batch) {
             let some = Array(going[start..<min(start + TrackingService.batch, going.count)])
             out += try await database.write(in: grant.workspace) { tx in try PurgeStore.purge(tx, some, PurgeStore.needs(tx, usage, grant), grant) }
+        }
+        if !request.isNamed {
+            try await database.write(in: grant.workspace) { tx in try PurgeStore.removeUnneededOffers(tx, PurgeStore.needs(tx, usage, grant), grant) }
         }
         return out
     }

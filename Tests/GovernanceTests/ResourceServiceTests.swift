@@ -95,7 +95,10 @@ struct ResourceServiceTests {
         }
         #expect(error?.message == "Endpoint/delay is declared twice")
         _ = try await service.apply([endpoint([]), endpoint([], environment: "staging")], by: write, validate: accept)
-        await #expect(throws: KeelError.self) { try await service.get("Endpoint", "delay", by: write) }
+        #expect(try await service.get("Endpoint", "delay", by: write).resource.environment == "production")
+        _ = try await service.apply(
+            [endpoint([], name: "tried", environment: "staging"), endpoint([], name: "tried", environment: "development")], by: write, validate: accept)
+        await #expect(throws: KeelError.self) { try await service.get("Endpoint", "tried", by: write) }
         #expect(try await service.get("Endpoint", "delay", environment: "staging", by: write).revision == 1)
         let missing = await #expect(throws: KeelError.self) { try await service.get("Endpoint", "dealy", by: write) }
         #expect(missing?.code == .notFound && missing?.hint == "did you mean 'delay'?")

@@ -49,6 +49,17 @@ struct DeclarationsTests {
         #expect(#expect(throws: KeelError.self) { try Declarations.check([wrong], modules) }?.path?.hasPrefix("Endpoint/e@staging.spec") == true)
     }
 
+    @Test("what lives in no environment names none")
+    func noEnvironment() async throws {
+        let modules = try await Workshop().modules
+        var entity = Shop.entity
+        entity.environment = "staging"
+        let error = #expect(throws: KeelError.self) { try Declarations.check([entity], given: ["Entity/user"], modules) }
+        #expect(error?.path == "Entity/user.metadata.environment")
+        // One that is stored so does not keep the others out of force.
+        #expect(throws: Never.self) { try Declarations.check([entity], given: nil, modules) }
+    }
+
     @Test("two cards of one model are refused, and so is a step of a kind that there is not")
     func acrossResources() async throws {
         let modules = try await Workshop().modules

@@ -170,9 +170,9 @@ public final class ResourceService: Sendable {
         return try await database.read(in: grant.workspace) { try $0.storedResources(kind: kind) }.filter(grant.covers)
     }
 
-    /// One current resource. Without an environment, the one of that name when there is only one.
-    /// - Throws: `notFound`, with the nearest name, also for one that the grant does not cover; `invalidArgument` when it is in several environments and
-    ///   none is given.
+    /// One current resource. Without an environment, the one of that name when there is only one, else that in production.
+    /// - Throws: `notFound`, with the nearest name, also for one that the grant does not cover; `invalidArgument` when it is in several other environments
+    ///   and none is given.
     public func get(_ kind: String, _ name: String, environment: String? = nil, by grant: Grant) async throws -> StoredResource {
         try grant.requireSome(.resourcesRead, .resourcesApply)
         let (found, others) = try await database.read(in: grant.workspace) { reader in
@@ -182,6 +182,8 @@ public final class ResourceService: Sendable {
             return (found, found.isEmpty ? try reader.storedResources(kind: kind).filter(grant.covers).map { $0.resource.ref(in: grant.workspace) } : [])
         }
         if found.count > 1 {
+            // Where no environment is named, production is meant.
+            if let meant = found.first(where: { ResourceKey($0.resource) == ResourceKey(kind: kind, name: name, environment: nil) }) { return meant }
             let places = found.map { ResourceKey($0.resource).environment }.joined(separator: ", ")
             throw KeelError.invalid("\(kind)/\(name) is in several environments", hint: "name one of: \(places)")
         }

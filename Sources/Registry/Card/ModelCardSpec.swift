@@ -37,11 +37,6 @@ public struct ModelCardSpec: Sendable, Hashable {
 
     /// Decodes the spec strictly.
     public init(resource: Resource) throws(KeelError) {
-        guard resource.environment == nil else {
-            throw .invalid(
-                "a model card is of no environment", hint: "leave it out: the card is the same in all of them", path: "metadata.environment"
-            )
-        }
         (name, owner) = (resource.name, resource.owner)
         let reader = try FieldReader(resource.spec, path: "spec")
         model = try reader.optionalString("model") ?? resource.name

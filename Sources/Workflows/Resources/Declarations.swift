@@ -66,6 +66,13 @@ package struct Declarations: Sendable {
         let scrutiny = Scrutiny(declared: declared, modules: modules, given: given, names: names)
         for kind in ResourceKinds.all { errors += kind.mistakes(scrutiny) }
         errors += declared.wrongReferences(given: given ?? [])
+        // Of those that were stored when nobody asked this, the environment goes on meaning nothing.
+        for resource in resources where resource.environment != nil && resource.ref(in: workspace).environment == nil {
+            guard given?.contains(resource.ref(in: workspace).subject) == true, !errors.contains(where: { $0.path == "\(resource.id).metadata.environment" })
+            else { continue }
+            errors.append(
+                .invalid("a \(resource.kind) is in no environment", hint: "leave it out", path: "\(resource.id).metadata.environment"))
+        }
         if let error = KeelError.joined(errors) { throw error }
         return declared
     }

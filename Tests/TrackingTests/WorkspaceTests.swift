@@ -17,10 +17,9 @@ struct WorkspaceTests {
     }
 
     @Test(
-        "an import brings nothing whose artifacts would lie in another workspace, or nowhere that can be read",
+        "an import brings nothing whose artifacts would lie in another workspace",
         arguments: [
-            "mlflow-artifacts:/workspaces/other/1/r/artifacts", "mlflow-artifacts:/workspaces/1", "mlflow-artifacts:/../1",
-            "mlflow-artifacts:/a\\b",
+            "mlflow-artifacts:/workspaces/other/1/r/artifacts", "mlflow-artifacts:/workspaces/1", "mlflow-artifacts:/workspaces",
         ])
     func importedPlaces(uri: String) async throws {
         let f = try await Fixture()

@@ -27,14 +27,14 @@ struct Report: AsyncParsableCommand {
             print("  \(at)  \(text)")
         }
         let ours = try await months("delay", client)
-        let frozen = try await months("delay-frozen", client)
+        let frozen = try await months("delay-frozen@staging", client)
         let (won, table) = compare(ours, frozen)
         print("\nBy month: the endpoint that retrains itself, beside the model frozen in March\n\n\(table)")
         print("  (ECE is the expected calibration error over ten bins; * the better AUC)")
 
         print("\nParity: logged online reads, replayed through the offline join\n")
         var differences: Int64 = 0
-        for endpoint in ["delay", "delay-frozen"] {
+        for endpoint in ["delay", "delay-frozen@staging"] {
             let parity = try await client.json(.POST, "/api/v1/features/verify", ["endpoint": .string(endpoint), "sample": 5000])
             differences += parity["differences"]?.integer ?? 1
             print(

@@ -38,10 +38,11 @@ enum ArtifactLocation {
         }
     }
 
-    /// Checks where something that is imported says that its artifacts lie.
-    /// - Throws: `invalidArgument` for a place of Keel's own that cannot be read or lies in another workspace.
+    /// Checks where something that is imported says that its artifacts lie. What can be no path is nobody's: no artifact is ever found there.
+    /// - Throws: `invalidArgument` for a place in another workspace.
     static func check(imported uri: String, in workspace: WorkspaceID) throws(KeelError) {
-        guard TrackingService.artifactPath(of: uri) != nil, ArtifactPath(behind: uri, in: workspace) == nil else { return }
+        guard let path = TrackingService.artifactPath(of: uri), (try? ArtifactPath(path)) != nil, ArtifactPath(behind: uri, in: workspace) == nil
+        else { return }
         throw .invalid("'\(uri.prefix(200))' is no place for artifacts in the workspace '\(workspace)'", path: "artifact_uri")
     }
 

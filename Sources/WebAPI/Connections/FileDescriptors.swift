@@ -15,7 +15,7 @@ public enum FileDescriptors {
         return Int(clamping: setrlimit(resource, &raised) == 0 ? raised.rlim_cur : limit.rlim_cur)
     }
 
-    /// How many connections there may be at a time, so that a quarter of the descriptors is left for files: without any left, connections that are open
+    /// How many connections there may be at a time, so that a quarter of the descriptors is left for files, and of few nearly a hundred: without any left, connections that are open
     /// could do nothing with the database, and new ones would not be taken.
-    public static func connectionsMax(_ wanted: Int, of limit: Int) -> Int { min(wanted, max(1, limit - limit / 4)) }
+    public static func connectionsMax(_ wanted: Int, of limit: Int) -> Int { min(wanted, max(1, limit - max(limit / 4, min(96, limit / 2)))) }
 }

@@ -32,9 +32,47 @@ struct ReleaseReferences: ReferenceSource {
     }
 }
 
+/// The signatures of releases, by which a prediction's typed inputs become the numbers that monitors count.
+final class ReleaseSignatures: Sendable {
+    private struct Key: Hashable {
+        let endpoint: ResourceRef
+        let release: Int
+    }
+
+    private let deployments: DeploymentService
+    private let objects: FolderObjectStore
+    /// A release never changes.
+    private let known = Mutex<[Key: Signature]>([:])
+    private static let knownMax = 1000
+
+    init(deployments: DeploymentService, objects: FolderObjectStore) {
+        self.deployments = deployments
+        self.objects = objects
+    }
+
+    /// The inputs in the order of the model's signature; NaN for what is missing or no number. Empty when the release is gone.
+    func numbers(_ inputs: [Value], endpoint: ResourceRef, release: Int) async -> [Float] {
+        await signature(Key(endpoint: endpoint, release: release))?.numbers(inputs) ?? []
+    }
+
+    private func signature(_ key: Key) async -> Signature? {
+        if let signature = known.withLock({ $0[key] }) { return signature }
+        guard let grant = try? Grant.check(.system("monitoring", in: key.endpoint.workspace), may: .releasesRead, on: key.endpoint),
+            let release = try? await deployments.releases(endpoint: key.endpoint, grant).first(where: { $0.number == key.release }),
+            let bundle = try? await ModelBundle.read(release.bundle, from: objects)
+        else { return nil }
+        known.withLock { known in
+            if known.count >= ReleaseSignatures.knownMax { known = [:] }
+            known[key] = bundle.signature
+        }
+        return bundle.signature
+    }
+}
+
 /// Monitoring rebuilds its open windows from the prediction log.
 struct LoggedPredictions: PredictionHistory {
     let queries: PredictionQueries
+    let signatures: ReleaseSignatures
 
     func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? {
         try await queries.lastEventTime(endpoint: endpoint, try grant(endpoint))
@@ -47,15 +85,14 @@ struct LoggedPredictions: PredictionHistory {
         while true {
             let page = try await queries.predictions(endpoint: endpoint, from: since, after: key, limit: 2000, try grant(endpoint))
             guard let last = page.last else { return }
-            try await body(
-                page.map { row in
-                    (
-                        ObservedPrediction(
-                            id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: Float(row.score),
-                            features: row.features,
-                            shadow: row.shadow), row.label
-                    )
-                })
+            var rows: [(prediction: ObservedPrediction, label: Double?)] = []
+            for row in page {
+                let prediction = ObservedPrediction(
+                    id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: Float(row.score ?? .nan),
+                    features: await signatures.numbers(row.inputs, endpoint: endpoint, release: row.release), shadow: row.shadow)
+                rows.append((prediction, row.label))
+            }
+            try await body(rows)
             key = last.key
         }
     }
@@ -68,7 +105,7 @@ struct LoggedPredictions: PredictionHistory {
 /// Hands what was logged on to monitoring, in order, without making the log's writer wait for a window's evaluation.
 final class MonitorFeed: PredictionObserver {
     private enum Batch: Sendable {
-        case predictions([ObservedPrediction])
+        case predictions([PredictionRecord])
         case labels([ObservedLabel])
     }
 
@@ -77,29 +114,27 @@ final class MonitorFeed: PredictionObserver {
     /// Batches (of at most a thousand rows) that may wait; beyond it some are left out of the windows, and counted.
     private static let batchesMax = 4096
     private let missed = Mutex(0)
+    private let signatures: ReleaseSignatures
 
-    init() { (batches, source) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(MonitorFeed.batchesMax)) }
+    init(signatures: ReleaseSignatures) {
+        self.signatures = signatures
+        (batches, source) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(MonitorFeed.batchesMax))
+    }
 
     /// Batches that monitoring did not see because it was too far behind.
     var missedCount: Int { missed.withLock { $0 } }
 
-    func observed(_ predictions: [PredictionRecord]) {
-        send(
-            .predictions(
-                predictions.map {
-                    ObservedPrediction(
-                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: $0.score,
-                        features: $0.features, shadow: $0.shadow)
-                }))
-    }
+    func observed(_ predictions: [PredictionRecord]) { send(.predictions(predictions)) }
 
     func observed(labels: [LabelledPrediction]) {
         send(
             .labels(
-                labels.map {
-                    ObservedLabel(
-                        id: $0.id, endpoint: $0.endpoint, release: $0.release, eventTime: $0.eventTime, score: Float($0.score),
-                        label: $0.label, shadow: $0.shadow)
+                labels.compactMap { label in
+                    label.score.map {
+                        ObservedLabel(
+                            id: label.id, endpoint: label.endpoint, release: label.release, eventTime: label.eventTime, score: Float($0),
+                            label: label.label, shadow: label.shadow)
+                    }
                 }))
     }
 
@@ -107,7 +142,18 @@ final class MonitorFeed: PredictionObserver {
         for await batch in batches {
             do {
                 switch batch {
-                case .predictions(let predictions): try await monitoring.observe(predictions)
+                case .predictions(let predictions):
+                    var observed: [ObservedPrediction] = []
+                    for record in predictions {
+                        let inputs = try record.inputs.values()
+                        observed.append(
+                            ObservedPrediction(
+                                id: record.id, endpoint: record.endpoint, release: record.release, eventTime: record.eventTime,
+                                score: record.score ?? .nan,
+                                features: await signatures.numbers(inputs, endpoint: record.endpoint, release: record.release),
+                                shadow: record.shadow))
+                    }
+                    try await monitoring.observe(observed)
                 case .labels(let labels): try await monitoring.observe(labels: labels)
                 }
             } catch { logger.error("monitoring failed: \(KeelError.wrapping(error))") }

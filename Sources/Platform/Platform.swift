@@ -45,7 +45,7 @@ public final class Platform: Sendable {
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
     public let monitoring: MonitoringService
-    let feed = MonitorFeed()
+    let feed: MonitorFeed
     let featureCheckpoints: FeatureCheckpoints
 
     // What crosses modules.
@@ -80,6 +80,7 @@ public final class Platform: Sendable {
         try await database.migrate(Platform.migrations, backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects") { damage.report("Storage/objects", $0) }
+        let models = ModelLoader(objects: objects)
         let analytics = DuckDB(
             openedAtFirstUse: DuckDB.Settings(
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
@@ -127,13 +128,15 @@ public final class Platform: Sendable {
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(stores: features),
+            database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features),
             versions: RegisteredVersions(), denied: denied,
             onPromoted: { release in await Platform.markChampion(release, registry, logger) })
         let queries = PredictionQueries(database: database)
+        let signatures = ReleaseSignatures(deployments: deployments, objects: objects)
+        feed = MonitorFeed(signatures: signatures)
         let monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
-            history: LoggedPredictions(queries: queries))
+            history: LoggedPredictions(queries: queries, signatures: signatures))
         let releasing = Releasing(registry: registry, deployments: deployments, monitoring: monitoring, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
@@ -168,7 +171,7 @@ public final class Platform: Sendable {
             database: database,
             kinds: BuiltInSteps(
                 data: data, features: features, resources: resources, tracking: tracking, registry: registry, releasing: releasing,
-                analytics: analytics, objects: objects, lake: lake
+                analytics: analytics, models: models, lake: lake
             ).all + [ShellStep(environment: programs), PythonStep(environment: programs)],
             workFolder: home + "/work", concurrency: configuration.stepsMax)
         workspaces = WorkspaceService(

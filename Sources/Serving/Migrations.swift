@@ -54,8 +54,25 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces,
+        workspaces, types,
     ]
+
+    /// Inputs and outputs of any type; a model need not give a number.
+    private static let types = Migration(
+        module: "serving", version: 6,
+        [
+            .rebuild(
+                "predictions",
+                columns: [
+                    "workspace TEXT NOT NULL", "id TEXT NOT NULL", "endpoint TEXT NOT NULL", "release_number BIGINT NOT NULL",
+                    "event_time BIGINT NOT NULL", "at BIGINT NOT NULL", "shadow BIGINT NOT NULL", "score DOUBLE PRECISION",
+                    // A packed row; in rows without outputs, which are older, little-endian float32.
+                    .init("inputs BYTEA NOT NULL", from: "features"), .init("outputs BYTEA", from: "CAST(NULL AS BYTEA)"),
+                    "request TEXT NOT NULL", "latency_ns BIGINT NOT NULL", "label DOUBLE PRECISION", "label_at BIGINT",
+                ],
+                primaryKey: ["workspace", "id", "endpoint", "release_number"],
+                indexes: ["CREATE INDEX predictions_time ON predictions (workspace, endpoint, event_time, id)"])
+        ])
 
     /// An endpoint is known by its workspace and its name there, which has the environment in it (`ResourceRef.qualifiedName`).
     private static let workspaces = Migration(

@@ -8,14 +8,25 @@ public protocol OnlineFeatures: Sendable {
     func plan(service: String, of workspace: WorkspaceID, inputs: [Signature.Input]) throws(KeelError) -> any FeaturePlan
 }
 
-/// Fills the rows of a model's matrix from a request. It is called on event loops: it must not block.
+/// Makes a model's inputs from a request. It is called on event loops: it must not block.
 public protocol FeaturePlan: Sendable {
     /// The columns that a request must have.
     var requestFields: [Field] { get }
-    /// Writes `request.rowCount × inputs` values row by row; NaN is a missing value.
-    /// - Returns: the event time of each row, or nil when the service's requests carry none; then the time of the request is taken.
     /// - Throws: `contractViolation` or `invalidArgument` for a request with a missing, extra or wrong column.
-    func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]?
+    func read(_ request: Table) throws(KeelError) -> ModelInputs
+}
+
+/// The inputs of a model for the rows of a request.
+public struct ModelInputs: Sendable, Hashable {
+    /// The columns of the model's signature, in its order.
+    public let table: Table
+    /// Of each row, or nil when the requests carry none; then the time of the request is taken.
+    public let eventTimes: [Timestamp]?
+
+    public init(table: Table, eventTimes: [Timestamp]?) {
+        self.table = table
+        self.eventTimes = eventTimes
+    }
 }
 
 /// The registered versions, as serving needs them. Platform connects it.

@@ -232,6 +232,72 @@ public struct Column: Sendable, Hashable {
         return Column(type, taken, validity: bits)
     }
 
+    /// The rows of `range`.
+    public func rows(_ range: Range<Int>) -> Column {
+        let part: Buffer
+        switch buffer {
+        case .bool(let v): part = .bool(Array(v[range]))
+        case .int32(let v): part = .int32(Array(v[range]))
+        case .int64(let v): part = .int64(Array(v[range]))
+        case .float32(let v): part = .float32(Array(v[range]))
+        case .float64(let v): part = .float64(Array(v[range]))
+        case .text(let v):
+            let start = v.offsets[range.lowerBound]
+            part = .text(
+                TextBuffer(
+                    offsets: v.offsets[range.lowerBound...range.upperBound].map { $0 - start },
+                    bytes: Array(v.bytes[start..<v.offsets[range.upperBound]])))
+        case .list(let offsets, let values):
+            let start = offsets[range.lowerBound]
+            part = .list(
+                offsets: offsets[range.lowerBound...range.upperBound].map { $0 - start }, values: values.rows(start..<offsets[range.upperBound]))
+        }
+        guard let validity else { return Column(type, part) }
+        var bits = Bitmap()
+        for i in range { bits.append(validity[i]) }
+        return Column(type, part, validity: bits)
+    }
+
+    /// The rows of columns one after another.
+    /// - Precondition: there is one, and all have the type of the first.
+    public init(joining columns: [Column]) {
+        let buffers = columns.map(\.buffer)
+        func parts<T>(_ values: (Buffer) -> [T]?) -> [T] { buffers.flatMap { values($0) ?? [] } }
+        let joined: Buffer
+        switch buffers[0] {
+        case .bool: joined = .bool(parts { if case .bool(let v) = $0 { v } else { nil } })
+        case .int32: joined = .int32(parts { if case .int32(let v) = $0 { v } else { nil } })
+        case .int64: joined = .int64(parts { if case .int64(let v) = $0 { v } else { nil } })
+        case .float32: joined = .float32(parts { if case .float32(let v) = $0 { v } else { nil } })
+        case .float64: joined = .float64(parts { if case .float64(let v) = $0 { v } else { nil } })
+        case .text:
+            var offsets = [0]
+            var bytes: [UInt8] = []
+            for case .text(let part) in buffers {
+                let start = bytes.count
+                offsets.append(contentsOf: part.offsets.dropFirst().lazy.map { $0 + start })
+                bytes.append(contentsOf: part.bytes)
+            }
+            joined = .text(TextBuffer(offsets: offsets, bytes: bytes))
+        case .list:
+            var offsets = [0]
+            var parts: [Column] = []
+            for case .list(let ends, let values) in buffers {
+                let start = offsets[offsets.count - 1]
+                offsets.append(contentsOf: ends.dropFirst().lazy.map { $0 + start })
+                parts.append(values)
+            }
+            joined = .list(offsets: offsets, values: Column(joining: parts))
+        }
+        guard columns.contains(where: { $0.validity != nil }) else {
+            self.init(columns[0].type, joined)
+            return
+        }
+        var bits = Bitmap()
+        for column in columns { for i in 0..<column.count { bits.append(column.isValid(i)) } }
+        self.init(columns[0].type, joined, validity: bits)
+    }
+
     /// Numbers as float64 with NaN for null; booleans are 0 and 1, instants µs. Nil for texts and lists.
     public func doubles() -> [Double]? {
         var out: [Double]

@@ -60,6 +60,30 @@ public struct Table: Sendable, Hashable {
         return out
     }
 
+    /// The rows of `range`.
+    public func rows(_ range: Range<Int>) -> Table {
+        if range == 0..<rowCount { return self }
+        var out = self
+        out.columns = columns.map { $0.rows(range) }
+        out.rowCount = range.count
+        return out
+    }
+
+    /// Whether the rows of both can be in one table: the same columns of the same types, in order.
+    public func hasColumns(of other: Table) -> Bool {
+        guard names == other.names else { return false }
+        return zip(columns, other.columns).allSatisfy { $0.type == $1.type }
+    }
+
+    /// The rows of tables one after another.
+    /// - Precondition: there is one, and all have the columns of the first (`hasColumns`).
+    public init(joining tables: [Table]) {
+        self = tables[0]
+        guard tables.count > 1 else { return }
+        columns = names.indices.map { i in Column(joining: tables.map { $0.columns[i] }) }
+        rowCount = tables.reduce(0) { $0 + $1.rowCount }
+    }
+
     /// The table with one more column, or one replaced.
     public func with(_ name: String, _ column: Column) throws(KeelError) -> Table {
         var pairs = Array(zip(names, columns)).map { (name: $0.0, column: $0.1) }

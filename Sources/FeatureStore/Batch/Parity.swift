@@ -1,14 +1,14 @@
 import Contracts
 import Engines
 
-/// One value that the online and the batch engine disagree on. NaN is a missing value.
+/// One value that the online and the batch engine disagree on.
 public struct ParityDifference: Sendable, Hashable {
     public let row: Int
     public let feature: String
-    public let online: Float
-    public let offline: Float
+    public let online: Value
+    public let offline: Value
 
-    public init(row: Int, feature: String, online: Float, offline: Float) {
+    public init(row: Int, feature: String, online: Value, offline: Value) {
         self.row = row
         self.feature = feature
         self.online = online
@@ -27,7 +27,7 @@ public struct ParityReport: Sendable, Hashable {
 extension FeatureStore {
     /// Replays logged online reads through the offline join and reports every difference.
     ///
-    /// Values are compared as float32: equal bits, or both missing. Only sums, means and standard deviations (and request
+    /// Numbers are compared as float32: equal, or both missing; all else as it is. Only sums, means and standard deviations (and request
     /// expressions over them) may differ by 1e-6 of their size (or by 1e-6 around zero), because floating-point sums depend on the order of their terms.
     ///
     /// - Parameters:
@@ -36,7 +36,7 @@ extension FeatureStore {
     ///   - values: what the online engine gave, a row for each request in the order of `inputs`.
     ///   - files: the Parquet files of a source, in order of arrival. They must hold every event that had been applied before the reads.
     public func verify(
-        service name: String, requests: Table, times: [Timestamp]? = nil, values: [[Float]], inputs: [Signature.Input],
+        service name: String, requests: Table, times: [Timestamp]? = nil, values: [[Value]], inputs: [Signature.Input],
         on connection: DuckDBConnection, files: (String) throws(KeelError) -> [String]
     ) throws(KeelError) -> ParityReport {
         let service = try catalog.resolved(name)
@@ -46,20 +46,33 @@ extension FeatureStore {
             throw .invalid(
                 "\(requests.rowCount) requests need as many rows of \(inputs.count) values, and as many times when these are given")
         }
-        let offline = try OnlinePlan.matrix(
-            try self.offline(service, requests: requests, times: times, on: connection, files: files), inputs: inputs)
+        let offline = try self.offline(service, requests: requests, times: times, on: connection, files: files)
+        let columns = try inputs.map { input throws(KeelError) in try offline.column(input.name) }
         let inexact = FeatureStore.inexactSlots(service)
         var differences: [ParityDifference] = []
         for row in 0..<requests.rowCount {
             for (i, input) in inputs.enumerated() {
-                let (a, b) = (values[row][i], offline[row * inputs.count + i])
-                if a.bitPattern == b.bitPattern || (a.isNaN && b.isNaN) || a == b { continue }
+                let online = values[row][i]
+                let offline = columns[i][row]
                 let tolerant = service.outputs.contains { $0.name == input.name && inexact.contains($0.slot) }
-                if tolerant, abs(a - b) <= 1e-6 * max(1, abs(a), abs(b)) { continue }
-                differences.append(ParityDifference(row: row, feature: input.name, online: a, offline: b))
+                if FeatureStore.agree(online, offline, input, tolerant: tolerant) { continue }
+                differences.append(ParityDifference(row: row, feature: input.name, online: online, offline: offline))
             }
         }
         return ParityReport(rows: requests.rowCount, compared: requests.rowCount * inputs.count, differences: differences)
+    }
+
+    private static func agree(_ online: Value, _ offline: Value, _ input: Signature.Input, tolerant: Bool) -> Bool {
+        func float(_ value: Value) -> Float? {
+            if value.isNull { return .nan }
+            if let number = value.number { return Float(number) }
+            // Predictions of a version before texts were logged have the position of a category.
+            guard online.text == nil, let categories = input.categories, let text = value.text else { return nil }
+            return categories.firstIndex(of: text).map { Float($0) } ?? .nan
+        }
+        guard let a = float(online), let b = float(offline) else { return online == offline }
+        if a == b || a.isNaN && b.isNaN { return true }
+        return tolerant && abs(a - b) <= 1e-6 * max(1, abs(a), abs(b))
     }
 
     /// The request columns and features of each request in order, by the batch engine.

@@ -5,95 +5,76 @@ import Contracts
 /// It refers into the online state: it sees every event applied before a call. A plan stays valid after the catalogue changed
 /// (it goes on reading the views it was made for); make a new one to follow the change.
 public struct OnlinePlan: Sendable {
-    private enum Source: Sendable {
-        case number(slot: Int)
-        case category(slot: Int, codes: [String: Float])
-    }
-
     let service: ResolvedService
     let views: [OnlineView]
     let clock: any Clock
-    private let inputs: [Source]
+    private let inputs: [Input]
+
+    /// Where an input comes from.
+    private struct Input: Sendable {
+        let name: String
+        let slot: Int
+        let type: DataType
+    }
 
     /// What a request has to carry.
     public var requestFields: [Field] { service.requestFields }
-    /// How many values a row of the matrix has.
-    public var width: Int { inputs.count }
 
     init(_ service: ResolvedService, views: [OnlineView], inputs wanted: [Signature.Input], clock: any Clock) throws(KeelError) {
         self.service = service
         self.views = views
         self.clock = clock
-        var inputs: [Source] = []
+        var inputs: [Input] = []
         for (i, input) in wanted.enumerated() { inputs.append(try OnlinePlan.source(input, service, at: "inputs[\(i)]")) }
         self.inputs = inputs
     }
 
-    private static func source(_ input: Signature.Input, _ service: ResolvedService, at place: String) throws(KeelError) -> Source {
-        let slot: Int
-        let type: DataType
+    private static func source(_ input: Signature.Input, _ service: ResolvedService, at place: String) throws(KeelError) -> Input {
         if let output = service.outputs.first(where: { $0.name == input.name }) {
-            (slot, type) = (output.slot, output.type)
-        } else if let index = service.requestFields.firstIndex(where: { $0.name == input.name }) {
-            (slot, type) = (index, service.requestFields[index].type)
-        } else {
-            let known = service.outputs.map(\.name) + service.requestFields.map(\.name)
-            throw .invalid(
-                "feature service '\(service.name)' has no feature '\(input.name)'",
-                hint: nearest(input.name, in: known).map { "did you mean '\($0)'?" } ?? "features: \(known.joined(separator: ", "))",
-                path: place)
+            return Input(name: input.name, slot: output.slot, type: try checked(output.type, input, at: place))
         }
-        switch type {
-        case .bool, .int32, .int64, .float32, .float64: return .number(slot: slot)
-        case .string:
-            guard let categories = input.categories else {
-                throw .invalid(
-                    "input '\(input.name)' is a text without categories", hint: "a model takes a text as its position in a list",
-                    path: place)
-            }
-            var codes: [String: Float] = [:]
-            for (i, category) in categories.enumerated() { codes[category] = Float(i) }
-            return .category(slot: slot, codes: codes)
-        default:
-            throw .invalid(
-                "input '\(input.name)' is a \(type), which a model cannot take", hint: "derive a number from it in a request view",
-                path: place)
+        if let index = service.requestFields.firstIndex(where: { $0.name == input.name }) {
+            return Input(name: input.name, slot: index, type: try checked(service.requestFields[index].type, input, at: place))
         }
+        let known = service.outputs.map(\.name) + service.requestFields.map(\.name)
+        throw .invalid(
+            "feature service '\(service.name)' has no feature '\(input.name)'",
+            hint: nearest(input.name, in: known).map { "did you mean '\($0)'?" } ?? "features: \(known.joined(separator: ", "))", path: place)
     }
 
-    /// Computes the inputs of every row: `rowCount × width` values, row-major; what is missing is NaN, booleans are 0 and 1, texts the
-    /// position in the input's categories (NaN when it is not there).
-    ///
-    /// - Returns: as of when each row was read; nil when the service names no time column (it reads as of now).
-    /// - Throws: `contractViolation` that names the column; the matrix is then as it was.
-    @discardableResult
-    public func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]? {
-        guard matrix.count >= request.rowCount * inputs.count else {
-            throw .invalid("a matrix of \(matrix.count) values for \(request.rowCount) rows of \(inputs.count)")
+    /// The type in which the model is given a feature: any number as the kind of number that the model takes, all else as it is.
+    private static func checked(_ type: DataType, _ input: Signature.Input, at place: String) throws(KeelError) -> DataType {
+        let isNumber = { (type: DataType) in type.isNumeric || type == .bool }
+        guard type == input.type || isNumber(type) && isNumber(input.type) else {
+            throw .invalid(
+                "input '\(input.name)' is a \(input.type), the feature a \(type)", hint: "derive a \(input.type) from it in a request view",
+                path: place)
         }
+        return input.type
+    }
+
+    /// Computes the inputs of every row, in the order and of the types of the model's inputs; a missing float is NaN.
+    ///
+    /// - Returns: the inputs, and as of when each row was read; nil when the service names no time column (it reads as of now).
+    /// - Throws: `contractViolation` that names the column, for a request that lacks it, and for a feature that the model's input cannot hold.
+    public func inputs(for request: Table) throws(KeelError) -> (table: Table, times: [Timestamp]?) {
         let columns = try RequestColumns(request, service)
         let now = service.timeSlot == nil ? clock.now().microseconds : 0
         var reader = RowReader(service, views)
-        for row in 0..<columns.rowCount {
+        let rows = columns.rowCount
+        var builders = inputs.map { InputBuilder($0.type, rows: rows) }
+        for row in 0..<rows {
             reader.load(columns, row, now: now)
-            let base = row * inputs.count
-            for (i, source) in inputs.enumerated() { matrix[base + i] = OnlinePlan.float(source, reader.slots) }
-        }
-        return columns.times(service)?.map { Timestamp(microseconds: $0) }
-    }
-
-    @inline(__always) private static func float(_ source: Source, _ slots: [Value]) -> Float {
-        switch source {
-        case .number(let slot):
-            switch slots[slot] {
-            case .double(let v): Float(v)
-            case .int(let v): Float(v)
-            case .bool(let v): v ? 1 : 0
-            default: .nan
+            for i in inputs.indices where !builders[i].append(reader.slots[inputs[i].slot]) {
+                throw KeelError(
+                    .contractViolation, "feature '\(inputs[i].name)' is \(reader.slots[inputs[i].slot]), the model takes a \(inputs[i].type)",
+                    path: inputs[i].name)
             }
-        case .category(let slot, let codes):
-            if case .string(let text) = slots[slot] { codes[text] ?? .nan } else { .nan }
         }
+        var pairs: [(name: String, column: Column)] = []
+        pairs.reserveCapacity(inputs.count)
+        for i in inputs.indices { pairs.append((inputs[i].name, builders[i].column)) }
+        return (try Table(pairs), columns.times(service)?.map { Timestamp(microseconds: $0) })
     }
 
     /// The same values from typed columns (a training set, or `FeatureStore.read`), `rowCount × inputs` row-major.

@@ -23,7 +23,7 @@ struct RequestColumns {
                     hint: nearest(field.name, in: strangers).map { "is '\($0)' meant to be '\(field.name)'?" }, path: field.name)
             }
             let isTyped = column.type == service.requestFields[slot].type
-            let converted = isTyped ? column : try RequestColumns.convert(column, to: service.requestFields[slot])
+            let converted = isTyped ? column : try column.converted(to: service.requestFields[slot].type, name: service.requestFields[slot].name)
             if slot == service.timeSlot, converted.nullCount > 0 {
                 let field = service.requestFields[slot]
                 throw KeelError(
@@ -51,58 +51,5 @@ struct RequestColumns {
     func times(_ service: ResolvedService) -> [Int64]? {
         guard let slot = service.timeSlot, case .int64(let v) = columns[slot].buffer else { return nil }
         return v
-    }
-
-    static func convert(_ column: Column, to field: Field) throws(KeelError) -> Column {
-        if field.type == .timestamp, case .text(let texts) = column.buffer, column.validity == nil, column.type == .string,
-            let times = RequestColumns.instants(texts)
-        {
-            return Column(.timestamp, .int64(times))
-        }
-        // A column of nothing but nulls has no type of its own.
-        if column.nullCount == column.count, column.count > 0 {
-            return try Column(field.type, values: Array(repeating: .null, count: column.count))
-        }
-        var out = Column(field.type)
-        for row in 0..<column.count {
-            let value = column[row]
-            guard let converted = convert(value, to: field.type) else {
-                let shown = value.description
-                throw KeelError(
-                    .contractViolation, "'\(field.name)' must be a \(field.type), not \(column.type) '\(shown.prefix(60))'",
-                    hint: field.type == .timestamp
-                        ? "an instant is written 2013-04-01T10:15:00Z, or as µs since 1970; \(Timestamp.rangeHint)" : nil,
-                    path: column.count == 1 ? field.name : "\(field.name)[\(row)]")
-            }
-            try placed(field.name) { () throws(KeelError) in try out.append(converted) }
-        }
-        return out
-    }
-
-    /// Instants in µs, or nil when one of the texts is none.
-    private static func instants(_ texts: TextBuffer) -> [Int64]? {
-        var out: [Int64] = []
-        out.reserveCapacity(texts.count)
-        for i in 0..<texts.count {
-            guard let time = texts.bytes(i).withUnsafeBufferPointer({ Timestamp.parse($0) }) else { return nil }
-            out.append(time.microseconds)
-        }
-        return out
-    }
-
-    private static func convert(_ value: Value, to type: DataType) -> Value? {
-        switch (type, value) {
-        case (_, .null): return .null
-        case (.float32, .int), (.float64, .int), (.float32, .double), (.float64, .double): return value.number.map(Value.double)
-        case (.int64, .int): return value
-        case (.int32, .int(let v)): return Int32(exactly: v) == nil ? nil : value
-        case (.int64, .double(let v)): return Int64(exactly: v).map(Value.int)
-        case (.int32, .double(let v)): return Int32(exactly: v).map { .int(Int64($0)) }
-        case (.timestamp, .int(let v)): return Timestamp(exactly: v).map(Value.timestamp)
-        case (.timestamp, .string(let v)): return Timestamp(v).map(Value.timestamp)
-        case (.timestamp, .date): return value.time.map(Value.timestamp)
-        case (.date, .string(var v)): return v.withUTF8 { CivilDate.parse($0) }.map(Value.date)
-        default: return nil
-        }
     }
 }

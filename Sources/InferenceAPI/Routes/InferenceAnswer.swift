@@ -40,16 +40,14 @@ struct InferenceAnswer: Sendable {
         headerBytes = nil
     }
 
-    init(_ response: InferResponse, isBinary: Bool) {
+    init(_ response: InferResponse, to request: InferRequest) {
+        do throws(KeelError) { self.init(try response.encoded(for: request)) } catch { self.init(error) }
+    }
+
+    private init(_ encoded: (bytes: [UInt8], headerBytes: Int?)) {
         status = .ok
-        if isBinary {
-            let binary = response.binary
-            bytes = binary.bytes
-            headerBytes = binary.headerBytes
-        } else {
-            bytes = response.bytes
-            headerBytes = nil
-        }
+        bytes = encoded.bytes
+        headerBytes = encoded.headerBytes
     }
 
     var head: HTTPResponse {
@@ -82,12 +80,12 @@ extension ServingRuntime {
             }
             let request = try parsed.get()
             return InferenceRequest(
-                table: request.table, ids: request.ids, locate: { InferRequest.locate($0, in: request.table.names) }
+                table: request.table, params: request.params, ids: request.ids, locate: { InferRequest.locate($0, in: request.table.names) }
             ) { result in
                 InferenceAnswer(
                     InferResponse(
                         model: target.name, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids,
-                        scores: result.scores), isBinary: request.isBinaryOutput)
+                        outputs: result.outputs), to: request)
             }
         } answer: { result in
             switch result {

@@ -23,10 +23,10 @@ public func addInferenceRoutes(to routes: APIRoutes, runtime: ServingRuntime, ve
         }
         routes.get(path, .predict, on: named) { _, context, _ in
             let (endpoint, fields) = try endpoint(context, runtime)
+            let outputs = runtime.outputs(endpoint: endpoint)
             return answer([
                 "name": .string(endpoint.qualifiedName), "versions": .array(runtime.versions(endpoint: endpoint).map(JSON.string)), "platform": "keel",
-                "inputs": .array(fields.map { ["name": .string($0.name), "datatype": .string(datatype($0.type)), "shape": [-1]] }),
-                "outputs": [["name": .string(InferResponse.output), "datatype": "FP32", "shape": [-1]]],
+                "inputs": .array(fields.map { tensor($0.name, $0.type) }), "outputs": .array(outputs.map { tensor($0.name, $0.type) }),
             ])
         }
     }
@@ -52,10 +52,12 @@ private func invoke(
         throw KeelError(.unsupportedMediaType, "'\(type.prefix(60))' is not accepted here", hint: "send application/json")
     }
     let body = Array(buffer: try await request.collected(upTo: runtime.bodyBytesMax(endpoint: endpoint), hint: "send fewer rows a request"))
+    let fields = runtime.requestFields(endpoint: endpoint) ?? []
     let json = try await runtime.infer(endpoint: endpoint, bodyBytes: body.count) { () throws(KeelError) -> InferenceRequest<[UInt8]> in
-        InferenceRequest(table: try Invocation.table(parsing: body)) { result in
+        let invocation = try Invocation(parsing: body, fields: fields)
+        return InferenceRequest(table: invocation.table, params: invocation.params) { result in
             let answer: JSON = [
-                "predictions": .array(result.scores.map { .double(Double($0)) }), "ids": .array(result.ids.map(JSON.string)),
+                "predictions": Invocation.predictions(result.outputs), "ids": .array(result.ids.map(JSON.string)),
                 "release": .string("\(endpoint.qualifiedName)/\(result.release)"),
             ]
             return answer.bytes
@@ -92,13 +94,13 @@ private func answer(_ bytes: [UInt8]) -> Response {
         body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
 }
 
-private func datatype(_ type: DataType) -> String {
+/// An input or output as the protocol describes it: its first dimension is that of the rows.
+private func tensor(_ name: String, _ type: DataType) -> JSON {
+    var shape: [JSON] = [.int(-1)]
     switch type {
-    case .bool: "BOOL"
-    case .int32: "INT32"
-    case .int64: "INT64"
-    case .float32: "FP32"
-    case .float64: "FP64"
-    default: "BYTES"
+    case .tensor(_, let row): shape += row.map { .int(Int64($0)) }
+    case .list: shape.append(.int(-1))
+    default: break
     }
+    return ["name": .string(name), "datatype": .string(Datatype(of: type).rawValue), "shape": .array(shape)]
 }

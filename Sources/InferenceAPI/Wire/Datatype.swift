@@ -1,6 +1,6 @@
 import Contracts
 
-/// An element type of the Open Inference Protocol, as far as it is accepted here.
+/// An element type of the Open Inference Protocol.
 enum Datatype: String, CaseIterable {
     case bool = "BOOL"
     case uint8 = "UINT8"
@@ -11,6 +11,8 @@ enum Datatype: String, CaseIterable {
     case int16 = "INT16"
     case int32 = "INT32"
     case int64 = "INT64"
+    case fp16 = "FP16"
+    case bf16 = "BF16"
     case fp32 = "FP32"
     case fp64 = "FP64"
     case bytes = "BYTES"
@@ -24,11 +26,35 @@ enum Datatype: String, CaseIterable {
         self = found
     }
 
+    /// The word for values of a type of Keel's; instants and days are sent as texts.
+    init(of type: DataType) {
+        self =
+            switch type {
+            case .bool: .bool
+            case .int32: .int32
+            case .int64: .int64
+            case .float32: .fp32
+            case .float64: .fp64
+            case .string, .bytes, .date, .timestamp: .bytes
+            case .list(let element), .tensor(let element, _): Datatype(of: element)
+            }
+    }
+
+    /// The largest magnitude of a float; nil for other types.
+    var magnitudeMax: Double? {
+        switch self {
+        case .fp16: Double(Float16.greatestFiniteMagnitude)
+        case .bf16, .fp32: Double(Float.greatestFiniteMagnitude)
+        case .fp64: Double.greatestFiniteMagnitude
+        default: nil
+        }
+    }
+
     /// Bytes of one element in binary data; nil for texts, which carry their length.
     var size: Int? {
         switch self {
         case .bool, .uint8, .int8: 1
-        case .uint16, .int16: 2
+        case .uint16, .int16, .fp16, .bf16: 2
         case .uint32, .int32, .fp32: 4
         case .uint64, .int64, .fp64: 8
         case .bytes: nil
@@ -46,13 +72,17 @@ enum Datatype: String, CaseIterable {
         case .int16: Int64(Int16.min)...Int64(Int16.max)
         case .int32: Int64(Int32.min)...Int64(Int32.max)
         case .int64: .min ... .max
-        case .bool, .fp32, .fp64, .bytes: nil
+        case .bool, .fp16, .bf16, .fp32, .fp64, .bytes: nil
         }
     }
 
     /// What an error says of a value that does not fit.
     var bounds: String {
         if let integers { return "a whole number from \(integers.lowerBound) to \(integers.upperBound)" }
-        return self == .fp32 ? "a number up to 3.4e38" : "a finite number"
+        switch self {
+        case .fp16: return "a number up to 65,504"
+        case .bf16, .fp32: return "a number up to 3.4e38"
+        default: return "a finite number"
+        }
     }
 }

@@ -2,15 +2,19 @@ import Contracts
 
 /// A request of the Open Inference Protocol v2 (`POST /v2/models/{model}/infer`), read straight into typed columns.
 ///
-/// Each input is one column: `shape` is `[rows]` or `[rows, 1]`, and its data are JSON or, by Triton's binary tensor extension, bytes behind the JSON
-/// (`parameters.binary_data_size`). Accepted datatypes: BOOL, INT8…INT64, UINT8…UINT64, FP32, FP64, BYTES.
+/// Each input is one column: the first dimension of its `shape` is that of the rows, and what is left, unless it is nothing or 1, is the shape of a tensor in
+/// each row. Its data are JSON, flat or nested, or, by Triton's binary tensor extension, bytes behind the JSON (`parameters.binary_data_size`).
 public struct InferRequest: Sendable {
     public let id: String?
     /// One prediction id a row, from `parameters.ids`.
     public let ids: [String]?
     public let table: Table
-    /// Whether the scores are asked for as binary data.
-    public let isBinaryOutput: Bool
+    /// The request's parameters that are not the protocol's: those of the model.
+    public let params: JSON
+    /// The outputs that are asked for, and whether each is to be binary; nil is all.
+    let wanted: [WantedOutput]?
+    /// Whether outputs that say nothing of it are binary.
+    let isBinaryOutput: Bool
 
     /// - Parameter headerBytes: the length of the JSON before the binary data (`Inference-Header-Content-Length`); nil: all is JSON.
     /// - Throws: `invalidArgument` that names the place, down to the element: `inputs[0].data[3]`.
@@ -24,7 +28,7 @@ public struct InferRequest: Sendable {
         var id: String?
         var parameters: Parameters?
         var inputs: [Input]?
-        var isBinaryOutput: Bool?
+        var wanted: [WantedOutput]?
         try scanner.object { (scanner, key) throws(KeelError) in
             if key == "inputs" {
                 try InferRequest.once(inputs == nil, "inputs")
@@ -40,8 +44,8 @@ public struct InferRequest: Sendable {
                 try InferRequest.once(parameters == nil, "parameters")
                 parameters = try Parameters(&scanner)
             } else if key == "outputs" {
-                try InferRequest.once(isBinaryOutput == nil, "outputs")
-                isBinaryOutput = try InferRequest.outputs(&scanner)
+                try InferRequest.once(wanted == nil, "outputs")
+                wanted = try WantedOutput.list(&scanner)
             } else {
                 throw .invalid(
                     "unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'",
@@ -56,7 +60,10 @@ public struct InferRequest: Sendable {
         if let ids = parameters?.ids, ids.count != rows { throw .invalid("\(ids.count) ids for \(rows) rows", path: "parameters.ids") }
         self.id = id
         ids = parameters?.ids ?? id.map { one in rows == 1 ? [one] : (0..<rows).map { "\(one)/\($0)" } }
-        self.isBinaryOutput = isBinaryOutput ?? parameters?.isBinaryOutput ?? false
+        params = parameters?.model ?? .null
+        isBinaryOutput = parameters?.isBinaryOutput ?? false
+        // An empty list asks for all, as clients send it.
+        self.wanted = wanted?.isEmpty == true ? nil : wanted
     }
 
     private static func table(_ inputs: [Input], _ binary: inout UnsafeRawBufferPointer) throws(KeelError) -> Table {
@@ -72,7 +79,7 @@ public struct InferRequest: Sendable {
                     }
                     let data = UnsafeRawBufferPointer(rebasing: binary[..<count])
                     binary = UnsafeRawBufferPointer(rebasing: binary[count...])
-                    columns.append((input.name, try TensorColumn.binary(input.type, rows: input.rows, data)))
+                    columns.append((input.name, input.shaped(try TensorColumn.binary(input.type, rows: input.elements, data))))
                 }
             } catch { throw error.at("inputs[\(i)]") }
             guard columns[i].column.count == columns[0].column.count else {
@@ -97,28 +104,6 @@ public struct InferRequest: Sendable {
         guard isFirst else { throw .invalid("'\(name)' is there twice", path: name) }
     }
 
-    /// Whether the one output is asked for as binary data; nil when nothing is said of it.
-    private static func outputs(_ scanner: inout JSONScanner) throws(KeelError) -> Bool? {
-        var isBinary: Bool?
-        var index = 0
-        try scanner.array { (scanner) throws(KeelError) in
-            let place = "outputs[\(index)]"
-            index += 1
-            let reader = try FieldReader(try scanner.tree(), path: place)
-            guard try reader.string("name") == InferResponse.output else {
-                throw reader.failure("name", "there is no such output", hint: "the one output is '\(InferResponse.output)'")
-            }
-            if let parameters = try reader.optionalObject("parameters") {
-                isBinary = try parameters.optionalBool("binary_data")
-                for name in ["classification", "shared_memory_region"] where parameters.optional(name) != nil {
-                    throw parameters.failure(name, "is not supported here")
-                }
-            }
-            try reader.finish()
-        }
-        return isBinary
-    }
-
     /// The column errors of the domain (`x`, `x[3]`) with the place in this request.
     public static func locate(_ error: KeelError, in names: [String]) -> KeelError {
         guard let path = error.path else { return error }
@@ -129,12 +114,42 @@ public struct InferRequest: Sendable {
     }
 }
 
-/// The parameters of a request that have a meaning here. The protocol leaves them open: others are allowed.
+/// An output that a request asks for.
+struct WantedOutput: Sendable {
+    let name: String
+    /// Nil: as the request says for all.
+    let isBinary: Bool?
+
+    static func list(_ scanner: inout JSONScanner) throws(KeelError) -> [WantedOutput] {
+        var wanted: [WantedOutput] = []
+        try scanner.array { (scanner) throws(KeelError) in
+            let reader = try FieldReader(try scanner.tree(), path: "outputs[\(wanted.count)]")
+            var isBinary: Bool?
+            if let parameters = try reader.optionalObject("parameters") {
+                isBinary = try parameters.optionalBool("binary_data")
+                for name in ["classification", "shared_memory_region"] where parameters.optional(name) != nil {
+                    throw parameters.failure(name, "is not supported here")
+                }
+            }
+            wanted.append(WantedOutput(name: try reader.string("name"), isBinary: isBinary))
+            try reader.finish()
+        }
+        return wanted
+    }
+}
+
+/// The parameters of a request. Those that the protocol knows have a meaning here; others are the model's own.
 private struct Parameters {
     var ids: [String]?
     var isBinaryOutput: Bool?
+    private(set) var model: JSON = .null
+    /// Of the protocol and its clients, and without a meaning for a model that keeps no state.
+    private static let ignored: Set<String> = [
+        "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers", "content_type", "triton_enable_empty_final_response",
+    ]
 
     init(_ scanner: inout JSONScanner) throws(KeelError) {
+        var others: [JSON.Member] = []
         try scanner.object { (scanner, key) throws(KeelError) in
             if key == "ids" {
                 try InferRequest.once(ids == nil, "parameters.ids")
@@ -144,9 +159,12 @@ private struct Parameters {
             } else if key == "binary_data_output" {
                 isBinaryOutput = try scanner.bool()
             } else {
-                try scanner.skip()
+                let name = String(decoding: key, as: UTF8.self)
+                let value = try scanner.tree()
+                if !Parameters.ignored.contains(name) { others.append(JSON.Member(name, value)) }
             }
         }
+        if !others.isEmpty { model = .object(others) }
     }
 }
 
@@ -154,17 +172,23 @@ private struct Parameters {
 private struct Input {
     let name: String
     let type: Datatype
-    let rows: Int
+    /// The first dimension is that of the rows.
+    let shape: [Int]
     /// Nil when the data are binary.
     let column: Column?
     let binaryBytes: Int?
 
+    /// How many values the shape takes.
+    var elements: Int { shape.reduce(1, *) }
+    /// Of all dimensions together.
+    private static let elementsMax = 1 << 28
+
     init(_ scanner: inout JSONScanner) throws(KeelError) {
         var name: String?
         var type: Datatype?
-        var shape: (rows: Int, rank: Int)?
+        var shape: [Int]?
         var data: JSONScanner?
-        var read: (column: Column, isNested: Bool?)?
+        var read: (column: Column, shape: [Int])?
         var binaryBytes: Int?
         try scanner.object { (scanner, key) throws(KeelError) in
             if key == "name" {
@@ -200,40 +224,51 @@ private struct Input {
         guard (data == nil) != (binaryBytes == nil) else {
             throw .invalid(data == nil ? "'data' is missing" : "both 'data' and 'binary_data_size' are there")
         }
-        if read == nil, var data { read = try TensorColumn.json(type, &data) }
-        if let read {
-            guard read.column.count == shape.rows else {
-                throw .invalid("the shape says \(shape.rows) values, there are \(read.column.count)", path: "shape")
-            }
-            guard read.isNested != true || shape.rank == 2 else {
-                throw .invalid(
-                    "the data are nested, the shape is [\(shape.rows)]", hint: "shape [\(shape.rows), 1], or flat data", path: "data")
-            }
-        }
         self.name = name
         self.type = type
-        rows = shape.rows
-        column = read?.column
+        self.shape = shape
         self.binaryBytes = binaryBytes
+        if read == nil, var data { read = try TensorColumn.json(type, &data) }
+        guard let read else {
+            column = nil
+            return
+        }
+        let elements = shape.reduce(1, *)
+        guard read.column.count == elements else {
+            throw .invalid("the shape says \(elements) values, there are \(read.column.count)", path: "shape")
+        }
+        guard read.shape.count == 1 || read.shape == shape else {
+            throw .invalid("the data are nested as \(read.shape), the shape is \(shape)", hint: "shape \(read.shape), or flat data", path: "data")
+        }
+        column = Input.shaped(read.column, type, shape)
     }
 
-    private static func shape(_ scanner: inout JSONScanner) throws(KeelError) -> (rows: Int, rank: Int) {
-        var rows = 0
-        var rank = 0
+    /// The elements as the column of the input's rows.
+    func shaped(_ elements: Column) -> Column { Input.shaped(elements, type, shape) }
+
+    private static func shaped(_ elements: Column, _ type: Datatype, _ shape: [Int]) -> Column {
+        let row = Array(shape.dropFirst())
+        guard row.contains(where: { $0 != 1 }) else { return elements }
+        let size = row.reduce(1, *)
+        return Column(.tensor(elements.type, shape: row), .list(offsets: (0...shape[0]).map { $0 * size }, values: elements))
+    }
+
+    private static func shape(_ scanner: inout JSONScanner) throws(KeelError) -> [Int] {
+        var shape: [Int] = []
+        var elements = 1
         try scanner.array { (scanner) throws(KeelError) in
             let (_, size) = try scanner.numberOrInteger()
-            guard let size, size >= 0, size <= 1_000_000 else {
-                throw .invalid("a shape is a list of sizes up to 1,000,000", path: "shape[\(rank)]")
+            guard let size, size >= 0, size <= elementsMax else {
+                throw .invalid("a shape is a list of sizes up to \(elementsMax)", path: "shape[\(shape.count)]")
             }
-            if rank == 0 {
-                rows = Int(size)
-            } else if size != 1 || rank > 1 {
-                throw .invalid("each input is one column: its shape is [rows] or [rows, 1]", path: "shape[\(rank)]")
+            elements = elements.multipliedReportingOverflow(by: Int(size)).partialValue
+            guard elements <= elementsMax, shape.count < 8 else {
+                throw .invalid("an input has at most 8 dimensions and \(elementsMax) values", path: "shape[\(shape.count)]")
             }
-            rank += 1
+            shape.append(Int(size))
         }
-        guard rank > 0 else { throw .invalid("a shape needs at least one dimension", path: "shape") }
-        return (rows, rank)
+        guard !shape.isEmpty else { throw .invalid("a shape needs at least one dimension", path: "shape") }
+        return shape
     }
 
     private static func binaryBytes(_ scanner: inout JSONScanner) throws(KeelError) -> Int? {

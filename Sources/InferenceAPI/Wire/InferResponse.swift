@@ -1,48 +1,80 @@
 import Contracts
 
-/// A response of the Open Inference Protocol v2: one output `score` with a value a row, the release that gave it and the prediction ids.
+/// A response of the Open Inference Protocol v2: the outputs, the release that gave them and the prediction ids.
 public struct InferResponse: Sendable {
     public let model: String
     public let version: String
     public let id: String?
     public let release: Int
     public let ids: [String]
-    public let scores: [Float]
+    /// One tensor a column; its first dimension is that of the rows.
+    public let outputs: Table
 
-    /// The name of the one output.
-    public static let output = "score"
-
-    public init(model: String, version: String, id: String?, release: Int, ids: [String], scores: [Float]) {
-        (self.model, self.version, self.id, self.release, self.ids, self.scores) = (model, version, id, release, ids, scores)
+    public init(model: String, version: String, id: String?, release: Int, ids: [String], outputs: Table) {
+        self.model = model
+        self.version = version
+        self.id = id
+        self.release = release
+        self.ids = ids
+        self.outputs = outputs
     }
 
-    public var bytes: [UInt8] {
-        var out: [UInt8] = []
-        out.reserveCapacity(192 + scores.count * 56)
-        writeHead(to: &out)
-        raw("],\"datatype\":\"FP32\",\"data\":[", to: &out)
-        for (i, score) in scores.enumerated() {
-            if i > 0 { out.append(UInt8(ascii: ",")) }
-            out.append(contentsOf: score.description.utf8)
+    /// The answer to a request: JSON, and behind it the outputs that it asked for as binary data.
+    /// - Returns: the bytes, and the length of the JSON when binary data follow it.
+    /// - Throws: `invalidArgument` for an output that the model does not have.
+    func encoded(for request: InferRequest) throws(KeelError) -> (bytes: [UInt8], headerBytes: Int?) {
+        var chosen: [(column: Int, isBinary: Bool)] = []
+        if let wanted = request.wanted {
+            for (i, output) in wanted.enumerated() {
+                guard let column = outputs.index(of: output.name) else {
+                    throw .invalid(
+                        "there is no output '\(output.name.prefix(60))'", hint: "the outputs: \(outputs.names.joined(separator: ", "))",
+                        path: "outputs[\(i)].name")
+                }
+                chosen.append((column, output.isBinary ?? request.isBinaryOutput))
+            }
+        } else {
+            chosen = outputs.names.indices.map { ($0, request.isBinaryOutput) }
         }
-        raw("]}]}", to: &out)
-        return out
-    }
-
-    /// By Triton's binary tensor extension: JSON, then the scores as little-endian float32; and the length of the JSON.
-    public var binary: (bytes: [UInt8], headerBytes: Int) {
         var out: [UInt8] = []
-        out.reserveCapacity(256 + scores.count * 48)
+        out.reserveCapacity(256 + outputs.rowCount * 56 * max(1, chosen.count))
+        var binary: [UInt8] = []
         writeHead(to: &out)
-        raw("],\"datatype\":\"FP32\",\"parameters\":{\"binary_data_size\":", to: &out)
-        out.append(contentsOf: String(scores.count * 4).utf8)
-        raw("}}]}", to: &out)
+        for (i, (column, isBinary)) in chosen.enumerated() {
+            if i > 0 { out.append(UInt8(ascii: ",")) }
+            write(outputs.names[column], OutputTensor(outputs.columns[column]), isBinary, to: &out, binary: &binary)
+        }
+        raw("]}", to: &out)
+        guard chosen.contains(where: \.isBinary) else { return (out, nil) }
         let headerBytes = out.count
-        for score in scores { withUnsafeBytes(of: score.bitPattern.littleEndian) { out.append(contentsOf: $0) } }
+        out += binary
         return (out, headerBytes)
     }
 
-    /// Everything up to the size in the output's shape.
+    private func write(_ name: String, _ tensor: OutputTensor, _ isBinary: Bool, to out: inout [UInt8], binary: inout [UInt8]) {
+        raw("{\"name\":", to: &out)
+        JSON.write(string: name, to: &out)
+        raw(",\"shape\":[", to: &out)
+        for (i, size) in tensor.shape.enumerated() {
+            if i > 0 { out.append(UInt8(ascii: ",")) }
+            out.append(contentsOf: String(size).utf8)
+        }
+        raw("],\"datatype\":\"", to: &out)
+        out.append(contentsOf: tensor.datatype.rawValue.utf8)
+        if isBinary {
+            let start = binary.count
+            tensor.writeBinary(to: &binary)
+            raw("\",\"parameters\":{\"binary_data_size\":", to: &out)
+            out.append(contentsOf: String(binary.count - start).utf8)
+            raw("}}", to: &out)
+        } else {
+            raw("\",\"data\":[", to: &out)
+            tensor.writeJSON(to: &out)
+            raw("]}", to: &out)
+        }
+    }
+
+    /// Everything before the first output.
     private func writeHead(to out: inout [UInt8]) {
         raw("{\"model_name\":", to: &out)
         JSON.write(string: model, to: &out)
@@ -59,8 +91,7 @@ public struct InferResponse: Sendable {
             if i > 0 { out.append(UInt8(ascii: ",")) }
             JSON.write(string: id, to: &out)
         }
-        raw("]},\"outputs\":[{\"name\":\"score\",\"shape\":[", to: &out)
-        out.append(contentsOf: String(scores.count).utf8)
+        raw("]},\"outputs\":[", to: &out)
     }
 
     private func raw(_ text: StaticString, to out: inout [UInt8]) {

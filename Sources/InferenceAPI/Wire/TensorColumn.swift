@@ -6,20 +6,20 @@ enum TensorColumn {
     private static let textBytesMax = 1 << 20
 
     /// Reads flat or nested JSON `data`.
-    /// - Returns: the column, and whether each row was in a list of its own; nil when there is no row.
+    /// - Returns: the elements one after another, and the lengths of the lists they were nested in, outermost first: one when they are flat.
     /// - Throws: an error whose path begins with the element: `data[3]`.
-    static func json(_ type: Datatype, _ scanner: inout JSONScanner) throws(KeelError) -> (column: Column, isNested: Bool?) {
+    static func json(_ type: Datatype, _ scanner: inout JSONScanner) throws(KeelError) -> (column: Column, shape: [Int]) {
         var validity: Bitmap?
         func mark(_ valid: Bool, at row: Int) {
             if !valid, validity == nil { validity = Bitmap(repeating: true, count: row) }
             validity?.append(valid)
         }
-        let isNested: Bool?
+        let shape: [Int]
         switch type {
-        case .fp32, .fp64:
+        case .fp16, .bf16, .fp32, .fp64:
             var values: [Double] = []
-            let largest = type == .fp32 ? Double(Float.greatestFiniteMagnitude) : .greatestFiniteMagnitude
-            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+            let largest = type.magnitudeMax ?? .greatestFiniteMagnitude
+            shape = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .number else {
                     try missing(&scanner, token, type)
                     mark(false, at: values.count)
@@ -30,19 +30,19 @@ enum TensorColumn {
                 mark(true, at: values.count)
                 values.append(value)
             }
-            return (Column(.float64, .float64(values), validity: validity), isNested)
+            return (Column(.float64, .float64(values), validity: validity), shape)
         case .bool:
             var values: [Bool] = []
-            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+            shape = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .literal else { throw wrong(token, "true or false", type) }
                 let isMissing = try scanner.null()
                 mark(!isMissing, at: values.count)
                 values.append(isMissing ? false : try scanner.bool())
             }
-            return (Column(.bool, .bool(values), validity: validity), isNested)
+            return (Column(.bool, .bool(values), validity: validity), shape)
         case .bytes:
             var values = TextBuffer()
-            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+            shape = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .string else {
                     try missing(&scanner, token, type)
                     mark(false, at: values.count)
@@ -51,11 +51,11 @@ enum TensorColumn {
                 mark(true, at: values.count)
                 try scanner.stringBytes { text throws(KeelError) in try append(text, to: &values) }
             }
-            return (Column(.string, .text(values), validity: validity), isNested)
+            return (Column(.string, .text(values), validity: validity), shape)
         default:
             let range = type.integers ?? .min ... .max
             var values: [Int64] = []
-            isNested = try elements(&scanner) { scanner, token throws(KeelError) in
+            shape = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .number else {
                     try missing(&scanner, token, type)
                     mark(false, at: values.count)
@@ -68,7 +68,7 @@ enum TensorColumn {
                 mark(true, at: values.count)
                 values.append(value)
             }
-            return (Column(.int64, .int64(values), validity: validity), isNested)
+            return (Column(.int64, .int64(values), validity: validity), shape)
         }
     }
 
@@ -113,6 +113,15 @@ enum TensorColumn {
         case .int16: return try integers(Int16.self)
         case .int32: return try integers(Int32.self)
         case .int64, .bytes: return try integers(Int64.self)
+        case .fp16:
+            return try floats {
+                Double(Float16(bitPattern: UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 2, as: UInt16.self))))
+            }
+        case .bf16:
+            return try floats {
+                let high = UInt32(UInt16(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 2, as: UInt16.self)))
+                return Double(Float(bitPattern: high << 16))
+            }
         case .fp32:
             return try floats {
                 Double(Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * 4, as: UInt32.self))))
@@ -142,40 +151,50 @@ enum TensorColumn {
 
     // MARK: Elements
 
-    /// Calls `body` with each element and what kind of JSON it is. Either all are in lists of one, or none is.
+    /// Calls `body` with each element and what kind of JSON it is. Lists may be nested as long as all on one level are of one length.
+    /// - Returns: the lengths by level.
     private static func elements(
         _ scanner: inout JSONScanner, _ body: (inout JSONScanner, JSONScanner.Token) throws(KeelError) -> Void
-    ) throws(KeelError) -> Bool? {
-        var isNested: Bool?
-        var row = 0
+    ) throws(KeelError) -> [Int] {
+        var shape: [Int] = []
+        var depth: Int?
+        try level(&scanner, 0, &shape, &depth, body)
+        return shape
+    }
+
+    private static func level(
+        _ scanner: inout JSONScanner, _ level: Int, _ shape: inout [Int], _ depth: inout Int?,
+        _ body: (inout JSONScanner, JSONScanner.Token) throws(KeelError) -> Void
+    ) throws(KeelError) {
+        var count = 0
+        guard level < levelsMax else { throw .invalid("is nested more than \(levelsMax) levels") }
+        let isFirst = shape.count == level
+        if isFirst { shape.append(0) }
         try scanner.array { scanner throws(KeelError) in
             do throws(KeelError) {
                 let token: JSONScanner.Token
                 do throws(KeelError) { token = try scanner.peek() } catch {
                     throw .invalid("must be a JSON value", hint: "JSON has no NaN and no Infinity: send null for a missing value")
                 }
-                guard isNested == nil || isNested == (token == .array) else {
-                    throw .invalid("is nested unlike the element before it")
-                }
-                isNested = token == .array
                 if token == .array {
-                    var count = 0
-                    try scanner.array { scanner throws(KeelError) in
-                        count += 1
-                        guard count == 1 else {
-                            throw .invalid("holds more than one value", hint: "each input is one column: send one input a column")
-                        }
-                        try body(&scanner, try scanner.peek())
-                    }
-                    guard count == 1 else { throw .invalid("holds no value") }
+                    guard depth == nil || level + 1 < depth ?? 0 else { throw .invalid("is nested unlike the element before it") }
+                    try TensorColumn.level(&scanner, level + 1, &shape, &depth, body)
                 } else {
+                    guard depth == nil || depth == level + 1 else { throw .invalid("is nested unlike the element before it") }
+                    depth = level + 1
                     try body(&scanner, token)
                 }
-            } catch { throw error.at("data[\(row)]") }
-            row += 1
+            } catch { throw error.at(level == 0 ? "data[\(count)]" : "[\(count)]") }
+            count += 1
         }
-        return isNested
+        guard isFirst || shape[level] == count else {
+            throw .invalid("holds \(count) values, the list before it \(shape[level])")
+        }
+        shape[level] = count
     }
+
+    /// Of nested data: as many dimensions as a tensor may have.
+    private static let levelsMax = 8
 
     /// Consumes a null, or says what is wrong.
     private static func missing(_ scanner: inout JSONScanner, _ token: JSONScanner.Token, _ type: Datatype) throws(KeelError) {

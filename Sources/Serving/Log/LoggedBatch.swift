@@ -5,9 +5,12 @@ struct LoggedBatch: Sendable, Hashable {
     struct Row: Sendable, Hashable {
         var id: String
         var eventTime: Timestamp
-        var score: Float
-        /// The model's inputs, in the order of its signature; NaN is missing.
-        var features: [Float]
+        /// The primary output as a number; nil when the model has none.
+        var score: Float?
+        /// The model's inputs, in the order of its signature.
+        var inputs: PackedRow
+        /// What the model gave, in the order of its outputs.
+        var outputs: PackedRow
         /// The request's columns as a JSON object.
         var request: String
     }
@@ -30,37 +33,38 @@ struct LoggedBatch: Sendable, Hashable {
         rows = []
         rows.reserveCapacity(batch.ids.count)
         var text = RequestText(batch.request)
-        let width = batch.width
         for i in batch.ids.indices {
             // By the id: all releases that score a request log it, or none.
             if sample < 1, unitHash(batch.ids[i], salt: 1) >= sample { continue }
             rows.append(
                 Row(
-                    id: batch.ids[i], eventTime: batch.eventTimes?[i] ?? batch.at, score: batch.scores[i],
-                    features: Array(batch.features[i * width..<(i + 1) * width]), request: text.row(i)))
+                    id: batch.ids[i], eventTime: batch.inputs.eventTimes?[i] ?? batch.at, score: batch.scores?[i],
+                    inputs: PackedRow(batch.inputs.table, row: i), outputs: PackedRow(batch.outputs, row: i), request: text.row(i)))
         }
     }
 
     func record(_ row: Row) -> PredictionRecord {
         PredictionRecord(
             endpoint: endpoint, id: row.id, release: release, eventTime: row.eventTime, at: at, shadow: shadow, score: row.score,
-            features: row.features, latencyNanoseconds: latencyNanoseconds)
+            inputs: row.inputs, outputs: row.outputs, latencyNanoseconds: latencyNanoseconds)
     }
 }
 
 /// The form of a batch in the journal: little-endian, texts and lists with their length before them.
 ///
-///     u8 version = 2, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint (`ResourceRef.fullName`),
-///     u32 rows, then for each: text id, i64 event time µs, f32 score, u32 width, f32 × width, text request
+///     u8 version = 3, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint (`ResourceRef.fullName`),
+///     u32 rows, then for each: text id, i64 event time µs, f32 score (NaN: none), text inputs, text outputs (both `PackedRow`), text request
 ///
-/// Version 1 differs in the endpoint alone: a name without workspace and environment.
+/// Versions 1 and 2 have `u32 width, f32 × width` in place of inputs and outputs, and the score is the one output. Version 1 has an endpoint's name without
+/// workspace and environment.
 extension LoggedBatch {
-    private static let version: UInt8 = 2
+    private static let version: UInt8 = 3
+    private static let versionOfFloats: UInt8 = 2
     private static let versionOfOldNames: UInt8 = 1
 
     var journalRecord: [UInt8] {
         var out: [UInt8] = []
-        out.reserveCapacity(64 + rows.reduce(0) { $0 + $1.id.utf8.count + $1.request.utf8.count + 4 * $1.features.count + 32 })
+        out.reserveCapacity(64 + rows.reduce(0) { $0 + $1.id.utf8.count + $1.request.utf8.count + $1.inputs.bytes.count + $1.outputs.bytes.count + 40 })
         func add<Integer: FixedWidthInteger>(_ value: Integer) { withUnsafeBytes(of: value.littleEndian) { out.append(contentsOf: $0) } }
         func add(_ text: String) {
             add(UInt32(text.utf8.count))
@@ -80,9 +84,11 @@ extension LoggedBatch {
         for row in rows {
             add(row.id)
             add(row.eventTime.microseconds)
-            add(row.score.bitPattern)
-            add(UInt32(row.features.count))
-            out.append(contentsOf: PredictionStore.littleEndian(row.features))
+            add((row.score ?? .nan).bitPattern)
+            add(UInt32(row.inputs.bytes.count))
+            out.append(contentsOf: row.inputs.bytes)
+            add(UInt32(row.outputs.bytes.count))
+            out.append(contentsOf: row.outputs.bytes)
             add(row.request)
         }
         return out
@@ -101,7 +107,7 @@ extension LoggedBatch {
         }
         func text() throws(KeelError) -> String { String(decoding: try take(Int(try number(UInt32.self))), as: UTF8.self) }
         let version = try number(UInt8.self)
-        guard version == LoggedBatch.version || version == LoggedBatch.versionOfOldNames else { throw LoggedBatch.damaged }
+        guard (LoggedBatch.versionOfOldNames...LoggedBatch.version).contains(version) else { throw LoggedBatch.damaged }
         shadow = try number(UInt8.self) == 1
         release = Int(try number(Int64.self))
         self.at = Timestamp(microseconds: try number(Int64.self))
@@ -114,9 +120,17 @@ extension LoggedBatch {
             let id = try text()
             let eventTime = Timestamp(microseconds: try number(Int64.self))
             let score = Float(bitPattern: try number(UInt32.self))
-            let width = Int(try number(UInt32.self))
-            let features = PredictionStore.floats(Array(try take(4 * width)))
-            rows.append(Row(id: id, eventTime: eventTime, score: score, features: features, request: try text()))
+            let inputs: PackedRow
+            let outputs: PackedRow
+            if version == LoggedBatch.version {
+                inputs = PackedRow(bytes: Array(try take(Int(try number(UInt32.self)))))
+                outputs = PackedRow(bytes: Array(try take(Int(try number(UInt32.self)))))
+            } else {
+                inputs = PackedRow(PredictionStore.floats(Array(try take(4 * Int(try number(UInt32.self))))))
+                outputs = PackedRow([.double(Double(score))])
+            }
+            rows.append(
+                Row(id: id, eventTime: eventTime, score: score.isNaN ? nil : score, inputs: inputs, outputs: outputs, request: try text()))
         }
         guard at == bytes.count else { throw LoggedBatch.damaged }
     }

@@ -8,9 +8,12 @@ public struct StoredPrediction: Sendable, Hashable {
     public let eventTime: Timestamp
     public let at: Timestamp
     public let shadow: Bool
-    public let score: Double
-    /// The model's inputs in the order of its signature; NaN is missing.
-    public let features: [Float]
+    /// The primary output as a number; nil when the model has none.
+    public let score: Double?
+    /// The model's inputs in the order of its signature.
+    public let inputs: [Value]
+    /// What the model gave, in the order of its outputs.
+    public let outputs: [Value]
     /// The request's columns as a JSON object.
     public let request: String
     public let latencyNanoseconds: Int
@@ -34,7 +37,8 @@ public struct PredictionOutcome: Sendable, Hashable {
     public let eventTime: Timestamp
     public let release: Int
     public let shadow: Bool
-    public let score: Double
+    /// Nil when the model gives no number a row.
+    public let score: Double?
     public let label: Double?
 }
 
@@ -106,7 +110,7 @@ public struct PredictionQueries: Sendable {
                     &result,
                     PredictionOutcome(
                         eventTime: row.time("event_time"), release: Int(row.int("release_number")), shadow: row.bool("shadow"),
-                        score: row.double("score"), label: row.optionalDouble("label")))
+                        score: row.optionalDouble("score"), label: row.optionalDouble("label")))
             }
             return result
         }
@@ -135,17 +139,23 @@ public struct PredictionQueries: Sendable {
                     SELECT * FROM predictions WHERE workspace = ? AND endpoint = ? AND id = ? AND shadow = 0 ORDER BY release_number LIMIT 1
                     """, key + [.string(id)])
                 {
-                    out.append(PredictionQueries.stored(row))
+                    out.append(try PredictionQueries.stored(row))
                 }
             }
             return out
         }
     }
 
-    private static func stored(_ row: SQLRow) -> StoredPrediction {
-        StoredPrediction(
+    private static func stored(_ row: SQLRow) throws(KeelError) -> StoredPrediction {
+        let score = row.optionalDouble("score")
+        // Rows of a version before inputs had types have no outputs but the score.
+        let outputs = row.optionalBytes("outputs")
+        let inputs = row.bytes("inputs")
+        return StoredPrediction(
             id: row.text("id"), release: Int(row.int("release_number")), eventTime: row.time("event_time"), at: row.time("at"),
-            shadow: row.bool("shadow"), score: row.double("score"), features: PredictionStore.floats(row.bytes("features")),
+            shadow: row.bool("shadow"), score: score,
+            inputs: try outputs == nil ? PredictionStore.floats(inputs) : PackedRow(bytes: inputs).values(),
+            outputs: try outputs.map { (bytes) throws(KeelError) in try PackedRow(bytes: bytes).values() } ?? [score.map(Value.double) ?? .null],
             request: row.text("request"), latencyNanoseconds: Int(row.int("latency_ns")), label: row.optionalDouble("label"),
             labelAt: row.optionalTime("label_at"))
     }

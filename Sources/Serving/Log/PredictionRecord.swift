@@ -9,19 +9,14 @@ public struct PredictionRecord: Sendable, Hashable {
     public let at: Timestamp
     /// Scored for comparison only: another release answered the caller.
     public let shadow: Bool
-    public let score: Float
-    /// The model's inputs, in the order of its signature; NaN is missing.
-    public let features: [Float]
+    /// The primary output as a number; nil when the model has none.
+    public let score: Float?
+    /// The model's inputs, in the order of its signature.
+    public let inputs: PackedRow
+    /// What the model gave, in the order of its outputs.
+    public let outputs: PackedRow
     /// The duration of the whole request that it was part of.
     public let latencyNanoseconds: Int
-
-    public init(
-        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, at: Timestamp, shadow: Bool, score: Float, features: [Float],
-        latencyNanoseconds: Int
-    ) {
-        (self.endpoint, self.id, self.release, self.eventTime, self.at) = (endpoint, id, release, eventTime, at)
-        (self.shadow, self.score, self.features, self.latencyNanoseconds) = (shadow, score, features, latencyNanoseconds)
-    }
 }
 
 /// A prediction whose truth is known.
@@ -31,12 +26,13 @@ public struct LabelledPrediction: Sendable, Hashable {
     public let release: Int
     public let eventTime: Timestamp
     public let shadow: Bool
-    public let score: Double
+    /// Nil when the model gives no number a row.
+    public let score: Double?
     public let label: Double
     public let labelAt: Timestamp
 
     public init(
-        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double, label: Double, labelAt: Timestamp
+        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double?, label: Double, labelAt: Timestamp
     ) {
         (self.endpoint, self.id, self.release, self.eventTime) = (endpoint, id, release, eventTime)
         (self.shadow, self.score, self.label, self.labelAt) = (shadow, score, label, labelAt)
@@ -91,7 +87,7 @@ public struct RejectedLabel: Sendable, Hashable {
     }
 }
 
-/// The scores of one request's rows by one release, on their way to the log.
+/// What one release answered to one request's rows, on its way to the log.
 ///
 /// A class, so that the queue moves one reference.
 final class InferenceBatch: Sendable {
@@ -100,21 +96,25 @@ final class InferenceBatch: Sendable {
     let shadow: Bool
     let at: Timestamp
     let ids: [String]
-    let eventTimes: [Timestamp]?
-    let scores: [Float]
-    /// Row-major, `ids.count × width`.
-    let features: [Float]
-    let width: Int
+    let inputs: ModelInputs
+    let outputs: Table
+    let scores: [Float]?
     let request: Table
     let latencyNanoseconds: Int
 
     init(
-        endpoint: ResourceRef, release: Int, shadow: Bool, at: Timestamp, ids: [String], eventTimes: [Timestamp]?, scores: [Float],
-        features: [Float], width: Int,
+        endpoint: ResourceRef, release: Int, shadow: Bool, at: Timestamp, ids: [String], inputs: ModelInputs, outputs: Table, scores: [Float]?,
         request: Table, latencyNanoseconds: Int
     ) {
-        (self.endpoint, self.release, self.shadow, self.at, self.ids, self.eventTimes) = (endpoint, release, shadow, at, ids, eventTimes)
-        (self.scores, self.features, self.width) = (scores, features, width)
-        (self.request, self.latencyNanoseconds) = (request, latencyNanoseconds)
+        self.endpoint = endpoint
+        self.release = release
+        self.shadow = shadow
+        self.at = at
+        self.ids = ids
+        self.inputs = inputs
+        self.outputs = outputs
+        self.scores = scores
+        self.request = request
+        self.latencyNanoseconds = latencyNanoseconds
     }
 }

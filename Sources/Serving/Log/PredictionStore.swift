@@ -18,8 +18,8 @@ enum PredictionStore {
     }
 
     private static let insert = """
-        INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, features, request, latency_ns)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
+        INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
         """
 
     /// The offset of the journal before which everything is in the table.
@@ -77,8 +77,8 @@ enum PredictionStore {
                 insert,
                 [
                     workspace, .string(record.id), endpoint, .int(Int64(record.release)), .timestamp(record.eventTime), .timestamp(record.at),
-                    .int(record.shadow ? 1 : 0), .double(Double(record.score)), .bytes(littleEndian(record.features)), .string(row.request),
-                    .int(Int64(record.latencyNanoseconds)),
+                    .int(record.shadow ? 1 : 0), record.score.map { .double(Double($0)) } ?? .null, .bytes(record.inputs.bytes),
+                    .bytes(record.outputs.bytes), .string(row.request), .int(Int64(record.latencyNanoseconds)),
                 ])
             if changed == 0 { outcome.repeated += 1 } else { outcome.records.append(record) }
         }
@@ -118,7 +118,7 @@ enum PredictionStore {
         ).map { row in
             LabelledPrediction(
                 endpoint: ReleaseStore.endpoint(row), id: label.id, release: Int(row.int("release_number")), eventTime: row.time("event_time"),
-                shadow: row.bool("shadow"), score: row.double("score"), label: label.value, labelAt: at)
+                shadow: row.bool("shadow"), score: row.optionalDouble("score"), label: label.value, labelAt: at)
         }
     }
 
@@ -152,17 +152,11 @@ enum PredictionStore {
         }
     }
 
-    static func littleEndian(_ values: [Float]) -> [UInt8] {
-        #if _endian(little)
-            return values.withUnsafeBytes { Array($0) }
-        #else
-            return values.flatMap { value in withUnsafeBytes(of: value.bitPattern.littleEndian) { Array($0) } }
-        #endif
-    }
-
-    static func floats(_ bytes: [UInt8]) -> [Float] {
+    /// The inputs of a prediction of a version before inputs had types: little-endian float32, NaN is missing, a category the number of its place.
+    static func floats(_ bytes: [UInt8]) -> [Value] {
         (0..<bytes.count / 4).map { i in
-            Float(bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[i * 4 + $1]) << UInt32($1 * 8) })
+            let value = Float(bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[i * 4 + $1]) << UInt32($1 * 8) })
+            return value.isNaN ? .null : .double(Double(value))
         }
     }
 }

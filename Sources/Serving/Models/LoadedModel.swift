@@ -1,120 +1,159 @@
 import Contracts
 import Engines
-import Storage
 
 /// A model in memory, checked against its signature and warmed. Immutable; any number of threads may predict at once.
 public final class LoadedModel: Sendable {
-    private enum Engine: Sendable {
-        case trees(TreeEnsemble)
-        case onnx(ONNXModel)
-    }
-
     public let bundle: ModelBundle
-    private let engine: Engine
-    /// How many rows may be scored on an event loop: as many as take a fraction of a millisecond. 0 for a native model, whose time nobody knows.
-    let inlineRowsMax: Int
-    /// Nodes of trees that are visited in that time.
-    private static let inlineStepsMax = 200_000
+    private let runner: any ModelRunner
+    /// The outputs that the model gave when it was tried, by the names and types of the signature where it has them.
+    public let outputs: [Signature.Output]
+    /// The place of the output that is monitored and joined with labels; nil when none gives a number a row.
+    private let primary: Int?
+    let lane: ModelLane
     /// How long a model may take for each prediction that warms it.
-    private static let warmingMax = Duration.seconds(10)
+    private static let warmingMax = Duration.seconds(30)
 
-    /// Loads, checks and warms. It blocks: call it away from event loops.
-    /// - Throws: `corrupted` for bytes that are no whole model, `contractViolation` when it does not fit the signature, `engineMissing`,
+    /// Checks and warms. It blocks: call it away from event loops.
+    /// - Throws: `contractViolation` when the model does not fit the signature, `failedPrecondition` when it answers its example with something else,
     ///   `deadlineExceeded` for a model that does not answer.
-    public init(_ bundle: ModelBundle, model bytes: [UInt8]) throws(KeelError) {
+    init(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) {
         self.bundle = bundle
+        self.runner = runner
+        lane = runner.lane
+        let tried = try LoadedModel.warm(bundle, runner)
+        outputs = zip(tried.names, tried.columns).map { Signature.Output($0, $1.type) }
+        if let name = bundle.signature.primary {
+            guard let i = tried.index(of: name) else {
+                throw KeelError(
+                    .contractViolation, "the model has no output '\(name)', which is said to be its primary one",
+                    hint: "its outputs: \(tried.names.joined(separator: ", "))")
+            }
+            primary = i
+        } else {
+            primary = tried.columns.firstIndex { LoadedModel.givesScores($0.type) }
+        }
+    }
+
+    /// Loads a model of one file that Keel runs itself.
+    /// - Throws: `corrupted` for bytes that are no whole model, `engineMissing`, and what `init` throws.
+    static func native(_ bundle: ModelBundle, model bytes: [UInt8]) throws(KeelError) -> LoadedModel {
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
-        guard bytes.count == bundle.modelBytes else {
+        let announced = bundle.files.first { $0.path == bundle.main }?.bytes
+        guard bytes.count == announced else {
             throw KeelError(
-                .corrupted, "the model file has \(bytes.count) bytes instead of \(bundle.modelBytes)",
-                hint: "register and release the model again")
+                .corrupted, "the model file has \(bytes.count) bytes instead of \(announced ?? 0)", hint: "register and release the model again")
         }
-        switch bundle.flavor {
-        case .xgboost:
-            let trees = try TreeEnsemble(xgboostJSON: bytes)
-            guard trees.outputCount == 1 else {
-                throw KeelError(.contractViolation, "the model gives \(trees.outputCount) values a row; one is served")
+        let runner: any ModelRunner =
+            switch bundle.flavor {
+            case .xgboost: try TreesRunner(try TreeEnsemble(xgboostJSON: bytes), bundle.signature)
+            case .onnx: try ONNXRunner(bytes, bundle.signature)
+            case .lightgbm, .python: throw .invalid("a model of \(bundle.flavor.rawValue) is not one file")
             }
-            guard trees.featureCount == bundle.signature.inputs.count else {
-                throw KeelError(
-                    .contractViolation,
-                    "the model takes \(trees.featureCount) features, its signature has \(bundle.signature.inputs.count) inputs")
-            }
-            let names = bundle.signature.inputs.map(\.name)
-            guard trees.featureNames.isEmpty || trees.featureNames == names else {
-                let i = zip(trees.featureNames, names).enumerated().first { $1.0 != $1.1 }?.offset ?? 0
-                throw KeelError(
-                    .contractViolation, "the model's feature \(i) is '\(trees.featureNames[i])', its signature says '\(names[i])'")
-            }
-            engine = .trees(trees)
-            inlineRowsMax = LoadedModel.inlineStepsMax / max(1, trees.stepsPerRow)
-        case .onnx:
-            engine = .onnx(try ONNXModel(bytes: bytes))
-            inlineRowsMax = 0
-        }
-        try warm()
+        return try LoadedModel(bundle, runner)
     }
 
-    /// Reads the bundle's model file and loads it off the cooperative threads.
-    public static func load(_ digest: Digest, from objects: any ObjectStore) async throws -> LoadedModel {
-        let bundle = try await ModelBundle.read(digest, from: objects)
-        let bytes = try await objects.get(bundle.model)
-        return try await Blocking.run { try LoadedModel(bundle, model: bytes) }
+    /// Answers every row.
+    ///
+    /// - Parameters:
+    ///   - inputs: the columns of the signature in its order, of its types; null is missing.
+    ///   - deadline: when a pooled model is ended. Trees have a bounded cost and take no notice of it.
+    /// - Throws: `invalidArgument` for a table of other columns; `deadlineExceeded`; `internal` when the model gives something else than it did when it was
+    ///   tried, or a primary output that is not a finite number.
+    public func predict(_ inputs: Table, params: JSON = .null, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
+        guard inputs.rowCount > 0, inputs.columns.count == bundle.signature.inputs.count else {
+            throw .invalid("\(inputs.columns.count) columns are not the model's \(bundle.signature.inputs.count) inputs")
+        }
+        let answer = try LoadedModel.conforming(try runner.run(inputs, params: params, until: deadline), bundle.signature, rows: inputs.rowCount)
+        guard answer.names.count == outputs.count else {
+            throw KeelError(.internal, "the model gave \(answer.names.count) outputs, and \(outputs.count) when it was tried")
+        }
+        if let primary { try LoadedModel.requireFinite(answer.columns[primary]) }
+        return answer
     }
 
-    /// Scores `rows` rows of a row-major matrix with one column for each input of the signature; NaN is missing.
-    /// - Parameter deadline: when a native model is ended. Trees have a bounded cost and take no notice of it.
-    /// - Throws: `invalidArgument` for a matrix of another shape; `deadlineExceeded`; `internal` when the model gives something that is not a
-    ///   finite number.
-    public func predict(_ matrix: [Float], rows: Int, until deadline: ContinuousClock.Instant) throws(KeelError) -> [Float] {
-        let width = bundle.signature.inputs.count
-        guard rows > 0, matrix.count == rows * width else { throw .invalid("\(matrix.count) values are no \(rows) rows of \(width)") }
-        var scores: [Float]
-        switch engine {
-        case .trees(let trees):
-            var failure: KeelError?
-            scores = [Float](unsafeUninitializedCapacity: rows) { out, count in
-                matrix.withUnsafeBufferPointer { values in
-                    for i in 0..<rows {
-                        do throws(KeelError) {
-                            out.initializeElement(
-                                at: i, to: try trees.predict(UnsafeBufferPointer(rebasing: values[i * width..<(i + 1) * width])))
-                        } catch {
-                            failure = error
-                            return
-                        }
-                        count = i + 1
-                    }
-                }
-            }
-            if let failure { throw failure }
-        case .onnx(let model):
-            let result: Result<[Float], KeelError> = matrix.withUnsafeBufferPointer { values in
-                do throws(KeelError) {
-                    return .success(try model.predict(values, rowCount: rows, until: deadline))
-                } catch { return .failure(error) }
-            }
-            let all = try result.get()
-            guard all.count.isMultiple(of: rows), all.count > 0 else {
-                throw KeelError(.internal, "the model gave \(all.count) values for \(rows) rows")
-            }
-            // A classifier gives a column for each class: the last is the positive one.
-            let columns = all.count / rows
-            scores = columns == 1 ? all : (0..<rows).map { all[$0 * columns + columns - 1] }
+    /// The model's inputs out of a table that has more columns, as a training set has.
+    public func inputs(_ table: Table) throws(KeelError) -> Table {
+        var pairs: [(name: String, column: Column)] = []
+        for input in bundle.signature.inputs {
+            pairs.append((input.name, try table.column(input.name).converted(to: input.type, name: input.name)))
         }
-        guard scores.allSatisfy(\.isFinite) else { throw KeelError(.internal, "the model gave a score that is not a finite number") }
-        return scores
+        return try Table(pairs)
     }
 
-    /// Predicts a few rows, present and missing, so that the first caller meets no cold code or memory, and a model that cannot run is refused.
-    private func warm() throws(KeelError) {
-        let width = bundle.signature.inputs.count
-        for value: Float in [0, 1, .nan] {
-            // An ONNX model need not take missing values.
-            if case .onnx = engine, value.isNaN { continue }
-            for rows in [1, 8] {
-                _ = try predict([Float](repeating: value, count: rows * width), rows: rows, until: .now + LoadedModel.warmingMax)
-            }
+    /// The primary output as one number a row, for monitors, labels and metrics: of a tensor of classes the last one, which is the positive class of two.
+    /// Nil when the model has no such output.
+    public func scores(_ outputs: Table) -> [Float]? {
+        guard let primary else { return nil }
+        let column = outputs.columns[primary]
+        switch column.buffer {
+        case .float32(let v): return v
+        case .list(let offsets, let values):
+            guard let numbers = values.doubles() else { return nil }
+            return (0..<column.count).map { offsets[$0 + 1] > offsets[$0] ? Float(numbers[offsets[$0 + 1] - 1]) : .nan }
+        default: return column.doubles()?.map { Float($0) }
         }
+    }
+
+    /// The name of the primary output; nil when the model has none that gives a number a row.
+    public var primaryOutput: String? { primary.map { outputs[$0].name } }
+
+    private static func givesScores(_ type: DataType) -> Bool {
+        switch type {
+        case .bool: true
+        case .tensor(let element, let shape): element.isNumeric && (shape == [1] || shape == [2])
+        default: type.isNumeric
+        }
+    }
+
+    private static func requireFinite(_ column: Column) throws(KeelError) {
+        let isFinite: Bool =
+            switch column.buffer {
+            case .float32(let v): v.allSatisfy(\.isFinite)
+            case .float64(let v): v.allSatisfy(\.isFinite)
+            case .list(_, let values): values.doubles()?.allSatisfy(\.isFinite) ?? true
+            default: true
+            }
+        guard isFinite, column.nullCount == 0 else { throw KeelError(.internal, "the model gave a score that is not a finite number") }
+    }
+
+    /// Gives the outputs the names and types that the signature has for them.
+    private static func conforming(_ answer: Table, _ signature: Signature, rows: Int) throws(KeelError) -> Table {
+        guard answer.rowCount == rows else { throw KeelError(.internal, "the model gave \(answer.rowCount) rows for \(rows)") }
+        let declared = signature.outputs
+        guard !declared.isEmpty else { return answer }
+        if zip(declared, zip(answer.names, answer.columns)).allSatisfy({ $0.name == $1.0 && $0.type == $1.1.type }), declared.count == answer.names.count {
+            return answer
+        }
+        guard answer.names.count == declared.count else {
+            throw KeelError(
+                .contractViolation,
+                "the model gives the outputs \(answer.names.joined(separator: ", ")), its signature has \(declared.map(\.name).joined(separator: ", "))")
+        }
+        let isNamed = Set(answer.names) == Set(declared.map(\.name))
+        var pairs: [(name: String, column: Column)] = []
+        for (i, output) in declared.enumerated() {
+            let column = isNamed ? try answer.column(output.name) : answer.columns[i]
+            pairs.append((output.name, try column.converted(to: output.type, name: output.name)))
+        }
+        return try Table(pairs)
+    }
+
+    /// Predicts a few rows, so that the first caller meets no cold code or memory, and a model that cannot run is refused.
+    private static func warm(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) -> Table {
+        func run(_ inputs: Table) throws(KeelError) -> Table {
+            try conforming(try runner.run(inputs, params: .null, until: .now + warmingMax), bundle.signature, rows: inputs.rowCount)
+        }
+        if let example = bundle.example {
+            let answer = try run(example.inputs)
+            try example.compare(answer)
+            return answer
+        }
+        guard let rows = ModelExample.made(for: bundle.signature) else {
+            throw KeelError(
+                .contractViolation, "the model cannot be tried: an input has a free dimension and there is no input example",
+                hint: "log the model with input_example=")
+        }
+        _ = try run(rows)
+        return try run(rows.rows(0..<1))
     }
 }

@@ -1,19 +1,36 @@
 import Contracts
 import Storage
 
-/// Everything that a release needs of a model, stored under its digest: the manifest names the model file by its own.
+/// Everything that a release needs of a model, stored under its digest: the manifest names the model's files by their own.
 public struct ModelBundle: Sendable, Hashable {
     public enum Flavor: String, Sendable, CaseIterable {
-        /// XGBoost's JSON format.
+        /// XGBoost's JSON or binary JSON.
         case xgboost
-        /// One float32 tensor of rows in; probabilities out.
+        /// LightGBM's text format.
+        case lightgbm
+        /// Any ONNX graph.
         case onnx
+        /// An MLflow model of any flavour, run by its own code in processes of its own.
+        case python
+    }
+    /// A file of the model, by its path in the model's folder.
+    public struct File: Sendable, Hashable {
+        public let path: String
+        public let digest: Digest
+        public let bytes: Int
+
+        public init(path: String, digest: Digest, bytes: Int) {
+            self.path = path
+            self.digest = digest
+            self.bytes = bytes
+        }
     }
 
     public let flavor: Flavor
-    /// The stored model file.
-    public let model: Digest
-    public let modelBytes: Int
+    /// All that the runner reads, in the order of their paths. A Python model has its whole folder.
+    public let files: [File]
+    /// The file that holds the model itself; of a Python model its `MLmodel`.
+    public let main: String
     /// The inputs, in the order of the model's columns.
     public let signature: Signature
     /// The feature service that the inputs come from.
@@ -22,55 +39,87 @@ public struct ModelBundle: Sendable, Hashable {
     public let reference: ModelReference
     /// Of the evaluation, by name.
     public let metrics: [String: Double]
+    /// Rows that the model must answer as it did when it was stored, before it serves.
+    public let example: ModelExample?
 
     public init(
-        flavor: Flavor, model: Digest, modelBytes: Int, signature: Signature, featureService: String? = nil,
-        reference: ModelReference = ModelReference(), metrics: [String: Double] = [:]
+        flavor: Flavor, files: [File], main: String, signature: Signature, featureService: String? = nil,
+        reference: ModelReference = ModelReference(), metrics: [String: Double] = [:], example: ModelExample? = nil
     ) {
-        (self.flavor, self.model, self.modelBytes, self.signature) = (flavor, model, modelBytes, signature)
-        (self.featureService, self.reference, self.metrics) = (featureService, reference, metrics)
+        self.flavor = flavor
+        self.files = files.sorted { byteOrder($0.path, $1.path) < 0 }
+        self.main = main
+        self.signature = signature
+        self.featureService = featureService
+        self.reference = reference
+        self.metrics = metrics
+        self.example = example
     }
+
+    /// A model of one file.
+    public init(
+        flavor: Flavor, model bytes: [UInt8], signature: Signature, featureService: String? = nil,
+        reference: ModelReference = ModelReference(), metrics: [String: Double] = [:], example: ModelExample? = nil
+    ) {
+        self.init(
+            flavor: flavor, files: [File(path: "model", digest: Digest(of: bytes), bytes: bytes.count)], main: "model", signature: signature,
+            featureService: featureService, reference: reference, metrics: metrics, example: example)
+    }
+
+    /// The same model with other numbers of its evaluation.
+    public func with(metrics: [String: Double]) -> ModelBundle {
+        ModelBundle(
+            flavor: flavor, files: files, main: main, signature: signature, featureService: featureService, reference: reference, metrics: metrics,
+            example: example)
+    }
+
+    /// The digests of all files.
+    public var contents: [Digest] { files.map(\.digest) }
 
     public var json: JSON {
         [
-            "format": "keel/bundle/v1", "flavor": .string(flavor.rawValue), "model": .string(model.hex), "bytes": .int(Int64(modelBytes)),
+            "format": "keel/bundle/v2", "flavor": .string(flavor.rawValue), "main": .string(main),
+            "files": .array(
+                files.map { ["path": .string($0.path), "digest": .string($0.digest.hex), "bytes": .int(Int64($0.bytes))] }),
             "signature": signature.json, "features": featureService.map(JSON.string) ?? .null, "reference": reference.json,
             "metrics": .object(metrics.sorted { $0.key < $1.key }.map { JSON.Member($0.key, JSON(.double($0.value))) }),
+            "example": example?.json ?? .null,
         ]
     }
 
+    /// Reads a manifest of this version, and those of version 1: one file, without an example.
     public init(json: JSON) throws(KeelError) {
         let reader = try FieldReader(json, path: "bundle")
-        guard try reader.string("format") == "keel/bundle/v1" else {
-            throw reader.failure("format", "is not a bundle that this version reads")
-        }
         flavor = try reader.word("flavor")
-        guard let digest = Digest(hex: try reader.string("model")) else { throw reader.failure("model", "is not a digest") }
-        model = digest
-        modelBytes = try reader.int("bytes")
+        switch try reader.string("format") {
+        case "keel/bundle/v1":
+            files = [
+                File(path: "model", digest: try ModelBundle.digest(reader, "model"), bytes: try reader.int("bytes"))
+            ]
+            main = "model"
+        case "keel/bundle/v2":
+            var files: [File] = []
+            for item in try reader.objects("files") {
+                files.append(File(path: try item.string("path"), digest: try ModelBundle.digest(item, "digest"), bytes: try item.int("bytes")))
+                try item.finish()
+            }
+            self.files = files
+            main = try reader.string("main")
+        default: throw reader.failure("format", "is not a bundle that this version reads")
+        }
         signature = try Signature(json: try reader.required("signature"))
         featureService = try reader.optionalString("features")
         reference = try ModelReference(json: try reader.required("reference"))
         var metrics: [String: Double] = [:]
         for member in try reader.required("metrics").members ?? [] { metrics[member.key] = member.value.number }
         self.metrics = metrics
+        example = try reader.optional("example").map { (json) throws(KeelError) in try ModelExample(json: json) }
         try reader.finish()
     }
 
-    /// Stores the model and its manifest; returns the manifest's digest, by which a release names the bundle.
-    ///
-    /// The model is loaded and tried first: one that cannot predict is refused and nothing is stored.
-    public static func store(
-        flavor: Flavor, model bytes: [UInt8], signature: Signature, featureService: String? = nil,
-        reference: ModelReference = ModelReference(),
-        metrics: [String: Double] = [:], in objects: any ObjectStore
-    ) async throws -> Digest {
-        let bundle = ModelBundle(
-            flavor: flavor, model: Digest(of: bytes), modelBytes: bytes.count, signature: signature, featureService: featureService,
-            reference: reference, metrics: metrics)
-        _ = try await Blocking.run { try LoadedModel(bundle, model: bytes) }
-        _ = try await objects.put(bytes)
-        return try await objects.put(bundle.json.canonical)
+    private static func digest(_ reader: FieldReader, _ name: String) throws(KeelError) -> Digest {
+        guard let digest = Digest(hex: try reader.string(name)) else { throw reader.failure(name, "is not a digest") }
+        return digest
     }
 
     /// - Throws: `notFound`, or `corrupted` when the stored bytes are no bundle.

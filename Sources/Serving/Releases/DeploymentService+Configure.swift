@@ -104,13 +104,12 @@ extension DeploymentService {
     }
 
     func load(_ release: Release, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> ServedRelease {
-        let model = try await LoadedModel.load(release.bundle, from: objects)
+        let model = try await models.load(release.bundle)
         return ServedRelease(release: release, model: model, plan: try plan(release, model, spec, features))
     }
 
     func planned(_ served: ServedRelease, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) throws -> ServedRelease {
-        ServedRelease(
-            release: served.release, model: served.model, plan: try plan(served.release, served.model, spec, features), meter: served.meter)
+        ServedRelease(served, plan: try plan(served.release, served.model, spec, features))
     }
 
     func plan(

@@ -17,7 +17,7 @@ extension DeploymentService {
         if case .forced = gate { try grant.require(.releasesForce, on: endpoint) } else { try grant.require(.releasesDeploy, .releasesForce, on: endpoint) }
         let live = try self.live(endpoint)
         if let key, let made = try await database.read(in: endpoint.workspace, { try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return made }
-        let loaded = try await LoadedModel.load(digest, from: objects)
+        let loaded = try await models.load(digest)
         let service = loaded.bundle.featureService
         let trial = Release(
             endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,

@@ -27,7 +27,7 @@ public actor DeploymentService {
     }
 
     let database: Database
-    let objects: any ObjectStore
+    let models: ModelLoader
     let runtime: ServingRuntime
     let inbox = RolloutInbox()
     let features: (any OnlineFeatures)?
@@ -42,13 +42,13 @@ public actor DeploymentService {
     ///   - denied: records that a caller was refused besides what the API checks.
     ///   - onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
     public init(
-        database: Database, objects: any ObjectStore, runtime: ServingRuntime, features: (any OnlineFeatures)?,
+        database: Database, models: ModelLoader, runtime: ServingRuntime, features: (any OnlineFeatures)?,
         versions: (any ReleasableVersions)? = nil,
         denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in },
         onPromoted: @escaping @Sendable (Release) async -> Void = { _ in }
     ) {
         self.database = database
-        self.objects = objects
+        self.models = models
         self.runtime = runtime
         self.features = features
         self.versions = versions

@@ -4,6 +4,8 @@ import Contracts
 /// A request as an API has read it.
 public struct InferenceRequest<Answer: Sendable>: Sendable {
     public let table: Table
+    /// What the caller sets of the model's params: an object, or null.
+    public let params: JSON
     /// One for each row, unique; made by the runtime when nil.
     public let ids: [String]?
     /// Makes the API's answer of the result. It runs where the request was scored.
@@ -12,10 +14,11 @@ public struct InferenceRequest<Answer: Sendable>: Sendable {
     public let locate: @Sendable (KeelError) -> KeelError
 
     public init(
-        table: Table, ids: [String]? = nil, locate: @escaping @Sendable (KeelError) -> KeelError = { $0 },
+        table: Table, params: JSON = .null, ids: [String]? = nil, locate: @escaping @Sendable (KeelError) -> KeelError = { $0 },
         encode: @escaping @Sendable (InferenceResult) -> Answer
     ) {
         self.table = table
+        self.params = params
         self.ids = ids
         self.encode = encode
         self.locate = locate
@@ -65,7 +68,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
 
     private func pool(_ work: @escaping @Sendable () -> Void) {
         do throws(KeelError) {
-            try runtime.lane.submit(PooledLane.Job(deadline: deadline, run: work) { [self] error in fail(error) })
+            try runtime.lane.submit(work, until: deadline) { [self] error in fail(error) }
         } catch { fail(error) }
     }
 
@@ -73,7 +76,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         do throws(KeelError) {
             let request = try read()
             try runtime.check(request.table, request.ids, route)
-            if isInline, request.table.rowCount > pinned?.inlineRowsMax ?? route.inlineRowsMax {
+            if isInline, request.table.rowCount > pinned?.featureRowsMax ?? route.featureRowsMax {
                 pool { [self] in score(request) }
             } else {
                 score(request)
@@ -82,62 +85,82 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     }
 
     private func score(_ request: InferenceRequest<Answer>) {
-        let table = request.table
         do throws(KeelError) {
-            let ticket = try runtime.log.admit(rows: table.rowCount, bytes: bodyBytes, route.spec.log)
+            let ticket = try runtime.log.admit(rows: request.table.rowCount, bytes: bodyBytes, route.spec.log)
             let now = runtime.clock.now()
-            let ids = request.ids ?? (0..<table.rowCount).map { _ in Identifier.uuid(at: now) }
-            let choice: (scored: Scored, served: ServedRelease)
-            do throws(KeelError) { choice = try choose(table, ids[0]) } catch {
-                runtime.log.release(ticket)
-                throw request.locate(error)
-            }
-            let scored = choice.scored
-            let served = choice.served
-            // Past the deadline it was answered already, and what was answered otherwise is not logged.
-            guard claim() else { return runtime.log.release(ticket) }
-            served.meter.add(scored.timing, rows: table.rowCount, shadow: false)
-            let batch = scored.batch(of: served, ids, table, at: now, shadow: false)
-            compare(batch, served)
-            let result = InferenceResult(
-                ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
-                scores: scored.scores, eventTimes: scored.eventTimes, timing: scored.timing)
-            let encoded = request.encode(result)
-            runtime.log.append(batch, ticket) { [self] error in
-                if let error { refuse(error) } else { answer(.success(encoded)) }
+            let ids = request.ids ?? (0..<request.table.rowCount).map { _ in Identifier.uuid(at: now) }
+            choose(request, ids[0]) { [self] result in
+                switch result {
+                case .success((let scored, let served)): finish(request, scored, by: served, ids, at: now, ticket)
+                case .failure(let error):
+                    runtime.log.release(ticket)
+                    fail(request.locate(error))
+                }
             }
         } catch { fail(error) }
     }
 
-    /// Scores by the release that is to answer. The stable one answers for a candidate that fails.
-    private func choose(_ request: Table, _ id: String) throws(KeelError) -> (scored: Scored, served: ServedRelease) {
-        if let pinned { return (try score(pinned, request), pinned) }
-        guard let candidate = route.candidate, route.answersByCandidate(id) else { return (try score(stable, request), stable) }
-        do throws(KeelError) { return (try Scored(candidate, request, until: deadline), candidate) } catch {
-            // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
-            let scored = try score(stable, request)
-            candidate.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
-            candidate.meter.count(error.code)
-            return (scored, stable)
+    private func finish(
+        _ request: InferenceRequest<Answer>, _ scored: Scored, by served: ServedRelease, _ ids: [String], at now: Timestamp,
+        _ ticket: PredictionLog.Ticket
+    ) {
+        // Past the deadline it was answered already, and what was answered otherwise is not logged.
+        guard claim() else { return runtime.log.release(ticket) }
+        served.meter.add(scored.timing, rows: request.table.rowCount, shadow: false)
+        let batch = scored.batch(of: served, ids, request.table, at: now, shadow: false)
+        compare(batch, request.params, served)
+        let result = InferenceResult(
+            ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
+            outputs: scored.outputs, scores: scored.scores, eventTimes: scored.inputs.eventTimes, timing: scored.timing)
+        let encoded = request.encode(result)
+        runtime.log.append(batch, ticket) { [self] error in
+            if let error { refuse(error) } else { answer(.success(encoded)) }
         }
     }
 
-    private func score(_ served: ServedRelease, _ request: Table) throws(KeelError) -> Scored {
-        do throws(KeelError) { return try Scored(served, request, until: deadline) } catch {
-            if error.code != .invalidArgument, error.code != .contractViolation {
-                served.meter.failedRows.wrappingIncrement(by: request.rowCount, ordering: .relaxed)
+    /// Scores by the release that is to answer. The stable one answers for a candidate that fails.
+    private func choose(
+        _ request: InferenceRequest<Answer>, _ id: String,
+        done: @escaping @Sendable (Result<(scored: Scored, served: ServedRelease), KeelError>) -> Void
+    ) {
+        guard pinned == nil, let candidate = route.candidate, route.answersByCandidate(id) else {
+            return score(pinned ?? stable, request, done: done)
+        }
+        Scored.make(by: candidate, request.table, request.params, until: deadline) { [self] result in
+            switch result {
+            case .success(let scored): done(.success((scored, candidate)))
+            case .failure(let error):
+                // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
+                score(stable, request) { result in
+                    if case .success = result {
+                        candidate.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
+                        candidate.meter.count(error.code)
+                    }
+                    done(result)
+                }
             }
-            throw error
+        }
+    }
+
+    private func score(
+        _ served: ServedRelease, _ request: InferenceRequest<Answer>,
+        done: @escaping @Sendable (Result<(scored: Scored, served: ServedRelease), KeelError>) -> Void
+    ) {
+        Scored.make(by: served, request.table, request.params, until: deadline) { result in
+            if case .failure(let error) = result, error.code != .invalidArgument, error.code != .contractViolation {
+                served.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
+            }
+            done(result.map { ($0, served) })
         }
     }
 
     /// While a rollout runs the release that did not answer scores the request too.
-    private func compare(_ batch: InferenceBatch, _ served: ServedRelease) {
+    private func compare(_ batch: InferenceBatch, _ params: JSON, _ served: ServedRelease) {
         guard let candidate = route.candidate else { return }
         runtime.shadows.add(
             ShadowJob(
-                release: served === candidate ? stable : candidate, batch: batch, bytes: bodyBytes, sharesFeatures: route.sharesFeatures,
-                policy: route.spec.log,
+                release: served === candidate ? stable : candidate, batch: batch, params: params, bytes: bodyBytes,
+                sharesFeatures: route.sharesFeatures, policy: route.spec.log,
                 duration: .microseconds(route.spec.limits.deadline.microseconds)))
     }
 

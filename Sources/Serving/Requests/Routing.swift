@@ -1,25 +1,6 @@
 import Atomics
 import Contracts
 
-/// A release made ready to serve: model loaded and warmed, feature reads planned.
-final class ServedRelease: Sendable {
-    let release: Release
-    let model: LoadedModel
-    let plan: any FeaturePlan
-    let meter: ReleaseMeter
-    let width: Int
-    /// How many rows may be scored on an event loop; 0 for a native model.
-    let inlineRowsMax: Int
-    /// Of any model: reading features takes its time too.
-    private static let inlineRows = 512
-
-    init(release: Release, model: LoadedModel, plan: any FeaturePlan, meter: ReleaseMeter = ReleaseMeter()) {
-        (self.release, self.model, self.plan, self.meter) = (release, model, plan, meter)
-        width = model.bundle.signature.inputs.count
-        inlineRowsMax = min(ServedRelease.inlineRows, model.inlineRowsMax)
-    }
-}
-
 /// How an endpoint's requests are shared out, as of one moment. Never changed: a deployer puts a new one in its place.
 final class EndpointRoute: Sendable {
     let spec: EndpointSpec
@@ -30,13 +11,13 @@ final class EndpointRoute: Sendable {
     /// Whether both releases read the same values of the same request, so that one read serves both.
     let sharesFeatures: Bool
     let load: EndpointLoad
-    /// How many rows may be scored on an event loop by whichever release answers.
-    let inlineRowsMax: Int
+    /// How many rows may be worked on on an event loop, whichever release answers.
+    let featureRowsMax: Int
     private let salt: UInt64
 
     init(spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, load: EndpointLoad) {
         (self.spec, self.stable, self.candidate, self.share, self.load) = (spec, stable, candidate, share, load)
-        inlineRowsMax = min(stable?.inlineRowsMax ?? 0, share > 0 ? candidate?.inlineRowsMax ?? 0 : .max)
+        featureRowsMax = min(stable?.featureRowsMax ?? 0, share > 0 ? candidate?.featureRowsMax ?? 0 : .max)
         salt = UInt64(candidate?.release.number ?? 0) &* 0x9E37_79B9_7F4A_7C15
         sharesFeatures =
             candidate.map { candidate in

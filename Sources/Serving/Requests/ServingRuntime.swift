@@ -9,8 +9,10 @@ public struct InferenceResult: Sendable, Hashable {
     public let release: Int
     public let model: String
     public let modelVersion: String
-    /// One for each row.
-    public let scores: [Float]
+    /// What the model gave: as many rows as the request has.
+    public let outputs: Table
+    /// The primary output as a number a row; nil when the model has none.
+    public let scores: [Float]?
     /// The event time of each row where the features carry one.
     public let eventTimes: [Timestamp]?
     public let timing: InferenceTiming
@@ -19,24 +21,25 @@ public struct InferenceResult: Sendable, Hashable {
 /// Answers inference requests: no actor, no database, and no lock but a short one.
 ///
 /// Each request reads one immutable routing table that deployments replace atomically. What takes microseconds is done on the calling thread, which
-/// may be an event loop; native models, many rows and large bodies go to the pooled lane.
+/// may be an event loop; models that are no trees, many rows and large bodies go to pooled lanes.
 public final class ServingRuntime: Sendable {
     private let routing = ManagedAtomic<RoutingTable>(RoutingTable([:]))
     let clock: any Clock
     public let log: PredictionLog
     let shadows: ShadowQueue
-    let lane: PooledLane
+    /// Reads large bodies and scores many rows.
+    let lane: PooledLane<@Sendable () -> Void>
     /// Jobs that may wait for a thread of the pooled lane.
     private static let waitingMax = 256
     /// Declared endpoints that could not be put in force, and why.
     private let disabled = Mutex<[ResourceRef: KeelError]>([:])
 
-    /// - Parameter threads: of the pooled lane; as many models run at one time.
+    /// - Parameter threads: of the pooled lane for large bodies and many rows. Models that are no trees have threads of their own.
     public init(log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000, threads: Int) {
         self.log = log
         self.clock = clock
         shadows = ShadowQueue(log: log, rowsMax: shadowRowsMax)
-        lane = PooledLane(threads: threads, waitingMax: ServingRuntime.waitingMax)
+        lane = PooledLane(threads: threads, waitingMax: ServingRuntime.waitingMax) { for work in $0 { work() } }
     }
 
     /// Reads a request, scores every row, logs the scores as durably as the endpoint declares, and answers. It never blocks.
@@ -149,6 +152,9 @@ public final class ServingRuntime: Sendable {
     /// Request columns that the endpoint's stable release takes, for an API that must know types; nil when it has none.
     public func requestFields(endpoint: ResourceRef) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
 
+    /// What the endpoint's stable release gives; empty when it has none.
+    public func outputs(endpoint: ResourceRef) -> [Signature.Output] { route(endpoint)?.stable?.model.outputs ?? [] }
+
     /// The reference profile, signature and metrics of a release that serves now.
     public func bundle(endpoint: ResourceRef, release: Int) -> ModelBundle? {
         let route = route(endpoint)
@@ -183,50 +189,4 @@ public final class ServingRuntime: Sendable {
         await shadows.flush()
         try await log.flush()
     }
-}
-
-/// A request's matrix and scores by one release.
-struct Scored {
-    let features: [Float]
-    let eventTimes: [Timestamp]?
-    let scores: [Float]
-    let timing: InferenceTiming
-
-    /// Reads the features (unless `reusing` has them) and runs the model.
-    init(
-        _ served: ServedRelease, _ request: Table, reusing known: InferenceBatch? = nil, until deadline: ContinuousClock.Instant
-    ) throws(KeelError) {
-        let start = ContinuousClock.now
-        if let known {
-            (features, eventTimes) = (known.features, known.eventTimes)
-        } else {
-            let size = request.rowCount * served.width
-            var (times, failure): ([Timestamp]?, KeelError?)
-            features = [Float](unsafeUninitializedCapacity: size) { buffer, count in
-                buffer.initialize(repeating: .nan)
-                do throws(KeelError) {
-                    times = try served.plan.fill(request, into: UnsafeMutableBufferPointer(rebasing: buffer[0..<size]))
-                } catch { failure = error }
-                count = size
-            }
-            if let failure { throw failure }
-            eventTimes = times
-        }
-        let read = ContinuousClock.now
-        scores = try served.model.predict(features, rows: request.rowCount, until: deadline)
-        let end = ContinuousClock.now
-        timing = InferenceTiming(features: nanoseconds(start, read), model: nanoseconds(read, end), total: nanoseconds(start, end))
-    }
-
-    func batch(of served: ServedRelease, _ ids: [String], _ request: Table, at: Timestamp, shadow: Bool) -> InferenceBatch {
-        InferenceBatch(
-            endpoint: served.release.endpoint, release: served.release.number, shadow: shadow, at: at, ids: ids, eventTimes: eventTimes,
-            scores: scores,
-            features: features, width: served.width, request: request, latencyNanoseconds: timing.total)
-    }
-}
-
-private func nanoseconds(_ from: ContinuousClock.Instant, _ to: ContinuousClock.Instant) -> Int {
-    let (seconds, attoseconds) = (to - from).components
-    return Int(seconds) * 1_000_000_000 + Int(attoseconds / 1_000_000_000)
 }

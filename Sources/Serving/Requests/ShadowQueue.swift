@@ -8,6 +8,7 @@ struct ShadowJob: Sendable {
     let release: ServedRelease
     /// As it was answered.
     let batch: InferenceBatch
+    let params: JSON
     /// Of the request.
     let bytes: Int
     /// When both releases take the same features, those that were read for the answer are used again: the comparison is then of the models alone.
@@ -69,21 +70,36 @@ final class ShadowQueue: Sendable {
         }
     }
 
+    /// Waits for the model: this thread has nothing else to do, and a slow model must not make it take more.
     private func score(_ job: ShadowJob) {
         let (batch, served) = (job.batch, job.release)
-        do throws(KeelError) {
-            let scored = try Scored(served, batch.request, reusing: job.sharesFeatures ? batch : nil, until: .now + job.duration)
-            served.meter.add(scored.timing, rows: batch.ids.count, shadow: true)
-            let ticket = try log.admit(rows: batch.ids.count, bytes: job.bytes, job.policy)
-            log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket) { [dropped] error in
-                if error != nil { dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed) }
-            }
-        } catch {
-            if error.code == .unavailable {
-                dropped.wrappingIncrement(by: batch.ids.count, ordering: .relaxed)
-            } else {
-                served.meter.failedRows.wrappingIncrement(by: batch.ids.count, ordering: .relaxed)
-                served.meter.count(error.code)
+        let isDone = DispatchSemaphore(value: 0)
+        Scored.make(
+            by: served, batch.request, job.params, reusing: job.sharesFeatures ? batch.inputs : nil, until: .now + job.duration
+        ) { [self] result in
+            keep(result, job)
+            isDone.signal()
+        }
+        isDone.wait()
+    }
+
+    private func keep(_ result: Result<Scored, KeelError>, _ job: ShadowJob) {
+        let (batch, served) = (job.batch, job.release)
+        let rows = batch.ids.count
+        switch result {
+        case .failure(let error):
+            served.meter.failedRows.wrappingIncrement(by: rows, ordering: .relaxed)
+            served.meter.count(error.code)
+        case .success(let scored):
+            served.meter.add(scored.timing, rows: rows, shadow: true)
+            do throws(KeelError) {
+                let ticket = try log.admit(rows: rows, bytes: job.bytes, job.policy)
+                log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket) { [dropped] error in
+                    if error != nil { dropped.wrappingIncrement(by: rows, ordering: .relaxed) }
+                }
+            } catch {
+                // The log has no room: callers' predictions go first.
+                dropped.wrappingIncrement(by: rows, ordering: .relaxed)
             }
         }
     }

@@ -33,7 +33,7 @@ final class RolloutInbox: PredictionObserver {
         watched.withLock { watched in
             for record in predictions {
                 if record.eventTime > newest[record.endpoint] ?? .distantPast { newest[record.endpoint] = record.eventTime }
-                add(record.endpoint, record.id, record.release, Double(record.score), nil, to: &watched)
+                if let score = record.score { add(record.endpoint, record.id, record.release, Double(score), nil, to: &watched) }
             }
         }
         times.withLock { times in times.merge(newest) { max($0, $1) } }
@@ -41,7 +41,9 @@ final class RolloutInbox: PredictionObserver {
 
     func observed(labels: [LabelledPrediction]) {
         watched.withLock { watched in
-            for label in labels { add(label.endpoint, label.id, label.release, label.score, label.label, to: &watched) }
+            for label in labels {
+                if let score = label.score { add(label.endpoint, label.id, label.release, score, label.label, to: &watched) }
+            }
         }
     }
 

@@ -23,6 +23,7 @@ public struct SQLRow: Sendable {
     public func optionalDouble(_ name: String) -> Double? { self[name].number }
     public func bool(_ name: String) -> Bool { int(name) != 0 }
     public func bytes(_ name: String) -> [UInt8] { if case .bytes(let v) = self[name] { v } else { [] } }
+    public func optionalBytes(_ name: String) -> [UInt8]? { if case .bytes(let v) = self[name] { v } else { nil } }
     /// An instant stored as µs.
     public func time(_ name: String) -> Timestamp { Timestamp(microseconds: int(name)) }
     public func optionalTime(_ name: String) -> Timestamp? { optionalInt(name).map { Timestamp(microseconds: $0) } }

@@ -88,7 +88,7 @@ public struct FeatureParity: Sendable {
         let features = features[workspace]
         let fields = try features.catalog.requestFields(service)
         let reads = try sampled.filter { read in
-            guard read.features.count == inputs.count else { return false }
+            guard read.inputs.count == inputs.count else { return false }
             return FeatureParity.answers(try JSON.parse(read.request), fields)
         }
         guard !reads.isEmpty else {
@@ -108,7 +108,7 @@ public struct FeatureParity: Sendable {
         let paths = files
         let report = try await Blocking.run { [analytics] in
             try features.verify(
-                service: service, requests: requests, times: reads.map(\.eventTime), values: reads.map(\.features), inputs: inputs,
+                service: service, requests: requests, times: reads.map(\.eventTime), values: reads.map(\.inputs), inputs: inputs,
                 on: try analytics.connect()
             ) { dataset throws(KeelError) in paths[dataset] ?? [] }
         }
@@ -119,8 +119,8 @@ public struct FeatureParity: Sendable {
             "examples": .array(
                 report.differences.prefix(100).map {
                     [
-                        "id": .string(reads[$0.row].id), "feature": .string($0.feature), "online": JSON(.double(Double($0.online))),
-                        "offline": JSON(.double(Double($0.offline))),
+                        "id": .string(reads[$0.row].id), "feature": .string($0.feature), "online": JSON($0.online),
+                        "offline": JSON($0.offline),
                     ]
                 }),
         ]

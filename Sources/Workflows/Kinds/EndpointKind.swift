@@ -67,7 +67,12 @@ private struct PreparedEndpoints: Prepared {
     func discard() async { await deployments.discard(draft) }
 }
 
-extension OnlinePlan: FeaturePlan {}
+extension OnlinePlan: FeaturePlan {
+    public func read(_ request: Table) throws(KeelError) -> ModelInputs {
+        let (table, times) = try inputs(for: request)
+        return ModelInputs(table: table, eventTimes: times)
+    }
+}
 
 /// Serving reads features from the feature store.
 package struct ServedFeatures: OnlineFeatures {

@@ -138,6 +138,6 @@ extension ModelFacts {
         flavors = [bundle.flavor.rawValue]
         inputs = bundle.signature.inputs.map { .init(name: $0.name, type: $0.type, written: $0.type.description, isRequired: !$0.nullable) }
         outputs = bundle.signature.outputs.map { .init(name: $0.name, type: $0.type, written: $0.type.description, isRequired: true) }
-        bytes = Int64(bundle.modelBytes)
+        bytes = bundle.files.reduce(0) { $0 + Int64($1.bytes) }
     }
 }

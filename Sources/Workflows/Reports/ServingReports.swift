@@ -102,7 +102,7 @@ public struct ServingReports: Sendable {
             guard !outcome.shadow else { return }
             let name = String(outcome.eventTime.description.prefix(7))
             months[name, default: Month()].predictions += 1
-            if let label = outcome.label { months[name, default: Month()].add(label: label, score: outcome.score) }
+            if let label = outcome.label, let score = outcome.score { months[name, default: Month()].add(label: label, score: score) }
         }
         return try months.sorted { $0.key < $1.key }.map { name, month in
             var row: JSON = [

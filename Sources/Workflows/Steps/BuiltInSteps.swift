@@ -17,13 +17,13 @@ package struct BuiltInSteps: Sendable {
     private let registry: RegistryService
     private let releasing: Releasing
     private let analytics: DuckDB
-    private let objects: FolderObjectStore
+    private let models: ModelLoader
     private let lake: String
 
     /// - Parameter lake: the folder of Parquet files.
     package init(
         data: DatasetService, features: FeatureStores, resources: ResourceService, tracking: TrackingService, registry: RegistryService,
-        releasing: Releasing, analytics: DuckDB, objects: FolderObjectStore, lake: String
+        releasing: Releasing, analytics: DuckDB, models: ModelLoader, lake: String
     ) {
         self.data = data
         self.features = features
@@ -32,17 +32,17 @@ package struct BuiltInSteps: Sendable {
         self.registry = registry
         self.releasing = releasing
         self.analytics = analytics
-        self.objects = objects
+        self.models = models
         self.lake = lake
     }
 
     package var all: [any StepKind] {
         [
             TrainingSetStep(data: data, features: features, analytics: analytics, resources: resources, lake: lake),
-            GradientBoostingStep(analytics: analytics, objects: objects, registry: registry, lake: lake),
-            EvaluateStep(analytics: analytics, objects: objects, registry: registry, lake: lake),
+            GradientBoostingStep(analytics: analytics, models: models, registry: registry, lake: lake),
+            EvaluateStep(analytics: analytics, models: models, registry: registry, lake: lake),
             GateStep(registry: registry),
-            RegisterStep(tracking: tracking, registry: registry, objects: objects),
+            RegisterStep(tracking: tracking, registry: registry, models: models),
             ReleaseStep(releasing: releasing),
         ]
     }

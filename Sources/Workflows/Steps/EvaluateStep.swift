@@ -17,7 +17,7 @@ package struct EvaluateStep: StepKind {
     package let name = "evaluate"
     package let version = 2
     let analytics: DuckDB
-    let objects: FolderObjectStore
+    let models: ModelLoader
     let registry: RegistryService
     let lake: String
     /// A slice with fewer rows says more of chance than of the model.
@@ -85,7 +85,7 @@ package struct EvaluateStep: StepKind {
         }
         guard let bundle = try await registry.bundle(of: version, grant) else { throw RegistryService.noBundle(version) }
         let seen = bundle.data["until"]?.string.flatMap { Timestamp($0) } ?? .distantPast
-        let model = try await LoadedModel.load(bundle.subject, from: objects)
+        let model = try await models.load(bundle.subject)
         let evidence: JSON = ["uri": .string(uri), "version": .string(version.uri), "bundle": .string(bundle.subject.hex)]
         return (Baseline(model: model, seen: seen, evidence: evidence), .null)
     }
@@ -93,7 +93,7 @@ package struct EvaluateStep: StepKind {
     package func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let digest = try ModelOutput(spec.model, path: "with.model").bundle
-        let model = try await LoadedModel.load(digest, from: objects)
+        let model = try await models.load(digest)
         var baseline: Baseline?
         var missing: JSON = ["missing": "the evaluation names no baseline", "first": false]
         if let uri = spec.baseline { (baseline, missing) = try await self.baseline(uri, in: context.caller.workspace) }
@@ -158,8 +158,10 @@ package struct EvaluateStep: StepKind {
 
     private static func score(_ model: LoadedModel, _ rows: Table, _ spec: Spec, slices: Bool) throws(KeelError) -> JSON {
         guard let labels = try rows.column("label").doubles() else { throw .invalid("labels must be numbers or true and false") }
-        let matrix = try OnlinePlan.matrix(rows, inputs: model.bundle.signature.inputs)
-        let scores = try model.predict(matrix, rows: rows.rowCount, until: .now + .seconds(3600))
+        let outputs = try model.predict(try model.inputs(rows), until: .now + .seconds(3600))
+        guard let scores = model.scores(outputs) else {
+            throw .invalid("the model gives no number a row, which its evaluation needs", hint: "its outputs: \(outputs.names.joined(separator: ", "))")
+        }
         let metrics = try BinaryMetrics(scores: scores, labels: labels)
         var out: JSON = [:]
         let values: [(String, Double?)] = [

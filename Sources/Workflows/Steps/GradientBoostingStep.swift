@@ -15,7 +15,7 @@ struct GradientBoostingStep: StepKind {
     let name = "gradient-boosting"
     let version = 2
     let analytics: DuckDB
-    let objects: FolderObjectStore
+    let models: ModelLoader
     let registry: RegistryService
     let lake: String
 
@@ -52,7 +52,7 @@ struct GradientBoostingStep: StepKind {
 
     func isUsable(_ outputs: JSON) async -> Bool {
         guard let digest = outputs["model"]?["bundle"]?.string.flatMap(Digest.init(hex:)) else { return false }
-        return (try? await objects.get(digest)) != nil
+        return (try? await models.objects.get(digest)) != nil
     }
 
     func run(_ context: StepContext) async throws -> JSON {
@@ -83,9 +83,9 @@ struct GradientBoostingStep: StepKind {
         for (part, fitted) in zip(["candidate", "model"], bundles) {
             // What the model has seen: rows up to here are no test of it.
             let seen = spec.data[part == "model" && spec.refit ? "holdout" : "train"]?["until"] ?? .null
-            let digest = try await ModelBundle.store(
-                flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service,
-                reference: fitted.reference, in: objects)
+            let bundle = ModelBundle(
+                flavor: .xgboost, model: fitted.model, signature: fitted.signature, featureService: fitted.service, reference: fitted.reference)
+            let digest = try await models.store(bundle, model: fitted.model)
             // The candidate comes first: what is registered may be its refit, which nobody can measure honestly.
             let candidate = out["candidate"]?["bundle"]?.string.flatMap(Digest.init(hex:)) ?? digest
             _ = try await registry.recordTraining(

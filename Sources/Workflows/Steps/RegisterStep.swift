@@ -15,7 +15,7 @@ struct RegisterStep: StepKind {
     let cachedByDefault = false
     let tracking: TrackingService
     let registry: RegistryService
-    let objects: FolderObjectStore
+    let models: ModelLoader
 
     private struct Spec {
         var model: JSON
@@ -53,14 +53,11 @@ struct RegisterStep: StepKind {
     func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let digest = try ModelOutput(spec.model, path: "with.model").bundle
-        let trained = try await ModelBundle.read(digest, from: objects)
+        let trained = try await ModelBundle.read(digest, from: models.objects)
         let metrics = try await metrics(spec, of: digest, context)
-        let model = try await objects.get(trained.model)
-        let stored = try await ModelBundle.store(
-            flavor: trained.flavor, model: model, signature: trained.signature, featureService: trained.featureService,
-            reference: trained.reference,
-            metrics: metrics, in: objects)
-        let bundle = try await ModelBundle.read(stored, from: objects)
+        let bundle = trained.with(metrics: metrics)
+        let model = try await models.mainFile(of: bundle)
+        let stored = try await models.store(bundle, model: model)
         let run = try await record(context, spec, bundle, model, metrics)
         let grant = try Grant.check(context.caller, may: .registryWrite, on: "Model/\(spec.name)")
         let made = try await registry.register(

@@ -63,9 +63,9 @@ public struct BackingUp: Sendable {
         for bundle in bundles {
             guard let bytes = try? StoredFile.contents("\(home)/\(path(bundle))", name: "bundle \(bundle)"),
                 let json = try? JSON.parse(bytes),
-                let model = try? ModelBundle(json: json).model
+                let contents = try? ModelBundle(json: json).contents
             else { continue }
-            files.insert(path(model))
+            files.formUnion(contents.map(path))
         }
         return StoredReferences(files: files, folders: ["lake/datasets/"])
     }

@@ -101,7 +101,7 @@ public struct Collecting: Sendable {
                     "nothing was removed from the objects, as one that may name a model to keep cannot be read: \(problem.message)",
                     hint: "put the object back from a backup, then collect again")
             }
-            if let json = try? JSON.parse(content), let bundle = try? ModelBundle(json: json) { needed.insert(bundle.model) }
+            if let json = try? JSON.parse(content), let bundle = try? ModelBundle(json: json) { needed.formUnion(bundle.contents) }
         }
         return needed
     }

@@ -1,10 +1,8 @@
-import Contracts
-
-/// Base64 (RFC 4648) for sketches inside JSON.
-enum Base64 {
+/// Base64 (RFC 4648), with padding, for bytes inside JSON.
+public enum Base64 {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    static func encode(_ bytes: [UInt8]) -> String {
+    public static func encode(_ bytes: [UInt8]) -> String {
         var out: [UInt8] = []
         out.reserveCapacity((bytes.count + 2) / 3 * 4)
         for start in stride(from: 0, to: bytes.count, by: 3) {
@@ -20,7 +18,7 @@ enum Base64 {
     }
 
     /// Nil when the text is not Base64 with padding.
-    static func decode(_ text: String) -> [UInt8]? {
+    public static func decode(_ text: String) -> [UInt8]? {
         var bytes = Array(text.utf8)
         guard bytes.count % 4 == 0 else { return nil }
         var padding = 0
@@ -52,14 +50,14 @@ enum Base64 {
         return out
     }
 
-    static func encode(_ values: [Double]) -> String {
+    public static func encode(_ values: [Double]) -> String {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(values.count * 8)
         for value in values { withUnsafeBytes(of: value.bitPattern.littleEndian) { bytes.append(contentsOf: $0) } }
         return encode(bytes)
     }
 
-    static func decodeDoubles(_ text: String) -> [Double]? {
+    public static func decodeDoubles(_ text: String) -> [Double]? {
         guard let bytes = decode(text), bytes.count % 8 == 0 else { return nil }
         return bytes.withUnsafeBytes { raw in
             (0..<bytes.count / 8).map {

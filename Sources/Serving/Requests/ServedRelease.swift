@@ -1,0 +1,57 @@
+import Contracts
+
+/// A release made ready to serve: model loaded and warmed, feature reads planned.
+final class ServedRelease: Sendable {
+    let release: Release
+    let model: LoadedModel
+    let plan: any FeaturePlan
+    let meter: ReleaseMeter
+    /// How many rows may be worked on on an event loop: read and scored by trees, only read for a model that has threads of its own.
+    let featureRowsMax: Int
+    /// The threads of a pooled model; nil for one that runs on the calling thread.
+    private let lane: PooledLane<ModelCall>?
+    /// Of any model: reading features takes its time too.
+    private static let inlineRows = 512
+    /// Requests that may wait for a pooled model.
+    private static let waitingMax = 256
+
+    init(release: Release, model: LoadedModel, plan: any FeaturePlan) {
+        self.release = release
+        self.model = model
+        self.plan = plan
+        meter = ReleaseMeter()
+        switch model.lane {
+        case .inline(let rowsMax):
+            featureRowsMax = min(ServedRelease.inlineRows, rowsMax)
+            lane = nil
+        case .pooled(let threads):
+            featureRowsMax = ServedRelease.inlineRows
+            lane = PooledLane(threads: threads, waitingMax: ServedRelease.waitingMax, joined: ModelCall.joined) { ModelCall.run($0, by: model) }
+        }
+    }
+
+    /// The same release with its features read by another plan.
+    init(_ served: ServedRelease, plan: any FeaturePlan) {
+        release = served.release
+        model = served.model
+        meter = served.meter
+        featureRowsMax = served.featureRowsMax
+        lane = served.lane
+        self.plan = plan
+    }
+
+    /// Runs the model: on this thread, or on one of its own together with what else waits for it.
+    /// - Parameter done: called once, on this thread or one of the model's. At the deadline at the latest.
+    func predict(
+        _ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant, done: @escaping @Sendable (Result<Table, KeelError>) -> Void
+    ) {
+        guard let lane else {
+            do throws(KeelError) { done(.success(try model.predict(inputs, params: params, until: deadline))) } catch { done(.failure(error)) }
+            return
+        }
+        let call = ModelCall(inputs, params: params, until: deadline, done: done)
+        do throws(KeelError) {
+            try lane.submit(call, until: deadline) { call.answer(.failure($0)) }
+        } catch { call.answer(.failure(error)) }
+    }
+}

@@ -117,17 +117,14 @@ private func catalog(_ views: [FeatureViewSpec], _ services: [FeatureServiceSpec
             for (name, type, value) in pairs { columns.append((name, try Column(type, values: [value]))) }
             return try Table(columns)
         }
-        func fill(_ request: Table) throws -> [Float] {
-            var matrix = [Float](repeating: -1, count: request.rowCount * 4)
-            try matrix.withUnsafeMutableBufferPointer { try plan.fill(request, into: $0) }
-            return matrix
-        }
+        func fill(_ request: Table) throws -> [Float] { try OnlinePlan.matrix(try plan.inputs(for: request).table, inputs: inputs) }
         // As an API parses them: instants as text, whole numbers for floats.
         let good = try table([("origin", .string, "LGA"), ("scheduled", .string, "2013-04-01T10:15:00Z"), ("distance", .int64, 1200)])
         #expect(try fill(good) == [0, 1, 10, 1])
-        var matrix = [Float](repeating: 0, count: 4)
-        let times = try matrix.withUnsafeMutableBufferPointer { try plan.fill(good, into: $0) }
-        #expect(times == [Timestamp("2013-04-01T10:15:00Z")!])
+        let read = try plan.inputs(for: good)
+        #expect(read.times == [Timestamp("2013-04-01T10:15:00Z")!])
+        // The values have their types: a text stays one, the feature of whole numbers is the float that the model takes.
+        #expect(read.table.row(0) == [0.0, 1.0, 10.0, "LGA"])
         let unknown = try fill(try table([("origin", .string, "XXX"), ("scheduled", .int64, 0), ("distance", .float64, nil)]))
         #expect(unknown[0] == 0 && unknown[1].isNaN && unknown[2] == 0 && unknown[3].isNaN)
 
@@ -148,6 +145,6 @@ private func catalog(_ views: [FeatureViewSpec], _ services: [FeatureServiceSpec
             _ = try store.plan(service: "delay", inputs: [Signature.Input("departures_1", .float64)])
         }
         #expect(input.hint == "did you mean 'departures_1h'?")
-        #expect(throws: KeelError.self) { _ = try store.plan(service: "delay", inputs: [Signature.Input("scheduled", .timestamp)]) }
+        #expect(throws: KeelError.self) { _ = try store.plan(service: "delay", inputs: [Signature.Input("origin", .float64)]) }
     }
 }

@@ -62,8 +62,8 @@ struct NamesTests {
         for row in 0..<asked.rowCount { #expect(online.row(row) == offline.row(row)) }
         #expect(online.names == [key, time, "s", "n", "latest", "later"])
         let inputs = ["s", "n", "latest"].map { Signature.Input($0, .float64) }
-        let matrix = try OnlinePlan.matrix(online, inputs: inputs)
-        let values = (0..<online.rowCount).map { Array(matrix[($0 * 3)..<($0 * 3 + 3)]) }
+        let chosen = try online.selecting(inputs.map(\.name))
+        let values = (0..<online.rowCount).map { chosen.row($0) }
         let report = try store.verify(service: "all", requests: asked, values: values, inputs: inputs, on: connection) { _ in [file] }
         #expect(report.differences == [])
         guard !["label"].contains(where: { names.contains($0) }) else { return }

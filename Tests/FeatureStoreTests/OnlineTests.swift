@@ -60,8 +60,7 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
             ]))
         let request = try requests([("a", 1, at(0))]).selecting(["machine", "line"])
         #expect(try store.read(service: "s", request: request).column("n")[0] == 1)
-        var nothing: [Float] = []
-        #expect(try nothing.withUnsafeMutableBufferPointer { try store.plan(service: "s", inputs: []).fill(request, into: $0) } == nil)
+        #expect(try store.plan(service: "s", inputs: []).inputs(for: request).times == nil)
     }
 
     @Test func expiredKeysAreDroppedAndOthersStay() throws {
@@ -95,9 +94,7 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
             try store.configure(entities: [machine], views: [old, new], services: [service], datasets: ["events": MachineEvent.schema]) == [
                 "events"
             ])
-        var matrix: [Float] = [-1]
-        try matrix.withUnsafeMutableBufferPointer { try plan.fill(requests([("a", 1, at(2))]), into: $0) }
-        #expect(matrix == [1])
+        #expect(try plan.inputs(for: requests([("a", 1, at(2))])).table.row(0) == [1.0])
     }
 
     @Test("D3: a draft changes nothing until it is adopted, and nothing when it is given up")
@@ -106,11 +103,7 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
         let store = try store([FeatureSpec("n", .windowed(.count, of: nil, window))])
         let plan = try store.plan(service: "s", inputs: [Signature.Input("n", .float64)])
         func event(_ time: Double) throws -> Table { try MachineEvent.table([MachineEvent(machine: "a", line: 1, time: at(time), x: 2)]) }
-        func count() throws -> Float {
-            var matrix: [Float] = [-1]
-            try matrix.withUnsafeMutableBufferPointer { try plan.fill(requests([("a", 1, at(100))]), into: $0) }
-            return matrix[0]
-        }
+        func count() throws -> Double? { try plan.inputs(for: requests([("a", 1, at(100))])).table.row(0)[0].number }
         try store.apply(dataset: "events", rows: event(1))
         let given = store.draft(rebuilding: "events")
         store.follow(given, dataset: "events")
@@ -256,9 +249,9 @@ private func store(_ features: [FeatureSpec], ttl: TimeSpan? = nil, clock: any C
             }
             group.addTask {
                 guard let request = try? requests([("a", 1, at(100))]) else { return }
-                var matrix: [Float] = [0, 0, 0, 0]
+                var matrix: [Double] = [0, 0, 0, 0]
                 repeat {
-                    try? matrix.withUnsafeMutableBufferPointer { try plan.fill(request, into: $0) }
+                    matrix = (try? plan.inputs(for: request).table.row(0).map { $0.number ?? .nan }) ?? matrix
                     let whole = matrix[0] == matrix[2] && (matrix[0] == 0 || (matrix[1] == matrix[0] && matrix[3] == 1))
                     if !whole { flags.torn.add(1, ordering: .relaxed) }
                 } while !flags.done.load(ordering: .acquiring)

@@ -94,15 +94,23 @@ private let orders = Schema(
             ]
         let plan = try store.plan(service: "s", inputs: inputs)
         let asked = try requests([("a", 1, at(100)), ("zz", 1, at(100)), ("a", 1, at(95)), ("a", 1, at(4000))])
-        var flat = [Float](repeating: -1, count: 20)
-        try flat.withUnsafeMutableBufferPointer { try plan.fill(asked, into: $0) }
-        var values = (0..<4).map { Array(flat[($0 * 5)..<($0 * 5 + 5)]) }
-        #expect(values[0] == [3, 2, 6, 1, 1])
+        let read = try plan.inputs(for: asked).table
+        var values = (0..<4).map { read.row($0) }
+        #expect(values[0] == [3.0, 2.0, 6.0, 1.0, "down"])
         let report = try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, files: files)
         #expect(report.rows == 4 && report.compared == 20)
         #expect(report.differences == [])
-        values[2][1] += 1
+        values[2][1] = 2.0
+        values[0][4] = "up"
         let skewed = try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, files: files)
-        #expect(skewed.differences == [ParityDifference(row: 2, feature: "n_1h", online: 2, offline: 1)])
+        #expect(
+            skewed.differences == [
+                ParityDifference(row: 0, feature: "state", online: "up", offline: "down"),
+                ParityDifference(row: 2, feature: "n_1h", online: 2.0, offline: 1),
+            ])
+        // Predictions of a version before texts were logged have the position of the category.
+        (values[2][1], values[0][4]) = (1.0, 1.0)
+        #expect(
+            try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, files: files).differences == [])
     }
 }

@@ -7,6 +7,8 @@ private func parse(_ text: String) throws -> InferRequest {
     try Array(text.utf8).withUnsafeBufferPointer { try InferRequest(parsing: $0) }
 }
 
+private func scores(_ values: [Float]) throws -> Table { try Table([("score", Column(.float32, .float32(values)))]) }
+
 @Suite("Requests of the Open Inference Protocol")
 struct InferRequestTests {
     @Test("inputs become typed columns, nulls and all, whatever the order of the fields")
@@ -50,7 +52,7 @@ struct InferRequestTests {
         ("FP32", "[1e39]", 0), ("FP32", "[1,-1e39]", 1), ("FP64", "[1e400]", 0), ("FP64", "[true]", 0), ("FP64", "[1,\"2\"]", 1),
         ("FP64", "[NaN]", 0), ("FP64", "[1,Infinity]", 1), ("FP64", "[-Infinity]", 0), ("FP64", "[{}]", 0), ("BOOL", "[0]", 0),
         ("BOOL", "[true,1]", 1), ("BYTES", "[1]", 0), ("BYTES", "[\"a\",true]", 1), ("FP64", "[[1],2]", 1), ("FP64", "[1,[2]]", 1),
-        ("FP64", "[[1,2]]", 0), ("FP64", "[[1],[]]", 1), ("FP64", "[[[1]]]", 0),
+        ("FP64", "[[1],[]]", 1),
     ]
 
     @Test("V4: a value that does not fit its datatype is an error that names the element", arguments: misfits)
@@ -93,6 +95,10 @@ struct InferRequestTests {
                 "inputs[1].name"
             ),
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[[1]]}]}"#, "inputs[0].data"),
+            (#"{"inputs":[{"name":"a","shape":[2,1],"datatype":"FP64","data":[[1,2]]}]}"#, "inputs[0].data"),
+            (#"{"inputs":[{"name":"a","shape":[2,3],"datatype":"FP64","data":[1,2,3,4]}]}"#, "inputs[0].shape"),
+            (#"{"inputs":[{"name":"a","shape":[70000,70000],"datatype":"FP64","data":[1]}]}"#, "inputs[0].shape[1]"),
+            (#"{"inputs":[{"name":"a","shape":[2,2],"datatype":"FP64","data":[[1,2],[3]]}]}"#, "inputs[0].data[1]"),
         ])
     func duplicates(text: String, place: String) throws {
         #expect(#expect(throws: KeelError.self) { try parse(text) }?.path == place)
@@ -113,7 +119,7 @@ struct InferRequestTests {
         #expect(try request("BOOL", rows: 2, [1, 0]).table.row(1) == [false])
         #expect(try request("FP32", rows: 2, bytes([Float(1.5), .nan])).table.row(1) == [nil])
         let text = try request("BYTES", rows: 2, [1, 0, 0, 0, 0x78, 2, 0, 0, 0, 0xc3, 0xa9])
-        #expect(text.table.row(0) == ["x"] && text.table.row(1) == ["é"] && text.isBinaryOutput)
+        #expect(text.table.row(0) == ["x"] && text.table.row(1) == ["é"] && text.wanted?.first?.isBinary == true)
         for (type, rows, data, place) in [
             ("UINT64", 2, bytes([UInt64(1), .max]), "inputs[0].data[1]"), ("FP64", 1, bytes([Double.infinity]), "inputs[0].data[0]"),
             ("BOOL", 2, [1, 2], "inputs[0].data[1]"), ("BYTES", 1, [9, 0, 0, 0, 1], "inputs[0].data[0]"),
@@ -123,9 +129,11 @@ struct InferRequestTests {
         }
         #expect(throws: KeelError.self) { try request("INT8", rows: 1, [1], size: 2) }
         #expect(throws: KeelError.self) { try request("INT8", rows: 1, [1, 2], size: 1) }
-        let response = InferResponse(model: "m", version: "1", id: nil, release: 1, ids: ["a"], scores: [0.5])
-        #expect(response.binary.bytes.count == response.binary.headerBytes + 4)
-        #expect(Array(response.binary.bytes.suffix(4)) == bytes([Float(0.5)]))
+        #expect(try request("FP16", rows: 2, bytes([Float16(1.5), -2])).table.row(1) == [-2.0])
+        #expect(try request("BF16", rows: 1, [0xc0, 0x3f]).table.row(0) == [1.5])
+        let response = InferResponse(model: "m", version: "1", id: nil, release: 1, ids: ["a"], outputs: try scores([0.5]))
+        let (answer, headerBytes) = try response.encoded(for: try request("FP32", rows: 1, bytes([Float(1)])))
+        #expect(answer.count == (headerBytes ?? 0) + 4 && Array(answer.suffix(4)) == bytes([Float(0.5)]))
     }
 
     @Test("random damage never crashes the parser")
@@ -145,11 +153,64 @@ struct InferRequestTests {
 
     @Test("the answer is the protocol's")
     func answer() throws {
-        let response = InferResponse(model: "delay", version: "3", id: "q", release: 7, ids: ["q"], scores: [0.25])
+        let response = InferResponse(model: "delay", version: "3", id: "q", release: 7, ids: ["q"], outputs: try scores([0.25]))
+        let request = try parse(#"{"inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[1]}]}"#)
         #expect(
-            String(decoding: response.bytes, as: UTF8.self)
+            String(decoding: try response.encoded(for: request).bytes, as: UTF8.self)
                 == #"{"model_name":"delay","model_version":"3","id":"q","parameters":{"release":7,"ids":["q"]},"outputs":[{"name":"score","shape":[1],"datatype":"FP32","data":[0.25]}]}"#
         )
+    }
+
+    @Test("a tensor of several dimensions is one column, flat or nested, whose rows have its shape")
+    func tensors() throws {
+        for data in ["[1,2,3,4,5,6,7,8]", "[[[1,2],[3,4]],[[5,6],[7,8]]]"] {
+            let request = try parse(#"{"inputs":[{"name":"a","shape":[2,2,2],"datatype":"FP32","data":\#(data)}]}"#)
+            #expect(request.table.columns[0].type == .tensor(.float64, shape: [2, 2]))
+            #expect(request.table.row(1) == [.list([5.0, 6.0, 7.0, 8.0])])
+        }
+        // A dimension of 1 is none.
+        #expect(try parse(#"{"inputs":[{"name":"a","shape":[2,1],"datatype":"INT32","data":[[1],[2]]}]}"#).table.row(1) == [2])
+    }
+
+    @Test("outputs of any type are answered in JSON and in binary, all or those that are asked for")
+    func outputs() throws {
+        let texts = try Column(.string, values: ["a", "é"])
+        let classes = Column(.tensor(.float32, shape: [2]), .list(offsets: [0, 2, 4], values: Column(.float32, .float32([0.25, 0.75, .nan, 1]))))
+        let outputs = try Table([("label", texts), ("probabilities", classes)])
+        let response = InferResponse(model: "m", version: "1", id: nil, release: 1, ids: ["p", "q"], outputs: outputs)
+        func answer(_ rest: String) throws -> (JSON, [UInt8]) {
+            let request = try parse(#"{"inputs":[{"name":"x","shape":[2],"datatype":"FP64","data":[1,2]}]\#(rest)}"#)
+            let (bytes, headerBytes) = try response.encoded(for: request)
+            return (try JSON.parse(Array(bytes.prefix(headerBytes ?? bytes.count))), Array(bytes.dropFirst(headerBytes ?? bytes.count)))
+        }
+        let all = try answer("").0["outputs"]
+        #expect(all?.array?[0] == ["name": "label", "shape": [2], "datatype": "BYTES", "data": ["a", "é"]])
+        #expect(all?.array?[1] == ["name": "probabilities", "shape": [2, 2], "datatype": "FP32", "data": [0.25, 0.75, nil, 1.0]])
+        let (one, binary) = try answer(#","outputs":[{"name":"label","parameters":{"binary_data":true}}]"#)
+        #expect(one["outputs"]?.array?.count == 1 && binary == [1, 0, 0, 0, 0x61, 2, 0, 0, 0, 0xc3, 0xa9])
+        #expect(try answer(#","parameters":{"binary_data_output":true}"#).1.count == 11 + 16)
+        let error = #expect(throws: KeelError.self) { _ = try answer(#","outputs":[{"name":"score"}]"#) }
+        #expect(error?.path == "outputs[0].name" && error?.hint == "the outputs: label, probabilities")
+    }
+
+    @Test("parameters that are not the protocol's are the model's")
+    func parameters() throws {
+        let input = #""inputs":[{"name":"x","shape":[1],"datatype":"FP64","data":[1]}]"#
+        #expect(try parse(#"{\#(input),"parameters":{"temperature":0.5,"ids":["a"],"priority":1}}"#).params == ["temperature": 0.5])
+        #expect(try parse("{\(input)}").params == .null)
+    }
+
+    @Test("values without names are those of the model's inputs, in their order")
+    func unnamed() throws {
+        let fields = [Field("a", .float64), Field("b", .string)]
+        let two = try Invocation(parsing: Array(#"{"instances":[[1.5,"x"],[2,"y"]]}"#.utf8), fields: fields).table
+        #expect(two.names == ["a", "b"] && two.row(1) == [2.0, "y"])
+        let one = try Invocation(parsing: Array(#"{"inputs":[[1,2],[3,4.5]],"params":{"k":2}}"#.utf8), fields: [Field("t", .tensor(.float64, shape: [2]))])
+        #expect(one.table.row(1) == [.list([3.0, 4.5])] && one.params == ["k": 2])
+        let ragged = #expect(throws: KeelError.self) {
+            try Invocation(parsing: Array(#"{"inputs":[[1,2],[3]]}"#.utf8), fields: [Field("t", .tensor(.float64, shape: [2]))])
+        }
+        #expect(ragged?.path == "t[1]")
     }
 
     @Test(
@@ -160,12 +221,12 @@ struct InferRequestTests {
             #"{"inputs":{"a":[1.5,2],"b":["x","y"]}}"#, #"{"instances":[{"a":1.5,"b":"x"},{"a":2,"b":"y"}]}"#,
         ])
     func scoring(text: String) throws {
-        let table = try Invocation.table(parsing: Array(text.utf8))
+        let table = try Invocation(parsing: Array(text.utf8), fields: []).table
         #expect(table.row(0) == [1.5, "x"] && table.row(1) == [2.0, "y"])
     }
 
     @Test(
         "exactly one form",
         arguments: [#"{}"#, #"{"instances":[],"inputs":{}}"#, #"{"dataframe_split":{"columns":["a"],"data":[[1,2]]}}"#, #"{"other":1}"#])
-    func notScoring(text: String) { #expect(throws: KeelError.self) { try Invocation.table(parsing: Array(text.utf8)) } }
+    func notScoring(text: String) { #expect(throws: KeelError.self) { try Invocation(parsing: Array(text.utf8), fields: []) } }
 }

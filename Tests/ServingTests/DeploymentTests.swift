@@ -223,7 +223,7 @@ import Testing
         try await home.service.configure([.delay()])
         try await home.release(0.2, 0.8)
         let bundle = try await ModelBundle.read(try await home.bundle(0.2, 0.8), from: home.objects)
-        try FileManager.default.removeItem(atPath: home.objects.path(of: bundle.model))
+        try FileManager.default.removeItem(atPath: home.objects.path(of: bundle.contents[0]))
         await home.stop()
         let again = try await Home(at: home.folder)
         let problems = try await again.service.configure([.delay()])

@@ -46,7 +46,7 @@ final class Home: Sendable {
         runtime = ServingRuntime(log: log, threads: 2)
         let promoted = promoted
         service = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: features, versions: versions,
+            database: database, models: ModelLoader(objects: objects), runtime: runtime, features: features, versions: versions,
             denied: { caller, action, subject in await denials?.add("\(caller.name) \(action.rawValue) \(subject)") },
             onPromoted: { await promoted.add($0) })
         writer = writes ? Task { await log.run() } : nil
@@ -60,9 +60,10 @@ final class Home: Sendable {
 
     /// A model with one input `x`: `low` below 0.5, else `high`.
     func bundle(_ low: Double, _ high: Double, input: String = "x", service: String? = nil) async throws -> Digest {
-        try await ModelBundle.store(
-            flavor: .xgboost, model: Home.tree(low, high), signature: Home.signature(input), featureService: service, metrics: ["auc": 0.8],
-            in: objects)
+        try await ModelLoader(objects: objects).store(
+            ModelBundle(
+                flavor: .xgboost, model: Home.tree(low, high), signature: Home.signature(input), featureService: service, metrics: ["auc": 0.8]),
+            model: Home.tree(low, high))
     }
 
     static func signature(_ input: String) -> Signature { Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]) }

@@ -16,12 +16,12 @@ import Testing
         let result = try await home.runtime.infer(endpoint: .delay, request: Home.request([0, 1, .nan]))
         #expect(result.release == 1)
         #expect(result.ids.count == 3 && Set(result.ids).count == 3)
-        #expect(result.scores.map { ($0 * 100).rounded() / 100 } == [0.2, 0.8, 0.8])
+        #expect((result.scores ?? []).map { ($0 * 100).rounded() / 100 } == [0.2, 0.8, 0.8])
         try await home.runtime.flush()
         let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
         #expect(Set(rows.map(\.id)) == Set(result.ids))
         #expect(Set(rows.map(\.request)) == [#"{"x":0.0}"#, #"{"x":1.0}"#, #"{"x":null}"#])
-        #expect(rows.contains { $0.features == [1] } && rows.allSatisfy { $0.latencyNanoseconds > 0 && !$0.shadow })
+        #expect(rows.contains { $0.inputs == [1.0] && $0.outputs.count == 1 && $0.outputs[0].number == $0.score } && rows.allSatisfy { $0.latencyNanoseconds > 0 && !$0.shadow })
         #expect(await home.promoted.releases == [1])
         await home.stop()
     }
@@ -88,7 +88,7 @@ import Testing
                 for _ in 0..<3000 {
                     let result = try await runtime.infer(endpoint: .delay, request: Home.request([0, 1]))
                     let expected = Float(result.release) / 10
-                    if result.scores.contains(where: { abs($0 - expected) > 1e-5 }) { wrong += 1 }
+                    if (result.scores ?? []).contains(where: { abs($0 - expected) > 1e-5 }) { wrong += 1 }
                 }
                 return wrong
             }
@@ -107,14 +107,15 @@ import Testing
         try await home.release(0.2, 0.8)
         let whole = Home.tree(0.3, 0.7)
         let refused = try await #require(throws: KeelError.self) {
-            try await ModelBundle.store(
-                flavor: .xgboost, model: Array(whole.prefix(whole.count / 2)), signature: Home.signature("x"), in: home.objects)
+            let half = Array(whole.prefix(whole.count / 2))
+            return try await ModelLoader(objects: home.objects).store(
+                ModelBundle(flavor: .xgboost, model: half, signature: Home.signature("x")), model: half)
         }
         #expect(refused.code == .corrupted)
         // And one whose file is cut off after it was stored.
         let digest = try await home.bundle(0.3, 0.7)
         let bundle = try await ModelBundle.read(digest, from: home.objects)
-        let path = home.objects.path(of: bundle.model)
+        let path = home.objects.path(of: bundle.contents[0])
         try Data(whole.prefix(100)).write(to: URL(fileURLWithPath: path))
         let error = try await #require(throws: KeelError.self) {
             try await home.service.createRelease(
@@ -170,10 +171,9 @@ final class FlakyFeatures: OnlineFeatures {
     struct Plan: FeaturePlan {
         let fails: Bool
         var requestFields: [Field] { [Field("x", .float64)] }
-        func fill(_ request: Table, into matrix: UnsafeMutableBufferPointer<Float>) throws(KeelError) -> [Timestamp]? {
+        func read(_ request: Table) throws(KeelError) -> ModelInputs {
             if fails { throw KeelError(.internal, "the view is gone") }
-            for (i, value) in (try request.column("x").doubles() ?? []).enumerated() { matrix[i] = Float(value) }
-            return nil
+            return ModelInputs(table: request, eventTimes: nil)
         }
     }
     let failing = Flag()

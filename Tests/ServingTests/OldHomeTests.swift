@@ -114,7 +114,7 @@ struct OldHomeTests {
         let rows = try await PredictionQueries(database: database).predictions(endpoint: tried, OldHomeTests.reader)
         #expect(rows.map(\.label) == [nil, 1])
         let runtime = ServingRuntime(log: log, threads: 1)
-        let service = DeploymentService(database: database, objects: try FolderObjectStore(root: folder + "/objects"), runtime: runtime, features: nil)
+        let service = DeploymentService(database: database, models: ModelLoader(objects: try FolderObjectStore(root: folder + "/objects")), runtime: runtime, features: nil)
         try await service.configure([EndpointSpec(.delay), EndpointSpec(tried)])
         // The digest of what was released then is still its digest.
         #expect(try await service.releases(endpoint: tried, OldHomeTests.releases).map(\.name) == ["tried@staging/1"])

@@ -12,7 +12,7 @@ import Testing
         try await home.release(0.2, 0.8)
         let runtime = ServingRuntime(
             log: try PredictionLog(database: home.database, journal: home.folder + "/stalled", rowsMax: rows), threads: 1)
-        let second = DeploymentService(database: home.database, objects: home.objects, runtime: runtime, features: nil)
+        let second = DeploymentService(database: home.database, models: ModelLoader(objects: home.objects), runtime: runtime, features: nil)
         try await second.configure([.delay(log: policy)])
         return (home, runtime)
     }
@@ -140,7 +140,7 @@ import Testing
         for i in 0..<300 {
             let result = try await killed.runtime.infer(
                 endpoint: .delay, request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
-            for (id, score) in zip(result.ids, result.scores) { answered[id] = score }
+            for (id, score) in zip(result.ids, result.scores ?? []) { answered[id] = score }
         }
         for _ in 0..<2 {
             let again = try await Home(at: first.folder)
@@ -148,7 +148,7 @@ import Testing
             #expect(rows.count == 605)
             #expect(Set(rows.map(\.id)).isSuperset(of: answered.keys))
             #expect(rows.allSatisfy { answered[$0.id].map(Double.init) ?? $0.score == $0.score })
-            #expect(rows.first { $0.id == "k1" }?.request == #"{"x":1.0}"# && rows.first { $0.id == "k1" }?.features == [1])
+            #expect(rows.first { $0.id == "k1" }?.request == #"{"x":1.0}"# && rows.first { $0.id == "k1" }?.inputs == [1.0])
             await again.stop()
         }
         // What was recovered is not recovered again.

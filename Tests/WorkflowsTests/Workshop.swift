@@ -51,7 +51,7 @@ final class Workshop: Sendable {
         let pipelines = PipelineService(database: database, kinds: [Nothing(), Program()], workFolder: folder + "/work")
         let runtime = ServingRuntime(log: try PredictionLog(database: database, journal: folder + "/predictions"), threads: 1)
         let deployments = DeploymentService(
-            database: database, objects: objects, runtime: runtime, features: ServedFeatures(stores: features))
+            database: database, models: ModelLoader(objects: objects), runtime: runtime, features: ServedFeatures(stores: features))
         modules = Modules(
             database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: AccessPolicy(),
             names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,
@@ -92,10 +92,11 @@ final class Workshop: Sendable {
 
     /// A model with one input, released on the endpoint `clicking`.
     func release(input: String, service: String?) async throws {
-        let bundle = try await ModelBundle.store(
-            flavor: .xgboost, model: Workshop.tree,
-            signature: Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]), featureService: service,
-            metrics: ["auc": 0.8], in: objects)
+        let bundle = try await ModelLoader(objects: objects).store(
+            ModelBundle(
+                flavor: .xgboost, model: Workshop.tree,
+                signature: Signature(inputs: [.init(input, .float64)], outputs: [.init("score", .float32)]), featureService: service,
+                metrics: ["auc": 0.8]), model: Workshop.tree)
         let release = try await modules.deployments.createRelease(
             endpoint: Shop.clicking, model: "clicks", version: "1", bundle: bundle, gate: .passed, Workshop.may(.releasesDeploy))
         try await modules.deployments.deploy(endpoint: Shop.clicking, release: release.number, Workshop.may(.releasesDeploy))

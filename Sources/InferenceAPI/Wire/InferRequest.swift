@@ -12,7 +12,7 @@ public struct InferRequest: Sendable {
     /// The request's parameters that are not the protocol's: those of the model.
     public let params: JSON
     /// The outputs that are asked for, and whether each is to be binary; nil is all.
-    let wanted: [WantedOutput]?
+    package let wanted: [WantedOutput]?
     /// Whether outputs that say nothing of it are binary.
     let isBinaryOutput: Bool
 
@@ -115,10 +115,10 @@ public struct InferRequest: Sendable {
 }
 
 /// An output that a request asks for.
-struct WantedOutput: Sendable {
+package struct WantedOutput: Sendable {
     let name: String
     /// Nil: as the request says for all.
-    let isBinary: Bool?
+    package let isBinary: Bool?
 
     static func list(_ scanner: inout JSONScanner) throws(KeelError) -> [WantedOutput] {
         var wanted: [WantedOutput] = []

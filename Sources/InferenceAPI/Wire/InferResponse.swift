@@ -22,7 +22,7 @@ public struct InferResponse: Sendable {
     /// The answer to a request: JSON, and behind it the outputs that it asked for as binary data.
     /// - Returns: the bytes, and the length of the JSON when binary data follow it.
     /// - Throws: `invalidArgument` for an output that the model does not have.
-    func encoded(for request: InferRequest) throws(KeelError) -> (bytes: [UInt8], headerBytes: Int?) {
+    package func encoded(for request: InferRequest) throws(KeelError) -> (bytes: [UInt8], headerBytes: Int?) {
         var chosen: [(column: Int, isBinary: Bool)] = []
         if let wanted = request.wanted {
             for (i, output) in wanted.enumerated() {

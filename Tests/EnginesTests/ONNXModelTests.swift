@@ -7,7 +7,7 @@ import Testing
 var soon: ContinuousClock.Instant { .now + .seconds(60) }
 
 /// y = x + 1, 10¹² times: a `Loop` with a body of one `Add`, written by onnx.helper.
-private let endlessLoop =
+let endlessLoop =
     Data(
         base64Encoded:
             "CAg64gEKmwEKAW4KAXQKAXgSAXkiBExvb3AqhgEKBGJvZHkyewoRCgFjEgJjbyIISWRlbnRpdHkKEQoBYQoDb25lEgJhbyIDQWRkEgFiKhEIAQgBEAFCA29uZUoEAACAP1oLCgFpEgYKBAgHEgBaCwoBYxIGCgQICRIAWgkKAWESBAoCCAFiDAoCY28SBgoECAkSAGIKCgJhbxIECgIIAaABBRIBZyoPEAdCAW5KCAAQpdToAAAAKggQCUIBdEoBAVoRCgF4EgwKCggBEgYKAAoCCAFiEQoBeRIMCgoIARIGCgAKAggBQgQKABAR"

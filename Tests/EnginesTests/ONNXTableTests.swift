@@ -281,6 +281,9 @@ private func isNear(_ a: [Float], _ b: [Float]) -> Bool { a.count == b.count && 
             #expect(answer["y"]?.type == .tensor(.float32, shape: [width]))
             #expect(floats(in: answer["sum"]) == [Float(width * (width - 1) / 2), Float(width)])
         }
+        // A column of the input's name is one of them, unless it holds tensors.
+        let named = try model.run(Table([("x", floats([1])), ("z", floats([2]))]), until: soon)
+        #expect(named["y"] == tensors(.float32, [2], .float32([1, 2])))
         // Lists of one length; of zero elements too.
         let lists = Column(.list(.int64), .list(offsets: [0, 2, 4], values: Column(.int64, .int64([1, 2, 3, 4]))))
         #expect(floats(in: try model.run(Table([("x", lists)]), until: soon)["sum"]) == [3, 7])
@@ -361,6 +364,19 @@ private func isNear(_ a: [Float], _ b: [Float]) -> Bool { a.count == b.count && 
         #expect(try self.error(deep, [("x", floats([1]))], wanted: ["nine"]).message.contains("a tensor of 9 dimensions"))
     }
 
+    @Test("an output that is an input is given back, texts too")
+    func passedThrough() throws {
+        let model = try ONNXModel(bytes: Models.passedThrough)
+        for rows in [1, 3, 5000] {
+            let table = try Table([
+                ("x", floats((0..<rows).map(Float.init))), ("t", Column(.string, values: (0..<rows).map { .string("text number \($0)") })),
+            ])
+            let answer = try model.run(table, until: soon)
+            #expect(answer["x"] == table["x"] && answer["t"] == table["t"])
+            #expect(answer["y"] == floats((0..<rows).map { Float(2 * $0) }))
+        }
+    }
+
     @Test("outputs whose shape is not declared are what they turn out to be")
     func undeclaredShapes() throws {
         let model = try ONNXModel(bytes: Models.undeclared)
@@ -404,6 +420,48 @@ private func isNear(_ a: [Float], _ b: [Float]) -> Bool { a.count == b.count && 
         for odd: [[UInt8]] in [[[0xff, 0xfe], []], [[0xc3], [0xb6]], [[0x61], [0x80]]] {
             let bytes = try run(odd, as: .bytes)
             #expect(bytes.type == .bytes && bytes[0] == .bytes(odd[0]) && bytes[1] == .bytes(odd[1]))
+        }
+    }
+
+    // MARK: limits
+
+    @Test("a run that is past its deadline ends, between the pieces of a table too")
+    func deadlines() throws {
+        let loop = try ONNXModel(bytes: endlessLoop)
+        let late = #expect(throws: KeelError.self) { try loop.run(Table([("x", floats([0]))]), until: .now + .milliseconds(50)) }
+        #expect(late?.code == .deadlineExceeded)
+        let pieces = try ONNXModel(bytes: Models.fixed1)
+        let many = try Table([("x", tensors(.float32, [2], .float32([Float](repeating: 1, count: 4_000_000))))])
+        let error = #expect(throws: KeelError.self) { try pieces.run(many, until: .now + .milliseconds(20)) }
+        #expect(error?.code == .deadlineExceeded)
+    }
+
+    @Test("a model that wants more memory than all may have fails alone")
+    func memory() throws {
+        let model = try ONNXModel(bytes: Models.zeros)
+        #expect(try model.run(Table([("n", Column(.int64, .int64([2])))]), until: soon)["y"] == tensors(.float32, [2], .float32([0, 0])))
+        for n in [1 << 30, 1 << 40, 1 << 61, Int64.max] {
+            let error = try error(model, [("n", Column(.int64, .int64([n])))])
+            #expect(error.message.hasPrefix("the model cannot run: "))
+        }
+        #expect(try model.run(Table([("n", Column(.int64, .int64([3])))]), until: soon).rowCount == 1)
+    }
+
+    @Test("threads share a model, each with its own table")
+    func threads() async throws {
+        let model = try ONNXModel(bytes: Models.textClasses)
+        let people = try people
+        let whole = try model.run(people, until: soon)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for i in 0..<16 {
+                group.addTask {
+                    for _ in 0..<50 {
+                        let one = try model.run(people.taking(rows: [i % 5]), until: soon)
+                        #expect(one["output_label"] == whole.taking(rows: [i % 5])["output_label"])
+                    }
+                }
+            }
+            try await group.waitForAll()
         }
     }
 

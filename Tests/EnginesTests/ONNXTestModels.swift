@@ -205,6 +205,19 @@ enum ONNXTestModels {
         AXgSDwoNCAESCQoDEgFOCgIIAmIJCgF5EgQKAggBYgkKAXoSBAoCCAFCBAoAEBVCDgoKYWkub25ueC5tbBAD
         """)
 
+    /// y = 2x, and the inputs as outputs.
+    static let passedThrough = model(
+        """
+        CAo6cAoOCgF4CgF4EgF5IgNBZGQSBHRlc3RaEAoBeBILCgkIARIFCgMSAU5aEAoBdBILCgkICBIFCgMSAU5iEAoBeBILCgkIARIFCgMSAU5iEAoBeRILCgkIARIFCgMSAU5iEAoBdBIL
+        CgkICBIFCgMSAU5CBAoAEBVCDgoKYWkub25ueC5tbBAD
+        """)
+
+    /// n zeros, for one row at a time.
+    static let zeros = model(
+        """
+        CAo6QgoXCgFuEgF5Ig9Db25zdGFudE9mU2hhcGUSBHRlc3RaDwoBbhIKCggIBxIECgIIAWIQCgF5EgsKCQgBEgUKAxIBbkIECgAQFUIOCgphaS5vbm54Lm1sEAM=
+        """)
+
     /// y = log(x): NaN and infinities.
     static let notNumbers = model(
         """

@@ -63,10 +63,8 @@ enum ONNXFilling {
             guard row.count == 1, takes(element, inner) else { throw refuse(words(port, element)) }
             return .nested(column, rowShape: row[0] == -1 ? nil : row)
         default:
-            guard isScalar || row == [-1] else {
-                if isSpreadable { return nil }
-                throw refuse(words(port, element))
-            }
+            if isSpreadable, !isScalar { return nil }
+            guard isScalar || row == [-1] else { throw refuse(words(port, element)) }
             guard takes(element, type) else { throw refuse(words(port, element)) }
             return .scalar(column)
         }

@@ -80,7 +80,7 @@ public final class ONNXModel: @unchecked Sendable {
     /// |---|---|
     /// | none, `[N]`, `[N, 1]` | a scalar column |
     /// | `[N, k]` | a tensor or list column of k elements a row |
-    /// | `[N, k]`, and no other input has such a shape | also k scalar columns, in their order: all that no other input takes |
+    /// | `[N, k]`, and no other input is so (or `[N, 1]`, and there is no other input) | also k scalar columns: all that no other input takes, in their order |
     /// | `[N, a, b …]` | a tensor column of the shape `[a, b …]` |
     ///
     /// A dimension that the graph leaves open takes any number. Integers and booleans are converted exactly, floats to the nearest value of a
@@ -110,6 +110,7 @@ public final class ONNXModel: @unchecked Sendable {
     /// - Throws: `invalidArgument` that names the input or output, and the row (`column[row]` in `path`); `deadlineExceeded`.
     public func run(_ table: Table, wanted: [String]? = nil, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
         let wanted = try positions(wanted)
+        guard !wanted.isEmpty else { throw .invalid("the model gives nothing that a table holds, or nothing was asked for") }
         if let pieceFailure { throw pieceFailure }
         let fillings = try ONNXFilling.find(inputs, in: table, spreadable: spreadable)
         var builders: [ONNXColumnBuilder] = []
@@ -174,7 +175,9 @@ public final class ONNXModel: @unchecked Sendable {
         let filled = missing == 0 ? table : table.taking(rows: Array(0..<rowCount) + Array(repeating: rowCount - 1, count: missing))
         for start in stride(from: 0, to: rowCount, by: size) {
             let tensors = try ONNXTensors(inputs, fillings, filled, rows: start..<start + size)
-            let values = try withExtendedLifetime(tensors) { () throws(KeelError) in try execute(tensors.native, wanted, call) }
+            // An output may be an input: the memory of the tensors has to stay until the values are read.
+            defer { withExtendedLifetime(tensors) {} }
+            let values = try execute(tensors.native, wanted, call)
             defer { keel_onnx_values_free(values) }
             for i in builders.indices { try builders[i].append(values, i, rows: size, kept: min(size, rowCount - start)) }
         }

@@ -75,8 +75,11 @@ struct BFloat16: ONNXNumber {
     static func from(_ value: Double) -> BFloat16? {
         guard let float = Float.from(value) else { return nil }
         guard !float.isNaN else { return missing }
+        var bits = float.bitPattern
+        // What looks like halfway after the first rounding may have been rounded to it.
+        if bits & 0xffff == 0x8000, value != Double(float) { bits = abs(value) > Double(abs(float)) ? bits + 1 : bits - 1 }
         // To the nearest; of two that are equally near, the one whose last bit is 0.
-        let rounded = float.bitPattern + 0x7fff + (float.bitPattern >> 16 & 1)
+        let rounded = bits + 0x7fff + (bits >> 16 & 1)
         let nearest = BFloat16(bits: UInt16(truncatingIfNeeded: rounded >> 16))
         return nearest.float.isInfinite && value.isFinite ? nil : nearest
     }

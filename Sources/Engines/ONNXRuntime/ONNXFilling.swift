@@ -19,16 +19,16 @@ enum ONNXFilling {
         var fillings: [ONNXFilling] = []
         fillings.reserveCapacity(inputs.count)
         var isSpread = false
+        // Tables are usually written in the order of the inputs: the next column is looked at before all others.
+        var next = 0
         for (i, port) in inputs.enumerated() {
             guard let element = port.element else {
                 throw .invalid("input '\(port.name)' is \(port.refusal ?? "unknown"), which is not supported")
             }
-            // Tables are usually written in the order of the inputs.
-            let isThere = i < names.count && names[i] == port.name
-            if let c = isThere ? i : names.firstIndex(of: port.name),
-                let filling = try filling(port, element, columns[c].type, c, isSpreadable: i == spreadable)
-            {
+            let column = next < names.count && names[next] == port.name ? next : names.firstIndex(of: port.name)
+            if let column, let filling = try filling(port, element, columns[column].type, column, isSpreadable: i == spreadable) {
                 fillings.append(filling)
+                next = column + 1
                 continue
             }
             guard i == spreadable else {

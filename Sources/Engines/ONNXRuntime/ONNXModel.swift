@@ -72,39 +72,41 @@ public final class ONNXModel: @unchecked Sendable {
     /// model on that is loaded after it; the default is 1 GiB.
     public static func limitMemory(bytes: Int) { ONNXRuntimeLibrary.memoryBytesMax.store(bytes, ordering: .relaxed) }
 
-    /// Runs the model on a table: one row is one index of the first dimension of every input and output.
+    /// Runs the model on a table. One row of the table is one index of the first dimension of every input and output.
     ///
-    /// An input takes the column of its name, in this way (columns that no input takes are left alone):
+    /// An input takes the column of its name. Columns that no input takes are ignored.
     ///
-    /// | its shape | what it takes |
+    /// | shape of the input | what it takes |
     /// |---|---|
     /// | none, `[N]`, `[N, 1]` | a scalar column |
-    /// | `[N, k]` | a tensor or list column of k elements a row |
-    /// | `[N, k]`, and no other input is so (or `[N, 1]`, and there is no other input) | also k scalar columns: all that no other input takes, in their order |
+    /// | `[N, k]` | a tensor or list column with k elements a row |
     /// | `[N, a, b …]` | a tensor column of the shape `[a, b …]` |
     ///
-    /// A dimension that the graph leaves open takes any number. Integers and booleans are converted exactly, floats to the nearest value of a
-    /// narrower type. A value that does not fit is an error. So is a missing one, but among floats it becomes NaN; a missing tensor or list is
-    /// always an error. String inputs take `string` and `bytes`.
+    /// An input of the shape `[N, k]` may take k scalar columns instead, in their order: all those that no other input takes. It must be the only
+    /// input of such a shape, or the only input at all.
     ///
-    /// Where an input has a fixed first dimension, or is a single value, the table is run in pieces of that many rows, and the last piece is
-    /// filled with its last row again.
+    /// Dimensions that the graph leaves open take any number. Integers and booleans are converted exactly, and floats to the nearest value of a
+    /// narrower type; a value that does not fit is an error. A missing value becomes NaN in an input of floats and is an error in any other; a
+    /// missing tensor or list is always an error. String inputs take `string` and `bytes`.
+    ///
+    /// When an input has a fixed first dimension, or is a single value, the table is run in pieces of that many rows. The last piece is filled up
+    /// with copies of the last row, whose results are dropped.
     ///
     /// The columns of the result are the wanted outputs:
     ///
-    /// | shape of the output | column |
+    /// | output | column |
     /// |---|---|
     /// | `[N]`, `[N, 1]` | scalar |
-    /// | `[N, k …]` | tensor of the shape `[k …]` |
-    /// | a sequence of maps, of `ZipMap` | tensor of float32, one for each of `Port.labels` |
-    /// | any other, of one row | scalar or tensor, the whole of it |
+    /// | `[N, k …]` | tensor of the shape `[k …]`; a dimension that the graph leaves open is kept even when it is 1 |
+    /// | the sequence of maps that `ZipMap` gives | tensor of float32 with one element for each of `Port.labels` |
+    /// | any other, when one row was run | scalar or tensor: the whole output |
     /// | any other | an error |
     ///
-    /// int8, int16, uint8 and uint16 become int32; uint32 and uint64 become int64, or are refused beyond it; float16 and bfloat16 become float32.
-    /// NaN is passed on. A string output with bytes that are not UTF-8 becomes a column of `bytes`.
+    /// int8, int16, uint8 and uint16 become int32; uint32 becomes int64; uint64 becomes int64, or an error where it is larger; float16 and bfloat16
+    /// become float32. NaN is passed on. Strings that are not all UTF-8 become a column of `bytes`.
     ///
     /// - Parameters:
-    ///   - wanted: the outputs to compute, in that order; nil is all that can be moved.
+    ///   - wanted: the names of the outputs to compute, in that order; nil is all that a table can hold.
     ///   - deadline: when the call is ended, before the model's next node.
     /// - Returns: one row for each row of the table. A table without rows is answered without running the model.
     /// - Throws: `invalidArgument` that names the input or output, and the row (`column[row]` in `path`); `deadlineExceeded`.

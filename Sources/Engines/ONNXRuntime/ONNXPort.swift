@@ -54,7 +54,7 @@ extension ONNXModel {
             case Int(KEEL_ONNX_MAP): "a map"
             case Int(KEEL_ONNX_OPTIONAL): "an optional value"
             case Int(KEEL_ONNX_SPARSE): "a sparse tensor"
-            default: "of a kind of its own"
+            default: "of an unknown kind"
             }
         }
 

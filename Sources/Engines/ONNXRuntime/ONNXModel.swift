@@ -2,134 +2,130 @@ import COnnxRuntime
 import Contracts
 import Glibc
 
-/// A dense tensor, row-major.
-public struct ONNXTensor: Sendable, Hashable {
-    public enum Elements: Sendable, Hashable {
-        case float32([Float])
-        case float64([Double])
-        case int32([Int32])
-        case int64([Int64])
-        case bool([Bool])
-
-        public var count: Int {
-            switch self {
-            case .float32(let v): v.count
-            case .float64(let v): v.count
-            case .int32(let v): v.count
-            case .int64(let v): v.count
-            case .bool(let v): v.count
-            }
-        }
-
-        public var type: DataType {
-            switch self {
-            case .float32: .float32
-            case .float64: .float64
-            case .int32: .int32
-            case .int64: .int64
-            case .bool: .bool
-            }
-        }
-    }
-
-    public let shape: [Int]
-    public let elements: Elements
-
-    /// - Throws: `invalidArgument` when the elements do not fill the shape.
-    public init(shape: [Int], _ elements: Elements) throws(KeelError) {
-        var size = 1
-        for dimension in shape {
-            let (product, overflow) = size.multipliedReportingOverflow(by: dimension)
-            guard dimension >= 0, !overflow else { throw .invalid("\(shape) is not a shape") }
-            size = product
-        }
-        guard size == elements.count else { throw .invalid("\(elements.count) elements do not fill the shape \(shape)") }
-        guard shape.count <= Int(KEEL_ONNX_MAX_RANK) else { throw .invalid("a tensor of \(shape.count) dimensions is not supported") }
-        (self.shape, self.elements) = (shape, elements)
-    }
-}
-
 /// A model that ONNX Runtime executes on the calling thread. Several threads may run one model at the same time.
 ///
 /// `@unchecked Sendable`: ONNX Runtime guards its sessions; all else is immutable.
 public final class ONNXModel: @unchecked Sendable {
-    /// A declared input or output.
-    public struct Port: Sendable, Hashable {
-        public let name: String
-        /// Nil for what is no tensor of numbers or booleans (texts, sequences, maps, float16 …).
-        public let type: DataType?
-        /// −1 is a free dimension.
-        public let shape: [Int]
-
-        public init(name: String, type: DataType?, shape: [Int]) { (self.name, self.type, self.shape) = (name, type, shape) }
-    }
-
     public let inputs: [Port]
     public let outputs: [Port]
-    private let session: OpaquePointer
+    /// The columns that stand for the inputs in a table, made from the graph: the signature of a model that has no other. −1 in a tensor's shape
+    /// is a dimension that the graph leaves open. Floats may be missing. Inputs that cannot be moved are not here.
+    public let inputFields: [Field]
+    /// The columns of the outputs, in the same way. An output that declares no shape is given as a scalar here.
+    public let outputFields: [Field]
 
-    /// Reads the file at `path`.
+    private let session: OpaquePointer
+    /// The positions of the outputs that can be moved.
+    private let readable: [Int]
+    /// The input that may take several columns; nil for none.
+    private let spreadable: Int?
+    /// How many rows one run takes; nil is any number.
+    private let pieceRows: Int?
+    /// What is wrong with the first dimensions of the inputs.
+    private let pieceFailure: KeelError?
+
+    /// Reads the file at `path`, and the files of its folder in which it keeps tensors. Links are not followed there.
+    /// - Throws: as the others; `notFound`.
     public convenience init(path: String, threads: Int = 1) throws(KeelError) {
-        guard let file = fopen(path, "rb") else {
-            throw .notFound("cannot open the model '\(path)': \(String(cString: strerror(errno)))")
+        let bytes = try ONNXModelFolder.read(path)
+        var files: [String: [UInt8]] = [:]
+        for location in try ONNXModel.externalFiles(of: bytes) {
+            files[location] = try ONNXModelFolder.read(location, below: Folder.parent(of: path))
         }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var block = [UInt8](repeating: 0, count: 1 << 20)
-        while true {
-            let read = fread(&block, 1, block.count, file)
-            if read == 0 { break }
-            bytes += block[..<read]
-        }
-        guard ferror(file) == 0 else { throw KeelError(.internal, "cannot read the model '\(path)'") }
-        try self.init(bytes: bytes, threads: threads)
+        try self.init(bytes: bytes, files: files, threads: threads)
     }
 
-    /// - Parameter threads: for one call of `run`; 1 runs on the caller's thread alone.
+    /// - Parameters:
+    ///   - files: what the model keeps in other files (`externalFiles`): their contents by their paths, as the model writes them.
+    ///   - threads: for one call of `run`; 1 runs on the caller's thread alone.
     /// - Throws: `corrupted` for bytes that ONNX Runtime does not take as a model, with its message; `invalidArgument` for a model that refers to
-    ///   other files, which would be read for whoever brings the model; `engineMissing`.
-    public init(bytes: [UInt8], threads: Int = 1) throws(KeelError) {
-        try ONNXModelCheck.requireSelfContained(bytes)
+    ///   files that are not in `files`, which would be read for whoever brings the model; `engineMissing`.
+    public init(bytes: [UInt8], files: [String: [UInt8]] = [:], threads: Int = 1) throws(KeelError) {
+        let model = files.isEmpty ? bytes : try ONNXExternalData.inlined(bytes, files: files)
+        try ONNXModelCheck.requireSelfContained(model)
+        let labels = try ONNXClassLabels.byOutput(of: model)
         let library = try ONNXRuntimeLibrary.shared.get()
         var created: OpaquePointer?
-        let failure = bytes.withUnsafeBytes { keel_onnx_session_create(library.handle, $0.baseAddress, $0.count, Int32(threads), &created) }
+        let failure = model.withUnsafeBytes { keel_onnx_session_create(library.handle, $0.baseAddress, $0.count, Int32(threads), &created) }
         if let message = ONNXRuntimeLibrary.take(failure) { throw KeelError(.corrupted, "ONNX Runtime cannot load the model: \(message)") }
         guard let created else { throw KeelError(.internal, "ONNX Runtime gave no session") }
         session = created
-        inputs = (0..<keel_onnx_input_count(created)).map {
-            ONNXModel.port(keel_onnx_input_name(created, $0), keel_onnx_input_type(created, $0))
-        }
+        inputs = (0..<keel_onnx_input_count(created)).map { Port(keel_onnx_input(created, $0), labels: nil) }
         outputs = (0..<keel_onnx_output_count(created)).map {
-            ONNXModel.port(keel_onnx_output_name(created, $0), keel_onnx_output_type(created, $0))
+            let native = keel_onnx_output(created, $0)
+            return Port(native, labels: native.name.flatMap { labels[String(cString: $0)] })
         }
+        inputFields = inputs.compactMap(\.field)
+        outputFields = outputs.compactMap(\.field)
+        readable = outputs.enumerated().filter { $0.element.element != nil }.map(\.offset)
+        spreadable = ONNXModel.spreadable(inputs)
+        (pieceRows, pieceFailure) = ONNXModel.pieceRows(inputs)
     }
 
     deinit { keel_onnx_session_free(session) }
+
+    /// The files beside a model in which it keeps tensors, as paths relative to its folder; empty for a model that is whole in itself.
+    /// - Throws: `corrupted` for bytes that are no protobuf message; `invalidArgument` for a path that leads out of the folder.
+    public static func externalFiles(of bytes: [UInt8]) throws(KeelError) -> [String] { try ONNXExternalData.locations(of: bytes) }
 
     /// Says what all models of the process together may take for tensors while they run; a model that needs more fails. It counts from the first
     /// model on that is loaded after it; the default is 1 GiB.
     public static func limitMemory(bytes: Int) { ONNXRuntimeLibrary.memoryBytesMax.store(bytes, ordering: .relaxed) }
 
-    /// Runs the model once.
+    /// Runs the model on a table. One row of the table is one index of the first dimension of every input and output.
+    ///
+    /// An input takes the column of its name. Columns that no input takes are ignored.
+    ///
+    /// | shape of the input | what it takes |
+    /// |---|---|
+    /// | none, `[N]`, `[N, 1]` | a scalar column |
+    /// | `[N, k]` | a tensor or list column with k elements a row |
+    /// | `[N, a, b …]` | a tensor column of the shape `[a, b …]` |
+    ///
+    /// An input of the shape `[N, k]` may take k scalar columns instead, in their order: all those that no other input takes. It must be the only
+    /// input of such a shape, or the only input at all.
+    ///
+    /// Dimensions that the graph leaves open take any number. Integers and booleans are converted exactly, and floats to the nearest value of a
+    /// narrower type; a value that does not fit is an error. A missing value becomes NaN in an input of floats and is an error in any other; a
+    /// missing tensor or list is always an error. String inputs take `string` and `bytes`.
+    ///
+    /// When an input has a fixed first dimension, or is a single value, the table is run in pieces of that many rows. The last piece is filled up
+    /// with copies of the last row, whose results are dropped.
+    ///
+    /// The columns of the result are the wanted outputs:
+    ///
+    /// | output | column |
+    /// |---|---|
+    /// | `[N]`, `[N, 1]` | scalar |
+    /// | `[N, k …]` | tensor of the shape `[k …]`; a dimension that the graph leaves open is kept even when it is 1 |
+    /// | the sequence of maps that `ZipMap` gives | tensor of float32 with one element for each of `Port.labels` |
+    /// | any other, when one row was run | scalar or tensor: the whole output |
+    /// | any other | an error |
+    ///
+    /// int8, int16, uint8 and uint16 become int32; uint32 becomes int64; uint64 becomes int64, or an error where it is larger; float16 and bfloat16
+    /// become float32. NaN is passed on. Strings that are not all UTF-8 become a column of `bytes`.
     ///
     /// - Parameters:
-    ///   - tensors: one for each of `inputs`, in that order.
-    ///   - wanted: the positions in `outputs` to compute; nil is all.
+    ///   - wanted: the names of the outputs to compute, in that order; nil is all that a table can hold.
     ///   - deadline: when the call is ended, before the model's next node.
-    /// - Returns: the wanted outputs, in that order.
-    /// - Throws: `invalidArgument` for a missing input, a wrong type or shape, or a wanted output that is not a tensor of numbers;
-    ///   `deadlineExceeded`.
-    public func run(
-        _ tensors: [ONNXTensor], wanted: [Int]? = nil, until deadline: ContinuousClock.Instant
-    ) throws(KeelError) -> [ONNXTensor] {
-        guard tensors.count == inputs.count else {
-            throw .invalid(
-                "the model takes \(inputs.count) inputs (\(inputs.map(\.name).joined(separator: ", "))), \(tensors.count) were given")
+    /// - Returns: one row for each row of the table. A table without rows is answered without running the model.
+    /// - Throws: `invalidArgument` that names the input or output, and the row (`column[row]` in `path`); `deadlineExceeded`.
+    public func run(_ table: Table, wanted: [String]? = nil, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
+        let wanted = try positions(wanted)
+        guard !wanted.isEmpty else { throw .invalid("the model gives nothing that a table holds, or nothing was asked for") }
+        if let pieceFailure { throw pieceFailure }
+        let fillings = try ONNXFilling.find(inputs, in: table, spreadable: spreadable)
+        var builders: [ONNXColumnBuilder] = []
+        builders.reserveCapacity(wanted.count)
+        for index in wanted { builders.append(try ONNXColumnBuilder(outputs[index])) }
+        guard table.rowCount > 0 else { return Table(emptyOf: wanted.compactMap { outputs[$0].field }) }
+        builders = try withCall(until: deadline) { call throws(KeelError) in
+            try self.runPieces(table, fillings, wanted, builders, call)
         }
-        for (port, tensor) in zip(inputs, tensors) { try ONNXModel.check(tensor, for: port) }
-        return try withTensors(tensors) { native throws(KeelError) in
-            try self.run(native, wanted: wanted ?? Array(outputs.indices), until: deadline)
-        }
+        var pairs: [(name: String, column: Column)] = []
+        pairs.reserveCapacity(wanted.count)
+        for (index, builder) in zip(wanted, builders) { pairs.append((outputs[index].name, builder.column())) }
+        return try Table(pairs)
     }
 
     /// Runs a model of one float32 input of shape `[rows, columns]` on row-major values, and gives one output's elements as float32.
@@ -141,133 +137,115 @@ public final class ONNXModel: @unchecked Sendable {
     public func predict(
         _ values: UnsafeBufferPointer<Float>, rowCount: Int, wanted: Int? = nil, until deadline: ContinuousClock.Instant
     ) throws(KeelError) -> [Float] {
-        guard inputs.count == 1, inputs[0].type == .float32 else { throw .invalid("the model does not take one float32 tensor") }
+        guard inputs.count == 1, inputs[0].element == .float32 else { throw .invalid("the model does not take one float32 tensor") }
         guard rowCount > 0, values.count % rowCount == 0 else {
             throw .invalid("\(values.count) values are no \(rowCount) rows of equal length")
         }
-        guard let output = wanted ?? outputs.lastIndex(where: { $0.type == .float32 || $0.type == .float64 }),
-            outputs.indices.contains(output)
-        else {
+        let isFloat = { (port: Port) in port.labels == nil && (port.element == .float32 || port.element == .float64) }
+        guard let output = wanted ?? outputs.lastIndex(where: isFloat), outputs.indices.contains(output) else {
             throw .invalid("the model has no output of floats")
         }
         var native = keel_onnx_tensor()
-        native.type = Int32(KEEL_ONNX_FLOAT32)
+        native.type = ONNXElement.float32.rawValue
         native.rank = 2
         native.shape.0 = Int64(rowCount)
         native.shape.1 = Int64(values.count / rowCount)
         native.count = values.count
-        native.data = UnsafeMutableRawPointer(mutating: values.baseAddress)
-        switch try run([native], wanted: [output], until: deadline).first?.elements {
-        case .float32(let floats): return floats
-        case .float64(let doubles): return doubles.map(Float.init)
+        native.data = UnsafeRawPointer(values.baseAddress)
+        let result = try withCall(until: deadline) { call throws(KeelError) in try self.execute([native], [output], call) }
+        defer { keel_onnx_values_free(result) }
+        var tensor = keel_onnx_tensor()
+        if let message = ONNXRuntimeLibrary.take(keel_onnx_tensor_at(result, 0, &tensor)) {
+            throw .invalid("output '\(outputs[output].name)': \(message)")
+        }
+        switch ONNXElement(rawValue: tensor.type) {
+        case .float32: return Array(UnsafeBufferPointer(start: tensor.data?.assumingMemoryBound(to: Float.self), count: tensor.count))
+        case .float64:
+            return UnsafeBufferPointer(start: tensor.data?.assumingMemoryBound(to: Double.self), count: tensor.count).map { Float($0) }
         default: throw .invalid("output '\(outputs[output].name)' does not hold floats")
         }
     }
 
-    private func run(
-        _ native: [keel_onnx_tensor], wanted: [Int], until deadline: ContinuousClock.Instant
-    ) throws(KeelError) -> [ONNXTensor] {
-        for index in wanted where !outputs.indices.contains(index) { throw .invalid("the model has no output \(index)") }
-        for index in wanted where outputs[index].type == nil {
-            throw .invalid(
-                "output '\(outputs[index].name)' is not a tensor of numbers", hint: "ask for the others, or export the model without ZipMap"
-            )
+    /// Runs the pieces of a table, one after another, and gives their outputs to the builders.
+    private func runPieces(
+        _ table: Table, _ fillings: [ONNXFilling], _ wanted: [Int], _ builders: [ONNXColumnBuilder], _ call: ONNXCall
+    ) throws(KeelError) -> [ONNXColumnBuilder] {
+        var builders = builders
+        let rowCount = table.rowCount
+        let size = pieceRows ?? rowCount
+        let missing = (size - rowCount % size) % size
+        let filled = missing == 0 ? table : table.taking(rows: Array(0..<rowCount) + Array(repeating: rowCount - 1, count: missing))
+        for start in stride(from: 0, to: rowCount, by: size) {
+            let tensors = try ONNXTensors(inputs, fillings, filled, rows: start..<start + size)
+            // An output may be an input: the memory of the tensors has to stay until the values are read.
+            defer { withExtendedLifetime(tensors) {} }
+            let values = try execute(tensors.native, wanted, call)
+            defer { keel_onnx_values_free(values) }
+            for i in builders.indices { try builders[i].append(values, i, rows: size, kept: min(size, rowCount - start)) }
         }
+        return builders
+    }
+
+    /// - Returns: the wanted outputs, to be freed.
+    private func execute(_ native: [keel_onnx_tensor], _ wanted: [Int], _ call: ONNXCall) throws(KeelError) -> OpaquePointer {
         var results: OpaquePointer?
-        let call = try ONNXCall(try ONNXRuntimeLibrary.shared.get())
-        let (failure, isTerminated) = ONNXDeadlines.shared.watch(call, until: deadline) {
-            ONNXRuntimeLibrary.take(keel_onnx_run(session, call.handle, native, wanted, wanted.count, &results))
-        }
-        if let failure {
-            guard !isTerminated else {
-                throw KeelError(.deadlineExceeded, "the model did not answer before the deadline and was ended")
-            }
+        if let failure = ONNXRuntimeLibrary.take(keel_onnx_run(session, call.handle, native, wanted, wanted.count, &results)) {
             throw .invalid("the model cannot run: \(failure)")
         }
-        defer { keel_onnx_outputs_free(results) }
-        var out: [ONNXTensor] = []
-        for (i, index) in wanted.enumerated() {
-            var tensor = keel_onnx_tensor()
-            if let message = ONNXRuntimeLibrary.take(keel_onnx_output(results, i, &tensor)) {
-                throw .invalid("output '\(outputs[index].name)': \(message)")
+        guard let results else { throw KeelError(.internal, "ONNX Runtime gave no outputs") }
+        return results
+    }
+
+    /// Calls `body` with a call that is ended when the deadline is there.
+    private func withCall<T>(
+        until deadline: ContinuousClock.Instant, _ body: (ONNXCall) throws(KeelError) -> T
+    ) throws(KeelError) -> T {
+        let call = try ONNXCall(try ONNXRuntimeLibrary.shared.get())
+        let (result, isTerminated) = ONNXDeadlines.shared.watch(call, until: deadline) { () -> Result<T, KeelError> in
+            do throws(KeelError) { return .success(try body(call)) } catch { return .failure(error) }
+        }
+        if isTerminated, case .failure = result {
+            throw KeelError(.deadlineExceeded, "the model did not answer before the deadline and was ended")
+        }
+        return try result.get()
+    }
+
+    /// The positions of the named outputs.
+    private func positions(_ wanted: [String]?) throws(KeelError) -> [Int] {
+        guard let wanted else { return readable }
+        var found: [Int] = []
+        for name in wanted {
+            guard let index = outputs.firstIndex(where: { $0.name == name }) else {
+                let names = outputs.map(\.name)
+                throw .invalid(
+                    "the model has no output '\(name)'",
+                    hint: nearest(name, in: names).map { "did you mean '\($0)'?" } ?? "outputs: \(names.joined(separator: ", "))")
             }
-            out.append(try ONNXModel.tensor(tensor, name: outputs[index].name))
+            found.append(index)
         }
-        return out
+        return found
     }
 
-    /// Calls `body` with views of the tensors, which live during the call.
-    private func withTensors<T>(_ tensors: [ONNXTensor], _ body: ([keel_onnx_tensor]) throws(KeelError) -> T) throws(KeelError) -> T {
-        func add(_ i: Int, _ native: [keel_onnx_tensor]) -> Result<T, KeelError> {
-            guard i < tensors.count else {
-                do throws(KeelError) { return .success(try body(native)) } catch { return .failure(error) }
+    /// The only input with several values a row, or the only input when a row has one.
+    private static func spreadable(_ inputs: [Port]) -> Int? {
+        let wide = inputs.indices.filter { inputs[$0].shape.count == 2 && inputs[$0].shape[1] != 1 }
+        if wide.count == 1 { return wide[0] }
+        return inputs.count == 1 && inputs[0].shape.count == 2 ? 0 : nil
+    }
+
+    private static func pieceRows(_ inputs: [Port]) -> (Int?, KeelError?) {
+        var fixed: (rows: Int, name: String)?
+        for port in inputs where port.shape.first != -1 {
+            let rows = port.shape.first ?? 1
+            guard rows > 0 else { return (nil, .invalid("input '\(port.name)' has the shape \(port.shape), which holds no row")) }
+            if let fixed, fixed.rows != rows {
+                return (
+                    nil,
+                    .invalid("inputs '\(fixed.name)' and '\(port.name)' take \(fixed.rows) and \(rows) rows at a time, no common number")
+                )
             }
-            var view = keel_onnx_tensor()
-            view.rank = tensors[i].shape.count
-            view.count = tensors[i].elements.count
-            ONNXModel.setShape(&view, tensors[i].shape)
-            func next(_ type: Int, _ bytes: UnsafeRawBufferPointer) -> Result<T, KeelError> {
-                view.type = Int32(type)
-                view.data = UnsafeMutableRawPointer(mutating: bytes.baseAddress)
-                return add(i + 1, native + [view])
-            }
-            return switch tensors[i].elements {
-            case .float32(let v): v.withUnsafeBytes { next(Int(KEEL_ONNX_FLOAT32), $0) }
-            case .float64(let v): v.withUnsafeBytes { next(Int(KEEL_ONNX_FLOAT64), $0) }
-            case .int32(let v): v.withUnsafeBytes { next(Int(KEEL_ONNX_INT32), $0) }
-            case .int64(let v): v.withUnsafeBytes { next(Int(KEEL_ONNX_INT64), $0) }
-            case .bool(let v): v.withUnsafeBytes { next(Int(KEEL_ONNX_BOOL), $0) }
-            }
+            fixed = (rows, port.name)
         }
-        return try add(0, []).get()
-    }
-
-    private static func check(_ tensor: ONNXTensor, for port: Port) throws(KeelError) {
-        guard let type = port.type else { throw .invalid("input '\(port.name)' is not a tensor of numbers, which alone are supported") }
-        guard tensor.elements.type == type else { throw .invalid("input '\(port.name)' is \(type), \(tensor.elements.type) was given") }
-        let fits = port.shape.count == tensor.shape.count && zip(port.shape, tensor.shape).allSatisfy { $0 == -1 || $0 == $1 }
-        guard fits else { throw .invalid("input '\(port.name)' has the shape \(port.shape), \(tensor.shape) was given") }
-    }
-
-    private static func port(_ name: UnsafePointer<CChar>?, _ tensor: keel_onnx_tensor) -> Port {
-        Port(name: name.map { String(cString: $0) } ?? "", type: dataType(tensor.type), shape: shape(tensor))
-    }
-
-    private static func dataType(_ number: Int32) -> DataType? {
-        switch Int(number) {
-        case Int(KEEL_ONNX_FLOAT32): .float32
-        case Int(KEEL_ONNX_FLOAT64): .float64
-        case Int(KEEL_ONNX_INT32): .int32
-        case Int(KEEL_ONNX_INT64): .int64
-        case Int(KEEL_ONNX_BOOL): .bool
-        default: nil
-        }
-    }
-
-    private static func tensor(_ native: keel_onnx_tensor, name: String) throws(KeelError) -> ONNXTensor {
-        func copy<T>(_ type: T.Type) -> [T] {
-            Array(UnsafeBufferPointer(start: native.data?.assumingMemoryBound(to: T.self), count: native.count))
-        }
-        let elements: ONNXTensor.Elements
-        switch dataType(native.type) {
-        case .float32: elements = .float32(copy(Float.self))
-        case .float64: elements = .float64(copy(Double.self))
-        case .int32: elements = .int32(copy(Int32.self))
-        case .int64: elements = .int64(copy(Int64.self))
-        case .bool: elements = .bool(copy(UInt8.self).map { $0 != 0 })
-        default: throw .invalid("output '\(name)' is not a tensor of numbers")
-        }
-        return try ONNXTensor(shape: shape(native), elements)
-    }
-
-    private static func shape(_ tensor: keel_onnx_tensor) -> [Int] {
-        withUnsafeBytes(of: tensor.shape) { $0.bindMemory(to: Int64.self).prefix(tensor.rank).map { Int($0) } }
-    }
-
-    private static func setShape(_ tensor: inout keel_onnx_tensor, _ shape: [Int]) {
-        withUnsafeMutableBytes(of: &tensor.shape) { bytes in
-            let dimensions = bytes.bindMemory(to: Int64.self)
-            for (i, dimension) in shape.enumerated() { dimensions[i] = Int64(dimension) }
-        }
+        return (fixed?.rows, nil)
     }
 }

@@ -66,10 +66,11 @@ final class ProcessWatch: Sendable {
         for (id, usage) in usages {
             guard let watched = state.watched[id] else { continue }
             state.watched[id]?.usage = usage
-            if usage.memoryBytes > watched.limits.memoryBytes {
-                out.append((watched.exceeded, "used \(usage.memoryBytes >> 20) MiB of memory, more than its \(watched.limits.memoryBytes >> 20) MiB"))
-            } else if usage.processes > watched.limits.processes {
+            // Those of many processes that were just forked are mostly the same pages: the number says more.
+            if usage.processes > watched.limits.processes {
                 out.append((watched.exceeded, "started \(usage.processes) processes, more than its \(watched.limits.processes)"))
+            } else if usage.memoryBytes > watched.limits.memoryBytes {
+                out.append((watched.exceeded, "used \(usage.memoryBytes >> 20) MiB of memory, more than its \(watched.limits.memoryBytes >> 20) MiB"))
             }
         }
         return out

@@ -32,6 +32,8 @@ let package = Package(
         .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
         .systemLibrary(name: "CZlib", providers: [.apt(["zlib1g-dev"])]),
         .target(name: "Engines", dependencies: ["Contracts", "CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"]),
+        .target(name: "CSupervisor"),
+        .target(name: "Workers", dependencies: ["Contracts", "CSupervisor"], resources: [.embedInCode("Worker/worker.py")]),
         // storage
         .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
         .target(
@@ -46,8 +48,7 @@ let package = Package(
         .target(name: "FeatureStore", dependencies: ["Contracts", "Expressions", "Engines", "Storage"]),
         .target(name: "Tracking", dependencies: ["Contracts", "Importing", "Storage"]),
         .target(name: "Registry", dependencies: ["Contracts", "Importing", "Storage"]),
-        .target(name: "CSupervisor"),
-        .target(name: "Pipelines", dependencies: ["Contracts", "Storage", "CSupervisor"]),
+        .target(name: "Pipelines", dependencies: ["Contracts", "Storage", "CSupervisor", "Workers"]),
         .target(
             name: "Serving",
             dependencies: [
@@ -79,14 +80,14 @@ let package = Package(
             dependencies: [
                 "Contracts", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry",
                 "Pipelines",
-                "Serving", "Monitoring", "Workflows", "Outgoing", "OpenIDConnect", .product(name: "Configuration", package: "swift-configuration"),
+                "Serving", "Monitoring", "Workers", "Workflows", "Outgoing", "OpenIDConnect", .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
         // web
         .target(
             name: "WebAPI",
             dependencies: [
-                "Contracts", "Governance", "Pipelines", "Platform", .product(name: "HTTPTypes", package: "swift-http-types"),
+                "Contracts", "Governance", "Platform", "Workers", .product(name: "HTTPTypes", package: "swift-http-types"),
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HummingbirdCore", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
@@ -159,7 +160,8 @@ let package = Package(
         .testTarget(name: "FeatureStoreTests", dependencies: ["FeatureStore", "TestSupport"]),
         .testTarget(name: "TrackingTests", dependencies: ["Tracking", "SearchLanguage", "TestSupport"]),
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "SearchLanguage", "TestSupport"]),
-        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines", "TestSupport"]),
+        .testTarget(name: "PipelinesTests", dependencies: ["Pipelines", "TestSupport", "Workers"]),
+        .testTarget(name: "WorkersTests", dependencies: ["Workers", "TestSupport"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Statistics", "TestSupport"]),
         .testTarget(

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -23,13 +24,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { server = 3, job_bytes_max = 64 << 20 };
+enum { server = 3, job_bytes_max = 64 << 20, texts_before_arguments = 13 };
 
 struct job {
     long grace_ms;
     long uid, gid;
-    unsigned long memory_bytes, cpu_seconds;
-    int is_launcher;
+    unsigned long memory_bytes, cpu_seconds, data_bytes, processes, files, file_bytes;
+    int is_launcher, has_no_network;
     const char *folder;
     char **arguments;
     char **variables;
@@ -71,17 +72,19 @@ static struct job receive(void) {
     char **texts = calloc(count + 1, sizeof *texts);
     // One place more than texts: the arguments get an end of their own between them and the variables.
     char **vector = calloc(count + 2, sizeof *vector);
-    if (!texts || !vector || count < 8) _exit(1);
+    if (!texts || !vector || count < texts_before_arguments) _exit(1);
     count = 0;
     for (char *at = text; at < end; at += strlen(at) + 1) texts[count++] = at;
-    size_t arguments = strtoul(texts[7], NULL, 10);
-    if (arguments < 1 || arguments > count - 8) _exit(1);
-    memcpy(vector, texts + 8, arguments * sizeof *vector);
-    memcpy(vector + arguments + 1, texts + 8 + arguments, (count - 8 - arguments) * sizeof *vector);
+    const size_t before = texts_before_arguments;
+    size_t arguments = strtoul(texts[before - 1], NULL, 10);
+    if (arguments < 1 || arguments > count - before) _exit(1);
+    memcpy(vector, texts + before, arguments * sizeof *vector);
+    memcpy(vector + arguments + 1, texts + before + arguments, (count - before - arguments) * sizeof *vector);
     return (struct job){
         .grace_ms = atol(texts[0]), .uid = atol(texts[1]), .gid = atol(texts[2]), .memory_bytes = strtoul(texts[3], NULL, 10),
-        .cpu_seconds = strtoul(texts[4], NULL, 10), .is_launcher = atoi(texts[5]), .folder = texts[6], .arguments = vector,
-        .variables = vector + arguments + 1};
+        .cpu_seconds = strtoul(texts[4], NULL, 10), .data_bytes = strtoul(texts[5], NULL, 10), .processes = strtoul(texts[6], NULL, 10),
+        .files = strtoul(texts[7], NULL, 10), .file_bytes = strtoul(texts[8], NULL, 10), .is_launcher = atoi(texts[9]),
+        .has_no_network = atoi(texts[10]), .folder = texts[11], .arguments = vector, .variables = vector + arguments + 1};
 }
 
 /// Waits until no supervisor of a server before holds the folder: its processes may still be ending.
@@ -143,7 +146,13 @@ static void become(const struct job *job, int folder, pid_t parent, int problems
     limit(RLIMIT_CORE, 0);
     if (job->memory_bytes) limit(RLIMIT_AS, job->memory_bytes);
     if (job->cpu_seconds) limit(RLIMIT_CPU, job->cpu_seconds);
+    if (job->data_bytes) limit(RLIMIT_DATA, job->data_bytes);
+    if (job->files) limit(RLIMIT_NOFILE, job->files);
+    if (job->file_bytes) limit(RLIMIT_FSIZE, job->file_bytes);
+    // The system counts all processes of a user, so this is for a user who has none but programs.
+    if (job->processes) limit(RLIMIT_NPROC, job->processes);
     if (is_ready) is_ready = fchdir(folder) == 0;
+    if (is_ready && job->has_no_network) is_ready = unshare(CLONE_NEWNET) == 0;
     if (is_ready && job->uid >= 0)
         is_ready = setgroups(0, NULL) == 0 && setresgid((gid_t)job->gid, (gid_t)job->gid, (gid_t)job->gid) == 0
             && setresuid((uid_t)job->uid, (uid_t)job->uid, (uid_t)job->uid) == 0;
@@ -170,12 +179,17 @@ static void become(const struct job *job, int folder, pid_t parent, int problems
     _exit(written == sizeof problem ? 127 : 126);
 }
 
-static pid_t start(const struct job *job, int folder) {
+/// - Parameter channel: the program's, or -1: this process keeps no part of it, so that its other end closes with the program.
+static pid_t start(const struct job *job, int folder, int channel) {
     int problems[2];
     if (pipe2(problems, O_CLOEXEC) != 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
     pid_t parent = getpid(), child = fork();
     if (child < 0) finish(KEEL_SUPERVISOR_NOT_STARTED, errno);
-    if (child == 0) become(job, folder, parent, problems[1]);
+    if (child == 0) {
+        if (channel >= 0) fcntl(channel, F_SETFD, 0);
+        become(job, folder, parent, problems[1]);
+    }
+    if (channel >= 0) close(channel);
     close(problems[1]);
     int32_t problem;
     ssize_t count;
@@ -257,11 +271,13 @@ static int reap(pid_t program, int *status, int *has_ended) {
     }
 }
 
-static void supervise(void) {
+static void supervise(int has_channel) {
     setsid();
-    if (syscall(SYS_close_range, server + 1, ~0U, 0) != 0)
-        for (int other = server + 1; other < 65536; other++) close(other);
+    int last = has_channel ? KEEL_SUPERVISOR_CHANNEL : server;
+    if (syscall(SYS_close_range, last + 1, ~0U, 0) != 0)
+        for (int other = last + 1; other < 65536; other++) close(other);
     fcntl(server, F_SETFD, FD_CLOEXEC);
+    if (has_channel) fcntl(KEEL_SUPERVISOR_CHANNEL, F_SETFD, FD_CLOEXEC);
     // Only the server ends this process; and the step cannot look into it.
     sigset_t all, children;
     sigfillset(&all);
@@ -273,7 +289,7 @@ static void supervise(void) {
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     prctl(PR_SET_NAME, KEEL_SUPERVISOR_COMMAND, 0, 0, 0);
     struct job job = receive();
-    pid_t program = start(&job, hold(job.folder));
+    pid_t program = start(&job, hold(job.folder), has_channel ? KEEL_SUPERVISOR_CHANNEL : -1);
     int status = 0, has_ended = 0;
     int64_t ending_since = -1;
     for (;;) {
@@ -298,7 +314,9 @@ static void supervise(void) {
 }
 
 __attribute__((constructor)) static void supervise_when_asked(int count, char **arguments) {
-    if (count == 1 && strcmp(arguments[0], KEEL_SUPERVISOR_NAME) == 0) supervise();
+    if (count < 1 || count > 2 || strcmp(arguments[0], KEEL_SUPERVISOR_NAME) != 0) return;
+    if (count == 1) supervise(0);
+    else if (strcmp(arguments[1], KEEL_SUPERVISOR_WITH_CHANNEL) == 0) supervise(1);
 }
 
 int keel_punch_hole(int file, int64_t from, int64_t count) {

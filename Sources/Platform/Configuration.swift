@@ -3,6 +3,7 @@ import Contracts
 import Foundation
 import OpenIDConnect
 import Pipelines
+import Workers
 import Yams
 
 /// The settings of a server, from a file, the environment (`KEEL_…`) and the arguments of `keel serve`. The later of these wins.
@@ -33,7 +34,7 @@ public struct KeelConfiguration: Sendable {
     /// How many steps of pipelines run at one time.
     public var stepsMax: Int
     /// How programs of steps are kept apart from the server: `auto`, `bwrap`, `user` or `none` (docs/steps.md).
-    public var stepsSandbox: StepIsolation.Setting
+    public var stepsSandbox: ProgramIsolation.Setting
     /// The user of this machine that programs of steps run as, when the server is root; without one `nobody`, inside the sandbox.
     public var stepsUser: String?
     /// The schemes that webhooks may have: `https`, unless `http` is allowed for tests and laptops.
@@ -104,8 +105,8 @@ public struct KeelConfiguration: Sendable {
         guard let shutdownDeadline = TimeSpan(deadline), shutdownDeadline <= .hours(1) else {
             throw .invalid("'\(deadline.prefix(40))' is not a length of time up to 1h, such as 10s", path: "shutdown.deadline")
         }
-        let isolations = StepIsolation.Setting.allCases.map(\.rawValue)
-        let isolation = StepIsolation.Setting(rawValue: try reader.word("pipelines.sandbox", of: isolations))
+        let isolations = ProgramIsolation.Setting.allCases.map(\.rawValue)
+        let isolation = ProgramIsolation.Setting(rawValue: try reader.word("pipelines.sandbox", of: isolations))
         return KeelConfiguration(
             home: absolute(reader.string("home")), host: String(listen[..<colon]), port: port, hosts: reader.strings("hosts"),
             trustsLocalOwner: try isOn(reader, "auth.local"), refusalsMax: try reader.int("auth.refusals", in: 1...Int.max),
@@ -130,7 +131,7 @@ public struct KeelConfiguration: Sendable {
     /// that every part of the server, and the sandbox of steps, names the same folder.
     private static func absolute(_ home: String) -> String {
         let folder = URL(fileURLWithPath: FileManager.default.currentDirectoryPath)
-        return StepIsolation.Folders.resolved(URL(fileURLWithPath: home, relativeTo: folder).standardizedFileURL.path)
+        return ProgramIsolation.Folders.resolved(URL(fileURLWithPath: home, relativeTo: folder).standardizedFileURL.path)
     }
 
     /// YAML reads `on` and `off` as words of its own: both spellings are taken.

@@ -13,6 +13,7 @@ import Registry
 import Serving
 import Storage
 import Tracking
+import Workers
 import Workflows
 
 /// The composition root: every module made once, its ports connected, and what runs in the background between a start and a stop.
@@ -150,9 +151,9 @@ public final class Platform: Sendable {
         self.checkpoints = checkpoints
         let project = FileManager.default.currentDirectoryPath
         stepIsolation = IsolationChoice {
-            try await StepIsolation.choose(
+            try await ProgramIsolation.choose(
                 configuration.stepsSandbox, user: configuration.stepsUser,
-                folders: StepIsolation.Folders(
+                folders: ProgramIsolation.Folders(
                     home: home, project: project, work: home + "/work",
                     hidden: configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []))
         }

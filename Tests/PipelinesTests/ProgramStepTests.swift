@@ -3,11 +3,12 @@ import Foundation
 import Pipelines
 import Storage
 import Testing
+import Workers
 
 @Suite("The user's own programs")
 struct ProgramStepTests {
     private func run(
-        _ step: JSON, parameters: JSON = .object([]), folder: String? = nil, isolation: StepIsolation = .none, secrets: [String] = []
+        _ step: JSON, parameters: JSON = .object([]), folder: String? = nil, isolation: ProgramIsolation = .none, secrets: [String] = []
     ) async throws -> (run: PipelineRun, folder: String) {
         let folder = try folder ?? temporaryFolder()
         let environment = ProgramEnvironment(projectFolder: folder, isolation: IsolationChoice { isolation }, secrets: secrets) { caller, _ in
@@ -120,7 +121,7 @@ struct ProgramStepTests {
         let home = folder + "/home"
         // The user may not read the project's folder.
         await #expect(throws: KeelError.self) {
-            try await StepIsolation.choose(
+            try await ProgramIsolation.choose(
                 .user, user: "nobody", folders: .init(home: home, project: folder + "/project", work: home + "/work"))
         }
         for path in [home, home + "/work"] {
@@ -269,8 +270,8 @@ struct ProgramStepTests {
         for path in [home + "/work", project] { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) }
         try Data("key".utf8).write(to: URL(fileURLWithPath: home + "/secrets.key"))
         try Data("print('a script')".utf8).write(to: URL(fileURLWithPath: project + "/a.py"))
-        let isolation = try await StepIsolation.choose(
-            .bwrap, user: nil, folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+        let isolation = try await ProgramIsolation.choose(
+            .bwrap, user: nil, folders: ProgramIsolation.Folders(home: home, project: project, work: home + "/work"))
         let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _, _ in
             ProgramAccess(variables: [:])
         }
@@ -306,10 +307,10 @@ struct ProgramStepTests {
 
     /// A home with a secret and a project, and what the isolation that is chosen for them makes of one step.
     private func isolated(
-        _ with: JSON, home: String, project: String, _ setting: StepIsolation.Setting = .bwrap
-    ) async throws -> (run: PipelineRun, log: String, isolation: StepIsolation) {
-        let isolation = try await StepIsolation.choose(
-            setting, user: nil, folders: StepIsolation.Folders(home: home, project: project, work: home + "/work"))
+        _ with: JSON, home: String, project: String, _ setting: ProgramIsolation.Setting = .bwrap
+    ) async throws -> (run: PipelineRun, log: String, isolation: ProgramIsolation) {
+        let isolation = try await ProgramIsolation.choose(
+            setting, user: nil, folders: ProgramIsolation.Folders(home: home, project: project, work: home + "/work"))
         let environment = ProgramEnvironment(projectFolder: project, isolation: IsolationChoice { isolation }) { _, _ in
             ProgramAccess(variables: ["KEEL_TOKEN": "keel_the-lent-token"])
         }
@@ -368,8 +369,8 @@ struct ProgramStepTests {
         for (link, target) in [("\(folder)/home", home), ("\(home)/lake", "\(folder)/disk")] { symlink(target, link) }
         try FileManager.default.createDirectory(atPath: folder + "/disk", withIntermediateDirectories: true)
         try Data("rows".utf8).write(to: URL(fileURLWithPath: folder + "/disk/rows"))
-        let folders = StepIsolation.Folders(home: folder + "/home", project: project, work: folder + "/home/work")
-        #expect(try await StepIsolation.choose(.auto, user: nil, folders: folders).description.hasPrefix("bwrap, as the"))
+        let folders = ProgramIsolation.Folders(home: folder + "/home", project: project, work: folder + "/home/work")
+        #expect(try await ProgramIsolation.choose(.auto, user: nil, folders: folders).description.hasPrefix("bwrap, as the"))
         let attempts = ["\(home)/secrets.key", "\(folder)/home/secrets.key", "\(folder)/disk/rows"].map { "if cat \($0); then exit 1; fi" }
         let result = try await isolated(["run": .string(attempts.joined(separator: "\n"))], home: home, project: project)
         #expect(result.run.error == nil, "\(result.log)")

@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Storage
+import Workers
 
 #if canImport(Glibc)
     import Glibc
@@ -52,16 +53,8 @@ public struct ProgramEnvironment: Sendable {
         ProcessInfo.processInfo.environment.filter { SecretMask.isSecret($0.key) }.map(\.value)
     }
 
-    static func base(workingDirectory: String) -> [String: String] {
-        let server = ProcessInfo.processInfo.environment
-        return [
-            "PATH": server["PATH"] ?? "/usr/local/bin:/usr/bin:/bin", "LANG": server["LANG"] ?? "C.UTF-8", "HOME": workingDirectory,
-            "TMPDIR": workingDirectory + "/tmp",
-        ]
-    }
-
     private func variables(_ context: StepContext, _ access: ProgramAccess, output: String) -> [String: String] {
-        var out = ProgramEnvironment.base(workingDirectory: context.workingDirectory)
+        var out = ProgramIsolation.variables(workingDirectory: context.workingDirectory)
         out.merge(access.variables) { $1 }
         out["KEEL_RUN_ID"] = context.runID
         out["KEEL_PIPELINE"] = context.pipeline
@@ -104,14 +97,7 @@ public struct ProgramEnvironment: Sendable {
         defer { lines.finish() }
         let end = try await child.run { lines.add($0) }
         guard end == .exited(0) else {
-            let how =
-                switch end {
-                // A launcher and a shell tell a signal as they do to every parent.
-                case .exited(let code) where code > 128 && code < 128 + 65: "ended with exit code \(code), as after signal \(code - 128)"
-                case .exited(let code): "ended with exit code \(code)"
-                case .signalled(let signal): "was ended by signal \(signal)"
-                }
-            throw KeelError(.failedPrecondition, "the program \(how)", hint: "its log: keel logs \(context.runID) \(context.step)")
+            throw KeelError(.failedPrecondition, "the program \(end)", hint: "its log: keel logs \(context.runID) \(context.step)")
         }
         return try read(output)
     }
@@ -263,28 +249,5 @@ public struct PythonStep: StepKind {
             throw .notFound("there is no script '\(script)'", hint: "its path begins at the folder in which the server was started")
         }
         return path
-    }
-}
-
-/// The Python that steps are run with: that of the server's virtual environment, or the first in its PATH.
-struct Interpreter: Sendable {
-    static let found = Interpreter(ProcessInfo.processInfo.environment)
-
-    let path: String
-    /// Where it and its packages lie, besides what every system has.
-    let folders: [String]
-
-    init?(_ environment: [String: String]) {
-        let places =
-            environment["VIRTUAL_ENV"].map { [$0 + "/bin"] }
-            ?? (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin").split(separator: ":").map(String.init)
-        guard let path = places.map({ $0 + "/python3" }).first(where: { $0.hasPrefix("/") && access($0, X_OK) == 0 }) else { return nil }
-        self.path = path
-        let real = realpath(path, nil).map { text in
-            defer { free(text) }
-            return String(cString: text)
-        }
-        let prefixes = [path, real ?? path].map { (($0 as NSString).deletingLastPathComponent as NSString).deletingLastPathComponent }
-        folders = Set(prefixes).subtracting(["/", "/usr", "/usr/local"]).sorted()
     }
 }

@@ -1,8 +1,8 @@
 import Contracts
 import Foundation
 import NIOCore
-import Pipelines
 import Synchronization
+import Workers
 
 /// One connection to the server: its two ends, and who sent the request that is worked on now.
 ///
@@ -58,7 +58,7 @@ public final class HTTPConnection: Sendable {
             var isOwn = false
             if let near, let far, near.isLoopback, far.isLoopback, let socket = SocketOwner.find(far, connectedTo: near) {
                 // A program of a step may run as this user too. It has a token, and is nobody without it.
-                isOwn = socket.user == geteuid() && StepProcesses.areNotTheHolders(ofSocket: socket.inode)
+                isOwn = socket.user == geteuid() && SupervisedProcesses.areNotTheHolders(ofSocket: socket.inode)
             }
             state.isOwnUser = isOwn
             return isOwn

@@ -12,28 +12,45 @@ import Synchronization
 ///
 /// Two of them never run at once in one working directory, also not of two servers one after the other: the supervisor holds a lock on it until no
 /// process is left.
-struct ChildProcess: Sendable {
+package struct ChildProcess: Sendable {
     /// The executable, looked up in the `PATH` of `environment`, and its arguments.
     let command: [String]
     /// A program by its absolute path, with arguments, that sets privileges and then starts what follows its arguments; empty without one.
     ///
-    /// It runs with a fixed environment, as it has privileges that a variable such as `LD_PRELOAD` would hand to the step. It ends with the program
+    /// It runs with a fixed environment, as it has privileges that a variable such as `LD_PRELOAD` would hand to the program. It ends with the program
     /// and gets no polite signal.
     var launcher: [String] = []
     let environment: [String: String]
     let workingDirectory: String
-    var user: StepUser?
+    var user: ProgramUser?
     var limits = ProgramLimits()
+    /// Whether it gets a network of its own, without a way out; only root can give it one. A launcher sees to that itself.
+    var hasNoNetwork = false
+    /// The program's end of a socket, which it finds as descriptor `channelNumber`. It is closed here once the program has it, so that the
+    /// other end closes with the program.
+    package var channel: Descriptor?
+    package static let channelNumber = KEEL_SUPERVISOR_CHANNEL
     /// Between the polite signal and the last one, when it is cancelled.
-    var graceSeconds: Double = 2
+    package var graceSeconds: Double = 2
+    /// Told the id of the supervisor, the ancestor of all of the program's processes.
+    package var started: @Sendable (pid_t) -> Void = { _ in }
 
-    enum End: Sendable, Hashable {
+    package enum End: Sendable, Hashable, CustomStringConvertible {
         case exited(Int32)
         case signalled(Int32)
+
+        package var description: String {
+            switch self {
+            // A launcher and a shell tell a signal as they do to every parent.
+            case .exited(let code) where code > 128 && code < 128 + 65: "ended with exit code \(code), as after signal \(code - 128)"
+            case .exited(let code): "ended with exit code \(code)"
+            case .signalled(let signal): "was ended by signal \(signal)"
+            }
+        }
     }
 
     /// Runs it on a thread of its own; what it writes goes to `output` as it comes. Cancelling the task ends all its processes.
-    func run(output: @escaping @Sendable (ArraySlice<UInt8>) -> Void) async throws -> End {
+    package func run(output: @escaping @Sendable (ArraySlice<UInt8>) -> Void) async throws -> End {
         let line = Line()
         let end = try await withTaskCancellationHandler {
             try Task.checkCancellation()
@@ -91,9 +108,11 @@ struct ChildProcess: Sendable {
         let spawned = Result { try spawn(output: pipe[1], server: sockets[1]) }
         close(pipe[1])
         close(sockets[1])
+        channel?.close()
         let supervisor = try spawned.get()
         // Its end is waited for in any case; without its socket it ends the program.
         defer { while waitpid(supervisor, nil, 0) < 0, errno == EINTR {} }
+        started(supervisor)
         send(job, to: sockets[0])
         line.open(sockets[0])
         _ = fcntl(pipe[0], F_SETFL, O_NONBLOCK)
@@ -158,8 +177,9 @@ struct ChildProcess: Sendable {
         let texts =
             [
                 String(Int(graceSeconds * 1000)), user.map { String($0.uid) } ?? "-1", user.map { String($0.gid) } ?? "-1",
-                String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), launcher.isEmpty ? "0" : "1",
-                workingDirectory, String(arguments.count),
+                String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), String(limits.dataBytes ?? 0),
+                String(limits.processes ?? 0), String(limits.files ?? 0), String(limits.fileBytes ?? 0), launcher.isEmpty ? "0" : "1",
+                hasNoNetwork ? "1" : "0", workingDirectory, String(arguments.count),
             ] + arguments + environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         var body: [UInt8] = []
         for text in texts { body += Array(text.utf8) + [0] }
@@ -186,11 +206,17 @@ struct ChildProcess: Sendable {
             posix_spawnattr_destroy(&attributes)
         }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        // The channel may have the number that the socket gets: it steps aside first, to one that none of them has.
+        let channel = try channel?.number()
+        let aside = max(output, server, channel ?? 0, KEEL_SUPERVISOR_CHANNEL) + 1
+        if let channel { posix_spawn_file_actions_adddup2(&actions, channel, aside) }
         posix_spawn_file_actions_adddup2(&actions, output, 1)
         posix_spawn_file_actions_adddup2(&actions, output, 2)
         posix_spawn_file_actions_adddup2(&actions, server, 3)
+        if channel != nil { posix_spawn_file_actions_adddup2(&actions, aside, KEEL_SUPERVISOR_CHANNEL) }
         // This executable under another name is the supervisor. It needs what found this one's libraries, and nothing else of the environment.
-        var argv: [UnsafeMutablePointer<CChar>?] = [strdup(KEEL_SUPERVISOR_NAME), nil]
+        let words = [KEEL_SUPERVISOR_NAME] + (channel == nil ? [] : [KEEL_SUPERVISOR_WITH_CHANNEL])
+        var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         let libraries = ProcessInfo.processInfo.environment["LD_LIBRARY_PATH"].map { "LD_LIBRARY_PATH=\($0)" }
         var envp: [UnsafeMutablePointer<CChar>?] = [libraries.map { strdup($0) } ?? nil, nil]
         defer { for text in argv + envp { free(text) } }
@@ -201,9 +227,20 @@ struct ChildProcess: Sendable {
     }
 }
 
-/// What the programs of a step may use at most, each process for itself.
-struct ProgramLimits: Sendable, Hashable {
+/// What a program may use at most, each of its processes for itself.
+package struct ProgramLimits: Sendable, Hashable {
     /// Address space.
-    var memoryBytes: Int64?
-    var cpuSeconds: Int64?
+    package var memoryBytes: Int64?
+    package var cpuSeconds: Int64?
+    /// Memory that is the process's own, whether it was touched or not; unlike address space it does not count what is only set aside.
+    package var dataBytes: Int64?
+    /// Processes and threads of the user, all programs together.
+    package var processes: Int64?
+    package var files: Int64?
+    package var fileBytes: Int64?
+
+    package init(memoryBytes: Int64? = nil, cpuSeconds: Int64? = nil) {
+        self.memoryBytes = memoryBytes
+        self.cpuSeconds = cpuSeconds
+    }
 }

@@ -6,9 +6,10 @@ import Synchronization
     import Glibc
 #endif
 
-/// How the programs of steps are kept apart from the server, by what the machine offers. docs/steps.md says what each way refuses.
-public struct StepIsolation: Sendable, Hashable {
-    /// The setting `pipelines.sandbox`.
+/// How the programs of users are kept apart from the server, by what the machine offers. docs/steps.md says what each way refuses to steps,
+/// docs/workers.md what it refuses to workers.
+public struct ProgramIsolation: Sendable, Hashable {
+    /// The setting `pipelines.sandbox`, which is about workers too.
     public enum Setting: String, Sendable, CaseIterable {
         /// The best of the others that works.
         case auto
@@ -55,21 +56,52 @@ public struct StepIsolation: Sendable, Hashable {
         }
     }
 
+    /// What programs see of the machine.
+    public enum View: Sendable, Hashable {
+        /// The system and the project's folder, read-only. For the programs of steps.
+        case project
+        /// The system's programs and libraries and what `Access` names, read-only, as far as the way of isolating can hide the rest. For workers,
+        /// whose code comes with models.
+        case only
+    }
+
+    /// What one program of the view `only` may reach.
+    package struct Access: Sendable {
+        /// Absolute paths without symbolic links.
+        package var readable: [String] = []
+        /// Besides its own folder.
+        package var writable: [String] = []
+        package var hasNetwork = false
+        /// Of its folder for temporary files, and of its shared memory; where the sandbox gives it its own.
+        package var temporaryBytes: Int64 = 64 << 20
+
+        package init(
+            readable: [String] = [], writable: [String] = [], hasNetwork: Bool = false, temporaryBytes: Int64 = 64 << 20
+        ) {
+            self.readable = readable
+            self.writable = writable
+            self.hasNetwork = hasNetwork
+            self.temporaryBytes = temporaryBytes
+        }
+    }
+
     enum Kind: String, Sendable {
         case bwrap, user, none
         /// Nothing works, and the server is root: its rights are not lent to programs.
         case refused
     }
     let kind: Kind
-    let user: StepUser?
+    let user: ProgramUser?
     let folders: Folders?
-    private let bwrap = StepIsolation.systemProgram("bwrap")
-    private let setpriv = StepIsolation.systemProgram("setpriv")
+    /// What its programs see of the machine.
+    private(set) var view = View.project
+    private let bwrap = ProgramIsolation.systemProgram("bwrap")
+    private let setpriv = ProgramIsolation.systemProgram("setpriv")
     /// What would be stricter, and why it does not work here.
     public private(set) var passedOver: [String] = []
 
     /// No isolation but the clean environment, the closed descriptors and the supervisor.
-    public static let none = StepIsolation(kind: .none, user: nil, folders: nil)
+    public static let none = ProgramIsolation(kind: .none, user: nil, folders: nil)
 
     /// For the log and for `keel doctor`.
     public var description: String {
@@ -87,7 +119,23 @@ public struct StepIsolation: Sendable, Hashable {
     public var labels: [String: String] { ["by": kind.rawValue, "user": user?.name ?? ""] }
     /// Whether programs can read what the server's user can, its secrets among it.
     public var exposesSecrets: Bool { kind == .none }
-    /// Whether steps with programs fail.
+    /// Whether programs are kept from every network, when they are to be.
+    private var closesNetwork: Bool { kind == .bwrap || (kind == .user || kind == .none) && geteuid() == 0 }
+
+    /// What programs of the view `only` reach here although they should not, for people.
+    /// - Parameter hasNetwork: whether they may reach the network.
+    package func gaps(hasNetwork: Bool) -> [String] {
+        var out: [String] = []
+        if kind == .none {
+            out.append("the code can read what the server's user can, its secrets too, and can fill the disk; \(advice)")
+        }
+        if kind == .user {
+            out.append("the code can read what the user \(user?.name ?? "") may read, and see other programs of that user; \(advice)")
+        }
+        if !hasNetwork, !closesNetwork { out.append("the code can reach the network, as nothing here can keep it from that; \(advice)") }
+        return out
+    }
+    /// Whether no program is started.
     public var refusesPrograms: Bool { kind == .refused }
     /// What would help, for the log.
     public var advice: String {
@@ -103,28 +151,36 @@ public struct StepIsolation: Sendable, Hashable {
     // MARK: Choosing
 
     /// Tries the ways that the setting allows, the best first, each with a real program.
-    /// - Parameter user: the setting `pipelines.user`.
+    /// - Parameters:
+    ///   - user: the setting `pipelines.user`.
+    ///   - view: what the programs are to see of the machine.
     /// - Throws: `failedPrecondition` when the setting demands a way that does not work here.
-    public static func choose(_ setting: Setting, user: String?, folders: Folders) async throws -> StepIsolation {
+    public static func choose(
+        _ setting: Setting, user: String?, folders: Folders, view: View = .project
+    ) async throws -> ProgramIsolation {
         let isRoot = geteuid() == 0
         if !isRoot, user != nil || setting == .user {
             throw KeelError(
                 .failedPrecondition, "only root can start programs as another user", hint: "start the server as root",
                 path: user == nil ? "pipelines.sandbox" : "pipelines.user")
         }
-        let given = try user.map { name throws(KeelError) in try StepUser(named: name) }
+        let given = try user.map { name throws(KeelError) in try ProgramUser(named: name) }
         // Without a name, root hands programs to the user that owns nothing.
-        let other = given ?? (isRoot ? try? StepUser(named: "nobody") : nil)
-        func way(_ kind: Kind, _ user: StepUser?) -> StepIsolation { StepIsolation(kind: kind, user: user, folders: folders) }
+        let other = given ?? (isRoot ? try? ProgramUser(named: "nobody") : nil)
+        func way(_ kind: Kind, _ user: ProgramUser?) -> ProgramIsolation {
+            var way = ProgramIsolation(kind: kind, user: user, folders: folders)
+            way.view = view
+            return way
+        }
         let boxes = other.map { [way(.bwrap, $0)] } ?? []
         let ownBox = given == nil ? [way(.bwrap, nil)] : []
-        let ways: [StepIsolation] =
+        let ways: [ProgramIsolation] =
             switch setting {
             case .auto where isRoot: boxes + (other.map { [way(.user, $0)] } ?? []) + ownBox
-            case .auto: ownBox + [.none]
+            case .auto: ownBox + [way(.none, nil)]
             case .bwrap: boxes + ownBox
             case .user: other.map { [way(.user, $0)] } ?? []
-            case .none: [.none]
+            case .none: [way(.none, nil)]
             }
         var problems: [String] = []
         let closed = [folders.home, folders.work].map { (path: $0, mode: mode(of: $0) ?? 0o700) }
@@ -135,7 +191,7 @@ public struct StepIsolation: Sendable, Hashable {
                 return chosen
             }
             // What was opened for a user whose programs are not run after all is closed again.
-            for (path, mode) in closed where StepIsolation.mode(of: path).map({ $0 != mode }) == true { chmod(path, mode) }
+            for (path, mode) in closed where ProgramIsolation.mode(of: path).map({ $0 != mode }) == true { chmod(path, mode) }
             problems.append("\(way.description): \(problem)")
         }
         if isRoot, other == nil { problems.append("this machine has no user 'nobody'") }
@@ -145,11 +201,11 @@ public struct StepIsolation: Sendable, Hashable {
             return refusal
         }
         throw KeelError(
-            .failedPrecondition, "programs of steps cannot be isolated as the settings say: " + problems.joined(separator: "; "),
+            .failedPrecondition, "programs \(view == .project ? "of steps" : "of workers") cannot be isolated as the settings say: " + problems.joined(separator: "; "),
             hint: "install bubblewrap, let the user read the project's folder, or set pipelines.sandbox to none", path: "pipelines.sandbox")
     }
 
-    /// Why it does not work here; nil when a program ran within half a minute, read the project's folder and wrote into its own.
+    /// Why it does not work here; nil when a program ran within half a minute, read what it may read and wrote into its own folder.
     private func problem() async -> String? {
         if kind == .none { return nil }
         if kind == .bwrap, bwrap == nil { return "bubblewrap is not installed" }
@@ -157,13 +213,22 @@ public struct StepIsolation: Sendable, Hashable {
         let folder = (folders?.work ?? "") + "/isolation-" + Identifier.hex32()
         defer { try? FileManager.default.removeItem(atPath: folder) }
         do {
-            try prepare(folder: folder)
-            let environment = ProgramEnvironment.base(workingDirectory: folder)
+            let interpreter = Interpreter.found
+            var readable = folders?.project ?? "/"
+            if view == .only {
+                readable = folder + "/readable"
+                try FileManager.default.createDirectory(atPath: readable, withIntermediateDirectories: true)
+                chmod(readable, 0o755)
+            }
+            let access = Access(readable: [readable] + (interpreter?.folders ?? []))
+            try prepare(folder: folder, access: access)
+            let home = home(in: folder)
+            let environment = ProgramIsolation.variables(workingDirectory: home)
             let script = #"ls "$1" > /dev/null && echo works > "$2/answer" && { [ -z "$3" ] || "$3" -c ''; }"#
             let said = Mutex<[String]>([])
             let lines = Lines(masking: SecretMask([])) { line in said.withLock { $0.append(line) } }
-            let command = ["/bin/sh", "-eu", "-c", script, "sh", folders?.project ?? "/", folder, Interpreter.found?.path ?? ""]
-            let child = try process(command, environment: environment, workingDirectory: folder)
+            let command = ["/bin/sh", "-eu", "-c", script, "sh", readable, home, interpreter?.path ?? ""]
+            let child = try process(command, environment: environment, workingDirectory: folder, access: access)
             let trial = Task { try await child.run { lines.add($0) } }
             let limit = Task {
                 try await Task.sleep(for: .seconds(30))
@@ -172,27 +237,46 @@ public struct StepIsolation: Sendable, Hashable {
             defer { limit.cancel() }
             let end = try await trial.value
             lines.finish()
-            return end == .exited(0) ? nil : said.withLock { $0.last } ?? "a program of a trial ended with \(end)"
+            return end == .exited(0) ? nil : said.withLock { $0.last } ?? "a program of a trial \(end)"
         } catch { return KeelError.wrapping(error).message }
     }
 
     // MARK: Running
 
-    /// Makes the working directory of a step, and what belongs to it, the program's own.
+    /// The variables that every program gets: nothing of this process but `PATH` and `LANG`.
+    package static func variables(workingDirectory: String) -> [String: String] {
+        let server = ProcessInfo.processInfo.environment
+        return [
+            "PATH": server["PATH"] ?? "/usr/local/bin:/usr/bin:/bin", "LANG": server["LANG"] ?? "C.UTF-8", "HOME": workingDirectory,
+            "TMPDIR": workingDirectory + "/tmp",
+        ]
+    }
+
+    /// Where a program of the view `only` can write: in the sandbox a place in memory with a limit, else its folder.
+    package func home(in folder: String) -> String { view == .only && kind == .bwrap ? "/tmp" : folder }
+
+    /// Makes the working directory of a program, and what belongs to it, the program's own.
     /// - Throws: `failedPrecondition` when programs are refused.
-    func prepare(folder: String) throws {
+    package func prepare(folder: String, access: Access = Access()) throws {
         if kind == .refused { throw refusal }
         try FileManager.default.createDirectory(atPath: folder + "/tmp", withIntermediateDirectories: true)
         guard let user else { return }
         for path in [folder, folder + "/tmp"] {
             guard lchown(path, user.uid, user.gid) == 0 else {
                 throw KeelError(
-                    .unavailable, "the step's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
+                    .unavailable, "the program's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
             }
         }
         if kind == .user, let folders {
             // The way to its own folder: through the others it goes without reading them.
-            for path in [folders.home, folders.work, (folder as NSString).deletingLastPathComponent] { StepIsolation.letThrough(path) }
+            for path in [folders.home, folders.work] { ProgramIsolation.letThrough(path) }
+            for path in [folder] + access.readable where path.hasPrefix(folders.home + "/") {
+                var parent = (path as NSString).deletingLastPathComponent
+                while parent.hasPrefix(folders.home + "/") {
+                    ProgramIsolation.letThrough(parent)
+                    parent = (parent as NSString).deletingLastPathComponent
+                }
+            }
         }
     }
 
@@ -214,34 +298,95 @@ public struct StepIsolation: Sendable, Hashable {
     }
 
     /// The command as it is started in this isolation.
-    func process(
-        _ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits()
+    package func process(
+        _ command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits(),
+        access: Access = Access()
     ) throws(KeelError) -> ChildProcess {
+        var child = ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
+        // The system counts processes by user: those of the server's own are not the program's alone.
+        if user == nil { child.limits.processes = nil }
         switch kind {
         case .refused: throw refusal
-        case .none:
-            return ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
+        case .none: child.hasNoNetwork = isClosed(access)
         case .user:
-            return ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, user: user, limits: limits)
-        case .bwrap:
-            return ChildProcess(
-                command: command, launcher: bubblewrap(workingDirectory) + asUser, environment: environment,
-                workingDirectory: workingDirectory,
-                limits: limits)
+            child.user = user
+            child.hasNoNetwork = isClosed(access)
+        case .bwrap: child.launcher = (view == .only ? ownRoot(access) : bubblewrap(workingDirectory)) + asUser
         }
+        return child
+    }
+
+    /// The same way of isolating for programs that see something else of the machine.
+    package func seeing(_ view: View) -> ProgramIsolation {
+        var out = self
+        out.view = view
+        return out
+    }
+
+    private func isClosed(_ access: Access) -> Bool { view == .only && !access.hasNetwork && closesNetwork }
+
+    // MARK: The sandbox
+
+    /// A file system that holds the system's programs and libraries and what the program may read, and nothing else.
+    private func ownRoot(_ access: Access) -> [String] {
+        guard let bwrap else { return [] }
+        var out = [bwrap, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+        if !access.hasNetwork { out.append("--unshare-net") }
+        for folder in ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
+            if let target = try? FileManager.default.destinationOfSymbolicLink(atPath: folder) {
+                out += ["--symlink", target, folder]
+            } else {
+                out += ["--ro-bind-try", folder, folder]
+            }
+        }
+        // The rest of /etc may hold keys of other services.
+        for name in ProgramIsolation.systemFiles { out += ["--ro-bind-try", "/etc/" + name, "/etc/" + name] }
+        if access.hasNetwork { out += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"] }
+        // By these libraries count processors.
+        for folder in ["cpu", "node"] { out += ["--ro-bind-try", "/sys/devices/system/\(folder)", "/sys/devices/system/\(folder)"] }
+        out += ["--proc", "/proc"] + devices
+        for folder in ["/tmp", "/dev/shm"] { out += ["--perms", "1777", "--size", String(access.temporaryBytes), "--tmpfs", folder] }
+        out += ["--perms", "1777", "--dir", "/tmp/tmp"]
+        for path in access.readable.sorted() where !path.hasPrefix("/usr/") {
+            out += way(to: path, through: [""]) + ["--ro-bind", path, path]
+        }
+        for path in access.writable { out += way(to: path, through: [""]) + ["--bind", path, path] }
+        // What is left are folders in memory, which would have no limit.
+        return out + ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"] + capabilities + ["--"]
+    }
+
+    /// What programs need of /etc: libraries and where they lie, names, certificates, time.
+    private static let systemFiles = [
+        "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts", "ld.so.cache", "ld.so.conf",
+        "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "passwd", "pki", "protocols", "resolv.conf", "services", "ssl/certs",
+        "ssl/openssl.cnf", "timezone",
+    ]
+
+    /// Accelerators: the empty /dev has none.
+    private var devices: [String] {
+        let devices = (try? FileManager.default.contentsOfDirectory(atPath: "/dev")) ?? []
+        var out = ["--dev", "/dev"]
+        for device in devices.sorted() where ["nvidia", "dri", "kfd", "accel"].contains(where: device.hasPrefix) {
+            out += ["--dev-bind", "/dev/\(device)", "/dev/\(device)"]
+        }
+        return out
+    }
+
+    /// setpriv needs some to become the user, and drops them all. Without a user, root would take the sandbox apart from inside:
+    /// with its own, or by /proc/sys, which its user id alone may write.
+    private var capabilities: [String] {
+        user == nil
+            ? ["--remount-ro", "/proc", "--cap-drop", "ALL"]
+            : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
     }
 
     /// What the user may not enter is replaced by an empty folder, so that what lies deeper, and is his to see, can be mounted in it.
     private func bubblewrap(_ workingDirectory: String) -> [String] {
         guard let folders, let bwrap else { return [] }
         var out = [
-            bwrap, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+            bwrap, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/", "--proc", "/proc",
         ]
-        let devices = (try? FileManager.default.contentsOfDirectory(atPath: "/dev")) ?? []
-        // Accelerators: the empty /dev has none.
-        for device in devices.sorted() where ["nvidia", "dri", "kfd", "accel"].contains(where: device.hasPrefix) {
-            out += ["--dev-bind", "/dev/\(device)", "/dev/\(device)"]
-        }
+        out += devices
         let shown = ([folders.project] + (Interpreter.found?.folders ?? [])).filter { $0 != "/" }
         let closed = Set((shown + [folders.home]).compactMap(closedAncestor)).sorted()
         // Sockets of other services lie in /run, of which only the resolver is needed.
@@ -262,12 +407,6 @@ public struct StepIsolation: Sendable, Hashable {
         }
         out += way(to: workingDirectory, through: empty)
         out += ["--bind", workingDirectory, workingDirectory, "--chdir", workingDirectory]
-        // setpriv needs some to become the user, and drops them all. Without a user, root would take the sandbox apart from inside:
-        // with its own, or by /proc/sys, which its user id alone may write.
-        let capabilities =
-            user == nil
-            ? ["--remount-ro", "/proc", "--cap-drop", "ALL"]
-            : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
         return out + capabilities + ["--"]
     }
 
@@ -304,8 +443,8 @@ public struct StepIsolation: Sendable, Hashable {
     }
 }
 
-/// A user of this machine that programs of steps run as.
-public struct StepUser: Sendable, Hashable {
+/// A user of this machine that programs run as.
+public struct ProgramUser: Sendable, Hashable {
     public let name: String
     let uid: uid_t
     let gid: gid_t
@@ -321,14 +460,14 @@ public struct StepUser: Sendable, Hashable {
     }
 }
 
-/// The isolation of a server's steps: chosen when it is first asked for, once.
+/// The isolation of a server's programs: chosen when it is first asked for, once.
 public final class IsolationChoice: Sendable {
-    private let choose: @Sendable () async throws -> StepIsolation
-    private let task = Mutex<Task<StepIsolation, any Error>?>(nil)
+    private let choose: @Sendable () async throws -> ProgramIsolation
+    private let task = Mutex<Task<ProgramIsolation, any Error>?>(nil)
 
-    public init(_ choose: @escaping @Sendable () async throws -> StepIsolation) { self.choose = choose }
+    public init(_ choose: @escaping @Sendable () async throws -> ProgramIsolation) { self.choose = choose }
 
-    public func value() async throws -> StepIsolation {
+    public func value() async throws -> ProgramIsolation {
         let task = task.withLock { task in
             let chosen = task ?? Task { [choose] in try await choose() }
             task = chosen

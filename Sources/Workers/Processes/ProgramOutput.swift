@@ -2,17 +2,17 @@ import Contracts
 import Synchronization
 
 /// The lines of a program's output, as they come.
-final class Lines: Sendable {
+package final class Lines: Sendable {
     private let splitter: Mutex<LineSplitter>
     private let sink: @Sendable (String) -> Void
 
-    init(masking mask: SecretMask, to sink: @escaping @Sendable (String) -> Void) {
+    package init(masking mask: SecretMask, to sink: @escaping @Sendable (String) -> Void) {
         splitter = Mutex(LineSplitter(masking: mask))
         self.sink = sink
     }
 
-    func add(_ bytes: ArraySlice<UInt8>) { splitter.withLock { $0.add(bytes, sink) } }
-    func finish() { splitter.withLock { $0.finish(sink) } }
+    package func add(_ bytes: ArraySlice<UInt8>) { splitter.withLock { $0.add(bytes, sink) } }
+    package func finish() { splitter.withLock { $0.finish(sink) } }
 }
 
 /// Cuts a stream of bytes into lines of at most `lineBytesMax`, with the secrets in them masked.
@@ -85,7 +85,7 @@ package struct SecretMask: Sendable {
     }
 
     /// Whether a variable or parameter of this name holds a secret, as people name them.
-    static func isSecret(_ name: String) -> Bool {
+    package static func isSecret(_ name: String) -> Bool {
         let upper = name.uppercased()
         return ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"].contains {
             upper.contains($0)

@@ -1,0 +1,54 @@
+import Contracts
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// A tree of files that nobody writes to any more, which others may have written. Links in it are never followed.
+enum ClosedFolder {
+    /// Makes everything in it this user's, readable by all and writable by nobody, and syncs it.
+    static func close(_ folder: String) throws {
+        try openToOwner(folder)
+        for name in try Folder.names(folder) {
+            let path = "\(folder)/\(name)"
+            if isFolder(path) {
+                try close(path)
+                continue
+            }
+            // A link has no permissions of its own, and may not be followed to those of another file.
+            guard lchown(path, geteuid(), getegid()) == 0 else { throw AtomicFile.failure("take over '\(path)'") }
+            guard let status = status(path), status.st_mode & S_IFMT != S_IFLNK else { continue }
+            guard status.st_mode & S_IFMT == S_IFREG else {
+                unlink(path)
+                continue
+            }
+            chmod(path, status.st_mode & 0o111 == 0 ? 0o444 : 0o555)
+        }
+        try Folder.sync(folder)
+        chmod(folder, 0o555)
+    }
+
+    /// Removes it with all that it holds, also what may not be written. It is not an error when there is none.
+    static func remove(_ path: String) {
+        func open(_ path: String) {
+            guard isFolder(path) else { return }
+            try? openToOwner(path)
+            for name in (try? Folder.names(path)) ?? [] { open("\(path)/\(name)") }
+        }
+        open(path)
+        try? FileManager.default.removeItem(atPath: path)
+    }
+
+    static func isFolder(_ path: String) -> Bool { status(path).map { $0.st_mode & S_IFMT == S_IFDIR } ?? false }
+    static func isPlainFile(_ path: String) -> Bool { status(path).map { $0.st_mode & S_IFMT == S_IFREG } ?? false }
+
+    private static func openToOwner(_ folder: String) throws(KeelError) {
+        guard lchown(folder, geteuid(), getegid()) == 0, chmod(folder, 0o700) == 0 else { throw AtomicFile.failure("take over '\(folder)'") }
+    }
+
+    private static func status(_ path: String) -> stat? {
+        var status = stat()
+        return lstat(path, &status) == 0 ? status : nil
+    }
+}

@@ -1,0 +1,41 @@
+import CSupervisor
+import Foundation
+
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// The processes of supervised programs among all that the machine shows.
+///
+/// A program may run as the server's own user, so that the user of a connection does not tell it from the person at the machine. Its supervisor does:
+/// every process of a program has one among its ancestors for as long as it lives (`CSupervisor`), those of a server that was killed too.
+public enum SupervisedProcesses {
+    /// Whether a process that belongs to no program holds the socket. When it cannot be found out, none does.
+    /// - Parameter inode: of the socket, as `/proc/PID/fd` shows it.
+    public static func areNotTheHolders(ofSocket inode: UInt64) -> Bool {
+        let processes = ProcessTable.read().processes
+        let supervisors = Set(processes.filter { $0.value.name == KEEL_SUPERVISOR_COMMAND }.keys)
+        if supervisors.isEmpty { return true }
+        let link = "socket:[\(inode)]"
+        return processes.keys.contains { id in
+            id != getpid() && isOutside(id, processes, supervisors) && holds(id, link)
+        }
+    }
+
+    /// Its ancestors are known up to the first process, and none is a supervisor.
+    private static func isOutside(_ id: pid_t, _ processes: [pid_t: ProcessTable.Process], _ supervisors: Set<pid_t>) -> Bool {
+        var at = id
+        for _ in 0...processes.count {
+            if at == 0 { return true }
+            guard !supervisors.contains(at), let process = processes[at] else { return false }
+            at = process.parent
+        }
+        return false
+    }
+
+    private static func holds(_ id: pid_t, _ link: String) -> Bool {
+        let folder = "/proc/\(id)/fd"
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        return names.contains { (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) == link }
+    }
+}

@@ -1,0 +1,210 @@
+import Contracts
+import Foundation
+import Testing
+import Workers
+
+/// What code of a model tries, and must not be able to do.
+@Suite("Workers are kept apart", .enabled(if: TestPython.isThere, "scripts/bootstrap --tests installs the Python"))
+struct WorkerIsolationTests {
+    /// Runs what the parameter `do` says, and answers with what it returned as text, or with its error.
+    private static let model = """
+        import os, sys, socket, signal, glob, subprocess
+
+        def read(path): return open(path, "rb").read(100)
+        def connect(address): s = socket.create_connection(address, 2); return s.recv(5)
+        def connect_unix(path): s = socket.socket(socket.AF_UNIX); s.connect(path); return s.recv(5)
+        def fill(folder, mib):
+            n = 0
+            try:
+                for i in range(mib):
+                    with open("%s/f%d" % (folder, i), "wb") as f: f.write(b"x" * (1 << 20))
+                    n += 1
+            except OSError as e: return "stopped at %d: %s" % (n, e.errno)
+            finally:
+                for i in range(n + 1):
+                    try: os.unlink("%s/f%d" % (folder, i))
+                    except OSError: pass
+            return "filled"
+        def one(size, folder):
+            try:
+                with open(folder + "/one", "wb") as f:
+                    for _ in range(size): f.write(b"x" * (1 << 20))
+            except OSError as e: return "stopped: %s" % e.errno
+            finally: os.unlink(folder + "/one")
+            return "filled"
+        def write(path): open(path, "w").write("x"); return "written"
+        def fds(): return sorted(int(n) for n in os.listdir("/proc/self/fd"))
+        def who(): return [os.getuid(), open("/proc/self/status").read().split("CapEff:")[1].split()[0]]
+        def kill(pid): os.kill(pid, 0); return "could"
+        def pids(): return sorted(int(n) for n in os.listdir("/proc") if n.isdigit())
+        def tmp(): return [os.environ["HOME"], os.environ["TMPDIR"], os.getcwd()]
+
+        def predict(data, params=None):
+            try: return [repr(eval(params["do"]))]
+            except BaseException as e: return ["refused: %s: %s" % (type(e).__name__, e)]
+        """
+
+    private func home() throws -> String {
+        let home = try temporaryFolder() + "/home"
+        try write("the-key-of-all-secrets", to: home + "/secrets.key")
+        return home
+    }
+
+    private func isolation(_ home: String, _ setting: ProgramIsolation.Setting) async throws -> ProgramIsolation {
+        try await ProgramIsolation.choose(
+            setting, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)
+    }
+
+    private func attempt(_ pool: WorkerPool, _ code: String) async throws -> String {
+        let answer = try await pool.ask(try table(["x": Column(.int64, .int64([1]))]), params: ["do": .string(code)])
+        return answer["predictions"]?[0].text ?? ""
+    }
+
+    /// A server that greets whoever connects.
+    private final class Greeter: Sendable {
+        let descriptor: Descriptor
+        let port: Int
+        let path: String
+
+        init(_ folder: String) throws {
+            path = folder + "/socket"
+            let script = """
+                import socket, sys, threading, os
+                u = socket.socket(socket.AF_UNIX); u.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o777)
+                t = socket.socket(); t.bind(("127.0.0.1", 0))
+                def serve(s):
+                    while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()
+                for s in (u, t): s.listen(); threading.Thread(target=serve, args=(s,)).start()
+                print(t.getsockname()[1], flush=True)
+                sys.stdin.read(); os._exit(0)
+                """
+            let process = Process()
+            let output = Pipe()
+            let input = Pipe()
+            process.executableURL = URL(fileURLWithPath: TestPython.path)
+            process.arguments = ["-c", script, path]
+            process.standardOutput = output
+            process.standardInput = input
+            try process.run()
+            let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
+            port = try #require(Int(line.trimmingCharacters(in: .whitespacesAndNewlines)))
+            // It ends when this closes.
+            descriptor = Descriptor(dup(input.fileHandleForWriting.fileDescriptor))
+        }
+    }
+
+    @Test(
+        "in the sandbox code sees the system, its model and its environment, and nothing else",
+        .enabled(if: hasSandbox, "bubblewrap has to work on the machine"))
+    func sandbox() async throws {
+        setenv("KEEL_TEST_SECRET", "of-the-server-alone", 1)
+        let home = try home()
+        let greeter = try Greeter(home)
+        let other = try model(["weights": "of another tenant"], in: home + "/models")
+        let isolation = try await isolation(home, .auto)
+        #expect(isolation.description.hasPrefix("bwrap"))
+        let pool = try await pool(Self.model, isolation: isolation, home: home) { $0.temporaryBytes = 8 << 20 }
+        #expect(pool.warnings == [])
+        try await pool.start()
+        let refused = [
+            "read('\(home)/secrets.key')", "os.listdir('\(home)')", "read('\(other.path)/weights')", "read('/etc/shadow')", "os.listdir('/root')",
+            "os.listdir('/home')", "connect(('127.0.0.1', \(greeter.port)))", "connect_unix('\(greeter.path)')", "connect(('10.0.0.1', 53))",
+            "read('/proc/\(getpid())/environ')", "kill(\(getpid()))", "write('/etc/x')", "write('/usr/x')", "write('/x')", "write('/dev/x')",
+            "write(__file__)", "write(os.path.dirname(__file__) + '/x')", "write(sys.prefix + '/x')", "os.setuid(0) or write('/usr/x')",
+        ]
+        for code in refused {
+            let said = try await attempt(pool, code)
+            // A user who is nobody, with no such folder: what matters is that it is not answered.
+            let isRefused = said.hasPrefix("refused: ") || (code.contains("listdir") && !said.contains("secrets.key") && said.hasPrefix("['"))
+            #expect(isRefused, "\(code): \(said)")
+        }
+        let environment = try await attempt(pool, "sorted(os.environ)")
+        #expect(!environment.contains("KEEL") && !environment.contains("SECRET") && environment.contains("OMP_NUM_THREADS"), "\(environment)")
+        // Input, output, errors, the socket to the server, and the folder that is read.
+        #expect(try await attempt(pool, "fds()") == "[0, 1, 2, 3, 4]")
+        #expect(try await attempt(pool, "tmp()") == "['/tmp', '/tmp/tmp', '/tmp']")
+        #expect(try await attempt(pool, "write('/tmp/x') + write('/tmp/tmp/x') + write('/dev/shm/x')") == "'writtenwrittenwritten'")
+        #expect(try await attempt(pool, "fill('/tmp', 100)").contains("stopped at 7: 28"))
+        #expect(try await attempt(pool, "fill('/dev/shm', 100)").contains("stopped at 7: 28"))
+        #expect(try await attempt(pool, "who()[1]") == "'0000000000000000'")
+        #expect(try await attempt(pool, "max(pids()) < 100") == "True", "process ids of its own")
+        if geteuid() == 0 { #expect(try await attempt(pool, "who()[0]") == "65534") }
+        await pool.stop()
+    }
+
+    @Test(
+        "with a grant of the network code reaches it, and still no socket in a folder",
+        .enabled(if: hasSandbox, "bubblewrap has to work on the machine"))
+    func network() async throws {
+        let home = try home()
+        let greeter = try Greeter(home)
+        let pool = try await pool(Self.model, isolation: try await isolation(home, .auto), home: home) { $0.hasNetwork = true }
+        try await pool.start()
+        #expect(try await attempt(pool, "connect(('127.0.0.1', \(greeter.port)))") == "b'hello'")
+        #expect(try await attempt(pool, "connect_unix('\(greeter.path)')").hasPrefix("refused: "))
+        await pool.stop()
+    }
+
+    @Test(
+        "in the sandbox a fork bomb and a flood of output end with their worker alone",
+        .enabled(if: hasSandbox, "bubblewrap has to work on the machine"))
+    func bombs() async throws {
+        let home = try home()
+        let bomb = """
+            import os, time
+            def predict(data, params=None):
+                if (params or {}).get("do") == "bomb":
+                    while True:
+                        try: os.fork()
+                        except OSError: pass
+                if (params or {}).get("do") == "flood":
+                    while True: print("x" * 1000)
+                return [1]
+            """
+        let pool = try await pool(bomb, isolation: try await isolation(home, .auto), home: home)
+        try await pool.start()
+        let input = try table(["x": Column(.int64, .int64([1]))])
+        let error = try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "bomb"]) }
+        #expect(error.code == .unavailable && error.message.contains("processes, more than its 64"), "\(error)")
+        #expect(try await pool.ask(input).rowCount == 1)
+        #expect(try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "flood"], seconds: 2) }.code == .deadlineExceeded)
+        let files = try FileManager.default.subpathsOfDirectory(atPath: home + "/workers").filter { $0.hasSuffix("log") || $0.hasSuffix("log.1") }
+        let sizes = try files.map { try FileManager.default.attributesOfItem(atPath: "\(home)/workers/\($0)")[.size] as? Int ?? 0 }
+        #expect(sizes.reduce(0, +) <= 8 << 20)
+        await pool.stop()
+    }
+
+    @Test("another user sees no secret and has no network, without a sandbox", .enabled(if: geteuid() == 0, "only root can start programs as another user"))
+    func otherUser() async throws {
+        // A Python that this user may run: that of the tests may lie in a folder of root's.
+        let system = "/usr/bin/python3"
+        try #require(access(system, X_OK) == 0)
+        let home = try home()
+        chmod((home as NSString).deletingLastPathComponent, 0o755)
+        let greeter = try Greeter(home)
+        guard let isolation = try? await isolation(home, .user), let found = try? await PythonEnvironments.existing(system) else {
+            // The server's own Python is closed to that user, as it is for steps.
+            return
+        }
+        #expect(isolation.description == "the user nobody" && found.version.hasPrefix("3."))
+        let pool = try await pool(Self.model, isolation: isolation, home: home)
+        #expect(pool.warnings.count == 1)
+        try await pool.start()
+        for code in ["read('\(home)/secrets.key')", "connect(('127.0.0.1', \(greeter.port)))", "kill(\(getpid()))"] {
+            #expect(try await attempt(pool, code).hasPrefix("refused: "), "\(code)")
+        }
+        await pool.stop()
+    }
+
+    @Test("without any isolation the pool says what its code can reach, and a file has a limit")
+    func noIsolation() async throws {
+        let home = try home()
+        let pool = try await pool(Self.model, isolation: try await isolation(home, .none), home: home) { $0.temporaryBytes = 4 << 20 }
+        #expect(pool.warnings.contains { $0.contains("secrets") })
+        #expect(pool.warnings.contains { $0.contains("network") } == (geteuid() != 0))
+        try await pool.start()
+        #expect(try await attempt(pool, "one(8, os.getcwd())") == "'stopped: 27'")
+        #expect(try await attempt(pool, "[k for k in os.environ if 'KEEL' in k]") == "[]")
+        await pool.stop()
+    }
+}

@@ -85,7 +85,7 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
     private let programs: FixedArray<Program>
     private let chunks: FixedArray<Chunk>
     private let planesMax: Int
-    private let tinyMax: Scalar
+    private let read: InputReading<Scalar>
     private let spread = BitSpread()
 
     /// nil when walking is faster for any number of rows, or a tree has more than 256 leaves or leaves that are more than a value.
@@ -103,7 +103,7 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
         programs = FixedArray(parts.programs)
         chunks = FixedArray(parts.chunks)
         planesMax = parts.chunks.map(\.planeCount).max() ?? 0
-        tinyMax = forest.tinyIsZero ? Scalar(TreeColumn.zeroMax) : -1
+        read = InputReading(forest)
     }
 
     /// Room for the planes of a chunk.
@@ -160,9 +160,9 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
         let words = UnsafeMutableRawPointer(planes).assumingMemoryBound(to: UInt64.self)
         let thresholds = thresholds.base + codes.thresholds
         let starts = starts.base + codes.buckets
-        let tinyMax = tinyMax
+        let read = read
         for r in 0..<count {
-            let value = rule.prepared(RowPreparation.read(values[r &* stride], tinyMax: tinyMax))
+            let value = rule.prepared(read(values[r &* stride]))
             var code = Int(starts[codes.bucket(of: value)])
             var step = codes.stride
             while step > 0 {
@@ -178,7 +178,7 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
     ) {
         let words = UnsafeMutableRawPointer(plane).assumingMemoryBound(to: UInt64.self)
         for r in 0..<count {
-            let category = membership.rule.prepared(RowPreparation.read(values[r * stride], tinyMax: tinyMax))
+            let category = membership.rule.prepared(read(values[r * stride]))
             let isInside = CategorySets.contains(sets.base, at: membership.set, category)
             words[r >> 6] |= (isInside ? 1 : 0) << UInt64(r & 63)
         }

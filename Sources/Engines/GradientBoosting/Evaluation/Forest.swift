@@ -51,6 +51,9 @@ struct Forest<Scalar: TreeScalar>: Sendable {
     var divisor: Scalar = 1
     /// Numbers next to 0 are 0, as LightGBM reads its input.
     var tinyIsZero = false
+    /// Infinity compares as the largest finite number. Missing values become infinity, and in LightGBM some splits have only them on
+    /// one side: their threshold is infinite.
+    var infinityIsFinite = false
 
     var hasSets: Bool { !sets.isEmpty }
     /// Trees that are walked in step.

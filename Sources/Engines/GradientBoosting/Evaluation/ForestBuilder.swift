@@ -12,12 +12,13 @@ struct ForestBuilder<Scalar: TreeScalar> {
 
     /// - Parameter baseMargins: where the sum of each output begins; there are as many outputs.
     /// - Parameter leafWidth: 1, or the number of outputs when each leaf has a value for every one.
-    init(featureCount: Int, baseMargins: [Scalar], leafWidth: Int = 1, divisor: Scalar = 1, tinyIsZero: Bool = false) {
+    init(featureCount: Int, baseMargins: [Scalar], leafWidth: Int = 1, divisor: Scalar = 1, readsAsLightGBM: Bool = false) {
         forest.featureCount = featureCount
         forest.baseMargins = baseMargins
         forest.leafWidth = leafWidth
         forest.divisor = divisor
-        forest.tinyIsZero = tinyIsZero
+        forest.tinyIsZero = readsAsLightGBM
+        forest.infinityIsFinite = readsAsLightGBM
     }
 
     /// Appends a tree.

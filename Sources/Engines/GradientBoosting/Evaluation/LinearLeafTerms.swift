@@ -16,9 +16,10 @@ final class LinearLeafTerms<Scalar: TreeScalar>: Sendable {
     func value<Value: TreeScalar>(of node: Int, _ row: UnsafePointer<Value>, otherwise: Scalar) -> Scalar {
         var sum = constants.base[node]
         for term in Int(starts.base[node])..<Int(starts.base[node + 1]) {
-            let feature = RowPreparation<Scalar>.read(row[Int(features.base[term])], tinyMax: Scalar(TreeColumn.zeroMax))
+            let feature = row[Int(features.base[term])].rounded(to: Scalar.self)
             if feature.isNaN { return otherwise }
-            sum += coefficients.base[term] * feature
+            // LightGBM reads numbers next to 0 as 0.
+            if feature.magnitude > Scalar(TreeColumn.zeroMax) { sum += coefficients.base[term] * feature }
         }
         return sum
     }

@@ -1,23 +1,36 @@
+/// How a library reads a number of its input.
+struct InputReading<Scalar: TreeScalar>: Sendable {
+    /// Numbers up to this one, of either sign, are 0; -1 when none are.
+    private let tinyMax: Scalar
+    /// Larger numbers are this one.
+    private let max: Scalar
+
+    init(_ forest: Forest<Scalar>) {
+        tinyMax = forest.tinyIsZero ? Scalar(TreeColumn.zeroMax) : -1
+        max = forest.infinityIsFinite ? .greatestFiniteMagnitude : .infinity
+    }
+
+    @inline(__always)
+    func callAsFunction<Value: TreeScalar>(_ value: Value) -> Scalar {
+        let read = value.rounded(to: Scalar.self)
+        let limited = read > max ? max : read
+        return limited.magnitude <= tinyMax ? 0 : limited
+    }
+}
+
 /// Turns a row into the values that nodes compare: one for each column of a forest.
 final class RowPreparation<Scalar: TreeScalar>: Sendable {
     private let features: FixedArray<UInt32>
     /// The columns of rule r are those from `ends[r - 1]` to `ends[r]`.
     private let ends: FixedArray<Int>
-    /// Numbers up to this one, of either sign, are 0; -1 when none are.
-    private let tinyMax: Scalar
+    private let read: InputReading<Scalar>
     var count: Int { features.count }
 
     init(_ forest: Forest<Scalar>) {
         features = FixedArray(forest.columns.map(\.feature))
         ends = FixedArray(
             TreeColumn.Rule.allCases.map { rule in forest.columns.prefix { $0.rule.rawValue <= rule.rawValue }.count })
-        tinyMax = forest.tinyIsZero ? Scalar(TreeColumn.zeroMax) : -1
-    }
-
-    @inline(__always)
-    static func read<Value: TreeScalar>(_ value: Value, tinyMax: Scalar) -> Scalar {
-        let read = value.rounded(to: Scalar.self)
-        return read.magnitude <= tinyMax ? 0 : read
+        read = InputReading(forest)
     }
 
     @inline(__always)
@@ -42,9 +55,9 @@ final class RowPreparation<Scalar: TreeScalar>: Sendable {
         _ rule: TreeColumn.Rule, _ row: UnsafePointer<Value>, _ start: Int, _ end: Int, _ out: UnsafeMutablePointer<Scalar>
     ) {
         let features = features.base
-        let tinyMax = tinyMax
+        let read = read
         for i in start..<end {
-            out[i] = rule.prepared(RowPreparation.read(row[Int(features[i])], tinyMax: tinyMax))
+            out[i] = rule.prepared(read(row[Int(features[i])]))
         }
     }
 }

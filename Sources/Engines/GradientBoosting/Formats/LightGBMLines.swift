@@ -79,8 +79,9 @@ struct LightGBMLines {
     func numbers(_ line: Line) throws(KeelError) -> [Double] {
         var out: [Double] = []
         try words(line) { word throws(KeelError) in
-            // Only the forms in which LightGBM writes numbers: no hexadecimal, no infinity.
-            guard word.utf8.allSatisfy({ (48...57).contains($0) || [43, 45, 46, 69, 101].contains($0) }), let value = Double(word), value.isFinite
+            // Only the forms in which LightGBM writes numbers: nothing hexadecimal.
+            guard word == "inf" || word == "-inf" || word.utf8.allSatisfy({ (48...57).contains($0) || [43, 45, 46, 69, 101].contains($0) }),
+                let value = Double(word)
             else { throw failure("\(line.key): '\(word.prefix(30))' is not a number") }
             out.append(value)
         }

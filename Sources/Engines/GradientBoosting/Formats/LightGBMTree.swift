@@ -90,6 +90,7 @@ struct LightGBMTree: SourceTree {
         case 2: rule = missingLeft ? .missingLeft : .missingRight
         default: throw ModelDamage.error("node \(index) has decision type \(decision)")
         }
+        guard thresholds[index] != .greatestFiniteMagnitude else { throw ModelDamage.error("node \(index) has no possible threshold") }
         // LightGBM sends `value > threshold` right: the same as `value >=` the next number.
         return .threshold(TreeColumn(feature: feature, rule: rule), thresholds[index].nextUp, first: left, second: right)
     }

@@ -20,7 +20,7 @@ extension LoadedEnsemble {
         let iterationCount = document.trees.count / groupCount
         var builder = ForestBuilder<Double>(
             featureCount: document.featureCount, baseMargins: Array(repeating: 0, count: groupCount),
-            divisor: document.averagesOutput ? Double(iterationCount) : 1, tinyIsZero: true)
+            divisor: document.averagesOutput ? Double(iterationCount) : 1, readsAsLightGBM: true)
         for (i, tree) in document.trees.enumerated() { try builder.add(tree, output: i % groupCount) }
         evaluator = .double(ForestEvaluator(try builder.finish(), transform: objective.transform))
         self.objective = document.objective

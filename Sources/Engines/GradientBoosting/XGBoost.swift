@@ -90,7 +90,7 @@ public final class XGBoostModel: @unchecked Sendable {
     ///
     /// - Throws: `corrupted` for bytes that are no whole model; `invalidArgument` for a kind of model that Keel does not run.
     public init(bytes: [UInt8]) throws(KeelError) {
-        let checked = try TreeEnsemble(xgboostJSON: bytes)
+        let checked = try TreeEnsemble(xgboost: bytes)
         featureCount = checked.featureCount
         outputCount = checked.outputCount
         library = try XGBoostLibrary.shared.get()

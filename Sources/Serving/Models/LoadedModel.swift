@@ -45,7 +45,7 @@ public final class LoadedModel: Sendable {
         }
         let runner: any ModelRunner =
             switch bundle.flavor {
-            case .xgboost: try TreesRunner(try TreeEnsemble(xgboostJSON: bytes), bundle.signature)
+            case .xgboost: try TreesRunner(try TreeEnsemble(xgboost: bytes), bundle.signature)
             case .onnx: try ONNXRunner(bytes, bundle.signature)
             case .lightgbm, .python: throw .invalid("a model of \(bundle.flavor.rawValue) is not one file")
             }

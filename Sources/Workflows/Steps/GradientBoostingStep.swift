@@ -118,7 +118,7 @@ struct GradientBoostingStep: StepKind {
                 round += 1
                 return stop()
             })
-        let scores = try TreeEnsemble(xgboostJSON: bytes).predict(matrix)
+        let scores = try TreeEnsemble(xgboost: bytes).predict(matrix)
         return Fitted(
             model: bytes, signature: Signature(inputs: data.inputs, outputs: [Signature.Output("score", .float32)]), service: data.service,
             reference: Self.reference(data, scores), rows: data.table.rowCount)

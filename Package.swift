@@ -52,7 +52,7 @@ let package = Package(
         .target(
             name: "Serving",
             dependencies: [
-                "Contracts", "Expressions", "Statistics", "Engines", "Storage", .product(name: "Atomics", package: "swift-atomics"),
+                "Contracts", "Expressions", "Statistics", "Engines", "Storage", "Workers", .product(name: "Atomics", package: "swift-atomics"),
             ]),
         .target(name: "Monitoring", dependencies: ["Contracts", "Expressions", "Statistics", "Storage"]),
         // workflows

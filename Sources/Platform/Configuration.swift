@@ -3,6 +3,7 @@ import Contracts
 import Foundation
 import OpenIDConnect
 import Pipelines
+import Serving
 import Workers
 import Yams
 
@@ -51,6 +52,8 @@ public struct KeelConfiguration: Sendable {
     public var issuersInternal: Bool
     /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
     public var modelThreads: Int
+    /// How models that bring Python code run.
+    public var pythonModels: PythonModels.Settings
     /// How many bytes of events are pushed to a dataset before its online features are written to the disk again.
     public var checkpointBytes: Int
     /// How long a stop may take, such as `10s`. The process ends then, and the log names what could not be written.
@@ -74,7 +77,10 @@ public struct KeelConfiguration: Sendable {
         ("oidc.issuers.NAME.groups", .string("groups")), ("oidc.issuers.NAME.age", .string("5m")),
         ("oidc.issuers.NAME.skew", .string("1m")), ("oidc.issuers.NAME.workspace", .string("default")),
         ("oidc.issuers.NAME.algorithms", .stringArray(SignatureAlgorithm.allCases.map(\.rawValue))),
-        ("serving.threads", .int(0)), ("features.checkpoint", .int(8 << 20)), ("shutdown.deadline", .string("10s")),
+        ("serving.threads", .int(0)), ("serving.python.code", .string("allowed")), ("serving.python.workers", .int(2)),
+        ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.interpreter", .string("")),
+        ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
+        ("features.checkpoint", .int(8 << 20)), ("shutdown.deadline", .string("10s")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -120,6 +126,7 @@ public struct KeelConfiguration: Sendable {
             issuers: try issuers(reader, filed: filed.keys.map(\.components), environment),
             issuerSchemes: reader.strings("oidc.schemes"), issuersInternal: reader.bool("oidc.internal"),
             modelThreads: try reader.int("serving.threads", in: 0...1024),
+            pythonModels: try pythonModels(reader),
             checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
             shutdownDeadline: shutdownDeadline,
             protectedAliases: reader.strings("registry.protected"), logLevel: try reader.word("log.level", of: levels))
@@ -150,6 +157,23 @@ public struct KeelConfiguration: Sendable {
                 "'\(text)' is not a size of at least \(MemoryBudget.bytesMin >> 20) MiB", hint: "such as 2GiB", path: "memory.budget")
         }
         return bytes
+    }
+
+    private static func pythonModels(_ reader: SettingReader) throws(KeelError) -> PythonModels.Settings {
+        var settings = PythonModels.Settings()
+        settings.isAllowed = try reader.word("serving.python.code", of: ["allowed", "refused"]) == "allowed"
+        settings.workers = try reader.int("serving.python.workers", in: 1...64)
+        let memory = reader.string("serving.python.memory")
+        guard let bytes = MachineMemory.bytes(memory), bytes >= 64 << 20 else {
+            throw .invalid("'\(memory)' is not a size of at least 64 MiB", hint: "such as 2GiB", path: "serving.python.memory")
+        }
+        settings.memoryBytes = Int64(bytes)
+        settings.hasNetwork = reader.bool("serving.python.network")
+        settings.environments.python = reader.text("serving.python.interpreter")
+        settings.environments.wheels = reader.text("serving.python.wheels")
+        settings.environments.buildsFromSource = reader.bool("serving.python.sources")
+        settings.environments.allowsOtherPython = try reader.word("serving.python.versions", of: ["same", "any"]) == "any"
+        return settings
     }
 
     private static func tls(_ reader: SettingReader) throws(KeelError) -> TLSFiles? {

@@ -29,6 +29,11 @@ package enum ModelFile {
             root[Node(key)]?.scalar.flatMap { $0.string == "null" ? nil : String($0.string.prefix(1000)) }
         }
         facts.flavors = (root["flavors"]?.mapping?.keys.compactMap { $0.scalar?.string } ?? []).prefix(100).sorted()
+        for flavor in facts.flavors {
+            let known = ["data", "model_class", "model_format", "loader_module", "predict_fn", "python_version"]
+            let texts = known.compactMap { key in root["flavors"]?[flavor]?[key]?.scalar.map { (key, String($0.string.prefix(500))) } }
+            facts.settings[flavor] = Dictionary(texts) { first, _ in first }
+        }
         (facts.uuid, facts.runID, facts.modelID) = (text("model_uuid"), text("run_id"), text("model_id"))
         (facts.mlflowVersion, facts.createdAt) = (text("mlflow_version"), text("utc_time_created"))
         facts.bytes = text("model_size_bytes").flatMap { Int64($0) }
@@ -64,7 +69,7 @@ package enum ModelFile {
         if let tensor = item["tensor-spec"] {
             let shape = (tensor["shape"]?.array ?? []).compactMap { $0.integer.map(Int.init) }
             let written = "tensor(\(tensor["dtype"]?.string ?? "?"), \(shape.map(String.init).joined(separator: "x")))"
-            guard let element = tensor["dtype"]?.string.flatMap({ scalars[$0] }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 })
+            guard let element = tensor["dtype"]?.string.flatMap({ DataType(mlflow: $0) }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 })
             else {
                 return (nil, written)
             }
@@ -75,12 +80,7 @@ package enum ModelFile {
             let (element, written) = type(of: inner)
             return (element.map { .list($0) }, "array(\(written))")
         }
-        if let scalar = scalars[word] { return (scalar, word) }
+        if let scalar = DataType(mlflow: word) { return (scalar, word) }
         return (nil, item.text)
     }
-
-    private static let scalars: [String: DataType] = [
-        "boolean": .bool, "integer": .int32, "long": .int64, "float": .float32, "double": .float64, "string": .string, "binary": .bytes,
-        "datetime": .timestamp, "bool": .bool, "int32": .int32, "int64": .int64, "float32": .float32, "float64": .float64, "str": .string,
-    ]
 }

@@ -68,7 +68,7 @@ extension Platform {
     /// The folders that every home has, outer ones first.
     static let folders = [
         "lake", "lake/datasets", "lake/training", "streams", "work", "predictions", "checkpoints", "features", "backups", "objects",
-        "objects/tmp", "objects/content", "objects/uploads",
+        "objects/tmp", "objects/content", "objects/uploads", "python",
     ]
 
     /// Reports data without the database that knows it. The server makes a new database beside it, and touches nothing of it.

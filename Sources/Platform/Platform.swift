@@ -53,6 +53,7 @@ public final class Platform: Sendable {
     public let applying: Applying
     public let ingesting: Ingesting
     public let releasing: Releasing
+    public let deploying: Deploying
     public let cards: CardWriting
     public let parity: FeatureParity
     public let reports: ServingReports
@@ -81,7 +82,6 @@ public final class Platform: Sendable {
         try await database.migrate(Platform.migrations, backupFolder: home + "/backups")
         let resources = ResourceService(database: database)
         let objects = try FolderObjectStore(root: home + "/objects") { damage.report("Storage/objects", $0) }
-        let models = ModelLoader(objects: objects)
         let analytics = DuckDB(
             openedAtFirstUse: DuckDB.Settings(
                 folders: [home + "/lake", home + "/work"], threads: 2, memoryBytesMax: memory.capacity(of: .analytics),
@@ -128,6 +128,19 @@ public final class Platform: Sendable {
         let runtime = ServingRuntime(
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
+        let project = FileManager.default.currentDirectoryPath
+        let hidden = configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []
+        let isolationOfModels = IsolationChoice {
+            try await ProgramIsolation.choose(
+                configuration.stepsSandbox, user: configuration.stepsUser,
+                folders: ProgramIsolation.Folders(home: home, project: project, work: home + "/python", hidden: hidden), view: .only)
+        }
+        let models = ModelLoader(
+            objects: objects,
+            python: PythonModels(
+                folder: home + "/python", isolation: isolationOfModels, settings: configuration.pythonModels,
+                secrets: ProgramEnvironment.secretsOfThisProcess(), report: { logger.notice("python model: \($0)") }),
+            threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features),
             versions: RegisteredVersions(), denied: denied,
@@ -138,7 +151,9 @@ public final class Platform: Sendable {
         let monitoring = MonitoringService(
             database: database, references: ReleaseReferences(deployments: deployments, objects: objects),
             history: LoggedPredictions(queries: queries, signatures: signatures))
-        let releasing = Releasing(registry: registry, deployments: deployments, monitoring: monitoring, denied: denied)
+        let files = TrackedModelFiles(tracking: tracking)
+        let binding = ModelBinding(registry: registry, tracking: tracking, models: models) { try await files.facts(at: $0, in: $1) }
+        let releasing = Releasing(registry: registry, binding: binding, deployments: deployments, monitoring: monitoring, denied: denied)
         self.releasing = releasing
         let lake = home + "/lake"
         let policy = AccessPolicy()
@@ -149,13 +164,10 @@ public final class Platform: Sendable {
             database: database, key: SigningKey(seed: ledgerKey.bytes), isKeyStored: ledgerKey.isStored, folder: home + "/checkpoints",
             report: { damage.report("Ledger/checkpoints", $0) })
         self.checkpoints = checkpoints
-        let project = FileManager.default.currentDirectoryPath
         stepIsolation = IsolationChoice {
             try await ProgramIsolation.choose(
                 configuration.stepsSandbox, user: configuration.stepsUser,
-                folders: ProgramIsolation.Folders(
-                    home: home, project: project, work: home + "/work",
-                    hidden: configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []))
+                folders: ProgramIsolation.Folders(home: home, project: project, work: home + "/work", hidden: hidden))
         }
         let programs = ProgramEnvironment(
             projectFolder: project, isolation: stepIsolation, secrets: ProgramEnvironment.secretsOfThisProcess()
@@ -209,6 +221,7 @@ public final class Platform: Sendable {
                 }, data: data, features: features, history: history,
                 pipelines: pipelines, triggers: triggers, runtime: runtime, deployments: deployments, monitoring: monitoring,
                 project: project), report: { logger.error("\($0)") })
+        deploying = Deploying(applying: applying, releasing: releasing, registry: registry, deployments: deployments)
         ingesting = Ingesting(data: data, features: features, applying: applying, pushes: pushes, workFolder: home + "/work")
         cards = CardWriting(
             resources: resources, registry: registry, tracking: tracking, pipelines: pipelines, deployments: deployments, objects: objects)

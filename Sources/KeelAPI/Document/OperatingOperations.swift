@@ -1,5 +1,6 @@
 import Pipelines
 import WebAPI
+import Workflows
 
 private let pipelines = "Pipelines"
 private let serving = "Endpoints and monitors"
@@ -49,6 +50,10 @@ let servingOperations: [APIOperation] = [
         "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model, or with from what serves in another environment, with its evidence; force also one that its gate refused",
         body: ["model?": .text, "from?": .text, "release?": .integer, "force?": .flag, "reason?": .text], answer: .named("Release"),
         errors: [409, 422]),
+    .init(
+        "POST", "/api/v1/endpoints/{name}/deploy", serving, "Serves a registered model: declares the endpoint when there is none, tries the model, releases it",
+        body: ["model": .text, "features?": .text, "runner?": .word(ModelBinding.Runner.allCases.map(\.rawValue)), "reason?": .text],
+        answer: .named("Deployment"), errors: [409, 422]),
     .init(
         "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number",
         body: ["to?": .integer, "reason?": .text], answer: .named("Release"), errors: [409]),
@@ -162,6 +167,14 @@ let operatingShapes: [(String, Shape)] = [
             "release": .integer, "endpoint": .text, "model": .text, "version": .text, "bundle": .text, "features": .nullable(.text),
             "gate": .text,
             "created_at": .instant, "created_by": .text, "digest": .text, "promoted_from?": .named("PromotedFrom"),
+        ]
+    ),
+    (
+        "Deployment",
+        [
+            "release": .integer, "endpoint": .text, "model": .text, "version": .text, "uri": .text, "bundle": .text, "features": .nullable(.text),
+            "gate": .text, "created_at": .instant, "created_by": .text, "digest": .text, "endpoint_created": .flag, "runner?": .text,
+            "example?": .nullable(["rows": .integer, "compared": .flag]), "state": .word(["stable", "rollout"]),
         ]
     ),
     (

@@ -4,6 +4,7 @@ import Monitoring
 import Platform
 import Serving
 import WebAPI
+import Workflows
 
 /// Endpoints, releases, labels and monitors.
 func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
@@ -38,6 +39,18 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         default: throw KeelError.invalid("give either 'model' or 'from'", hint: "model: models:/NAME/VERSION; from: \(endpoint.name)@staging")
         }
         return Response(release.json)
+    }
+    routes.post("/endpoints/:name/deploy", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let model = try reader.string("model")
+        let features = try reader.optionalString("features")
+        let runner: ModelBinding.Runner? = try reader.optional("runner") == nil ? nil : reader.word("runner")
+        let reason = try reader.optionalString("reason")
+        try reader.finish()
+        return Response(
+            try await platform.deploying.deploy(
+                model, to: endpoint, features: features, runner: runner, reason: reason, by: grant.caller))
     }
     routes.post("/endpoints/:name/rollback", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
         let endpoint = try context.thing(EndpointSpec.kind)

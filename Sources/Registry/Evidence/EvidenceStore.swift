@@ -45,9 +45,9 @@ enum EvidenceStore {
         try db.row("SELECT * FROM registry_evidence WHERE id = ? AND workspace = ?", [.string(id), db.inWorkspace]).map { try verified($0, db) }
     }
 
-    /// What a version is bound to; nil for one that another client registered.
+    /// What a version is bound to, last; nil for one that a client registered and nobody deployed.
     static func bundle(_ db: some Querying, of version: VersionKey) throws -> Evidence? {
-        try all(db, .bundle, of: version).first
+        try all(db, .bundle, of: version).last
     }
 
     /// Evidence of one kind about a version, oldest first.

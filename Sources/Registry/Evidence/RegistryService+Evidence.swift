@@ -38,6 +38,19 @@ extension RegistryService {
         }
     }
 
+    /// Binds a version that a client registered to the bundle that was made of its files. Binding it again to the same one changes nothing.
+    ///
+    /// No gate judged it, and the evidence says so.
+    /// - Parameter grant: of who deploys the version.
+    public func bind(_ version: VersionKey, to bundle: Digest, _ data: JSON, _ grant: Grant) async throws {
+        try grant.require(.releasesDeploy, .releasesForce)
+        try await database.write(in: grant.workspace) { tx in
+            _ = try RegistryStore.version(tx, version.name, version.version)
+            guard try EvidenceStore.bundle(tx, of: version)?.subject != bundle else { return }
+            try EvidenceStore.insert(tx, .bundle, of: bundle, version: version, verdict: Evidence.ungated, data: data, grant)
+        }
+    }
+
     // MARK: Reading
 
     /// Evidence by its id, as a step's output names it.
@@ -76,7 +89,7 @@ extension RegistryService {
         let gate = try named(bundle, "gate")
         return VersionEvidence(
             bundle: bundle, gate: gate, evaluation: try named(gate, "evaluation"), training: try named(bundle, "training"),
-            approvals: try EvidenceStore.all(db, .approval, of: version))
+            approvals: try EvidenceStore.all(db, .approval, of: version).filter { $0.subject == bundle.subject })
     }
 
     /// The bundles of versions that there are.
@@ -165,6 +178,6 @@ extension RegistryService {
     public static func noBundle(_ version: ModelVersion) -> KeelError {
         KeelError(
             .failedPrecondition, "\(version.uri) has no bundle that Keel can serve",
-            hint: "endpoints serve models that a 'gradient-boosting' step trained and a 'register' step registered")
+            hint: "keel deploy \(version.uri) --endpoint NAME makes one of its files")
     }
 }

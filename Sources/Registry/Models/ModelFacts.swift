@@ -24,6 +24,8 @@ public struct ModelFacts: Sendable, Hashable {
     }
 
     public var flavors: [String] = []
+    /// What the flavours say in words: `settings["xgboost"]["data"]` is the name of the model's file.
+    public var settings: [String: [String: String]] = [:]
     public var inputs: [Column] = []
     public var outputs: [Column] = []
     public var params: [Parameter] = []
@@ -68,7 +70,11 @@ public struct ModelFacts: Sendable, Hashable {
                 })
         }
         return [
-            "flavors": .array(flavors.map(JSON.string)), "inputs": columns(inputs), "outputs": columns(outputs),
+            "flavors": .array(flavors.map(JSON.string)),
+            "settings": .object(
+                settings.sorted { $0.key < $1.key }.map { flavor in
+                    JSON.Member(flavor.key, .object(flavor.value.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .string($0.value)) }))
+                }), "inputs": columns(inputs), "outputs": columns(outputs),
             "params": .array(params.map { ["name": .string($0.name), "type": .string($0.type), "default": .string($0.standard)] }),
             "input_example": text(inputExample), "input_example_type": text(inputExampleType), "bytes": bytes.map(JSON.int) ?? .null,
             "uuid": text(uuid),
@@ -91,6 +97,9 @@ public struct ModelFacts: Sendable, Hashable {
             return out
         }
         flavors = (json["flavors"]?.array ?? []).compactMap(\.string)
+        for flavor in json["settings"]?.members ?? [] {
+            settings[flavor.key] = Dictionary((flavor.value.members ?? []).map { ($0.key, $0.value.string ?? "") }) { first, _ in first }
+        }
         inputs = try columns("inputs")
         outputs = try columns("outputs")
         params = (json["params"]?.array ?? []).map {

@@ -1,5 +1,4 @@
 import Contracts
-import Engines
 
 /// A model in memory, checked against its signature and warmed. Immutable; any number of threads may predict at once.
 public final class LoadedModel: Sendable {
@@ -9,6 +8,8 @@ public final class LoadedModel: Sendable {
     public let outputs: [Signature.Output]
     /// The place of the output that is monitored and joined with labels; nil when none gives a number a row.
     private let primary: Int?
+    /// The answer to the bundle's example; nil when it has none.
+    public let exampleOutputs: Table?
     let lane: ModelLane
     /// How long a model may take for each prediction that warms it.
     private static let warmingMax = Duration.seconds(30)
@@ -21,35 +22,19 @@ public final class LoadedModel: Sendable {
         self.runner = runner
         lane = runner.lane
         let tried = try LoadedModel.warm(bundle, runner)
-        outputs = zip(tried.names, tried.columns).map { Signature.Output($0, $1.type) }
+        exampleOutputs = bundle.example == nil ? nil : tried
+        let outputs = tried.map { zip($0.names, $0.columns).map { Signature.Output($0, $1.type) } } ?? bundle.signature.outputs
+        self.outputs = outputs
         if let name = bundle.signature.primary {
-            guard let i = tried.index(of: name) else {
+            guard let i = outputs.firstIndex(where: { $0.name == name }) else {
                 throw KeelError(
                     .contractViolation, "the model has no output '\(name)', which is said to be its primary one",
-                    hint: "its outputs: \(tried.names.joined(separator: ", "))")
+                    hint: "its outputs: \(outputs.map(\.name).joined(separator: ", "))")
             }
             primary = i
         } else {
-            primary = tried.columns.firstIndex { LoadedModel.givesScores($0.type) }
+            primary = outputs.firstIndex { LoadedModel.givesScores($0.type) }
         }
-    }
-
-    /// Loads a model of one file that Keel runs itself.
-    /// - Throws: `corrupted` for bytes that are no whole model, `engineMissing`, and what `init` throws.
-    static func native(_ bundle: ModelBundle, model bytes: [UInt8]) throws(KeelError) -> LoadedModel {
-        guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
-        let announced = bundle.files.first { $0.path == bundle.main }?.bytes
-        guard bytes.count == announced else {
-            throw KeelError(
-                .corrupted, "the model file has \(bytes.count) bytes instead of \(announced ?? 0)", hint: "register and release the model again")
-        }
-        let runner: any ModelRunner =
-            switch bundle.flavor {
-            case .xgboost: try TreesRunner(try TreeEnsemble(xgboost: bytes), bundle.signature)
-            case .onnx: try ONNXRunner(bytes, bundle.signature)
-            case .lightgbm, .python: throw .invalid("a model of \(bundle.flavor.rawValue) is not one file")
-            }
-        return try LoadedModel(bundle, runner)
     }
 
     /// Answers every row.
@@ -64,7 +49,7 @@ public final class LoadedModel: Sendable {
             throw .invalid("\(inputs.columns.count) columns are not the model's \(bundle.signature.inputs.count) inputs")
         }
         let answer = try LoadedModel.conforming(try runner.run(inputs, params: params, until: deadline), bundle.signature, rows: inputs.rowCount)
-        guard answer.names.count == outputs.count else {
+        guard outputs.isEmpty || answer.names.count == outputs.count else {
             throw KeelError(.internal, "the model gave \(answer.names.count) outputs, and \(outputs.count) when it was tried")
         }
         if let primary { try LoadedModel.requireFinite(answer.columns[primary]) }
@@ -139,7 +124,8 @@ public final class LoadedModel: Sendable {
     }
 
     /// Predicts a few rows, so that the first caller meets no cold code or memory, and a model that cannot run is refused.
-    private static func warm(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) -> Table {
+    /// - Returns: nil when it could not be tried: it has no example, and its own code does not take made rows.
+    private static func warm(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) -> Table? {
         func run(_ inputs: Table) throws(KeelError) -> Table {
             try conforming(try runner.run(inputs, params: .null, until: .now + warmingMax), bundle.signature, rows: inputs.rowCount)
         }
@@ -149,11 +135,18 @@ public final class LoadedModel: Sendable {
             return answer
         }
         guard let rows = ModelExample.made(for: bundle.signature) else {
+            if bundle.flavor == .python { return nil }
             throw KeelError(
                 .contractViolation, "the model cannot be tried: an input has a free dimension and there is no input example",
                 hint: "log the model with input_example=")
         }
-        _ = try run(rows)
-        return try run(rows.rows(0..<1))
+        do throws(KeelError) {
+            _ = try run(rows)
+            return try run(rows.rows(0..<1))
+        } catch {
+            // Zeros and ones are not what a pipeline with categories was fitted on: that tells nothing of real rows.
+            if bundle.flavor == .python, error.code == .invalidArgument { return nil }
+            throw error
+        }
     }
 }

@@ -41,11 +41,18 @@ public struct ModelBundle: Sendable, Hashable {
     public let metrics: [String: Double]
     /// Rows that the model must answer as it did when it was stored, before it serves.
     public let example: ModelExample?
+    /// Whether a classifier of trees answers with classes, as its library's scikit-learn interface does, in place of their chances.
+    public let answersLabels: Bool
+    /// Whether a model of XGBoost predicts up to the best iteration of its training, as its scikit-learn interface does.
+    public let usesBestIteration: Bool
 
     public init(
         flavor: Flavor, files: [File], main: String, signature: Signature, featureService: String? = nil,
-        reference: ModelReference = ModelReference(), metrics: [String: Double] = [:], example: ModelExample? = nil
+        reference: ModelReference = ModelReference(), metrics: [String: Double] = [:], example: ModelExample? = nil,
+        answersLabels: Bool = false, usesBestIteration: Bool = false
     ) {
+        self.answersLabels = answersLabels
+        self.usesBestIteration = usesBestIteration
         self.flavor = flavor
         self.files = files.sorted { byteOrder($0.path, $1.path) < 0 }
         self.main = main
@@ -70,14 +77,21 @@ public struct ModelBundle: Sendable, Hashable {
     public func with(metrics: [String: Double]) -> ModelBundle {
         ModelBundle(
             flavor: flavor, files: files, main: main, signature: signature, featureService: featureService, reference: reference, metrics: metrics,
-            example: example)
+            example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
+    }
+
+    /// The same model with an example.
+    public func with(example: ModelExample?) -> ModelBundle {
+        ModelBundle(
+            flavor: flavor, files: files, main: main, signature: signature, featureService: featureService, reference: reference, metrics: metrics,
+            example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
     }
 
     /// The digests of all files.
     public var contents: [Digest] { files.map(\.digest) }
 
     public var json: JSON {
-        [
+        var out: JSON = [
             "format": "keel/bundle/v2", "flavor": .string(flavor.rawValue), "main": .string(main),
             "files": .array(
                 files.map { ["path": .string($0.path), "digest": .string($0.digest.hex), "bytes": .int(Int64($0.bytes))] }),
@@ -85,6 +99,9 @@ public struct ModelBundle: Sendable, Hashable {
             "metrics": .object(metrics.sorted { $0.key < $1.key }.map { JSON.Member($0.key, JSON(.double($0.value))) }),
             "example": example?.json ?? .null,
         ]
+        if answersLabels { out["labels"] = true }
+        if usesBestIteration { out["best_iteration"] = true }
+        return out
     }
 
     /// Reads a manifest of this version, and those of version 1: one file, without an example.
@@ -114,6 +131,8 @@ public struct ModelBundle: Sendable, Hashable {
         for member in try reader.required("metrics").members ?? [] { metrics[member.key] = member.value.number }
         self.metrics = metrics
         example = try reader.optional("example").map { (json) throws(KeelError) in try ModelExample(json: json) }
+        answersLabels = try reader.optionalBool("labels") ?? false
+        usesBestIteration = try reader.optionalBool("best_iteration") ?? false
         try reader.finish()
     }
 

@@ -1,16 +1,25 @@
 import Contracts
+import Engines
 import Storage
 
 /// Stores models, and makes stored ones ready to answer.
 public struct ModelLoader: Sendable {
     public let objects: any ObjectStore
+    private let python: PythonModels?
+    private let threads: Int
 
-    public init(objects: any ObjectStore) { self.objects = objects }
+    /// - Parameters:
+    ///   - python: runs models that bring code; without it they are refused.
+    ///   - threads: that one ONNX model runs on at a time.
+    public init(objects: any ObjectStore, python: PythonModels? = nil, threads: Int = 2) {
+        self.objects = objects
+        self.python = python
+        self.threads = threads
+    }
 
     /// Reads a bundle's files and loads the model off the cooperative threads.
-    public func load(_ digest: Digest) async throws -> LoadedModel {
-        try await load(try await ModelBundle.read(digest, from: objects))
-    }
+    /// - Throws: what kept it from answering as it did when it was stored.
+    public func load(_ digest: Digest) async throws -> LoadedModel { try await load(try await ModelBundle.read(digest, from: objects)) }
 
     /// The file that holds the model itself.
     public func mainFile(of bundle: ModelBundle) async throws -> [UInt8] {
@@ -20,17 +29,52 @@ public struct ModelLoader: Sendable {
         return try await objects.get(main.digest)
     }
 
-    func load(_ bundle: ModelBundle) async throws -> LoadedModel {
-        let bytes = try await mainFile(of: bundle)
-        return try await Blocking.run { try LoadedModel.native(bundle, model: bytes) }
-    }
-
     /// Stores a model of one file with its manifest; returns the manifest's digest, by which a release names the bundle.
     ///
     /// The model is loaded and tried first: one that cannot predict is refused and nothing is stored.
     public func store(_ bundle: ModelBundle, model bytes: [UInt8]) async throws -> Digest {
-        _ = try await Blocking.run { try LoadedModel.native(bundle, model: bytes) }
+        let threads = threads
+        _ = try await Blocking.run { try LoadedModel(bundle, try ModelLoader.native(bundle, bytes, [:], threads)) }
         _ = try await objects.put(bytes)
         return try await objects.put(bundle.json.canonical)
+    }
+
+    /// Tries a model whose files are stored already, and stores its manifest with its answer to its example.
+    public func store(_ bundle: ModelBundle) async throws -> (digest: Digest, model: LoadedModel) {
+        let model = try await load(bundle)
+        let answered = bundle.with(example: bundle.example.map { ModelExample(inputs: $0.inputs, outputs: model.exampleOutputs) })
+        return (try await objects.put(answered.json.canonical), model)
+    }
+
+    private func load(_ bundle: ModelBundle) async throws -> LoadedModel {
+        guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
+        if bundle.flavor == .python {
+            guard let python else { throw KeelError(.unavailable, "models that bring code cannot run here") }
+            let runner = try await python.runner(bundle, objects)
+            return try await Blocking.run { try LoadedModel(bundle, runner) }
+        }
+        let bytes = try await mainFile(of: bundle)
+        var others: [String: [UInt8]] = [:]
+        for file in bundle.files where file.path != bundle.main { others[file.path] = try await objects.get(file.digest) }
+        let (files, threads) = (others, threads)
+        return try await Blocking.run { try LoadedModel(bundle, try ModelLoader.native(bundle, bytes, files, threads)) }
+    }
+
+    private static func native(
+        _ bundle: ModelBundle, _ bytes: [UInt8], _ others: [String: [UInt8]], _ threads: Int
+    ) throws(KeelError) -> any ModelRunner {
+        let announced = bundle.files.first { $0.path == bundle.main }?.bytes
+        guard bytes.count == announced else {
+            throw KeelError(
+                .corrupted, "the model file has \(bytes.count) bytes instead of \(announced ?? 0)", hint: "register and release the model again")
+        }
+        switch bundle.flavor {
+        case .xgboost:
+            let trees = try TreeEnsemble(xgboost: bytes, iterations: bundle.answersLabels || bundle.usesBestIteration ? .best : .all)
+            return try TreesRunner(trees, bundle.signature, answersLabels: bundle.answersLabels)
+        case .lightgbm: return try TreesRunner(try TreeEnsemble(lightgbm: bytes), bundle.signature, answersLabels: bundle.answersLabels)
+        case .onnx: return try ONNXRunner(bytes, files: others, bundle.signature, threads: threads)
+        case .python: throw .invalid("a Python model is not one file")
+        }
     }
 }

@@ -38,10 +38,10 @@ extension DeploymentService {
         }
     }
 
-    /// What an endpoint asks of a version before it is released there.
-    public func approval(endpoint: ResourceRef, _ grant: Grant) throws -> EndpointSpec.Approval {
+    /// An endpoint as it is declared.
+    public func spec(endpoint: ResourceRef, _ grant: Grant) throws -> EndpointSpec {
         try grant.require(.releasesRead, .releasesDeploy, .releasesForce, on: endpoint)
-        return try live(endpoint).spec.approval
+        return try live(endpoint).spec
     }
 
     public func releases(endpoint: ResourceRef, _ grant: Grant) async throws -> [Release] {

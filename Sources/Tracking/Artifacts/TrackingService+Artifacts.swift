@@ -96,6 +96,16 @@ extension TrackingService {
         }
     }
 
+    /// All files at and below a location, by their paths in it; empty when it is not kept here.
+    public func artifactFiles(at location: String, _ grant: Grant) async throws -> [(path: String, object: StoredObject)] {
+        try grant.require(.trackingRead)
+        guard let folder = TrackingService.artifactPath(of: location) else { return [] }
+        let root = try ArtifactPath(folder, in: grant.workspace)
+        return try await database.read(in: grant.workspace) { db in
+            try ArtifactStore.files(db, below: root).map { (String($0.path.text.dropFirst(root.text.utf8.count + 1)), $0.object) }
+        }
+    }
+
     // MARK: Content
 
     /// Stores an artifact from parts as they arrive.

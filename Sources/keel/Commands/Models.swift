@@ -16,10 +16,16 @@ struct Predict: AsyncParsableCommand {
         let body: JSON = ["dataframe_records": parsed.array == nil ? .array([parsed]) : parsed]
         let answer = try await connection.post("/endpoints/\(escaped(endpoint))/invocations", body)
         connection.show(answer) { answer in
+            let rows = answer["predictions"]?.items ?? []
+            let names = rows.first?.members?.map(\.key)
             Terminal.table(
-                ["score", "release"],
-                (answer["predictions"]?.items ?? []).map { [Terminal.decimals($0.number, 4), answer.cell("release")] })
+                (names ?? ["prediction"]) + ["release"],
+                rows.map { row in (names.map { $0.map { cell(row[$0] ?? .null) } } ?? [cell(row)]) + [answer.cell("release")] })
         }
+    }
+
+    private func cell(_ value: JSON) -> String {
+        if case .double = value { Terminal.decimals(value.number, 4) } else { value.string ?? value.text }
     }
 }
 

@@ -6,30 +6,34 @@ import Serving
 /// The one way from a registered model to an endpoint, for pipelines and for people.
 public struct Releasing: Sendable {
     private let registry: RegistryService
+    private let binding: ModelBinding
     private let deployments: DeploymentService
     private let monitoring: MonitoringService
     private let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
 
     /// - Parameter denied: records that a caller was refused. Steps of pipelines come here without the check that an API makes.
     package init(
-        registry: RegistryService, deployments: DeploymentService, monitoring: MonitoringService,
+        registry: RegistryService, binding: ModelBinding, deployments: DeploymentService, monitoring: MonitoringService,
         denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void
     ) {
         self.registry = registry
+        self.binding = binding
         self.deployments = deployments
         self.monitoring = monitoring
         self.denied = denied
     }
 
     /// - Parameters:
+    ///   - runner: who runs a model that a client registered; nil is as it was bound before, or whatever fits.
     ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, to endpoint: ResourceRef, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
-        by caller: Caller
+        _ uri: String, to endpoint: ResourceRef, force: Bool, reason: String, runner: ModelBinding.Runner? = nil, bundle expected: String? = nil,
+        key: String? = nil, by caller: Caller
     ) async throws -> Release {
-        let (version, evidence) = try await registered(uri, caller)
+        let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, endpoint)
+        let (version, evidence) = try await registered(uri, runner: runner, deploying)
         let bundle = evidence.bundle
         guard expected == nil || expected == bundle.subject.hex else {
             throw KeelError.invalid("\(version.uri) is another bundle than \(expected?.prefix(12) ?? "")", path: "with.model")
@@ -81,7 +85,8 @@ public struct Releasing: Sendable {
                 .failedPrecondition, "the gate of release \(release.name) did not pass: \(release.gate.text)",
                 hint: "force: true promotes it all the same, for those who may")
         }
-        let (version, evidence) = try await registered("models:/\(release.model)/\(release.modelVersion)", caller)
+        let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, target)
+        let (version, evidence) = try await registered("models:/\(release.model)/\(release.modelVersion)", runner: nil, deploying)
         var known = record.json
         let reading = try Grant.check(.system("releases", in: source.workspace), may: .monitorsRead)
         if let window = try await monitoring.latest(endpoint: source, release: release.number, by: reading) {
@@ -96,11 +101,18 @@ public struct Releasing: Sendable {
             version, evidence, to: target, bundle: release.bundle, gate: gate, from: origin, key: nil, by: caller)
     }
 
-    private func registered(_ uri: String, _ caller: Caller) async throws -> (version: ModelVersion, evidence: VersionEvidence) {
-        let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
+    /// A version with what Keel saw of it; one that a client registered is bound to its files first.
+    private func registered(
+        _ uri: String, runner: ModelBinding.Runner?, _ grant: Grant
+    ) async throws -> (version: ModelVersion, evidence: VersionEvidence) {
+        let reading = try Grant.check(grant.caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
         guard let version = try await registry.resolve(uri, reading) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }
+        if let evidence = try await registry.evidence(of: version, reading), runner == nil || evidence.bundle.data["asked"]?.string == runner?.rawValue {
+            return (version, evidence)
+        }
+        try await binding.bind(version, runner: runner ?? .auto, grant)
         guard let evidence = try await registry.evidence(of: version, reading) else { throw RegistryService.noBundle(version) }
         return (version, evidence)
     }
@@ -110,7 +122,7 @@ public struct Releasing: Sendable {
         from source: PromotedFrom? = nil, key: String?, by caller: Caller
     ) async throws -> Release {
         let grant = try await granted(caller, gate == .passed ? .releasesDeploy : .releasesForce, endpoint)
-        if try await deployments.approval(endpoint: endpoint, grant) == .required, evidence.approvals.isEmpty {
+        if try await deployments.spec(endpoint: endpoint, grant).approval == .required, evidence.approvals.isEmpty {
             throw KeelError(
                 .failedPrecondition, "the endpoint '\(endpoint.qualifiedName)' takes approved versions only, and nobody approved \(version.uri)",
                 hint: "keel approve \(version.uri) --reason TEXT, by somebody who did not register it")

@@ -1,0 +1,142 @@
+"""A registered model is served by one command, and answers as its own library does."""
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import requests
+
+pytestmark = pytest.mark.usefixtures("tracking")
+ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def data():
+    random = np.random.default_rng(7)
+    frame = pd.DataFrame(random.normal(size=(400, 6)), columns=[f"f{i}" for i in range(6)])
+    frame.iloc[::9, 2] = np.nan
+    score = frame["f0"] * 2 - frame["f1"] + random.normal(size=400)
+    return frame, (score > 0).astype(int), pd.cut(score, 3, labels=False)
+
+
+def predict(keel, endpoint, frame):
+    answer = requests.post(f"{keel}/endpoints/{endpoint}/invocations", data=json.dumps({"dataframe_split": json.loads(frame.to_json(orient="split"))}),
+                           headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["predictions"]
+
+
+def deploy(shared_keel, name, *arguments, check=True):
+    return shared_keel.cli("deploy", f"models:/{name}/1", "--endpoint", name, *arguments, check=check)
+
+
+def equal(seen, expected):
+    np.testing.assert_allclose(np.asarray(seen, dtype=float), np.asarray(expected, dtype=float), rtol=1e-6, atol=1e-6)
+
+
+def log(mlflow, name, flavor, model, example, **options):
+    with mlflow.start_run():
+        flavor.log_model(model, name="model", registered_model_name=name, input_example=example, **options)
+    return mlflow.pyfunc.load_model(f"models:/{name}/1")
+
+
+@pytest.mark.parametrize("kind", ["booster", "multi", "classifier", "regressor", "ranker"])
+def test_xgboost(tracking, shared_keel, data, kind):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, classes = data
+    name = f"xgb-{kind}"
+    if kind == "booster":
+        model = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), 20)
+    elif kind == "multi":
+        model = xgb.train({"objective": "multi:softprob", "num_class": 3}, xgb.DMatrix(frame, classes), 12)
+    elif kind == "classifier":
+        model = xgb.XGBClassifier(n_estimators=15).fit(frame, classes)
+    elif kind == "regressor":
+        model = xgb.XGBRegressor(n_estimators=30, early_stopping_rounds=3).fit(frame[:300], frame["f0"][:300], eval_set=[(frame[300:], frame["f0"][300:])], verbose=False)
+    else:
+        model = xgb.XGBRanker(n_estimators=10).fit(frame, binary, qid=np.repeat(np.arange(40), 10))
+    pyfunc = log(tracking, name, mlflow.xgboost, model, frame[:5])
+    shown = deploy(shared_keel, name).stdout
+    assert f"release {name}/1 of models:/{name}/1, run by xgboost" in shown and "its input example of 5 rows was answered" in shown
+    equal(predict(shared_keel.url, name, frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
+
+
+def test_lightgbm(tracking, shared_keel, data):
+    import lightgbm
+    import mlflow.lightgbm
+    frame, _, classes = data
+    model = lightgbm.train({"objective": "multiclass", "num_class": 3, "verbose": -1, "min_data_in_leaf": 5}, lightgbm.Dataset(frame, classes), 10)
+    pyfunc = log(tracking, "lgb", mlflow.lightgbm, model, frame[:5])
+    assert "run by lightgbm" in deploy(shared_keel, "lgb").stdout
+    equal(predict(shared_keel.url, "lgb", frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
+
+
+def test_onnx_with_texts_and_classes(tracking, shared_keel, data):
+    import mlflow.onnx
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+    frame, binary, _ = data
+    rows = pd.DataFrame({"amount": frame["f0"].astype("float32"), "country": np.where(frame["f1"] > 0, "DE", "FR")})
+    model = make_pipeline(
+        ColumnTransformer([("text", OneHotEncoder(handle_unknown="ignore"), ["country"])], remainder="passthrough"), LogisticRegression()).fit(rows, binary)
+    graph = convert_sklearn(model, initial_types=[("amount", FloatTensorType([None, 1])), ("country", StringTensorType([None, 1]))],
+                            options={"zipmap": False}, target_opset=17)
+    signature = tracking.models.infer_signature(
+        rows, pd.DataFrame({"label": model.predict(rows[:3])}))
+    with tracking.start_run():
+        mlflow.onnx.log_model(graph, name="model", registered_model_name="onnx", signature=signature)
+    assert "run by onnx" in deploy(shared_keel, "onnx").stdout
+    equal(predict(shared_keel.url, "onnx", rows[:ROWS]), model.predict(rows[:ROWS]))
+
+
+def test_a_model_without_signature_says_how_to_give_it_one(tracking, shared_keel, data):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, _ = data
+    model = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), 2)
+    with tracking.start_run():
+        mlflow.xgboost.log_model(model, name="model", registered_model_name="bare")
+    refused = deploy(shared_keel, "bare", check=False)
+    assert refused.returncode == 1 and "models:/bare/1 has no signature" in refused.stderr
+    assert "mlflow.models.set_signature('models:/bare/1', mlflow.models.infer_signature(X, model.predict(X)))" in refused.stderr
+    # Nothing was left behind.
+    assert "bare" not in shared_keel.cli("get", "endpoints").stdout
+    tracking.models.set_signature("models:/bare/1", tracking.models.infer_signature(frame, np.zeros(len(frame), dtype="float32")))
+    deploy(shared_keel, "bare")
+
+
+def test_a_model_that_answers_something_else_than_was_logged_is_not_served(tracking, shared_keel, data):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, _ = data
+    model = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), 2)
+    with tracking.start_run():
+        logged = mlflow.xgboost.log_model(model, name="model", registered_model_name="other", input_example=frame[:3])
+        client = tracking.MlflowClient()
+        path = "/tmp/output_example.json"
+        with open(path, "w") as out:
+            json.dump({"columns": ["predictions"], "data": [[0.5], [0.5], [2.0]]}, out)
+        client.log_model_artifact(logged.model_id, path)
+    refused = deploy(shared_keel, "other", check=False)
+    assert refused.returncode == 1 and "of its example" in refused.stderr and "expected is" in refused.stderr, refused.stderr
+    assert "other" not in shared_keel.cli("get", "endpoints").stdout
+
+
+def test_a_second_version_goes_through_the_rollout_of_the_endpoint(tracking, shared_keel, data):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, _ = data
+    for trees in (2, 4):
+        model = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), trees)
+        with tracking.start_run():
+            mlflow.xgboost.log_model(model, name="model", registered_model_name="two", input_example=frame[:3])
+    tracking.MlflowClient().set_registered_model_alias("two", "best", 2)
+    assert "it answers all requests" in deploy(shared_keel, "two").stdout
+    assert "its rollout is under way" in shared_keel.cli("deploy", "models:/two@best", "--endpoint", "two").stdout
+    # The same again is the same release.
+    assert "release two/2" in shared_keel.cli("deploy", "models:/two@best", "--endpoint", "two").stdout

@@ -1,0 +1,90 @@
+import Contracts
+import Storage
+import Synchronization
+import Workers
+
+/// Makes runners of models that need Python: their files in a folder of their own, their environment, their workers.
+public final class PythonModels: Sendable {
+    public struct Settings: Sendable {
+        /// Whether code of models runs at all.
+        public var isAllowed = true
+        /// Processes of one model.
+        public var workers = 2
+        /// Of one process with all that it starts.
+        public var memoryBytes: Int64 = 2 << 30
+        /// Whether models may reach the network.
+        public var hasNetwork = false
+        public var environments = PythonEnvironments.Settings()
+
+        public init() {}
+    }
+
+    private let folder: String
+    private let isolation: IsolationChoice
+    private let settings: Settings
+    private let environments: PythonEnvironments
+    private let secrets: [String]
+    private let report: @Sendable (String) -> Void
+
+    /// - Parameters:
+    ///   - folder: an absolute path below the home that is the server's alone.
+    ///   - isolation: that of the workers.
+    ///   - secrets: texts that logs of models never hold.
+    ///   - report: told what a deployment does, line by line.
+    public init(
+        folder: String, isolation: IsolationChoice, settings: Settings, secrets: [String] = [], report: @escaping @Sendable (String) -> Void = { _ in }
+    ) {
+        self.folder = folder
+        self.isolation = isolation
+        self.settings = settings
+        self.secrets = secrets
+        self.report = report
+        environments = PythonEnvironments(folder: folder + "/environments", isolation: isolation, settings: settings.environments)
+    }
+
+    /// Starts the workers of a model; it is ready when each has loaded it.
+    /// - Throws: `permissionDenied` where models may not bring code; what the environment and the workers throw, with their last lines.
+    func runner(_ bundle: ModelBundle, _ objects: any ObjectStore) async throws -> any ModelRunner {
+        guard settings.isAllowed else {
+            throw KeelError(
+                .permissionDenied, "this server runs no code of models (serving.python.code: refused)",
+                hint: "log the model as ONNX, XGBoost or LightGBM, which Keel runs itself")
+        }
+        let model = try await materialised(bundle, objects)
+        let environment = try await environments.environment(ofModel: model.path) { [report] line in report(line) }
+        var spec = WorkerSpec(.pyfunc, folder: model, environment: environment)
+        spec.workers = settings.workers
+        spec.memoryBytes = settings.memoryBytes
+        spec.hasNetwork = settings.hasNetwork
+        let pool = try WorkerPool(
+            spec, folder: "\(folder)/pools/\(Identifier.hex32())", isolation: try await isolation.value(), secrets: secrets)
+        for warning in environment.warnings + pool.warnings { report(warning) }
+        try await pool.start()
+        return PythonRunner(pool, workers: settings.workers)
+    }
+
+    /// The model's files, each checked by its digest before anything reads it.
+    private func materialised(_ bundle: ModelBundle, _ objects: any ObjectStore) async throws -> MaterialisedFolder {
+        var files: [String: Digest] = [:]
+        var readers: [Digest: ObjectReader] = [:]
+        for file in bundle.files {
+            files[file.path] = file.digest
+            readers[file.digest] = try await objects.open(file.digest)
+        }
+        let root = folder + "/models"
+        let (paths, sources) = (files, readers)
+        return try await Blocking.run {
+            try MaterialisedFolder.make(paths, in: root) { digest, part in
+                guard let reader = sources[digest] else { throw KeelError(.corrupted, "the bundle names no file \(digest.short)") }
+                var offset: Int64 = 0
+                var buffer = [UInt8](repeating: 0, count: 1 << 20)
+                while true {
+                    let count = try buffer.withUnsafeMutableBytes { try reader.read(at: offset, into: $0) }
+                    guard count > 0 else { return }
+                    try part(Array(buffer[..<count]))
+                    offset += Int64(count)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import Contracts
+import Registry
+import Serving
+
+/// Puts a registered model behind an endpoint with one request: the endpoint is declared when there is none, the model is tried, released and served.
+public struct Deploying: Sendable {
+    private let applying: Applying
+    private let releasing: Releasing
+    private let registry: RegistryService
+    private let deployments: DeploymentService
+
+    package init(applying: Applying, releasing: Releasing, registry: RegistryService, deployments: DeploymentService) {
+        self.applying = applying
+        self.releasing = releasing
+        self.registry = registry
+        self.deployments = deployments
+    }
+
+    /// - Parameters:
+    ///   - features: the feature service that a new endpoint reads; the request carries the model's inputs without one.
+    ///   - runner: who runs the model; nil is as it was bound before, or whatever fits.
+    ///   - reason: why, for the ledger, when no gate judged the version.
+    /// - Returns: the release, and what is known of the model behind it.
+    /// - Throws: `failedPrecondition` for a model that answers its example with something else than was logged, that has no signature, or whose gate refused
+    ///   it; `permissionDenied` for a version that no gate judged when the caller may not force; `invalidArgument` for features other than the endpoint's.
+    public func deploy(
+        _ uri: String, to endpoint: ResourceRef, features: String?, runner: ModelBinding.Runner?, reason: String?, by caller: Caller
+    ) async throws -> JSON {
+        let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
+        guard let version = try await registry.resolve(uri, reading) else {
+            throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
+        }
+        let isNew = try await declare(endpoint, features, caller)
+        let evidence = try await registry.bundle(of: version, reading)
+        // A gate that refused it is not passed over in silence; that there was none is said in the release.
+        let isRefused = evidence.map { !$0.hasPassed && $0.verdict != Evidence.ungated } ?? false
+        let isUngated = evidence.map { $0.verdict == Evidence.ungated } ?? true
+        guard !isRefused else {
+            throw KeelError(
+                .failedPrecondition, "the gate of \(version.uri) \(evidence?.verdict ?? "")",
+                hint: "keel release \(endpoint.qualifiedName) \(version.uri) --force releases it all the same, for those who may")
+        }
+        let release: Release
+        do {
+            release = try await releasing.release(
+                version.uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", runner: runner, by: caller)
+        } catch {
+            // An endpoint without a release would stay behind.
+            if isNew { try? await withdraw(endpoint, caller) }
+            throw error
+        }
+        var out = release.json
+        out["endpoint_created"] = .bool(isNew)
+        out["uri"] = .string(version.uri)
+        if let bound = try await registry.bundle(of: version, reading) {
+            out["runner"] = bound.data["runner"] ?? .null
+            out["example"] = bound.data["example"] ?? .null
+        }
+        let serving = try await deployments.state(endpoint: endpoint, try Grant.check(caller, may: .releasesDeploy, on: endpoint))
+        out["state"] = serving.stable == release.number ? "stable" : "rollout"
+        return out
+    }
+
+    /// - Returns: whether the endpoint was declared now.
+    private func declare(_ endpoint: ResourceRef, _ features: String?, _ caller: Caller) async throws -> Bool {
+        let deploying = try Grant.check(caller, may: .releasesDeploy, on: endpoint)
+        if let spec = try? await deployments.spec(endpoint: endpoint, deploying) {
+            guard features == nil || spec.features == features else {
+                throw KeelError.invalid(
+                    "the endpoint '\(endpoint.qualifiedName)' reads \(spec.features.map { "feature service '\($0)'" } ?? "no features")",
+                    hint: "change spec.features of \(endpoint.subject) with keel apply", path: "features")
+            }
+            return false
+        }
+        var spec: JSON = .object([])
+        if let features { spec["features"] = .string(features) }
+        let environment = endpoint.environment == .production ? nil : endpoint.environment?.rawValue
+        _ = try await applying.apply(
+            [Resource(kind: EndpointSpec.kind, name: endpoint.name, environment: environment, spec: spec)],
+            by: try Grant.check(caller, may: .resourcesApply, on: endpoint))
+        return true
+    }
+
+    private func withdraw(_ endpoint: ResourceRef, _ caller: Caller) async throws {
+        let environment = endpoint.environment == .production ? nil : endpoint.environment?.rawValue
+        _ = try await applying.delete(
+            EndpointSpec.kind, endpoint.name, environment: environment, cascade: false, data: false, isRehearsal: false,
+            by: try Grant.check(caller, may: .resourcesApply, on: endpoint))
+    }
+}

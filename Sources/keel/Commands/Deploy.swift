@@ -1,0 +1,42 @@
+import ArgumentParser
+import Contracts
+import KeelClient
+
+struct Deploy: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve a registered model: the endpoint is declared when there is none, the model is tried and released.",
+        discussion: """
+            Before it takes traffic the model answers its own input example; when the answer is not the one that was logged, nothing is deployed.
+            A second deployment to an endpoint goes through its rollout.
+            Examples:
+              keel deploy models:/churn@champion --endpoint churn
+              keel deploy models:/churn/7 --endpoint churn@staging --features customer
+              keel deploy models:/churn/7 --endpoint churn --runner python
+            """)
+    @Argument(help: "The model, as models:/NAME/VERSION or models:/NAME@ALIAS.") var model: String
+    @Option(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
+    @Option(help: "The feature service that a new endpoint reads; without one requests carry the model's inputs.") var features: String?
+    @Option(help: "Who runs the model: auto (Keel where it can), or python (the model's own code).") var runner: String?
+    @Option(help: "Why, for the ledger.") var reason: String?
+    @OptionGroup var connection: Connection
+
+    func run() async throws {
+        var body: JSON = ["model": .string(model)]
+        if let features { body["features"] = .string(features) }
+        if let runner { body["runner"] = .string(runner) }
+        if let reason { body["reason"] = .string(reason) }
+        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/deploy", body)
+        connection.show(answer) { answer in
+            Terminal.print(
+                "release \(endpoint)/\(answer.cell("release")) of \(answer.cell("uri")), run by \(answer.cell("runner")), gate \(answer.cell("gate"))")
+            Terminal.print(Deploy.tried(answer["example"] ?? .null))
+            Terminal.print(answer["state"]?.string == "stable" ? "it answers all requests" : "its rollout is under way: keel get endpoints")
+        }
+    }
+
+    private static func tried(_ example: JSON) -> String {
+        guard let rows = example["rows"]?.integer else { return "not tried: it was logged without input_example" }
+        let what = example["compared"]?.bool == true ? "answered as it was logged to do" : "answered; no answer was logged to compare with"
+        return "its input example of \(rows) row\(rows == 1 ? "" : "s") was \(what)"
+    }
+}

@@ -1,5 +1,6 @@
 """A registered model is served by one command, and answers as its own library does."""
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -103,10 +104,11 @@ def test_a_model_without_signature_says_how_to_give_it_one(tracking, shared_keel
         mlflow.xgboost.log_model(model, name="model", registered_model_name="bare")
     refused = deploy(shared_keel, "bare", check=False)
     assert refused.returncode == 1 and "models:/bare/1 has no signature" in refused.stderr
-    assert "mlflow.models.set_signature('models:/bare/1', mlflow.models.infer_signature(X, model.predict(X)))" in refused.stderr
+    hint = re.search(r"mlflow.models.set_signature\('(models:/m-\w+)', mlflow.models.infer_signature\(X, model.predict\(X\)\)\)", refused.stderr)
+    assert hint, refused.stderr
     # Nothing was left behind.
     assert "bare" not in shared_keel.cli("get", "endpoints").stdout
-    tracking.models.set_signature("models:/bare/1", tracking.models.infer_signature(frame, np.zeros(len(frame), dtype="float32")))
+    tracking.models.set_signature(hint.group(1), tracking.models.infer_signature(frame, np.zeros(len(frame), dtype="float32")))
     deploy(shared_keel, "bare")
 
 
@@ -137,6 +139,48 @@ def test_a_second_version_goes_through_the_rollout_of_the_endpoint(tracking, sha
             mlflow.xgboost.log_model(model, name="model", registered_model_name="two", input_example=frame[:3])
     tracking.MlflowClient().set_registered_model_alias("two", "best", 2)
     assert "it answers all requests" in deploy(shared_keel, "two").stdout
-    assert "its rollout is under way" in shared_keel.cli("deploy", "models:/two@best", "--endpoint", "two").stdout
-    # The same again is the same release.
+    second = shared_keel.json("deploy", "models:/two@best", "--endpoint", "two")
+    assert second["release"] == 2 and second["state"] == "rollout" and not second["endpoint_created"]
+    # The same again is the same release, also when its rollout has ended.
     assert "release two/2" in shared_keel.cli("deploy", "models:/two@best", "--endpoint", "two").stdout
+
+
+
+def python_models(data):
+    import statsmodels.api as sm
+    from sklearn.ensemble import RandomForestClassifier
+    import mlflow.pyfunc
+    import mlflow.sklearn
+    import mlflow.statsmodels
+
+    class Custom(mlflow.pyfunc.PythonModel):
+        def predict(self, context, model_input, params=None):
+            factor = (params or {}).get("factor", 2.0)
+            return pd.DataFrame({"doubled": model_input["f0"] * factor, "sign": np.where(model_input["f0"] > 0, "plus", "minus")})
+
+    frame, binary, _ = data
+    whole = frame.fillna(0.0)
+    forest = RandomForestClassifier(10, random_state=1).fit(whole, binary)
+    line = sm.OLS(whole["f0"], whole[["f1", "f2"]]).fit()
+    signature = mlflow.models.infer_signature(whole[:5], Custom().predict(None, whole[:5]), params={"factor": 2.0})
+    return {
+        "sklearn": (mlflow.sklearn, {"sk_model": forest, "input_example": whole[:5]}, whole),
+        "statsmodels": (mlflow.statsmodels, {"statsmodels_model": line, "input_example": whole[["f1", "f2"]][:5]}, whole[["f1", "f2"]]),
+        "custom": (mlflow.pyfunc, {"python_model": Custom(), "input_example": whole[:5], "signature": signature}, whole),
+    }
+
+
+@pytest.mark.parametrize("kind", ["sklearn", "statsmodels", "custom"])
+def test_models_that_bring_their_own_code(tracking, shared_keel, data, kind):
+    module, options, rows = python_models(data)[kind]
+    with tracking.start_run():
+        module.log_model(name="model", registered_model_name=f"py-{kind}", **options)
+    expected = tracking.pyfunc.load_model(f"models:/py-{kind}/1").predict(rows[:ROWS])
+    shown = deploy(shared_keel, f"py-{kind}").stdout
+    assert "run by python" in shown and "its input example of 5 rows was answered" in shown
+    seen = predict(shared_keel.url, f"py-{kind}", rows[:ROWS])
+    if kind == "custom":
+        assert [row["sign"] for row in seen] == expected["sign"].tolist()
+        equal([row["doubled"] for row in seen], expected["doubled"])
+    else:
+        equal(seen, expected)

@@ -85,9 +85,11 @@ struct ModelFolder {
     /// The signature in Keel's contract: columns by name, tensors without the axis of the rows.
     private func signature() throws(KeelError) -> Signature {
         guard !facts.inputs.isEmpty else {
+            // MLflow sets a signature where a model was logged, not under its registered name.
+            let logged = version.modelID.map { "models:/\($0)" } ?? version.source
             throw KeelError(
                 .failedPrecondition, "\(version.uri) has no signature: nobody can say what it takes",
-                hint: "mlflow.models.set_signature('\(version.uri)', mlflow.models.infer_signature(X, model.predict(X))); "
+                hint: "mlflow.models.set_signature('\(logged)', mlflow.models.infer_signature(X, model.predict(X))); "
                     + "or log it with input_example=X[:5]")
         }
         var inputs: [Signature.Input] = []

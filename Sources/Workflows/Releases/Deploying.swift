@@ -32,6 +32,9 @@ public struct Deploying: Sendable {
         }
         let isNew = try await declare(endpoint, features, caller)
         let evidence = try await registry.bundle(of: version, reading)
+        if runner == nil, let bundle = evidence?.subject, let serving = try await stable(endpoint, caller), serving.bundle == bundle {
+            return try await answer(serving, version, isNew: false, reading, caller)
+        }
         // A gate that refused it is not passed over in silence; that there was none is said in the release.
         let isRefused = evidence.map { !$0.hasPassed && $0.verdict != Evidence.ungated } ?? false
         let isUngated = evidence.map { $0.verdict == Evidence.ungated } ?? true
@@ -49,6 +52,17 @@ public struct Deploying: Sendable {
             if isNew { try? await withdraw(endpoint, caller) }
             throw error
         }
+        return try await answer(release, version, isNew: isNew, reading, caller)
+    }
+
+    /// The release that answers all requests; nil when there is none yet.
+    private func stable(_ endpoint: ResourceRef, _ caller: Caller) async throws -> Release? {
+        let grant = try Grant.check(caller, may: .releasesDeploy, on: endpoint)
+        guard let number = try await deployments.state(endpoint: endpoint, grant).stable else { return nil }
+        return try await deployments.releases(endpoint: endpoint, grant).first { $0.number == number }
+    }
+
+    private func answer(_ release: Release, _ version: ModelVersion, isNew: Bool, _ reading: Grant, _ caller: Caller) async throws -> JSON {
         var out = release.json
         out["endpoint_created"] = .bool(isNew)
         out["uri"] = .string(version.uri)
@@ -56,8 +70,7 @@ public struct Deploying: Sendable {
             out["runner"] = bound.data["runner"] ?? .null
             out["example"] = bound.data["example"] ?? .null
         }
-        let serving = try await deployments.state(endpoint: endpoint, try Grant.check(caller, may: .releasesDeploy, on: endpoint))
-        out["state"] = serving.stable == release.number ? "stable" : "rollout"
+        out["state"] = try await stable(release.endpoint, caller)?.number == release.number ? "stable" : "rollout"
         return out
     }
 

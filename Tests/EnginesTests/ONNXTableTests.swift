@@ -111,10 +111,13 @@ private func isNear(_ a: [Float], _ b: [Float]) -> Bool { a.count == b.count && 
         #expect(answer["mean"]?.type == .tensor(.float64, shape: [2]))
         #expect(zip(values, Models.severalMeans).allSatisfy { abs($0 - $1) < 1e-12 } && values.count == 4)
 
-        // `shape` has two elements, as the table has rows, but `most` has none for each.
-        let error = #expect(throws: KeelError.self) { try model.run(table, until: soon) }
+        // `shape` has as many elements as the table has rows, and is not of the rows all the same.
+        let chance = #expect(throws: KeelError.self) { try model.run(table, wanted: ["shape"], until: soon) }
+        #expect(chance?.message == "output 'shape': its first dimension is 2 for any number of rows, so that it is not of the rows")
+        let error = #expect(throws: KeelError.self) { try model.run(table, wanted: ["most"], until: soon) }
         #expect(error?.message.contains("'most'") == true)
         let one = try model.run(table.taking(rows: [1]), until: soon)
+        #expect(one.columns.map(\.type) == model.outputFields.map(\.type))
         #expect(one["most"] == floats([0.5]))
         #expect(one["shape"] == tensors(.int64, [2], .int64([1, 3])))
         #expect(one["scaled"] == floats([Models.severalScaled[1]]))

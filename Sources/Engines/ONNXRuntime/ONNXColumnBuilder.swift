@@ -5,6 +5,8 @@ import Contracts
 struct ONNXColumnBuilder {
     private let port: ONNXModel.Port
     private let element: ONNXElement
+    /// Whether it is known to be of a run, and not of its rows.
+    private let isWhole: Bool
     /// The shape of one row; nil before the first piece, empty for scalars.
     private var rowShape: [Int]?
     /// The elements of each piece.
@@ -12,7 +14,8 @@ struct ONNXColumnBuilder {
     private var rowCount = 0
     private var isText = true
 
-    init(_ port: ONNXModel.Port) throws(KeelError) {
+    /// - Parameter pieceRows: how many rows the model takes at a time; nil is any number.
+    init(_ port: ONNXModel.Port, pieceRows: Int?) throws(KeelError) {
         guard let element = port.element else {
             throw .invalid(
                 "output '\(port.name)' is \(port.refusal ?? "unknown"), which is not supported",
@@ -20,6 +23,7 @@ struct ONNXColumnBuilder {
         }
         self.port = port
         self.element = element
+        isWhole = port.isWhole(rows: pieceRows)
     }
 
     /// Takes over an output of one run.
@@ -60,6 +64,10 @@ struct ONNXColumnBuilder {
                 throw failure("it has the shape \(shape) for \(rows) rows, whose first dimension is not the number of rows")
             }
             return shape
+        }
+        // It may be so by chance, and another number of rows would have shown it. (Some models declare a wrong number.)
+        guard !isWhole || rows == 1 || port.shape.first != rows else {
+            throw failure("its first dimension is \(rows) for any number of rows, so that it is not of the rows")
         }
         let row = Array(shape.dropFirst())
         // A dimension that the model leaves open stays one when it happens to be 1.

@@ -46,8 +46,8 @@ public final class ONNXModel: @unchecked Sendable {
         let labels = try ONNXClassLabels.byOutput(of: model)
         let library = try ONNXRuntimeLibrary.shared.get()
         var created: OpaquePointer?
-        let failure = model.withUnsafeBytes { keel_onnx_session_create(library.handle, $0.baseAddress, $0.count, Int32(threads), &created) }
-        if let message = ONNXRuntimeLibrary.take(failure) { throw KeelError(.corrupted, "ONNX Runtime cannot load the model: \(message)") }
+        let loading = model.withUnsafeBytes { keel_onnx_session_create(library.handle, $0.baseAddress, $0.count, Int32(threads), &created) }
+        if let message = ONNXRuntimeLibrary.take(loading) { throw KeelError(.corrupted, "ONNX Runtime cannot load the model: \(message)") }
         guard let created else { throw KeelError(.internal, "ONNX Runtime gave no session") }
         session = created
         inputs = (0..<keel_onnx_input_count(created)).map { Port(keel_onnx_input(created, $0), labels: nil) }
@@ -55,11 +55,13 @@ public final class ONNXModel: @unchecked Sendable {
             let native = keel_onnx_output(created, $0)
             return Port(native, labels: native.name.flatMap { labels[String(cString: $0)] })
         }
-        inputFields = inputs.compactMap(\.field)
-        outputFields = outputs.compactMap(\.field)
+        inputFields = inputs.compactMap { $0.field() }
         readable = outputs.enumerated().filter { $0.element.element != nil }.map(\.offset)
         spreadable = ONNXModel.spreadable(inputs)
-        (pieceRows, pieceFailure) = ONNXModel.pieceRows(inputs)
+        let (rows, failure) = ONNXModel.pieceRows(inputs)
+        pieceRows = rows
+        pieceFailure = failure
+        outputFields = outputs.compactMap { $0.field(isWhole: $0.isWhole(rows: rows)) }
     }
 
     deinit { keel_onnx_session_free(session) }
@@ -99,7 +101,7 @@ public final class ONNXModel: @unchecked Sendable {
     /// | `[N]`, `[N, 1]` | scalar |
     /// | `[N, k …]` | tensor of the shape `[k …]`; a dimension that the graph leaves open is kept even when it is 1 |
     /// | the sequence of maps that `ZipMap` gives | tensor of float32 with one element for each of `Port.labels` |
-    /// | any other, when one row was run | scalar or tensor: the whole output |
+    /// | any other, or `[n …]` with a fixed n where the rows of the inputs are free, when one row was run | scalar or tensor: the whole output |
     /// | any other | an error |
     ///
     /// int8, int16, uint8 and uint16 become int32; uint32 becomes int64; uint64 becomes int64, or an error where it is larger; float16 and bfloat16
@@ -117,8 +119,10 @@ public final class ONNXModel: @unchecked Sendable {
         let fillings = try ONNXFilling.find(inputs, in: table, spreadable: spreadable)
         var builders: [ONNXColumnBuilder] = []
         builders.reserveCapacity(wanted.count)
-        for index in wanted { builders.append(try ONNXColumnBuilder(outputs[index])) }
-        guard table.rowCount > 0 else { return Table(emptyOf: wanted.compactMap { outputs[$0].field }) }
+        for index in wanted { builders.append(try ONNXColumnBuilder(outputs[index], pieceRows: pieceRows)) }
+        guard table.rowCount > 0 else {
+            return Table(emptyOf: wanted.compactMap { outputs[$0].field(isWhole: outputs[$0].isWhole(rows: pieceRows)) })
+        }
         builders = try withCall(until: deadline) { call throws(KeelError) in
             try self.runPieces(table, fillings, wanted, builders, call)
         }

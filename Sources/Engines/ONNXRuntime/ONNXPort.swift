@@ -60,11 +60,20 @@ extension ONNXModel {
 
         /// The column that stands for it in a table: a tensor of the shape of one row, or a scalar when a row has one value. Nil for what cannot
         /// be moved.
-        var field: Field? {
+        ///
+        /// - Parameter isWhole: whether it is of one row as a whole, its first dimension too.
+        func field(isWhole: Bool = false) -> Field? {
             guard let element else { return nil }
-            let row = shape.dropFirst()
-            let isScalar = row.isEmpty || Array(row) == [1]
-            return Field(name, isScalar ? element.type : .tensor(element.type, shape: Array(row)), nullable: element.hasMissing)
+            let row = isWhole ? shape : Array(shape.dropFirst())
+            let isScalar = row.isEmpty || (row == [1] && !isWhole)
+            return Field(name, isScalar ? element.type : .tensor(element.type, shape: row), nullable: element.hasMissing)
+        }
+
+        /// Whether an output has a fixed first dimension that is not the number of rows of a run.
+        /// - Parameter rows: nil is any number.
+        func isWhole(rows: Int?) -> Bool {
+            guard let first = shape.first, first != -1 else { return false }
+            return first != rows ?? 1
         }
     }
 }

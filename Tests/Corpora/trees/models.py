@@ -105,7 +105,7 @@ class Maker:
 
     def xgboost(self, name):
         values, categories, score = self.data()
-        objective = self.one_of(*XGBOOST)
+        objective = self.one_of(*XGBOOST, "reg:squarederror", "reg:squarederror")
         booster = self.one_of("gbtree", "gbtree", "gbtree", "dart", "gblinear")
         rounds = int(self.random.integers(1, 30))
         settings = {"objective": objective, "booster": booster, "nthread": 1, "verbosity": 0, "seed": 1}
@@ -146,9 +146,10 @@ class Maker:
             labels = self.labels(score, "real")
             if objective == "reg:quantileerror":
                 settings["quantile_alpha"] = self.one_of([0.5], [0.1, 0.5, 0.9])
-            elif objective == "reg:squarederror" and self.chance(0.4):
+            elif objective == "reg:squarederror" and self.chance(0.6):
                 labels = numpy.stack([labels, -labels * 2, labels ** 2], axis=1)
-                if booster == "gbtree" and settings["tree_method"] == "hist" and self.chance(0.6):
+                if booster == "gbtree" and not categories and self.chance(0.7):
+                    settings["tree_method"] = "hist"
                     settings["multi_strategy"] = "multi_output_tree"
         if self.chance(0.4):
             settings["base_score"] = self.one_of(0.1, 0.5, 0.73)
@@ -211,7 +212,7 @@ class Maker:
         else:
             labels = self.labels(score, "real")
         if objective == "regression" and settings["boosting"] == "gbdt" and self.chance(0.5):
-            settings["linear_tree"] = True
+            settings.update(linear_tree=True, zero_as_missing=False)
         if objective == "custom":
             settings["objective"] = lambda predicted, data: (predicted - data.get_label(), numpy.ones_like(predicted))
             if settings["boosting"] == "rf":

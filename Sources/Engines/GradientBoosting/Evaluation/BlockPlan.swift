@@ -27,8 +27,8 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
         /// The number of the last bucket, and where the buckets begin in `starts`: for each, how many thresholds are in buckets before it.
         var lastBucket: Scalar
         var buckets: Int
-        /// The first step of the search, a power of two; what is left of a bucket's thresholds is less than twice as much.
-        var stride: Int
+        /// The first step of the search is 2 to this power; a bucket has fewer than twice as many thresholds.
+        var stepBits: Int
     }
 
     /// The plane of "the category is in the set".
@@ -106,104 +106,150 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
         read = InputReading(forest)
     }
 
-    /// Room for the planes of a chunk.
-    func withScratch(_ body: (UnsafeMutablePointer<Plane>) -> Void) {
-        withUnsafeTemporaryAllocation(of: Plane.self, capacity: planesMax) { buffer in
-            guard let planes = buffer.baseAddress else { return }
-            body(planes)
+    /// Room for the work on a block.
+    struct Scratch {
+        /// Of one chunk.
+        let planes: UnsafeMutablePointer<Plane>
+        /// Of one column and 64 rows: the values that are compared, and the buckets they fall in.
+        let values: UnsafeMutablePointer<Scalar>
+        let buckets: UnsafeMutablePointer<UInt16>
+        /// Of one tree: the number of the leaf that each row reaches, a byte each.
+        let leaves: UnsafeMutablePointer<UInt64>
+    }
+
+    func withScratch(_ body: (Scratch) -> Void) {
+        withUnsafeTemporaryAllocation(of: Plane.self, capacity: planesMax) { planes in
+            withUnsafeTemporaryAllocation(of: Scalar.self, capacity: 64) { values in
+                withUnsafeTemporaryAllocation(of: UInt16.self, capacity: 64) { buckets in
+                    withUnsafeTemporaryAllocation(of: UInt64.self, capacity: rowsMax / 8) { leaves in
+                        guard let planes = planes.baseAddress, let values = values.baseAddress, let buckets = buckets.baseAddress,
+                            let leaves = leaves.baseAddress
+                        else { return }
+                        body(Scratch(planes: planes, values: values, buckets: buckets, leaves: leaves))
+                    }
+                }
+            }
         }
     }
 
     /// Adds the leaves of all trees to the margins of a block of at most `rowsMax` rows: row r's of output g is number `g * count + r`.
     @inline(__always)
     func addLeaves<Value: TreeScalar>(
-        _ rows: UnsafePointer<Value>, rows count: Int, featureCount: Int, to margins: UnsafeMutablePointer<Scalar>,
-        _ planes: UnsafeMutablePointer<Plane>
+        _ rows: UnsafePointer<Value>, rows count: Int, featureCount: Int, to margins: UnsafeMutablePointer<Scalar>, _ scratch: Scratch
     ) {
         for chunk in chunks.buffer {
+            let planes = scratch.planes
             planes.initialize(repeating: Plane(repeating: 0), count: chunk.planeCount)
             planes[Int(BlockPlan.ones)] = Plane(repeating: .max)
-            for codes in codes[chunk.codes] {
-                makePlanes(codes, rows + Int(codes.feature), count, stride: featureCount, planes + codes.firstPlane)
+            // 64 rows at a time, whose input stays in the first cache.
+            for word in 0..<(count &+ 63) >> 6 {
+                let start = rows + word &* 64 &* featureCount
+                let part = min(64, count &- word &* 64)
+                for codes in codes[chunk.codes] {
+                    prepare(codes, start + Int(codes.feature), part, stride: featureCount, scratch.values)
+                    setBits(codes, part, scratch, word)
+                }
+                for membership in memberships[chunk.memberships] {
+                    setBits(membership, start + Int(membership.feature), part, stride: featureCount, planes, word)
+                }
             }
-            for membership in memberships[chunk.memberships] {
-                makePlane(membership, rows + Int(membership.feature), count, stride: featureCount, planes + membership.plane)
-            }
-            run(programs[chunk.programs], planes, count, to: margins)
+            for codes in codes[chunk.codes] { fillPlanes(planes + codes.firstPlane, codes.count) }
+            run(programs[chunk.programs], scratch, count, to: margins)
         }
     }
 
     // MARK: - comparisons
 
+    /// A column's values, one after another.
     @inline(__always)
-    private func makePlanes<Value: TreeScalar>(
-        _ codes: Codes, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ planes: UnsafeMutablePointer<Plane>
+    private func prepare<Value: TreeScalar>(
+        _ codes: Codes, _ source: UnsafePointer<Value>, _ count: Int, stride: Int, _ values: UnsafeMutablePointer<Scalar>
     ) {
-        switch codes.rule {
-        case .missingLeft: setBits(codes, .missingLeft, values, count, stride, planes)
-        case .missingRight: setBits(codes, .missingRight, values, count, stride, planes)
-        case .missingIsZero: setBits(codes, .missingIsZero, values, count, stride, planes)
-        case let rule: setBits(codes, rule, values, count, stride, planes)
+        let read = read
+        @inline(__always) func fill(_ rule: TreeColumn.Rule) {
+            for r in 0..<count { values[r] = rule.prepared(read(source[r &* stride])) }
         }
-        var passed = planes[codes.count]
-        for k in Swift.stride(from: codes.count - 1, to: 0, by: -1) {
+        // A loop for each rule, so that none asks for it at every row.
+        switch codes.rule {
+        case .missingLeft: fill(.missingLeft)
+        case .missingRight: fill(.missingRight)
+        case .missingIsZero: fill(.missingIsZero)
+        case .zeroLeft: fill(.zeroLeft)
+        case let rule: fill(rule)
+        }
+    }
+
+    /// Sets each row's bit in the plane of its code.
+    private func setBits(_ codes: Codes, _ count: Int, _ scratch: Scratch, _ word: Int) {
+        let values = scratch.values
+        let buckets = scratch.buckets
+        for r in 0..<count { buckets[r] = codes.bucket(of: values[r]) }
+        let thresholds = thresholds.base + codes.thresholds
+        let starts = starts.base + codes.buckets
+        let words = UnsafeMutableRawPointer(scratch.planes + codes.firstPlane).assumingMemoryBound(to: UInt64.self) + word
+        @inline(__always) func set(_ search: (_ value: Scalar, _ start: Int) -> Int) {
+            for r in 0..<count {
+                let code = search(values[r], Int(starts[Int(buckets[r])]))
+                words[code &* Plane.scalarCount] |= 1 << UInt64(truncatingIfNeeded: r)
+            }
+        }
+        // A comparison is added up as a number: a branch on it would be guessed wrongly as often as not.
+        @inline(__always) func passes(_ value: Scalar, _ threshold: Int) -> Int { value >= thresholds[threshold] ? 1 : 0 }
+        switch codes.stepBits {
+        case 0: set { value, start in start &+ passes(value, start) }
+        case 1:
+            set { value, start in
+                start &+ passes(value, start) &+ passes(value, start &+ 1) &+ passes(value, start &+ 2)
+            }
+        case let stepBits:
+            set { value, start in
+                var code = start
+                for bit in Swift.stride(from: stepBits, through: 0, by: -1) {
+                    code &+= passes(value, code &+ 1 << bit &- 1) << bit
+                }
+                return code
+            }
+        }
+    }
+
+    /// A row that is in the plane of a code passes that code's threshold and all before it.
+    private func fillPlanes(_ planes: UnsafeMutablePointer<Plane>, _ count: Int) {
+        var passed = planes[count]
+        for k in Swift.stride(from: count - 1, to: 0, by: -1) {
             passed |= planes[k]
             planes[k] = passed
         }
     }
 
-    @inline(__always)
     private func setBits<Value: TreeScalar>(
-        _ codes: Codes, _ rule: TreeColumn.Rule, _ values: UnsafePointer<Value>, _ count: Int, _ stride: Int,
-        _ planes: UnsafeMutablePointer<Plane>
+        _ membership: Membership, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ planes: UnsafeMutablePointer<Plane>, _ word: Int
     ) {
-        let words = UnsafeMutableRawPointer(planes).assumingMemoryBound(to: UInt64.self)
-        let thresholds = thresholds.base + codes.thresholds
-        let starts = starts.base + codes.buckets
-        let read = read
-        for r in 0..<count {
-            let value = rule.prepared(read(values[r &* stride]))
-            var code = Int(starts[codes.bucket(of: value)])
-            var step = codes.stride
-            while step > 0 {
-                code &+= value >= thresholds[code &+ step &- 1] ? step : 0
-                step >>= 1
-            }
-            words[code &* Plane.scalarCount &+ r >> 6] |= 1 << UInt64(truncatingIfNeeded: r & 63)
-        }
-    }
-
-    private func makePlane<Value: TreeScalar>(
-        _ membership: Membership, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ plane: UnsafeMutablePointer<Plane>
-    ) {
-        let words = UnsafeMutableRawPointer(plane).assumingMemoryBound(to: UInt64.self)
+        var bits: UInt64 = 0
         for r in 0..<count {
             let category = membership.rule.prepared(read(values[r * stride]))
             let isInside = CategorySets.contains(sets.base, at: membership.set, category)
-            words[r >> 6] |= (isInside ? 1 : 0) << UInt64(r & 63)
+            bits |= (isInside ? 1 : 0) << UInt64(r)
         }
+        UnsafeMutableRawPointer(planes + membership.plane).assumingMemoryBound(to: UInt64.self)[word] = bits
     }
 
     // MARK: - trees
 
     private func run(
-        _ programs: UnsafeBufferPointer<Program>, _ planes: UnsafeMutablePointer<Plane>, _ count: Int,
-        to margins: UnsafeMutablePointer<Scalar>
+        _ programs: UnsafeBufferPointer<Program>, _ scratch: Scratch, _ count: Int, to margins: UnsafeMutablePointer<Scalar>
     ) {
-        withUnsafeTemporaryAllocation(of: UInt64.self, capacity: rowsMax / 8) { leaves in
-            guard let leaves = leaves.baseAddress else { return }
-            for program in programs {
-                for selection in selections[program.selections] {
-                    let first = planes[Int(selection.first)]
-                    let second = planes[Int(selection.second)]
-                    planes[Int(selection.result)] = first ^ (planes[Int(selection.condition)] & (first ^ second))
-                }
-                spread.leaves(bits[program.bits], planes, count, into: leaves)
-                let numbers = UnsafeRawPointer(leaves).assumingMemoryBound(to: UInt8.self)
-                let values = leafValues.base + program.values
-                let margins = margins + program.output * count
-                for r in 0..<count { margins[r] += values[Int(numbers[r])] }
+        let planes = scratch.planes
+        for program in programs {
+            for selection in selections[program.selections] {
+                let first = planes[Int(selection.first)]
+                let second = planes[Int(selection.second)]
+                planes[Int(selection.result)] = first ^ (planes[Int(selection.condition)] & (first ^ second))
             }
+            spread.leaves(bits[program.bits], planes, count, into: scratch.leaves)
+            let numbers = UnsafeRawPointer(scratch.leaves).assumingMemoryBound(to: UInt8.self)
+            let values = leafValues.base + program.values
+            let margins = margins + program.output &* count
+            for r in 0..<count { margins[r] += values[Int(numbers[r])] }
         }
     }
 }
@@ -211,11 +257,11 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
 extension BlockPlan.Codes {
     /// The bucket of the grid that a value falls in: never a lower one for a higher value. NaN falls in the first.
     @inline(__always)
-    func bucket(of value: Scalar) -> Int {
+    func bucket(of value: Scalar) -> UInt16 {
         let position = (value - low) * scale
         let above = position > 0 ? position : 0
         let inside = above < lastBucket ? above : lastBucket
         // Its lowest bits are the nearest whole number, without a conversion that traps.
-        return Int((inside + Scalar.roundingShift).lowBits)
+        return (inside + Scalar.roundingShift).lowBits
     }
 }

@@ -115,17 +115,18 @@ struct BlockPlanBuilder<Scalar: TreeScalar> {
         var codes = Plan.Codes(
             feature: forest.columns[Int(column)].feature, rule: forest.columns[Int(column)].rule, thresholds: parts.thresholds.count,
             count: thresholds.count, firstPlane: planeCount, low: low, scale: scale.isFinite ? scale : 0, lastBucket: Scalar(bucketCount - 1),
-            buckets: parts.starts.count, stride: 1)
+            buckets: parts.starts.count, stepBits: 0)
         var sizes = [Int](repeating: 0, count: bucketCount)
-        for threshold in thresholds { sizes[codes.bucket(of: threshold)] += 1 }
+        for threshold in thresholds { sizes[Int(codes.bucket(of: threshold))] += 1 }
         var before = 0
         for size in sizes {
             parts.starts.append(UInt16(before))
             before += size
         }
-        while 2 * codes.stride - 1 < sizes.max() ?? 0 { codes.stride *= 2 }
+        let largest = sizes.max() ?? 0
+        while (2 << codes.stepBits) - 1 < largest { codes.stepBits += 1 }
         parts.thresholds += thresholds
-        parts.thresholds += repeatElement(.nan, count: 2 * codes.stride)
+        parts.thresholds += repeatElement(.nan, count: 2 << codes.stepBits)
         parts.codes.append(codes)
         for (k, threshold) in thresholds.enumerated() {
             planes[Comparison(column: column, threshold: threshold)] = UInt16(planeCount + k + 1)
@@ -185,7 +186,7 @@ struct BlockPlanBuilder<Scalar: TreeScalar> {
 
     /// Finds from how many rows on a block costs less than walking; false when it never does. In rough numbers of instructions.
     private mutating func chooseRowsMin() -> Bool {
-        let block = 10 * parts.chunks.reduce(0) { $0 + $1.planeCount } + 22 * parts.selections.count
+        let block = 3 * parts.chunks.reduce(0) { $0 + $1.planeCount } + 6 * parts.selections.count
         let row = 20 * parts.codes.count + 12 * parts.memberships.count + 8 * parts.programs.count
         let walkedRow = 6 * forest.trees.reduce(0) { $0 + Int($1.depth) } + 4 * forest.columns.count
         guard row < walkedRow else { return false }

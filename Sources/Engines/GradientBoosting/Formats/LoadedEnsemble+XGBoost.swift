@@ -26,9 +26,11 @@ extension LoadedEnsemble {
             evaluator = .float(ForestEvaluator(forest, transform: objective.transform))
         case "gblinear":
             treeCount = 0
+            // XGBoost's linear booster begins every output with the base score of the first.
+            let base = Array(repeating: baseMargins[0], count: groupCount)
             evaluator = .linear(
                 try LinearEvaluator(
-                    weights: document.linearWeights, featureCount: document.featureCount, baseMargins: baseMargins,
+                    weights: document.linearWeights, featureCount: document.featureCount, baseMargins: base,
                     transform: objective.transform))
         case "": throw ModelDamage.error("it has no booster")
         default: throw ModelDamage.unsupported("booster '\(document.booster.prefix(40))'")

@@ -62,6 +62,12 @@ struct PythonEnvironmentTests {
         return String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 
+    private final class Recorder: Sendable {
+        private let lines = Mutex<[String]>([])
+        var all: [String] { lines.withLock { $0 } }
+        func add(_ line: String) { lines.withLock { $0.append(line) } }
+    }
+
     private static let hasUV = access(TestPython.root + "/.keel/native/uv/uv", X_OK) == 0
 
     @Test("an environment is made from wheels without a network, read-only, and once", arguments: [PythonEnvironments.Settings.Tool.venv, .uv])
@@ -72,19 +78,19 @@ struct PythonEnvironmentTests {
             $0.tool = tool
             $0.uv = TestPython.root + "/.keel/native/uv/uv"
         }
-        let lines = Mutex<[String]>([])
+        let lines = Recorder()
         let wanted = try requirements("tiny-flower>=1", python: "3.11.2")
-        let made = try await environments.environment(wanted) { line in lines.withLock { $0.append(line) } }
+        let made = try await environments.environment(wanted) { line in lines.add(line) }
         #expect(try output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')") == "5 True")
-        #expect(lines.withLock { $0.contains { $0.contains("flower") } }, "\(lines.withLock { $0 })")
+        #expect(lines.all.contains { $0.contains("flower") }, "\(lines.all)")
         #expect(made.version.hasPrefix("3.11.") && made.warnings == [])
         let script = try String(contentsOfFile: (made.folders.last ?? "") + "/bin/flower", encoding: .utf8)
         #expect(script.contains(made.python) && !script.contains(".tmp"))
         #expect(try FileManager.default.attributesOfItem(atPath: made.folders.last ?? "")[.posixPermissions] as? Int == 0o555)
         // Found again, without the tool saying anything.
-        let count = lines.withLock { $0.count }
-        #expect(try await environments.environment(wanted) { line in lines.withLock { $0.append(line) } } == made)
-        #expect(lines.withLock { $0.count } == count)
+        let count = lines.all.count
+        #expect(try await environments.environment(wanted) { line in lines.add(line) } == made)
+        #expect(lines.all.count == count)
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2, "the environment and its lock")
         environments.sweep(keeping: [])
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
@@ -94,17 +100,17 @@ struct PythonEnvironmentTests {
     func together() async throws {
         let folder = try temporaryFolder()
         let wanted = try requirements("tiny-flower")
-        let starts = Mutex(0)
+        let installs = Recorder()
         let made = try await withThrowingTaskGroup(of: PythonEnvironment.self) { group in
             for _ in 0..<3 {
                 let environments = try await environments(folder) { $0.tool = .venv }
                 group.addTask {
-                    try await environments.environment(wanted) { line in if line.contains("Successfully installed") { starts.withLock { $0 += 1 } } }
+                    try await environments.environment(wanted) { line in if line.contains("Successfully installed") { installs.add(line) } }
                 }
             }
             return try await group.reduce(into: Set()) { $0.insert($1) }
         }
-        #expect(made.count == 1 && starts.withLock { $0 } == 1)
+        #expect(made.count == 1 && installs.all.count == 1)
     }
 
     @Test("what cannot be made says why, with the tool's last lines, and leaves nothing behind")

@@ -64,7 +64,7 @@ struct RequirementsTests {
         }
     }
 
-    private func folder(_ files: [String: String]) throws -> String {
+    private func made(_ files: [String: String]) throws -> String {
         let folder = try temporaryFolder()
         for (name, text) in files { try write(text, to: "\(folder)/\(name)") }
         return folder
@@ -85,27 +85,27 @@ struct RequirementsTests {
     @Test("the three files of a model say what it needs")
     func files() throws {
         let environment = "python: 3.10.4\nbuild_dependencies:\n- pip==23.2.1\n- setuptools\ndependencies:\n- -r requirements.txt\n"
-        let all = try ModelRequirements(folder: folder(["requirements.txt": "six", "python_env.yaml": environment, "conda.yaml": Self.conda]))
+        let all = try ModelRequirements(folder: made(["requirements.txt": "six", "python_env.yaml": environment, "conda.yaml": Self.conda]))
         #expect(all.python == "3.10.4" && all.packages.lines == ["six"])
-        let conda = try ModelRequirements(folder: folder(["conda.yaml": Self.conda]))
+        let conda = try ModelRequirements(folder: made(["conda.yaml": Self.conda]))
         #expect(conda.python == "3.11.7" && conda.packages.lines == ["mlflow==3.17.2", "numpy==2.4.6"])
-        let short = try ModelRequirements(folder: folder(["python_env.yaml": "python: '3.11'\ndependencies:\n  - six==1.0\n"]))
+        let short = try ModelRequirements(folder: made(["python_env.yaml": "python: '3.11'\ndependencies:\n  - six==1.0\n"]))
         #expect(short.python == "3.11" && short.packages.lines == ["six==1.0"])
-        let none = #expect(throws: KeelError.self) { try ModelRequirements(folder: folder([:])) }
+        let none = #expect(throws: KeelError.self) { try ModelRequirements(folder: made([:])) }
         #expect(none?.code == .notFound)
     }
 
     @Test("packages of conda alone are named, and so is what is no plain list")
     func refusedFiles() throws {
         let cuda = Self.conda.replacing("- pip<=23.2.1", with: "- cudatoolkit=11.8\n- scikit-learn=1.5\n- pip")
-        let error = #expect(throws: KeelError.self) { try ModelRequirements(folder: folder(["conda.yaml": cuda])) }
+        let error = #expect(throws: KeelError.self) { try ModelRequirements(folder: made(["conda.yaml": cuda])) }
         #expect(error?.message.contains("cudatoolkit, scikit-learn") == true)
-        #expect(try ModelRequirements(folder: folder(["conda.yaml": cuda, "requirements.txt": "CudaToolkit\nscikit_learn"])).packages.lines.count == 2)
+        #expect(try ModelRequirements(folder: made(["conda.yaml": cuda, "requirements.txt": "CudaToolkit\nscikit_learn"])).packages.lines.count == 2)
         for (name, text) in [
             ("conda.yaml", "dependencies: [a, b]\n  x: {"), ("conda.yaml", "dependencies:\n- pip:\n  - -r /etc/passwd"), ("python_env.yaml", "!!python/object:x"),
             ("python_env.yaml", "python: $(id)\ndependencies:\n- six"), ("requirements.txt", "-r /etc/passwd"),
         ] {
-            #expect(throws: KeelError.self, "\(text)") { try ModelRequirements(folder: folder([name: text])) }
+            #expect(throws: KeelError.self, "\(text)") { try ModelRequirements(folder: made([name: text])) }
         }
         let folder = try temporaryFolder()
         symlink("/etc/passwd", folder + "/requirements.txt")

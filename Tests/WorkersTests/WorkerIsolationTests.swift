@@ -7,7 +7,7 @@ import Workers
 @Suite("Workers are kept apart", .enabled(if: TestPython.isThere, "scripts/bootstrap --tests installs the Python"))
 struct WorkerIsolationTests {
     /// Runs what the parameter `do` says, and answers with what it returned as text, or with its error.
-    private static let model = """
+    private static let code = """
         import os, sys, socket, signal, glob, subprocess
 
         def read(path): return open(path, "rb").read(100)
@@ -103,7 +103,7 @@ struct WorkerIsolationTests {
         let other = try model(["weights": "of another tenant"], in: home + "/models")
         let isolation = try await isolation(home, .auto)
         #expect(isolation.description.hasPrefix("bwrap"))
-        let pool = try await pool(Self.model, isolation: isolation, home: home) { $0.temporaryBytes = 8 << 20 }
+        let pool = try await pool(Self.code, isolation: isolation, home: home) { $0.temporaryBytes = 8 << 20 }
         #expect(pool.warnings == [])
         try await pool.start()
         let refused = [
@@ -138,7 +138,7 @@ struct WorkerIsolationTests {
     func network() async throws {
         let home = try home()
         let greeter = try Greeter(home)
-        let pool = try await pool(Self.model, isolation: try await isolation(home, .auto), home: home) { $0.hasNetwork = true }
+        let pool = try await pool(Self.code, isolation: try await isolation(home, .auto), home: home) { $0.hasNetwork = true }
         try await pool.start()
         #expect(try await attempt(pool, "connect(('127.0.0.1', \(greeter.port)))") == "b'hello'")
         #expect(try await attempt(pool, "connect_unix('\(greeter.path)')").hasPrefix("refused: "))
@@ -165,7 +165,8 @@ struct WorkerIsolationTests {
         try await pool.start()
         let input = try table(["x": Column(.int64, .int64([1]))])
         let error = try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "bomb"]) }
-        #expect(error.code == .unavailable && error.message.contains("processes, more than its 64"), "\(error)")
+        // Whichever is noticed first: memory that forked processes share counts for each of them.
+        #expect(error.code == .unavailable && error.message.contains("more than its"), "\(error)")
         #expect(try await pool.ask(input).rowCount == 1)
         #expect(try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "flood"], seconds: 2) }.code == .deadlineExceeded)
         let files = try FileManager.default.subpathsOfDirectory(atPath: home + "/workers").filter { $0.hasSuffix("log") || $0.hasSuffix("log.1") }
@@ -174,32 +175,34 @@ struct WorkerIsolationTests {
         await pool.stop()
     }
 
-    @Test("another user sees no secret and has no network, without a sandbox", .enabled(if: geteuid() == 0, "only root can start programs as another user"))
+    @Test(
+        "another user sees no secret and has no network, without a sandbox",
+        .enabled("the server must be root, and its Python one that others may run") {
+            guard geteuid() == 0 else { return false }
+            let home = try temporaryFolder()
+            return (try? await ProgramIsolation.choose(
+                .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)) != nil
+        })
     func otherUser() async throws {
-        // A Python that this user may run: that of the tests may lie in a folder of root's.
-        let system = "/usr/bin/python3"
-        try #require(access(system, X_OK) == 0)
         let home = try home()
         chmod((home as NSString).deletingLastPathComponent, 0o755)
         let greeter = try Greeter(home)
-        guard let isolation = try? await isolation(home, .user), let found = try? await PythonEnvironments.existing(system) else {
-            // The server's own Python is closed to that user, as it is for steps.
-            return
-        }
-        #expect(isolation.description == "the user nobody" && found.version.hasPrefix("3."))
-        let pool = try await pool(Self.model, isolation: isolation, home: home)
+        let isolation = try await isolation(home, .user)
+        #expect(isolation.description == "the user nobody")
+        let pool = try await pool(Self.code, isolation: isolation, home: home)
         #expect(pool.warnings.count == 1)
         try await pool.start()
-        for code in ["read('\(home)/secrets.key')", "connect(('127.0.0.1', \(greeter.port)))", "kill(\(getpid()))"] {
+        for code in ["read('\(home)/secrets.key')", "connect(('127.0.0.1', \(greeter.port)))", "kill(\(getpid()))", "write(__file__)"] {
             #expect(try await attempt(pool, code).hasPrefix("refused: "), "\(code)")
         }
+        #expect(try await attempt(pool, "who()[0]") == "65534")
         await pool.stop()
     }
 
     @Test("without any isolation the pool says what its code can reach, and a file has a limit")
     func noIsolation() async throws {
         let home = try home()
-        let pool = try await pool(Self.model, isolation: try await isolation(home, .none), home: home) { $0.temporaryBytes = 4 << 20 }
+        let pool = try await pool(Self.code, isolation: try await isolation(home, .none), home: home) { $0.temporaryBytes = 4 << 20 }
         #expect(pool.warnings.contains { $0.contains("secrets") })
         #expect(pool.warnings.contains { $0.contains("network") } == (geteuid() != 0))
         try await pool.start()

@@ -23,7 +23,7 @@ public final class PythonEnvironments: Sendable {
         public var tool = Tool.auto
         /// The interpreter's path; nil: the server's own, or another one of the machine that is of the version a model asks for.
         public var python: String?
-        /// uv's path; nil: the first in the server's PATH.
+        /// uv's path; nil: the first in the server's PATH, or the one that `scripts/bootstrap` installed.
         public var uv: String?
         /// A folder of wheels: they are the only packages that are used, and the network is not.
         public var wheels: String?
@@ -147,8 +147,24 @@ public final class PythonEnvironments: Sendable {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin"
         let places: [String] = path.split(separator: ":").map { "\($0)/uv" }
         let found = places.first { (place: String) in place.hasPrefix("/") && access(place, X_OK) == 0 }
-        if found == nil, settings.tool == .uv { throw KeelError(.engineMissing, "uv is not installed", hint: "pip install uv, or set the tool to venv") }
-        return found.map(ProgramIsolation.Folders.resolved)
+        let installed = found ?? PythonEnvironments.installedUV()
+        if installed == nil, settings.tool == .uv { throw KeelError(.engineMissing, "uv is not installed", hint: "pip install uv, or set the tool to venv") }
+        return installed.map(ProgramIsolation.Folders.resolved)
+    }
+
+    /// Where `scripts/bootstrap` puts it: below `.keel/native` of the working directory or the executable's folder, or a folder above one of them.
+    private static func installedUV() -> String? {
+        let executable = ProgramIsolation.Folders.resolved("/proc/self/exe")
+        for start in [FileManager.default.currentDirectoryPath, Folder.parent(of: executable)] {
+            var folder = start
+            while true {
+                let place = (folder == "/" ? "" : folder) + "/.keel/native/uv/uv"
+                if access(place, X_OK) == 0 { return place }
+                if folder == "/" || !folder.hasPrefix("/") { break }
+                folder = Folder.parent(of: folder)
+            }
+        }
+        return nil
     }
 
     private func commands(

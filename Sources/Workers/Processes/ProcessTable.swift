@@ -3,25 +3,27 @@
 #endif
 
 /// The processes that the machine shows, as they were when they were read one by one.
-struct ProcessTable: Sendable {
-    struct Process: Sendable {
+package struct ProcessTable: Sendable {
+    package struct Process: Sendable {
         let name: String
-        let parent: pid_t
+        package let parent: pid_t
         /// Resident memory.
         let memoryBytes: Int64
         let threads: Int
     }
 
-    let processes: [pid_t: Process]
+    package let processes: [pid_t: Process]
 
     /// What a process and everything that descends from it take together. Pages that several of them share count for each.
-    struct Usage: Sendable, Hashable {
-        var memoryBytes: Int64 = 0
-        var processes = 0
-        var threads = 0
+    package struct Usage: Sendable, Hashable {
+        package var memoryBytes: Int64 = 0
+        package var processes = 0
+        package var threads = 0
+
+        package init() {}
     }
 
-    static func read() -> ProcessTable {
+    package static func read() -> ProcessTable {
         var out: [pid_t: Process] = [:]
         guard let folder = opendir("/proc") else { return ProcessTable(processes: [:]) }
         defer { closedir(folder) }
@@ -54,7 +56,7 @@ struct ProcessTable: Sendable {
     }
 
     /// What those below each of `roots` take; the roots themselves do not count.
-    func usage(below roots: Set<pid_t>) -> [pid_t: Usage] {
+    package func usage(below roots: Set<pid_t>) -> [pid_t: Usage] {
         var out = Dictionary(uniqueKeysWithValues: roots.map { ($0, Usage()) })
         for (id, process) in processes where !roots.contains(id) {
             guard let root = root(of: id, in: roots) else { continue }

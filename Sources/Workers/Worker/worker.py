@@ -31,6 +31,8 @@ FIXED = {
     "bool": np.dtype("?"), "int32": np.dtype("<i4"), "int64": np.dtype("<i8"), "float32": np.dtype("<f4"), "float64": np.dtype("<f8"),
     "date": np.dtype("<i4"), "timestamp": np.dtype("<i8"),
 }
+INSTANTS = (-62135596800000000, 253402300799999999)
+DAYS = (-719162, 2932896)
 TEXT_MAX = 2000
 
 
@@ -212,7 +214,24 @@ def offsets_of(parts):
     return out
 
 
+def check(columns):
+    """What the server would refuse as no table is the extension's error."""
+    names = [column.name for column in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise Refused("two columns of one name: '%s'" % name)
+        if len(name.encode("utf-8", "replace")) > 1000:
+            raise Refused("a column's name is longer than 1000 bytes")
+    for column in columns:
+        if len(column) != len(columns[0]):
+            raise Refused("'%s' has %d rows, '%s' %d" % (column.name, len(column), names[0], len(columns[0])))
+        limits = {"timestamp": INSTANTS, "date": DAYS}.get(column.type)
+        if limits and len(column) and not (limits[0] <= int(column.values.min()) and int(column.values.max()) <= limits[1]):
+            raise Refused("'%s' holds instants outside the years 0001 to 9999" % column.name)
+
+
 def write_table(columns):
+    check(columns)
     writer = Writer()
     items = []
     for column in columns:
@@ -236,7 +255,8 @@ def to_columns(result):
         return [from_series(text_of(name), result.iloc[:, i]) for i, name in enumerate(result.columns)]
     if hasattr(result, "iloc"):
         return [from_series(result.name if isinstance(result.name, str) else "predictions", result)]
-    if isinstance(result, np.ndarray):
+    if isinstance(result, (np.ndarray, np.generic)):
+        result = np.asanyarray(result)
         if result.dtype.names:
             return [from_array(name, result[name]) for name in result.dtype.names]
         return [from_array("predictions", np.atleast_1d(result))]
@@ -260,7 +280,7 @@ def from_any(name, value):
         columns[0].name = name
         return columns[0]
     if isinstance(value, (list, tuple)):
-        parts = [np.asarray(part) if hasattr(part, "__array__") else part for part in value]
+        parts = [np.asarray(part) if hasattr(part, "__array__") and getattr(part, "ndim", 1) else part for part in value]
         if parts and all(isinstance(part, np.ndarray) and part.ndim for part in parts):
             if len(set(part.shape for part in parts)) == 1:
                 return from_array(name, np.stack(parts))

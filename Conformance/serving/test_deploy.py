@@ -184,3 +184,35 @@ def test_models_that_bring_their_own_code(tracking, shared_keel, data, kind):
         equal([row["doubled"] for row in seen], expected["doubled"])
     else:
         equal(seen, expected)
+
+
+ENDPOINT = """
+apiVersion: keel/v1
+kind: Endpoint
+metadata: { name: declared }
+spec: { model: "models:/declared/%d", limits: { rows: %d } }
+"""
+
+
+def test_an_endpoint_that_names_its_model_is_deployed_when_it_is_applied(tracking, shared_keel, data, tmp_path):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, _ = data
+    for trees in (2, 4):
+        model = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), trees)
+        with tracking.start_run():
+            mlflow.xgboost.log_model(model, name="model", registered_model_name="declared", input_example=frame[:3] if trees == 2 else None,
+                                     signature=tracking.models.infer_signature(frame, np.zeros(9, dtype="float32")))
+    file = tmp_path / "endpoint.yaml"
+    file.write_text(ENDPOINT % (1, 100))
+    shown = shared_keel.cli("apply", file).stdout
+    assert "release declared/1 of models:/declared/1" in shown and "it answers all requests" in shown
+    # Applied again it is unchanged, and nothing is deployed.
+    assert "release declared" not in shared_keel.cli("apply", file).stdout
+    # A version that there is not refuses the whole apply.
+    file.write_text(ENDPOINT % (9, 7))
+    refused = shared_keel.cli("apply", file, check=False)
+    assert refused.returncode == 1 and "models:/declared/9" in refused.stderr
+    assert "rows: 100" in shared_keel.cli("get", "Endpoint/declared").stdout or "100" in shared_keel.cli("get", "Endpoint/declared", "--json").stdout
+    file.write_text(ENDPOINT % (2, 100))
+    assert "release declared/2 of models:/declared/2" in shared_keel.cli("apply", file).stdout

@@ -7,7 +7,7 @@ let governanceOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/plan", family, "What applying these resources would change",
         body: ["resources": .list(.named("Resource"))],
-        answer: ["changes": .list(.named("ResourceChange"))]),
+        answer: ["changes": .list(.named("ResourceChange")), "deployments?": .list(.named("Deployment"))]),
     .init(
         "POST", "/api/v1/apply", family, "Applies resources, all or none", body: ["resources": .list(.named("Resource"))],
         answer: .named("Applied"), errors: [409]),

@@ -13,7 +13,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
         return Response(["changes": .array(changes.map(\.json))])
     }
     routes.post("/apply", .resourcesApply, on: .each) { request, _, grant in
-        return Response(try await platform.applying.apply(try ResourceList.decode(try await request.json()), by: grant).json)
+        return Response(try await platform.deploying.apply(try ResourceList.decode(try await request.json()), by: grant))
     }
     routes.get("/resources/:kind", .resourcesRead, on: .each) { _, context, grant in
         let kind = try KeelAPI.kind(context)

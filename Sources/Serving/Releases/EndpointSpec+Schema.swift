@@ -6,6 +6,12 @@ extension EndpointSpec {
         hasEnvironment: true,
         [
             FieldSchema(
+                "model", .text,
+                """
+                The registered version that is deployed when the declaration is new or has changed, as `models:/NAME/VERSION` or `models:/NAME@ALIAS`. Left \
+                out, pipelines and `keel deploy` release to the endpoint.
+                """),
+            FieldSchema(
                 "features", .text, "The feature service that completes requests. Without it a request carries all inputs of the model."),
             FieldSchema("rollout", .object(rolloutFields), "How a new release comes to take the traffic. Left out, it does at once."),
             FieldSchema(

@@ -2,6 +2,7 @@ import Contracts
 
 /// A name that serves traffic in one environment: what the user declares of it.
 ///
+///     model: models:/churn@champion         # deployed when the declaration is applied; without it by a pipeline, or keel deploy
 ///     features: delay                       # a feature service; without it the request carries the model's inputs
 ///     rollout:
 ///       shadow: { requests: 500 }           # default: no shadow phase
@@ -17,6 +18,8 @@ import Contracts
 public struct EndpointSpec: Sendable, Hashable {
     public static let kind = "Endpoint"
     public let ref: ResourceRef
+    /// The version that is deployed when the declaration is new or has changed.
+    public let model: String?
     /// The feature service that enriches requests.
     public let features: String?
     public let rollout: RolloutPlan
@@ -28,10 +31,11 @@ public struct EndpointSpec: Sendable, Hashable {
     public enum Approval: String, Sendable, CaseIterable { case optional, required }
 
     public init(
-        _ ref: ResourceRef, features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
+        _ ref: ResourceRef, model: String? = nil, features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
         limits: EndpointLimits = EndpointLimits(), approval: Approval = .optional
     ) {
         self.ref = ref
+        self.model = model
         self.features = features
         self.rollout = rollout
         self.log = log
@@ -46,6 +50,10 @@ public struct EndpointSpec: Sendable, Hashable {
         if let environment = resource.environment { _ = try EnvironmentName(environment) }
         let reader = try FieldReader(resource.spec, path: "spec")
         ref = resource.ref(in: resource.workspace ?? .default)
+        model = try reader.optionalString("model")
+        if let model, !model.hasPrefix("models:/") {
+            throw reader.failure("model", "names no version of a model", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
+        }
         features = try reader.optionalString("features")
         rollout = try reader.optionalObject("rollout").map { (inner) throws(KeelError) in try RolloutPlan(inner) } ?? RolloutPlan()
         log = try reader.optionalObject("log").map { (inner) throws(KeelError) in try LogPolicy(inner) } ?? LogPolicy()

@@ -74,6 +74,34 @@ public struct Deploying: Sendable {
         return out
     }
 
+    /// Applies resources, and deploys the models that endpoints among them name.
+    ///
+    /// A model that cannot be served refuses the whole apply: it is tried before anything is stored. An endpoint that has not changed is left alone, so that
+    /// what was rolled back stays so.
+    public func apply(_ resources: [Resource], by grant: Grant) async throws -> JSON {
+        var models: [(endpoint: ResourceRef, uri: String)] = []
+        for resource in resources where resource.kind == EndpointSpec.kind {
+            let spec = try EndpointSpec(resource: resource)
+            guard let uri = spec.model else { continue }
+            let endpoint = resource.ref(in: grant.workspace)
+            try await releasing.prepare(uri, for: endpoint, by: grant.caller)
+            models.append((endpoint, uri))
+        }
+        let result = try await applying.apply(resources, by: grant)
+        var out = result.json
+        var deployments: [JSON] = []
+        for (endpoint, uri) in models {
+            let change = result.changes.first { change in
+                change.id == "\(EndpointSpec.kind)/\(endpoint.name)" && (change.environment ?? EnvironmentName.production.rawValue) == endpoint.environment?.rawValue
+            }
+            guard change?.kind != .unchanged else { continue }
+            deployments.append(
+                try await deploy(uri, to: endpoint, features: nil, runner: nil, reason: "applied by \(grant.caller.name)", by: grant.caller))
+        }
+        if !deployments.isEmpty { out["deployments"] = .array(deployments) }
+        return out
+    }
+
     /// - Returns: whether the endpoint was declared now.
     private func declare(_ endpoint: ResourceRef, _ features: String?, _ caller: Caller) async throws -> Bool {
         let deploying = try Grant.check(caller, may: .releasesDeploy, on: endpoint)

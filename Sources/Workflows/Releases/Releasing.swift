@@ -48,6 +48,12 @@ public struct Releasing: Sendable {
         return try await release(version, evidence, to: endpoint, bundle: bundle.subject, gate: gate, key: key, by: caller)
     }
 
+    /// Makes sure that a version can be served, before an endpoint for it is declared.
+    /// - Throws: what keeps it from it; `permissionDenied` when the caller may not deploy there.
+    func prepare(_ uri: String, for endpoint: ResourceRef, by caller: Caller) async throws {
+        _ = try await registered(uri, runner: nil, try await granted(caller, .releasesDeploy, endpoint))
+    }
+
     /// Releases what serves, or served, in one environment to the endpoint of the same name in another, with what is known of it there.
     ///
     /// It goes the way of every release: what the target asks of a version is asked of this one, and its rollout decides.

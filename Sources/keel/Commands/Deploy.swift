@@ -26,12 +26,14 @@ struct Deploy: AsyncParsableCommand {
         if let runner { body["runner"] = .string(runner) }
         if let reason { body["reason"] = .string(reason) }
         let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/deploy", body)
-        connection.show(answer) { answer in
-            Terminal.print(
-                "release \(endpoint)/\(answer.cell("release")) of \(answer.cell("uri")), run by \(answer.cell("runner")), gate \(answer.cell("gate"))")
-            Terminal.print(Deploy.tried(answer["example"] ?? .null))
-            Terminal.print(answer["state"]?.string == "stable" ? "it answers all requests" : "its rollout is under way: keel get endpoints")
-        }
+        connection.show(answer) { Deploy.show($0) }
+    }
+
+    static func show(_ answer: JSON) {
+        let release = "\(answer.cell("endpoint"))/\(answer.cell("release"))"
+        Terminal.print("release \(release) of \(answer.cell("uri")), run by \(answer.cell("runner")), gate \(answer.cell("gate"))")
+        Terminal.print(Deploy.tried(answer["example"] ?? .null))
+        Terminal.print(answer["state"]?.string == "stable" ? "it answers all requests" : "its rollout is under way: keel get endpoints")
     }
 
     private static func tried(_ example: JSON) -> String {

@@ -32,6 +32,7 @@ struct Apply: AsyncParsableCommand {
                     "  \(count) change\(count == 1 ? "" : "s") applied as revision \(answer.cell("revision")) (ledger \(answer.cell("ledger_seq")))"
                 )
             }
+            for deployment in answer["deployments"]?.items ?? [] { Deploy.show(deployment) }
         }
     }
 }

@@ -1,4 +1,5 @@
 import Contracts
+import Foundation
 import Storage
 import Synchronization
 import Workers
@@ -39,6 +40,8 @@ public final class PythonModels: Sendable {
         self.settings = settings
         self.secrets = secrets
         self.report = report
+        // What a server before left: its workers ended with it.
+        try? FileManager.default.removeItem(atPath: folder + "/pools")
         environments = PythonEnvironments(folder: folder + "/environments", isolation: isolation, settings: settings.environments)
     }
 

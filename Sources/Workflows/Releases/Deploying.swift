@@ -30,9 +30,10 @@ public struct Deploying: Sendable {
         guard let version = try await registry.resolve(uri, reading) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }
-        let isNew = try await declare(endpoint, features, caller)
+        // What cannot be served is found before anything is declared.
+        try await releasing.prepare(version.uri, runner: runner, for: endpoint, by: caller)
         let evidence = try await registry.bundle(of: version, reading)
-        if runner == nil, let bundle = evidence?.subject, let serving = try await stable(endpoint, caller), serving.bundle == bundle {
+        if let bundle = evidence?.subject, let serving = try? await stable(endpoint, caller), serving.bundle == bundle {
             return try await answer(serving, version, isNew: false, reading, caller)
         }
         // A gate that refused it is not passed over in silence; that there was none is said in the release.
@@ -43,10 +44,12 @@ public struct Deploying: Sendable {
                 .failedPrecondition, "the gate of \(version.uri) \(evidence?.verdict ?? "")",
                 hint: "keel release \(endpoint.qualifiedName) \(version.uri) --force releases it all the same, for those who may")
         }
+        if isUngated { try await releasing.requireForce(endpoint, caller) }
+        let isNew = try await declare(endpoint, features, caller)
         let release: Release
         do {
             release = try await releasing.release(
-                version.uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", runner: runner, by: caller)
+                version.uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", by: caller)
         } catch {
             // An endpoint without a release would stay behind.
             if isNew { try? await withdraw(endpoint, caller) }
@@ -84,7 +87,7 @@ public struct Deploying: Sendable {
             let spec = try EndpointSpec(resource: resource)
             guard let uri = spec.model else { continue }
             let endpoint = resource.ref(in: grant.workspace)
-            try await releasing.prepare(uri, for: endpoint, by: grant.caller)
+            try await releasing.prepare(uri, runner: nil, for: endpoint, by: grant.caller)
             models.append((endpoint, uri))
         }
         let result = try await applying.apply(resources, by: grant)

@@ -24,16 +24,15 @@ public struct Releasing: Sendable {
     }
 
     /// - Parameters:
-    ///   - runner: who runs a model that a client registered; nil is as it was bound before, or whatever fits.
     ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, to endpoint: ResourceRef, force: Bool, reason: String, runner: ModelBinding.Runner? = nil, bundle expected: String? = nil,
-        key: String? = nil, by caller: Caller
+        _ uri: String, to endpoint: ResourceRef, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
+        by caller: Caller
     ) async throws -> Release {
         let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, endpoint)
-        let (version, evidence) = try await registered(uri, runner: runner, deploying)
+        let (version, evidence) = try await registered(uri, runner: nil, deploying)
         let bundle = evidence.bundle
         guard expected == nil || expected == bundle.subject.hex else {
             throw KeelError.invalid("\(version.uri) is another bundle than \(expected?.prefix(12) ?? "")", path: "with.model")
@@ -49,10 +48,14 @@ public struct Releasing: Sendable {
     }
 
     /// Makes sure that a version can be served, before an endpoint for it is declared.
+    /// - Parameter runner: who runs a model that a client registered; nil is as it was bound before, or whatever fits.
     /// - Throws: what keeps it from it; `permissionDenied` when the caller may not deploy there.
-    func prepare(_ uri: String, for endpoint: ResourceRef, by caller: Caller) async throws {
-        _ = try await registered(uri, runner: nil, try await granted(caller, .releasesDeploy, endpoint))
+    func prepare(_ uri: String, runner: ModelBinding.Runner?, for endpoint: ResourceRef, by caller: Caller) async throws {
+        _ = try await registered(uri, runner: runner, try await granted(caller, .releasesDeploy, endpoint))
     }
+
+    /// A version that no gate judged takes the permission to force.
+    func requireForce(_ endpoint: ResourceRef, _ caller: Caller) async throws { _ = try await granted(caller, .releasesForce, endpoint) }
 
     /// Releases what serves, or served, in one environment to the endpoint of the same name in another, with what is known of it there.
     ///

@@ -100,6 +100,14 @@ struct TreeModelTests {
             }
         }
         #expect(refusal(Array(#"{"learner":{"unknown":"#.utf8) + [UInt8](repeating: UInt8(ascii: "["), count: 1_000_000))?.code == .corrupted)
+        let shared = String(decoding: try Self.saved("lightgbm-categories").bytes, as: UTF8.self)
+        let sets = try #require(shared.split(separator: "\n").first { $0.hasPrefix("cat_boundaries=0 ") })
+        let overlapping = shared.replacingOccurrences(of: sets, with: sets.replacingOccurrences(of: "=0 ", with: "=9 "))
+        #expect(throws: KeelError.self) { try TreeEnsemble(lightgbm: Array(overlapping.utf8)) }
+        let vectors = String(decoding: try Self.saved("xgboost-1.3-json").bytes, as: UTF8.self)
+            .replacingOccurrences(of: "\"num_target\":\"1\"", with: "")
+            .replacingOccurrences(of: "\"size_leaf_vector\":\"0\"", with: "\"size_leaf_vector\":\"1000000000\"")
+        #expect(refusal(Array(vectors.utf8))?.message.contains("too few values for its leaves") == true)
         let classes = String(decoding: try Self.saved("xgboost-1.3-json").bytes, as: UTF8.self)
             .replacingOccurrences(of: "\"num_class\":\"0\"", with: "\"num_class\":\"1000000000\"")
             .replacingOccurrences(of: "binary:logistic", with: "multi:softprob")

@@ -221,7 +221,8 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
     }
 
     private func setBits<Value: TreeScalar>(
-        _ membership: Membership, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ planes: UnsafeMutablePointer<Plane>, _ word: Int
+        _ membership: Membership, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ planes: UnsafeMutablePointer<Plane>,
+        _ word: Int
     ) {
         var bits: UInt64 = 0
         for r in 0..<count {

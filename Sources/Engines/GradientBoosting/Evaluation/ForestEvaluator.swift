@@ -117,7 +117,9 @@ final class ForestEvaluator<Scalar: TreeScalar>: Sendable {
     }
 
     /// One row through all trees, eight at a time.
-    private func walkTrees<Step: WalkStep<Scalar>>(_ prepared: UnsafePointer<Scalar>, to margins: UnsafeMutablePointer<Scalar>, by: Step.Type) {
+    private func walkTrees<Step: WalkStep<Scalar>>(
+        _ prepared: UnsafePointer<Scalar>, to margins: UnsafeMutablePointer<Scalar>, by: Step.Type
+    ) {
         let walk = Step(nodes: nodes.base, sets: sets.base)
         let values = values.base
         let trees = trees.buffer
@@ -131,9 +133,9 @@ final class ForestEvaluator<Scalar: TreeScalar>: Sendable {
             for lane in 0..<Lanes.count { depth = max(depth, trees[i &+ lane].depth) }
             for _ in 0..<depth { at.step { _, node in walk.next(node, prepared) } }
             if hasOneOutput {
-                at.forEach { _, node in margin += values[Int(node)] }
+                at.visit { _, node in margin += values[Int(node)] }
             } else {
-                at.forEach { lane, node in margins[Int(trees[i &+ lane].output)] += values[Int(node)] }
+                at.visit { lane, node in margins[Int(trees[i &+ lane].output)] += values[Int(node)] }
             }
             i &+= Lanes.count
         }
@@ -159,7 +161,7 @@ final class ForestEvaluator<Scalar: TreeScalar>: Sendable {
                 let row = prepared + r &* width
                 var at = Lanes { _ in tree.root }
                 for _ in 0..<tree.depth { at.step { lane, node in walk.next(node, row + lane &* width) } }
-                at.forEach { lane, node in leaf(tree, r &+ lane, node) }
+                at.visit { lane, node in leaf(tree, r &+ lane, node) }
                 r &+= Lanes.count
             }
             while r < count {

@@ -71,7 +71,7 @@ struct Lanes {
     }
 
     @inline(__always)
-    func forEach(_ body: (_ lane: Int, _ node: UInt32) -> Void) {
+    func visit(_ body: (_ lane: Int, _ node: UInt32) -> Void) {
         body(0, a)
         body(1, b)
         body(2, c)

@@ -56,6 +56,11 @@ struct LightGBMTree: SourceTree {
         ] {
             guard count == innerCount else { throw lines.failure("tree \(number): \(name) has \(count) entries for \(innerCount) splits") }
         }
+        // Sets that overlap, or that many nodes share, would make much of a small file.
+        let sets = (0..<innerCount).filter { decisions[$0] & 1 == 1 }.map { thresholds[$0] }
+        guard Set(sets).count == sets.count, zip(setEnds, setEnds.dropFirst()).allSatisfy({ $0 <= $1 }) else {
+            throw lines.failure("tree \(number): its sets of categories overlap")
+        }
         if isLinear { try setLinearStarts(linearCounts, lines, number) }
     }
 

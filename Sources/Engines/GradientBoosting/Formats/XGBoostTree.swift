@@ -62,7 +62,9 @@ struct XGBoostTree: SourceTree {
         // Lists that overlap, or vectors that many leaves share, would make much of a small file.
         guard categoryCounts.reduce(0, { $0 + max(0, Int($1)) }) <= categories.count else { throw reader.failure("its categories overlap") }
         let (size, overflow) = count.multipliedReportingOverflow(by: leafWidth)
-        guard leafWidth == 1 || (!overflow && size / 3 <= vectors.count) else { throw reader.failure("it has too few values for its leaves") }
+        guard leafWidth == 1 || (!overflow && size / 3 <= vectors.count) else {
+            throw reader.failure("it has too few values for its leaves")
+        }
         for (i, node) in categoryNodes.enumerated() { places[node] = i }
     }
 
@@ -77,7 +79,8 @@ struct XGBoostTree: SourceTree {
         switch splitTypes.isEmpty ? 0 : splitTypes[index] {
         case 0:
             return .threshold(
-                TreeColumn(feature: feature, rule: missingLeft ? .missingLeft : .missingRight), conditions[index], first: first, second: second)
+                TreeColumn(feature: feature, rule: missingLeft ? .missingLeft : .missingRight), conditions[index], first: first,
+                second: second)
         case 1:
             return .categories(
                 TreeColumn(feature: feature, rule: missingLeft ? .category : .categoryMissingRight), try categorySet(index), first: first,

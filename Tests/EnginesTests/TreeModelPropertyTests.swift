@@ -40,10 +40,13 @@ struct TrainedTreeModel {
             let parts = line.split(separator: "\t").map(String.init)
             func bytes(_ kind: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: folder.appending(path: "\(parts[0]).\(kind)"))) }
             func numbers(_ kind: String) throws -> [Double] {
-                try bytes(kind).withUnsafeBytes { raw in (0..<raw.count / 8).map { raw.loadUnaligned(fromByteOffset: 8 * $0, as: Double.self) } }
+                try bytes(kind).withUnsafeBytes { raw in
+                    (0..<raw.count / 8).map { raw.loadUnaligned(fromByteOffset: 8 * $0, as: Double.self) }
+                }
             }
             return TrainedTreeModel(
-                name: parts[0], library: try #require(TreeEnsemble.Library(rawValue: parts[1])), iterations: parts[2] == "best" ? .best : .all,
+                name: parts[0], library: try #require(TreeEnsemble.Library(rawValue: parts[1])),
+                iterations: parts[2] == "best" ? .best : .all,
                 featureCount: try #require(Int(parts[3])), outputCount: try #require(Int(parts[4])), output: parts[5],
                 classCount: parts[6] == "0" ? nil : Int(parts[6]), settings: parts[7], bytes: try bytes("model"), rows: try numbers("rows"),
                 expected: try numbers("expected"))
@@ -130,6 +133,7 @@ struct TreeModelPropertyTests {
             }
             seen[model.library.rawValue, default: 0] += 1
         }
-        #expect(seen["xgboost", default: 0] > count / 3 && seen["lightgbm", default: 0] > count / 3 && seen["refused", default: 0] < count / 20)
+        #expect(
+            seen["xgboost", default: 0] > count / 3 && seen["lightgbm", default: 0] > count / 3 && seen["refused", default: 0] < count / 20)
     }
 }

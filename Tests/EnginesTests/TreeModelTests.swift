@@ -45,7 +45,9 @@ struct TreeModelTests {
         #expect(try model.predict(rows: [Double]()) == [])
         let odd = #expect(throws: KeelError.self) { try model.predict(rows: [Double](repeating: 0, count: model.featureCount + 1)) }
         #expect(odd?.code == .invalidArgument && odd?.message.contains("\(model.featureCount) features") == true)
-        #expect(throws: KeelError.self) { try [Float](repeating: 0, count: model.featureCount).withUnsafeBufferPointer { try model.predict($0) } }
+        #expect(throws: KeelError.self) {
+            try [Float](repeating: 0, count: model.featureCount).withUnsafeBufferPointer { try model.predict($0) }
+        }
     }
 
     @Test("what is not supported is refused by its name, and what is no model says how to save one")
@@ -89,7 +91,8 @@ struct TreeModelTests {
         let length: [UInt8] = [UInt8(ascii: "L"), 0x3f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]
         func text(_ value: String) -> [UInt8] { [UInt8(ascii: "i"), UInt8(value.utf8.count)] + Array(value.utf8) }
         for value: [UInt8] in [
-            Array("[#".utf8) + length, Array("[$d#".utf8) + length, Array("[$T#".utf8) + length, Array("[$Z#".utf8) + length, Array("S".utf8) + length,
+            Array("[#".utf8) + length, Array("[$d#".utf8) + length, Array("[$T#".utf8) + length, Array("[$Z#".utf8) + length,
+            Array("S".utf8) + length,
             Array("{#".utf8) + length, [UInt8](repeating: UInt8(ascii: "["), count: 100_000),
         ] {
             for key in ["trees", "weights", "tree_info", "unknown"] {
@@ -99,7 +102,16 @@ struct TreeModelTests {
                 #expect(refusal(model)?.code == .corrupted)
             }
         }
-        #expect(refusal(Array(#"{"learner":{"unknown":"#.utf8) + [UInt8](repeating: UInt8(ascii: "["), count: 1_000_000))?.code == .corrupted)
+        #expect(
+            refusal(Array(#"{"learner":{"unknown":"#.utf8) + [UInt8](repeating: UInt8(ascii: "["), count: 1_000_000))?.code == .corrupted)
+        let shared = String(decoding: try Self.saved("lightgbm-categories").bytes, as: UTF8.self)
+        let sets = try #require(shared.split(separator: "\n").first { $0.hasPrefix("cat_boundaries=0 ") })
+        let overlapping = shared.replacingOccurrences(of: sets, with: sets.replacingOccurrences(of: "=0 ", with: "=9 "))
+        #expect(throws: KeelError.self) { try TreeEnsemble(lightgbm: Array(overlapping.utf8)) }
+        let vectors = String(decoding: try Self.saved("xgboost-1.3-json").bytes, as: UTF8.self)
+            .replacingOccurrences(of: "\"num_target\":\"1\"", with: "")
+            .replacingOccurrences(of: "\"size_leaf_vector\":\"0\"", with: "\"size_leaf_vector\":\"1000000000\"")
+        #expect(refusal(Array(vectors.utf8))?.message.contains("too few values for its leaves") == true)
         let classes = String(decoding: try Self.saved("xgboost-1.3-json").bytes, as: UTF8.self)
             .replacingOccurrences(of: "\"num_class\":\"0\"", with: "\"num_class\":\"1000000000\"")
             .replacingOccurrences(of: "binary:logistic", with: "multi:softprob")

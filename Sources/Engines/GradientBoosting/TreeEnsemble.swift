@@ -122,7 +122,9 @@ public final class TreeEnsemble: Sendable {
     }
 
     @inline(__always)
-    private func run<Value: TreeScalar>(_ rows: UnsafeBufferPointer<Value>, into output: UnsafeMutableBufferPointer<Value>) throws(KeelError) {
+    private func run<Value: TreeScalar>(_ rows: UnsafeBufferPointer<Value>, into output: UnsafeMutableBufferPointer<Value>)
+        throws(KeelError)
+    {
         let (count, rest) = rows.count == featureCount ? (1, 0) : rows.count.quotientAndRemainder(dividingBy: featureCount)
         guard rest == 0 else { throw .invalid("the model takes \(featureCount) features, there are \(rows.count) values") }
         guard output.count == count * outputCount else {

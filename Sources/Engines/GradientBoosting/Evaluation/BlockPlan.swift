@@ -193,8 +193,7 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
                 words[code &* Plane.scalarCount] |= 1 << UInt64(truncatingIfNeeded: r)
             }
         }
-        // A comparison is added up as a number: a branch on it would be guessed wrongly as often as not.
-        @inline(__always) func passes(_ value: Scalar, _ threshold: Int) -> Int { value >= thresholds[threshold] ? 1 : 0 }
+        @inline(__always) func passes(_ value: Scalar, _ threshold: Int) -> Int { Int(value.passes(thresholds[threshold])) }
         switch codes.stepBits {
         case 0: set { value, start in start &+ passes(value, start) }
         case 1:
@@ -222,7 +221,8 @@ final class BlockPlan<Scalar: TreeScalar>: Sendable {
     }
 
     private func setBits<Value: TreeScalar>(
-        _ membership: Membership, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ planes: UnsafeMutablePointer<Plane>, _ word: Int
+        _ membership: Membership, _ values: UnsafePointer<Value>, _ count: Int, stride: Int, _ planes: UnsafeMutablePointer<Plane>,
+        _ word: Int
     ) {
         var bits: UInt64 = 0
         for r in 0..<count {

@@ -114,7 +114,8 @@ struct BlockPlanBuilder<Scalar: TreeScalar> {
         let scale = Scalar(bucketCount - 1) / (high - low)
         var codes = Plan.Codes(
             feature: forest.columns[Int(column)].feature, rule: forest.columns[Int(column)].rule, thresholds: parts.thresholds.count,
-            count: thresholds.count, firstPlane: planeCount, low: low, scale: scale.isFinite ? scale : 0, lastBucket: Scalar(bucketCount - 1),
+            count: thresholds.count, firstPlane: planeCount, low: low, scale: scale.isFinite ? scale : 0,
+            lastBucket: Scalar(bucketCount - 1),
             buckets: parts.starts.count, stepBits: 0)
         var sizes = [Int](repeating: 0, count: bucketCount)
         for threshold in thresholds { sizes[Int(codes.bucket(of: threshold))] += 1 }
@@ -147,7 +148,8 @@ struct BlockPlanBuilder<Scalar: TreeScalar> {
         for plane in found { release(plane) }
         parts.programs.append(
             Plan.Program(
-                selections: ArrayPart(selections..<parts.selections.count), bits: ArrayPart(bits..<parts.bits.count), values: values, output: Int(tree.output)))
+                selections: ArrayPart(selections..<parts.selections.count), bits: ArrayPart(bits..<parts.bits.count), values: values,
+                output: Int(tree.output)))
     }
 
     /// The planes of the bits of the leaf's number, for rows that reach a node. Leaves are numbered from left to right. (Trees have at most

@@ -56,13 +56,10 @@ struct Forest<Scalar: TreeScalar>: Sendable {
     var infinityIsFinite = false
 
     var hasSets: Bool { !sets.isEmpty }
-    /// Trees that are walked in step.
-    static var lanes: Int { 4 }
-
     /// How many nodes the walk for one row visits, whatever the row.
     var stepsPerRow: Int {
-        stride(from: 0, to: trees.count, by: Forest.lanes).reduce(0) { steps, i in
-            let group = trees[i..<min(i + Forest.lanes, trees.count)]
+        stride(from: 0, to: trees.count, by: Lanes.count).reduce(0) { steps, i in
+            let group = trees[i..<min(i + Lanes.count, trees.count)]
             return steps + group.count * Int(group.map(\.depth).max() ?? 0)
         }
     }

@@ -26,7 +26,8 @@ struct ForestBuilder<Scalar: TreeScalar> {
     /// - Parameter output: the margin its leaves are added to; 0 when leaves have a value for every one.
     /// - Parameter isKept: false for a tree that is only checked.
     /// - Throws: `corrupted` for a tree that does not hold together; `invalidArgument` for one that is too large.
-    mutating func add<Source: SourceTree>(_ tree: Source, output: Int, isKept: Bool = true) throws(KeelError) where Source.Scalar == Scalar {
+    mutating func add<Source: SourceTree>(_ tree: Source, output: Int, isKept: Bool = true) throws(KeelError)
+    where Source.Scalar == Scalar {
         let number = added
         added += 1
         let nodeCount = forest.nodes.count
@@ -76,7 +77,9 @@ struct ForestBuilder<Scalar: TreeScalar> {
                     children = (first, second)
                 }
                 for child in [children.first, children.second] {
-                    guard isReached.indices.contains(child) else { throw ModelDamage.error("node \(source) leads to node \(child) of \(count)") }
+                    guard isReached.indices.contains(child) else {
+                        throw ModelDamage.error("node \(source) leads to node \(child) of \(count)")
+                    }
                     guard !isReached[child] else { throw ModelDamage.error("node \(child) is reached twice: its nodes lead in a circle") }
                     isReached[child] = true
                 }
@@ -90,7 +93,8 @@ struct ForestBuilder<Scalar: TreeScalar> {
             if next.isEmpty { break }
             depth += 1
             guard depth <= TreeLimits.levelsMax else {
-                throw ModelDamage.unsupported("more than \(TreeLimits.levelsMax) levels", hint: "train with a smaller max_depth or max_leaves")
+                throw ModelDamage.unsupported(
+                    "more than \(TreeLimits.levelsMax) levels", hint: "train with a smaller max_depth or max_leaves")
             }
             level = next
         }
@@ -109,7 +113,9 @@ struct ForestBuilder<Scalar: TreeScalar> {
             guard forest.leafWidth == 1 else { throw ModelDamage.error("a leaf has one value instead of \(forest.leafWidth)") }
             try set(value, node)
         case .vector(let values):
-            guard values.count == forest.leafWidth else { throw ModelDamage.error("a leaf has \(values.count) values instead of \(forest.leafWidth)") }
+            guard values.count == forest.leafWidth else {
+                throw ModelDamage.error("a leaf has \(values.count) values instead of \(forest.leafWidth)")
+            }
             for (k, value) in values.enumerated() { try set(value, node * forest.leafWidth + k) }
         case .linear(let constant, let features, let coefficients, let otherwise):
             try set(otherwise, node)

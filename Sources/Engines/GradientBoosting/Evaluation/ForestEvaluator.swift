@@ -56,7 +56,7 @@ final class ForestEvaluator<Scalar: TreeScalar>: Sendable {
             }
         }
         while done < count {
-            let block = count - done < Forest<Scalar>.lanes ? 1 : min(count - done, ForestEvaluator.walkedRowsMax)
+            let block = count - done < Lanes.count ? 1 : min(count - done, ForestEvaluator.walkedRowsMax)
             walk(rows + done * featureCount, rows: block, into: output + done * outputCount)
             done += block
         }
@@ -90,96 +90,87 @@ final class ForestEvaluator<Scalar: TreeScalar>: Sendable {
             let prepared = margins + baseMargins.count * count
             for r in 0..<count { preparation.prepare(rows + r * featureCount, into: prepared + r * width) }
             start(margins, rows: count)
-            if leafWidth == 1, linear == nil {
-                if count == 1 {
-                    if sets.count == 0 { walkTrees(prepared, to: margins, withSets: false) } else { walkTrees(prepared, to: margins, withSets: true) }
+            let hasSets = sets.count > 0
+            if leafWidth > 1 || linear != nil {
+                walkRows(prepared, count, by: StepWithSets.self) { tree, row, node in
+                    addLeaf(node, of: tree, row: rows + row * featureCount, to: margins + row, stride: count)
+                }
+            } else if count == 1 {
+                if hasSets {
+                    walkTrees(prepared, to: margins, by: StepWithSets.self)
                 } else {
-                    walkRows(prepared, count) { tree, row, node in margins[Int(tree.output) * count + row] += values.base[Int(node)] }
+                    walkTrees(prepared, to: margins, by: PlainStep.self)
                 }
             } else {
-                walkRows(prepared, count) { tree, row, node in
-                    addLeaf(node, of: tree, row: rows + row * featureCount, to: margins + row, stride: count)
+                let values = values.base
+                func add(_ tree: Forest<Scalar>.Tree, _ row: Int, _ node: UInt32) {
+                    margins[Int(tree.output) &* count &+ row] += values[Int(node)]
+                }
+                if hasSets {
+                    walkRows(prepared, count, by: StepWithSets.self, leaf: add)
+                } else {
+                    walkRows(prepared, count, by: PlainStep.self, leaf: add)
                 }
             }
             finish(margins, rows: count, into: output)
         }
     }
 
-    /// One row through all trees, four at a time.
-    @inline(__always)
-    private func walkTrees(_ prepared: UnsafePointer<Scalar>, to margins: UnsafeMutablePointer<Scalar>, withSets: Bool) {
-        let nodes = nodes.base
-        let sets = sets.base
+    /// One row through all trees, eight at a time.
+    private func walkTrees<Step: WalkStep<Scalar>>(
+        _ prepared: UnsafePointer<Scalar>, to margins: UnsafeMutablePointer<Scalar>, by: Step.Type
+    ) {
+        let walk = Step(nodes: nodes.base, sets: sets.base)
         let values = values.base
         let trees = trees.buffer
-        @inline(__always) func step(_ at: UInt32) -> UInt32 {
-            ForestEvaluator.step(nodes, sets, prepared, at, withSets: withSets)
-        }
+        let hasOneOutput = baseMargins.count == 1
+        // In a register: each sum waits for the one before.
+        var margin = margins[0]
         var i = 0
-        while i &+ 4 <= trees.count {
-            var (a, b, c, d) = (trees[i].root, trees[i &+ 1].root, trees[i &+ 2].root, trees[i &+ 3].root)
-            let depth = max(max(trees[i].depth, trees[i &+ 1].depth), max(trees[i &+ 2].depth, trees[i &+ 3].depth))
-            for _ in 0..<depth { (a, b, c, d) = (step(a), step(b), step(c), step(d)) }
-            margins[Int(trees[i].output)] += values[Int(a)]
-            margins[Int(trees[i &+ 1].output)] += values[Int(b)]
-            margins[Int(trees[i &+ 2].output)] += values[Int(c)]
-            margins[Int(trees[i &+ 3].output)] += values[Int(d)]
-            i &+= 4
+        while i &+ Lanes.count <= trees.count {
+            var at = Lanes { trees[i &+ $0].root }
+            var depth: UInt32 = 0
+            for lane in 0..<Lanes.count { depth = max(depth, trees[i &+ lane].depth) }
+            for _ in 0..<depth { at.step { _, node in walk.next(node, prepared) } }
+            if hasOneOutput {
+                at.visit { _, node in margin += values[Int(node)] }
+            } else {
+                at.visit { lane, node in margins[Int(trees[i &+ lane].output)] += values[Int(node)] }
+            }
+            i &+= Lanes.count
         }
+        if hasOneOutput { margins[0] = margin }
         while i < trees.count {
             var at = trees[i].root
-            for _ in 0..<trees[i].depth { at = step(at) }
+            for _ in 0..<trees[i].depth { at = walk.next(at, prepared) }
             margins[Int(trees[i].output)] += values[Int(at)]
             i &+= 1
         }
     }
 
-    /// Several rows through one tree after another, four rows at a time. `leaf` is told the tree, the row and the leaf that it reached.
-    @inline(__always)
-    private func walkRows(
-        _ prepared: UnsafePointer<Scalar>, _ count: Int, leaf: (_ tree: Forest<Scalar>.Tree, _ row: Int, _ node: UInt32) -> Void
+    /// Several rows through one tree after another, eight rows at a time. `leaf` is told the tree, the row and the leaf that it reached.
+    private func walkRows<Step: WalkStep<Scalar>>(
+        _ prepared: UnsafePointer<Scalar>, _ count: Int, by: Step.Type,
+        leaf: (_ tree: Forest<Scalar>.Tree, _ row: Int, _ node: UInt32) -> Void
     ) {
-        let nodes = nodes.base
-        let sets = sets.base
+        let walk = Step(nodes: nodes.base, sets: sets.base)
         let width = preparation.count
-        let hasSets = self.sets.count > 0
-        @inline(__always) func step(_ row: UnsafePointer<Scalar>, _ at: UInt32) -> UInt32 {
-            ForestEvaluator.step(nodes, sets, row, at, withSets: hasSets)
-        }
         for tree in trees.buffer {
             var r = 0
-            while r &+ 4 <= count {
+            while r &+ Lanes.count <= count {
                 let row = prepared + r &* width
-                var (a, b, c, d) = (tree.root, tree.root, tree.root, tree.root)
-                for _ in 0..<tree.depth {
-                    (a, b, c, d) = (step(row, a), step(row + width, b), step(row + 2 &* width, c), step(row + 3 &* width, d))
-                }
-                leaf(tree, r, a)
-                leaf(tree, r &+ 1, b)
-                leaf(tree, r &+ 2, c)
-                leaf(tree, r &+ 3, d)
-                r &+= 4
+                var at = Lanes { _ in tree.root }
+                for _ in 0..<tree.depth { at.step { lane, node in walk.next(node, row + lane &* width) } }
+                at.visit { lane, node in leaf(tree, r &+ lane, node) }
+                r &+= Lanes.count
             }
             while r < count {
                 var at = tree.root
-                for _ in 0..<tree.depth { at = step(prepared + r &* width, at) }
+                for _ in 0..<tree.depth { at = walk.next(at, prepared + r &* width) }
                 leaf(tree, r, at)
                 r &+= 1
             }
         }
-    }
-
-    @inline(__always)
-    private static func step(
-        _ nodes: UnsafePointer<Forest<Scalar>.Node>, _ sets: UnsafePointer<UInt32>, _ row: UnsafePointer<Scalar>, _ at: UInt32,
-        withSets: Bool
-    ) -> UInt32 {
-        let node = nodes[Int(at)]
-        if withSets, node.column & Forest<Scalar>.Node.isSet != 0 {
-            let category = row[Int(node.column & ~Forest<Scalar>.Node.isSet)]
-            return node.first &+ (CategorySets.contains(sets, at: Int(node.threshold), category) ? 1 : 0)
-        }
-        return node.first &+ (row[Int(node.column)] >= node.threshold ? 1 : 0)
     }
 
     /// A leaf that is no single value.

@@ -13,6 +13,13 @@ protocol TreeScalar: BinaryFloatingPoint, BitwiseCopyable, Sendable {
     var lowBits: UInt16 { get }
 }
 
+extension TreeScalar {
+    /// 1 when this is at or above the threshold, otherwise 0: a number to calculate with. From `? 1 : 0` the compiler makes a branch, which the
+    /// processor guesses wrongly as often as not.
+    @inline(__always)
+    func passes(_ threshold: Self) -> UInt8 { unsafeBitCast(self >= threshold, to: UInt8.self) }
+}
+
 extension Float: TreeScalar {
     @inline(__always) func rounded<Other: TreeScalar>(to: Other.Type) -> Other { Other(self) }
     static func exponential(_ value: Float) -> Float { expf(value) }

@@ -76,7 +76,8 @@ struct JSONModelReader: ModelReader {
             return .infinity
         }
         let next = scanner.position + 1
-        guard next < scanner.bytes.count, scanner.bytes[scanner.position] == UInt8(ascii: "-"), scanner.bytes[next] == UInt8(ascii: "I") else {
+        guard next < scanner.bytes.count, scanner.bytes[scanner.position] == UInt8(ascii: "-"), scanner.bytes[next] == UInt8(ascii: "I")
+        else {
             return nil
         }
         try expect("-Infinity", &scanner)

@@ -47,7 +47,8 @@ struct LightGBMLines {
         let equals = bytes[range.prefix(LightGBMLines.keyBytesMax)].firstIndex(of: UInt8(ascii: "="))
         let key = range.lowerBound..<(equals ?? min(range.upperBound, range.lowerBound + LightGBMLines.keyBytesMax))
         return Line(
-            key: String(decoding: UnsafeBufferPointer(rebasing: bytes[key]), as: UTF8.self), value: equals.map { $0 + 1..<range.upperBound })
+            key: String(decoding: UnsafeBufferPointer(rebasing: bytes[key]), as: UTF8.self), value: equals.map { $0 + 1..<range.upperBound }
+        )
     }
 
     // MARK: - values
@@ -80,7 +81,8 @@ struct LightGBMLines {
         var out: [Double] = []
         try words(line) { word throws(KeelError) in
             // Only the forms in which LightGBM writes numbers: nothing hexadecimal.
-            guard word == "inf" || word == "-inf" || word.utf8.allSatisfy({ (48...57).contains($0) || [43, 45, 46, 69, 101].contains($0) }),
+            guard
+                word == "inf" || word == "-inf" || word.utf8.allSatisfy({ (48...57).contains($0) || [43, 45, 46, 69, 101].contains($0) }),
                 let value = Double(word)
             else { throw failure("\(line.key): '\(word.prefix(30))' is not a number") }
             out.append(value)

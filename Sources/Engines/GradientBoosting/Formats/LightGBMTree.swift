@@ -51,10 +51,16 @@ struct LightGBMTree: SourceTree {
             throw lines.failure("tree \(number) has \(leafValues.count) leaf values for \(leafCount) leaves")
         }
         for (name, count) in [
-            ("split_feature", features.count), ("threshold", thresholds.count), ("decision_type", decisions.count), ("left_child", left.count),
+            ("split_feature", features.count), ("threshold", thresholds.count), ("decision_type", decisions.count),
+            ("left_child", left.count),
             ("right_child", right.count),
         ] {
             guard count == innerCount else { throw lines.failure("tree \(number): \(name) has \(count) entries for \(innerCount) splits") }
+        }
+        // Sets that overlap, or that many nodes share, would make much of a small file.
+        let sets = (0..<innerCount).filter { decisions[$0] & 1 == 1 }.map { thresholds[$0] }
+        guard Set(sets).count == sets.count, zip(setEnds, setEnds.dropFirst()).allSatisfy({ $0 <= $1 }) else {
+            throw lines.failure("tree \(number): its sets of categories overlap")
         }
         if isLinear { try setLinearStarts(linearCounts, lines, number) }
     }
@@ -101,7 +107,8 @@ struct LightGBMTree: SourceTree {
         guard isLinear else { return .value(leafValues[leaf]) }
         let terms = linearStarts[leaf]..<linearStarts[leaf + 1]
         return .linear(
-            constant: linearConstants[leaf], features: linearFeatures[terms], coefficients: linearCoefficients[terms], otherwise: leafValues[leaf])
+            constant: linearConstants[leaf], features: linearFeatures[terms], coefficients: linearCoefficients[terms],
+            otherwise: leafValues[leaf])
     }
 
     private func categorySet(_ threshold: Double, _ node: Int) throws(KeelError) -> [UInt32] {
@@ -110,7 +117,9 @@ struct LightGBMTree: SourceTree {
         }
         let start = Int(setEnds[set])
         let end = Int(setEnds[set + 1])
-        guard start >= 0, start <= end, end <= setWords.count else { throw ModelDamage.error("the categories of node \(node) are not there") }
+        guard start >= 0, start <= end, end <= setWords.count else {
+            throw ModelDamage.error("the categories of node \(node) are not there")
+        }
         return setWords[start..<end].map(UInt32.init(bitPattern:))
     }
 }

@@ -47,7 +47,9 @@ extension XGBoostDocument {
         guard count <= max(1, trees.count * (trees.first?.leafWidth ?? 1), linearWeights.count) else {
             throw ModelDamage.error("\(count) outputs do not fit \(trees.count) trees")
         }
-        guard classCount <= 1 || objective.isMultiClass else { throw ModelDamage.error("\(classCount) classes do not fit objective \(self.objective)") }
+        guard classCount <= 1 || objective.isMultiClass else {
+            throw ModelDamage.error("\(classCount) classes do not fit objective \(self.objective)")
+        }
         return count
     }
 
@@ -85,7 +87,9 @@ extension XGBoostDocument {
 
     fileprivate consuming func forest(_ baseMargins: [Float], trees kept: Int) throws(KeelError) -> Forest<Float> {
         guard treeGroups.count == trees.count else { throw ModelDamage.error("tree_info does not have one entry a tree") }
-        guard booster != "dart" || treeWeights?.count == trees.count else { throw ModelDamage.error("weight_drop does not have one entry a tree") }
+        guard booster != "dart" || treeWeights?.count == trees.count else {
+            throw ModelDamage.error("weight_drop does not have one entry a tree")
+        }
         let leafWidth = trees.first?.leafWidth ?? 1
         guard leafWidth == 1 || leafWidth == baseMargins.count, trees.allSatisfy({ $0.leafWidth == leafWidth }) else {
             throw ModelDamage.error("leaves have \(leafWidth) values for \(baseMargins.count) outputs")

@@ -146,7 +146,9 @@ struct UBJModelReader: ModelReader {
     private mutating func text() throws(KeelError) -> String {
         let count = try length()
         try need(count)
-        guard let text = String(validating: bytes[place..<place + count], as: UTF8.self) else { throw failure("a text that is not valid UTF-8") }
+        guard let text = String(validating: bytes[place..<place + count], as: UTF8.self) else {
+            throw failure("a text that is not valid UTF-8")
+        }
         place += count
         return text
     }

@@ -29,7 +29,9 @@ struct XGBoostDocument {
             if bytes.isEmpty { throw KeelError(.corrupted, "the model is empty") }
             throw .invalid(
                 "the model is not in XGBoost's JSON or UBJ format",
-                hint: "if it is in the old binary format, load it with an XGBoost before 3.1 and save it again: booster.save_model('model.ubj')")
+                hint:
+                    "if it is in the old binary format, load it with an XGBoost before 3.1 and save it again: booster.save_model('model.ubj')"
+            )
         }
         let isJSON = [UInt8(ascii: "\""), UInt8(ascii: "}"), 32, 9, 10, 13].contains(bytes[1])
         let read: Result<XGBoostDocument, KeelError> = bytes.withUnsafeBufferPointer { buffer in

@@ -59,6 +59,12 @@ struct XGBoostTree: SourceTree {
         guard categoryNodes.count == categoryStarts.count, categoryNodes.count == categoryCounts.count else {
             throw reader.failure("its lists of categories differ in length")
         }
+        // Lists that overlap, or vectors that many leaves share, would make much of a small file.
+        guard categoryCounts.reduce(0, { $0 + max(0, Int($1)) }) <= categories.count else { throw reader.failure("its categories overlap") }
+        let (size, overflow) = count.multipliedReportingOverflow(by: leafWidth)
+        guard leafWidth == 1 || (!overflow && size / 3 <= vectors.count) else {
+            throw reader.failure("it has too few values for its leaves")
+        }
         for (i, node) in categoryNodes.enumerated() { places[node] = i }
     }
 
@@ -73,7 +79,8 @@ struct XGBoostTree: SourceTree {
         switch splitTypes.isEmpty ? 0 : splitTypes[index] {
         case 0:
             return .threshold(
-                TreeColumn(feature: feature, rule: missingLeft ? .missingLeft : .missingRight), conditions[index], first: first, second: second)
+                TreeColumn(feature: feature, rule: missingLeft ? .missingLeft : .missingRight), conditions[index], first: first,
+                second: second)
         case 1:
             return .categories(
                 TreeColumn(feature: feature, rule: missingLeft ? .category : .categoryMissingRight), try categorySet(index), first: first,

@@ -36,7 +36,7 @@ struct WorkerPoolTests {
                 os._exit(0)
             os._exit(5)
         def close(): channel().shutdown(socket.SHUT_RDWR); time.sleep(1000)
-        def supervisor(): os.kill(os.getppid(), signal.SIGKILL)
+        def supervisor(): os.kill(os.getppid(), signal.SIGKILL); time.sleep(1000)
 
         def predict(data, params=None):
             trick = (params or {}).get("do")

@@ -26,11 +26,7 @@ struct PythonEnvironmentTests {
             with zipfile.ZipFile(sys.argv[1] + "/tiny_flower-1.2-py3-none-any.whl", "w") as wheel:
                 for name, data in files.items(): wheel.writestr(name, data)
             """
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: TestPython.path)
-        process.arguments = ["-c", script, folder]
-        try process.run()
-        process.waitUntilExit()
+        try await output(of: TestPython.path, ["-c", script, folder])
         return folder
     }
 
@@ -51,15 +47,8 @@ struct PythonEnvironmentTests {
         return try ModelRequirements(folder: folder)
     }
 
-    private func output(_ environment: PythonEnvironment, _ code: String) throws -> String {
-        let process = Process()
-        let pipe = Pipe()
-        process.executableURL = URL(fileURLWithPath: environment.python)
-        process.arguments = ["-I", "-c", code]
-        process.standardOutput = pipe
-        try process.run()
-        process.waitUntilExit()
-        return String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    private func output(_ environment: PythonEnvironment, _ code: String) async throws -> String {
+        try await WorkersTests.output(of: environment.python, ["-I", "-c", code])
     }
 
     private final class Recorder: Sendable {
@@ -81,7 +70,7 @@ struct PythonEnvironmentTests {
         let lines = Recorder()
         let wanted = try requirements("tiny-flower>=1", python: "3.11.2")
         let made = try await environments.environment(wanted) { line in lines.add(line) }
-        #expect(try output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')") == "5 True")
+        #expect(try await output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')") == "5 True")
         #expect(lines.all.contains { $0.contains("flower") }, "\(lines.all)")
         #expect(made.version.hasPrefix("3.11.") && made.warnings == [])
         let script = try String(contentsOfFile: (made.folders.last ?? "") + "/bin/flower", encoding: .utf8)
@@ -151,7 +140,7 @@ struct PythonEnvironmentTests {
             .auto, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)
         let environments = try await environments(home + "/environments", isolation) { $0.uv = TestPython.root + "/.keel/native/uv/uv" }
         let made = try await environments.environment(try requirements("tiny-flower"))
-        #expect(try output(made, "import tiny_flower; print(tiny_flower.petals)") == "5")
+        #expect(try await output(made, "import tiny_flower; print(tiny_flower.petals)") == "5")
         let attributes = try FileManager.default.attributesOfItem(atPath: made.folders.last ?? "")
         #expect((attributes[.ownerAccountID] as? NSNumber)?.uint32Value == geteuid())
     }

@@ -93,3 +93,20 @@ extension WorkerPool {
         try await Blocking.runAlone { try self.call(table, params: params, until: soon(seconds)) }
     }
 }
+
+/// Runs a program on a thread of its own, and gives what it wrote.
+@discardableResult func output(of path: String, _ arguments: [String], in folder: String? = nil) async throws -> String {
+    try await Blocking.runAlone {
+        let process = Process()
+        let pipe = Pipe()
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}

@@ -60,36 +60,33 @@ struct WorkerIsolationTests {
         return answer["predictions"]?[0].text ?? ""
     }
 
-    /// A server that greets whoever connects.
+    /// A server that greets whoever connects. It ends with the process of the tests.
     private final class Greeter: Sendable {
-        let descriptor: Descriptor
         let port: Int
         let path: String
 
         init(_ folder: String) throws {
             path = folder + "/socket"
             let script = """
-                import socket, sys, threading, os
+                import socket, sys, threading, os, time
                 u = socket.socket(socket.AF_UNIX); u.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o777)
                 t = socket.socket(); t.bind(("127.0.0.1", 0))
                 def serve(s):
                     while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()
                 for s in (u, t): s.listen(); threading.Thread(target=serve, args=(s,)).start()
                 print(t.getsockname()[1], flush=True)
-                sys.stdin.read(); os._exit(0)
+                parent = os.getppid()
+                while os.getppid() == parent: time.sleep(0.2)
+                os._exit(0)
                 """
             let process = Process()
             let output = Pipe()
-            let input = Pipe()
             process.executableURL = URL(fileURLWithPath: TestPython.path)
             process.arguments = ["-c", script, path]
             process.standardOutput = output
-            process.standardInput = input
             try process.run()
             let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
             port = try #require(Int(line.trimmingCharacters(in: .whitespacesAndNewlines)))
-            // It ends when this closes.
-            descriptor = Descriptor(dup(input.fileHandleForWriting.fileDescriptor))
         }
     }
 

@@ -31,7 +31,8 @@ struct PythonEnvironmentTests {
     }
 
     private func environments(
-        _ folder: String, _ isolation: ProgramIsolation = .none.seeing(.only), _ change: (inout PythonEnvironments.Settings) -> Void = { _ in }
+        _ folder: String, _ isolation: ProgramIsolation = .none.seeing(.only),
+        _ change: (inout PythonEnvironments.Settings) -> Void = { _ in }
     ) async throws -> PythonEnvironments {
         var settings = PythonEnvironments.Settings()
         settings.python = TestPython.path
@@ -59,7 +60,9 @@ struct PythonEnvironmentTests {
 
     private static let hasUV = access(TestPython.root + "/.keel/native/uv/uv", X_OK) == 0
 
-    @Test("an environment is made from wheels without a network, read-only, and once", arguments: [PythonEnvironments.Settings.Tool.venv, .uv])
+    @Test(
+        "an environment is made from wheels without a network, read-only, and once",
+        arguments: [PythonEnvironments.Settings.Tool.venv, .uv])
     func offline(tool: PythonEnvironments.Settings.Tool) async throws {
         if tool == .uv, !Self.hasUV { return }
         let folder = try temporaryFolder() + "/environments"
@@ -70,7 +73,9 @@ struct PythonEnvironmentTests {
         let lines = Recorder()
         let wanted = try requirements("tiny-flower>=1", python: "3.11.2")
         let made = try await environments.environment(wanted) { line in lines.add(line) }
-        #expect(try await output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')") == "5 True")
+        #expect(
+            try await output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')")
+                == "5 True")
         #expect(lines.all.contains { $0.contains("flower") }, "\(lines.all)")
         #expect(made.version.hasPrefix("3.11.") && made.warnings == [])
         let script = try String(contentsOfFile: (made.folders.last ?? "") + "/bin/flower", encoding: .utf8)
@@ -106,14 +111,18 @@ struct PythonEnvironmentTests {
     func fails() async throws {
         let folder = try temporaryFolder()
         let environments = try await environments(folder) { $0.tool = .venv }
-        let error = try await #require(throws: KeelError.self) { try await environments.environment(try requirements("no-such-flower==1.0")) }
+        let error = try await #require(throws: KeelError.self) {
+            try await environments.environment(try requirements("no-such-flower==1.0"))
+        }
         #expect(error.code == .failedPrecondition && error.hint?.contains("no-such-flower") == true, "\(error)")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).allSatisfy { $0.hasSuffix(".lock") })
         let late = try await self.environments(folder) {
             $0.tool = .venv
             $0.timeMax = .milliseconds(200)
         }
-        #expect(try await #require(throws: KeelError.self) { try await late.environment(try requirements("tiny-flower")) }.code == .deadlineExceeded)
+        #expect(
+            try await #require(throws: KeelError.self) { try await late.environment(try requirements("tiny-flower")) }.code
+                == .deadlineExceeded)
     }
 
     @Test("a model of another Python is an error, or a warning where that is allowed")

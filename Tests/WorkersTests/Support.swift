@@ -23,7 +23,8 @@ func model(_ files: [String: String], in root: String) throws -> MaterialisedFol
 
 /// The Python of the conformance tests, which has MLflow, and a small one whose `mlflow` loads `model.py` of a folder.
 enum TestPython {
-    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .path
     static let path = root + "/.keel/venv/bin/python"
     static let isThere = access(path, X_OK) == 0
 

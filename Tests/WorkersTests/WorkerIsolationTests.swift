@@ -104,19 +104,24 @@ struct WorkerIsolationTests {
         #expect(pool.warnings == [])
         try await pool.start()
         let refused = [
-            "read('\(home)/secrets.key')", "os.listdir('\(home)')", "read('\(other.path)/weights')", "read('/etc/shadow')", "os.listdir('/root')",
-            "os.listdir('/home')", "connect(('127.0.0.1', \(greeter.port)))", "connect_unix('\(greeter.path)')", "connect(('10.0.0.1', 53))",
-            "read('/proc/\(getpid())/environ')", "kill(\(getpid()))", "write('/etc/x')", "write('/usr/x')", "write('/x')", "write('/dev/x')",
+            "read('\(home)/secrets.key')", "os.listdir('\(home)')", "read('\(other.path)/weights')", "read('/etc/shadow')",
+            "os.listdir('/root')",
+            "os.listdir('/home')", "connect(('127.0.0.1', \(greeter.port)))", "connect_unix('\(greeter.path)')",
+            "connect(('10.0.0.1', 53))",
+            "read('/proc/\(getpid())/environ')", "kill(\(getpid()))", "write('/etc/x')", "write('/usr/x')", "write('/x')",
+            "write('/dev/x')",
             "write(__file__)", "write(os.path.dirname(__file__) + '/x')", "write(sys.prefix + '/x')", "os.setuid(0) or write('/usr/x')",
         ]
         for code in refused {
             let said = try await attempt(pool, code)
             // A user who is nobody, with no such folder: what matters is that it is not answered.
-            let isRefused = said.hasPrefix("refused: ") || (code.contains("listdir") && !said.contains("secrets.key") && said.hasPrefix("['"))
+            let isRefused =
+                said.hasPrefix("refused: ") || (code.contains("listdir") && !said.contains("secrets.key") && said.hasPrefix("['"))
             #expect(isRefused, "\(code): \(said)")
         }
         let environment = try await attempt(pool, "sorted(os.environ)")
-        #expect(!environment.contains("KEEL") && !environment.contains("SECRET") && environment.contains("OMP_NUM_THREADS"), "\(environment)")
+        #expect(
+            !environment.contains("KEEL") && !environment.contains("SECRET") && environment.contains("OMP_NUM_THREADS"), "\(environment)")
         // Input, output, errors, the socket to the server, and the folder that is read.
         #expect(try await attempt(pool, "fds()") == "[0, 1, 2, 3, 4]")
         #expect(try await attempt(pool, "tmp()") == "['/tmp', '/tmp/tmp', '/tmp']")
@@ -165,8 +170,12 @@ struct WorkerIsolationTests {
         // Whichever is noticed first: memory that forked processes share counts for each of them.
         #expect(error.code == .unavailable && error.message.contains("more than its"), "\(error)")
         #expect(try await pool.ask(input).rowCount == 1)
-        #expect(try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "flood"], seconds: 2) }.code == .deadlineExceeded)
-        let files = try FileManager.default.subpathsOfDirectory(atPath: home + "/workers").filter { $0.hasSuffix("log") || $0.hasSuffix("log.1") }
+        #expect(
+            try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "flood"], seconds: 2) }.code
+                == .deadlineExceeded)
+        let files = try FileManager.default.subpathsOfDirectory(atPath: home + "/workers").filter {
+            $0.hasSuffix("log") || $0.hasSuffix("log.1")
+        }
         let sizes = try files.map { try FileManager.default.attributesOfItem(atPath: "\(home)/workers/\($0)")[.size] as? Int ?? 0 }
         #expect(sizes.reduce(0, +) <= 8 << 20)
         await pool.stop()
@@ -177,8 +186,9 @@ struct WorkerIsolationTests {
         .enabled("the server must be root, and its Python one that others may run") {
             guard geteuid() == 0 else { return false }
             let home = try temporaryFolder()
-            return (try? await ProgramIsolation.choose(
-                .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)) != nil
+            return
+                (try? await ProgramIsolation.choose(
+                    .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)) != nil
         })
     func otherUser() async throws {
         let home = try home()

@@ -33,7 +33,7 @@ struct MLflowModelTests {
             one = Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))])
             mlflow.pyfunc.save_model(root + "/unnamed", python_model=Image(), signature=mlflow.models.ModelSignature(inputs=one))
             """
-        try await output(of: TestPython.path, ["-W", "ignore", "-c", script, folder], in: folder)
+        try await answer(of: TestPython.path, ["-W", "ignore", "-c", script, folder], in: folder)
         return folder
     }
 

@@ -26,7 +26,7 @@ struct PythonEnvironmentTests {
             with zipfile.ZipFile(sys.argv[1] + "/tiny_flower-1.2-py3-none-any.whl", "w") as wheel:
                 for name, data in files.items(): wheel.writestr(name, data)
             """
-        try await output(of: TestPython.path, ["-c", script, folder])
+        try await answer(of: TestPython.path, ["-c", script, folder])
         return folder
     }
 
@@ -49,7 +49,7 @@ struct PythonEnvironmentTests {
     }
 
     private func output(_ environment: PythonEnvironment, _ code: String) async throws -> String {
-        try await WorkersTests.output(of: environment.python, ["-I", "-c", code])
+        try await answer(of: environment.python, ["-I", "-c", code])
     }
 
     private final class Recorder: Sendable {

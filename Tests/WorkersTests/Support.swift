@@ -96,7 +96,7 @@ extension WorkerPool {
 }
 
 /// Runs a program on a thread of its own, and gives what it wrote.
-@discardableResult func output(of path: String, _ arguments: [String], in folder: String? = nil) async throws -> String {
+@discardableResult func answer(of path: String, _ arguments: [String], in folder: String? = nil) async throws -> String {
     try await Blocking.runAlone {
         let process = Process()
         let pipe = Pipe()

@@ -52,7 +52,9 @@ struct FrameChannelTests {
         }
         let magic = Array("KLW1".utf8)
         #expect(try answer(Array("HTTP/1.1 200 OK\r\n".utf8)) == .rubbish("it does not begin as a message does"))
-        #expect(try answer(magic + [255, 255, 255, 255] + [UInt8](repeating: 0, count: 8)) == .rubbish("its header is said to have 4294967295 bytes"))
+        #expect(
+            try answer(magic + [255, 255, 255, 255] + [UInt8](repeating: 0, count: 8))
+                == .rubbish("its header is said to have 4294967295 bytes"))
         guard case .rubbish = try answer(magic + [2, 0, 0, 0] + [UInt8](repeating: 255, count: 8)) else {
             Issue.record("a body of 2^64 bytes was believed")
             return

@@ -33,13 +33,7 @@ struct MLflowModelTests {
             one = Schema([TensorSpec(np.dtype("float32"), (-1, 2, 2))])
             mlflow.pyfunc.save_model(root + "/unnamed", python_model=Image(), signature=mlflow.models.ModelSignature(inputs=one))
             """
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: TestPython.path)
-        process.arguments = ["-W", "ignore", "-c", script, folder]
-        process.currentDirectoryURL = URL(fileURLWithPath: folder)
-        process.standardError = FileHandle.nullDevice
-        try process.run()
-        process.waitUntilExit()
+        try await answer(of: TestPython.path, ["-W", "ignore", "-c", script, folder], in: folder)
         return folder
     }
 

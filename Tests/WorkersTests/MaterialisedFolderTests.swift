@@ -56,7 +56,9 @@ struct MaterialisedFolderTests {
 
     @Test(
         "a path that could lead out of the folder is refused before anything is written",
-        arguments: ["../x", "a/../../x", "/etc/x", "a//b", ".", "..", "", "a/", "a/./b", "a\0b", "a\nb", String(repeating: "x", count: 300)])
+        arguments: [
+            "../x", "a/../../x", "/etc/x", "a//b", ".", "..", "", "a/", "a/./b", "a\0b", "a\nb", String(repeating: "x", count: 300),
+        ])
     func paths(path: String) throws {
         let root = try temporaryFolder()
         let error = #expect(throws: KeelError.self) { try model([path: "x", "b": "y"], in: root) }

@@ -26,16 +26,13 @@ struct PythonEnvironmentTests {
             with zipfile.ZipFile(sys.argv[1] + "/tiny_flower-1.2-py3-none-any.whl", "w") as wheel:
                 for name, data in files.items(): wheel.writestr(name, data)
             """
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: TestPython.path)
-        process.arguments = ["-c", script, folder]
-        try process.run()
-        process.waitUntilExit()
+        try await answer(of: TestPython.path, ["-c", script, folder])
         return folder
     }
 
     private func environments(
-        _ folder: String, _ isolation: ProgramIsolation = .none.seeing(.only), _ change: (inout PythonEnvironments.Settings) -> Void = { _ in }
+        _ folder: String, _ isolation: ProgramIsolation = .none.seeing(.only),
+        _ change: (inout PythonEnvironments.Settings) -> Void = { _ in }
     ) async throws -> PythonEnvironments {
         var settings = PythonEnvironments.Settings()
         settings.python = TestPython.path
@@ -51,15 +48,8 @@ struct PythonEnvironmentTests {
         return try ModelRequirements(folder: folder)
     }
 
-    private func output(_ environment: PythonEnvironment, _ code: String) throws -> String {
-        let process = Process()
-        let pipe = Pipe()
-        process.executableURL = URL(fileURLWithPath: environment.python)
-        process.arguments = ["-I", "-c", code]
-        process.standardOutput = pipe
-        try process.run()
-        process.waitUntilExit()
-        return String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+    private func output(_ environment: PythonEnvironment, _ code: String) async throws -> String {
+        try await answer(of: environment.python, ["-I", "-c", code])
     }
 
     private final class Recorder: Sendable {
@@ -70,7 +60,9 @@ struct PythonEnvironmentTests {
 
     private static let hasUV = access(TestPython.root + "/.keel/native/uv/uv", X_OK) == 0
 
-    @Test("an environment is made from wheels without a network, read-only, and once", arguments: [PythonEnvironments.Settings.Tool.venv, .uv])
+    @Test(
+        "an environment is made from wheels without a network, read-only, and once",
+        arguments: [PythonEnvironments.Settings.Tool.venv, .uv])
     func offline(tool: PythonEnvironments.Settings.Tool) async throws {
         if tool == .uv, !Self.hasUV { return }
         let folder = try temporaryFolder() + "/environments"
@@ -81,7 +73,9 @@ struct PythonEnvironmentTests {
         let lines = Recorder()
         let wanted = try requirements("tiny-flower>=1", python: "3.11.2")
         let made = try await environments.environment(wanted) { line in lines.add(line) }
-        #expect(try output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')") == "5 True")
+        #expect(
+            try await output(made, "import tiny_flower, sys; print(tiny_flower.petals, sys.prefix == '\(made.folders.last ?? "")')")
+                == "5 True")
         #expect(lines.all.contains { $0.contains("flower") }, "\(lines.all)")
         #expect(made.version.hasPrefix("3.11.") && made.warnings == [])
         let script = try String(contentsOfFile: (made.folders.last ?? "") + "/bin/flower", encoding: .utf8)
@@ -117,14 +111,18 @@ struct PythonEnvironmentTests {
     func fails() async throws {
         let folder = try temporaryFolder()
         let environments = try await environments(folder) { $0.tool = .venv }
-        let error = try await #require(throws: KeelError.self) { try await environments.environment(try requirements("no-such-flower==1.0")) }
+        let error = try await #require(throws: KeelError.self) {
+            try await environments.environment(try requirements("no-such-flower==1.0"))
+        }
         #expect(error.code == .failedPrecondition && error.hint?.contains("no-such-flower") == true, "\(error)")
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).allSatisfy { $0.hasSuffix(".lock") })
         let late = try await self.environments(folder) {
             $0.tool = .venv
             $0.timeMax = .milliseconds(200)
         }
-        #expect(try await #require(throws: KeelError.self) { try await late.environment(try requirements("tiny-flower")) }.code == .deadlineExceeded)
+        #expect(
+            try await #require(throws: KeelError.self) { try await late.environment(try requirements("tiny-flower")) }.code
+                == .deadlineExceeded)
     }
 
     @Test("a model of another Python is an error, or a warning where that is allowed")
@@ -151,7 +149,7 @@ struct PythonEnvironmentTests {
             .auto, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)
         let environments = try await environments(home + "/environments", isolation) { $0.uv = TestPython.root + "/.keel/native/uv/uv" }
         let made = try await environments.environment(try requirements("tiny-flower"))
-        #expect(try output(made, "import tiny_flower; print(tiny_flower.petals)") == "5")
+        #expect(try await output(made, "import tiny_flower; print(tiny_flower.petals)") == "5")
         let attributes = try FileManager.default.attributesOfItem(atPath: made.folders.last ?? "")
         #expect((attributes[.ownerAccountID] as? NSNumber)?.uint32Value == geteuid())
     }

@@ -27,8 +27,10 @@ struct RequirementsTests {
         let requirements = try Requirements(parsing: text)
         #expect(
             requirements.lines == [
-                "epoch===1!2.0.*", "mlflow==3.17.2", "numpy>=1.26,<3", "pandas>=2,<4", "six==1.16.0 --hash=sha256:\(hash) --hash=sha512:\(hash)\(hash)",
-                "torch==2.13.0+cpu; python_version >= \"3.9\" and platform_machine != 'arm64'", "uvicorn[standard,extra_one]~=0.30", "zope.interface",
+                "epoch===1!2.0.*", "mlflow==3.17.2", "numpy>=1.26,<3", "pandas>=2,<4",
+                "six==1.16.0 --hash=sha256:\(hash) --hash=sha512:\(hash)\(hash)",
+                "torch==2.13.0+cpu; python_version >= \"3.9\" and platform_machine != 'arm64'", "uvicorn[standard,extra_one]~=0.30",
+                "zope.interface",
             ])
         #expect(requirements.names.isSuperset(of: ["mlflow", "zope-interface", "uvicorn"]))
         // What was read reads as itself.
@@ -38,12 +40,15 @@ struct RequirementsTests {
     @Test(
         "what would read a file, call an address or run a program is refused by its line",
         arguments: [
-            "-r /etc/passwd", "--requirement=other.txt", "-c constraints.txt", "--index-url https://evil.example/simple", "--extra-index-url=http://x",
+            "-r /etc/passwd", "--requirement=other.txt", "-c constraints.txt", "--index-url https://evil.example/simple",
+            "--extra-index-url=http://x",
             "-e .", "--editable git+https://x/y", "git+https://github.com/x/y.git", "file:///etc/passwd", "numpy @ file:///tmp/x.whl",
-            "numpy@https://x/y.whl", "https://x/y.whl", "./local.whl", "../up", "/abs/x.whl", "code/x-1.0-py3-none-any.whl", "C:\\x.whl", "--pre",
+            "numpy@https://x/y.whl", "https://x/y.whl", "./local.whl", "../up", "/abs/x.whl", "code/x-1.0-py3-none-any.whl", "C:\\x.whl",
+            "--pre",
             "numpy==1.0 --global-option=x", "numpy==1.0 -r x", "numpy==1.0; python_version>'3' --index-url x", "numpy==1.0 --hash=md5:00",
-            "numpy==1.0 --hash=sha256:00", "numpy==", "numpy[", "numpy[a", "numpy==1.0 $(id)", "numpy==1.0`id`", "${HOME}", "$X", "numpy==1;a|b",
-            "numpy 1.0", "-", "--", "numpy==1.0\u{0}", "ünicode", "numpy==1.0 -- x", "\u{feff}numpy", "_x", "x-", "numpy\\", "@", ";", "[a]",
+            "numpy==1.0 --hash=sha256:00", "numpy==", "numpy[", "numpy[a", "numpy==1.0 $(id)", "numpy==1.0`id`", "${HOME}", "$X",
+            "numpy==1;a|b",
+            "numpy 1.0", "-", "--", "numpy==1.0\u{0}", "ünicode", "numpy==1.0 -- x", "\u{feff}numpy", "_x", "x-", "@", ";", "[a]",
         ])
     func refused(line: String) {
         let error = #expect(throws: KeelError.self, "\(line)") { try Requirements(parsing: "six==1.0\n\(line)\n") }
@@ -53,7 +58,10 @@ struct RequirementsTests {
     @Test("a text of any kind is an error or requirements that begin with a name", arguments: 0..<100)
     func random(seed: UInt64) {
         var random = Seeded(seed)
-        let parts = ["numpy", "==", "1.0", " ", "\n", "-", "--hash=sha256:", "[", "]", ";", "'", "@", "\\\n", "#", "é", "/", ":", ",", "(", ")", "\0", "*"]
+        let parts = [
+            "numpy", "==", "1.0", " ", "\n", "-", "--hash=sha256:", "[", "]", ";", "'", "@", "\\\n", "#", "é", "/", ":", ",", "(", ")",
+            "\0", "*",
+        ]
         for _ in 0..<200 {
             let text = (0..<Int.random(in: 0...12, using: &random)).map { _ in parts.randomElement(using: &random)! }.joined()
             guard let requirements = try? Requirements(parsing: text) else { continue }
@@ -85,7 +93,8 @@ struct RequirementsTests {
     @Test("the three files of a model say what it needs")
     func files() throws {
         let environment = "python: 3.10.4\nbuild_dependencies:\n- pip==23.2.1\n- setuptools\ndependencies:\n- -r requirements.txt\n"
-        let all = try ModelRequirements(folder: made(["requirements.txt": "six", "python_env.yaml": environment, "conda.yaml": Self.conda]))
+        let all = try ModelRequirements(
+            folder: made(["requirements.txt": "six", "python_env.yaml": environment, "conda.yaml": Self.conda]))
         #expect(all.python == "3.10.4" && all.packages.lines == ["six"])
         let conda = try ModelRequirements(folder: made(["conda.yaml": Self.conda]))
         #expect(conda.python == "3.11.7" && conda.packages.lines == ["mlflow==3.17.2", "numpy==2.4.6"])
@@ -100,9 +109,12 @@ struct RequirementsTests {
         let cuda = Self.conda.replacing("- pip<=23.2.1", with: "- cudatoolkit=11.8\n- scikit-learn=1.5\n- pip")
         let error = #expect(throws: KeelError.self) { try ModelRequirements(folder: made(["conda.yaml": cuda])) }
         #expect(error?.message.contains("cudatoolkit, scikit-learn") == true)
-        #expect(try ModelRequirements(folder: made(["conda.yaml": cuda, "requirements.txt": "CudaToolkit\nscikit_learn"])).packages.lines.count == 2)
+        #expect(
+            try ModelRequirements(folder: made(["conda.yaml": cuda, "requirements.txt": "CudaToolkit\nscikit_learn"])).packages.lines.count
+                == 2)
         for (name, text) in [
-            ("conda.yaml", "dependencies: [a, b]\n  x: {"), ("conda.yaml", "dependencies:\n- pip:\n  - -r /etc/passwd"), ("python_env.yaml", "!!python/object:x"),
+            ("conda.yaml", "dependencies: [a, b]\n  x: {"), ("conda.yaml", "dependencies:\n- pip:\n  - -r /etc/passwd"),
+            ("python_env.yaml", "!!python/object:x"),
             ("python_env.yaml", "python: $(id)\ndependencies:\n- six"), ("requirements.txt", "-r /etc/passwd"),
         ] {
             #expect(throws: KeelError.self, "\(text)") { try ModelRequirements(folder: made([name: text])) }

@@ -23,7 +23,8 @@ func model(_ files: [String: String], in root: String) throws -> MaterialisedFol
 
 /// The Python of the conformance tests, which has MLflow, and a small one whose `mlflow` loads `model.py` of a folder.
 enum TestPython {
-    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent().path
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        .path
     static let path = root + "/.keel/venv/bin/python"
     static let isThere = access(path, X_OK) == 0
 
@@ -91,5 +92,22 @@ extension WorkerPool {
     /// A call from a thread of its own, as callers make them: one that blocked here would keep a thread from all other tests.
     func ask(_ table: Table, params: JSON = .object([]), seconds: Double = 60) async throws -> Table {
         try await Blocking.runAlone { try self.call(table, params: params, until: soon(seconds)) }
+    }
+}
+
+/// Runs a program on a thread of its own, and gives what it wrote.
+@discardableResult func answer(of path: String, _ arguments: [String], in folder: String? = nil) async throws -> String {
+    try await Blocking.runAlone {
+        let process = Process()
+        let pipe = Pipe()
+        process.executableURL = URL(fileURLWithPath: path)
+        process.arguments = arguments
+        if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+        process.standardOutput = pipe
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let data = pipe.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return String(decoding: data, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
     }
 }

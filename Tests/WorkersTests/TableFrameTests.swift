@@ -10,14 +10,20 @@ struct TableFrameTests {
     private static func value(_ type: DataType, _ random: inout Seeded, depth: Int = 0) -> Value {
         switch type {
         case .bool: return .bool(Bool.random(using: &random))
-        case .int32: return .int([Int64(Int32.min), Int64(Int32.max), 0, Int64.random(in: -99...99, using: &random)].randomElement(using: &random)!)
-        case .int64: return .int([Int64.min, Int64.max, 1 << 53 + 1, Int64.random(in: -99...99, using: &random)].randomElement(using: &random)!)
-        case .float32: return .double([0.5, -.infinity, Double(Float.greatestFiniteMagnitude), Double(Float(0.1))].randomElement(using: &random)!)
+        case .int32:
+            return .int([Int64(Int32.min), Int64(Int32.max), 0, Int64.random(in: -99...99, using: &random)].randomElement(using: &random)!)
+        case .int64:
+            return .int([Int64.min, Int64.max, 1 << 53 + 1, Int64.random(in: -99...99, using: &random)].randomElement(using: &random)!)
+        case .float32:
+            return .double([0.5, -.infinity, Double(Float.greatestFiniteMagnitude), Double(Float(0.1))].randomElement(using: &random)!)
         case .float64: return .double([0.1, .infinity, -0.0, .leastNonzeroMagnitude, 1e300].randomElement(using: &random)!)
-        case .string: return .string(["", "a", "naïve", "日本語", "👩‍🔬", "with \0 zero", String(repeating: "x", count: 100)].randomElement(using: &random)!)
+        case .string:
+            return .string(
+                ["", "a", "naïve", "日本語", "👩‍🔬", "with \0 zero", String(repeating: "x", count: 100)].randomElement(using: &random)!)
         case .bytes: return .bytes((0..<Int.random(in: 0...9, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) })
         case .date: return .date([CivilDate.range.lowerBound, CivilDate.range.upperBound, 0, -1].randomElement(using: &random)!)
-        case .timestamp: return .timestamp([Timestamp.distantPast, .distantFuture, Timestamp(microseconds: 1)].randomElement(using: &random)!)
+        case .timestamp:
+            return .timestamp([Timestamp.distantPast, .distantFuture, Timestamp(microseconds: 1)].randomElement(using: &random)!)
         case .list(let element):
             return .list((0..<Int.random(in: 0...3, using: &random)).map { _ in maybe(element, &random) })
         case .tensor(let element, let shape):
@@ -120,7 +126,9 @@ struct TableFrameTests {
         #expect(refusal("int64", rows: 1, [2, 8], words(1, 1)).contains("2 bytes instead of 1"))
         #expect(refusal("int65", rows: 1, [0, 8], one).contains("'int65' is not a type"))
         #expect(refusal(.string(String(repeating: "list<", count: 100_000)), rows: 1, [0, 8], one).contains("no type"))
-        #expect(refusal(.string(String(repeating: "list<", count: 30) + "int64" + String(repeating: ">", count: 30)), rows: 1, [0, 8], one) != "taken")
+        #expect(
+            refusal(.string(String(repeating: "list<", count: 30) + "int64" + String(repeating: ">", count: 30)), rows: 1, [0, 8], one)
+                != "taken")
         #expect(refusal(8, rows: 1, [0, 8], one).contains("no type"))
         #expect(refusal("int64", rows: 1, [0, 8], one, name: 8).contains("no name"))
         #expect(refusal("int64", rows: 1, [0, 8], one, name: .string(String(repeating: "x", count: 2000))).contains("no name"))
@@ -152,10 +160,12 @@ struct TableFrameTests {
             var (header, bytes) = (text, body)
             for _ in 0..<Int.random(in: 1...4, using: &random) {
                 switch Int.random(in: 0..<5, using: &random) {
-                case 0 where !bytes.isEmpty: bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)
+                case 0 where !bytes.isEmpty:
+                    bytes[Int.random(in: bytes.indices, using: &random)] = UInt8.random(in: 0...255, using: &random)
                 case 1 where !bytes.isEmpty: bytes.removeLast(Int.random(in: 1...bytes.count, using: &random))
                 case 2: bytes += (0..<8).map { _ in UInt8.random(in: 0...255, using: &random) }
-                case 3 where !header.isEmpty: header[Int.random(in: header.indices, using: &random)] = UInt8.random(in: 32...126, using: &random)
+                case 3 where !header.isEmpty:
+                    header[Int.random(in: header.indices, using: &random)] = UInt8.random(in: 32...126, using: &random)
                 default:
                     // Numbers are what counts are made of.
                     let digits = header.indices.filter { header[$0] >= 48 && header[$0] <= 57 }

@@ -60,36 +60,33 @@ struct WorkerIsolationTests {
         return answer["predictions"]?[0].text ?? ""
     }
 
-    /// A server that greets whoever connects.
+    /// A server that greets whoever connects. It ends with the process of the tests.
     private final class Greeter: Sendable {
-        let descriptor: Descriptor
         let port: Int
         let path: String
 
         init(_ folder: String) throws {
             path = folder + "/socket"
             let script = """
-                import socket, sys, threading, os
+                import socket, sys, threading, os, time
                 u = socket.socket(socket.AF_UNIX); u.bind(sys.argv[1]); os.chmod(sys.argv[1], 0o777)
                 t = socket.socket(); t.bind(("127.0.0.1", 0))
                 def serve(s):
                     while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()
                 for s in (u, t): s.listen(); threading.Thread(target=serve, args=(s,)).start()
                 print(t.getsockname()[1], flush=True)
-                sys.stdin.read(); os._exit(0)
+                parent = os.getppid()
+                while os.getppid() == parent: time.sleep(0.2)
+                os._exit(0)
                 """
             let process = Process()
             let output = Pipe()
-            let input = Pipe()
             process.executableURL = URL(fileURLWithPath: TestPython.path)
             process.arguments = ["-c", script, path]
             process.standardOutput = output
-            process.standardInput = input
             try process.run()
             let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
             port = try #require(Int(line.trimmingCharacters(in: .whitespacesAndNewlines)))
-            // It ends when this closes.
-            descriptor = Descriptor(dup(input.fileHandleForWriting.fileDescriptor))
         }
     }
 
@@ -107,19 +104,24 @@ struct WorkerIsolationTests {
         #expect(pool.warnings == [])
         try await pool.start()
         let refused = [
-            "read('\(home)/secrets.key')", "os.listdir('\(home)')", "read('\(other.path)/weights')", "read('/etc/shadow')", "os.listdir('/root')",
-            "os.listdir('/home')", "connect(('127.0.0.1', \(greeter.port)))", "connect_unix('\(greeter.path)')", "connect(('10.0.0.1', 53))",
-            "read('/proc/\(getpid())/environ')", "kill(\(getpid()))", "write('/etc/x')", "write('/usr/x')", "write('/x')", "write('/dev/x')",
+            "read('\(home)/secrets.key')", "os.listdir('\(home)')", "read('\(other.path)/weights')", "read('/etc/shadow')",
+            "os.listdir('/root')",
+            "os.listdir('/home')", "connect(('127.0.0.1', \(greeter.port)))", "connect_unix('\(greeter.path)')",
+            "connect(('10.0.0.1', 53))",
+            "read('/proc/\(getpid())/environ')", "kill(\(getpid()))", "write('/etc/x')", "write('/usr/x')", "write('/x')",
+            "write('/dev/x')",
             "write(__file__)", "write(os.path.dirname(__file__) + '/x')", "write(sys.prefix + '/x')", "os.setuid(0) or write('/usr/x')",
         ]
         for code in refused {
             let said = try await attempt(pool, code)
             // A user who is nobody, with no such folder: what matters is that it is not answered.
-            let isRefused = said.hasPrefix("refused: ") || (code.contains("listdir") && !said.contains("secrets.key") && said.hasPrefix("['"))
+            let isRefused =
+                said.hasPrefix("refused: ") || (code.contains("listdir") && !said.contains("secrets.key") && said.hasPrefix("['"))
             #expect(isRefused, "\(code): \(said)")
         }
         let environment = try await attempt(pool, "sorted(os.environ)")
-        #expect(!environment.contains("KEEL") && !environment.contains("SECRET") && environment.contains("OMP_NUM_THREADS"), "\(environment)")
+        #expect(
+            !environment.contains("KEEL") && !environment.contains("SECRET") && environment.contains("OMP_NUM_THREADS"), "\(environment)")
         // Input, output, errors, the socket to the server, and the folder that is read.
         #expect(try await attempt(pool, "fds()") == "[0, 1, 2, 3, 4]")
         #expect(try await attempt(pool, "tmp()") == "['/tmp', '/tmp/tmp', '/tmp']")
@@ -168,8 +170,12 @@ struct WorkerIsolationTests {
         // Whichever is noticed first: memory that forked processes share counts for each of them.
         #expect(error.code == .unavailable && error.message.contains("more than its"), "\(error)")
         #expect(try await pool.ask(input).rowCount == 1)
-        #expect(try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "flood"], seconds: 2) }.code == .deadlineExceeded)
-        let files = try FileManager.default.subpathsOfDirectory(atPath: home + "/workers").filter { $0.hasSuffix("log") || $0.hasSuffix("log.1") }
+        #expect(
+            try await #require(throws: KeelError.self) { try await pool.ask(input, params: ["do": "flood"], seconds: 2) }.code
+                == .deadlineExceeded)
+        let files = try FileManager.default.subpathsOfDirectory(atPath: home + "/workers").filter {
+            $0.hasSuffix("log") || $0.hasSuffix("log.1")
+        }
         let sizes = try files.map { try FileManager.default.attributesOfItem(atPath: "\(home)/workers/\($0)")[.size] as? Int ?? 0 }
         #expect(sizes.reduce(0, +) <= 8 << 20)
         await pool.stop()
@@ -180,8 +186,9 @@ struct WorkerIsolationTests {
         .enabled("the server must be root, and its Python one that others may run") {
             guard geteuid() == 0 else { return false }
             let home = try temporaryFolder()
-            return (try? await ProgramIsolation.choose(
-                .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)) != nil
+            return
+                (try? await ProgramIsolation.choose(
+                    .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)) != nil
         })
     func otherUser() async throws {
         let home = try home()

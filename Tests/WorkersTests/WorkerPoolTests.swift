@@ -36,7 +36,7 @@ struct WorkerPoolTests {
                 os._exit(0)
             os._exit(5)
         def close(): channel().shutdown(socket.SHUT_RDWR); time.sleep(1000)
-        def supervisor(): os.kill(os.getppid(), signal.SIGKILL)
+        def supervisor(): os.kill(os.getppid(), signal.SIGKILL); time.sleep(1000)
 
         def predict(data, params=None):
             trick = (params or {}).get("do")
@@ -127,7 +127,9 @@ struct WorkerPoolTests {
 
     @Test("with all workers busy a call waits until its deadline, and takes the first that becomes free")
     func busy() async throws {
-        let pool = try await started("import time\ndef predict(data, params=None):\n    time.sleep(params['for'])\n    return [1]") { $0.workers = 2 }
+        let pool = try await started("import time\ndef predict(data, params=None):\n    time.sleep(params['for'])\n    return [1]") {
+            $0.workers = 2
+        }
         let input = try one
         @Sendable func call(_ length: Double, _ seconds: Double) async -> KeelError? {
             do {
@@ -188,15 +190,19 @@ struct WorkerPoolTests {
     @Test("a pool that cannot start says why, with the last lines of its log")
     func badStart() async throws {
         let cases: [(code: String, says: String)] = [
-            ("import nothing_of_this_name", "ModuleNotFoundError"), ("import os\nprint('about to go', flush=True)\nos._exit(9)", "exit code 9"),
+            ("import nothing_of_this_name", "ModuleNotFoundError"),
+            ("import os\nprint('about to go', flush=True)\nos._exit(9)", "exit code 9"),
             ("raise SystemExit('enough')", "exit code 1"), ("import time\ntime.sleep(1000)", "did not load the extension in time"),
         ]
         for (code, says) in cases {
-            let pool = try await pool("print('line of the model')\n" + code) { if says.contains("in time") { $0.startTime = .seconds(1.5) } }
+            let pool = try await pool("print('line of the model')\n" + code) {
+                if says.contains("in time") { $0.startTime = .seconds(1.5) }
+            }
             let error = try await #require(throws: KeelError.self) { try await pool.start() }
             #expect(error.message.contains(says), "\(error)")
             #expect(error.hint?.contains("worker 1: line of the model") == true, "\(error)")
-            #expect(error.code == (says.contains("NotFound") ? .failedPrecondition : says.contains("time") ? .deadlineExceeded : .unavailable))
+            #expect(
+                error.code == (says.contains("NotFound") ? .failedPrecondition : says.contains("time") ? .deadlineExceeded : .unavailable))
         }
     }
 

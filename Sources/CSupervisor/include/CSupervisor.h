@@ -3,7 +3,7 @@
 
 #include <stdint.h>
 
-/// A program (of a pipeline's step, or a worker) never outlives its server: it runs under a supervisor, a process that watches a socket to the server and ends the program
+/// A program (of a step, or a worker) never outlives its server: it runs under a supervisor, a process that watches a socket to the server and ends it
 /// with everything that it started when the socket closes.
 ///
 /// Every executable that links this target is such a supervisor when it is started under this name with a socket as descriptor 3: it is then taken

@@ -22,7 +22,8 @@ struct BaseInterpreter: Sendable, Hashable {
     /// Asks the interpreter at a path who it is. It is one of the machine's own: what it runs is the text below.
     /// - Throws: `engineMissing` when it does not answer as a Python from 3.9 on.
     init(at given: String) async throws {
-        let code = "import sys, platform; print(platform.python_version()); print(sys.executable); print(sys.base_prefix); print(sys.prefix)"
+        let code =
+            "import sys, platform; print(platform.python_version()); print(sys.executable); print(sys.base_prefix); print(sys.prefix)"
         let said = try await BaseInterpreter.run([given, "-I", "-c", code])
         guard said.count >= 4, said[1].hasPrefix("/"), let minor = Int(BaseInterpreter.minor(of: said[0]).dropFirst(2)), minor >= 9,
             said[0].hasPrefix("3.")

@@ -27,7 +27,8 @@ public struct ModelRequirements: Sendable, Hashable {
         if let requirements {
             packages = try Requirements(parsing: requirements)
         } else if let environment {
-            packages = try Requirements(parsing: environment.items("dependencies").joined(separator: "\n"), name: "python_env.yaml: dependencies")
+            packages = try Requirements(
+                parsing: environment.items("dependencies").joined(separator: "\n"), name: "python_env.yaml: dependencies")
         } else {
             packages = try Requirements(parsing: (fromConda?.pip ?? []).joined(separator: "\n"), name: "conda.yaml: pip")
         }
@@ -101,7 +102,8 @@ struct NestedList: Sendable, Hashable {
             let content = line.drop { $0 == " " }
             let depth = line.count - content.count
             if content.isEmpty || content.hasPrefix("#") || content == "---" { continue }
-            let failure = KeelError.invalid("this line is not understood", hint: "MLflow writes plain keys and lists here", path: "line \(i + 1)")
+            let failure = KeelError.invalid(
+                "this line is not understood", hint: "MLflow writes plain keys and lists here", path: "line \(i + 1)")
             guard content.hasPrefix("- ") else {
                 guard depth == 0, let (key, value) = NestedList.pair(content) else { throw failure }
                 outer = value.isEmpty ? key : nil
@@ -128,7 +130,8 @@ struct NestedList: Sendable, Hashable {
         guard let colon = text.firstIndex(of: ":") else { return nil }
         let key = text[..<colon]
         let value = text[text.index(after: colon)...]
-        guard !key.isEmpty, key.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" || $0 == "-" }), value.isEmpty || value.hasPrefix(" ") else {
+        guard !key.isEmpty, key.allSatisfy({ $0.isLetter || $0.isNumber || $0 == "_" || $0 == "-" }), value.isEmpty || value.hasPrefix(" ")
+        else {
             return nil
         }
         return (String(key), scalar(value.drop { $0 == " " }))

@@ -66,7 +66,9 @@ public final class PythonEnvironments: Sendable {
     ///   - progress: told what the tool says, line by line.
     /// - Throws: what `ModelRequirements` throws; `failedPrecondition` when the Python is of another version, and when the tool fails, with its last lines as
     ///   hint; `engineMissing` without a Python or a tool; `deadlineExceeded`.
-    public func environment(ofModel folder: String, progress: @escaping @Sendable (String) -> Void = { _ in }) async throws -> PythonEnvironment {
+    public func environment(ofModel folder: String, progress: @escaping @Sendable (String) -> Void = { _ in }) async throws
+        -> PythonEnvironment
+    {
         try await environment(try ModelRequirements(folder: folder), progress: progress)
     }
 
@@ -98,13 +100,17 @@ public final class PythonEnvironments: Sendable {
     /// Removes environments that are in use no more, and those that were never finished. Call it while none is being made.
     public func sweep(keeping environments: [PythonEnvironment]) {
         let kept = Set(environments.flatMap(\.folders))
-        for name in (try? Folder.names(folder)) ?? [] where !kept.contains("\(folder)/\(name)") && !kept.contains("\(folder)/\(name.dropLast(5))") {
+        for name in (try? Folder.names(folder)) ?? []
+        where !kept.contains("\(folder)/\(name)") && !kept.contains("\(folder)/\(name.dropLast(5))") {
             ClosedFolder.remove("\(folder)/\(name)")
         }
     }
 
     private func digest(_ interpreter: BaseInterpreter, _ packages: Requirements) -> Digest {
-        var parts = ["keel-python-environment \(PythonEnvironments.format)", interpreter.version, interpreter.path, String(settings.buildsFromSource)]
+        var parts = [
+            "keel-python-environment \(PythonEnvironments.format)", interpreter.version, interpreter.path,
+            String(settings.buildsFromSource),
+        ]
         parts += packages.lines
         return Digest(of: parts.joined(separator: "\n"))
     }
@@ -148,7 +154,9 @@ public final class PythonEnvironments: Sendable {
         let places: [String] = path.split(separator: ":").map { "\($0)/uv" }
         let found = places.first { (place: String) in place.hasPrefix("/") && access(place, X_OK) == 0 }
         let installed = found ?? PythonEnvironments.installedUV()
-        if installed == nil, settings.tool == .uv { throw KeelError(.engineMissing, "uv is not installed", hint: "pip install uv, or set the tool to venv") }
+        if installed == nil, settings.tool == .uv {
+            throw KeelError(.engineMissing, "uv is not installed", hint: "pip install uv, or set the tool to venv")
+        }
         return installed.map(ProgramIsolation.Folders.resolved)
     }
 
@@ -168,12 +176,17 @@ public final class PythonEnvironments: Sendable {
     }
 
     private func commands(
-        _ environment: String, _ requirements: String, _ interpreter: BaseInterpreter, uv: String?, wheels: String?, _ packages: Requirements
+        _ environment: String, _ requirements: String, _ interpreter: BaseInterpreter, uv: String?, wheels: String?,
+        _ packages: Requirements
     ) -> [[String]] {
         let python = environment + "/bin/python"
         var options = ["-r", requirements]
         if !settings.buildsFromSource { options += ["--only-binary", ":all:"] }
-        if let wheels { options += ["--no-index", "--find-links", wheels] } else if let index = settings.index { options += ["--index-url", index] }
+        if let wheels {
+            options += ["--no-index", "--find-links", wheels]
+        } else if let index = settings.index {
+            options += ["--index-url", index]
+        }
         guard let uv else {
             let pip = [python, "-I", "-m", "pip", "--isolated", "--disable-pip-version-check", "--no-input", "install", "--no-cache-dir"]
             return [[interpreter.path, "-I", "-m", "venv", environment]] + (packages.lines.isEmpty ? [] : [pip + options])
@@ -209,10 +222,18 @@ public final class PythonEnvironments: Sendable {
         }
         defer { limit.cancel() }
         let end: ChildProcess.End
-        do { end = try await withTaskCancellationHandler { try await program.value } onCancel: { program.cancel() } } catch {
+        do {
+            end = try await withTaskCancellationHandler {
+                try await program.value
+            } onCancel: {
+                program.cancel()
+            }
+        } catch {
             lines.finish()
             guard isLate.value else { throw error }
-            throw KeelError(.deadlineExceeded, "the model's environment was not made in \(settings.timeMax)", hint: PythonEnvironments.shown(last.value))
+            throw KeelError(
+                .deadlineExceeded, "the model's environment was not made in \(settings.timeMax)", hint: PythonEnvironments.shown(last.value)
+            )
         }
         lines.finish()
         guard end == .exited(0) else {
@@ -231,7 +252,8 @@ public final class PythonEnvironments: Sendable {
         let folder = environment + "/bin"
         for name in try Folder.names(folder) {
             let path = "\(folder)/\(name)"
-            guard ClosedFolder.isPlainFile(path), let bytes = FileManager.default.contents(atPath: path), bytes.starts(with: Array("#!".utf8)),
+            guard ClosedFolder.isPlainFile(path), let bytes = FileManager.default.contents(atPath: path),
+                bytes.starts(with: Array("#!".utf8)),
                 let text = String(validating: bytes, as: UTF8.self), text.contains(environment)
             else { continue }
             chmod(path, 0o755)

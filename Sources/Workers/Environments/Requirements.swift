@@ -12,19 +12,25 @@ public struct Requirements: Sendable, Hashable {
     /// Reads a file of requirements (pip's "Requirements File Format", PEP 508).
     /// - Throws: `invalidArgument` with the number of the line as path.
     public init(parsing text: String, name: String = "requirements.txt") throws(KeelError) {
-        guard text.utf8.count <= Requirements.textBytesMax else { throw .invalid("it is larger than \(Requirements.textBytesMax) bytes", path: name) }
+        guard text.utf8.count <= Requirements.textBytesMax else {
+            throw .invalid("it is larger than \(Requirements.textBytesMax) bytes", path: name)
+        }
         var out: Set<String> = []
         for (number, line) in Requirements.joined(text) {
             do throws(KeelError) { if let line = try Requirements.requirement(line) { out.insert(line) } } catch {
                 throw error.at("\(name):\(number)")
             }
         }
-        guard out.count <= Requirements.linesMax else { throw .invalid("\(out.count) requirements are more than \(Requirements.linesMax)", path: name) }
+        guard out.count <= Requirements.linesMax else {
+            throw .invalid("\(out.count) requirements are more than \(Requirements.linesMax)", path: name)
+        }
         lines = out.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
     }
 
     /// The names of the packages, as PyPI compares them: lower case, with `-` for `_` and `.`.
-    public var names: Set<String> { Set(lines.map { Requirements.normalised(String($0.prefix { Requirements.isNameByte($0.asciiValue ?? 0) })) }) }
+    public var names: Set<String> {
+        Set(lines.map { Requirements.normalised(String($0.prefix { Requirements.isNameByte($0.asciiValue ?? 0) })) })
+    }
 
     static func normalised(_ name: String) -> String { String(name.lowercased().map { $0 == "_" || $0 == "." ? "-" : $0 }) }
 
@@ -68,7 +74,9 @@ public struct Requirements: Sendable, Hashable {
         if scanner.take(";") { out += "; " + (try scanner.marker()) }
         while scanner.take("--hash=") { out += " --hash=" + (try scanner.hash()) }
         guard scanner.isAtEnd else {
-            throw .invalid("'\(line.prefix(80).visible())' is no requirement from '\(scanner.rest.prefix(20).visible())' on", hint: "as in numpy==2.4.6")
+            throw .invalid(
+                "'\(line.prefix(80).visible())' is no requirement from '\(scanner.rest.prefix(20).visible())' on",
+                hint: "as in numpy==2.4.6")
         }
         return out
     }
@@ -142,7 +150,9 @@ public struct Requirements: Sendable, Hashable {
                 skipSpaces()
                 guard let sign = ["===", "==", "~=", "!=", "<=", ">=", "<", ">"].first(where: { take($0) }) else { break }
                 skipSpaces()
-                let version = run { Requirements.isNameByte($0) || $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "!") }
+                let version = run {
+                    Requirements.isNameByte($0) || $0 == UInt8(ascii: "*") || $0 == UInt8(ascii: "+") || $0 == UInt8(ascii: "!")
+                }
                 guard !version.isEmpty else { throw .invalid("a version is missing after '\(sign)'") }
                 out.append(sign + version)
                 skipSpaces()

@@ -44,7 +44,9 @@ enum ClosedFolder {
     static func isPlainFile(_ path: String) -> Bool { status(path).map { $0.st_mode & S_IFMT == S_IFREG } ?? false }
 
     private static func openToOwner(_ folder: String) throws(KeelError) {
-        guard lchown(folder, geteuid(), getegid()) == 0, chmod(folder, 0o700) == 0 else { throw AtomicFile.failure("take over '\(folder)'") }
+        guard lchown(folder, geteuid(), getegid()) == 0, chmod(folder, 0o700) == 0 else {
+            throw AtomicFile.failure("take over '\(folder)'")
+        }
     }
 
     private static func status(_ path: String) -> stat? {

@@ -78,7 +78,8 @@ public struct MaterialisedFolder: Sendable, Hashable {
             try part.withUnsafeBytes { try AtomicFile.writeAll(file, $0) }
         }
         guard hasher.finish() == digest else {
-            throw KeelError(.corrupted, "the content of \(digest) is not what it was", hint: "log the model again, or restore it from a backup")
+            throw KeelError(
+                .corrupted, "the content of \(digest) is not what it was", hint: "log the model again, or restore it from a backup")
         }
         guard fsync(file) == 0 else { throw AtomicFile.failure("sync '\(path)'") }
         fchmod(file, 0o444)

@@ -68,7 +68,9 @@ package enum TableFrame {
         }
         guard items.count <= columnsMax else { throw refused("\(items.count) columns are more than \(columnsMax)") }
         // A row takes a byte at least, so this bounds all products below.
-        guard rows >= 0, rows <= body.count, !items.isEmpty || rows == 0 else { throw refused("\(rows) rows do not fit in its \(body.count) bytes") }
+        guard rows >= 0, rows <= body.count, !items.isEmpty || rows == 0 else {
+            throw refused("\(rows) rows do not fit in its \(body.count) bytes")
+        }
         var at = 0
         var pairs: [(name: String, column: Column)] = []
         pairs.reserveCapacity(items.count)
@@ -97,7 +99,9 @@ package enum TableFrame {
         guard let items = json?.array else { throw refused("the lengths of its buffers are not stated") }
         var out: [Int] = []
         for item in items {
-            guard let length = item.integer.flatMap({ Int(exactly: $0) }), length >= 0 else { throw refused("a length is no whole number from 0 on") }
+            guard let length = item.integer.flatMap({ Int(exactly: $0) }), length >= 0 else {
+                throw refused("a length is no whole number from 0 on")
+            }
             out.append(length)
         }
         return out
@@ -166,7 +170,9 @@ package enum TableFrame {
             case .tensor(let element, let shape):
                 let offsets = try offsets(count)
                 for row in 0..<count where validity.map({ $0[row] }) ?? true {
-                    guard fits(shape, offsets[row + 1] - offsets[row]) else { throw refused("row \(row) does not have the shape of a \(type)") }
+                    guard fits(shape, offsets[row + 1] - offsets[row]) else {
+                        throw refused("row \(row) does not have the shape of a \(type)")
+                    }
                 }
                 return Column(type, .list(offsets: offsets, values: try column(element, count: offsets[count])), validity: validity)
             }

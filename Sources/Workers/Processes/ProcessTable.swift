@@ -45,7 +45,9 @@ package struct ProcessTable: Sendable {
 
     /// `17 (name) S 1 …`: the name may hold anything, parentheses too.
     private static func process(_ text: ArraySlice<UInt8>, _ page: Int64) -> Process? {
-        guard let begin = text.firstIndex(of: UInt8(ascii: "(")), let end = text.lastIndex(of: UInt8(ascii: ")")), begin < end else { return nil }
+        guard let begin = text.firstIndex(of: UInt8(ascii: "(")), let end = text.lastIndex(of: UInt8(ascii: ")")), begin < end else {
+            return nil
+        }
         let fields = text[(end + 1)...].split(separator: UInt8(ascii: " "))
         func number(_ i: Int) -> Int64? { i < fields.count ? Int64(String(decoding: fields[i], as: UTF8.self)) : nil }
         // proc(5): what follows the name begins with the third field.

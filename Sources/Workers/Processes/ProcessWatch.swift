@@ -70,7 +70,11 @@ final class ProcessWatch: Sendable {
             if usage.processes > watched.limits.processes {
                 out.append((watched.exceeded, "started \(usage.processes) processes, more than its \(watched.limits.processes)"))
             } else if usage.memoryBytes > watched.limits.memoryBytes {
-                out.append((watched.exceeded, "used \(usage.memoryBytes >> 20) MiB of memory, more than its \(watched.limits.memoryBytes >> 20) MiB"))
+                out.append(
+                    (
+                        watched.exceeded,
+                        "used \(usage.memoryBytes >> 20) MiB of memory, more than its \(watched.limits.memoryBytes >> 20) MiB"
+                    ))
             }
         }
         return out

@@ -201,7 +201,9 @@ public struct ProgramIsolation: Sendable, Hashable {
             return refusal
         }
         throw KeelError(
-            .failedPrecondition, "programs \(view == .project ? "of steps" : "of workers") cannot be isolated as the settings say: " + problems.joined(separator: "; "),
+            .failedPrecondition,
+            "programs \(view == .project ? "of steps" : "of workers") cannot be isolated as the settings say: "
+                + problems.joined(separator: "; "),
             hint: "install bubblewrap, let the user read the project's folder, or set pipelines.sandbox to none", path: "pipelines.sandbox")
     }
 
@@ -357,7 +359,8 @@ public struct ProgramIsolation: Sendable, Hashable {
 
     /// What programs need of /etc: libraries and where they lie, names, certificates, time.
     private static let systemFiles = [
-        "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts", "ld.so.cache", "ld.so.conf",
+        "alternatives", "ca-certificates", "ca-certificates.conf", "fonts", "gai.conf", "group", "host.conf", "hosts", "ld.so.cache",
+        "ld.so.conf",
         "ld.so.conf.d", "localtime", "mime.types", "nsswitch.conf", "passwd", "pki", "protocols", "resolv.conf", "services", "ssl/certs",
         "ssl/openssl.cnf", "timezone",
     ]

@@ -128,7 +128,11 @@ public final class WorkerPool: Sendable {
             }
             isFirst = false
             let start = ContinuousClock.now
-            await withTaskCancellationHandler { await worker.hasEnded() } onCancel: { worker.end("its pool was stopped") }
+            await withTaskCancellationHandler {
+                await worker.hasEnded()
+            } onCancel: {
+                worker.end("its pool was stopped")
+            }
             guard let strong = pool() else { return }
             let length = pause.next(after: ContinuousClock.now - start)
             strong.lost(worker, place, isLong: length > .seconds(1))
@@ -146,7 +150,9 @@ public final class WorkerPool: Sendable {
         }
         guard !isStopped else { return nil }
         let result: Result<WorkerProcess, KeelError>
-        do { result = .success(try await Blocking.runAlone { [self] in try ready(place) }) } catch { result = .failure(KeelError.wrapping(error)) }
+        do { result = .success(try await Blocking.runAlone { [self] in try ready(place) }) } catch {
+            result = .failure(KeelError.wrapping(error))
+        }
         defer { wakeAll() }
         return state.withLock { state in
             state.starting[place] = nil

@@ -34,11 +34,13 @@ final class WorkerProcess: Sendable {
     /// Starts the process; `load` makes it useful.
     /// - Parameter folder: its own, new and empty; it is removed with it.
     init(
-        _ spec: WorkerSpec, program: String, folder: String, isolation: ProgramIsolation, log: @escaping @Sendable (String) -> Void, mask: SecretMask
+        _ spec: WorkerSpec, program: String, folder: String, isolation: ProgramIsolation, log: @escaping @Sendable (String) -> Void,
+        mask: SecretMask
     ) throws {
         self.spec = spec
         let access = ProgramIsolation.Access(
-            readable: spec.environment.folders + [spec.folder.path, program], hasNetwork: spec.hasNetwork, temporaryBytes: spec.temporaryBytes)
+            readable: spec.environment.folders + [spec.folder.path, program], hasNetwork: spec.hasNetwork,
+            temporaryBytes: spec.temporaryBytes)
         try isolation.prepare(folder: folder, access: access)
         let (near, far) = try Descriptor.socketPair()
         channel = try FrameChannel(near)
@@ -129,13 +131,17 @@ final class WorkerProcess: Sendable {
     // MARK: Its messages
 
     func load(until deadline: ContinuousClock.Instant) throws(Failure) {
-        _ = try ask(["op": "load", "kind": .string(spec.kind.rawValue), "path": .string(spec.folder.path)], [], until: deadline, "load the extension")
+        _ = try ask(
+            ["op": "load", "kind": .string(spec.kind.rawValue), "path": .string(spec.folder.path)], [], until: deadline,
+            "load the extension")
     }
 
     func ping(until deadline: ContinuousClock.Instant) throws(Failure) { _ = try ask(["op": "ping"], [], until: deadline, "answer") }
 
     /// - Parameter layout: of the table, whose buffers are in `body`.
-    func call(_ name: String, _ layout: JSON, _ body: [UInt8], params: JSON, until deadline: ContinuousClock.Instant) throws(Failure) -> Table {
+    func call(_ name: String, _ layout: JSON, _ body: [UInt8], params: JSON, until deadline: ContinuousClock.Instant) throws(Failure)
+        -> Table
+    {
         let message: JSON = [
             "op": "call", "name": .string(name), "table": layout, "params": params, "bytes_max": .int(Int64(spec.frameBytesMax)),
         ]
@@ -172,7 +178,8 @@ final class WorkerProcess: Sendable {
             // Not ended by what follows: it had ended before.
             let text = endText()
             end("it closed its socket")
-            return .ofWorker(KeelError(.unavailable, "the worker ended: \(text)", hint: "another call may succeed; the endpoint's log says more"))
+            return .ofWorker(
+                KeelError(.unavailable, "the worker ended: \(text)", hint: "another call may succeed; the endpoint's log says more"))
         case .rubbish(let why):
             end("it wrote something that is no message")
             return .ofWorker(KeelError(.unavailable, "what the worker wrote is no message: \(why)"))

@@ -1,5 +1,6 @@
 import Contracts
 import Pipelines
+import Workers
 import Testing
 
 @Suite("Pipelines as declared")

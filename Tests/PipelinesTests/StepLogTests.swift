@@ -1,6 +1,7 @@
 import Contracts
 import Foundation
 import Pipelines
+import Workers
 import Testing
 
 @Suite("Logs of steps")

@@ -7,8 +7,30 @@ import pandas as pd
 import pytest
 import requests
 
-pytestmark = pytest.mark.usefixtures("tracking")
+from servers import ROOT, Keel
+
 ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def shared_keel():
+    """Models that bring code run in the environment of these tests: making one for each is tested with the workers."""
+    server = Keel(environment={"KEEL_SERVING_PYTHON_ENVIRONMENT": str(ROOT / ".keel" / "venv" / "bin" / "python")}).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def tracking(shared_keel):
+    import mlflow
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(shared_keel.url)
+    mlflow.set_registry_uri(shared_keel.url)
+    yield mlflow
+    while mlflow.active_run():
+        mlflow.end_run()
+    mlflow.set_tracking_uri(before)
+    mlflow.set_registry_uri(before)
 
 
 @pytest.fixture(scope="module")

@@ -57,6 +57,7 @@ extension KeelConfiguration {
         "serving.python.memory": "What one such process may take with all that it starts: `2GiB`.",
         "serving.python.network": "Whether code of models may reach the network.",
         "serving.python.interpreter": "The Python that environments of models are made from; without it, one of the machine of the version that a model asks for.",
+        "serving.python.environment": "The interpreter of an environment that all models run in as it is; none is made then.",
         "serving.python.wheels": "A folder of wheels: environments are made of these alone, without a network.",
         "serving.python.sources": "Whether packages may be built from their sources, which runs their code.",
         "serving.python.versions": "`same`: a model runs on the minor version of Python that it was logged with; `any`: also on another one, with a warning.",

@@ -15,6 +15,8 @@ public final class PythonModels: Sendable {
         public var memoryBytes: Int64 = 2 << 30
         /// Whether models may reach the network.
         public var hasNetwork = false
+        /// The interpreter of an environment that all models run in; nil: each has one that is made of what it asks for.
+        public var environment: String?
         public var environments = PythonEnvironments.Settings()
 
         public init() {}
@@ -54,7 +56,7 @@ public final class PythonModels: Sendable {
                 hint: "log the model as ONNX, XGBoost or LightGBM, which Keel runs itself")
         }
         let model = try await materialised(bundle, objects)
-        let environment = try await environments.environment(ofModel: model.path) { [report] line in report(line) }
+        let environment = try await environment(of: model)
         var spec = WorkerSpec(.pyfunc, folder: model, environment: environment)
         spec.workers = settings.workers
         spec.memoryBytes = settings.memoryBytes
@@ -64,6 +66,11 @@ public final class PythonModels: Sendable {
         for warning in environment.warnings + pool.warnings { report(warning) }
         try await pool.start()
         return PythonRunner(pool, workers: settings.workers)
+    }
+
+    private func environment(of model: MaterialisedFolder) async throws -> PythonEnvironment {
+        if let given = settings.environment { return try await PythonEnvironments.existing(given) }
+        return try await environments.environment(ofModel: model.path) { [report] line in report(line) }
     }
 
     /// The model's files, each checked by its digest before anything reads it.

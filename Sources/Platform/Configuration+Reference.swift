@@ -58,6 +58,7 @@ extension KeelConfiguration {
         "serving.python.network": "Whether code of models may reach the network.",
         "serving.python.interpreter": "The Python that environments of models are made from; without it, one of the machine of the version that a model asks for.",
         "serving.python.environment": "The interpreter of an environment that all models run in as it is; none is made then.",
+        "serving.python.index": "The package index that environments are made from; without it, the tool's own choice.",
         "serving.python.wheels": "A folder of wheels: environments are made of these alone, without a network.",
         "serving.python.sources": "Whether packages may be built from their sources, which runs their code.",
         "serving.python.versions": "`same`: a model runs on the minor version of Python that it was logged with; `any`: also on another one, with a warning.",

@@ -79,7 +79,8 @@ public struct KeelConfiguration: Sendable {
         ("oidc.issuers.NAME.algorithms", .stringArray(SignatureAlgorithm.allCases.map(\.rawValue))),
         ("serving.threads", .int(0)), ("serving.python.code", .string("allowed")), ("serving.python.workers", .int(2)),
         ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.interpreter", .string("")),
-        ("serving.python.environment", .string("")), ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
+        ("serving.python.environment", .string("")), ("serving.python.index", .string("")),
+        ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
         ("features.checkpoint", .int(8 << 20)), ("shutdown.deadline", .string("10s")),
     ]
 
@@ -171,6 +172,7 @@ public struct KeelConfiguration: Sendable {
         settings.hasNetwork = reader.bool("serving.python.network")
         settings.environment = reader.text("serving.python.environment").map(absolute)
         settings.environments.python = reader.text("serving.python.interpreter")
+        settings.environments.index = reader.text("serving.python.index")
         settings.environments.wheels = reader.text("serving.python.wheels")
         settings.environments.buildsFromSource = reader.bool("serving.python.sources")
         settings.environments.allowsOtherPython = try reader.word("serving.python.versions", of: ["same", "any"]) == "any"

@@ -69,7 +69,7 @@ package enum ModelFile {
         if let tensor = item["tensor-spec"] {
             let shape = (tensor["shape"]?.array ?? []).compactMap { $0.integer.map(Int.init) }
             let written = "tensor(\(tensor["dtype"]?.string ?? "?"), \(shape.map(String.init).joined(separator: "x")))"
-            guard let element = tensor["dtype"]?.string.flatMap({ DataType(mlflow: $0) }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 })
+            guard let element = tensor["dtype"]?.string.flatMap({ $0 == "object" ? .string : DataType(mlflow: $0) }), !shape.isEmpty, shape.allSatisfy({ $0 > 0 || $0 == -1 })
             else {
                 return (nil, written)
             }

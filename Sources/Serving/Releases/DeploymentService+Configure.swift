@@ -64,6 +64,7 @@ extension DeploymentService {
         }
         for (ref, live) in draft.endpoints {
             publish(live)
+            if live.isStarting { Task { await finishStarting(ref) } }
             if known[ref] == nil, let stable = live.stable { await onPromoted(stable.release) }
         }
     }
@@ -75,6 +76,52 @@ extension DeploymentService {
         let ref = spec.ref
         let state = try await database.read(in: ref.workspace) { reader in try ReleaseStore.state(ref, in: reader) }
         var live = Live(spec: spec, state: state, load: EndpointLoad())
+        if await hasProcesses(state) {
+            live.isStarting = true
+            return (live, nil)
+        }
+        return try await loaded(live, features)
+    }
+
+    /// Whether a release of the endpoint has processes of its own to start.
+    private func hasProcesses(_ state: EndpointState) async -> Bool {
+        for number in [state.stable, state.candidate].compactMap({ $0 }) {
+            guard let release = try? await database.read(in: state.endpoint.workspace, { try ReleaseStore.find(state.endpoint, number, in: $0) }),
+                let bundle = try? await ModelBundle.read(release.bundle, from: models.objects)
+            else { continue }
+            if bundle.flavor == .python { return true }
+        }
+        return false
+    }
+
+    /// Loads an endpoint's releases without holding up other deployments, then lets it serve, unless it was changed meanwhile.
+    private func finishStarting(_ ref: ResourceRef) async {
+        guard let waiting = endpoints[ref], waiting.isStarting else { return }
+        let outcome: Result<(Live, KeelError?), any Error>
+        do { outcome = .success(try await loaded(waiting, features)) } catch { outcome = .failure(error) }
+        try? await exclusively {
+            guard var live = endpoints[ref], live.isStarting, live.state == waiting.state else { return }
+            live.isStarting = false
+            do {
+                let (found, problem) = try outcome.get()
+                live.stable = try found.stable.map { try planned($0, live.spec, features) }
+                live.candidate = try found.candidate.map { try planned($0, live.spec, features) }
+                live.rollout = found.rollout
+                live.baseline = found.baseline
+                publish(live)
+                if let problem { runtime.disable(ref, problem) }
+                if let stable = live.stable { await onPromoted(stable.release) }
+            } catch {
+                publish(live)
+                runtime.disable(ref, KeelError.wrapping(error))
+            }
+        }
+    }
+
+    /// An endpoint with its releases loaded, and what kept one of them from it.
+    private func loaded(_ given: Live, _ features: (any OnlineFeatures)?) async throws -> (Live, KeelError?) {
+        var live = given
+        let (ref, spec, state) = (live.spec.ref, live.spec, live.state)
         do {
             if let stable = state.stable { live.stable = try await load(ref, stable, spec, features) }
         } catch { return (live, KeelError.wrapping(error)) }

@@ -13,6 +13,7 @@ extension DeploymentService {
         live.stable = served
         live.candidate = nil
         live.rollout = nil
+        live.isStarting = false
         publish(live)
         await onPromoted(served.release)
     }
@@ -90,6 +91,7 @@ extension DeploymentService {
         runtime.swap(
             live.spec.ref,
             to: EndpointRoute(
-                spec: live.spec, stable: live.stable, candidate: live.candidate, share: live.rollout?.share ?? 0, load: live.load))
+                spec: live.spec, stable: live.stable, candidate: live.candidate, share: live.rollout?.share ?? 0, isStarting: live.isStarting,
+                load: live.load))
     }
 }

@@ -22,6 +22,8 @@ public actor DeploymentService {
         var candidate: ServedRelease?
         let load: EndpointLoad
         var rollout: Rollout?
+        /// Its releases are loaded in the background: their processes take seconds to start, and nothing else waits for them.
+        var isStarting = false
         /// Counters at the beginning: totals of the candidate as last stored; the incumbent's rows before the rollout.
         var baseline = RolloutBaseline()
     }

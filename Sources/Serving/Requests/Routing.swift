@@ -8,6 +8,8 @@ final class EndpointRoute: Sendable {
     let candidate: ServedRelease?
     /// The candidate's share of answers: 0 in the shadow phase.
     let share: Double
+    /// Whether the stable release is loaded now and will be there.
+    let isStarting: Bool
     /// Whether both releases read the same values of the same request, so that one read serves both.
     let sharesFeatures: Bool
     let load: EndpointLoad
@@ -15,7 +17,10 @@ final class EndpointRoute: Sendable {
     let featureRowsMax: Int
     private let salt: UInt64
 
-    init(spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, load: EndpointLoad) {
+    init(
+        spec: EndpointSpec, stable: ServedRelease?, candidate: ServedRelease? = nil, share: Double = 0, isStarting: Bool = false, load: EndpointLoad
+    ) {
+        self.isStarting = isStarting
         (self.spec, self.stable, self.candidate, self.share, self.load) = (spec, stable, candidate, share, load)
         featureRowsMax = min(stable?.featureRowsMax ?? 0, share > 0 ? candidate?.featureRowsMax ?? 0 : .max)
         salt = UInt64(candidate?.release.number ?? 0) &* 0x9E37_79B9_7F4A_7C15

@@ -80,6 +80,9 @@ public final class ServingRuntime: Sendable {
         disabled.withLock { known in known = known.filter { $0.key.workspace != workspace }.merging(reasons) { $1 } }
     }
 
+    /// Notes that one endpoint could not be put in force.
+    func disable(_ endpoint: ResourceRef, _ reason: KeelError) { disabled.withLock { $0[endpoint] = reason } }
+
     /// What a request to an endpoint that does not serve is told: `unavailable` when it is damaged, `failedPrecondition` when nothing was released
     /// to it yet, `notFound` when nobody declared it.
     public func whyNotServing(_ endpoint: ResourceRef) -> KeelError {
@@ -89,6 +92,9 @@ public final class ServingRuntime: Sendable {
                 .unavailable, "endpoint '\(name)' is disabled: \(reason.message)", hint: reason.hint ?? "keel get damage")
         }
         let routes = routing.load(ordering: .acquiring).routes
+        if routes[endpoint]?.isStarting == true {
+            return KeelError(.unavailable, "endpoint '\(name)' is starting: the processes of its model are not ready yet", hint: "try again in a few seconds")
+        }
         guard routes[endpoint] == nil else {
             return KeelError(.failedPrecondition, "endpoint '\(name)' has no release yet", hint: "release a model to it first")
         }

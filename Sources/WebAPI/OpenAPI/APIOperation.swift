@@ -49,7 +49,8 @@ public struct APIOperation: Sendable {
     }
 
     private var pathNames: [String] {
-        path.split(separator: "/").filter { $0.hasPrefix("{") && $0.hasSuffix("}") }.map { String($0.dropFirst().dropLast()) }
+        // `{name}` and `{name}:verb`.
+        path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().prefix { $0 != "}" }) }
     }
 
     /// `getDatasetsNameSnapshots`

@@ -32,7 +32,7 @@ def test_mlflows_own_client(alone):
     client.wait_server_ready(timeout=5)
     assert client.get_version()
     assert client.invoke(FRAME).get_predictions()[0].tolist() == SCORES
-    assert client.invoke({"inputs": {"x": [0.0], "n": [1], "word": ["red"], "flag": [True]}}).get_predictions().iloc[0, 0] == 0.25
+    assert client.invoke([[0.0, 1, "red", True]]).get_predictions().iloc[0, 0] == 0.25
     with pytest.raises(Exception, match="no param 'temperature'"):
         client.invoke(FRAME, params={"temperature": 1})
 

@@ -38,7 +38,7 @@ def test_status(endpoints):
     ("/v1/models/stump:predict", {}, 400), ("/v1/models/stump:predict", {"instances": []}, 400), ("/v1/models/stump:predict", {"instances": ["a"]}, 422),
     ("/v1/models/stump:predict", {"instances": [1], "inputs": [1]}, 400), ("/v1/models/stump:predict", {"instances": [[1, 2]]}, 422),
     ("/v1/models/stump:predict", {"instances": [{"y": 1}]}, 422), ("/v1/models/stump:predict", {"instances": [1], "extra": 1}, 400),
-    ("/v1/models/stump:predict", {"instances": [1], "signature_name": "other"}, 400), ("/v1/models/stump:explain", {"instances": [1]}, 404),
+    ("/v1/models/stump:predict", {"instances": [1], "signature_name": "other"}, 400), ("/v1/models/stump:explain", {"instances": [1]}, 405),
 ])
 def test_mistakes_are_a_text(endpoints, path, body, status):
     answer = endpoints.post(path, body)

@@ -73,7 +73,7 @@ public let inferenceOperations: [APIOperation] = [
     .init(
         "POST", "/v1/models/{name}/versions/{version}:predict", family, "Predicts with this model version, in the V1 protocol", body: rows,
         answer: answered, errors: failures),
-    .init("GET", "/ping", family, "Whether the server lives, in MLflow's scoring protocol", answer: .any),
+    .init("GET", "/ping", family, "Whether the server lives, in MLflow's scoring protocol"),
     .init(
         "POST", "/endpoints/{name}/invocations", family, "Predicts, in MLflow's scoring protocol; a body of text/csv is taken too", body: table,
         answer: predictions, errors: failures),

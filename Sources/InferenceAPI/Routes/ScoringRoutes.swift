@@ -5,9 +5,7 @@ import WebAPI
 
 /// MLflow's scoring protocol, and Keel's own.
 func addScoringRoutes(to routes: APIRoutes, _ runtime: ServingRuntime) {
-    routes.getForEveryCaller("/ping") { _, _ in
-        Response(status: .ok, headers: [.contentType: "application/json", .contentLength: "1"], body: ResponseBody(byteBuffer: ByteBuffer(string: "\n")))
-    }
+    routes.getForEveryCaller("/ping") { _, _ in Response(status: .ok) }
     routes.post("/endpoints/:name/invocations", .predict, on: .endpoint) { request, context, _ in
         try await invoke(request, try NamedEndpoint(context, runtime).ref, runtime)
     }

@@ -53,10 +53,10 @@ public struct APIOperation: Sendable {
         path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().prefix { $0 != "}" }) }
     }
 
-    /// `getDatasetsNameSnapshots`
+    /// `getDatasetsNameSnapshots` of `/api/v1/datasets/{name}/snapshots`
     private var id: String {
         method.lowercased()
-            + path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.filter { $0 != "api" && $0 != "v1" }
+            + path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.enumerated().filter { $0.element != "api" && !($0.offset > 0 && $0.element == "v1") }.map(\.element)
             .map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 

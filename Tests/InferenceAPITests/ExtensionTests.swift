@@ -61,6 +61,13 @@ struct ExtensionTests {
         #expect(throws: KeelError.self) { try json("1e18") }
     }
 
+    @Test("a whole number that the column cannot hold is refused, not missing")
+    func narrow() throws {
+        let column = Column(.int64, .int64([1, 5_000_000_000]))
+        #expect(#expect(throws: KeelError.self) { try column.converted(to: .int32, name: "n") }?.path == "n[1]")
+        #expect(try parse(#"{"inputs":[{"name":"a","shape":[1],"datatype":"INT64","data":[-9223372036854775808]}]}"#).table.row(0) == [.int(.min)])
+    }
+
     @Test("tensors without elements have rows, but not without bounds")
     func empty() throws {
         let table = try parse(#"{"inputs":[{"name":"a","shape":[2,0],"datatype":"FP32","data":[[],[]]}]}"#).table

@@ -113,7 +113,8 @@ struct ScoringTests {
     @Test(
         "Keel's own form names the mistake",
         arguments: [
-            (#"{}"#, "rows"), (#"{"rows":[]}"#, "rows"), (#"{"rows":{"a":1}}"#, "rows"), (#"{"rows":[1]}"#, "rows[0]"), (#"{"rows":[{"a":1}],"id":["x"]}"#, "id"),
+            (#"{}"#, "rows"), (#"{"rows":[]}"#, "rows"), (#"{"rows":{"a":1}}"#, "rows"), (#"{"rows":[1]}"#, "rows[0]"),
+            (#"{"rows":[{"a":1}],"id":["x"]}"#, "id"),
             (#"{"rows":[{"a":1}],"params":[]}"#, "params"), (#"{"rows":[{"a":1},{"a":"x"}]}"#, "a[1]"),
         ])
     func notOwn(text: String, place: String) {

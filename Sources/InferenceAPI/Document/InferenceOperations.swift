@@ -56,7 +56,9 @@ public let inferenceOperations: [APIOperation] = [
         "GET", "/v2/models/{name}/versions/{version}/config", family, "An endpoint as Triton configures models, when it serves this model version",
         answer: configuration),
     .init("GET", "/v2/models/{name}/versions/{version}/stats", family, "What the answers of this model version took", answer: statistics),
-    .init("POST", "/v2/models/{name}/versions/{version}/infer", family, "Predicts with this model version", body: inference, answer: inferred, errors: failures),
+    .init(
+        "POST", "/v2/models/{name}/versions/{version}/infer", family, "Predicts with this model version", body: inference, answer: inferred,
+        errors: failures),
     .init("POST", "/v2/models/{name}/infer", family, "Predicts", body: inference, answer: inferred, errors: failures),
     .init(
         "POST", "/v2/repository/index", family, "The endpoints that the caller may ask, with their versions", body: ["ready?": .flag],
@@ -82,7 +84,7 @@ public let inferenceOperations: [APIOperation] = [
         answer: predictions, errors: failures),
     .init(
         "POST", "/api/v1/endpoints/{name}/predict", family,
-        "Predicts rows of what the endpoint takes: the keys and request columns of its features, or the model's inputs; features shows what the model was given",
+        "Predicts rows of the keys and request columns of the features, or of the model's inputs; features shows what the model was given",
         body: ["rows": .list(.map(.any)), "ids?": .list(.text), "params?": .map(.any), "version?": .text, "features?": .flag],
         answer: ["predictions": .list(.map(.any)), "endpoint": .text, "release": .integer, "model": .text, "version": .text], errors: failures),
 ]

@@ -25,7 +25,8 @@ func addRepositoryRoutes(to routes: APIRoutes, _ runtime: ServingRuntime) {
         let endpoint = try NamedEndpoint.asked(context)
         guard !runtime.versions(endpoint: endpoint).isEmpty else {
             let why = runtime.whyNotServing(endpoint)
-            throw KeelError.invalid("\(why.message): models are not loaded but released", hint: "keel deploy models:/NAME/VERSION --endpoint \(endpoint.qualifiedName)")
+            throw KeelError.invalid(
+                "\(why.message): models are not loaded but released", hint: "keel deploy models:/NAME/VERSION --endpoint \(endpoint.qualifiedName)")
         }
         return Response(status: .ok)
     }

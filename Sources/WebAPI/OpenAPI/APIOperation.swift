@@ -55,9 +55,9 @@ public struct APIOperation: Sendable {
 
     /// `getDatasetsNameSnapshots` of `/api/v1/datasets/{name}/snapshots`
     private var id: String {
-        method.lowercased()
-            + path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.enumerated().filter { $0.element != "api" && !($0.offset > 0 && $0.element == "v1") }.map(\.element)
-            .map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+        let words = path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }
+        let own = words.starts(with: ["api", "v1"]) ? words.dropFirst(2) : words[...]
+        return method.lowercased() + own.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
     func json(_ demand: RouteDemand) -> JSON {

@@ -34,7 +34,7 @@ def tensor(values, datatype, binary, name="x"):
 
 def test_g8_the_server_and_its_models_are_described(client):
     assert client.is_server_live() and client.is_server_ready()
-    assert client.get_server_metadata()["extensions"] == ["binary_tensor_data"]
+    assert "binary_tensor_data" in client.get_server_metadata()["extensions"]
     assert client.get_model_metadata("stump")["versions"] == ["1"]
     assert client.get_model_metadata("stump", "1")["inputs"][0]["name"] == "x"
     assert client.is_model_ready("stump") and client.is_model_ready("stump", "1")
@@ -58,7 +58,6 @@ def test_g8_tensors_go_both_ways_as_json_and_as_bytes(client, version, datatype,
     (lambda c: c.infer("stmup", [tensor([0.0], "FP64", True)]), "did you mean 'stump'?"),
     (lambda c: c.get_model_metadata("nothing"), "no endpoint 'nothing'"),
     (lambda c: c.get_model_metadata("stump", "7"), "serves no version '7'"),
-    (lambda c: c.get_model_config("stump"), "no route"),
     (lambda c: c.infer("stump", [tensor([numpy.inf], "FP64", True)]), "inputs[0].data[0]"),
     (lambda c: c.infer("stump", [tensor([0.0], "FP64", True)], outputs=[triton.InferRequestedOutput("other")]), "outputs[0].name"),
 ])

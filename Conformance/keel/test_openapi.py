@@ -17,7 +17,7 @@ MLFLOW = re.compile(r"^/(api/[23]\.0|ajax-api|gateway/|get-artifact|model-versio
 
 
 def listed(url):
-    return {(route["method"], re.sub(r":(\w+)", r"{\1}", route["path"])) for route in requests.get(url + "/api/v1/routes", timeout=30).json()}
+    return {(route["method"], re.sub(r"/:(\w+)", r"/{\1}", route["path"])) for route in requests.get(url + "/api/v1/routes", timeout=30).json()}
 
 
 def test_the_document_is_valid(url):

@@ -24,6 +24,7 @@ from servers import Keel
 UNCHECKED = {
     ("GET", "/api/v1/backup"): "an archive, which test_backup.py restores",
     ("POST", "/api/v1/models/{name}/versions/{version}/approvals"): "nobody approves what he registered, and there is one caller here: test_evidence.py",
+    ("POST", "/v2/repository/models/{name}/unload"): "it is always refused: test_triton_client.py",
 }
 
 TRACKING = [
@@ -94,7 +95,14 @@ SERVING = [
     call("GET", "/v2/models/{name}/versions/{version}", version="1", **BUYING),
     call("GET", "/v2/models/{name}/versions/{version}/ready", version="1", **BUYING),
     call("POST", "/v2/models/{name}/versions/{version}/infer", project.question(), version="1", **BUYING),
-    call("POST", "/endpoints/{name}/invocations", ROW, **BUYING), call("POST", "/invocations", ROW),
+    call("POST", "/endpoints/{name}/invocations", ROW, **BUYING), call("POST", "/invocations", ROW), call("GET", "/ping"),
+    call("GET", "/v2/models/{name}/config", **BUYING), call("GET", "/v2/models/{name}/versions/{version}/config", version="1", **BUYING),
+    call("GET", "/v2/models/{name}/stats", **BUYING), call("GET", "/v2/models/{name}/versions/{version}/stats", version="1", **BUYING),
+    call("GET", "/v2/models/stats"), call("POST", "/v2/repository/index", {}), call("POST", "/v2/repository/models/{name}/load", {}, **BUYING),
+    call("GET", "/v1/models"), call("GET", "/v1/models/{name}", **BUYING), call("GET", "/v1/models/{name}/versions/{version}", version="1", **BUYING),
+    call("POST", "/v1/models/{name}:predict", {"instances": ROW["dataframe_records"]}, **BUYING),
+    call("POST", "/v1/models/{name}/versions/{version}:predict", {"instances": ROW["dataframe_records"]}, version="1", **BUYING),
+    call("POST", "/api/v1/endpoints/{name}/predict", {"rows": ROW["dataframe_records"], "features": True}, **BUYING),
     call("POST", "/api/v1/labels", {"labels": [{"id": "a", "value": 1}, {"id": "nobody", "value": 0, "at": "2024-06-02T00:00:00Z"}]}),
     call("POST", "/api/v1/endpoints/{name}/labels", {"labels": [{"id": "a", "value": 1}]}, **BUYING),
     call("GET", "/api/v1/models/{name}/versions/{version}/evidence", version="1", **BUYING), call("GET", "/api/v1/damage"),

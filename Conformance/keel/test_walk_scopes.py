@@ -20,6 +20,12 @@ OTHER_LISTS = {
     ("GET", "/api/v1/tokens"): lambda said: said["tokens"],
     ("GET", "/api/v1/endpoints"): lambda said: said["endpoints"],
     ("GET", "/api/v1/resources/{kind}"): lambda said: said["resources"],
+    ("POST", "/v2/repository/index"): lambda said: said,
+}
+# Those of what serves: here nothing does.
+SERVING_LISTS = {
+    ("GET", "/v2/models/stats"): lambda said: said["model_stats"],
+    ("GET", "/v1/models"): lambda said: said["models"],
 }
 # Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
 MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
@@ -104,7 +110,7 @@ def test_lists_show_what_a_role_covers(server, models):
 def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
     token, made = models
     names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
-    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | ABLE | {SOLE}
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | set(SERVING_LISTS) | ABLE | {SOLE}
     every = walking.requests(walking.routes(server))
     asked = [request for request in every if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
     # A resource outside the role is as one that is not there.
@@ -126,9 +132,10 @@ def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, m
 def test_lists_of_other_things_show_none_to_a_role_over_some_models(server, models):
     token, _ = models
     for request in walking.requests(walking.routes(server)):
-        shown = OTHER_LISTS.get((request.route.method, request.route.path))
+        asked = request.route.method, request.route.path
+        shown = (OTHER_LISTS | SERVING_LISTS).get(asked)
         if shown:
-            assert shown(json.loads(server.put(request, {}).text)), f"{request} shows something to who may see it"
+            assert asked in SERVING_LISTS or shown(json.loads(server.put(request, {}).text)), f"{request} shows something to who may see it"
             answer = server.put(request, {}, token)
             assert walking.is_refusal(answer, request.route) or shown(json.loads(answer.text)) == [], (request, answer)
     sole = server.ask(*SOLE, {"dataframe_records": []}, token)

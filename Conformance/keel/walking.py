@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Routes that are asked without a caller, or answered to every caller with a token, whatever its role.
 OPEN = {("GET", "/health"), ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}")}
-ANYONE = {("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
+ANYONE = {("GET", "/ping"), ("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
           ("GET", "/v2/models/{name}/versions/{version}/ready")}
 
 
@@ -179,7 +179,7 @@ def is_refusal(answer, route):
     if answer.status != 403:
         return False
     said = json.loads(answer.text)
-    if route.path.startswith("/v2"):
+    if route.path.startswith(("/v2", "/v1/models")):
         return said.get("code") == "permission_denied" and isinstance(said["error"], str)
     keels = route.path.startswith(("/api/v1/", "/endpoints/")) or route.path in ("/invocations", "/metrics", "/version", "/openapi.json")
     return said.get("error", {}).get("code") == "permission_denied" if keels else said.get("error_code") == "PERMISSION_DENIED"

@@ -8,6 +8,8 @@ public final class Inflate {
     public enum Format: Sendable {
         /// RFC 1952, members one after another.
         case gzip
+        /// RFC 1950, which HTTP calls deflate.
+        case zlib
         /// RFC 1951 without header, as inside a zip archive.
         case raw
     }
@@ -43,7 +45,13 @@ public final class Inflate {
         stream = .allocate(capacity: 1)
         stream.initialize(to: z_stream())
         input = .allocate(capacity: 1 << 16)
-        guard keel_inflate_init(stream, format == .gzip ? 31 : -15) == Z_OK else { throw KeelError(.internal, "zlib could not start") }
+        let windowBits: Int32 =
+            switch format {
+            case .gzip: 31
+            case .zlib: 15
+            case .raw: -15
+            }
+        guard keel_inflate_init(stream, windowBits) == Z_OK else { throw KeelError(.internal, "zlib could not start") }
     }
 
     deinit {

@@ -145,9 +145,10 @@ public struct JSONScanner {
             exponent += sign * written
         }
         place = i
-        if integral, digits <= 18 || (digits == 19 && mantissa <= UInt64(Int64.max)), exponent == 0 {
-            let value = Int64(mantissa)
-            return (negative ? -Double(value) : Double(value), negative ? -value : value)
+        if integral, digits <= 18 || (digits == 19 && mantissa <= UInt64(Int64.max) + (negative ? 1 : 0)), exponent == 0 {
+            let value = negative ? Int64(truncatingIfNeeded: 0 &- mantissa) : Int64(mantissa)
+            // Zero with a sign is a number of its own.
+            return (negative ? -Double(mantissa) : Double(value), value)
         }
         // Clinger's fast path: both the mantissa and the power of ten are exact in float64.
         if digits <= 15, exponent >= -22, exponent <= 22 {

@@ -106,7 +106,8 @@ extension Column {
             guard let number = value.number, number.isInfinite || !Float(number).isInfinite else { return nil }
             return .double(number)
         case (.int64, .int): return value
-        case (.int32, .int(let v)): return Int32(exactly: v) == nil ? nil : value
+        // `nil` beside a value would be read as that of a value, which is null.
+        case (.int32, .int(let v)): return Int32(exactly: v).map { .int(Int64($0)) }
         case (.int64, .double(let v)): return Int64(exactly: v).map(Value.int)
         case (.int32, .double(let v)): return Int32(exactly: v).map { .int(Int64($0)) }
         case (.bytes, .string(let v)): return .bytes(Array(v.utf8))

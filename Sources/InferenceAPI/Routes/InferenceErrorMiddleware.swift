@@ -3,14 +3,15 @@ import HTTPTypes
 import Hummingbird
 import WebAPI
 
-/// Gives errors under `/v2` the shape of the Open Inference Protocol, whose clients print `error` as a text.
+/// Gives errors under `/v2` the shape of the Open Inference Protocol, whose clients print `error` as a text, and those of V1 the same.
 public struct InferenceErrorMiddleware: RouterMiddleware {
     public init() {}
 
     public func handle(
         _ request: Request, context: KeelContext, next: (Request, KeelContext) async throws -> Response
     ) async throws -> Response {
-        guard request.uri.path == "/v2" || request.uri.path.hasPrefix("/v2/") else { return try await next(request, context) }
+        let path = request.uri.path
+        guard path == "/v2" || path.hasPrefix("/v2/") || path.hasPrefix("/v1/models") else { return try await next(request, context) }
         do {
             return try await next(request, context)
         } catch let error as HTTPError {

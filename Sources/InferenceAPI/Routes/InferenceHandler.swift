@@ -1,6 +1,7 @@
 import Contracts
 import HTTPTypes
 import Hummingbird
+import Logging
 import NIOCore
 import NIOHTTPTypes
 import Serving
@@ -14,18 +15,10 @@ public final class InferenceHandler: ChannelInboundHandler {
     public typealias InboundOut = HTTPRequestPart
     public typealias OutboundOut = HTTPResponsePart
 
-    private struct HotRequest {
-        let head: HTTPRequest
-        let target: InferenceTarget
-        let endpoint: ResourceRef
-        let bodyBytesMax: Int
-        let memory: MemoryReservation
-        var body: ByteBuffer
-    }
-
     private let runtime: ServingRuntime
     private let gate: RequestGate
     private let connection: HTTPConnection
+    private let logger: Logger
     private var hot: HotRequest?
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
@@ -37,10 +30,11 @@ public final class InferenceHandler: ChannelInboundHandler {
     /// What a caller must be allowed to do.
     static let action = Action.predict
 
-    public init(runtime: ServingRuntime, gate: RequestGate, connection: HTTPConnection) {
+    public init(runtime: ServingRuntime, gate: RequestGate, connection: HTTPConnection, logger: Logger) {
         self.runtime = runtime
         self.gate = gate
         self.connection = connection
+        self.logger = logger
     }
 
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -50,12 +44,14 @@ public final class InferenceHandler: ChannelInboundHandler {
                 isPassing = true
                 return context.fireChannelRead(data)
             }
-            do throws(KeelError) { hot = try begin(head, target, context) } catch { write(context, InferenceAnswer(error)) }
+            do throws(KeelError) { hot = try begin(head, target, context) } catch { write(context, InferenceAnswer(error), to: head) }
         case .body(var bytes):
             guard !isPassing else { return context.fireChannelRead(data) }
+            // What still arrives of a request that was refused is ignored.
+            guard let head = hot?.head else { return }
             do throws(KeelError) { try append(&bytes) } catch {
                 hot = nil
-                write(context, InferenceAnswer(error))
+                write(context, InferenceAnswer(error), to: head)
             }
         case .end:
             guard !isPassing else {
@@ -89,15 +85,16 @@ public final class InferenceHandler: ChannelInboundHandler {
         let caller = try connection.caller()
         let endpoint = target.endpoint(in: caller.workspace)
         try gate.require(caller, may: InferenceHandler.action, on: endpoint)
+        let coding = try ContentCoding.ofBody(head.headerFields)
         let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
         let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
         guard announced <= bodyBytesMax else { throw InferenceHandler.tooLarge(bodyBytesMax) }
         return HotRequest(
-            head: head, target: target, endpoint: endpoint, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
+            head: head, target: target, endpoint: endpoint, coding: coding, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
             body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
     }
 
-    /// Keeps a part of the body. What still arrives of a request that was refused is ignored.
+    /// Keeps a part of the body.
     private func append(_ bytes: inout ByteBuffer) throws(KeelError) {
         guard let request = hot else { return }
         guard request.body.readableBytes + bytes.readableBytes <= request.bodyBytesMax else {
@@ -115,23 +112,28 @@ public final class InferenceHandler: ChannelInboundHandler {
         let eventLoop = context.eventLoop
         let box = NIOLoopBound((handler: self, context: context), eventLoop: eventLoop)
         let memory = request.memory
-        runtime.answer(request.endpoint, request.target, request.head, request.body) { answer in
+        let head = request.head
+        runtime.answer(request) { answer in
             // The answer may come at once, or from another thread; until it is written the request's memory is taken.
             if eventLoop.inEventLoop {
-                box.value.handler.write(box.value.context, answer)
+                box.value.handler.write(box.value.context, answer, to: head)
             } else {
                 eventLoop.execute {
-                    box.value.handler.write(box.value.context, answer)
+                    box.value.handler.write(box.value.context, answer, to: head)
                     _ = memory
                 }
             }
         }
     }
 
-    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer) {
+    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer, to request: HTTPRequest) {
+        if let fault = answer.fault {
+            let id = Correlation(request.headerFields).requestID
+            logger.error("\(request.method) \(request.path ?? ""): \(fault)", metadata: id.map { ["request": "\($0)"] })
+        }
         var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
         buffer.writeBytes(answer.bytes)
-        context.write(wrapOutboundOut(.head(answer.head)), promise: nil)
+        context.write(wrapOutboundOut(.head(answer.head(for: request.headerFields))), promise: nil)
         context.write(wrapOutboundOut(.body(buffer)), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }

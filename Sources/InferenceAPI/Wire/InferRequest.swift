@@ -107,6 +107,7 @@ public struct InferRequest: Sendable {
     /// The column errors of the domain (`x`, `x[3]`) with the place in this request.
     public static func locate(_ error: KeelError, in names: [String]) -> KeelError {
         guard let path = error.path else { return error }
+        if path.hasPrefix("params.") { return KeelError(error.code, error.message, hint: error.hint, path: "parameters." + path.dropFirst(7)) }
         let name = path.hasSuffix("]") ? path[..<(path.lastIndex(of: "[") ?? path.endIndex)] : path[...]
         guard let i = names.firstIndex(where: { $0 == name }) else { return error }
         let element = path[name.endIndex...]
@@ -119,19 +120,22 @@ package struct WantedOutput: Sendable {
     let name: String
     /// Nil: as the request says for all.
     package let isBinary: Bool?
+    /// How many classes of each row are asked for, the most likely first; nil for the values themselves (Triton's classification extension).
+    let classes: Int?
 
     static func list(_ scanner: inout JSONScanner) throws(KeelError) -> [WantedOutput] {
         var wanted: [WantedOutput] = []
         try scanner.array { (scanner) throws(KeelError) in
             let reader = try FieldReader(try scanner.tree(), path: "outputs[\(wanted.count)]")
             var isBinary: Bool?
+            var classes: Int?
             if let parameters = try reader.optionalObject("parameters") {
                 isBinary = try parameters.optionalBool("binary_data")
-                for name in ["classification", "shared_memory_region"] where parameters.optional(name) != nil {
-                    throw parameters.failure(name, "is not supported here")
-                }
+                classes = try parameters.optionalInt("classification")
+                guard classes ?? 1 > 0 else { throw parameters.failure("classification", "must be above 0") }
+                guard parameters.optional("shared_memory_region") == nil else { throw parameters.failure("shared_memory_region", "is not supported here") }
             }
-            wanted.append(WantedOutput(name: try reader.string("name"), isBinary: isBinary))
+            wanted.append(WantedOutput(name: try reader.string("name"), isBinary: isBinary, classes: classes))
             try reader.finish()
         }
         return wanted
@@ -182,6 +186,8 @@ private struct Input {
     var elements: Int { shape.reduce(1, *) }
     /// Of all dimensions together.
     private static let elementsMax = 1 << 28
+    /// Rows of a tensor that has a dimension of 0.
+    private static let emptyRowsMax = 1 << 16
 
     init(_ scanner: inout JSONScanner) throws(KeelError) {
         var name: String?
@@ -266,6 +272,10 @@ private struct Input {
                 throw .invalid("an input has at most 8 dimensions and \(elementsMax) values", path: "shape[\(shape.count)]")
             }
             shape.append(Int(size))
+        }
+        // A tensor without elements needs no data, however many rows it says that it has.
+        guard elements > 0 || shape.first ?? 0 <= emptyRowsMax else {
+            throw .invalid("\(shape[0]) rows without elements", hint: "at most \(emptyRowsMax)", path: "shape[0]")
         }
         guard !shape.isEmpty else { throw .invalid("a shape needs at least one dimension", path: "shape") }
         return shape

@@ -23,7 +23,7 @@ public struct InferResponse: Sendable {
     /// - Returns: the bytes, and the length of the JSON when binary data follow it.
     /// - Throws: `invalidArgument` for an output that the model does not have.
     package func encoded(for request: InferRequest) throws(KeelError) -> (bytes: [UInt8], headerBytes: Int?) {
-        var chosen: [(column: Int, isBinary: Bool)] = []
+        var chosen: [(column: Int, isBinary: Bool, classes: Int?)] = []
         if let wanted = request.wanted {
             for (i, output) in wanted.enumerated() {
                 guard let column = outputs.index(of: output.name) else {
@@ -31,18 +31,21 @@ public struct InferResponse: Sendable {
                         "there is no output '\(output.name.prefix(60))'", hint: "the outputs: \(outputs.names.joined(separator: ", "))",
                         path: "outputs[\(i)].name")
                 }
-                chosen.append((column, output.isBinary ?? request.isBinaryOutput))
+                chosen.append((column, output.isBinary ?? request.isBinaryOutput, output.classes))
             }
         } else {
-            chosen = outputs.names.indices.map { ($0, request.isBinaryOutput) }
+            chosen = outputs.names.indices.map { ($0, request.isBinaryOutput, nil) }
         }
         var out: [UInt8] = []
         out.reserveCapacity(256 + outputs.rowCount * 56 * max(1, chosen.count))
         var binary: [UInt8] = []
         writeHead(to: &out)
-        for (i, (column, isBinary)) in chosen.enumerated() {
+        for (i, (column, isBinary, classes)) in chosen.enumerated() {
             if i > 0 { out.append(UInt8(ascii: ",")) }
-            write(outputs.names[column], OutputTensor(outputs.columns[column]), isBinary, to: &out, binary: &binary)
+            do throws(KeelError) {
+                let values = try classes.map { (count) throws(KeelError) in try Classification.top(count, of: outputs.columns[column]) }
+                try write(outputs.names[column], OutputTensor(values ?? outputs.columns[column]), isBinary, to: &out, binary: &binary)
+            } catch { throw error.at("outputs[\(i)]") }
         }
         raw("]}", to: &out)
         guard chosen.contains(where: \.isBinary) else { return (out, nil) }
@@ -51,7 +54,9 @@ public struct InferResponse: Sendable {
         return (out, headerBytes)
     }
 
-    private func write(_ name: String, _ tensor: OutputTensor, _ isBinary: Bool, to out: inout [UInt8], binary: inout [UInt8]) {
+    private func write(
+        _ name: String, _ tensor: OutputTensor, _ isBinary: Bool, to out: inout [UInt8], binary: inout [UInt8]
+    ) throws(KeelError) {
         raw("{\"name\":", to: &out)
         JSON.write(string: name, to: &out)
         raw(",\"shape\":[", to: &out)
@@ -69,7 +74,7 @@ public struct InferResponse: Sendable {
             raw("}}", to: &out)
         } else {
             raw("\",\"data\":[", to: &out)
-            tensor.writeJSON(to: &out)
+            try tensor.writeJSON(to: &out)
             raw("]}", to: &out)
         }
     }

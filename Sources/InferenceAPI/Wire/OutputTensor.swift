@@ -33,12 +33,18 @@ struct OutputTensor {
     }
 
     /// The elements with commas between them.
-    func writeJSON(to out: inout [UInt8]) {
+    /// - Throws: `invalidArgument` for bytes that are no text, which JSON cannot hold.
+    func writeJSON(to out: inout [UInt8]) throws(KeelError) {
         for i in 0..<elements.count {
             if i > 0 { out.append(UInt8(ascii: ",")) }
             switch elements.buffer {
             case .float32(let v) where elements.isValid(i) && v[i].isFinite: out.append(contentsOf: v[i].description.utf8)
             case .float64(let v) where elements.isValid(i) && v[i].isFinite: out.append(contentsOf: v[i].description.utf8)
+            case .text(let v) where elements.type == .bytes && elements.isValid(i):
+                guard let text = v.bytes(i).withUnsafeBufferPointer({ $0.utf8Text }) else {
+                    throw .invalid("the output holds bytes that are no text", hint: "ask for it as binary data: parameters.binary_data")
+                }
+                JSON.write(string: text, to: &out)
             default: JSON(elements[i]).write(to: &out)
             }
         }

@@ -49,7 +49,10 @@ enum TensorColumn {
                     return values.append("")
                 }
                 mark(true, at: values.count)
-                try scanner.stringBytes { text throws(KeelError) in try append(text, to: &values) }
+                try scanner.stringBytes { text throws(KeelError) in
+                    guard text.isASCII || String(validating: text, as: UTF8.self) != nil else { throw .invalid("is not valid UTF-8") }
+                    try append(text, to: &values)
+                }
             }
             return (Column(.string, .text(values), validity: validity), shape)
         default:
@@ -62,7 +65,8 @@ enum TensorColumn {
                     return values.append(0)
                 }
                 let (number, integer) = try scanner.numberOrInteger()
-                guard let value = integer ?? Int64(exactly: number), range.contains(value) else {
+                // Beyond 2⁵³ a number with a fraction or an exponent may be another than was written.
+                guard let value = integer ?? (number.magnitude <= 9_007_199_254_740_992 ? Int64(exactly: number) : nil), range.contains(value) else {
                     throw misfit(integer.map(String.init) ?? "\(number)", type)
                 }
                 mark(true, at: values.count)
@@ -133,6 +137,7 @@ enum TensorColumn {
 
     private static func texts(rows: Int, _ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Column {
         var values = TextBuffer()
+        var isText = true
         var at = 0
         for row in 0..<rows {
             guard bytes.count - at >= 4 else { throw .invalid("the binary data ends before this value", path: "data[\(row)]") }
@@ -141,12 +146,14 @@ enum TensorColumn {
             guard bytes.count - at >= length else { throw .invalid("the binary data ends within this value", path: "data[\(row)]") }
             let text = UnsafeRawBufferPointer(rebasing: bytes[at..<at + length]).bindMemory(to: UInt8.self)
             do throws(KeelError) { try append(text, to: &values) } catch { throw error.at("data[\(row)]") }
+            isText = isText && (text.isASCII || String(validating: text, as: UTF8.self) != nil)
             at += length
         }
         guard at == bytes.count else {
             throw .invalid("\(rows) values take \(at) bytes, not \(bytes.count)", path: "parameters.binary_data_size")
         }
-        return Column(.string, .text(values))
+        // Bytes of any kind, unless all of them are texts: an input of texts refuses others.
+        return Column(isText ? .string : .bytes, .text(values))
     }
 
     // MARK: Elements
@@ -203,7 +210,6 @@ enum TensorColumn {
 
     private static func append(_ text: UnsafeBufferPointer<UInt8>, to values: inout TextBuffer) throws(KeelError) {
         guard text.count <= textBytesMax else { throw .invalid("a text of \(text.count) bytes", hint: "texts are limited to 1 MiB") }
-        guard text.isASCII || String(validating: text, as: UTF8.self) != nil else { throw .invalid("is not valid UTF-8") }
         values.append(text)
     }
 

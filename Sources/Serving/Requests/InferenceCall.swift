@@ -35,6 +35,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     private let stable: ServedRelease
     /// The release that must answer; nil: as the rollout has it.
     private let pinned: ServedRelease?
+    private let start: ContinuousClock.Instant
     private let deadline: ContinuousClock.Instant
     private let bodyBytes: Int
     private let answer: @Sendable (Result<Answer, KeelError>) -> Void
@@ -53,7 +54,8 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         self.pinned = pinned
         self.bodyBytes = bodyBytes
         self.answer = answer
-        deadline = .now + .microseconds(route.spec.limits.deadline.microseconds)
+        start = .now
+        deadline = start + .microseconds(route.spec.limits.deadline.microseconds)
     }
 
     deinit { route.load.inFlight.wrappingDecrement(ordering: .relaxed) }
@@ -106,12 +108,12 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     ) {
         // Past the deadline it was answered already, and what was answered otherwise is not logged.
         guard claim() else { return runtime.log.release(ticket) }
-        served.meter.add(scored.timing, rows: request.table.rowCount, shadow: false)
+        served.meter.add(scored.timing, rows: request.table.rowCount, at: now, shadow: false)
         let batch = scored.batch(of: served, ids, request.table, at: now, shadow: false)
         compare(batch, request.params, served)
         let result = InferenceResult(
             ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
-            outputs: scored.outputs, scores: scored.scores, eventTimes: scored.inputs.eventTimes, timing: scored.timing)
+            inputs: scored.inputs.table, outputs: scored.outputs, scores: scored.scores, eventTimes: scored.inputs.eventTimes, timing: scored.timing)
         let encoded = request.encode(result)
         runtime.log.append(batch, ticket) { [self] error in
             if let error { refuse(error) } else { answer(.success(encoded)) }
@@ -146,9 +148,12 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         _ served: ServedRelease, _ request: InferenceRequest<Answer>,
         done: @escaping @Sendable (Result<(scored: Scored, served: ServedRelease), KeelError>) -> Void
     ) {
-        Scored.make(by: served, request.table, request.params, until: deadline) { result in
-            if case .failure(let error) = result, error.code != .invalidArgument, error.code != .contractViolation {
-                served.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
+        Scored.make(by: served, request.table, request.params, until: deadline) { [start] result in
+            if case .failure(let error) = result {
+                served.meter.addFailure(nanoseconds: nanoseconds(start, .now))
+                if error.code != .invalidArgument, error.code != .contractViolation {
+                    served.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
+                }
             }
             done(result.map { ($0, served) })
         }

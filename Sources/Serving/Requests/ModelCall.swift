@@ -6,6 +6,7 @@ final class ModelCall: Sendable {
     let inputs: Table
     let params: JSON
     let deadline: ContinuousClock.Instant
+    private let submitted = ContinuousClock.now
     private let done: @Sendable (Result<Table, KeelError>) -> Void
     private let isAnswered = ManagedAtomic<Bool>(false)
     /// Rows that are run together.
@@ -19,6 +20,8 @@ final class ModelCall: Sendable {
         self.deadline = deadline
         self.done = done
     }
+
+    var waitedNanoseconds: Int { nanoseconds(submitted, .now) }
 
     func answer(_ result: Result<Table, KeelError>) {
         if !isAnswered.exchange(true, ordering: .relaxed) { done(result) }

@@ -36,7 +36,7 @@ struct Scored: Sendable {
     }
 }
 
-private func nanoseconds(_ from: ContinuousClock.Instant, _ to: ContinuousClock.Instant) -> Int {
+func nanoseconds(_ from: ContinuousClock.Instant, _ to: ContinuousClock.Instant) -> Int {
     let (seconds, attoseconds) = (to - from).components
     return Int(seconds) * 1_000_000_000 + Int(attoseconds / 1_000_000_000)
 }

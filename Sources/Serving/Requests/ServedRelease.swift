@@ -10,6 +10,8 @@ final class ServedRelease: Sendable {
     let featureRowsMax: Int
     /// The threads of a pooled model; nil for one that runs on the calling thread.
     private let lane: PooledLane<ModelCall>?
+    /// What a request may set, of the model's signature.
+    private let params: [Signature.Parameter]
     /// Of any model: reading features takes its time too.
     private static let inlineRows = 512
     /// Requests that may wait for a pooled model.
@@ -19,14 +21,19 @@ final class ServedRelease: Sendable {
         self.release = release
         self.model = model
         self.plan = plan
-        meter = ReleaseMeter()
+        let meter = ReleaseMeter()
+        self.meter = meter
+        params = model.bundle.signature.params
         switch model.lane {
         case .inline(let rowsMax):
             featureRowsMax = min(ServedRelease.inlineRows, rowsMax)
             lane = nil
         case .pooled(let threads):
             featureRowsMax = ServedRelease.inlineRows
-            lane = PooledLane(threads: threads, waitingMax: ServedRelease.waitingMax, joined: ModelCall.joined) { ModelCall.run($0, by: model) }
+            lane = PooledLane(threads: threads, waitingMax: ServedRelease.waitingMax, joined: ModelCall.joined) { calls in
+                meter.addRun(waitedNanoseconds: calls.reduce(0) { $0 + $1.waitedNanoseconds })
+                ModelCall.run(calls, by: model)
+            }
         }
     }
 
@@ -37,14 +44,22 @@ final class ServedRelease: Sendable {
         meter = served.meter
         featureRowsMax = served.featureRowsMax
         lane = served.lane
+        params = served.params
         self.plan = plan
     }
 
+    /// Whether the model has threads of its own.
+    var isPooled: Bool { lane != nil }
+
     /// Runs the model: on this thread, or on one of its own together with what else waits for it.
-    /// - Parameter done: called once, on this thread or one of the model's. At the deadline at the latest.
+    /// - Parameters:
+    ///   - params: as the caller set them: they are checked here, on every way to a model.
+    ///   - done: called once, on this thread or one of the model's. At the deadline at the latest.
     func predict(
-        _ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant, done: @escaping @Sendable (Result<Table, KeelError>) -> Void
+        _ inputs: Table, params given: JSON, until deadline: ContinuousClock.Instant, done: @escaping @Sendable (Result<Table, KeelError>) -> Void
     ) {
+        let params: JSON
+        do throws(KeelError) { params = try Signature.values(of: self.params, given) } catch { return done(.failure(error)) }
         guard let lane else {
             do throws(KeelError) { done(.success(try model.predict(inputs, params: params, until: deadline))) } catch { done(.failure(error)) }
             return

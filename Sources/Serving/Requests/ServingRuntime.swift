@@ -9,6 +9,8 @@ public struct InferenceResult: Sendable, Hashable {
     public let release: Int
     public let model: String
     public let modelVersion: String
+    /// What the model was given: the request's columns and the features that were read.
+    public let inputs: Table
     /// What the model gave: as many rows as the request has.
     public let outputs: Table
     /// The primary output as a number a row; nil when the model has none.
@@ -169,15 +171,14 @@ public final class ServingRuntime: Sendable {
 
     /// The counters of every endpoint in every workspace, by workspace and name.
     public func status() -> [EndpointStatus] {
-        routing.load(ordering: .acquiring).routes.values.map { route in
-            EndpointStatus(
-                ref: route.spec.ref,
-                stable: route.stable.map { ReleaseStatus($0, share: 1 - route.share) },
-                candidate: route.candidate.map { ReleaseStatus($0, share: route.share) },
-                phase: route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary", refused: route.load.refusals.errorCounts,
-                inFlight: route.load.inFlight.load(ordering: .relaxed))
-        }.sorted { ($0.ref.workspace.name, $0.ref.qualifiedName) < ($1.ref.workspace.name, $1.ref.qualifiedName) }
+        routing.load(ordering: .acquiring).routes.values.map(EndpointStatus.init).sorted { ($0.ref.workspace.name, $0.ref.qualifiedName) < ($1.ref.workspace.name, $1.ref.qualifiedName) }
     }
+
+    /// The counters of one endpoint; nil when there is none.
+    public func status(endpoint: ResourceRef) -> EndpointStatus? { route(endpoint).map(EndpointStatus.init) }
+
+    /// What one endpoint accepts; nil when there is none.
+    public func limits(endpoint: ResourceRef) -> EndpointLimits? { route(endpoint)?.spec.limits }
 
     /// Rows that were answered but not scored by the other release of a rollout, because it could not keep up.
     public var shadowRowsDropped: Int { shadows.dropped.load(ordering: .relaxed) }

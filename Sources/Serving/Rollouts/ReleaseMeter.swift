@@ -10,6 +10,15 @@ final class ReleaseMeter: Sendable {
     let failedRows = ManagedAtomic<Int>(0)
     let featureNanoseconds = ManagedAtomic<Int>(0)
     let modelNanoseconds = ManagedAtomic<Int>(0)
+    let totalNanoseconds = ManagedAtomic<Int>(0)
+    /// Times that a pooled model was run, for one request or several, and how long its requests waited for that.
+    let pooledRuns = ManagedAtomic<Int>(0)
+    let queueNanoseconds = ManagedAtomic<Int>(0)
+    /// Requests that the release was chosen for and did not answer, and how long they took.
+    let failedRequests = ManagedAtomic<Int>(0)
+    let failedNanoseconds = ManagedAtomic<Int>(0)
+    /// When it last answered, in µs since 1970; 0 when it never did.
+    let lastAnswer = ManagedAtomic<Int64>(0)
     let answered = LatencyHistogram()
     let shadowed = LatencyHistogram()
     private let errors: [ManagedAtomic<Int>] = KeelError.Code.allCases.map { _ in ManagedAtomic(0) }
@@ -19,7 +28,18 @@ final class ReleaseMeter: Sendable {
         if let i = ReleaseMeter.positions[code] { errors[i].wrappingIncrement(ordering: .relaxed) }
     }
 
-    func add(_ timing: InferenceTiming, rows count: Int, shadow: Bool) {
+    func addFailure(nanoseconds: Int) {
+        failedRequests.wrappingIncrement(ordering: .relaxed)
+        failedNanoseconds.wrappingIncrement(by: nanoseconds, ordering: .relaxed)
+    }
+
+    /// Counts one run of a pooled model.
+    func addRun(waitedNanoseconds: Int) {
+        pooledRuns.wrappingIncrement(ordering: .relaxed)
+        queueNanoseconds.wrappingIncrement(by: waitedNanoseconds, ordering: .relaxed)
+    }
+
+    func add(_ timing: InferenceTiming, rows count: Int, at now: Timestamp, shadow: Bool) {
         if shadow {
             shadowRows.wrappingIncrement(by: count, ordering: .relaxed)
             shadowed.add(nanoseconds: timing.total)
@@ -28,6 +48,8 @@ final class ReleaseMeter: Sendable {
             rows.wrappingIncrement(by: count, ordering: .relaxed)
             featureNanoseconds.wrappingIncrement(by: timing.features, ordering: .relaxed)
             modelNanoseconds.wrappingIncrement(by: timing.model, ordering: .relaxed)
+            totalNanoseconds.wrappingIncrement(by: timing.total, ordering: .relaxed)
+            lastAnswer.store(now.microseconds, ordering: .relaxed)
             answered.add(nanoseconds: timing.total)
         }
     }
@@ -70,6 +92,7 @@ public struct ReleaseStatus: Sendable, Hashable {
     /// Mean nanoseconds of a request for reading features and for the model.
     public let featureNanoseconds: Int
     public let modelNanoseconds: Int
+    public let totals: ReleaseTotals
     /// Counts of answered requests by duration; `bucketSeconds[i]` is the upper bound of `latencyCounts[i]`.
     public let latencyCounts: [Int]
 
@@ -90,6 +113,7 @@ public struct ReleaseStatus: Sendable, Hashable {
         errors = meter.errorCounts
         featureNanoseconds = meter.featureNanoseconds.load(ordering: .relaxed) / max(requests, 1)
         modelNanoseconds = meter.modelNanoseconds.load(ordering: .relaxed) / max(requests, 1)
+        totals = ReleaseTotals(meter, isPooled: served.isPooled)
         latencyCounts = meter.answered.counts
     }
 }
@@ -104,4 +128,13 @@ public struct EndpointStatus: Sendable, Hashable {
     /// Requests that no release was reached by: refused before one was chosen, by error code.
     public let refused: [String: Int]
     public let inFlight: Int
+
+    init(_ route: EndpointRoute) {
+        ref = route.spec.ref
+        stable = route.stable.map { ReleaseStatus($0, share: 1 - route.share) }
+        candidate = route.candidate.map { ReleaseStatus($0, share: route.share) }
+        phase = route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary"
+        refused = route.load.refusals.errorCounts
+        inFlight = route.load.inFlight.load(ordering: .relaxed)
+    }
 }

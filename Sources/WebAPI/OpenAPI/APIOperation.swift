@@ -49,14 +49,15 @@ public struct APIOperation: Sendable {
     }
 
     private var pathNames: [String] {
-        path.split(separator: "/").filter { $0.hasPrefix("{") && $0.hasSuffix("}") }.map { String($0.dropFirst().dropLast()) }
+        // `{name}` and `{name}:verb`.
+        path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().prefix { $0 != "}" }) }
     }
 
-    /// `getDatasetsNameSnapshots`
+    /// `getDatasetsNameSnapshots` of `/api/v1/datasets/{name}/snapshots`
     private var id: String {
-        method.lowercased()
-            + path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }.filter { $0 != "api" && $0 != "v1" }
-            .map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
+        let words = path.split { !$0.isLetter && !$0.isNumber && $0 != "_" }
+        let own = words.starts(with: ["api", "v1"]) ? words.dropFirst(2) : words[...]
+        return method.lowercased() + own.map { $0.prefix(1).uppercased() + $0.dropFirst() }.joined()
     }
 
     func json(_ demand: RouteDemand) -> JSON {

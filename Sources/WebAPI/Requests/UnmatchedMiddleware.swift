@@ -25,9 +25,14 @@ public struct UnmatchedMiddleware: RouterMiddleware {
     static func matches(_ route: [Substring], _ parts: [Substring]) -> Bool {
         for (i, part) in route.enumerated() {
             if part == "**" { return parts.count > i }
-            guard i < parts.count, isParameter(part) || part == parts[i] else { return false }
+            guard i < parts.count, part == parts[i] || isParameter(part) && parts[i].hasSuffix(ending(of: part)) else { return false }
         }
         return route.count == parts.count
+    }
+
+    /// What stands behind a parameter in its part: `:predict` of `{name}:predict`.
+    private static func ending(of part: Substring) -> Substring {
+        part.firstIndex(of: "}").map { part[part.index(after: $0)...] } ?? ""
     }
 
     static func isParameter(_ part: Substring) -> Bool { part.hasPrefix("{") || part.hasPrefix("@{") || part.hasPrefix(":") }

@@ -88,7 +88,7 @@ struct Server {
         let trustsOwner = Server.trustsOwner(configuration)
         let gate = RequestGate(
             tokens: platform.tokens, authenticators: [platform.openID], policy: platform.policy, audit: platform.audit,
-            owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/models/") : nil,
+            owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/") : nil,
             hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
         let runtime = platform.runtime
         let (router, open) = Server.router(platform, gate: gate, connections: connections)
@@ -97,7 +97,7 @@ struct Server {
             server: .keel(
                 ServerChannel.Options(
                     gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
-                    hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0)] })),
+                    hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0, logger: logger)] })),
             configuration: .init(
                 address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: ListenQueue.length),
             onServerRunning: { _ in
@@ -138,6 +138,7 @@ struct Server {
     static func router(_ platform: Platform, gate: RequestGate, connections: ConnectionLimiter) -> (Router<KeelContext>, OpenRoutes) {
         let router = Router(context: KeelContext.self)
         let routes = APIRoutes(router)
+        router.add(middleware: CorrelationMiddleware())
         router.add(middleware: RequestMemoryMiddleware())
         router.add(middleware: ErrorMiddleware())
         routes.noteOpen(HealthHandler.route.method, HealthHandler.route.path)

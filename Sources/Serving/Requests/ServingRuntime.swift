@@ -51,11 +51,12 @@ public final class ServingRuntime: Sendable {
     /// - Parameters:
     ///   - version: the model version that must answer; nil leaves it to the rollout.
     ///   - bodyBytes: the size of what `read` reads; a large body is read off the calling thread.
+    ///   - within: how long the caller waits; the endpoint's own deadline holds when it is shorter.
     ///   - read: called once, on the calling thread or one of the pooled lane.
     ///   - answer: called once, on any thread: `notFound`, `failedPrecondition` (no release yet), `payloadTooLarge`, `unavailable`,
     ///     `deadlineExceeded`, or what `read` and the feature plan say of the request.
     public func infer<Answer: Sendable>(
-        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0,
+        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0, within: Duration? = nil,
         read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>,
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
@@ -68,7 +69,7 @@ public final class ServingRuntime: Sendable {
                 route.load.inFlight.wrappingDecrement(ordering: .relaxed)
                 throw KeelError(.unavailable, "endpoint '\(endpoint.qualifiedName)' is busy", hint: "try again in a second")
             }
-            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, answer: answer).start(read)
+            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, within: within, answer: answer).start(read)
         } catch {
             route.load.refusals.count(error.code)
             answer(.failure(error))
@@ -149,6 +150,12 @@ public final class ServingRuntime: Sendable {
     /// The largest request body that an endpoint takes; the default's for an endpoint that is not there.
     public func bodyBytesMax(endpoint: ResourceRef) -> Int { route(endpoint)?.spec.limits.bodyBytes ?? EndpointLimits().bodyBytes }
 
+    /// The largest request body that any endpoint of a workspace takes: the limit while it is not yet read which endpoint a request is for.
+    public func bodyBytesMax(in workspace: WorkspaceID) -> Int {
+        routing.load(ordering: .acquiring).routes.values.lazy.filter { $0.spec.ref.workspace == workspace }.map(\.spec.limits.bodyBytes).max()
+            ?? EndpointLimits().bodyBytes
+    }
+
     /// Request columns that the endpoint's stable release takes, for an API that must know types; nil when it has none.
     public func requestFields(endpoint: ResourceRef) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
 
@@ -172,6 +179,9 @@ public final class ServingRuntime: Sendable {
                 inFlight: route.load.inFlight.load(ordering: .relaxed))
         }.sorted { ($0.ref.workspace.name, $0.ref.qualifiedName) < ($1.ref.workspace.name, $1.ref.qualifiedName) }
     }
+
+    /// What one endpoint accepts; nil when there is none.
+    public func limits(endpoint: ResourceRef) -> EndpointLimits? { route(endpoint)?.spec.limits }
 
     /// Rows that were answered but not scored by the other release of a rollout, because it could not keep up.
     public var shadowRowsDropped: Int { shadows.dropped.load(ordering: .relaxed) }

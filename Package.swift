@@ -13,6 +13,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
@@ -113,6 +114,13 @@ let package = Package(
                 .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
             ]),
         .target(
+            name: "InferenceRPC",
+            dependencies: [
+                "Contracts", "Engines", "Serving", "WebAPI", "InferenceAPI", .product(name: "HTTPTypes", package: "swift-http-types"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHPACK", package: "swift-nio-http2"),
+                .product(name: "NIOHTTP2", package: "swift-nio-http2"),
+            ]),
+        .target(
             name: "KeelAPI",
             dependencies: [
                 "Contracts", "Importing", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines",
@@ -133,7 +141,7 @@ let package = Package(
             name: "keel",
             dependencies: [
                 "Contracts", "Expressions", "Engines", "Storage", "Workflows", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI",
-                "InferenceAPI", "KeelAPI",
+                "InferenceAPI", "InferenceRPC", "KeelAPI",
                 "KeelClient",
                 "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
@@ -192,6 +200,9 @@ let package = Package(
             ]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", "Governance", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI", "TestSupport"]),
+        .testTarget(
+            name: "InferenceRPCTests",
+            dependencies: ["InferenceRPC", "InferenceAPI", "Serving", "TestSupport", .product(name: "NIOCore", package: "swift-nio")]),
         .testTarget(name: "SearchLanguageTests", dependencies: ["SearchLanguage", "TestSupport"]),
         .testTarget(
             name: "KeelAPITests",

@@ -18,6 +18,7 @@ struct ArchitectureTests {
         ["WebAPI"],
         ["SearchLanguage"],
         ["MLflowAPI", "InferenceAPI", "KeelAPI"],
+        ["InferenceRPC"],
         ["KeelClient", "Plotting"],
         ["MLflowImport"],
         ["keel"],
@@ -105,7 +106,7 @@ struct ArchitectureTests {
             (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"], ["Engines"]),
             // The supervisor of programs: a process, not an engine. Pipelines takes holes in files from it.
             (["CSupervisor"], ["Workers", "Pipelines"]),
-            (["Hummingbird", "NIO", "HTTPTypes"], ["Outgoing", "WebAPI", "MLflowAPI", "InferenceAPI", "KeelAPI", "KeelClient", "keel"]),
+            (["Hummingbird", "NIO", "HTTPTypes"], ["Outgoing", "WebAPI", "MLflowAPI", "InferenceAPI", "InferenceRPC", "KeelAPI", "KeelClient", "keel"]),
         ]
         for source in try Self.sources() {
             for name in Self.imports(source.text) {

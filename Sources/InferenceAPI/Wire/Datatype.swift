@@ -1,7 +1,7 @@
 import Contracts
 
 /// An element type of the Open Inference Protocol.
-enum Datatype: String, CaseIterable {
+package enum Datatype: String, CaseIterable {
     case bool = "BOOL"
     case uint8 = "UINT8"
     case uint16 = "UINT16"
@@ -17,7 +17,7 @@ enum Datatype: String, CaseIterable {
     case fp64 = "FP64"
     case bytes = "BYTES"
 
-    init(_ word: UnsafeBufferPointer<UInt8>) throws(KeelError) {
+    package init(_ word: UnsafeBufferPointer<UInt8>) throws(KeelError) {
         guard let found = Datatype.allCases.first(where: { $0.rawValue.utf8.elementsEqual(word) }) else {
             throw .invalid(
                 "'\(String(decoding: word.prefix(40), as: UTF8.self))' is not a datatype that is accepted here",
@@ -27,7 +27,7 @@ enum Datatype: String, CaseIterable {
     }
 
     /// The word for values of a type of Keel's; instants and days are sent as texts.
-    init(of type: DataType) {
+    package init(of type: DataType) {
         self =
             switch type {
             case .bool: .bool
@@ -41,7 +41,7 @@ enum Datatype: String, CaseIterable {
     }
 
     /// The largest magnitude of a float; nil for other types.
-    var magnitudeMax: Double? {
+    package var magnitudeMax: Double? {
         switch self {
         case .fp16: Double(Float16.greatestFiniteMagnitude)
         case .bf16, .fp32: Double(Float.greatestFiniteMagnitude)
@@ -51,7 +51,7 @@ enum Datatype: String, CaseIterable {
     }
 
     /// Bytes of one element in binary data; nil for texts, which carry their length.
-    var size: Int? {
+    package var size: Int? {
         switch self {
         case .bool, .uint8, .int8: 1
         case .uint16, .int16, .fp16, .bf16: 2
@@ -62,7 +62,7 @@ enum Datatype: String, CaseIterable {
     }
 
     /// The whole numbers that it holds and Keel does: columns hold int64. Nil for what is no integer.
-    var integers: ClosedRange<Int64>? {
+    package var integers: ClosedRange<Int64>? {
         switch self {
         case .uint8: 0...Int64(UInt8.max)
         case .uint16: 0...Int64(UInt16.max)
@@ -77,7 +77,7 @@ enum Datatype: String, CaseIterable {
     }
 
     /// What an error says of a value that does not fit.
-    var bounds: String {
+    package var bounds: String {
         if let integers { return "a whole number from \(integers.lowerBound) to \(integers.upperBound)" }
         switch self {
         case .fp16: return "a number up to 65,504"

@@ -4,12 +4,12 @@ import Contracts
 ///
 /// Instants and days are texts. Lists of one length are a dimension; lists of different lengths are texts of JSON, since a tensor has no ragged edge. What is
 /// missing is null in JSON, and in binary data NaN, 0, false or an empty text.
-struct OutputTensor {
-    let datatype: Datatype
-    let shape: [Int]
+package struct OutputTensor {
+    package let datatype: Datatype
+    package let shape: [Int]
     private let elements: Column
 
-    init(_ column: Column) {
+    package init(_ column: Column) {
         switch (column.type, column.buffer) {
         case (.tensor(let element, let row), .list(_, let values)) where column.validity == nil:
             (datatype, shape, elements) = (Datatype(of: element), [column.count] + row, values)
@@ -51,7 +51,7 @@ struct OutputTensor {
     }
 
     /// The elements little-endian, each text with its length in 4 bytes before it.
-    func writeBinary(to out: inout [UInt8]) {
+    package func writeBinary(to out: inout [UInt8]) {
         func add<Integer: FixedWidthInteger>(_ value: Integer) { withUnsafeBytes(of: value.littleEndian) { out.append(contentsOf: $0) } }
         for i in 0..<elements.count {
             switch (elements.buffer, elements.type) {

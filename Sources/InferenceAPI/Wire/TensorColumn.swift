@@ -1,7 +1,7 @@
 import Contracts
 
 /// The elements of one input on their way into a typed column. Every value must fit its datatype; null, and NaN in binary data, is a missing one.
-enum TensorColumn {
+package enum TensorColumn {
     /// Of one text.
     private static let textBytesMax = 1 << 20
 
@@ -77,7 +77,7 @@ enum TensorColumn {
     }
 
     /// Reads `rows` elements as Triton's binary tensor extension has them: little-endian, texts with their length in 4 bytes before them.
-    static func binary(_ type: Datatype, rows: Int, _ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Column {
+    package static func binary(_ type: Datatype, rows: Int, _ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Column {
         guard let size = type.size else { return try texts(rows: rows, bytes) }
         guard bytes.count == rows * size else {
             throw .invalid(

@@ -45,7 +45,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
 
     /// The caller has counted it as in flight.
     init(
-        _ runtime: ServingRuntime, _ route: EndpointRoute, stable: ServedRelease, pinned: ServedRelease?, bodyBytes: Int,
+        _ runtime: ServingRuntime, _ route: EndpointRoute, stable: ServedRelease, pinned: ServedRelease?, bodyBytes: Int, within: Duration?,
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
         self.runtime = runtime
@@ -55,7 +55,8 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         self.bodyBytes = bodyBytes
         self.answer = answer
         start = .now
-        deadline = start + .microseconds(route.spec.limits.deadline.microseconds)
+        let limit = Duration.microseconds(route.spec.limits.deadline.microseconds)
+        deadline = start + min(within ?? limit, limit)
     }
 
     deinit { route.load.inFlight.wrappingDecrement(ordering: .relaxed) }

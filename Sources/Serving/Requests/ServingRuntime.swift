@@ -53,11 +53,12 @@ public final class ServingRuntime: Sendable {
     /// - Parameters:
     ///   - version: the model version that must answer; nil leaves it to the rollout.
     ///   - bodyBytes: the size of what `read` reads; a large body is read off the calling thread.
+    ///   - within: how long the caller waits; the endpoint's own deadline holds when it is shorter.
     ///   - read: called once, on the calling thread or one of the pooled lane.
     ///   - answer: called once, on any thread: `notFound`, `failedPrecondition` (no release yet), `payloadTooLarge`, `unavailable`,
     ///     `deadlineExceeded`, or what `read` and the feature plan say of the request.
     public func infer<Answer: Sendable>(
-        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0,
+        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0, within: Duration? = nil,
         read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>,
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
@@ -70,7 +71,7 @@ public final class ServingRuntime: Sendable {
                 route.load.inFlight.wrappingDecrement(ordering: .relaxed)
                 throw KeelError(.unavailable, "endpoint '\(endpoint.qualifiedName)' is busy", hint: "try again in a second")
             }
-            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, answer: answer).start(read)
+            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, within: within, answer: answer).start(read)
         } catch {
             route.load.refusals.count(error.code)
             answer(.failure(error))
@@ -156,6 +157,12 @@ public final class ServingRuntime: Sendable {
 
     /// The largest request body that an endpoint takes; the default's for an endpoint that is not there.
     public func bodyBytesMax(endpoint: ResourceRef) -> Int { route(endpoint)?.spec.limits.bodyBytes ?? EndpointLimits().bodyBytes }
+
+    /// The largest request body that any endpoint of a workspace takes: the limit while it is not yet read which endpoint a request is for.
+    public func bodyBytesMax(in workspace: WorkspaceID) -> Int {
+        routing.load(ordering: .acquiring).routes.values.lazy.filter { $0.spec.ref.workspace == workspace }.map(\.spec.limits.bodyBytes).max()
+            ?? EndpointLimits().bodyBytes
+    }
 
     /// Request columns that the endpoint's stable release takes, for an API that must know types; nil when it has none.
     public func requestFields(endpoint: ResourceRef) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }

@@ -5,13 +5,13 @@ import NIOCore
 /// connections that nobody uses. It stands before the HTTP decoder and counts bytes.
 ///
 /// Only the client's slowness counts: time in which the server itself does not ask for more is not the client's.
-final class ConnectionWatch: ChannelDuplexHandler {
-    typealias InboundIn = ByteBuffer
-    typealias OutboundIn = ByteBuffer
-    typealias OutboundOut = ByteBuffer
+public final class ConnectionWatch: ChannelDuplexHandler {
+    public typealias InboundIn = ByteBuffer
+    public typealias OutboundIn = ByteBuffer
+    public typealias OutboundOut = ByteBuffer
 
     /// What is expected of the client now.
-    enum Phase { case head, body, nothing }
+    public enum Phase { case head, body, nothing }
 
     private static let interval = TimeAmount.seconds(1)
     /// From the first byte of a head to its last.
@@ -42,7 +42,7 @@ final class ConnectionWatch: ChannelDuplexHandler {
 
     init(logger: Logger) { self.logger = logger }
 
-    func expect(_ phase: Phase) {
+    public func expect(_ phase: Phase) {
         self.phase = phase
         phaseStart = .now()
         headStart = nil
@@ -52,26 +52,26 @@ final class ConnectionWatch: ChannelDuplexHandler {
         if asked != nil { asked = phaseStart }
     }
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    public func handlerAdded(context: ChannelHandlerContext) {
         let box = NIOLoopBound((watch: self, context: context), eventLoop: context.eventLoop)
         task = context.eventLoop.scheduleRepeatedTask(initialDelay: ConnectionWatch.interval, delay: ConnectionWatch.interval) { _ in
             box.value.watch.check(box.value.context)
         }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { task?.cancel() }
+    public func handlerRemoved(context: ChannelHandlerContext) { task?.cancel() }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    public func channelInactive(context: ChannelHandlerContext) {
         task?.cancel()
         context.fireChannelInactive()
     }
 
-    func read(context: ChannelHandlerContext) {
+    public func read(context: ChannelHandlerContext) {
         if asked == nil { asked = .now() }
         context.read()
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let now = NIODeadline.now()
         if let asked { waited = waited + (now - asked) }
         asked = nil

@@ -8,7 +8,8 @@ import NIOHTTPTypesHTTP1
 import NIOSSL
 
 /// What stands on each connection, from the socket inwards: TLS, the watch over slow clients, the HTTP decoder with its limits, the admission of
-/// requests, the handlers of `/health` and of hot routes, and hummingbird for all others.
+/// requests, the handlers of `/health` and of hot routes, and hummingbird for all others. A connection that begins as HTTP/2 gets the handlers of that
+/// instead of all behind the watch.
 public struct ServerChannel: HTTPChannelHandler {
     public struct Options: Sendable {
         let gate: RequestGate
@@ -17,14 +18,18 @@ public struct ServerChannel: HTTPChannelHandler {
         let memory: MemoryBudget
         let tls: ServerTLS?
         let hotHandlers: @Sendable (HTTPConnection) -> [any ChannelHandler]
+        let http2Handlers: @Sendable (HTTPConnection, ConnectionWatch) -> [any ChannelHandler]
 
         /// - Parameters:
         ///   - open: the routes that need no caller.
         ///   - tls: nil for plain HTTP.
         ///   - hotHandlers: made for each connection; they answer their routes on its event loop and pass on every other request.
+        ///   - http2Handlers: made for each connection that begins with the preface of HTTP/2: they answer everything on it, and tell the watch what is
+        ///     expected of the client.
         public init(
             gate: RequestGate, open: OpenRoutes, connections: ConnectionLimiter, memory: MemoryBudget, tls: ServerTLS?,
-            hotHandlers: @escaping @Sendable (HTTPConnection) -> [any ChannelHandler]
+            hotHandlers: @escaping @Sendable (HTTPConnection) -> [any ChannelHandler],
+            http2Handlers: @escaping @Sendable (HTTPConnection, ConnectionWatch) -> [any ChannelHandler]
         ) {
             self.gate = gate
             self.open = open
@@ -32,6 +37,7 @@ public struct ServerChannel: HTTPChannelHandler {
             self.memory = memory
             self.tls = tls
             self.hotHandlers = hotHandlers
+            self.http2Handlers = http2Handlers
         }
     }
 
@@ -76,21 +82,35 @@ public struct ServerChannel: HTTPChannelHandler {
             if let tls = options.tls { try pipeline.addHandler(NIOSSLServerHandler(context: tls.context)) }
             let watch = ConnectionWatch(logger: logger)
             try pipeline.addHandler(watch)
-            var limits = NIOHTTPDecoderLimitConfiguration()
-            limits.maxHeaderListSize = ServerChannel.headerBytesMax
-            limits.maxHeaderFieldSize = ServerChannel.headerFieldBytesMax
-            limits.maxHeaderFieldCount = ServerChannel.headerFieldsMax
-            try pipeline.configureHTTPServerPipeline(
-                withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
-                withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
-            try pipeline.addHandler(HTTP1ToHTTPServerCodec(secure: connection.isEncrypted))
-            try pipeline.addHandler(RequestAdmission(connection: connection, gate: options.gate, open: options.open, watch: watch))
-            try pipeline.addHandler(HealthHandler())
-            for handler in options.hotHandlers(connection) { try pipeline.addHandler(handler) }
+            try pipeline.addHandler(
+                ProtocolDetector { [options] detector, version in
+                    switch version {
+                    case .http1: try ServerChannel.addHTTP1(to: pipeline, behind: detector, options, connection, watch)
+                    case .http2: try pipeline.addHandlers(options.http2Handlers(connection, watch), position: .after(detector))
+                    }
+                })
             let parts = try NIOAsyncChannel<HTTPRequestPart, HTTPResponsePart>(
                 wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
             return Value(parts: parts, connection: connection)
         }
+    }
+
+    private static func addHTTP1(
+        to pipeline: ChannelPipeline.SynchronousOperations, behind detector: ProtocolDetector, _ options: Options, _ connection: HTTPConnection,
+        _ watch: ConnectionWatch
+    ) throws {
+        let admission = RequestAdmission(connection: connection, gate: options.gate, open: options.open, watch: watch)
+        try pipeline.addHandlers(
+            [HTTP1ToHTTPServerCodec(secure: connection.isEncrypted), admission, HealthHandler()] + options.hotHandlers(connection),
+            position: .after(detector))
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderListSize = headerBytesMax
+        limits.maxHeaderFieldSize = headerFieldBytesMax
+        limits.maxHeaderFieldCount = headerFieldsMax
+        // They stand before what was added above.
+        try pipeline.configureHTTPServerPipeline(
+            position: .after(detector), withPipeliningAssistance: false, withErrorHandling: false, withOutboundHeaderValidation: false,
+            withEncoderConfiguration: .init(), withDecoderLimitConfiguration: limits)
     }
 
     public func handle(value: Value, logger: Logger) async {

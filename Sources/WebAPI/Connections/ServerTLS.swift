@@ -63,6 +63,8 @@ public final class ServerTLS: Sendable {
         var configuration = TLSConfiguration.makeServerConfiguration(
             certificateChain: certificates.map { .certificate($0) }, privateKey: .privateKey(key))
         configuration.minimumTLSVersion = .tlsv12
+        // The first that the client offers too. HTTP/2 serves gRPC alone, whose clients offer nothing else.
+        configuration.applicationProtocols = ["http/1.1", "h2"]
         if let authorities = files.authorities {
             configuration.trustRoots = .certificates(try ServerTLS.certificates(in: authorities, setting: "tls.authorities"))
             // The name in a client's certificate is nobody's host name.

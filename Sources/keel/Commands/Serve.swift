@@ -5,6 +5,7 @@ import Foundation
 import HTTPTypes
 import Hummingbird
 import InferenceAPI
+import InferenceRPC
 import KeelAPI
 import Logging
 import MLflowAPI
@@ -97,11 +98,12 @@ struct Server {
             server: .keel(
                 ServerChannel.Options(
                     gate: gate, open: open, connections: connections, memory: platform.memory, tls: tls,
-                    hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0, logger: logger)] })),
+                    hotHandlers: { [InferenceHandler(runtime: runtime, gate: gate, connection: $0, logger: logger)] },
+                    http2Handlers: { inferenceRPCHandlers(runtime: runtime, gate: gate, version: KeelVersion.text, connection: $0, watch: $1) })),
             configuration: .init(
                 address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: ListenQueue.length),
             onServerRunning: { _ in
-                logger.notice("keel \(KeelVersion.text) serves \(configuration.url), home \(configuration.home)")
+                logger.notice("keel \(KeelVersion.text) serves \(configuration.url) (HTTP, and inference over gRPC), home \(configuration.home)")
                 if trustsOwner {
                     logger.notice("programs of this user on this machine need no token; behind a proxy on this machine set auth.local: off")
                 }

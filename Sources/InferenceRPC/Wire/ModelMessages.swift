@@ -1,0 +1,142 @@
+import Contracts
+import InferenceAPI
+import Serving
+
+/// `ModelReadyRequest`, `ModelMetadataRequest`, `ModelConfigRequest` and `ModelStatisticsRequest`: a name and a version, both optional to the protocol.
+struct NamedModel {
+    let name: String
+    let version: String?
+
+    init(_ message: UnsafeRawBufferPointer) throws(KeelError) {
+        var texts = ["", ""]
+        try ProtobufReader.fields(of: message) { (field) throws(KeelError) in
+            if field.number == 1 { texts[0] = try located("name") { () throws(KeelError) in try field.text() } }
+            if field.number == 2 { texts[1] = try located("version") { () throws(KeelError) in try field.text() } }
+        }
+        name = String(texts[0].prefix(200))
+        version = texts[1].isEmpty ? nil : texts[1]
+    }
+}
+
+/// `RepositoryModelLoadRequest` and `RepositoryModelUnloadRequest`.
+struct RepositoryModel {
+    let name: String
+    /// The name of a parameter, if there is one.
+    let parameter: String?
+
+    init(_ message: UnsafeRawBufferPointer) throws(KeelError) {
+        var name = ""
+        var parameter: String?
+        try ProtobufReader.fields(of: message) { (field) throws(KeelError) in
+            if field.number == 2 { name = try located("model_name") { () throws(KeelError) in try field.text() } }
+            if field.number == 3 {
+                try ProtobufReader.fields(of: try field.bytes()) { (entry) throws(KeelError) in
+                    if entry.number == 1 { parameter = try entry.text() }
+                }
+            }
+        }
+        self.name = String(name.prefix(200))
+        self.parameter = parameter
+    }
+}
+
+/// What an endpoint takes and gives.
+struct ModelDescription {
+    let name: String
+    let versions: [String]
+    let inputs: [(name: String, type: DataType)]
+    let outputs: [(name: String, type: DataType)]
+    /// Rows in one request.
+    let rowsMax: Int
+
+    /// `ModelMetadataResponse`.
+    func writeMetadata(to message: inout ProtobufWriter) {
+        message.text(1, name)
+        for version in versions { message.element(2, version) }
+        message.text(3, "keel")
+        for (number, tensors) in [(4, inputs), (5, outputs)] {
+            for tensor in tensors {
+                message.message(number) { metadata in
+                    metadata.text(1, tensor.name)
+                    metadata.text(2, Datatype(of: tensor.type).rawValue)
+                    // The first dimension is that of the rows.
+                    metadata.varints(3, ([-1] + ModelDescription.row(tensor.type)).map { UInt64(bitPattern: Int64($0)) })
+                }
+            }
+        }
+    }
+
+    /// `ModelConfigResponse`. A model with a batch size is described without the dimension of the rows; one value a row is a reshaped 1.
+    func writeConfiguration(to message: inout ProtobufWriter) {
+        message.message(1) { config in
+            config.text(1, name)
+            config.text(2, "keel")
+            config.text(17, "keel")
+            config.integer(4, rowsMax)
+            for (number, dims, tensors) in [(5, 4, inputs), (6, 3, outputs)] {
+                for tensor in tensors {
+                    config.message(number) { described in
+                        let row = ModelDescription.row(tensor.type)
+                        described.text(1, tensor.name)
+                        described.integer(2, ModelDescription.number(of: Datatype(of: tensor.type)))
+                        described.varints(dims, (row.isEmpty ? [1] : row).map { UInt64(bitPattern: Int64($0)) })
+                        if row.isEmpty { described.message(5) { _ in } }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The shape of one row; empty for a value.
+    private static func row(_ type: DataType) -> [Int] {
+        switch type {
+        case .tensor(_, let shape): shape
+        case .list: [-1]
+        default: []
+        }
+    }
+
+    /// The number in Triton's `DataType`.
+    private static func number(of type: Datatype) -> Int {
+        switch type {
+        case .bool: 1
+        case .uint8: 2
+        case .uint16: 3
+        case .uint32: 4
+        case .uint64: 5
+        case .int8: 6
+        case .int16: 7
+        case .int32: 8
+        case .int64: 9
+        case .fp16: 10
+        case .fp32: 11
+        case .fp64: 12
+        case .bytes: 13
+        case .bf16: 14
+        }
+    }
+}
+
+extension ReleaseStatus {
+    /// `ModelStatistics`.
+    func writeStatistics(of name: String, to message: inout ProtobufWriter) {
+        message.text(1, name)
+        message.text(2, modelVersion)
+        message.integer(4, rows)
+        message.integer(5, requests)
+        message.message(6) { statistics in
+            let features = featureNanoseconds * requests
+            let model = modelNanoseconds * requests
+            for (number, count, nanoseconds) in [
+                (1, requests, features + model), (2, errors.values.reduce(0, +), 0), (3, requests, 0), (4, requests, features),
+                (5, requests, model),
+                (6, requests, 0),
+            ] {
+                statistics.message(number) { duration in
+                    duration.integer(1, count)
+                    duration.integer(2, nanoseconds)
+                }
+            }
+        }
+    }
+}

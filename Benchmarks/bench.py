@@ -158,8 +158,9 @@ class Server:
         self.stop()
 
 
-def keel(home, port, log=None):
-    return Server([KEEL, "serve", "--home", home, "--listen", f"{HOST}:{port}"], f"http://{HOST}:{port}", log=log or f"{home}/server.log")
+def keel(home, port, log=None, environment=None):
+    return Server(
+        [KEEL, "serve", "--home", home, "--listen", f"{HOST}:{port}"], f"http://{HOST}:{port}", log=log or f"{home}/server.log", environment=environment)
 
 
 def wrk(server, path, lua, connections, seconds, warm=2):

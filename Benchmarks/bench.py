@@ -16,7 +16,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-KEEL = ROOT / ".build/release/keel"
+KEEL = pathlib.Path(os.environ.get("KEEL_BINARY", ROOT / ".build/release/keel"))
 HOST = "127.0.0.1"
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -47,9 +47,8 @@ class Server:
     def __init__(self, command, url, ready="/health", log=os.devnull, environment=None, patience=300):
         self.url = url
         self.port = int(url.rsplit(":", 1)[1])
-        with socket.socket() as probe:
-            if probe.connect_ex((HOST, self.port)) == 0:
-                raise SystemExit(f"port {self.port} is taken: what answers there would be measured instead of {command[0]}")
+        if self._listens():
+            raise SystemExit(f"port {self.port} is taken: what answers there would be measured instead of {command[0]}")
         self.log = open(log, "ab")
         began = time.monotonic()
         self.process = subprocess.Popen(
@@ -67,6 +66,10 @@ class Server:
                 raise SystemExit(f"{command[0]} did not start; see {log}")
             time.sleep(0.005)
         self.start_s = time.monotonic() - began
+
+    def _listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, self.port)) == 0
 
     def cpu(self):
         """Seconds of CPU so far."""
@@ -118,10 +121,16 @@ class Server:
             raise SystemExit(f"{method} {path} answered {answer.status}: {data[:300]!r}")
         return json.loads(data)
 
+    def text(self, path):
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return answer.read().decode()
+
     def connection(self):
         return http.client.HTTPConnection(HOST, self.port, timeout=300)
 
     def stop(self):
+        # Some servers start processes in sessions of their own.
+        started = tree(self.process.pid)
         try:
             os.killpg(self.process.pid, signal.SIGTERM)
             self.process.wait(timeout=30)
@@ -131,7 +140,16 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+        for pid in started:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self.log.close()
+        for _ in range(100):
+            if not self._listens():
+                break
+            time.sleep(0.1)
 
     def __enter__(self):
         return self
@@ -140,8 +158,9 @@ class Server:
         self.stop()
 
 
-def keel(home, port, log=None):
-    return Server([KEEL, "serve", "--home", home, "--listen", f"{HOST}:{port}"], f"http://{HOST}:{port}", log=log or f"{home}/server.log")
+def keel(home, port, log=None, environment=None):
+    return Server(
+        [KEEL, "serve", "--home", home, "--listen", f"{HOST}:{port}"], f"http://{HOST}:{port}", log=log or f"{home}/server.log", environment=environment)
 
 
 def wrk(server, path, lua, connections, seconds, warm=2):

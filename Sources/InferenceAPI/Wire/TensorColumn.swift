@@ -65,8 +65,8 @@ package enum TensorColumn {
                     return values.append(0)
                 }
                 let (number, integer) = try scanner.numberOrInteger()
-                // Beyond 2⁵³ a number with a fraction or an exponent may be another than was written.
-                guard let value = integer ?? (number.magnitude <= 9_007_199_254_740_992 ? Int64(exactly: number) : nil), range.contains(value) else {
+                // From 2⁵³ on a number with a fraction or an exponent may be another than was written.
+                guard let value = integer ?? (number.magnitude < 9_007_199_254_740_992 ? Int64(exactly: number) : nil), range.contains(value) else {
                     throw misfit(integer.map(String.init) ?? "\(number)", type)
                 }
                 mark(true, at: values.count)

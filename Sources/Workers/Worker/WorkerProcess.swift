@@ -124,7 +124,7 @@ final class WorkerProcess: Sendable {
 
     /// Why it ended, for people. It waits a little for that to be known.
     func endText() -> String {
-        if ended.wait(timeout: .now() + .seconds(2)) == .success { ended.signal() }
+        if ended.wait(timeout: .now() + .seconds(5)) == .success { ended.signal() }
         return state.withLock { $0.end ?? $0.cause } ?? "does not answer"
     }
 

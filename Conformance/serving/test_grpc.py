@@ -110,7 +110,7 @@ def test_statistics_and_the_repository(client):
     before = client.get_inference_statistics("stump").model_stats[0].inference_count
     client.infer("stump", [tensor([0.0, 1.0, 2.0])])
     after = client.get_inference_statistics("stump", "1").model_stats[0]
-    assert after.inference_count == before + 3 and after.inference_stats.success.count > 0 and after.inference_stats.compute_infer.ns > 0
+    assert after.inference_count == before + 3 and time.time() * 1000 - 60_000 < after.last_inference < time.time() * 1000 + 1000 and after.inference_stats.success.count > 0 and after.inference_stats.compute_infer.ns > 0
     index = {model.name: model for model in client.get_model_repository_index().models}
     assert index["stump"].state == "READY" and index["stump"].version == "1"
     assert index["empty"].state == "UNAVAILABLE" and "no release" in index["empty"].reason

@@ -48,14 +48,8 @@ struct MessageBody: Sendable {
     private func inflated(bytesMax: Int, isWhole: Bool) throws(KeelError) -> ByteBuffer {
         guard encoding != .identity else { throw .invalid("a message is compressed, and grpc-encoding names no compression") }
         var input = message.bytes
-        // What gRPC calls deflate has a header of two bytes (RFC 1950).
-        if encoding == .deflate {
-            guard let header = input.readInteger(as: UInt16.self), header % 31 == 0, header >> 8 & 15 == 8 else {
-                throw .invalid("the message is not compressed as grpc-encoding says")
-            }
-        }
         do throws(KeelError) {
-            let inflate = try Inflate(encoding == .gzip ? .gzip : .raw, name: "the message") { (target) throws(KeelError) in
+            let inflate = try Inflate(encoding == .gzip ? .gzip : .zlib, name: "the message") { (target) throws(KeelError) in
                 let count = min(target.count, input.readableBytes)
                 input.readWithUnsafeReadableBytes { bytes in
                     UnsafeMutableRawBufferPointer(target).copyBytes(from: bytes.prefix(count))

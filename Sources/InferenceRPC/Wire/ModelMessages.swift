@@ -118,19 +118,18 @@ struct ModelDescription {
 }
 
 extension ReleaseStatus {
-    /// `ModelStatistics`.
+    /// `ModelStatistics`: as over REST, since this process loaded the release.
     func writeStatistics(of name: String, to message: inout ProtobufWriter) {
         message.text(1, name)
         message.text(2, modelVersion)
+        message.integer(3, totals.lastAnswer.map { Int($0.milliseconds) } ?? 0)
         message.integer(4, rows)
-        message.integer(5, requests)
+        message.integer(5, totals.runs)
         message.message(6) { statistics in
-            let features = featureNanoseconds * requests
-            let model = modelNanoseconds * requests
+            let rest = max(0, totals.answered - totals.features - totals.queue - totals.model)
             for (number, count, nanoseconds) in [
-                (1, requests, features + model), (2, errors.values.reduce(0, +), 0), (3, requests, 0), (4, requests, features),
-                (5, requests, model),
-                (6, requests, 0),
+                (1, requests, totals.answered), (2, totals.failedRequests, totals.failed), (3, requests, totals.queue), (4, requests, totals.features),
+                (5, requests, totals.model), (6, requests, rest),
             ] {
                 statistics.message(number) { duration in
                     duration.integer(1, count)

@@ -13,19 +13,19 @@ ROWS = 40
 
 
 @pytest.fixture(scope="module")
-def shared_keel():
+def server():
     """Models that bring code run in the environment of these tests: making one for each is tested with the workers."""
-    server = Keel(environment={"KEEL_SERVING_PYTHON_ENVIRONMENT": str(ROOT / ".keel" / "venv" / "bin" / "python")}).start()
-    yield server
-    server.stop()
+    keel = Keel(environment={"KEEL_SERVING_PYTHON_ENVIRONMENT": str(ROOT / ".keel" / "venv" / "bin" / "python")}).start()
+    yield keel
+    keel.stop()
 
 
 @pytest.fixture
-def tracking(shared_keel):
+def tracking(server):
     import mlflow
     before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(shared_keel.url)
-    mlflow.set_registry_uri(shared_keel.url)
+    mlflow.set_tracking_uri(server.url)
+    mlflow.set_registry_uri(server.url)
     yield mlflow
     while mlflow.active_run():
         mlflow.end_run()
@@ -49,8 +49,8 @@ def predict(keel, endpoint, frame):
     return answer.json()["predictions"]
 
 
-def deploy(shared_keel, name, *arguments, check=True):
-    return shared_keel.cli("deploy", f"models:/{name}/1", "--endpoint", name, *arguments, check=check)
+def deploy(server, name, *arguments, check=True):
+    return server.cli("deploy", f"models:/{name}/1", "--endpoint", name, *arguments, check=check)
 
 
 def equal(seen, expected):
@@ -64,7 +64,7 @@ def log(mlflow, name, flavor, model, example, **options):
 
 
 @pytest.mark.parametrize("kind", ["booster", "multi", "classifier", "regressor", "ranker"])
-def test_xgboost(tracking, shared_keel, data, kind):
+def test_xgboost(tracking, server, data, kind):
     import mlflow.xgboost
     import xgboost as xgb
     frame, binary, classes = data
@@ -80,22 +80,22 @@ def test_xgboost(tracking, shared_keel, data, kind):
     else:
         model = xgb.XGBRanker(n_estimators=10).fit(frame, binary, qid=np.repeat(np.arange(40), 10))
     pyfunc = log(tracking, name, mlflow.xgboost, model, frame[:5])
-    shown = deploy(shared_keel, name).stdout
+    shown = deploy(server, name).stdout
     assert f"release {name}/1 of models:/{name}/1, run by xgboost" in shown and "its input example of 5 rows was answered" in shown
-    equal(predict(shared_keel.url, name, frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
+    equal(predict(server.url, name, frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
 
 
-def test_lightgbm(tracking, shared_keel, data):
+def test_lightgbm(tracking, server, data):
     import lightgbm
     import mlflow.lightgbm
     frame, _, classes = data
     model = lightgbm.train({"objective": "multiclass", "num_class": 3, "verbose": -1, "min_data_in_leaf": 5}, lightgbm.Dataset(frame, classes), 10)
     pyfunc = log(tracking, "lgb", mlflow.lightgbm, model, frame[:5])
-    assert "run by lightgbm" in deploy(shared_keel, "lgb").stdout
-    equal(predict(shared_keel.url, "lgb", frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
+    assert "run by lightgbm" in deploy(server, "lgb").stdout
+    equal(predict(server.url, "lgb", frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
 
 
-def test_onnx_with_texts_and_classes(tracking, shared_keel, data):
+def test_onnx_with_texts_and_classes(tracking, server, data):
     import mlflow.onnx
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
@@ -113,28 +113,28 @@ def test_onnx_with_texts_and_classes(tracking, shared_keel, data):
         rows, pd.DataFrame({"label": model.predict(rows[:3])}))
     with tracking.start_run():
         mlflow.onnx.log_model(graph, name="model", registered_model_name="onnx", signature=signature)
-    assert "run by onnx" in deploy(shared_keel, "onnx").stdout
-    equal(predict(shared_keel.url, "onnx", rows[:ROWS]), model.predict(rows[:ROWS]))
+    assert "run by onnx" in deploy(server, "onnx").stdout
+    equal(predict(server.url, "onnx", rows[:ROWS]), model.predict(rows[:ROWS]))
 
 
-def test_a_model_without_signature_says_how_to_give_it_one(tracking, shared_keel, data):
+def test_a_model_without_signature_says_how_to_give_it_one(tracking, server, data):
     import mlflow.xgboost
     import xgboost as xgb
     frame, binary, _ = data
     model = xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), 2)
     with tracking.start_run():
         mlflow.xgboost.log_model(model, name="model", registered_model_name="bare")
-    refused = deploy(shared_keel, "bare", check=False)
+    refused = deploy(server, "bare", check=False)
     assert refused.returncode == 1 and "models:/bare/1 has no signature" in refused.stderr
     hint = re.search(r"mlflow.models.set_signature\('(models:/m-\w+)', mlflow.models.infer_signature\(X, model.predict\(X\)\)\)", refused.stderr)
     assert hint, refused.stderr
     # Nothing was left behind.
-    assert "bare" not in shared_keel.cli("get", "endpoints").stdout
+    assert "bare" not in server.cli("get", "endpoints").stdout
     tracking.models.set_signature(hint.group(1), tracking.models.infer_signature(frame, np.zeros(len(frame), dtype="float32")))
-    deploy(shared_keel, "bare")
+    deploy(server, "bare")
 
 
-def test_a_model_that_answers_something_else_than_was_logged_is_not_served(tracking, shared_keel, data):
+def test_a_model_that_answers_something_else_than_was_logged_is_not_served(tracking, server, data):
     import mlflow.xgboost
     import xgboost as xgb
     frame, binary, _ = data
@@ -146,12 +146,12 @@ def test_a_model_that_answers_something_else_than_was_logged_is_not_served(track
         with open(path, "w") as out:
             json.dump({"columns": ["predictions"], "data": [[0.5], [0.5], [2.0]]}, out)
         client.log_model_artifact(logged.model_id, path)
-    refused = deploy(shared_keel, "other", check=False)
+    refused = deploy(server, "other", check=False)
     assert refused.returncode == 1 and "of its example" in refused.stderr and "expected is" in refused.stderr, refused.stderr
-    assert "other" not in shared_keel.cli("get", "endpoints").stdout
+    assert "other" not in server.cli("get", "endpoints").stdout
 
 
-def test_a_second_version_goes_through_the_rollout_of_the_endpoint(tracking, shared_keel, data):
+def test_a_second_version_goes_through_the_rollout_of_the_endpoint(tracking, server, data):
     import mlflow.xgboost
     import xgboost as xgb
     frame, binary, _ = data
@@ -160,11 +160,11 @@ def test_a_second_version_goes_through_the_rollout_of_the_endpoint(tracking, sha
         with tracking.start_run():
             mlflow.xgboost.log_model(model, name="model", registered_model_name="two", input_example=frame[:3])
     tracking.MlflowClient().set_registered_model_alias("two", "best", 2)
-    assert "it answers all requests" in deploy(shared_keel, "two").stdout
-    second = shared_keel.json("deploy", "models:/two@best", "--endpoint", "two")
+    assert "it answers all requests" in deploy(server, "two").stdout
+    second = server.json("deploy", "models:/two@best", "--endpoint", "two")
     assert second["release"] == 2 and second["state"] == "rollout" and not second["endpoint_created"]
     # The same again is the same release, also when its rollout has ended.
-    assert "release two/2" in shared_keel.cli("deploy", "models:/two@best", "--endpoint", "two").stdout
+    assert "release two/2" in server.cli("deploy", "models:/two@best", "--endpoint", "two").stdout
 
 
 
@@ -193,14 +193,14 @@ def python_models(data):
 
 
 @pytest.mark.parametrize("kind", ["sklearn", "statsmodels", "custom"])
-def test_models_that_bring_their_own_code(tracking, shared_keel, data, kind):
+def test_models_that_bring_their_own_code(tracking, server, data, kind):
     module, options, rows = python_models(data)[kind]
     with tracking.start_run():
         module.log_model(name="model", registered_model_name=f"py-{kind}", **options)
     expected = tracking.pyfunc.load_model(f"models:/py-{kind}/1").predict(rows[:ROWS])
-    shown = deploy(shared_keel, f"py-{kind}").stdout
+    shown = deploy(server, f"py-{kind}").stdout
     assert "run by python" in shown and "its input example of 5 rows was answered" in shown
-    seen = predict(shared_keel.url, f"py-{kind}", rows[:ROWS])
+    seen = predict(server.url, f"py-{kind}", rows[:ROWS])
     if kind == "custom":
         assert [row["sign"] for row in seen] == expected["sign"].tolist()
         equal([row["doubled"] for row in seen], expected["doubled"])
@@ -216,7 +216,7 @@ spec: { model: "models:/declared/%d", limits: { rows: %d } }
 """
 
 
-def test_an_endpoint_that_names_its_model_is_deployed_when_it_is_applied(tracking, shared_keel, data, tmp_path):
+def test_an_endpoint_that_names_its_model_is_deployed_when_it_is_applied(tracking, server, data, tmp_path):
     import mlflow.xgboost
     import xgboost as xgb
     frame, binary, _ = data
@@ -227,14 +227,14 @@ def test_an_endpoint_that_names_its_model_is_deployed_when_it_is_applied(trackin
                                      signature=tracking.models.infer_signature(frame, np.zeros(9, dtype="float32")))
     file = tmp_path / "endpoint.yaml"
     file.write_text(ENDPOINT % (1, 100))
-    shown = shared_keel.cli("apply", file).stdout
+    shown = server.cli("apply", file).stdout
     assert "release declared/1 of models:/declared/1" in shown and "it answers all requests" in shown
     # Applied again it is unchanged, and nothing is deployed.
-    assert "release declared" not in shared_keel.cli("apply", file).stdout
+    assert "release declared" not in server.cli("apply", file).stdout
     # A version that there is not refuses the whole apply.
     file.write_text(ENDPOINT % (9, 7))
-    refused = shared_keel.cli("apply", file, check=False)
+    refused = server.cli("apply", file, check=False)
     assert refused.returncode == 1 and "models:/declared/9" in refused.stderr
-    assert len(predict(shared_keel.url, "declared", frame[:ROWS])) == ROWS
+    assert len(predict(server.url, "declared", frame[:ROWS])) == ROWS
     file.write_text(ENDPOINT % (2, 100))
-    assert "release declared/2 of models:/declared/2" in shared_keel.cli("apply", file).stdout
+    assert "release declared/2 of models:/declared/2" in server.cli("apply", file).stdout

@@ -170,7 +170,10 @@ public struct KeelConfiguration: Sendable {
         }
         settings.memoryBytes = Int64(bytes)
         settings.hasNetwork = reader.bool("serving.python.network")
-        settings.environment = reader.text("serving.python.environment").map(absolute)
+        settings.environment = reader.text("serving.python.environment").map {
+            // The link itself: an environment is known by it, and not by the Python that it leads to.
+            URL(fileURLWithPath: $0, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
+        }
         settings.environments.python = reader.text("serving.python.interpreter")
         settings.environments.index = reader.text("serving.python.index")
         settings.environments.wheels = reader.text("serving.python.wheels")

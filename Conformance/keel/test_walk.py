@@ -93,7 +93,7 @@ def test_routes_for_everyone_answer_a_caller_without_a_role(server):
     owner = server.json("POST", "/api/v1/tokens", {"name": "with-role", "persona": "owner"})["secret"]
     free = [request for request in walking.requests(walking.routes(server))
             if (request.route.method, request.route.path) in walking.OPEN | walking.ANYONE]
-    assert len(free) == 6
+    assert len(free) == 7
     for request in free:
         answers = [server.put(request, walking.nowhere("x"), token) for token in (member, owner)]
         assert answers[0] == answers[1] and answers[0].status != 403, request

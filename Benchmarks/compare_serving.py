@@ -279,8 +279,7 @@ class Peer:
 
     def start(self, folder, port, models):
         programs = self.programs()
-        scratch = folder / re.sub(r"\W+", "-", self.title)
-        scratch.mkdir()
+        scratch = pathlib.Path(tempfile.mkdtemp(prefix="peer-", dir=folder))
         log = scratch / "server.log"
         # One thread of OpenMP is the fast setting for single rows, for all of them.
         variables = {"MODEL": str(models.file), "PYTHONPATH": str(PEERS), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1",
@@ -399,7 +398,6 @@ def measure_peers(peers, folder, models, options, title=""):
                 server_line(title + peer.title, connections, figures, server.memory(), server.start_s)
                 if connections == 16:
                     out[name] = figures
-        shutil.rmtree(folder / re.sub(r"\W+", "-", peer.title), ignore_errors=True)
     return out
 
 

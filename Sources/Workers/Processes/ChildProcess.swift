@@ -62,8 +62,27 @@ package struct ChildProcess: Sendable {
         return end
     }
 
+    /// A program that was started, for whoever ends it.
+    package struct Running: Sendable {
+        fileprivate let line: Line
+
+        /// Ends all its processes. It does not wait for that.
+        package func cancel() { line.cancel() }
+    }
+
+    /// Runs it on a thread of its own, which tells `ended` when no process of it is left.
+    ///
+    /// Swift's own threads have no part in it: the program ends, and that is known, while all of them are busy too.
+    package func start(
+        output: @escaping @Sendable (ArraySlice<UInt8>) -> Void, ended: @escaping @Sendable (Result<End, any Error>) -> Void
+    ) -> Running {
+        let line = Line()
+        Thread.detachNewThread { ended(Result { try follow(line, output) }) }
+        return Running(line: line)
+    }
+
     /// The socket to the supervisor, which a cancellation shuts down from another thread.
-    private final class Line: Sendable {
+    fileprivate final class Line: Sendable {
         private struct State {
             var isCancelled = false
             var socket: Int32?

@@ -22,7 +22,9 @@ final class WorkerProcess: Sendable {
         /// Why it was ended, when that was this server's doing.
         var cause: String?
         var end: String?
-        var task: Task<Void, Never>?
+        var running: ChildProcess.Running?
+        /// Those who wait for its end.
+        var waiting: [CheckedContinuation<Void, Never>] = []
     }
 
     private let spec: WorkerSpec
@@ -60,7 +62,7 @@ final class WorkerProcess: Sendable {
         run(child, folder, Lines(masking: mask, to: log))
     }
 
-    deinit { state.withLock { $0.task }?.cancel() }
+    deinit { state.withLock { $0.running }?.cancel() }
 
     private static func variables(_ spec: WorkerSpec, home: String) -> [String: String] {
         var out = ProgramIsolation.variables(workingDirectory: home)
@@ -74,17 +76,20 @@ final class WorkerProcess: Sendable {
     }
 
     private func run(_ child: ChildProcess, _ folder: String, _ lines: Lines) {
-        // It keeps the state, not the worker: one that nobody refers to any more ends.
-        let task = Task { [weak self] in
-            let end: String
-            do { end = try await child.run { lines.add($0) }.description } catch is CancellationError { end = "was ended" } catch {
-                end = "was ended: \(KeelError.wrapping(error).message)"
-            }
+        // The thread does not keep the worker: one that nobody refers to any more ends.
+        let running = child.start(output: { lines.add($0) }) { [weak self] result in
             lines.finish()
+            switch result {
+            case .success(let end): self?.finish(end.description)
+            case .failure(let error): self?.finish("was ended: \(KeelError.wrapping(error).message)")
+            }
             try? FileManager.default.removeItem(atPath: folder)
-            self?.finish(end)
         }
-        state.withLock { $0.task = task }
+        let isEnding = state.withLock { state in
+            state.running = running
+            return state.cause != nil
+        }
+        if isEnding { running.cancel() }
     }
 
     private func watch(_ supervisor: pid_t) {
@@ -95,12 +100,14 @@ final class WorkerProcess: Sendable {
     }
 
     private func finish(_ end: String) {
-        let supervisor = state.withLock { state in
+        let (supervisor, waiting) = state.withLock { state in
             state.end = state.cause ?? end
-            return state.supervisor
+            defer { state.waiting = [] }
+            return (state.supervisor, state.waiting)
         }
         if let supervisor { ProcessWatch.shared.remove(supervisor) }
         ended.signal()
+        for continuation in waiting { continuation.resume() }
     }
 
     // MARK: Its life
@@ -112,15 +119,23 @@ final class WorkerProcess: Sendable {
 
     /// Ends it with everything that it started; the first cause counts.
     func end(_ cause: String) {
-        let task = state.withLock { state in
+        let running = state.withLock { state in
             if state.end == nil, state.cause == nil { state.cause = cause }
-            return state.task
+            return state.running
         }
-        task?.cancel()
+        running?.cancel()
     }
 
     /// Waits until no process of it is left.
-    func hasEnded() async { await state.withLock { $0.task }?.value }
+    func hasEnded() async {
+        await withCheckedContinuation { continuation in
+            let isOver = state.withLock { state in
+                if state.end == nil { state.waiting.append(continuation) }
+                return state.end != nil
+            }
+            if isOver { continuation.resume() }
+        }
+    }
 
     /// Why it ended, for people. It waits a little for that to be known.
     func endText() -> String {

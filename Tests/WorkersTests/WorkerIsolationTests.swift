@@ -75,15 +75,19 @@ struct WorkerIsolationTests {
                     while True: c, _ = s.accept(); c.sendall(b"hello"); c.close()
                 for s in (u, t): s.listen(); threading.Thread(target=serve, args=(s,)).start()
                 print(t.getsockname()[1], flush=True)
-                parent = os.getppid()
-                while os.getppid() == parent: time.sleep(0.2)
-                os._exit(0)
+                while True:
+                    time.sleep(0.2)
+                    try: os.kill(int(sys.argv[2]), 0)
+                    except ProcessLookupError: os._exit(0)
                 """
             let process = Process()
             let output = Pipe()
             process.executableURL = URL(fileURLWithPath: TestPython.path)
-            process.arguments = ["-c", script, path]
+            process.arguments = ["-c", script, path, String(getpid())]
             process.standardOutput = output
+            // What it held open, the runner of these tests would wait for.
+            process.standardInput = FileHandle.nullDevice
+            process.standardError = FileHandle.nullDevice
             try process.run()
             let line = String(decoding: output.fileHandleForReading.availableData, as: UTF8.self)
             port = try #require(Int(line.trimmingCharacters(in: .whitespacesAndNewlines)))

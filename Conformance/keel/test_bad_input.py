@@ -185,7 +185,8 @@ def test_a_truncated_model_is_refused_and_the_old_one_goes_on(keel, tmp_path):
     import json
     root = pathlib.Path(keel.home, "objects", "content")
     manifest = json.loads((root / bundle[:2] / bundle).read_text())
-    model = root / manifest["model"][:2] / manifest["model"]
+    digest = manifest["files"][0]["digest"]
+    model = root / digest[:2] / digest
     model.write_bytes(model.read_bytes()[:100])
     done = keel.cli("release", "buying", f"models:/buying/{version['version']}", check=False)
     assert done.returncode == 1 and "not what was stored" in done.stderr, done.stderr

@@ -140,14 +140,15 @@ let modelShapes: [(String, Shape)] = [
     (
         "Signature",
         [
-            "inputs": .list(["name": .text, "type": .text, "nullable": .flag, "categories?": .list(.text)]),
+            "inputs": .list(["name": .text, "type": .text, "nullable": .flag, "categories?": .list(.text), "optional?": .flag]),
             "outputs": .list(["name": .text, "type": .text]),
+            "params?": .list(["name": .text, "type": .text, "default": .any]), "primary?": .text,
         ]
     ),
     (
         "ModelFile",
         [
-            "flavors": .list(.text), "inputs": .list(fileColumn), "outputs": .list(fileColumn),
+            "flavors": .list(.text), "settings": .map(.map(.text)), "inputs": .list(fileColumn), "outputs": .list(fileColumn),
             "params": .list(["name": .text, "type": .text, "default": .text]), "input_example": .nullable(.text),
             "input_example_type": .nullable(.text), "bytes": .nullable(.integer), "uuid": .nullable(.text), "run_id": .nullable(.text),
             "model_id": .nullable(.text), "mlflow_version": .nullable(.text), "created": .nullable(.text), "problem": .nullable(.text),

@@ -173,7 +173,7 @@ def test_a3_a_copy_or_a_version_of_ones_own_is_no_way_round_the_gate(site):
     assert site.evidence(copy)["bundle"]["verdict"].startswith("failed: auc >= 0.999")
     assert site.release(copy).status_code == 409
     own = site.ask("POST", A + "model-versions/create", {"name": "buying", "source": "s3://bucket/x"}).json()["model_version"]["version"]
-    assert site.release(own).status_code == 409 and "no bundle" in site.release(own).text
+    assert site.release(own).status_code == 409 and "not kept here" in site.release(own).text
 
 
 @pytest.mark.parametrize("name,output,steps", [

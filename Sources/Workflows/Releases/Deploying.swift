@@ -33,7 +33,10 @@ public struct Deploying: Sendable {
         // What cannot be served is found before anything is declared.
         try await releasing.prepare(version.uri, runner: runner, for: endpoint, by: caller)
         let evidence = try await registry.bundle(of: version, reading)
-        if let bundle = evidence?.subject, let serving = try? await stable(endpoint, caller), serving.bundle == bundle {
+        // Two versions may have the same files.
+        if let bundle = evidence?.subject, let serving = try? await stable(endpoint, caller), serving.bundle == bundle, serving.model == version.name,
+            serving.modelVersion == String(version.version)
+        {
             return try await answer(serving, version, isNew: false, reading, caller)
         }
         // A gate that refused it is not passed over in silence; that there was none is said in the release.
@@ -84,8 +87,8 @@ public struct Deploying: Sendable {
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> JSON {
         var models: [(endpoint: ResourceRef, uri: String)] = []
         for resource in resources where resource.kind == EndpointSpec.kind {
-            let spec = try EndpointSpec(resource: resource)
-            guard let uri = spec.model else { continue }
+            // What cannot be read, the apply reports with all other mistakes.
+            guard let uri = (try? EndpointSpec(resource: resource))?.model else { continue }
             let endpoint = resource.ref(in: grant.workspace)
             try await releasing.prepare(uri, runner: nil, for: endpoint, by: grant.caller)
             models.append((endpoint, uri))

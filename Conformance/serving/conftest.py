@@ -1,11 +1,26 @@
-"""MLflow's client remembers the experiment that other tests chose on their server; the servers of these tests do not have it."""
+"""One server for this folder, with the endpoints `stump` and `typed`."""
 import os
 
 import pytest
 
+import bundles
+import served
+from servers import Keel
+
+
+@pytest.fixture(scope="session")
+def endpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("serving")
+    keel = Keel().start()
+    served.serve(keel, folder, "stump", bundles.stump(low=0.25, high=0.75), "xgboost", served.ONE)
+    served.serve(keel, folder, "typed", bundles.stump(low=0.25, high=0.75, inputs=4), "xgboost", served.TYPED, limits="{ bodyBytes: 1000000, rows: 2000 }")
+    yield keel
+    keel.stop()
+
 
 @pytest.fixture(scope="module", autouse=True)
 def no_chosen_experiment():
+    """MLflow's client remembers the experiment that other tests chose on their server; the servers of these tests do not have it."""
     from mlflow.tracking import fluent
     chosen = fluent._active_experiment_id
     variable = os.environ.pop("MLFLOW_EXPERIMENT_ID", None)

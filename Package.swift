@@ -110,8 +110,7 @@ let package = Package(
             dependencies: [
                 "Contracts", "Engines", "Serving", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
-                .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
             ]),
         .target(
             name: "InferenceRPC",
@@ -196,7 +195,7 @@ let package = Package(
             name: "WebAPITests",
             dependencies: [
                 "WebAPI", .product(name: "HummingbirdTesting", package: "hummingbird"), .product(name: "NIOCore", package: "swift-nio"),
-                .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(name: "MLflowAPITests", dependencies: ["MLflowAPI", "Governance", .product(name: "HummingbirdTesting", package: "hummingbird")]),
         .testTarget(name: "InferenceAPITests", dependencies: ["InferenceAPI", "TestSupport"]),

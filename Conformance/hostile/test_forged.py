@@ -122,6 +122,44 @@ def test_a1_every_pair_of_forgeries_is_refused(server):
     unchanged(server)
 
 
+def on_one_connection(port, asked):
+    """The status of each request, (headers, body), all of them on one connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+        reader = s.makefile("rb")
+        for headers, body in asked:
+            lines = ["POST /v2/models/x/infer HTTP/1.1"] + [f"{k}: {v}" for k, v in headers] + [f"Content-Length: {len(body)}", "", ""]
+            s.sendall("\r\n".join(lines).encode("latin-1") + body)
+            status = int(reader.readline().split()[1])
+            length = 0
+            while (line := reader.readline().strip()):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            reader.read(length)
+            yield status
+
+
+def test_a1_what_one_request_of_a_connection_may_says_nothing_of_the_next(server):
+    """The head of a connection that was accepted is remembered: nothing else passes as it."""
+    own = [("Host", f"127.0.0.1:{server.port}"), JSON]
+    asked, statuses = [], []
+    for _, headers, refused in forgeries(server.port):
+        if 400 not in refused:
+            asked += [(own, b'{"inputs": []}'), (headers, b'{"inputs": []}'), (own, b'{"inputs": [] }')]
+            statuses += [{404}, refused, {404}]
+    for _, headers, refused in forms(server.port):
+        if len(headers) == 2:
+            asked += [(own, b"{}"), (headers, b"{}")]
+            statuses += [{404}, refused]
+    # An empty body needs no type; one of the same head with a length does.
+    bare = [own[0], ("Content-Type", "text/plain")]
+    asked += [(bare, b""), (bare, b"{}"), (bare, b"")]
+    statuses += [{404}, {415}, {404}]
+    given = list(on_one_connection(server.port, asked))
+    assert len(given) == len(asked) and all(status in expected for status, expected in zip(given, statuses)), [
+        (headers, status) for (headers, _), status, expected in zip(asked, given, statuses) if status not in expected]
+    unchanged(server)
+
+
 def test_the_owners_own_requests_are_served(server):
     own = f"127.0.0.1:{server.port}"
     for headers in [[("Host", own)], [("Host", f"localhost:{server.port}")], [("Host", f"LOCALHOST:{server.port}")], [("Host", f"[::1]:{server.port}")],

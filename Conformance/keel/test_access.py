@@ -77,6 +77,23 @@ def test_the_hot_routes_refuse_as_well(guarded):
     assert call(server, "POST", "/v2/models/delay/infer", tokens["service"]).status_code in (400, 404)
 
 
+def test_a_token_ends_on_connections_that_have_used_it(guarded):
+    server, tokens = guarded
+    owner = {"Authorization": "Bearer " + tokens["owner"]}
+    made = requests.post(server.url + "/api/v1/tokens", json={"name": "brief", "persona": "service"}, headers=owner, timeout=30).json()
+    with requests.Session() as session:
+        session.headers["Authorization"] = "Bearer " + made["token"]
+
+        def ask(**headers):
+            return session.post(server.url + "/v2/models/delay/infer", json={}, headers=headers, timeout=30).status_code
+
+        assert [ask(), ask()] == [404, 404]
+        assert ask(Authorization="Bearer " + tokens["risk-officer"]) == 403
+        assert [ask(**{"Keel-Workspace": "elsewhere"}), ask()] == [403, 404]
+        assert requests.delete(server.url + "/api/v1/tokens/brief", headers=owner, timeout=30).status_code == 200
+        assert [ask(), ask()] == [401, 401]
+
+
 def test_a_service_reaches_nothing_but_its_few_verbs(guarded):
     server, tokens = guarded
     allowed = []

@@ -13,6 +13,9 @@ extension Column {
             if let times = Column.instants(texts) { return Column(.timestamp, .int64(times)) }
         case (.int64(let v), .float64) where type == .int64 && v.allSatisfy({ $0.magnitude <= Column.exactMax }):
             return Column(wanted, .float64(v.map(Double.init)), validity: validity)
+        case (.float64(let v), .float32) where v.allSatisfy({ $0.magnitude <= Double(Float.greatestFiniteMagnitude) || !$0.isFinite }):
+            return Column(wanted, .float32(v.map(Float.init)), validity: validity)
+        case (.int64(let v), .float32) where type == .int64: return Column(wanted, .float32(v.map { Float(Double($0)) }), validity: validity)
         case (.float32(let v), .float64): return Column(wanted, .float64(v.map(Double.init)), validity: validity)
         case (.int32(let v), .int64) where type == .int32: return Column(wanted, .int64(v.map(Int64.init)), validity: validity)
         case (.list(let offsets, let values), .list(let element)):

@@ -15,6 +15,16 @@ public struct Table: Sendable, Hashable {
         }
     }
 
+    /// A table of columns that are known to have different names and one length, as those of a plan: nothing is checked for each request.
+    /// - Precondition: there are as many names as columns, and both of the above hold.
+    public init(distinct names: [String], columns: [Column]) {
+        precondition(names.count == columns.count, "\(names.count) names for \(columns.count) columns")
+        assert(!names.hasRepetition && columns.allSatisfy { $0.count == columns[0].count }, "names or lengths of columns were not checked")
+        self.names = names
+        self.columns = columns
+        rowCount = columns.first?.count ?? 0
+    }
+
     /// A table without rows, of these columns.
     public init(emptyOf fields: [Field]) {
         names = fields.map(\.name)
@@ -94,7 +104,7 @@ public struct Table: Sendable, Hashable {
 
 extension [String] {
     /// Whether a text is there twice; few are compared one by one, without hashing.
-    fileprivate var hasRepetition: Bool {
+    public var hasRepetition: Bool {
         guard count <= 16 else { return Set(self).count != count }
         for i in indices { for j in 0..<i where self[i] == self[j] { return true } }
         return false

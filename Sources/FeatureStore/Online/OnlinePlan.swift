@@ -9,6 +9,7 @@ public struct OnlinePlan: Sendable {
     let views: [OnlineView]
     let clock: any Clock
     private let inputs: [Input]
+    private let names: [String]
 
     /// Where an input comes from.
     private struct Input: Sendable {
@@ -27,6 +28,7 @@ public struct OnlinePlan: Sendable {
         var inputs: [Input] = []
         for (i, input) in wanted.enumerated() { inputs.append(try OnlinePlan.source(input, service, at: "inputs[\(i)]")) }
         self.inputs = inputs
+        names = inputs.map(\.name)
     }
 
     private static func source(_ input: Signature.Input, _ service: ResolvedService, at place: String) throws(KeelError) -> Input {
@@ -71,10 +73,7 @@ public struct OnlinePlan: Sendable {
                     path: inputs[i].name)
             }
         }
-        var pairs: [(name: String, column: Column)] = []
-        pairs.reserveCapacity(inputs.count)
-        for i in inputs.indices { pairs.append((inputs[i].name, builders[i].column)) }
-        return (try Table(pairs), columns.times(service)?.map { Timestamp(microseconds: $0) })
+        return (Table(distinct: names, columns: builders.map(\.column)), columns.times(service)?.map { Timestamp(microseconds: $0) })
     }
 
     /// The same values from typed columns (a training set, or `FeatureStore.read`), `rowCount × inputs` row-major.

@@ -1,6 +1,5 @@
 import Contracts
 import Engines
-import HTTPTypes
 
 /// How bodies are compressed on their way (RFC 9110, 8.4 and 12.5.3).
 package enum ContentCoding {
@@ -8,9 +7,10 @@ package enum ContentCoding {
     private static let answerBytesMin = 1024
 
     /// How the body of a request is compressed; nil when it is not.
+    /// - Parameter coding: the request's `Content-Encoding`.
     /// - Throws: `unsupportedMediaType`.
-    static func ofBody(_ fields: HTTPFields) throws(KeelError) -> Inflate.Format? {
-        guard let coding = fields[.contentEncoding] else { return nil }
+    static func ofBody(_ coding: String?) throws(KeelError) -> Inflate.Format? {
+        guard let coding else { return nil }
         switch coding.lowercased() {
         case "gzip", "x-gzip": return .gzip
         case "deflate": return .zlib
@@ -22,8 +22,9 @@ package enum ContentCoding {
     }
 
     /// The answer compressed, when the request accepts that and it is worth the time; nil otherwise.
-    static func gzipped(_ bytes: [UInt8], for fields: HTTPFields) -> [UInt8]? {
-        guard bytes.count > answerBytesMin, let accepted = fields[.acceptEncoding], acceptsGzip(accepted),
+    /// - Parameter accepted: the request's `Accept-Encoding`.
+    static func gzipped(_ bytes: [UInt8], accepted: String?) -> [UInt8]? {
+        guard bytes.count > answerBytesMin, let accepted, acceptsGzip(accepted),
             let compressed = try? HTTPCompression.gzip(bytes), compressed.count < bytes.count
         else { return nil }
         return compressed

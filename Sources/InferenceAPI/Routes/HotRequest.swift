@@ -1,12 +1,11 @@
 import Contracts
 import Engines
-import HTTPTypes
 import NIOCore
 import Serving
 
 /// A request to `infer` while its body arrives.
 struct HotRequest: Sendable {
-    let head: HTTPRequest
+    let fields: InferenceFields
     let target: InferenceTarget
     let endpoint: ResourceRef
     /// How the body is compressed; nil when it is not.
@@ -42,13 +41,12 @@ extension ServingRuntime {
     /// Answers a request whose body has come whole. It never blocks.
     /// - Parameter answer: called once, on any thread, the calling one included.
     func answer(_ hot: HotRequest, answer: @escaping @Sendable (InferenceAnswer) -> Void) {
-        let announced = InferenceAnswer.headerLength.flatMap { hot.head.headerFields[$0] }
-        let headerBytes = announced.flatMap { Int($0) }
-        guard announced == nil || headerBytes != nil else {
+        let headerBytes = hot.fields.headerBytes.flatMap { Int($0) }
+        guard hot.fields.headerBytes == nil || headerBytes != nil else {
             return answer(InferenceAnswer(.invalid("the header Inference-Header-Content-Length must be a number of bytes")))
         }
         let name = hot.target.name
-        let fields = hot.head.headerFields
+        let accepted = hot.fields.acceptEncoding
         infer(endpoint: hot.endpoint, version: hot.target.version, bodyBytes: hot.readBytes) {
             () throws(KeelError) -> InferenceRequest<InferenceAnswer> in
             let request = try hot.parse(headerBytes: headerBytes)
@@ -58,7 +56,7 @@ extension ServingRuntime {
                 InferenceAnswer(
                     InferResponse(
                         model: name, version: result.modelVersion, id: request.id, release: result.release, ids: result.ids,
-                        outputs: result.outputs), to: request, fields)
+                        outputs: result.outputs), to: request, accepted: accepted)
             }
         } answer: { result in
             switch result {

@@ -1,11 +1,11 @@
 import Contracts
-import HTTPTypes
+import NIOHTTP1
 import Serving
 import WebAPI
 
 /// The answer to an inference request, in HTTP's terms.
 struct InferenceAnswer: Sendable {
-    let status: HTTPResponse.Status
+    let status: HTTPResponseStatus
     let bytes: [UInt8]
     /// The length of the JSON when binary data follow it.
     let headerBytes: Int?
@@ -13,25 +13,23 @@ struct InferenceAnswer: Sendable {
     /// What the caller cannot know more of: it goes to the log.
     let fault: KeelError?
 
-    static let headerLength: HTTPField.Name? = HTTPField.Name("Inference-Header-Content-Length")
-
     init(_ error: KeelError) {
-        status = error.code.status
+        status = HTTPResponseStatus(statusCode: error.code.status.code)
         bytes = InferResponse.failure(error)
         headerBytes = nil
         isCompressed = false
         fault = error.code == .internal || error.code == .corrupted ? error : nil
     }
 
-    /// - Parameter fields: the request's.
-    init(_ response: InferResponse, to request: InferRequest, _ fields: HTTPFields) {
+    /// - Parameter accepted: the request's `Accept-Encoding`.
+    init(_ response: InferResponse, to request: InferRequest, accepted: String?) {
         do throws(KeelError) {
-            self.init(try response.encoded(for: request), fields)
+            self.init(try response.encoded(for: request), accepted)
         } catch { self.init(error) }
     }
 
-    private init(_ encoded: (bytes: [UInt8], headerBytes: Int?), _ fields: HTTPFields) {
-        let compressed = ContentCoding.gzipped(encoded.bytes, for: fields)
+    private init(_ encoded: (bytes: [UInt8], headerBytes: Int?), _ accepted: String?) {
+        let compressed = ContentCoding.gzipped(encoded.bytes, accepted: accepted)
         status = .ok
         bytes = compressed ?? encoded.bytes
         headerBytes = encoded.headerBytes
@@ -39,15 +37,14 @@ struct InferenceAnswer: Sendable {
         fault = nil
     }
 
-    /// - Parameter fields: the request's.
-    func head(for fields: HTTPFields) -> HTTPResponse {
-        var head = HTTPResponse(status: status)
-        head.headerFields[.contentType] = headerBytes == nil ? "application/json" : "application/octet-stream"
-        head.headerFields[.contentLength] = String(bytes.count)
-        if isCompressed { head.headerFields[.contentEncoding] = "gzip" }
-        if let headerBytes, let name = InferenceAnswer.headerLength { head.headerFields[name] = String(headerBytes) }
-        if status == .serviceUnavailable || status == .tooManyRequests { head.headerFields[.retryAfter] = "1" }
-        Correlation(fields).write(to: &head.headerFields)
-        return head
+    func head(_ correlation: Correlation) -> HTTPResponseHead {
+        var headers: HTTPHeaders = [
+            "content-type": headerBytes == nil ? "application/json" : "application/octet-stream", "content-length": String(bytes.count),
+        ]
+        if isCompressed { headers.add(name: "content-encoding", value: "gzip") }
+        if let headerBytes { headers.add(name: InferenceFields.headerLength, value: String(headerBytes)) }
+        if status == .serviceUnavailable || status == .tooManyRequests { headers.add(name: "retry-after", value: "1") }
+        correlation.write(to: &headers)
+        return HTTPResponseHead(version: .http1_1, status: status, headers: headers)
     }
 }

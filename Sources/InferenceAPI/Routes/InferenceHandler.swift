@@ -3,7 +3,7 @@ import HTTPTypes
 import Hummingbird
 import Logging
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 import Serving
 import WebAPI
 
@@ -11,15 +11,17 @@ import WebAPI
 ///
 /// `RequestAdmission` comes before it: it lets one request of a connection pass at a time, and knows who sent it.
 public final class InferenceHandler: ChannelInboundHandler {
-    public typealias InboundIn = HTTPRequestPart
-    public typealias InboundOut = HTTPRequestPart
-    public typealias OutboundOut = HTTPResponsePart
+    public typealias InboundIn = HTTPServerRequestPart
+    public typealias InboundOut = HTTPServerRequestPart
+    public typealias OutboundOut = HTTPServerResponsePart
 
     private let runtime: ServingRuntime
     private let gate: RequestGate
     private let connection: HTTPConnection
     private let logger: Logger
     private var hot: HotRequest?
+    /// What the last path named: connections ask the same again and again.
+    private var lastTarget: (path: String, target: InferenceTarget)?
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
 
@@ -40,18 +42,19 @@ public final class InferenceHandler: ChannelInboundHandler {
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            guard head.method == .post, let target = InferenceTarget(path: head.path) else {
+            guard head.method == .POST, let target = target(head.uri) else {
                 isPassing = true
                 return context.fireChannelRead(data)
             }
-            do throws(KeelError) { hot = try begin(head, target, context) } catch { write(context, InferenceAnswer(error), to: head) }
+            let fields = InferenceFields(head.headers)
+            do throws(KeelError) { hot = try begin(fields, target, context) } catch { write(context, InferenceAnswer(error), to: target, fields) }
         case .body(var bytes):
             guard !isPassing else { return context.fireChannelRead(data) }
             // What still arrives of a request that was refused is ignored.
-            guard let head = hot?.head else { return }
+            guard let target = hot?.target, let fields = hot?.fields else { return }
             do throws(KeelError) { try append(&bytes) } catch {
                 hot = nil
-                write(context, InferenceAnswer(error), to: head)
+                write(context, InferenceAnswer(error), to: target, fields)
             }
         case .end:
             guard !isPassing else {
@@ -81,16 +84,23 @@ public final class InferenceHandler: ChannelInboundHandler {
         context.fireChannelInactive()
     }
 
-    private func begin(_ head: HTTPRequest, _ target: InferenceTarget, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
+    private func target(_ path: String) -> InferenceTarget? {
+        if let lastTarget, lastTarget.path == path { return lastTarget.target }
+        guard let target = InferenceTarget(path: path) else { return nil }
+        lastTarget = (path, target)
+        return target
+    }
+
+    private func begin(_ fields: InferenceFields, _ target: InferenceTarget, _ context: ChannelHandlerContext) throws(KeelError) -> HotRequest {
         let caller = try connection.caller()
         let endpoint = target.endpoint(in: caller.workspace)
         try gate.require(caller, may: InferenceHandler.action, on: endpoint)
-        let coding = try ContentCoding.ofBody(head.headerFields)
+        let coding = try ContentCoding.ofBody(fields.contentEncoding)
         let bodyBytesMax = runtime.bodyBytesMax(endpoint: endpoint)
-        let announced = head.headerFields[.contentLength].flatMap { Int($0) } ?? 0
+        let announced = fields.bodyBytes ?? 0
         guard announced <= bodyBytesMax else { throw InferenceHandler.tooLarge(bodyBytesMax) }
         return HotRequest(
-            head: head, target: target, endpoint: endpoint, coding: coding, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
+            fields: fields, target: target, endpoint: endpoint, coding: coding, bodyBytesMax: bodyBytesMax, memory: MemoryReservation(of: connection.memory),
             body: context.channel.allocator.buffer(capacity: min(max(announced, 0), 65_536)))
     }
 
@@ -111,30 +121,29 @@ public final class InferenceHandler: ChannelInboundHandler {
     private func answer(_ context: ChannelHandlerContext, _ request: HotRequest) {
         let eventLoop = context.eventLoop
         let box = NIOLoopBound((handler: self, context: context), eventLoop: eventLoop)
-        let memory = request.memory
-        let head = request.head
+        let (memory, target, fields) = (request.memory, request.target, request.fields)
         runtime.answer(request) { answer in
             // The answer may come at once, or from another thread; until it is written the request's memory is taken.
             if eventLoop.inEventLoop {
-                box.value.handler.write(box.value.context, answer, to: head)
+                box.value.handler.write(box.value.context, answer, to: target, fields)
             } else {
                 eventLoop.execute {
-                    box.value.handler.write(box.value.context, answer, to: head)
+                    box.value.handler.write(box.value.context, answer, to: target, fields)
                     _ = memory
                 }
             }
         }
     }
 
-    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer, to request: HTTPRequest) {
+    private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer, to target: InferenceTarget, _ fields: InferenceFields) {
+        let correlation = fields.correlation
         if let fault = answer.fault {
-            let id = Correlation(request.headerFields).requestID
-            logger.error("\(request.method) \(request.path ?? ""): \(fault)", metadata: id.map { ["request": "\($0)"] })
+            logger.error("infer \(target.name): \(fault)", metadata: correlation.requestID.map { ["request": "\($0)"] })
         }
         var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
         buffer.writeBytes(answer.bytes)
-        context.write(wrapOutboundOut(.head(answer.head(for: request.headerFields))), promise: nil)
-        context.write(wrapOutboundOut(.body(buffer)), promise: nil)
+        context.write(wrapOutboundOut(.head(answer.head(correlation))), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(buffer))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 }

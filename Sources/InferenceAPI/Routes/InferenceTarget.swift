@@ -10,8 +10,8 @@ struct InferenceTarget: Sendable, Hashable {
     let version: String?
 
     /// Nil when the path is not `/v2/models/{endpoint}[/versions/{version}]/infer`.
-    init?(path: String?) {
-        guard let path, path.hasPrefix("/v2/models/"), path.hasSuffix("/infer") else { return nil }
+    init?(path: String) {
+        guard path.hasPrefix("/v2/models/"), path.hasSuffix("/infer") else { return nil }
         let parts = path.dropFirst(11).dropLast(6).split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 1 || parts.count == 3 && parts[1] == "versions", parts.allSatisfy({ !$0.isEmpty }) else { return nil }
         // `@` may come as it is and encoded.

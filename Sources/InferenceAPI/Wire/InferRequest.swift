@@ -67,24 +67,24 @@ public struct InferRequest: Sendable {
     }
 
     private static func table(_ inputs: [Input], _ binary: inout UnsafeRawBufferPointer) throws(KeelError) -> Table {
-        var columns: [(name: String, column: Column)] = []
+        var columns: [Column] = []
         columns.reserveCapacity(inputs.count)
         for (i, input) in inputs.enumerated() {
             do throws(KeelError) {
                 if let column = input.column {
-                    columns.append((input.name, column))
+                    columns.append(column)
                 } else {
                     guard let count = input.binaryBytes, count <= binary.count else {
                         throw .invalid("the body ends before the binary data of '\(input.name)'", path: "parameters.binary_data_size")
                     }
                     let data = UnsafeRawBufferPointer(rebasing: binary[..<count])
                     binary = UnsafeRawBufferPointer(rebasing: binary[count...])
-                    columns.append((input.name, input.shaped(try TensorColumn.binary(input.type, rows: input.elements, data))))
+                    columns.append(input.shaped(try TensorColumn.binary(input.type, rows: input.elements, data)))
                 }
             } catch { throw error.at("inputs[\(i)]") }
-            guard columns[i].column.count == columns[0].column.count else {
+            guard columns[i].count == columns[0].count else {
                 throw .invalid(
-                    "input '\(input.name)' has \(columns[i].column.count) rows, '\(columns[0].name)' has \(columns[0].column.count)",
+                    "input '\(input.name)' has \(columns[i].count) rows, '\(inputs[0].name)' has \(columns[0].count)",
                     path: "inputs[\(i)].shape")
             }
         }
@@ -92,12 +92,12 @@ public struct InferRequest: Sendable {
             throw .invalid(
                 "\(binary.count) bytes behind the JSON belong to no input", hint: "each input says its parameters.binary_data_size")
         }
-        let names = columns.map(\.name)
-        if names.count > 1, Set(names).count != names.count {
+        let names = inputs.map(\.name)
+        if names.hasRepetition {
             let i = names.indices.first { names[..<$0].contains(names[$0]) } ?? 0
             throw .invalid("two inputs are called '\(names[i].prefix(60))'", path: "inputs[\(i)].name")
         }
-        return try Table(columns)
+        return Table(distinct: names, columns: columns)
     }
 
     static func once(_ isFirst: Bool, _ name: String) throws(KeelError) {

@@ -17,10 +17,13 @@ public final class LoadedModel: Sendable {
     /// Checks and warms. It blocks: call it away from event loops.
     /// - Throws: `contractViolation` when the model does not fit the signature, `failedPrecondition` when it answers its example with something else,
     ///   `deadlineExceeded` for a model that does not answer.
-    init(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) {
+    package init(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) {
         self.bundle = bundle
         self.runner = runner
         lane = runner.lane
+        guard !bundle.signature.inputs.map(\.name).hasRepetition else {
+            throw KeelError(.contractViolation, "the signature has two inputs of one name: \(bundle.signature.inputs.map(\.name).joined(separator: ", "))")
+        }
         let tried = try LoadedModel.warm(bundle, runner)
         exampleOutputs = bundle.example == nil ? nil : tried
         let outputs = tried.map { zip($0.names, $0.columns).map { Signature.Output($0, $1.type) } } ?? bundle.signature.outputs

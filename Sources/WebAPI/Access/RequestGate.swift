@@ -41,17 +41,30 @@ public struct RequestGate: Sendable {
     /// - Throws: `unauthenticated` without a valid token where one is needed; `permissionDenied` for a foreign `Host` or `Origin`;
     ///   `unsupportedMediaType` for a body that any web page may send.
     public func caller(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> Caller {
+        try caller(try claim(of: request, on: connection), on: connection)
+    }
+
+    /// What the head says of its sender and of the workspace. It depends on the head and the connection alone, so it holds for every request of the
+    /// connection with the same head; whether the sender is let in is asked anew each time.
+    /// - Throws: as `caller(of:on:)`, for what the head alone is refused for.
+    func claim(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> RequestClaim {
+        do { return try read(request, connection).get() } catch { throw refusal(error, of: connection) }
+    }
+
+    /// Who stands behind a claim now.
+    func caller(_ claim: RequestClaim, on connection: HTTPConnection) throws(KeelError) -> Caller {
         do {
-            let caller = try check(request, connection).get()
+            let caller = try holder(of: claim).get()
             audit.noteLogin(of: caller, from: connection.client)
             return caller
-        } catch {
-            let wait = audit.noteRefusedLogin(of: connection.client, because: error.reason.rawValue)
-            guard wait else { throw error.error }
-            throw KeelError(
-                .tooManyRequests, "too many requests of \(connection.client) were refused: \(error.error.message)",
-                hint: "wait a second; \(error.error.hint ?? "")")
-        }
+        } catch { throw refusal(error, of: connection) }
+    }
+
+    private func refusal(_ refused: Refused, of connection: HTTPConnection) -> KeelError {
+        guard audit.noteRefusedLogin(of: connection.client, because: refused.reason.rawValue) else { return refused.error }
+        return KeelError(
+            .tooManyRequests, "too many requests of \(connection.client) were refused: \(refused.error.message)",
+            hint: "wait a second; \(refused.error.hint ?? "")")
     }
 
     private struct Refused: Error {
@@ -68,7 +81,7 @@ public struct RequestGate: Sendable {
         }
     }
 
-    private func check(_ request: HTTPRequest, _ connection: HTTPConnection) -> Result<Caller, Refused> {
+    private func read(_ request: HTTPRequest, _ connection: HTTPConnection) -> Result<RequestClaim, Refused> {
         // A page in a browser must not reach the server under a name of its own (DNS rebinding).
         guard let authority = request.authority?.lowercased(), hosts.contains(RequestGate.host(authority)) else {
             return .failure(
@@ -93,7 +106,7 @@ public struct RequestGate: Sendable {
             return .failure(Refused(.workspace, error))
         }
         if let authorization = request.headerFields[.authorization] {
-            return holder(of: RequestGate.secret(in: authorization) ?? "", in: workspace)
+            return .success(RequestClaim(sender: .holder(of: RequestGate.secret(in: authorization) ?? ""), workspace: workspace))
         }
         guard let owner else {
             return .failure(Refused(.none, .unauthenticated, "a token is needed", RequestGate.tokenHint))
@@ -101,10 +114,12 @@ public struct RequestGate: Sendable {
         if let (reason, code, message, hint) = owner.objection(to: request, authority: authority, on: connection) {
             return .failure(Refused(reason, code, message, hint ?? RequestGate.tokenHint))
         }
-        return caller(.local, in: workspace)
+        return .success(RequestClaim(sender: .owner, workspace: workspace))
     }
 
-    private func holder(of credential: String, in workspace: WorkspaceID?) -> Result<Caller, Refused> {
+    private func holder(of claim: RequestClaim) -> Result<Caller, Refused> {
+        let workspace = claim.workspace
+        guard case .holder(let credential) = claim.sender else { return caller(.local, in: workspace) }
         if let borrower = tokens.borrower(credential) {
             guard workspace == nil || workspace == borrower.workspace else {
                 return .failure(

@@ -1,12 +1,12 @@
 import HTTPTypes
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
 
 /// Answers `GET /health` on the event loop, which never does slow work: a server whose threads are all busy is not a dead one.
 public final class HealthHandler: ChannelInboundHandler {
-    public typealias InboundIn = HTTPRequestPart
-    public typealias InboundOut = HTTPRequestPart
-    public typealias OutboundOut = HTTPResponsePart
+    public typealias InboundIn = HTTPServerRequestPart
+    public typealias InboundOut = HTTPServerRequestPart
+    public typealias OutboundOut = HTTPServerResponsePart
 
     /// What it serves, without asking who calls.
     public static let route: (method: HTTPRequest.Method, path: String) = (.get, "/health")
@@ -15,7 +15,7 @@ public final class HealthHandler: ChannelInboundHandler {
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .head(let head):
-            isAnswering = head.method == HealthHandler.route.method && head.path?.prefix { $0 != "?" } == HealthHandler.route.path[...]
+            isAnswering = head.method == .GET && head.uri.prefix { $0 != "?" } == HealthHandler.route.path[...]
         case .body: break
         case .end:
             guard isAnswering else { break }
@@ -31,9 +31,9 @@ public final class HealthHandler: ChannelInboundHandler {
     }
 
     private func answer(_ context: ChannelHandlerContext) {
-        let head = HTTPResponse(status: .ok, headerFields: [.contentType: "text/plain", .contentLength: "2"])
+        let head = HTTPResponseHead(version: .http1_1, status: .ok, headers: ["content-type": "text/plain", "content-length": "2"])
         context.write(wrapOutboundOut(.head(head)), promise: nil)
-        context.write(wrapOutboundOut(.body(context.channel.allocator.buffer(string: "OK"))), promise: nil)
+        context.write(wrapOutboundOut(.body(.byteBuffer(context.channel.allocator.buffer(string: "OK")))), promise: nil)
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 }

@@ -1,7 +1,8 @@
 import Contracts
 import HTTPTypes
 import NIOCore
-import NIOHTTPTypes
+import NIOHTTP1
+import NIOHTTPTypesHTTP1
 
 /// Lets one request of a connection pass at a time, and asks who sent it as soon as its head is there. Small pieces of a body pass together.
 ///
@@ -9,10 +10,10 @@ import NIOHTTPTypes
 /// answers sees the head and an empty body, and says why in its own shape. Requests that are pipelined behind an unanswered one are held, and no
 /// more than one read of them: the connection is not read while something is held, nor is a request begun while answers wait to be sent.
 final class RequestAdmission: ChannelDuplexHandler {
-    typealias InboundIn = HTTPRequestPart
-    typealias InboundOut = HTTPRequestPart
-    typealias OutboundIn = HTTPResponsePart
-    typealias OutboundOut = HTTPResponsePart
+    typealias InboundIn = HTTPServerRequestPart
+    typealias InboundOut = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
 
     /// How much of a body that nobody reads is taken before the connection is closed instead.
     private static let unreadBytesMax = 64 << 10
@@ -27,7 +28,7 @@ final class RequestAdmission: ChannelDuplexHandler {
     private let open: OpenRoutes
     private let watch: ConnectionWatch
 
-    private var held: CircularBuffer<HTTPRequestPart> = []
+    private var held: CircularBuffer<HTTPServerRequestPart> = []
     /// Between the head and the end of the request that is worked on.
     private var isReceiving = false
     /// What has come of its body and has not passed yet.
@@ -47,6 +48,8 @@ final class RequestAdmission: ChannelDuplexHandler {
     /// Whether its last answer has been sent.
     private var isSent = false
     private var isProceeding = false
+    /// The last head that had to be read for what it claims, and that. Connections repeat their heads.
+    private var lastRead: (head: HTTPRequestHead, claim: RequestClaim)?
     private var inputClosed = false
 
     init(connection: HTTPConnection, gate: RequestGate, open: OpenRoutes, watch: ConnectionWatch) {
@@ -70,7 +73,7 @@ final class RequestAdmission: ChannelDuplexHandler {
         isReceiving || !isAnswering && !closes && context.channel.isWritable
     }
 
-    private func take(_ part: HTTPRequestPart, _ context: ChannelHandlerContext) {
+    private func take(_ part: HTTPServerRequestPart, _ context: ChannelHandlerContext) {
         switch part {
         case .head(let head): begin(head, context)
         case .body(let bytes):
@@ -100,23 +103,37 @@ final class RequestAdmission: ChannelDuplexHandler {
         if !dropsBody { context.fireChannelRead(wrapInboundOut(.body(bytes))) }
     }
 
-    private func begin(_ head: HTTPRequest, _ context: ChannelHandlerContext) {
+    private func begin(_ head: HTTPRequestHead, _ context: ChannelHandlerContext) {
         isReceiving = true
         isAnswering = true
         dropsBody = false
-        isHead = head.method == .head
-        announcedBytes = head.headerFields[.contentLength].flatMap { Int($0) } ?? (head.headerFields[.transferEncoding] == nil ? 0 : .max)
-        if head.headerFields[.connection]?.lowercased() == "close" { closes = true }
+        isHead = head.method == .HEAD
+        announcedBytes = head.headers.first(name: "content-length").flatMap { Int($0) } ?? (head.headers.contains(name: "transfer-encoding") ? .max : 0)
+        if !head.isKeepAlive { closes = true }
         watch.expect(.body)
-        if !open.contains(head) {
-            let caller: Result<Caller, KeelError>
-            do throws(KeelError) { caller = .success(try gate.caller(of: head, on: connection)) } catch { caller = .failure(error) }
-            connection.set(caller: caller)
-            if case .failure = caller { dropsBody = true }
+        var head = head
+        do throws(KeelError) {
+            if let caller = try caller(of: &head) { connection.set(caller: .success(caller)) }
+        } catch {
+            connection.set(caller: .failure(error))
+            dropsBody = true
         }
         context.fireChannelRead(wrapInboundOut(.head(head)))
         guard dropsBody else { return }
         context.fireChannelRead(wrapInboundOut(.end(nil)))
+    }
+
+    /// Who sent the request; nil when nobody asks. Gives a head that names its target by a whole URL the path alone.
+    private func caller(of head: inout HTTPRequestHead) throws(KeelError) -> Caller? {
+        if let lastRead, head.claimsTheSame(as: lastRead.head) { return try gate.caller(lastRead.claim, on: connection) }
+        guard let request = try? HTTPRequest(head, secure: connection.isEncrypted, splitCookie: false) else {
+            throw KeelError(.invalidArgument, "the method '\(head.method.rawValue.prefix(40))' is none")
+        }
+        if !head.uri.hasPrefix("/"), let path = request.path { head.uri = path }
+        guard !open.contains(request) else { return nil }
+        let claim = try gate.claim(of: request, on: connection)
+        lastRead = (head, claim)
+        return try gate.caller(claim, on: connection)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -134,11 +151,11 @@ final class RequestAdmission: ChannelDuplexHandler {
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         switch unwrapOutboundIn(data) {
-        case .head(var head) where head.status.kind != .informational:
+        case .head(var head) where head.status.code >= 200:
             if isReceiving, announcedBytes > RequestAdmission.unreadBytesMax { closes = true }
             // Without a length the encoder would write the marks of a body in pieces.
-            if isHead, head.headerFields[.contentLength] == nil { closes = true }
-            if closes { head.headerFields[.connection] = "close" }
+            if isHead, !head.headers.contains(name: "content-length") { closes = true }
+            if closes { head.headers.replaceOrAdd(name: "connection", value: "close") }
             context.write(wrapOutboundOut(.head(head)), promise: promise)
         case .body where isHead: promise?.succeed()
         case .end:

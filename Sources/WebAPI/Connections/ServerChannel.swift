@@ -101,7 +101,7 @@ public struct ServerChannel: HTTPChannelHandler {
     ) throws {
         let admission = RequestAdmission(connection: connection, gate: options.gate, open: options.open, watch: watch)
         try pipeline.addHandlers(
-            [HTTP1ToHTTPServerCodec(secure: connection.isEncrypted), admission, HealthHandler()] + options.hotHandlers(connection),
+            [admission, HealthHandler()] + options.hotHandlers(connection) + [HTTP1ToHTTPServerCodec(secure: connection.isEncrypted)],
             position: .after(detector))
         var limits = NIOHTTPDecoderLimitConfiguration()
         limits.maxHeaderListSize = headerBytesMax

@@ -1,5 +1,6 @@
 import HTTPTypes
 import Hummingbird
+import NIOHTTP1
 
 /// What ties a request to its caller's own records, and comes back with its answer: `X-Request-Id`, and the trace that it belongs to (W3C Trace Context,
 /// `traceparent`). What is malformed is ignored, as the standard asks.
@@ -12,15 +13,26 @@ public struct Correlation: Sendable {
     /// Of a request id.
     private static let bytesMax = 128
 
+    /// - Parameters: the values of the two fields.
+    public init(requestID: String?, traceparent: String?) {
+        self.requestID = requestID.flatMap { Correlation.isRequestID($0) ? $0 : nil }
+        self.traceparent = traceparent.flatMap { Correlation.isTraceparent($0) ? $0 : nil }
+    }
+
     public init(_ fields: HTTPFields) {
-        requestID = Correlation.requestIDField.flatMap { fields[$0] }.flatMap { Correlation.isRequestID($0) ? $0 : nil }
-        traceparent = Correlation.traceparentField.flatMap { fields[$0] }.flatMap { Correlation.isTraceparent($0) ? $0 : nil }
+        self.init(requestID: Correlation.requestIDField.flatMap { fields[$0] }, traceparent: Correlation.traceparentField.flatMap { fields[$0] })
     }
 
     /// Adds the fields of the answer.
     public func write(to fields: inout HTTPFields) {
         if let requestID, let name = Correlation.requestIDField { fields[name] = requestID }
         if let traceparent, let name = Correlation.traceparentField { fields[name] = traceparent }
+    }
+
+    /// Adds the fields of the answer.
+    public func write(to headers: inout HTTPHeaders) {
+        if let requestID { headers.add(name: "X-Request-Id", value: requestID) }
+        if let traceparent { headers.add(name: "traceparent", value: traceparent) }
     }
 
     private static func isRequestID(_ text: String) -> Bool {

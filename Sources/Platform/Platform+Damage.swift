@@ -16,6 +16,7 @@ extension Platform {
         }
         await attempt("Storage/environments") { [self] in try await placeOldNames() }
         await attempt("Storage/predictions") { [self] in try await recoverPredictions() }
+        await attempt("Storage/predictions") { [self] in try await exporter.start() }
         await attempt("Ledger/checkpoints") { [self] in
             guard let problem = try await checkpoints.problem(lastOnly: true)?.problem else { return }
             throw KeelError(.corrupted, problem, hint: "keel ledger verify; if keel.sqlite is older than its home, restore the newer one")
@@ -67,14 +68,14 @@ extension Platform {
 
     /// The folders that every home has, outer ones first.
     static let folders = [
-        "lake", "lake/datasets", "lake/training", "streams", "work", "predictions", "checkpoints", "features", "backups", "objects",
-        "objects/tmp", "objects/content", "objects/uploads", "python",
+        "lake", "lake/datasets", "lake/training", "lake/predictions", "streams", "work", "predictions", "checkpoints", "features", "backups",
+        "objects", "objects/tmp", "objects/content", "objects/uploads", "python",
     ]
 
     /// Reports data without the database that knows it. The server makes a new database beside it, and touches nothing of it.
     static func reportMissingDatabase(_ home: String, _ damage: DamageRegister) {
         guard !FileManager.default.fileExists(atPath: home + "/keel.sqlite") else { return }
-        let holding = ["lake/datasets", "streams", "objects/content"].filter {
+        let holding = ["lake/datasets", "lake/predictions", "streams", "objects/content"].filter {
             !((try? FileManager.default.contentsOfDirectory(atPath: "\(home)/\($0)")) ?? []).isEmpty
         }
         guard !holding.isEmpty else { return }

@@ -54,8 +54,25 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces, types,
+        workspaces, types, export,
     ]
+
+    /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. Rows that are in none, and labels that
+    /// are not in the newest file that they should be in, are found by an index that holds nothing else.
+    private static let export = Migration(
+        module: "serving", version: 7,
+        [
+            "ALTER TABLE predictions ADD COLUMN part BIGINT",
+            "ALTER TABLE predictions ADD COLUMN label_pending BIGINT",
+            "UPDATE predictions SET label_pending = 1 WHERE label IS NOT NULL",
+            "CREATE INDEX predictions_unexported ON predictions (workspace, endpoint, release_number) WHERE part IS NULL",
+            "CREATE INDEX predictions_unexported_labels ON predictions (workspace, endpoint, label_pending) WHERE label_pending = 1",
+            """
+            CREATE TABLE prediction_files (
+                workspace TEXT NOT NULL, endpoint TEXT NOT NULL, number BIGINT NOT NULL, holds TEXT NOT NULL, path TEXT NOT NULL, rows BIGINT NOT NULL,
+                bytes BIGINT NOT NULL, digest TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (workspace, endpoint, number))
+            """,
+        ])
 
     /// Inputs and outputs of any type; a model need not give a number.
     private static let types = Migration(

@@ -57,10 +57,10 @@ extension Platform {
 
     // MARK: The home folder
 
-    /// Removes what a killed server had received in part. The lock on the home makes sure that no running server is still receiving it.
+    /// Removes what a killed server had received in part, and what its queries needed. The lock on the home makes sure that no running server uses it.
     static func removeLeftovers(below work: String, _ damage: DamageRegister) {
         do {
-            for name in try Folder.names(work) where name.hasPrefix("upload-") || name.hasPrefix("backup-") {
+            for name in try Folder.names(work) where ["upload-", "backup-", "query-"].contains(where: name.hasPrefix) {
                 try FileManager.default.removeItem(atPath: work + "/" + name)
             }
         } catch { damage.report("Home/work", KeelError.wrapping(error)) }

@@ -13,6 +13,15 @@ public enum QueryProcess {
     private static let ownBytes = 768 << 20
     private static let outputBytesMax = QueryLimits.answerBytesMax + (8 << 20)
 
+    /// What the process wrote.
+    private final class Output: Sendable {
+        private let bytes = Mutex<[UInt8]>([])
+
+        func add(_ part: ArraySlice<UInt8>) { bytes.withLock { if $0.count + part.count <= outputBytesMax { $0 += part } } }
+
+        var lastLine: [UInt8]? { bytes.withLock { $0.split(separator: UInt8(ascii: "\n")).last.map(Array.init) } }
+    }
+
     /// - Parameter folder: an empty folder for the process.
     static func run(_ job: QueryJob, _ folder: String) async throws -> JSON {
         let path = folder + "/job.json"
@@ -27,10 +36,10 @@ public enum QueryProcess {
             command: ["/proc/self/exe", "query-worker", path], environment: environment, workingDirectory: folder, limits: limits)
         child.graceSeconds = 0.1
         let process = child
-        let output = Mutex<[UInt8]>([])
+        let output = Output()
         let end = try await withThrowingTaskGroup(of: ChildProcess.End?.self) { group in
             group.addTask {
-                try await process.run { part in output.withLock { if $0.count + part.count <= outputBytesMax { $0 += part } } }
+                try await process.run { output.add($0) }
             }
             group.addTask {
                 try await Task.sleep(for: .seconds(job.limits.seconds))
@@ -41,7 +50,7 @@ public enum QueryProcess {
         }
         guard let end else { throw job.limits.tooLong }
         // Libraries may write to the output as well, before they end the process.
-        let line = output.withLock { $0.split(separator: UInt8(ascii: "\n")).last.map(Array.init) }
+        let line = output.lastLine
         guard end == .exited(0), let line, let answer = try? JSON.parse(line) else {
             if case .signalled(let signal) = end, signal == SIGXCPU || signal == SIGKILL { throw job.limits.tooLong }
             throw job.limits.tooMuchMemory

@@ -57,8 +57,8 @@ public enum ServingTables {
         workspaces, types, export,
     ]
 
-    /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. Rows that are in none, and labels that
-    /// are not in the newest file that they should be in, are found by an index that holds nothing else.
+    /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. `label_pending` counts how often
+    /// its label was posted since the labels of its endpoint were last written; null when its label is in a file, or there is none.
     private static let export = Migration(
         module: "serving", version: 7,
         [
@@ -66,7 +66,7 @@ public enum ServingTables {
             "ALTER TABLE predictions ADD COLUMN label_pending BIGINT",
             "UPDATE predictions SET label_pending = 1 WHERE label IS NOT NULL",
             "CREATE INDEX predictions_unexported ON predictions (workspace, endpoint, release_number) WHERE part IS NULL",
-            "CREATE INDEX predictions_unexported_labels ON predictions (workspace, endpoint, label_pending) WHERE label_pending = 1",
+            "CREATE INDEX predictions_unexported_labels ON predictions (workspace, endpoint) WHERE label_pending IS NOT NULL",
             """
             CREATE TABLE prediction_files (
                 workspace TEXT NOT NULL, endpoint TEXT NOT NULL, number BIGINT NOT NULL, holds TEXT NOT NULL, path TEXT NOT NULL, rows BIGINT NOT NULL,

@@ -4,7 +4,7 @@ import Storage
 /// How a logged prediction is laid out as columns: those of the log itself, then the model's inputs and outputs under the names of its signature.
 ///
 /// DuckDB does not tell names apart by their case. An input or output whose name a column of the log has is `input_NAME` or `output_NAME`; so is an output
-/// that is named as an input.
+/// that is named as an input. A model whose signature names no outputs has what it gave in one column `outputs`, as JSON.
 struct LoggedColumns: Sendable {
     /// The columns of the log, which are before those of the signature.
     static let own: [Field] = [
@@ -38,7 +38,11 @@ struct LoggedColumns: Sendable {
             return candidate
         }
         let inputs = signature.inputs.map { Field(name($0.name, "input"), LoggedColumns.stored($0.type)) }
-        fields = LoggedColumns.own + inputs + signature.outputs.map { Field(name($0.name, "output"), LoggedColumns.stored($0.type)) }
+        let outputs =
+            signature.outputs.isEmpty
+            ? [Field(name("outputs", "output"), .string)]
+            : signature.outputs.map { Field(name($0.name, "output"), LoggedColumns.stored($0.type)) }
+        fields = LoggedColumns.own + inputs + outputs
     }
 
     var empty: Table { Table(emptyOf: fields) }
@@ -78,7 +82,11 @@ struct LoggedColumns: Sendable {
             }
         }
         add(inputs, signature.inputs.map { ($0.type, $0.categories) })
-        add(outputs, signature.outputs.map { ($0.type, nil) })
+        if signature.outputs.isEmpty {
+            values.append(.string(JSON.array((outputs ?? []).map { JSON($0) }).text))
+        } else {
+            add(outputs, signature.outputs.map { ($0.type, nil) })
+        }
         try table.append(row: values)
         return isWhole
     }

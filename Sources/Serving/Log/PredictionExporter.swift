@@ -123,7 +123,7 @@ public final class PredictionExporter: Sendable {
             try db.rows("SELECT DISTINCT workspace, endpoint, release_number FROM predictions WHERE part IS NULL").map {
                 Group(endpoint: ReleaseStore.endpoint($0), release: Int($0.int("release_number")))
             }
-                + db.rows("SELECT DISTINCT workspace, endpoint FROM predictions WHERE label_pending = 1").map {
+                + db.rows("SELECT DISTINCT workspace, endpoint FROM predictions WHERE label_pending IS NOT NULL").map {
                     Group(endpoint: ReleaseStore.endpoint($0), release: nil)
                 }
         }
@@ -144,7 +144,7 @@ public final class PredictionExporter: Sendable {
             if let columns, let release = group.release {
                 return try PredictionExporter.rows(of: group.endpoint, release, columns, limit: limit, in: db)
             }
-            return Batch(table: try PredictionExporter.labels(of: group.endpoint, part: Int64(number), limit: limit, in: db))
+            return try PredictionExporter.labels(of: group.endpoint, part: Int64(number), limit: limit, in: db)
         }
         let count = batch.table.rowCount
         guard count > 0, evenSmall || count == rowsMax || batch.isCut else { return false }
@@ -156,7 +156,7 @@ public final class PredictionExporter: Sendable {
                     hint: "in the lake those columns are null in their rows; the column request has what was asked"))
         }
         let file = try await write(batch.table, group, number)
-        do { try await record(file, batch.table, group) } catch {
+        do { try await record(file, batch, group) } catch {
             unlink("\(lake)/\(file.path)")
             throw error
         }
@@ -188,12 +188,14 @@ public final class PredictionExporter: Sendable {
     }
 
     /// Notes that the rows are in the file, in the transaction that records the file.
-    private func record(_ file: PredictionFile, _ table: Table, _ group: Group) async throws {
+    private func record(_ file: PredictionFile, _ batch: Batch, _ group: Group) async throws {
+        let table = batch.table
         let ids = try table.column("id")
         try await database.write { tx in
             try file.insert(in: tx)
-            guard let release = group.release else { return try PredictionExporter.settleLabels(table, group.endpoint, in: tx) }
+            guard let release = group.release else { return try PredictionExporter.settleLabels(batch, group.endpoint, in: tx) }
             var changed = 0
+            // `coalesce` keeps SQLite at the primary key: by the index of rows without a part it would look through all of them.
             for start in stride(from: 0, to: table.rowCount, by: 400) {
                 let part = (start..<min(start + 400, table.rowCount)).map { ids[$0] }
                 let key: [Value] = [.int(Int64(file.number))] + ReleaseStore.key(group.endpoint) + [.int(Int64(release))]
@@ -210,15 +212,15 @@ public final class PredictionExporter: Sendable {
         }
     }
 
-    /// A label that changed since it was read stays to be written.
-    private static func settleLabels(_ table: Table, _ endpoint: ResourceRef, in tx: Transaction) throws {
-        for i in 0..<table.rowCount {
-            let row = table.row(i)
+    /// A label that was posted anew since it was read stays to be written.
+    private static func settleLabels(_ batch: Batch, _ endpoint: ResourceRef, in tx: Transaction) throws {
+        for (i, version) in batch.labelVersions.enumerated() {
+            let row = batch.table.row(i)
             try tx.execute(
                 """
                 UPDATE predictions SET label_pending = NULL
-                WHERE workspace = ? AND endpoint = ? AND id = ? AND release_number = ? AND label = ? AND label_at = ?
-                """, ReleaseStore.key(endpoint) + row[0..<4])
+                WHERE workspace = ? AND endpoint = ? AND id = ? AND release_number = ? AND label_pending = ?
+                """, ReleaseStore.key(endpoint) + row[0..<2] + [.int(version)])
         }
     }
 
@@ -230,6 +232,8 @@ public final class PredictionExporter: Sendable {
         var misfits = 0
         /// Whether rows were left for the next batch because these are large.
         var isCut = false
+        /// Of labels: what the column `label_pending` was when each was read.
+        var labelVersions: [Int64] = []
     }
 
     /// The columns of a release's predictions.
@@ -257,18 +261,20 @@ public final class PredictionExporter: Sendable {
     }
 
     /// Labels of an endpoint that are in no file.
-    static func labels(of endpoint: ResourceRef, part: Int64, limit: Int, in db: some Querying) throws -> Table {
-        var table = Table(emptyOf: LoggedColumns.ofLabels)
+    static func labels(of endpoint: ResourceRef, part: Int64, limit: Int, in db: some Querying) throws -> Batch {
+        var batch = Batch(table: Table(emptyOf: LoggedColumns.ofLabels))
         try db.forEach(
             """
-            SELECT id, release_number, label, label_at FROM predictions WHERE workspace = ? AND endpoint = ? AND label_pending = 1 LIMIT ?
+            SELECT id, release_number, label, label_at, label_pending FROM predictions
+            WHERE workspace = ? AND endpoint = ? AND label_pending IS NOT NULL LIMIT ?
             """, ReleaseStore.key(endpoint) + [.int(Int64(limit))]
         ) { row in
-            try table.append(row: [
+            try batch.table.append(row: [
                 .string(row.text("id")), .int(row.int("release_number")), .double(row.double("label")), .timestamp(row.time("label_at")), .int(part),
             ])
+            batch.labelVersions.append(row.int("label_pending"))
         }
-        return table
+        return batch
     }
 
     // MARK: Verifying

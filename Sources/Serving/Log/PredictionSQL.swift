@@ -115,14 +115,14 @@ public final class PredictionSQL: Sendable {
         }
         let found = layouts
         let limit = PredictionSQL.pendingMax
-        let (files, pending, labels) = try await database.read { db in
+        let (files, pending, newLabels) = try await database.read { db in
             (
                 try PredictionFile.all(of: endpoint, in: db),
                 try found.map { try PredictionExporter.rows(of: endpoint, $0.release, $0.columns, limit: limit, in: db) },
                 try PredictionExporter.labels(of: endpoint, part: .max, limit: limit, in: db)
             )
         }
-        if pending.contains(where: { $0.isCut || $0.table.rowCount == limit }) || labels.rowCount == limit {
+        if pending.contains(where: { $0.isCut || $0.table.rowCount == limit }) || newLabels.table.rowCount == limit {
             notes.append("the newest predictions or labels of \(endpoint.qualifiedName) are too many to be added and are not all there: ask again in a minute")
         }
         var rowPaths: [String] = []
@@ -139,7 +139,7 @@ public final class PredictionSQL: Sendable {
                 try connection.writeParquet(table, to: rows[i])
             }
             let path = "\(folder)/\(number)-labels.parquet"
-            try connection.writeParquet(labels, to: path)
+            try connection.writeParquet(newLabels.table, to: path)
             return (rows: rows, labels: path)
         }
         rowPaths += newest.rows

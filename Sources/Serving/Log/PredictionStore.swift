@@ -108,7 +108,7 @@ enum PredictionStore {
     private static func join(_ label: LabelInput, _ target: Target, _ transaction: Transaction) throws -> [LabelledPrediction] {
         let at = label.at ?? transaction.now
         let changed = try transaction.execute(
-            "UPDATE predictions SET label = ?, label_at = ?, label_pending = 1 WHERE \(target.clause)",
+            "UPDATE predictions SET label = ?, label_at = ?, label_pending = coalesce(label_pending, 0) + 1 WHERE \(target.clause)",
             [.double(label.value), .timestamp(at)] + target.parameters)
         guard changed > 0 else { return [] }
         return try transaction.rows(

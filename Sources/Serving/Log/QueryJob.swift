@@ -64,7 +64,7 @@ public struct QueryJob: Sendable, Hashable {
         var truncated = false
         let max = limits.rowsMax
         do throws(KeelError) {
-            try connection.forEachChunk(sql) { (table: Table) throws(KeelError) -> Bool in
+            try connection.forEachChunk(sql, evenEmpty: true) { (table: Table) throws(KeelError) -> Bool in
                 if columns.isEmpty {
                     columns = zip(table.names, table.columns).map { ["name": .string($0), "type": .string($1.type.description)] }
                 }
@@ -84,14 +84,7 @@ public struct QueryJob: Sendable, Hashable {
                 return true
             }
         } catch { throw explained(error) }
-        if columns.isEmpty { columns = try describe(connection) }
         return ["columns": .array(columns), "rows": .array(rows), "truncated": .bool(truncated)]
-    }
-
-    /// The columns of an answer without rows.
-    private func describe(_ connection: DuckDBConnection) throws(KeelError) -> [JSON] {
-        let table = try connection.query(sql)
-        return zip(table.names, table.columns).map { ["name": .string($0), "type": .string($1.type.description)] }
     }
 
     /// Memory that is not there is the limit's doing.
@@ -107,7 +100,7 @@ public struct QueryLimits: Sendable, Hashable {
     public var memoryBytes: Int
     public var seconds: Int
     /// Of the answer as JSON.
-    public static let answerBytesMax = 64 << 20
+    public static let answerBytesMax = 16 << 20
     static let sqlBytesMax = 64 << 10
 
     public init(rowsMax: Int = 10_000, memoryBytes: Int = 512 << 20, seconds: Int = 30) {

@@ -7,7 +7,8 @@ enum QueryStatement {
     private static let tableFunctions: Set<String> = ["range", "generate_series", "unnest"]
     /// Functions that tell of the engine's settings or state, or run other SQL.
     private static let refusedFunctions: Set<String> = [
-        "current_setting", "getenv", "getvariable", "json_execute_serialized_sql", "nextval", "currval", "sleep_ms", "write_log", "query", "query_table",
+        "current_setting", "getenv", "getvariable", "json_execute_serialized_sql", "json_serialize_plan", "nextval", "currval", "sleep_ms", "write_log", "query",
+        "query_table",
     ]
 
     static func check(_ sql: String, offered: [String], _ connection: DuckDBConnection) throws(KeelError) {
@@ -27,6 +28,12 @@ enum QueryStatement {
         guard let statements = tree["statements"]?.array, statements.count == 1 else { throw notSelect }
         var ownNames: Set<String> = []
         gather(statements[0], &ownNames)
+        // A name holds where WITH gives it, and the engine's own views are everywhere else.
+        let views = try connection.query("SELECT lower(view_name) FROM duckdb_views() WHERE internal AND schema_name <> 'information_schema'")
+        for i in 0..<views.rowCount {
+            guard case .string(let name) = views.columns[0][i], ownNames.contains(name) else { continue }
+            throw refusal("'\(name)' is a name of the query engine's own", "give the part of WITH another name")
+        }
         try check(statements[0], Set(offered.map { $0.lowercased() }), ownNames, offered)
     }
 

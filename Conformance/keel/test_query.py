@@ -87,14 +87,66 @@ def test_no_prediction_and_no_label_is_lost_or_doubled_over_kills(tmp_path):
 
 def test_the_answer_has_the_newest_rows_and_each_form_of_output(stump):
     sql = "SELECT id, x, score > 0.4 AS high, label FROM stump WHERE id LIKE 'q%' ORDER BY id LIMIT 2"
-    assert rows(stump, sql) == [["q0", 0.0, True, None], ["q1", 1.0, True, 1.0]]
-    assert stump.cli("query", sql, "--csv").stdout == "id,x,high,label\nq0,0.0,true,\nq1,1.0,true,1.0\n"
+    assert rows(stump, sql) == [["q0", 0.0, True, None], ["q1", 1.0, True, 1]]
+    assert stump.cli("query", sql, "--csv").stdout == "id,x,high,label\nq0,0.0,true,\nq1,1.0,true,1\n"
     assert stump.json("query", sql)["rows"] == [["q0", 0.0, True, None], ["q1", 1.0, True, 1.0]]
     table = stump.cli("query", sql, "--limit", 1)
     assert "q0" in table.stdout and "q1" not in table.stdout and "there are more" in table.stderr
     columns = [c["name"] for c in stump.json("query", "SELECT * FROM stump LIMIT 1")["columns"]]
     assert columns == ["id", "release", "model", "version", "event_time", "at", "shadow", "score", "label", "label_at", "latency_ns", "request",
                        "x", "output_score"]
+
+
+CLASSES = """
+apiVersion: keel/v1
+kind: Endpoint
+metadata: { name: species }
+spec:
+  rollout: { canary: { shares: [100%] } }
+  label: { within: 2h }
+---
+apiVersion: keel/v1
+kind: Monitor
+metadata: { name: species }
+spec: { endpoint: species, window: 1h, performance: { label: { within: 1h }, metric: accuracy, minimumLabels: 2, alertWhen: "accuracy < 0.9" } }
+"""
+
+
+def test_labels_of_any_type_stand_beside_their_predictions_and_classes_have_an_accuracy(stump, tmp_path):
+    path = tmp_path / "species.yaml"
+    path.write_text(CLASSES)
+    stump.cli("apply", path)
+    # It answers with the classes 0 and 2.
+    bundle = bundles.store(stump, "species", bundles.stump(0.0, 2.0), "xgboost", output=("class", "int64"))
+    bundles.register(stump, tmp_path, "species", bundle)
+    assert bundles.release(stump, "species").status_code == 200
+    ids = [f"s{i}" for i in range(4)]
+    assert stump.post("/v2/models/species/infer", bundles.question([0.0, 1.0, 1.0, 0.0], ids=ids)).status_code == 200
+    for id, label in [("s0", "0"), ("s1", "2"), ("s2", "1")]:
+        assert "has its label" in stump.cli("label", id, label).stdout
+    sql = "SELECT id, class, label, typeof(label) FROM species ORDER BY id"
+    assert rows(stump, sql) == [["s0", 0, 0, "BIGINT"], ["s1", 2, 2, "BIGINT"], ["s2", 2, 1, "BIGINT"], ["s3", 0, None, "BIGINT"]]
+    month, = stump.get("/api/v1/endpoints/species/performance").json()["months"]
+    assert month["labels"] == 3 and month["accuracy"] == pytest.approx(2 / 3)
+    # A text is no class of this model: it is kept, and left out.
+    stump.cli("label", "s3", "setosa")
+    assert rows(stump, sql)[3] == ["s3", 0, "setosa", "VARCHAR"] and rows(stump, sql)[1][2] == "2"
+    month, = stump.get("/api/v1/endpoints/species/performance").json()["months"]
+    assert month["labels"] == 3 and month["unusable"] == 1 and "setosa" in month["note"]
+    stump.cli("label", "s3", "1", "--text")
+    assert rows(stump, sql)[3] == ["s3", 0, "1", "VARCHAR"]
+    stump.cli("label", "s3", "true")
+    assert rows(stump, "SELECT label FROM species WHERE id = 's3'") == [["true"]]
+    for value in [None, [1], {"a": 1}, "", "x" * 1001]:
+        answer = stump.post("/api/v1/labels", {"labels": [{"id": "s3", "value": value}]})
+        assert answer.status_code == 400 and answer.json()["error"]["path"] == "labels[0].value", answer.text
+
+
+def test_a_label_after_the_horizon_of_its_endpoint_is_refused(stump):
+    ids = {"id": "s0", "value": 2}
+    late = stump.post("/api/v1/labels", {"labels": [ids | {"at": "2100-01-01T00:00:00Z"}]}).json()
+    assert late["accepted"] == 0 and "later than 2h" in late["rejected"][0]["reason"] and "label.within" in late["rejected"][0]["reason"]
+    assert stump.post("/api/v1/labels", {"labels": [ids]}).json()["joined"] == 1
 
 
 def test_a_backup_has_the_files_and_a_damaged_one_is_named(tmp_path):

@@ -231,7 +231,9 @@ public final class Platform: Sendable {
         parity = FeatureParity(
             data: data, features: features, runtime: runtime, deployments: deployments, queries: queries, objects: objects,
             analytics: analytics)
-        reports = ServingReports(runtime: runtime, deployments: deployments, monitoring: monitoring, queries: queries)
+        reports = ServingReports(
+            runtime: runtime, deployments: deployments, monitoring: monitoring, queries: queries,
+            signature: { await signatures.signature(of: $0, release: $1) })
         collecting = Collecting(
             database: database, damage: damage, objects: objects, tracking: tracking, registry: registry, deployments: deployments,
             pipelines: pipelines)

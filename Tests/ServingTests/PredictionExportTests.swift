@@ -3,6 +3,7 @@ import Engines
 import Foundation
 import Serving
 import Storage
+import TestSupport
 import Testing
 
 /// The prediction log in Parquet files, and SQL over it.
@@ -65,19 +66,82 @@ import Testing
         #expect(lake.files.count == 3)
         #expect(try await lake.ask(question) == expected)
         _ = try await home.runtime.label((0..<10).map { LabelInput(id: "p\($0)", value: 1) }, Home.labeller)
-        let labelled = [#"[20,20,9.0,10,10.0,"delay","0.2"]"#]
+        let labelled = [#"[20,20,9.0,10,10,"delay","0.2"]"#]
         #expect(try await lake.ask(question) == labelled)
         await lake.exporter.export()
         #expect(try await lake.ask(question) == labelled)
         // A later label takes the place of one that is in a file.
         _ = try await home.runtime.label([LabelInput(id: "p3", value: 5)], Home.labeller)
-        #expect(try await lake.ask("SELECT label FROM delay WHERE id = 'p3'") == ["[5.0]"])
+        #expect(try await lake.ask("SELECT label FROM delay WHERE id = 'p3'") == ["[5]"])
         await lake.exporter.export()
-        #expect(try await lake.ask("SELECT label FROM delay WHERE id = 'p3'") == ["[5.0]"])
+        #expect(try await lake.ask("SELECT label FROM delay WHERE id = 'p3'") == ["[5]"])
         try await home.ask(5, from: 20)
         #expect(try await lake.ask("SELECT count(*), count(DISTINCT id), count(label) FROM delay") == ["[25,25,10]"])
         for file in try await lake.exporter.allFiles() { try await lake.exporter.verify(file) }
         #expect(lake.damage.all.isEmpty)
+        await home.stop()
+    }
+
+    @Test("labels have the type they were posted with, in the lake and in answers; of several types the column has one that takes them all")
+    func typedLabels() async throws {
+        let home = try await PredictionExportTests.home()
+        let lake = try Lake(home)
+        try await home.ask(6)
+        // The predictions are in a file before their labels come.
+        await lake.exporter.export()
+        func label(_ id: String, _ label: Label) async throws {
+            #expect(try await home.runtime.label([LabelInput(id: id, value: label)], Home.labeller).joined == 1)
+        }
+        func labels() async throws -> String {
+            let answer = try await lake.sql.query("SELECT id, label FROM delay WHERE label IS NOT NULL ORDER BY id", Home.reader)
+            let type = answer["columns"]?[1]?["type"]?.string ?? ""
+            return ([type] + (answer["rows"]?.array ?? []).map(\.text)).joined(separator: " ")
+        }
+        let steps: [(id: String, label: Label, expected: String)] = [
+            ("p0", true, #"bool ["p0",true]"#),
+            ("p1", 9_007_199_254_740_993, #"int64 ["p0",1] ["p1",9007199254740993]"#),
+            ("p1", 3, #"int64 ["p0",1] ["p1",3]"#),
+            ("p2", 0.25, #"float64 ["p0",1.0] ["p1",3.0] ["p2",0.25]"#),
+            ("p3", "on time", #"string ["p0","true"] ["p1","3"] ["p2","0.25"] ["p3","on time"]"#),
+            // A later label of another type takes the place of the one before.
+            ("p0", "late", #"string ["p0","late"] ["p1","3"] ["p2","0.25"] ["p3","on time"]"#),
+        ]
+        for (id, value, expected) in steps {
+            try await label(id, value)
+            #expect(try await labels() == expected, "not in the lake yet")
+            await lake.exporter.export()
+            #expect(try await labels() == expected, "in the lake")
+        }
+        // Each file holds labels of one type, as such.
+        let types = try lake.files.filter { !$0.hasPrefix("predictions/delay/1-") }.map { path in
+            let table = try DuckDB(settings: .init(folders: [lake.folder])).connect().query("SELECT label FROM '\(lake.folder)/\(path)'")
+            return table.columns[0].type.description
+        }
+        #expect(types.sorted() == ["bool", "float64", "int64", "int64", "string", "string"])
+        #expect(lake.damage.all.isEmpty)
+        await home.stop()
+    }
+
+    @Test("a label that changes while it is being written is written again")
+    func labelDuringExport() async throws {
+        let home = try await PredictionExportTests.home()
+        let lake = try Lake(home)
+        try await home.ask(50)
+        var posted: [String: Int64] = [:]
+        let exporting = Task { while !Task.isCancelled { await lake.exporter.export() } }
+        var random = Seeded(11)
+        for round in 0..<40 {
+            let ids = (0..<5).map { _ in "p\(random.next() % 50)" }
+            for id in ids { posted[id] = Int64(round) }
+            _ = try await home.runtime.label(ids.map { LabelInput(id: $0, value: .integer(Int64(round))) }, Home.labeller)
+        }
+        exporting.cancel()
+        await exporting.value
+        await lake.exporter.export()
+        let pending = try await home.database.read { try $0.row("SELECT count(*) AS n FROM predictions WHERE label_pending IS NOT NULL")?.int("n") }
+        #expect(pending == 0 && lake.damage.all.isEmpty)
+        let expected = posted.sorted { $0.key < $1.key }.map { "[\"\($0.key)\",\($0.value)]" }
+        #expect(try await lake.ask("SELECT id, label FROM delay WHERE label IS NOT NULL ORDER BY id") == expected)
         await home.stop()
     }
 
@@ -153,14 +217,15 @@ import Testing
                 let inputs = withUnsafeBytes(of: Float(i).bitPattern.littleEndian) { Array($0) }
                 try tx.execute(
                     """
-                    INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns)
-                    VALUES ('default', ?, 'delay', 1, 1, 1, 0, 0.5, ?, NULL, '{}', 1)
+                    INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns,
+                    label, label_at, label_pending) VALUES ('default', ?, 'delay', 1, 1, 1, 0, 0.5, ?, NULL, '{}', 1, 1, 2, 1)
                     """, [.string("old\(i)"), .bytes(inputs)])
             }
         }
         let lake = try Lake(home)
         await lake.exporter.export()
-        #expect(try await lake.ask("SELECT count(*), sum(x), sum(output_score) FROM delay WHERE id LIKE 'old%'") == ["[3,3.0,1.5]"])
+        // Their labels are numbers.
+        #expect(try await lake.ask("SELECT count(*), sum(x), sum(output_score), sum(label) FROM delay WHERE id LIKE 'old%'") == ["[3,3.0,1.5,3.0]"])
         #expect(lake.damage.all.isEmpty)
         await home.stop()
     }
@@ -235,8 +300,8 @@ import Testing
         let home = try await PredictionExportTests.home()
         let lake = try Lake(home)
         let sql = """
-            SELECT true AS a, 1::TINYINT AS b, 170141183460469231::HUGEINT AS c, 1.5::DECIMAL(9, 2) AS d, DATE '2026-01-02' AS e, TIMESTAMP '2026-01-02 03:04:05' AS f,
-            [1, NULL] AS g, 'é"' AS h, NULL AS i, 'nan'::DOUBLE AS j, '\\xFF'::BLOB AS k
+            SELECT true AS a, 1::TINYINT AS b, 170141183460469231::HUGEINT AS c, 1.5::DECIMAL(9, 2) AS d, DATE '2026-01-02' AS e,
+            TIMESTAMP '2026-01-02 03:04:05' AS f, [1, NULL] AS g, 'é"' AS h, NULL AS i, 'nan'::DOUBLE AS j, '\\xFF'::BLOB AS k
             """
         let row = try #require(try await lake.ask(sql).first)
         #expect(row == #"[true,1,170141183460469231,1.5,"2026-01-02","2026-01-02T03:04:05Z",[1,null],"é\"",null,null,"ff"]"#)

@@ -105,7 +105,9 @@ private func label(_ request: Request, of endpoint: ResourceRef?, _ grant: Grant
     _ = try reader.required("labels")
     for item in try reader.objects("labels") {
         let id = try item.string("id")
-        guard let value = try item.optionalDouble("value") else { throw item.failure("value", "'value' is missing") }
+        let value: Label
+        let given = try item.required("value")
+        do throws(KeelError) { value = try Label(given) } catch { throw item.failure("value", error.message) }
         let at = try item.optionalInstant("at")
         try item.finish()
         labels.append(LabelInput(id: id, value: value, at: at))

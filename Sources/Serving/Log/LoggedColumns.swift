@@ -12,9 +12,9 @@ struct LoggedColumns: Sendable {
         Field("at", .timestamp), Field("shadow", .bool), Field("score", .float64), Field("latency_ns", .int64), Field("request", .string),
     ]
     /// Those of files of labels; `part` says which of two labels of a prediction came later.
-    static let ofLabels: [Field] = [
-        Field("id", .string), Field("release", .int64), Field("label", .float64), Field("label_at", .timestamp), Field("part", .int64),
-    ]
+    static func ofLabels(_ kind: Label.Kind) -> [Field] {
+        [Field("id", .string), Field("release", .int64), Field("label", kind.type), Field("label_at", .timestamp), Field("part", .int64)]
+    }
 
     private let release: Int
     private let model: String

@@ -13,11 +13,15 @@ import Synchronization
 ///
 /// One task at a time exports.
 public final class PredictionExporter: Sendable {
-    /// Rows of one release of an endpoint, or the labels of an endpoint, that are in no file.
+    /// Rows of one release of an endpoint, or labels of one type, that are in no file.
     private struct Group: Hashable {
+        enum Content: Hashable {
+            case release(Int)
+            case labels(Label.Kind)
+        }
+
         let endpoint: ResourceRef
-        /// Nil: labels.
-        let release: Int?
+        let content: Content
     }
 
     private let database: Database
@@ -121,30 +125,32 @@ public final class PredictionExporter: Sendable {
     private func pending() async throws -> [Group] {
         try await database.read { db in
             try db.rows("SELECT DISTINCT workspace, endpoint, release_number FROM predictions WHERE part IS NULL").map {
-                Group(endpoint: ReleaseStore.endpoint($0), release: Int($0.int("release_number")))
+                Group(endpoint: ReleaseStore.endpoint($0), content: .release(Int($0.int("release_number"))))
             }
-                + db.rows("SELECT DISTINCT workspace, endpoint FROM predictions WHERE label_pending IS NOT NULL").map {
-                    Group(endpoint: ReleaseStore.endpoint($0), release: nil)
+                + db.rows("SELECT DISTINCT workspace, endpoint, label_type FROM predictions WHERE label_pending IS NOT NULL").map {
+                    Group(endpoint: ReleaseStore.endpoint($0), content: .labels(Label.Kind($0)))
                 }
         }
     }
 
     /// - Returns: whether there may be more for another file.
     private func exportFile(_ group: Group, evenSmall: Bool) async throws -> Bool {
-        let columns: LoggedColumns?
-        if let release = group.release { columns = try await layout(group.endpoint, release) } else { columns = nil }
+        let endpoint = group.endpoint
         let number = try await database.read { db in
             Int(
-                try db.row(
-                    "SELECT coalesce(max(number), 0) AS n FROM prediction_files WHERE workspace = ? AND endpoint = ?", ReleaseStore.key(group.endpoint))?
+                try db.row("SELECT coalesce(max(number), 0) AS n FROM prediction_files WHERE workspace = ? AND endpoint = ?", ReleaseStore.key(endpoint))?
                     .int("n") ?? 0) + 1
         }
         let limit = rowsMax
-        let batch = try await database.read { db in
-            if let columns, let release = group.release {
-                return try PredictionExporter.rows(of: group.endpoint, release, columns, limit: limit, in: db)
+        let batch: Batch
+        switch group.content {
+        case .release(let release):
+            let columns = try await layout(endpoint, release)
+            batch = try await database.read { db in try PredictionExporter.rows(of: endpoint, release, columns, limit: limit, in: db) }
+        case .labels(let kind):
+            batch = try await database.read { db in
+                try PredictionExporter.labels(of: endpoint, kind, part: Int64(number), limit: limit, in: db)
             }
-            return try PredictionExporter.labels(of: group.endpoint, part: Int64(number), limit: limit, in: db)
         }
         let count = batch.table.rowCount
         guard count > 0, evenSmall || count == rowsMax || batch.isCut else { return false }
@@ -152,7 +158,7 @@ public final class PredictionExporter: Sendable {
             damage.report(
                 group.endpoint,
                 KeelError(
-                    .corrupted, "\(batch.misfits) logged predictions have values that are none of the signature of release \(group.release ?? 0)",
+                    .corrupted, "\(batch.misfits) logged predictions have values that are none of the signature of their release",
                     hint: "in the lake those columns are null in their rows; the column request has what was asked"))
         }
         let file = try await write(batch.table, group, number)
@@ -177,9 +183,9 @@ public final class PredictionExporter: Sendable {
                     throw KeelError(.internal, "could not rename a file of the prediction log: \(String(cString: strerror(errno)))")
                 }
                 try Folder.sync("\(lake)/\(folder)")
+                let holds: PredictionFile.Content = if case .labels(let kind) = group.content { .labels(kind) } else { .rows }
                 return PredictionFile(
-                    endpoint: group.endpoint, number: number, holds: group.release == nil ? .labels : .rows, path: path, rows: table.rowCount,
-                    bytes: written.size, digest: digest)
+                    endpoint: group.endpoint, number: number, holds: holds, path: path, rows: table.rowCount, bytes: written.size, digest: digest)
             } catch {
                 unlink(temporary)
                 throw error
@@ -193,7 +199,7 @@ public final class PredictionExporter: Sendable {
         let ids = try table.column("id")
         try await database.write { tx in
             try file.insert(in: tx)
-            guard let release = group.release else { return try PredictionExporter.settleLabels(batch, group.endpoint, in: tx) }
+            guard case .release(let release) = group.content else { return try PredictionExporter.settleLabels(batch, group.endpoint, in: tx) }
             var changed = 0
             // `coalesce` keeps SQLite at the primary key: by the index of rows without a part it would look through all of them.
             for start in stride(from: 0, to: table.rowCount, by: 400) {
@@ -234,6 +240,13 @@ public final class PredictionExporter: Sendable {
         var isCut = false
         /// Of labels: what the column `label_pending` was when each was read.
         var labelVersions: [Int64] = []
+
+        /// Says that rows may be left when there are as many as were asked for.
+        func checked(_ limit: Int) -> Batch {
+            var batch = self
+            if table.rowCount == limit { batch.isCut = true }
+            return batch
+        }
     }
 
     /// The columns of a release's predictions.
@@ -260,17 +273,19 @@ public final class PredictionExporter: Sendable {
         return batch
     }
 
-    /// Labels of an endpoint that are in no file.
-    static func labels(of endpoint: ResourceRef, part: Int64, limit: Int, in db: some Querying) throws -> Batch {
-        var batch = Batch(table: Table(emptyOf: LoggedColumns.ofLabels))
+    /// Labels of one type of an endpoint that are in no file.
+    static func labels(of endpoint: ResourceRef, _ kind: Label.Kind, part: Int64, limit: Int, in db: some Querying) throws -> Batch {
+        var batch = Batch(table: Table(emptyOf: LoggedColumns.ofLabels(kind)))
+        let isOfKind = kind == .float64 ? "(label_type = ? OR label_type IS NULL)" : "label_type = ?"
         try db.forEach(
             """
-            SELECT id, release_number, label, label_at, label_pending FROM predictions
-            WHERE workspace = ? AND endpoint = ? AND label_pending IS NOT NULL LIMIT ?
-            """, ReleaseStore.key(endpoint) + [.int(Int64(limit))]
+            SELECT id, release_number, label, label_text, label_type, label_at, label_pending FROM predictions
+            WHERE workspace = ? AND endpoint = ? AND label_pending IS NOT NULL AND \(isOfKind) LIMIT ?
+            """, ReleaseStore.key(endpoint) + [.string(kind.rawValue), .int(Int64(limit))]
         ) { row in
+            let label = Label(row)?.value ?? .null
             try batch.table.append(row: [
-                .string(row.text("id")), .int(row.int("release_number")), .double(row.double("label")), .timestamp(row.time("label_at")), .int(part),
+                .string(row.text("id")), .int(row.int("release_number")), label, .timestamp(row.time("label_at")), .int(part),
             ])
             batch.labelVersions.append(row.int("label_pending"))
         }

@@ -3,14 +3,16 @@ import Storage
 
 /// A Parquet file of the prediction log in the lake.
 public struct PredictionFile: Sendable, Hashable {
-    public enum Content: String, Sendable {
-        case rows, labels
+    enum Content: Sendable, Hashable {
+        case rows
+        /// All of one type.
+        case labels(Label.Kind)
     }
 
     public let endpoint: ResourceRef
     /// 1, 2, 3 … within the endpoint, rows and labels together.
     public let number: Int
-    public let holds: Content
+    let holds: Content
     /// Below the lake's folder.
     public let path: String
     public let rows: Int
@@ -53,23 +55,29 @@ public struct PredictionFile: Sendable, Hashable {
         endpoint = ReleaseStore.endpoint(row)
         number = Int(row.int("number"))
         path = row.text("path")
-        guard let holds = Content(rawValue: row.text("holds")), let digest = Digest(hex: row.text("digest")) else {
+        guard let digest = Digest(hex: row.text("digest")) else {
             throw KeelError(.corrupted, "what the database says of the file '\(path)' of the prediction log cannot be read")
         }
-        self.holds = holds
+        holds = row.text("holds") == "labels" ? .labels(Label.Kind(row)) : .rows
         self.digest = digest
         rows = Int(row.int("rows"))
         bytes = Int(row.int("bytes"))
     }
 
     func insert(in transaction: Transaction) throws {
+        var name = "rows"
+        var type = Value.null
+        if case .labels(let kind) = holds {
+            name = "labels"
+            type = .string(kind.rawValue)
+        }
         try transaction.execute(
             """
-            INSERT INTO prediction_files (workspace, endpoint, number, holds, path, rows, bytes, digest, created_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO prediction_files (workspace, endpoint, number, holds, label_type, path, rows, bytes, digest, created_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             ReleaseStore.key(endpoint) + [
-                .int(Int64(number)), .string(holds.rawValue), .string(path), .int(Int64(rows)), .int(Int64(bytes)), .string(digest.hex),
+                .int(Int64(number)), .string(name), type, .string(path), .int(Int64(rows)), .int(Int64(bytes)), .string(digest.hex),
                 .timestamp(transaction.now),
             ])
     }

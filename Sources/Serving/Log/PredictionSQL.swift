@@ -115,51 +115,66 @@ public final class PredictionSQL: Sendable {
         }
         let found = layouts
         let limit = PredictionSQL.pendingMax
-        let (files, pending, newLabels) = try await database.read { db in
+        let (files, pending, labels) = try await database.read { db in
             (
                 try PredictionFile.all(of: endpoint, in: db),
-                try found.map { try PredictionExporter.rows(of: endpoint, $0.release, $0.columns, limit: limit, in: db) },
-                try PredictionExporter.labels(of: endpoint, part: .max, limit: limit, in: db)
+                try found.map { try PredictionExporter.rows(of: endpoint, $0.release, $0.columns, limit: limit, in: db).checked(limit) },
+                try Label.Kind.allCases.map { kind in
+                    (kind: kind, batch: try PredictionExporter.labels(of: endpoint, kind, part: .max, limit: limit, in: db).checked(limit))
+                }.filter { $0.batch.table.rowCount > 0 }
             )
         }
-        if pending.contains(where: { $0.isCut || $0.table.rowCount == limit }) || newLabels.table.rowCount == limit {
+        if (pending + labels.map(\.batch)).contains(where: \.isCut) {
             notes.append("the newest predictions or labels of \(endpoint.qualifiedName) are too many to be added and are not all there: ask again in a minute")
         }
-        var rowPaths: [String] = []
-        var labelPaths: [String] = []
+        var paths = Paths()
         for file in files {
             let path = URL(fileURLWithPath: try await exporter.path(of: file)).path
-            if file.holds == .rows { rowPaths.append(path) } else { labelPaths.append(path) }
+            if case .labels(let kind) = file.holds { paths.labels[kind, default: []].append(path) } else { paths.rows.append(path) }
         }
-        let newest = try await Blocking.run { [duckdb] in
+        let stored = paths
+        let all = try await Blocking.run { [duckdb] in
+            var all = stored
             let connection = try duckdb.connect()
-            var rows: [String] = []
             for (i, table) in ([Table(emptyOf: LoggedColumns.own)] + pending.map(\.table)).enumerated() {
-                rows.append("\(folder)/\(number)-rows-\(i).parquet")
-                try connection.writeParquet(table, to: rows[i])
+                let path = "\(folder)/\(number)-rows-\(i).parquet"
+                try connection.writeParquet(table, to: path)
+                all.rows.append(path)
             }
-            let path = "\(folder)/\(number)-labels.parquet"
-            try connection.writeParquet(newLabels.table, to: path)
-            return (rows: rows, labels: path)
+            var tables = labels.map { (kind: $0.kind, table: $0.batch.table) }
+            if tables.isEmpty, all.labels.isEmpty { tables.append((.float64, Table(emptyOf: LoggedColumns.ofLabels(.float64)))) }
+            for (kind, table) in tables {
+                let path = "\(folder)/\(number)-labels-\(kind.rawValue).parquet"
+                try connection.writeParquet(table, to: path)
+                all.labels[kind, default: []].append(path)
+            }
+            return all
         }
-        rowPaths += newest.rows
-        labelPaths.append(newest.labels)
         return Part(
-            view: QueryJob.View(name: endpoint.qualifiedName, sql: PredictionSQL.select(rows: rowPaths, labels: labelPaths)),
-            files: rowPaths + labelPaths, notes: notes)
+            view: QueryJob.View(name: endpoint.qualifiedName, sql: all.select), files: all.rows + all.labels.values.joined(), notes: notes)
     }
 
-    /// The log's own columns with the label that came last, then those of the signatures.
-    private static func select(rows: [String], labels: [String]) -> String {
-        let own = LoggedColumns.own.map(\.name)
-        let first = own.prefix { $0 != "latency_ns" }
-        return """
-            SELECT \(first.map { "r.\($0)" }.joined(separator: ", ")), l.label, l.label_at, r.latency_ns, r.request, \
-            r.* EXCLUDE (\(own.joined(separator: ", ")))
-            FROM \(DuckDBConnection.parquet(rows)) AS r LEFT JOIN (
-                SELECT id, release, arg_max(label, part) AS label, arg_max(label_at, part) AS label_at
-                FROM \(DuckDBConnection.parquet(labels)) GROUP BY id, release
-            ) AS l ON r.id = l.id AND r.release = l.release
-            """
+    /// The files that a view reads.
+    private struct Paths: Sendable {
+        var rows: [String] = []
+        var labels: [Label.Kind: [String]] = [:]
+
+        /// The log's own columns with the label that came last, then those of the signatures. Labels of several types get the one that takes them all.
+        var select: String {
+            let own = LoggedColumns.own.map(\.name)
+            let first = own.prefix { $0 != "latency_ns" }
+            let type = Label.Kind.common(Set(labels.keys)).type.duckDBName
+            let parts = labels.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, files in
+                "SELECT id, release, CAST(label AS \(type)) AS label, label_at, part FROM \(DuckDBConnection.parquet(files))"
+            }
+            return """
+                SELECT \(first.map { "r.\($0)" }.joined(separator: ", ")), l.label, l.label_at, r.latency_ns, r.request, \
+                r.* EXCLUDE (\(own.joined(separator: ", ")))
+                FROM \(DuckDBConnection.parquet(rows)) AS r LEFT JOIN (
+                    SELECT id, release, arg_max(label, part) AS label, arg_max(label_at, part) AS label_at
+                    FROM (\(parts.joined(separator: " UNION ALL "))) GROUP BY id, release
+                ) AS l ON r.id = l.id AND r.release = l.release
+                """
+        }
     }
 }

@@ -7,8 +7,8 @@ enum QueryStatement {
     private static let tableFunctions: Set<String> = ["range", "generate_series", "unnest"]
     /// Functions that tell of the engine's settings or state, or run other SQL.
     private static let refusedFunctions: Set<String> = [
-        "current_setting", "getenv", "getvariable", "json_execute_serialized_sql", "json_serialize_plan", "nextval", "currval", "sleep_ms", "write_log", "query",
-        "query_table",
+        "current_setting", "getenv", "getvariable", "json_execute_serialized_sql", "json_serialize_plan", "nextval", "currval", "sleep_ms", "write_log",
+        "query", "query_table",
     ]
 
     static func check(_ sql: String, offered: [String], _ connection: DuckDBConnection) throws(KeelError) {

@@ -25,7 +25,8 @@ public struct Verifying: Sendable {
         self.tokens = tokens
     }
 
-    /// Reads everything that is stored in any workspace under a digest (the files of all snapshots and of the prediction log, and all content: artifacts, models, bundles) and compares.
+    /// Reads everything that is stored in any workspace under a digest (the files of all snapshots and of the prediction log, and all content: artifacts,
+    /// models, bundles) and compares.
     ///
     /// - Parameter progress: called as it goes on, with the share that is done.
     /// - Returns: how much was read, and what is damaged: `{"files", "objects", "damaged": [{"subject", "problem"}]}`.

@@ -32,10 +32,10 @@ def put(keel, name, content):
     return hashlib.sha256(content).hexdigest()
 
 
-def store(keel, name, model, flavor, inputs=(("x", "float64"),)):
+def store(keel, name, model, flavor, inputs=(("x", "float64"),), output=("score", "float32")):
     manifest = {
         "format": "keel/bundle/v1", "flavor": flavor, "model": put(keel, f"{name}.model", model), "bytes": len(model),
-        "signature": {"inputs": [{"name": n, "type": t, "nullable": True} for n, t in inputs], "outputs": [{"name": "score", "type": "float32"}]},
+        "signature": {"inputs": [{"name": n, "type": t, "nullable": True} for n, t in inputs], "outputs": [{"name": output[0], "type": output[1]}]},
         "features": None, "reference": {"inputs": {}, "score": None}, "metrics": {}}
     return put(keel, f"{name}.json", json.dumps(manifest).encode())
 

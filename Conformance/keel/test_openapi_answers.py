@@ -112,6 +112,7 @@ SERVING = [
     call("POST", "/api/v1/endpoints/{name}/rollback", {"to": 1, "reason": "to see"}, **BUYING),
     call("POST", "/api/v1/endpoints/{name}/releases", {"model": "models:/buying/2", "reason": "again"}, **BUYING),
     call("GET", "/api/v1/endpoints/{name}/releases", **BUYING), call("GET", "/api/v1/endpoints/{name}/performance", **BUYING),
+    call("POST", "/api/v1/query", {"sql": "SELECT id, label FROM buying", "rows": 10, "seconds": 20}),
     call("GET", "/api/v1/monitors/{name}/windows", **BUYING),
 ]
 RUNS = [

@@ -3,6 +3,9 @@ import Statistics
 
 /// The scores and labels of a window, bounded.
 ///
+/// A label of 0 or 1 whose score is a probability is a pair, of which all metrics are made. Of a model that answers with classes, how many are right is
+/// counted too, whatever the classes are.
+///
 /// Up to `limit` pairs all are kept and metrics are exact. Beyond, a pair stays when its prediction's id hashes below a bound that is halved as
 /// often as needed: a uniform sample that depends on which pairs came, not on their order, so a restart finds the same one.
 struct LabelSample {
@@ -15,13 +18,24 @@ struct LabelSample {
     }
     private var pairs: [Pair] = []
     private var bound = UInt64.max
-    /// How many labels came, those not kept included.
+    /// How many labels came that could be used, those not kept included.
     private(set) var count = 0
+    /// Neither pairs nor labels of a class.
     private(set) var invalid = 0
+    private var classes = 0
+    private var right = 0
 
-    mutating func add(id: String, score: Float, label: Double) {
+    /// The share of classes that are right; nil when the model answers with none.
+    var accuracyOfClasses: Double? { classes > 0 ? Double(right) / Double(classes) : nil }
+
+    /// - Parameter isRight: whether the class that was answered is the label; nil when the model answers with none, or the two cannot be compared.
+    mutating func add(id: String, score: Float, label: Double?, isRight: Bool?) {
+        if let isRight {
+            classes += 1
+            if isRight { right += 1 }
+        }
         guard score >= 0, score <= 1, label == 0 || label == 1 else {
-            invalid += 1
+            if isRight == nil { invalid += 1 } else { count += 1 }
             return
         }
         count += 1

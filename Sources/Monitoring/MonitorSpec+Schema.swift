@@ -30,12 +30,17 @@ extension MonitorSpec {
                             FieldSchema(
                                 "within", .span, required: true, "How long after a window's end its labels are waited for.")
                         ]), required: true, "The truth that arrives later."),
-                    FieldSchema("metric", .word(Metric.allCases.map(\.rawValue)), default: "auc", "Shown as the window's value."),
+                    FieldSchema(
+                        "metric", .word(Metric.allCases.map(\.rawValue)), default: "auc",
+                        "Shown as the window's value. `accuracy` is also that of models that answer with classes, of labels of any type."),
                     FieldSchema(
                         "alertWhen", .expression,
                         "Over \(MonitorSpec.measurements.map { "`\($0)`" }.joined(separator: ", ")) and `reference.…`, what the release was evaluated with."
                     ),
                     FieldSchema("minimumLabels", .integer, default: "200", "A window of fewer labels raises no alert."),
-                ]), "Measures predictions against labels, which then must be 0 or 1: any other label of the endpoint is refused."),
+                ]), """
+                Measures predictions against labels. Unless `metric` is `accuracy` they must be 0 or 1 (or false and true): any other label of the endpoint \
+                is refused.
+                """),
         ])
 }

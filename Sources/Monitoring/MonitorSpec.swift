@@ -3,7 +3,7 @@ import Expressions
 
 /// What a `Monitor` declares: which endpoint, over which windows, and when to raise an alert.
 public struct MonitorSpec: Sendable, Hashable {
-    public enum Metric: String, Sendable, CaseIterable { case auc, logloss, brier }
+    public enum Metric: String, Sendable, CaseIterable { case auc, logloss, brier, accuracy }
     public enum Method: String, Sendable, CaseIterable { case psi }
 
     public struct Drift: Sendable, Hashable {
@@ -30,6 +30,9 @@ public struct MonitorSpec: Sendable, Hashable {
         public var alertWhen: Expression?
         /// A window of fewer labels raises no alert.
         public var minimumLabels = 200
+
+        /// Whether labels must be 0 or 1: accuracy alone is also that of classes.
+        public var needsBinaryLabels: Bool { metric != .accuracy }
     }
 
     public static let kind = "Monitor"

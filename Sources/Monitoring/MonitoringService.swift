@@ -280,16 +280,11 @@ private actor Rebuilding {
     private(set) var state: MonitorState
     init(_ state: MonitorState) { self.state = state }
 
-    func add(_ rows: [(prediction: ObservedPrediction, label: Double?)], _ layouts: [ResourceRef: [Int: BinLayout?]]) {
+    func add(_ rows: [(prediction: ObservedPrediction, label: ObservedLabel?)], _ layouts: [ResourceRef: [Int: BinLayout?]]) {
         for (prediction, label) in rows where !prediction.shadow {
             let layout = layouts[prediction.endpoint]?[prediction.release] ?? nil
             state.add(prediction, layout: layout)
-            if let label {
-                state.add(
-                    ObservedLabel(
-                        id: prediction.id, endpoint: prediction.endpoint, release: prediction.release, eventTime: prediction.eventTime,
-                        score: prediction.score, label: label), layout: layout)
-            }
+            if let label { state.add(label, layout: layout) }
         }
         // Rows of windows that were closed before the restart were counted then.
         _ = state.takeLate()

@@ -47,7 +47,7 @@ struct OpenWindow {
 
     mutating func add(_ label: ObservedLabel, layout: BinLayout?) {
         guard let i = place(label.release, layout) else { return }
-        releases[i].labels.add(id: label.id, score: label.score, label: label.label)
+        releases[i].labels.add(id: label.id, score: label.score, label: label.label, isRight: label.isRight)
     }
 
     /// The counts are not needed once drift is measured.
@@ -112,11 +112,15 @@ struct OpenWindow {
             found = nil
         }
         if leader.labels.invalid > 0 {
-            notes.append("\(leader.labels.invalid) labels are neither 0 nor 1, or their scores no probabilities")
+            notes.append(
+                """
+                \(leader.labels.invalid) labels cannot be used: they are neither 0 nor 1, or their scores no probabilities, and no classes of the model's \
+                either
+                """)
         }
         let labels = leader.labels.count
         var metrics: [String: Double?] = [
-            "auc": found?.auc, "logloss": found?.logLoss, "brier": found?.brier, "accuracy": found?.accuracy,
+            "auc": found?.auc, "logloss": found?.logLoss, "brier": found?.brier, "accuracy": leader.labels.accuracyOfClasses ?? found?.accuracy,
             "calibration": found?.calibration.expectedError,
         ]
         metrics["labels"] = Double(labels)

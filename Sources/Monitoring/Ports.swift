@@ -29,14 +29,26 @@ public struct ObservedLabel: Sendable, Hashable {
     public let release: Int
     /// The prediction's event time, not the instant the label arrived.
     public let eventTime: Timestamp
+    /// NaN when the model gives no number.
     public let score: Float
-    /// 0 or 1.
-    public let label: Double
+    /// As a number: true is 1; nil for a text.
+    public let label: Double?
+    /// Whether the class that the model answered is the label. Nil when it answers with none, or the two cannot be compared.
+    public let isRight: Bool?
     public let shadow: Bool
 
-    public init(id: String, endpoint: ResourceRef, release: Int, eventTime: Timestamp, score: Float, label: Double, shadow: Bool = false) {
-        (self.id, self.endpoint, self.release, self.eventTime) = (id, endpoint, release, eventTime)
-        (self.score, self.label, self.shadow) = (score, label, shadow)
+    public init(
+        id: String, endpoint: ResourceRef, release: Int, eventTime: Timestamp, score: Float, label: Double?, isRight: Bool? = nil,
+        shadow: Bool = false
+    ) {
+        self.id = id
+        self.endpoint = endpoint
+        self.release = release
+        self.eventTime = eventTime
+        self.score = score
+        self.label = label
+        self.isRight = isRight
+        self.shadow = shadow
     }
 }
 
@@ -101,6 +113,6 @@ public protocol PredictionHistory: Sendable {
     func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp?
     /// Calls `body` with every prediction of event time `since` and later, in any order, in batches, each with its label if it has one.
     func forEach(
-        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: ObservedLabel?)]) async throws -> Void
     ) async throws
 }

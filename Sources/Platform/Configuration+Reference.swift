@@ -64,6 +64,8 @@ extension KeelConfiguration {
         "serving.python.versions": "`same`: a model runs on the minor version of Python that it was logged with; `any`: also on another one, with a warning.",
         "features.checkpoint":
             "Bytes of events that are pushed to a dataset before its online features are written to the disk again: what a start after a crash reads.",
+        "predictions.export":
+            "How long logged predictions wait for more before they are written to a file in the lake, such as `5m`; 5000 of a release wait no longer.",
         "shutdown.deadline": "How long a stop may take, such as `10s`. What could not be written by then is named in the log.",
     ]
 }

@@ -56,6 +56,8 @@ public struct KeelConfiguration: Sendable {
     public var pythonModels: PythonModels.Settings
     /// How many bytes of events are pushed to a dataset before its online features are written to the disk again.
     public var checkpointBytes: Int
+    /// How long logged predictions wait for more before they are written to the lake.
+    public var predictionsExport: TimeSpan
     /// How long a stop may take, such as `10s`. The process ends then, and the log names what could not be written.
     public var shutdownDeadline: TimeSpan
     /// Aliases of models that only those who may release can move or remove.
@@ -81,7 +83,7 @@ public struct KeelConfiguration: Sendable {
         ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.interpreter", .string("")),
         ("serving.python.environment", .string("")), ("serving.python.index", .string("")),
         ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
-        ("features.checkpoint", .int(8 << 20)), ("shutdown.deadline", .string("10s")),
+        ("features.checkpoint", .int(8 << 20)), ("predictions.export", .string("5m")), ("shutdown.deadline", .string("10s")),
     ]
 
     /// - Parameter overrides: what arguments said, by setting.
@@ -112,6 +114,10 @@ public struct KeelConfiguration: Sendable {
         guard let shutdownDeadline = TimeSpan(deadline), shutdownDeadline <= .hours(1) else {
             throw .invalid("'\(deadline.prefix(40))' is not a length of time up to 1h, such as 10s", path: "shutdown.deadline")
         }
+        let export = reader.string("predictions.export")
+        guard let predictionsExport = TimeSpan(export), predictionsExport <= .days(1) else {
+            throw .invalid("'\(export.prefix(40))' is not a length of time up to 1d, such as 5m", path: "predictions.export")
+        }
         let isolations = ProgramIsolation.Setting.allCases.map(\.rawValue)
         let isolation = ProgramIsolation.Setting(rawValue: try reader.word("pipelines.sandbox", of: isolations))
         return KeelConfiguration(
@@ -129,7 +135,7 @@ public struct KeelConfiguration: Sendable {
             modelThreads: try reader.int("serving.threads", in: 0...1024),
             pythonModels: try pythonModels(reader),
             checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
-            shutdownDeadline: shutdownDeadline,
+            predictionsExport: predictionsExport, shutdownDeadline: shutdownDeadline,
             protectedAliases: reader.strings("registry.protected"), logLevel: try reader.word("log.level", of: levels))
     }
 

@@ -55,6 +55,14 @@ final class ReleaseSignatures: Sendable {
         await signature(Key(endpoint: endpoint, release: release))?.numbers(inputs) ?? []
     }
 
+    /// Whether the class that a release answered is the label; nil when it answers with none, or the two cannot be compared.
+    func isRight(_ label: Label, _ outputs: [Value], endpoint: ResourceRef, release: Int) async -> Bool? {
+        await signature(Key(endpoint: endpoint, release: release))?.answeredClass(outputs).flatMap(label.equals)
+    }
+
+    /// Nil when the release is gone or cannot be read.
+    func signature(of endpoint: ResourceRef, release: Int) async -> Signature? { await signature(Key(endpoint: endpoint, release: release)) }
+
     private func signature(_ key: Key) async -> Signature? {
         if let signature = known.withLock({ $0[key] }) { return signature }
         guard let grant = try? Grant.check(.system("monitoring", in: key.endpoint.workspace), may: .releasesRead, on: key.endpoint),
@@ -79,18 +87,24 @@ struct LoggedPredictions: PredictionHistory {
     }
 
     func forEach(
-        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: ObservedLabel?)]) async throws -> Void
     ) async throws {
         var key: PredictionKey?
         while true {
             let page = try await queries.predictions(endpoint: endpoint, from: since, after: key, limit: 2000, try grant(endpoint))
             guard let last = page.last else { return }
-            var rows: [(prediction: ObservedPrediction, label: Double?)] = []
+            var rows: [(prediction: ObservedPrediction, label: ObservedLabel?)] = []
             for row in page {
                 let prediction = ObservedPrediction(
                     id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: Float(row.score ?? .nan),
                     features: await signatures.numbers(row.inputs, endpoint: endpoint, release: row.release), shadow: row.shadow)
-                rows.append((prediction, row.label))
+                var label: ObservedLabel?
+                if let truth = row.label {
+                    label = ObservedLabel(
+                        id: row.id, endpoint: endpoint, release: row.release, eventTime: row.eventTime, score: prediction.score, label: truth.number,
+                        isRight: await signatures.isRight(truth, row.outputs, endpoint: endpoint, release: row.release), shadow: row.shadow)
+                }
+                rows.append((prediction, label))
             }
             try await body(rows)
             key = last.key
@@ -106,7 +120,7 @@ struct LoggedPredictions: PredictionHistory {
 final class MonitorFeed: PredictionObserver {
     private enum Batch: Sendable {
         case predictions([PredictionRecord])
-        case labels([ObservedLabel])
+        case labels([LabelledPrediction])
     }
 
     private let batches: AsyncStream<Batch>
@@ -126,17 +140,7 @@ final class MonitorFeed: PredictionObserver {
 
     func observed(_ predictions: [PredictionRecord]) { send(.predictions(predictions)) }
 
-    func observed(labels: [LabelledPrediction]) {
-        send(
-            .labels(
-                labels.compactMap { label in
-                    label.score.map {
-                        ObservedLabel(
-                            id: label.id, endpoint: label.endpoint, release: label.release, eventTime: label.eventTime, score: Float($0),
-                            label: label.label, shadow: label.shadow)
-                    }
-                }))
-    }
+    func observed(labels: [LabelledPrediction]) { send(.labels(labels)) }
 
     func run(into monitoring: MonitoringService, logger: Logger) async {
         for await batch in batches {
@@ -154,7 +158,18 @@ final class MonitorFeed: PredictionObserver {
                                 shadow: record.shadow))
                     }
                     try await monitoring.observe(observed)
-                case .labels(let labels): try await monitoring.observe(labels: labels)
+                case .labels(let labels):
+                    var observed: [ObservedLabel] = []
+                    for label in labels {
+                        let outputs = try label.outputs?.values() ?? []
+                        observed.append(
+                            ObservedLabel(
+                                id: label.id, endpoint: label.endpoint, release: label.release, eventTime: label.eventTime,
+                                score: label.score.map { Float($0) } ?? .nan, label: label.label.number,
+                                isRight: await signatures.isRight(label.label, outputs, endpoint: label.endpoint, release: label.release),
+                                shadow: label.shadow))
+                    }
+                    try await monitoring.observe(labels: observed)
                 }
             } catch { logger.error("monitoring failed: \(KeelError.wrapping(error))") }
         }

@@ -16,6 +16,7 @@ extension Platform {
         }
         await attempt("Storage/environments") { [self] in try await placeOldNames() }
         await attempt("Storage/predictions") { [self] in try await recoverPredictions() }
+        await attempt("Storage/predictions") { [self] in try await exporter.start() }
         await attempt("Ledger/checkpoints") { [self] in
             guard let problem = try await checkpoints.problem(lastOnly: true)?.problem else { return }
             throw KeelError(.corrupted, problem, hint: "keel ledger verify; if keel.sqlite is older than its home, restore the newer one")
@@ -56,10 +57,10 @@ extension Platform {
 
     // MARK: The home folder
 
-    /// Removes what a killed server had received in part. The lock on the home makes sure that no running server is still receiving it.
+    /// Removes what a killed server had received in part, and what its queries needed. The lock on the home makes sure that no running server uses it.
     static func removeLeftovers(below work: String, _ damage: DamageRegister) {
         do {
-            for name in try Folder.names(work) where name.hasPrefix("upload-") || name.hasPrefix("backup-") {
+            for name in try Folder.names(work) where ["upload-", "backup-", "query-"].contains(where: name.hasPrefix) {
                 try FileManager.default.removeItem(atPath: work + "/" + name)
             }
         } catch { damage.report("Home/work", KeelError.wrapping(error)) }
@@ -67,14 +68,14 @@ extension Platform {
 
     /// The folders that every home has, outer ones first.
     static let folders = [
-        "lake", "lake/datasets", "lake/training", "streams", "work", "predictions", "checkpoints", "features", "backups", "objects",
-        "objects/tmp", "objects/content", "objects/uploads", "python",
+        "lake", "lake/datasets", "lake/training", "lake/predictions", "streams", "work", "predictions", "checkpoints", "features", "backups",
+        "objects", "objects/tmp", "objects/content", "objects/uploads", "python",
     ]
 
     /// Reports data without the database that knows it. The server makes a new database beside it, and touches nothing of it.
     static func reportMissingDatabase(_ home: String, _ damage: DamageRegister) {
         guard !FileManager.default.fileExists(atPath: home + "/keel.sqlite") else { return }
-        let holding = ["lake/datasets", "streams", "objects/content"].filter {
+        let holding = ["lake/datasets", "lake/predictions", "streams", "objects/content"].filter {
             !((try? FileManager.default.contentsOfDirectory(atPath: "\(home)/\($0)")) ?? []).isEmpty
         }
         guard !holding.isEmpty else { return }

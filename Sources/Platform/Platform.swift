@@ -46,6 +46,9 @@ public final class Platform: Sendable {
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
     public let monitoring: MonitoringService
+    /// The prediction log in the lake.
+    public let exporter: PredictionExporter
+    public let predictionSQL: PredictionSQL
     let feed: MonitorFeed
     let featureCheckpoints: FeatureCheckpoints
 
@@ -228,12 +231,17 @@ public final class Platform: Sendable {
         parity = FeatureParity(
             data: data, features: features, runtime: runtime, deployments: deployments, queries: queries, objects: objects,
             analytics: analytics)
-        reports = ServingReports(runtime: runtime, deployments: deployments, monitoring: monitoring, queries: queries)
+        reports = ServingReports(
+            runtime: runtime, deployments: deployments, monitoring: monitoring, queries: queries,
+            signature: { await signatures.signature(of: $0, release: $1) })
         collecting = Collecting(
             database: database, damage: damage, objects: objects, tracking: tracking, registry: registry, deployments: deployments,
             pipelines: pipelines)
         backups = BackingUp(database: database, damage: damage, home: home)
-        verifying = Verifying(database: database, data: data, objects: objects, checkpoints: checkpoints, tokens: tokens)
+        exporter = PredictionExporter(database: database, objects: objects, lake: lake, duckdb: analytics, damage: damage)
+        predictionSQL = PredictionSQL(
+            database: database, exporter: exporter, duckdb: analytics, work: home + "/work", runner: QueryProcess.run)
+        verifying = Verifying(database: database, data: data, predictions: exporter, objects: objects, checkpoints: checkpoints, tokens: tokens)
         runtime.log.observe(feed)
         await start()
     }
@@ -251,6 +259,7 @@ public final class Platform: Sendable {
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [self] in await runtime.log.run() }
+            group.addTask { [self] in await exporter.run(every: configuration.predictionsExport) }
             group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }
             group.addTask { [self] in await WebhookFollower(webhooks, report: { [logger] in logger.error("webhooks: \($0)") }).run() }

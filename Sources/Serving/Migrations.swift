@@ -54,8 +54,41 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces, types,
+        workspaces, types, export, labels,
     ]
+
+    /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. `label_pending` counts how often
+    /// its label was posted since the labels of its endpoint were last written; null when its label is in a file, or there is none.
+    private static let export = Migration(
+        module: "serving", version: 7,
+        [
+            "ALTER TABLE predictions ADD COLUMN part BIGINT",
+            "ALTER TABLE predictions ADD COLUMN label_pending BIGINT",
+            "UPDATE predictions SET label_pending = 1 WHERE label IS NOT NULL",
+            "CREATE INDEX predictions_unexported ON predictions (workspace, endpoint, release_number) WHERE part IS NULL",
+            "CREATE INDEX predictions_unexported_labels ON predictions (workspace, endpoint) WHERE label_pending IS NOT NULL",
+            """
+            CREATE TABLE prediction_files (
+                workspace TEXT NOT NULL, endpoint TEXT NOT NULL, number BIGINT NOT NULL, holds TEXT NOT NULL, path TEXT NOT NULL, rows BIGINT NOT NULL,
+                bytes BIGINT NOT NULL, digest TEXT NOT NULL, created_at BIGINT NOT NULL, PRIMARY KEY (workspace, endpoint, number))
+            """,
+        ])
+
+    /// Labels of any type (`Label.stored`): `label` is what one is as a number, and null of a text. Without a type it is a number, of a version before.
+    /// `label_type` of a file is that of all labels in it.
+    private static let labels = Migration(
+        module: "serving", version: 8,
+        [
+            "ALTER TABLE predictions ADD COLUMN label_text TEXT", "ALTER TABLE predictions ADD COLUMN label_type TEXT",
+            "ALTER TABLE prediction_files ADD COLUMN label_type TEXT",
+            .rebuild(
+                "early_labels",
+                columns: [
+                    "workspace TEXT NOT NULL", "id TEXT NOT NULL", "endpoint TEXT NOT NULL", "label DOUBLE PRECISION",
+                    .init("label_text TEXT", from: "CAST(NULL AS TEXT)"), .init("label_type TEXT", from: "CAST(NULL AS TEXT)"),
+                    "label_at BIGINT NOT NULL", "received_at BIGINT NOT NULL",
+                ], primaryKey: ["workspace", "id", "endpoint"], indexes: ["CREATE INDEX early_labels_received ON early_labels (received_at)"]),
+        ])
 
     /// Inputs and outputs of any type; a model need not give a number.
     private static let types = Migration(

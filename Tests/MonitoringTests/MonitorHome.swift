@@ -6,20 +6,20 @@ import Synchronization
 
 /// A prediction log in memory, as the port's contract has it.
 final class MemoryLog: PredictionHistory {
-    private let rows = Mutex<[(prediction: ObservedPrediction, label: Double?)]>([])
+    private let rows = Mutex<[(prediction: ObservedPrediction, label: ObservedLabel?)]>([])
 
     func append(_ predictions: [ObservedPrediction]) { rows.withLock { $0 += predictions.map { ($0, nil) } } }
     func label(_ labels: [ObservedLabel]) {
         rows.withLock { rows in
             let places = Dictionary(rows.enumerated().map { ($0.element.prediction.id, $0.offset) }, uniquingKeysWith: { a, _ in a })
-            for label in labels { if let i = places[label.id] { rows[i].label = label.label } }
+            for label in labels { if let i = places[label.id] { rows[i].label = label } }
         }
     }
     func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? {
         rows.withLock { $0.filter { $0.prediction.endpoint == endpoint && !$0.prediction.shadow }.map(\.prediction.eventTime).max() }
     }
     func forEach(
-        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: ObservedLabel?)]) async throws -> Void
     ) async throws {
         let found = rows.withLock { $0.filter { $0.prediction.endpoint == endpoint && $0.prediction.eventTime >= since } }
         for start in stride(from: 0, to: found.count, by: 100) { try await body(Array(found[start..<min(found.count, start + 100)])) }
@@ -68,11 +68,11 @@ struct MonitorHome {
             shadow: shadow)
     }
 
-    func label(_ prediction: ObservedPrediction, _ label: Double) -> ObservedLabel {
+    func label(_ prediction: ObservedPrediction, _ label: Double?, isRight: Bool? = nil) -> ObservedLabel {
         ObservedLabel(
             id: prediction.id, endpoint: prediction.endpoint, release: prediction.release, eventTime: prediction.eventTime,
             score: prediction.score,
-            label: label, shadow: prediction.shadow)
+            label: label, isRight: isRight, shadow: prediction.shadow)
     }
 
     func read() throws -> Grant { try Grant.check(Caller(name: "ann", persona: .dataScientist), may: .monitorsRead) }

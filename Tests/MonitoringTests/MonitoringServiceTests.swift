@@ -97,7 +97,7 @@ struct MonitoringServiceTests {
         try await home.service.observe([home.prediction(at: 3600 + 7200, features: [1])])
 
         let window = try #require(try await home.windows(.performance).first)
-        let expected = try BinaryMetrics(scores: labels.map(\.score), labels: labels.map(\.label))
+        let expected = try BinaryMetrics(scores: labels.map(\.score), labels: labels.compactMap(\.label))
         #expect(window.value == expected.auc && window.alerted)
         #expect(abs(((window.metrics["logloss"] ?? nil) ?? 0) - expected.logLoss) < 1e-9)
         #expect(window.metrics["coverage"] == 0.9 && window.metrics["labels"] == 360)
@@ -106,6 +106,31 @@ struct MonitoringServiceTests {
         #expect(alert.data["kind"]?.string == "performance" && alert.data["reference"]?["auc"]?.number == 0.8)
         try await home.service.observe(labels: [home.label(rows[399], 1)])
         #expect(try await home.windows(.performance).first?.late == 1)
+    }
+
+    @Test("accuracy is measured of classes of any type, over a restart too; the metrics of yes and no are not")
+    func classes() async throws {
+        let spec: JSON = [
+            "endpoint": "delay", "window": "1h",
+            "performance": ["label": ["within": "2h"], "metric": "accuracy", "alertWhen": "accuracy < 0.8", "minimumLabels": 50],
+        ]
+        let home = try await MonitorHome(spec: spec, inputs: [halves("a")])
+        // Three quarters are right; of every tenth the label is no class of the model's.
+        let rows = (0..<200).map { home.prediction(at: Int64($0) * 9, features: [1], score: .nan, id: "p\($0)") }
+        let labels = rows.enumerated().map { i, row in home.label(row, nil, isRight: i % 10 == 0 ? nil : i % 4 != 1) }
+        let right = labels.compactMap(\.isRight)
+        home.log.append(rows)
+        home.log.label(labels)
+        try await home.service.observe(rows)
+        try await home.service.observe(labels: labels)
+        let service = try await home.restarted()
+        try await service.observe([home.prediction(at: 3600 + 7200, features: [1], score: .nan)])
+        let window = try #require(try await service.windows(MonitorHome.monitor, kind: .performance, by: home.read()).first)
+        let accuracy = Double(right.count { $0 }) / Double(right.count)
+        #expect(window.value == accuracy && window.metrics["accuracy"] == accuracy && window.alerted && accuracy < 0.8)
+        #expect(window.metrics["labels"] == 180 && window.metrics["coverage"] == 0.9)
+        #expect(window.metrics["auc"] == .some(nil) && window.metrics["logloss"] == .some(nil))
+        #expect(window.notes.contains { $0.hasPrefix("20 labels cannot be used") })
     }
 
     @Test("a window is measured on the release that served most of it; one without a reference is counted and said so")

@@ -12,7 +12,8 @@ import Testing
             """
             {"features": "delay", "rollout": {"shadow": {"requests": 500}, "canary": {"shares": ["5%", 0.25, "100%"], "every": {"requests": 700}},
              "rollbackWhen": ["errors > 1%", "latency.p99 > 50ms", "score.psi > 0.5", "logloss > incumbent.logloss * 1.05"],
-             "minimum": {"requests": 50, "labels": 60}}, "log": {"sample": "50%", "whenFull": "drop"}, "limits": {"rows": 10, "queue": 2}}
+             "minimum": {"requests": 50, "labels": 60}}, "log": {"sample": "50%", "whenFull": "drop"},
+             "label": {"within": "90d"}, "limits": {"rows": 10, "queue": 2}}
             """)
         #expect(spec.features == "delay")
         #expect(spec.rollout.shadowRequests == 500)
@@ -21,12 +22,14 @@ import Testing
         #expect(spec.rollout.rollbackWhen.map(\.text).count == 4)
         #expect(spec.rollout.minimumRequests == 50 && spec.rollout.minimumLabels == 60)
         #expect(spec.log == LogPolicy(sample: 0.5, whenFull: .drop))
+        #expect(spec.label == LabelPolicy(within: .days(90)))
         #expect(spec.limits.rows == 10 && spec.limits.queue == 2)
     }
 
     @Test func anEmptyEndpointHasSensibleDefaults() throws {
         let spec = try spec("{}")
         #expect(spec.log == LogPolicy(sample: 1, whenFull: .block))
+        #expect(spec.label == nil)
         #expect(spec.rollout.shares.isEmpty && spec.rollout.shadowRequests == 0)
     }
 
@@ -37,6 +40,8 @@ import Testing
         (#"{"rollout": {"rollbackWhen": ["errrors > 1%"]}}"#, "spec.rollout.rollbackWhen[0]"),
         (#"{"rollout": {"rollbackWhen": ["errors + 1"]}}"#, "spec.rollout.rollbackWhen[0]"),
         (#"{"log": {"whenFull": "explode"}}"#, "spec.log.whenFull"),
+        (#"{"label": {}}"#, "spec.label.within"),
+        (#"{"label": {"within": "soon"}}"#, "spec.label.within"),
         (#"{"log": {"sample": "200%"}}"#, "spec.log.sample"),
         (#"{"limits": {"rows": 0}}"#, "spec.limits.rows"),
     ])

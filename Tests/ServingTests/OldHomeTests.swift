@@ -112,7 +112,7 @@ struct OldHomeTests {
         #expect(try await predictions(database, ResourceRef("Endpoint", "tried")).isEmpty)
         // A label that waited for its prediction finds it there.
         let rows = try await PredictionQueries(database: database).predictions(endpoint: tried, OldHomeTests.reader)
-        #expect(rows.map(\.label) == [nil, 1])
+        #expect(rows.map(\.label) == [nil, 1.0])
         let runtime = ServingRuntime(log: log, threads: 1)
         let service = DeploymentService(database: database, models: ModelLoader(objects: try FolderObjectStore(root: folder + "/objects")), runtime: runtime, features: nil)
         try await service.configure([EndpointSpec(.delay), EndpointSpec(tried)])

@@ -86,7 +86,7 @@ import Testing
         let again = [LabelInput(id: "p1", value: 0), LabelInput(id: "p2", value: -1), LabelInput(id: "p2", value: 0.5)]
         let counts = try await home.runtime.label(again, Home.labeller)
         #expect(counts.joined == 1 && counts.rejected.map(\.index) == [1, 2])
-        #expect(counts.rejected[0].reason.contains("-1.0 is neither 0 nor 1") && counts.rejected[0].reason.contains("'delay'"))
+        #expect(counts.rejected[0].reason.contains("-1 is neither 0 nor 1") && counts.rejected[0].reason.contains("'delay'"))
         let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
         #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0.id, $0.label) }) == ["p1": 0, "p2": 1], "the label before stays")
         await home.stop()
@@ -95,9 +95,61 @@ import Testing
     @Test func aBadLabelIsRefusedWithItsPlace() async throws {
         let home = try await Home()
         let error = try await #require(throws: KeelError.self) {
-            try await home.runtime.label([LabelInput(id: "a", value: .nan)], Home.labeller)
+            try await home.runtime.label([LabelInput(id: "a", value: .double(.nan))], Home.labeller)
         }
         #expect(error.path == "labels[0].value")
+        await home.stop()
+    }
+
+    @Test("a label is kept as what it was posted as, whether its prediction is logged already or comes later")
+    func typedLabels() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        let labels: [Label] = [true, 9_007_199_254_740_993, 0.25, "on time", "1", false, -3]
+        let inputs = labels.enumerated().map { LabelInput(id: "p\($0.offset)", value: $0.element) }
+        try await home.ask(4)
+        #expect(try await home.runtime.label(inputs, Home.labeller) == LabelCounts(joined: 4, unknown: 3))
+        try await home.ask(3, from: 4)
+        let rows = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
+        #expect(Dictionary(uniqueKeysWithValues: rows.map { ($0.id, $0.label) }) == Dictionary(uniqueKeysWithValues: inputs.map { ($0.id, $0.value) }))
+        // A text is no label of an endpoint whose labels are 0 or 1; true is.
+        home.runtime.log.setBinaryEndpoints([.delay], in: .default)
+        let counts = try await home.runtime.label([LabelInput(id: "p0", value: "yes"), LabelInput(id: "p1", value: true)], Home.labeller)
+        #expect(counts.joined == 1 && counts.rejected.map(\.index) == [0])
+        #expect(counts.rejected[0].reason.hasPrefix(#""yes" is neither 0 nor 1"#))
+        for label: Label in ["", .text(String(repeating: "é", count: 501)), "a\0b"] {
+            let error = try await #require(throws: KeelError.self) { try await home.runtime.label([LabelInput(id: "p0", value: label)], Home.labeller) }
+            #expect(error.path == "labels[0].value")
+        }
+        await home.stop()
+    }
+
+    @Test("a label that became known after the endpoint's horizon is refused, and one that waited for such a prediction does not join")
+    func horizon() async throws {
+        let home = try await Home()
+        try await home.service.configure([EndpointSpec(.delay, label: LabelPolicy(within: .days(2)))])
+        try await home.release(0.2, 0.8)
+        try await home.ask(2)
+        let queries = PredictionQueries(database: home.database)
+        let asked = try #require(try await queries.predictions(endpoint: .delay, Home.reader).first?.eventTime)
+        let late = LabelInput(id: "p0", value: "late", at: asked + .days(3))
+        let counts = try await home.runtime.label([late, LabelInput(id: "p1", value: "in time", at: asked + .days(1))], Home.labeller)
+        #expect(counts.joined == 1 && counts.rejected.map(\.index) == [0])
+        #expect(counts.rejected[0].reason.contains("later than 2d after its prediction") && counts.rejected[0].reason.contains("'delay'"))
+        // Of an id that is not logged it is not known whose it is: it is looked at when its prediction comes.
+        let early = [LabelInput(id: "p2", value: "late", at: asked + .days(3)), LabelInput(id: "p3", value: "in time", at: asked + .days(1))]
+        #expect(try await home.runtime.label(early, Home.labeller) == LabelCounts(unknown: 2))
+        try await home.ask(2, from: 2)
+        func labels() async throws -> [String: Label] {
+            let rows = try await queries.predictions(endpoint: .delay, Home.reader)
+            return Dictionary(uniqueKeysWithValues: rows.compactMap { row in row.label.map { (row.id, $0) } })
+        }
+        #expect(try await labels() == ["p1": "in time", "p3": "in time"])
+        // Without a horizon labels are taken whenever they come.
+        try await home.service.configure([.delay()])
+        #expect(try await home.runtime.label([late], Home.labeller) == LabelCounts(joined: 1))
+        #expect(try await labels()["p0"] == "late")
         await home.stop()
     }
 

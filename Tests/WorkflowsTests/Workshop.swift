@@ -111,7 +111,9 @@ final class Workshop: Sendable {
 
     func verifying() async throws -> Verifying {
         Verifying(
-            database: modules.database, data: modules.data, objects: objects,
+            database: modules.database, data: modules.data,
+            predictions: PredictionExporter(database: modules.database, objects: objects, lake: folder + "/lake", duckdb: DuckDB(openedAtFirstUse: .init())),
+            objects: objects,
             checkpoints: try CheckpointService(
                 database: modules.database, key: SigningKey(seed: SigningKey.newSeed()), folder: folder + "/checkpoints", report: { _ in }),
             tokens: try await TokenService.open(database: modules.database))

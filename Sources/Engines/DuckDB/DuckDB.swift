@@ -12,6 +12,8 @@ public final class DuckDB: @unchecked Sendable {
     public struct Settings: Sendable {
         /// The folders whose files SQL may read and write, with all below them. There is no other access to files, and none to the network.
         public var folders: [String]
+        /// Single files that SQL may read besides.
+        public var files: [String] = []
         /// How many threads a query may use; nil leaves it to DuckDB (all cores).
         public var threads: Int?
         /// What all queries together may hold in memory before they spill to disk; nil is an eighth of the machine's memory.
@@ -56,6 +58,7 @@ public final class DuckDB: @unchecked Sendable {
                 // Values are read as they were written, not as what DuckDB takes them for.
                 "SET GLOBAL enable_geoparquet_conversion = false",
                 "SET GLOBAL allowed_directories = [\(folders.map(DuckDBConnection.literal).joined(separator: ", "))]",
+                "SET GLOBAL allowed_paths = [\(files.map(DuckDBConnection.literal).joined(separator: ", "))]",
                 "SET GLOBAL enable_external_access = false",
                 "SET GLOBAL lock_configuration = true",
             ]
@@ -94,6 +97,9 @@ public final class DuckDB: @unchecked Sendable {
         (self.path, self.settings) = (path, settings)
         _ = try opened()
     }
+
+    /// Where this process found the engine, for another process that is to use the same one (`KEEL_DUCKDB_LIB`).
+    public static var library: String { get throws(KeelError) { try DuckDBLibrary.shared.get().path } }
 
     /// The engine's version, such as `1.5.5`.
     public var version: String { get throws(KeelError) { try opened().library.version } }

@@ -56,17 +56,24 @@ public final class DuckDBConnection: @unchecked Sendable {
 
     /// Runs a query and hands its rows to `body` in tables of a few thousand rows, so that a result of any size takes little memory.
     ///
-    /// - Parameter body: returns false to stop. It must not use this connection.
-    public func forEachChunk(_ sql: String, _ parameters: [Value] = [], _ body: (Table) throws(KeelError) -> Bool) throws(KeelError) {
+    /// - Parameters:
+    ///   - evenEmpty: whether a result without rows is handed on as well, as a table without rows.
+    ///   - body: returns false to stop. It must not use this connection.
+    public func forEachChunk(
+        _ sql: String, _ parameters: [Value] = [], evenEmpty: Bool = false, _ body: (Table) throws(KeelError) -> Bool
+    ) throws(KeelError) {
         lock.lock()
         defer { lock.unlock() }
         let result = try run(sql, parameters, streaming: true)
+        var isEmpty = true
         while let chunk = result.nextChunk() {
+            isEmpty = false
             let builder = try TableBuilder(result)
             try builder.append(chunk)
             guard try body(try builder.finish()) else { return }
         }
         try result.checkFinished()
+        if isEmpty, evenEmpty { _ = try body(try TableBuilder(result).finish()) }
     }
 
     /// Makes the temporary table `name` (in place of one of that name) and fills it with `table`.

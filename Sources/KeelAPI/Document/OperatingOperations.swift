@@ -63,11 +63,17 @@ let servingOperations: [APIOperation] = [
         query: [.init("from", .instant, "From this event time on"), .init("until", .instant, "Before this event time")],
         answer: ["months": .list(.named("MonthOfPredictions"))]),
     .init(
+        "POST", "/api/v1/query", serving, "Answers one SELECT over the logged predictions of the endpoints that the caller may read",
+        body: ["sql": .text, "rows?": .integer, "seconds?": .integer],
+        answer: [
+            "columns": .list(["name": .text, "type": .text]), "rows": .list(.list(.any)), "truncated": .flag, "notes": .list(.text),
+        ], errors: [409, 429, 504]),
+    .init(
         "POST", "/api/v1/labels", serving, "Says what really happened, to the predictions of each id on every endpoint",
-        body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])], answer: labelled, errors: [503]),
+        body: ["labels": .list(["id": .text, "value": .any, "at?": .instant])], answer: labelled, errors: [503]),
     .init(
         "POST", "/api/v1/endpoints/{name}/labels", serving, "Says what really happened, to the predictions of one endpoint",
-        body: ["labels": .list(["id": .text, "value": .number, "at?": .instant])], answer: labelled, errors: [503]),
+        body: ["labels": .list(["id": .text, "value": .any, "at?": .instant])], answer: labelled, errors: [503]),
     .init(
         "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", query: [.limit(200)],
         answer: ["windows": .list(.named("MonitorWindow"))]),
@@ -146,7 +152,7 @@ let operatingShapes: [(String, Shape)] = [
         "MonthOfPredictions",
         [
             "month": .text, "predictions": .integer, "labels": .integer, "auc?": .nullable(.number), "logloss?": .number,
-            "calibration?": .number,
+            "calibration?": .number, "accuracy?": .number,
             "mean_score?": .number, "mean_label?": .number, "unusable?": .integer, "note?": .text,
         ]
     ),

@@ -70,6 +70,15 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
             ofEndpoint: endpoint, from: try request.instant("from"), until: try request.instant("until"), grant)
         return Response(["months": .array(months)])
     }
+    routes.post("/query", .predictionsRead, on: .each) { request, _, grant in
+        let reader = try FieldReader(try await request.json(), path: "")
+        let sql = try reader.string("sql")
+        var limits = QueryLimits()
+        limits.rowsMax = try bounded(reader, "rows", 1...100_000) ?? limits.rowsMax
+        limits.seconds = try bounded(reader, "seconds", 1...300) ?? limits.seconds
+        try reader.finish()
+        return Response(try await platform.predictionSQL.query(sql, limits: limits, grant))
+    }
     routes.post("/labels", .labelsWrite) { request, _, grant in
         return Response(try await label(request, of: nil, grant, platform))
     }
@@ -84,13 +93,21 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
     }
 }
 
+private func bounded(_ reader: FieldReader, _ name: String, _ range: ClosedRange<Int>) throws(KeelError) -> Int? {
+    guard let value = try reader.optionalInt(name) else { return nil }
+    guard range.contains(value) else { throw reader.failure(name, "must be from \(range.lowerBound) to \(range.upperBound)") }
+    return value
+}
+
 private func label(_ request: Request, of endpoint: ResourceRef?, _ grant: Grant, _ platform: Platform) async throws -> JSON {
     let reader = try FieldReader(try await request.json(), path: "")
     var labels: [LabelInput] = []
     _ = try reader.required("labels")
     for item in try reader.objects("labels") {
         let id = try item.string("id")
-        guard let value = try item.optionalDouble("value") else { throw item.failure("value", "'value' is missing") }
+        let value: Label
+        let given = try item.required("value")
+        do throws(KeelError) { value = try Label(given) } catch { throw item.failure("value", error.message) }
         let at = try item.optionalInstant("at")
         try item.finish()
         labels.append(LabelInput(id: id, value: value, at: at))

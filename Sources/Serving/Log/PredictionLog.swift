@@ -66,7 +66,7 @@ public final class PredictionLog: Sendable {
     private let state = Mutex(State())
     private let tallies = Mutex(PredictionLogCounters())
     private let observers = Mutex<[any PredictionObserver]>([])
-    private let binaryEndpoints = Mutex<Set<ResourceRef>>([])
+    private let labelRules = Mutex(LabelRules())
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
     private static let batchRows = 1000
@@ -180,7 +180,7 @@ public final class PredictionLog: Sendable {
         var start = 0
         while start < batches.count {
             let steps = batches[start..<min(start + PredictionLog.batchRows, batches.count)].map(PredictionStore.Step.predictions)
-            let outcomes = try await database.write { try PredictionStore.write(steps, drained: nil, in: $0) }
+            let outcomes = try await database.write { try PredictionStore.write(steps, LabelRules(), drained: nil, in: $0) }
             tallies.withLock { $0.recovered += outcomes.reduce(0) { $0 + $1.records.count } }
             start += steps.count
         }
@@ -196,14 +196,21 @@ public final class PredictionLog: Sendable {
     /// Says of which endpoints of a workspace labels are 0 or 1: those whose performance is measured by metrics of such labels. A label of theirs with
     /// another value is refused.
     public func setBinaryEndpoints(_ endpoints: Set<ResourceRef>, in workspace: WorkspaceID) {
-        binaryEndpoints.withLock { known in known = known.filter { $0.workspace != workspace }.union(endpoints) }
+        labelRules.withLock { $0.binary = $0.binary.filter { $0.workspace != workspace }.union(endpoints) }
+    }
+
+    /// Says how long after a prediction's event time its label may become known, on those endpoints of a workspace that bound it. A later label is refused.
+    func setLabelHorizons(_ within: [ResourceRef: TimeSpan], in workspace: WorkspaceID) {
+        labelRules.withLock { rules in
+            rules.within = rules.within.filter { $0.key.workspace != workspace }.merging(within) { $1 }
+        }
     }
 
     /// Joins labels to their predictions, behind everything that is queued. See `ServingRuntime.label`.
     func label(_ labels: [LabelInput], of endpoint: ResourceRef?, _ grant: Grant) async throws -> LabelCounts {
         if let endpoint { try grant.require(.labelsWrite, on: endpoint) } else { try grant.require(.labelsWrite) }
         for (i, label) in labels.enumerated() {
-            guard label.value.isFinite else { throw KeelError.invalid("a label must be a finite number", path: "labels[\(i)].value") }
+            do throws(KeelError) { try label.value.check() } catch { throw error.at("labels[\(i)].value") }
             guard !label.id.isEmpty, label.id.utf8.count <= 200 else {
                 throw KeelError.invalid("an id has 1 to 200 bytes", path: "labels[\(i)].id")
             }
@@ -348,18 +355,18 @@ public final class PredictionLog: Sendable {
 
     private func store(_ entries: [Entry]) async throws -> [PredictionStore.Outcome] {
         var drained: UInt64?
-        let binary = binaryEndpoints.withLock { $0 }
+        let rules = labelRules.withLock { $0 }
         let steps: [PredictionStore.Step] = entries.map { entry in
             switch entry {
             case .predictions(let batch, _, let end):
                 drained = end ?? drained
                 return .predictions(batch)
-            case .labels(let labels, _): return .labels(labels, binary: binary)
+            case .labels(let labels, _): return .labels(labels)
             case .flush: return .nothing
             }
         }
         let upTo = isRecovered.load(ordering: .relaxed) ? drained : nil
-        let outcomes = try await database.write { transaction in try PredictionStore.write(steps, drained: upTo, in: transaction) }
+        let outcomes = try await database.write { transaction in try PredictionStore.write(steps, rules, drained: upTo, in: transaction) }
         if let upTo, upTo >= trimmed.load(ordering: .relaxed) + UInt64(PredictionJournal.segmentBytes) {
             trimmed.store(upTo, ordering: .relaxed)
             // Files that stay only take room, and are tried again with the next.

@@ -17,7 +17,7 @@ public struct StoredPrediction: Sendable, Hashable {
     /// The request's columns as a JSON object.
     public let request: String
     public let latencyNanoseconds: Int
-    public let label: Double?
+    public let label: Label?
     public let labelAt: Timestamp?
 
     /// Where the next page begins.
@@ -39,7 +39,9 @@ public struct PredictionOutcome: Sendable, Hashable {
     public let shadow: Bool
     /// Nil when the model gives no number a row.
     public let score: Double?
-    public let label: Double?
+    public let label: Label?
+    /// What the model gave, in the order of its outputs. Nil without a label, and in rows of a version before outputs were kept.
+    public let outputs: PackedRow?
 }
 
 /// Reads the prediction log.
@@ -102,7 +104,8 @@ public struct PredictionQueries: Sendable {
             var result = initial
             try reader.forEach(
                 """
-                SELECT event_time, release_number, shadow, score, label FROM predictions
+                SELECT event_time, release_number, shadow, score, label, label_text, label_type,
+                CASE WHEN label_at IS NULL THEN NULL ELSE outputs END AS outputs FROM predictions
                 WHERE workspace = ? AND endpoint = ? AND event_time >= ? AND event_time < ? ORDER BY event_time, id
                 """, ReleaseStore.key(endpoint) + [.timestamp(from), .timestamp(until)]
             ) { row in
@@ -110,7 +113,7 @@ public struct PredictionQueries: Sendable {
                     &result,
                     PredictionOutcome(
                         eventTime: row.time("event_time"), release: Int(row.int("release_number")), shadow: row.bool("shadow"),
-                        score: row.optionalDouble("score"), label: row.optionalDouble("label")))
+                        score: row.optionalDouble("score"), label: Label(row), outputs: row.optionalBytes("outputs").map(PackedRow.init)))
             }
             return result
         }
@@ -156,7 +159,7 @@ public struct PredictionQueries: Sendable {
             shadow: row.bool("shadow"), score: score,
             inputs: try outputs == nil ? PredictionStore.floats(inputs) : PackedRow(bytes: inputs).values(),
             outputs: try outputs.map { (bytes) throws(KeelError) in try PackedRow(bytes: bytes).values() } ?? [score.map(Value.double) ?? .null],
-            request: row.text("request"), latencyNanoseconds: Int(row.int("latency_ns")), label: row.optionalDouble("label"),
+            request: row.text("request"), latencyNanoseconds: Int(row.int("latency_ns")), label: Label(row),
             labelAt: row.optionalTime("label_at"))
     }
 }

@@ -28,25 +28,35 @@ public struct LabelledPrediction: Sendable, Hashable {
     public let shadow: Bool
     /// Nil when the model gives no number a row.
     public let score: Double?
-    public let label: Double
+    /// What the model gave, in the order of its outputs; nil in rows of a version before outputs were kept.
+    public let outputs: PackedRow?
+    public let label: Label
     public let labelAt: Timestamp
 
     public init(
-        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double?, label: Double, labelAt: Timestamp
+        endpoint: ResourceRef, id: String, release: Int, eventTime: Timestamp, shadow: Bool, score: Double?, outputs: PackedRow? = nil,
+        label: Label, labelAt: Timestamp
     ) {
-        (self.endpoint, self.id, self.release, self.eventTime) = (endpoint, id, release, eventTime)
-        (self.shadow, self.score, self.label, self.labelAt) = (shadow, score, label, labelAt)
+        self.endpoint = endpoint
+        self.id = id
+        self.release = release
+        self.eventTime = eventTime
+        self.shadow = shadow
+        self.score = score
+        self.outputs = outputs
+        self.label = label
+        self.labelAt = labelAt
     }
 }
 
 /// The truth of a prediction, as it is posted.
 public struct LabelInput: Sendable, Hashable {
     public let id: String
-    public let value: Double
+    public let value: Label
     /// When it became known; nil is now.
     public let at: Timestamp?
 
-    public init(id: String, value: Double, at: Timestamp? = nil) { (self.id, self.value, self.at) = (id, value, at) }
+    public init(id: String, value: Label, at: Timestamp? = nil) { (self.id, self.value, self.at) = (id, value, at) }
 }
 
 /// Labels that were posted together.

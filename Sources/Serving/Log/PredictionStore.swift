@@ -5,8 +5,7 @@ import Storage
 enum PredictionStore {
     enum Step: Sendable {
         case predictions(LoggedBatch)
-        /// - Parameter binary: the endpoints whose labels are 0 or 1.
-        case labels(LabelsInput, binary: Set<ResourceRef>)
+        case labels(LabelsInput)
         case nothing
     }
 
@@ -34,7 +33,7 @@ enum PredictionStore {
     }
 
     /// - Parameter drained: the journal's offset behind the last of the predictions, noted in the same transaction.
-    static func write(_ steps: [Step], drained: UInt64?, in transaction: Transaction) throws -> [Outcome] {
+    static func write(_ steps: [Step], _ rules: LabelRules, drained: UInt64?, in transaction: Transaction) throws -> [Outcome] {
         if let drained { try setDrained(drained, in: transaction) }
         var early = try transaction.row("SELECT id FROM early_labels LIMIT 1") != nil
         var outcomes: [Outcome] = []
@@ -44,11 +43,11 @@ enum PredictionStore {
             case .nothing: break
             case .predictions(let batch):
                 try write(batch, &outcome, transaction)
-                if early { try joinEarly(&outcome, transaction) }
-            case .labels(let input, let binary):
+                if early { try joinEarly(&outcome, rules, transaction) }
+            case .labels(let input):
                 for (i, label) in input.labels.enumerated() {
                     let target = Target(workspace: input.workspace, endpoint: input.endpoint, id: label.id)
-                    if let reason = try refusal(of: label, target, binary, transaction) {
+                    if let reason = try refusal(of: label, target, rules, transaction) {
                         outcome.counts.rejected.append(RejectedLabel(index: i, reason: reason))
                         continue
                     }
@@ -94,31 +93,40 @@ enum PredictionStore {
         var parameters: [Value] { [.string(workspace.name), .string(id)] + (endpoint.map { [.string($0.qualifiedName)] } ?? []) }
     }
 
-    /// Why a label cannot be one of its prediction's endpoint. Of an id that is not logged it is not known which that is.
-    private static func refusal(of label: LabelInput, _ target: Target, _ binary: Set<ResourceRef>, _ transaction: Transaction) throws -> String? {
-        guard label.value != 0, label.value != 1, !binary.isEmpty else { return nil }
-        let endpoints = try transaction.rows(
-            "SELECT DISTINCT workspace, endpoint FROM predictions WHERE \(target.clause) ORDER BY endpoint", target.parameters)
-        return endpoints.map(ReleaseStore.endpoint).first(where: binary.contains).map {
-            "\(label.value) is neither 0 nor 1, which a monitor of the endpoint '\($0.qualifiedName)' measures its performance by"
+    /// Why a label cannot be one of its predictions. Of an id that is not logged it is not known whose that is.
+    private static func refusal(of label: LabelInput, _ target: Target, _ rules: LabelRules, _ transaction: Transaction) throws -> String? {
+        guard !rules.isEmpty else { return nil }
+        let found = try transaction.rows(
+            """
+            SELECT workspace, endpoint, max(event_time) AS event_time FROM predictions WHERE \(target.clause)
+            GROUP BY workspace, endpoint ORDER BY endpoint
+            """, target.parameters)
+        let at = label.at ?? transaction.now
+        for row in found {
+            if let reason = rules.refusal(of: label.value, at: at, ReleaseStore.endpoint(row), eventTime: row.time("event_time")) { return reason }
         }
+        return nil
     }
 
     /// Labels every logged score of the target: those of callers and those in shadow.
     private static func join(_ label: LabelInput, _ target: Target, _ transaction: Transaction) throws -> [LabelledPrediction] {
         let at = label.at ?? transaction.now
         let changed = try transaction.execute(
-            "UPDATE predictions SET label = ?, label_at = ? WHERE \(target.clause)", [.double(label.value), .timestamp(at)] + target.parameters)
+            """
+            UPDATE predictions SET label = ?, label_text = ?, label_type = ?, label_at = ?, label_pending = coalesce(label_pending, 0) + 1
+            WHERE \(target.clause)
+            """, label.value.stored + [.timestamp(at)] + target.parameters)
         guard changed > 0 else { return [] }
         return try transaction.rows(
             """
-            SELECT workspace, endpoint, release_number, event_time, shadow, score FROM predictions WHERE \(target.clause)
+            SELECT workspace, endpoint, release_number, event_time, shadow, score, outputs FROM predictions WHERE \(target.clause)
             ORDER BY endpoint, release_number
             """, target.parameters
         ).map { row in
             LabelledPrediction(
                 endpoint: ReleaseStore.endpoint(row), id: label.id, release: Int(row.int("release_number")), eventTime: row.time("event_time"),
-                shadow: row.bool("shadow"), score: row.optionalDouble("score"), label: label.value, labelAt: at)
+                shadow: row.bool("shadow"), score: row.optionalDouble("score"), outputs: row.optionalBytes("outputs").map(PackedRow.init),
+                label: label.value, labelAt: at)
         }
     }
 
@@ -127,27 +135,33 @@ enum PredictionStore {
             "DELETE FROM early_labels WHERE received_at < ?", [.timestamp(transaction.now - LabelCounts.unknownKept)])
         try transaction.execute(
             """
-            INSERT INTO early_labels (workspace, id, endpoint, label, label_at, received_at) VALUES (?, ?, ?, ?, ?, ?)
+            INSERT INTO early_labels (workspace, id, endpoint, label, label_text, label_type, label_at, received_at)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, id, endpoint)
-            DO UPDATE SET label = excluded.label, label_at = excluded.label_at, received_at = excluded.received_at
+            DO UPDATE SET label = excluded.label, label_text = excluded.label_text, label_type = excluded.label_type,
+            label_at = excluded.label_at, received_at = excluded.received_at
             """,
-            [
-                .string(target.workspace.name), .string(label.id), .string(target.endpoint?.qualifiedName ?? ""), .double(label.value),
-                .timestamp(label.at ?? transaction.now), .timestamp(transaction.now),
-            ])
+            [.string(target.workspace.name), .string(label.id), .string(target.endpoint?.qualifiedName ?? "")] + label.value.stored
+                + [.timestamp(label.at ?? transaction.now), .timestamp(transaction.now)])
     }
 
-    private static func joinEarly(_ outcome: inout Outcome, _ transaction: Transaction) throws {
+    /// A label that its endpoint cannot have is let go: only now it is known whose it is.
+    private static func joinEarly(_ outcome: inout Outcome, _ rules: LabelRules, _ transaction: Transaction) throws {
         for record in outcome.records {
             let endpoint = record.endpoint
             let parameters: [Value] = [.string(endpoint.workspace.name), .string(record.id), .string(endpoint.qualifiedName)]
             // The one that came last is true.
             let rows = try transaction.rows(
-                "SELECT label, label_at FROM early_labels WHERE workspace = ? AND id = ? AND endpoint IN ('', ?) ORDER BY received_at", parameters)
+                """
+                SELECT label, label_text, label_type, label_at FROM early_labels
+                WHERE workspace = ? AND id = ? AND endpoint IN ('', ?) ORDER BY received_at
+                """, parameters)
             guard let row = rows.last else { continue }
-            let target = Target(workspace: endpoint.workspace, endpoint: endpoint, id: record.id)
-            let label = LabelInput(id: record.id, value: row.double("label"), at: row.time("label_at"))
-            outcome.labelled += try join(label, target, transaction)
+            let at = row.time("label_at")
+            if let value = Label(row), rules.refusal(of: value, at: at, endpoint, eventTime: record.eventTime) == nil {
+                let target = Target(workspace: endpoint.workspace, endpoint: endpoint, id: record.id)
+                outcome.labelled += try join(LabelInput(id: record.id, value: value, at: at), target, transaction)
+            }
             try transaction.execute("DELETE FROM early_labels WHERE workspace = ? AND id = ? AND endpoint IN ('', ?)", parameters)
         }
     }

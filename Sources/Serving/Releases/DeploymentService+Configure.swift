@@ -62,6 +62,7 @@ extension DeploymentService {
             runtime.swap(ref, to: nil)
             inbox.forget(ref)
         }
+        runtime.log.setLabelHorizons(draft.endpoints.compactMapValues { $0.spec.label?.within }, in: draft.workspace)
         for (ref, live) in draft.endpoints {
             publish(live)
             if live.isStarting { Task { await finishStarting(ref) } }

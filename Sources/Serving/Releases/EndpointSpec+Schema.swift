@@ -32,6 +32,13 @@ extension EndpointSpec {
                         """),
                 ]), "The prediction log."),
             FieldSchema(
+                "label",
+                .object([
+                    FieldSchema(
+                        "within", .span, required: true,
+                        "How long after its prediction's event time a label may become known. A later one is refused.")
+                ]), default: "labels are taken whenever they come", "The truth that arrives later."),
+            FieldSchema(
                 "limits",
                 .object([
                     FieldSchema("rows", .integer, default: "10000", "Rows in one request."),

@@ -10,6 +10,7 @@ import Contracts
 ///       rollbackWhen: ["errors > 1%"]
 ///       minimum: { requests: 100, labels: 200 }
 ///     log: { sample: 100%, whenFull: block, durability: buffered }
+///     label: { within: 90d }                # later labels are refused; default: whenever they come
 ///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216, deadline: 10s }
 ///
 ///     approval: required                    # a release needs an approval of its version, besides its gate
@@ -24,6 +25,8 @@ public struct EndpointSpec: Sendable, Hashable {
     public let features: String?
     public let rollout: RolloutPlan
     public let log: LogPolicy
+    /// What is demanded of labels; nil takes them whenever they come.
+    public let label: LabelPolicy?
     public let limits: EndpointLimits
     public let approval: Approval
 
@@ -32,13 +35,14 @@ public struct EndpointSpec: Sendable, Hashable {
 
     public init(
         _ ref: ResourceRef, model: String? = nil, features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
-        limits: EndpointLimits = EndpointLimits(), approval: Approval = .optional
+        label: LabelPolicy? = nil, limits: EndpointLimits = EndpointLimits(), approval: Approval = .optional
     ) {
         self.ref = ref
         self.model = model
         self.features = features
         self.rollout = rollout
         self.log = log
+        self.label = label
         self.limits = limits
         self.approval = approval
     }
@@ -57,6 +61,7 @@ public struct EndpointSpec: Sendable, Hashable {
         features = try reader.optionalString("features")
         rollout = try reader.optionalObject("rollout").map { (inner) throws(KeelError) in try RolloutPlan(inner) } ?? RolloutPlan()
         log = try reader.optionalObject("log").map { (inner) throws(KeelError) in try LogPolicy(inner) } ?? LogPolicy()
+        label = try reader.optionalObject("label").map { (inner) throws(KeelError) in try LabelPolicy(inner) }
         limits = try reader.optionalObject("limits").map { (inner) throws(KeelError) in try EndpointLimits(inner) } ?? EndpointLimits()
         approval = try reader.word("approval", default: .optional)
         try reader.finish()
@@ -94,6 +99,19 @@ public struct LogPolicy: Sendable, Hashable {
         sample = try reader.optionalShare("sample") ?? 1
         whenFull = try reader.word("whenFull", default: .block)
         durability = try reader.word("durability", default: .buffered)
+        try reader.finish()
+    }
+}
+
+/// What an endpoint demands of the truths of its predictions.
+public struct LabelPolicy: Sendable, Hashable {
+    /// How long after its prediction's event time a label may become known. A later one is refused.
+    public var within: TimeSpan
+
+    public init(within: TimeSpan) { self.within = within }
+
+    init(_ reader: FieldReader) throws(KeelError) {
+        within = try reader.span("within")
         try reader.finish()
     }
 }

@@ -42,7 +42,7 @@ final class RolloutInbox: PredictionObserver {
     func observed(labels: [LabelledPrediction]) {
         watched.withLock { watched in
             for label in labels {
-                if let score = label.score { add(label.endpoint, label.id, label.release, score, label.label, to: &watched) }
+                if let score = label.score { add(label.endpoint, label.id, label.release, score, label.label.number, to: &watched) }
             }
         }
     }

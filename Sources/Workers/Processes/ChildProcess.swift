@@ -35,6 +35,14 @@ package struct ChildProcess: Sendable {
     /// Told the id of the supervisor, the ancestor of all of the program's processes.
     package var started: @Sendable (pid_t) -> Void = { _ in }
 
+    /// A program without a launcher, run as this process's user.
+    package init(command: [String], environment: [String: String], workingDirectory: String, limits: ProgramLimits = ProgramLimits()) {
+        self.command = command
+        self.environment = environment
+        self.workingDirectory = workingDirectory
+        self.limits = limits
+    }
+
     package enum End: Sendable, Hashable, CustomStringConvertible {
         case exited(Int32)
         case signalled(Int32)

@@ -12,8 +12,7 @@ extension MonitorSpec: ResourceKind {
         let monitoring = preparation.modules.monitoring
         let specs = preparation.declared.all(MonitorSpec.self).map { $0.watching(preparation.declared.resolve($0.endpoint)) }
         let draft = try await monitoring.prepare(specs, in: preparation.workspace)
-        // All metrics of a monitor's performance are of labels that are 0 or 1.
-        let binary = Set(specs.filter { $0.performance != nil }.map(\.endpoint))
+        let binary = Set(specs.filter { $0.performance?.needsBinaryLabels == true }.map(\.endpoint))
         preparation.add(
             PreparedMonitors(monitoring: monitoring, draft: draft, log: preparation.modules.runtime.log, binaryEndpoints: binary,
                 workspace: preparation.workspace))

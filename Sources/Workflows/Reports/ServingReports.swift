@@ -10,8 +10,14 @@ public struct ServingReports: Sendable {
     private let deployments: DeploymentService
     private let monitoring: MonitoringService
     private let queries: PredictionQueries
+    private let signature: @Sendable (_ endpoint: ResourceRef, _ release: Int) async -> Signature?
 
-    package init(runtime: ServingRuntime, deployments: DeploymentService, monitoring: MonitoringService, queries: PredictionQueries) {
+    /// - Parameter signature: that of a release; nil when it cannot be read.
+    package init(
+        runtime: ServingRuntime, deployments: DeploymentService, monitoring: MonitoringService, queries: PredictionQueries,
+        signature: @escaping @Sendable (_ endpoint: ResourceRef, _ release: Int) async -> Signature?
+    ) {
+        self.signature = signature
         self.runtime = runtime
         self.deployments = deployments
         self.monitoring = monitoring
@@ -72,55 +78,25 @@ public struct ServingReports: Sendable {
         }
     }
 
-    /// AUC, log loss and calibration of what an endpoint answered, by calendar month of event time, over predictions whose label is known.
+    /// AUC, log loss, calibration and accuracy of what an endpoint answered, by calendar month of event time, over predictions whose label is known.
     ///
-    /// Labels other than 0 and 1, and scores that are no probabilities, have no place in these metrics. They are left out, counted as `unusable`,
-    /// and the first is named in `note`; posting the right label for the same id repairs the month.
+    /// All but accuracy are of labels that are 0 or 1 (or false and true) and scores that are probabilities; accuracy is also of classes. Labels that fit
+    /// neither are left out, counted as `unusable`, and the first is named in `note`; posting the right label for the same id repairs the month.
     public func performance(ofEndpoint endpoint: ResourceRef, from: Timestamp?, until: Timestamp?, _ grant: Grant) async throws -> [JSON] {
-        struct Month: Sendable {
-            var scores: [Double] = []
-            var labels: [Double] = []
-            var predictions = 0
-            var unusable = 0
-            var note: String?
-
-            mutating func add(label: Double, score: Double) {
-                let isLabel = label == 0 || label == 1
-                guard isLabel, (0...1).contains(score) else {
-                    unusable += 1
-                    if note == nil { note = isLabel ? "the score \(score) is not in 0…1" : "the label \(label) is neither 0 nor 1" }
-                    return
-                }
-                scores.append(score)
-                labels.append(label)
-            }
-        }
         try await runtime.flush()
+        let reading = try Grant.check(.system("releases", in: endpoint.workspace), may: .releasesRead, on: endpoint)
+        var signatures: [Int: Signature] = [:]
+        for release in try await deployments.releases(endpoint: endpoint, reading) {
+            signatures[release.number] = await signature(endpoint, release.number)
+        }
+        let known = signatures
         let months = try await queries.reduce(
-            endpoint: endpoint, from: from ?? .distantPast, until: until ?? .distantFuture, into: [String: Month](), grant
+            endpoint: endpoint, from: from ?? .distantPast, until: until ?? .distantFuture, into: [String: MonthOfPredictions](), grant
         ) { months, outcome in
             guard !outcome.shadow else { return }
-            let name = String(outcome.eventTime.description.prefix(7))
-            months[name, default: Month()].predictions += 1
-            if let label = outcome.label, let score = outcome.score { months[name, default: Month()].add(label: label, score: score) }
+            months[String(outcome.eventTime.description.prefix(7)), default: MonthOfPredictions()].add(outcome, known[outcome.release])
         }
-        return try months.sorted { $0.key < $1.key }.map { name, month in
-            var row: JSON = [
-                "month": .string(name), "predictions": .int(Int64(month.predictions)), "labels": .int(Int64(month.labels.count)),
-            ]
-            if let note = month.note {
-                row["unusable"] = .int(Int64(month.unusable))
-                row["note"] = .string("\(note); \(month.unusable) predictions with a label are left out of the metrics")
-            }
-            guard !month.labels.isEmpty else { return row }
-            let metrics = try BinaryMetrics(scores: month.scores, labels: month.labels)
-            row["auc"] = metrics.auc.map(JSON.double) ?? .null
-            row["logloss"] = .double(metrics.logLoss)
-            row["calibration"] = .double(metrics.calibration.expectedError)
-            row["mean_score"] = .double(month.scores.reduce(0, +) / Double(month.scores.count))
-            row["mean_label"] = .double(month.labels.reduce(0, +) / Double(month.labels.count))
-            return row
-        }
+        return try months.sorted { $0.key < $1.key }.map { name, month in try month.json(name) }
     }
 
     public func windows(ofMonitor monitor: ResourceRef, limit: Int, _ grant: Grant) async throws -> [JSON] {

@@ -52,7 +52,8 @@ public struct BackingUp: Sendable {
         let (lake, content, bundles) = try await database.read { db in
             let tables = try db.tables()
             func has(_ needed: String...) -> Bool { tables.isSuperset(of: needed) }
-            let lake = try has("data_files", "data_snapshots") ? DatasetService.storedFiles(in: db) : []
+            var lake = try has("data_files", "data_snapshots") ? DatasetService.storedFiles(in: db) : []
+            if has("prediction_files") { lake.formUnion(try PredictionFile.stored(in: db)) }
             let content = try has("tracking_artifacts") ? TrackingService.storedContent(in: db) : []
             var bundles = try has("releases") ? DeploymentService.bundles(in: db) : []
             if has("registry_evidence", "registry_versions") { bundles.formUnion(try RegistryService.bundles(in: db)) }
@@ -67,6 +68,6 @@ public struct BackingUp: Sendable {
             else { continue }
             files.formUnion(contents.map(path))
         }
-        return StoredReferences(files: files, folders: ["lake/datasets/"])
+        return StoredReferences(files: files, folders: ["lake/datasets/", "lake/predictions/"])
     }
 }

@@ -1,27 +1,32 @@
 import Contracts
 import Datasets
 import Governance
+import Serving
 import Storage
 
 /// Checks that what is stored is what was stored.
 public struct Verifying: Sendable {
     private let database: Storage.Database
     private let data: DatasetService
+    private let predictions: PredictionExporter
     private let objects: FolderObjectStore
     private let checkpoints: CheckpointService
     private let tokens: TokenService
 
     package init(
-        database: Storage.Database, data: DatasetService, objects: FolderObjectStore, checkpoints: CheckpointService, tokens: TokenService
+        database: Storage.Database, data: DatasetService, predictions: PredictionExporter, objects: FolderObjectStore,
+        checkpoints: CheckpointService, tokens: TokenService
     ) {
         self.database = database
         self.data = data
+        self.predictions = predictions
         self.objects = objects
         self.checkpoints = checkpoints
         self.tokens = tokens
     }
 
-    /// Reads everything that is stored in any workspace under a digest (the files of all snapshots, and all content: artifacts, models, bundles) and compares.
+    /// Reads everything that is stored in any workspace under a digest (the files of all snapshots and of the prediction log, and all content: artifacts,
+    /// models, bundles) and compares.
     ///
     /// - Parameter progress: called as it goes on, with the share that is done.
     /// - Returns: how much was read, and what is damaged: `{"files", "objects", "damaged": [{"subject", "problem"}]}`.
@@ -29,22 +34,26 @@ public struct Verifying: Sendable {
         try grant.require(.serverRead)
         let files = try await data.allFiles()
         let digests = try await objects.digests()
-        let total = Double(max(files.count + digests.count, 1))
+        let logged = try await predictions.allFiles()
+        let fileCount = files.count + logged.count
+        let total = Double(max(fileCount + digests.count, 1))
         var damaged: [JSON] = []
-        for (i, (dataset, file)) in files.enumerated() {
+        func check(_ i: Int, _ owner: ResourceRef, _ body: () async throws -> Void) async throws {
             try Task.checkCancellation()
-            progress(Double(i) / total, "file \(i + 1) of \(files.count)")
-            do { try await data.verify(file, of: dataset) } catch {
-                let isSeen = grant.seesAllWorkspaces || dataset.workspace == grant.workspace
+            progress(Double(i) / total, "file \(i + 1) of \(fileCount)")
+            do { try await body() } catch {
+                let isSeen = grant.seesAllWorkspaces || owner.workspace == grant.workspace
                 damaged.append([
-                    "subject": .string(isSeen ? dataset.description : "Storage/lake"),
+                    "subject": .string(isSeen ? owner.description : "Storage/lake"),
                     "problem": .string(isSeen ? KeelError.wrapping(error).message : "a file of another workspace is damaged"),
                 ])
             }
         }
+        for (i, (dataset, file)) in files.enumerated() { try await check(i, dataset) { try await data.verify(file, of: dataset) } }
+        for (i, file) in logged.enumerated() { try await check(files.count + i, file.endpoint) { try await predictions.verify(file) } }
         for (i, digest) in digests.enumerated() {
             try Task.checkCancellation()
-            progress(Double(files.count + i) / total, "object \(i + 1) of \(digests.count)")
+            progress(Double(fileCount + i) / total, "object \(i + 1) of \(digests.count)")
             do { try await objects.verify(digest) } catch {
                 let error = KeelError.wrapping(error)
                 // A collection may remove what nobody needs meanwhile.
@@ -52,7 +61,7 @@ public struct Verifying: Sendable {
                 damaged.append(["subject": .string("Storage/objects"), "problem": .string(error.message)])
             }
         }
-        return ["files": .int(Int64(files.count)), "objects": .int(Int64(digests.count)), "damaged": .array(damaged)]
+        return ["files": .int(Int64(fileCount)), "objects": .int(Int64(digests.count)), "damaged": .array(damaged)]
     }
 
     /// Checks the ledger's chain, compares it with the signed checkpoints, and compares the stored tokens with it.

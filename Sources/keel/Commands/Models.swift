@@ -38,15 +38,17 @@ struct Label: AsyncParsableCommand {
             Examples:
               keel label 0190f3c2-… 1
               keel label flight-17 0 --endpoint delay@staging
+              keel label click-1 setosa
             """)
     @Argument(help: "The prediction's id.") var id: String
-    @Argument(help: "The true value: 0 or 1.") var value: Double
+    @Argument(help: "The true value: a number, true, false, or a text such as a class.") var value: String
     @Option(help: "Only of predictions of this endpoint.") var endpoint: String?
+    @Flag(help: "Take the value for a text, whatever it looks like.") var text = false
     @OptionGroup var connection: Connection
 
     func run() async throws {
         let path = endpoint.map { "/api/v1/endpoints/\(escaped($0))/labels" } ?? "/api/v1/labels"
-        let answer = try await connection.post(path, ["labels": [["id": .string(id), "value": .double(value)]]])
+        let answer = try await connection.post(path, ["labels": [["id": .string(id), "value": text ? .string(value) : Label.typed(value)]]])
         if let reason = answer["rejected"]?[0]?["reason"]?.string { throw KeelError.invalid(reason, path: "value") }
         guard let days = answer["unknown_kept_days"]?.integer, answer["unknown"]?.integer != 0 else {
             return connection.show(answer) { _ in Terminal.print("the prediction has its label") }
@@ -55,6 +57,15 @@ struct Label: AsyncParsableCommand {
             Terminal.print("no prediction '\(id)' is logged yet: its label is kept for \(days) days and joins when it is")
         }
         throw ExitCode(1)
+    }
+
+    /// What a word says: `true`, `12`, `0.5`, or else a text.
+    static func typed(_ word: String) -> JSON {
+        if word == "true" || word == "false" { return .bool(word == "true") }
+        if let number = Int64(word) { return .int(number) }
+        // "nan" and "infinity" are texts, as are hexadecimal numbers.
+        if let number = Double(word), number.isFinite, word.allSatisfy({ "0123456789+-.eE".contains($0) }) { return .double(number) }
+        return .string(word)
     }
 }
 

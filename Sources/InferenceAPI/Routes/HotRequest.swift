@@ -3,6 +3,7 @@ import Engines
 import HTTPTypes
 import NIOCore
 import Serving
+import WebAPI
 
 /// A request to `infer` while its body arrives.
 struct HotRequest: Sendable {
@@ -49,7 +50,7 @@ extension ServingRuntime {
         }
         let name = hot.target.name
         let fields = hot.head.headerFields
-        infer(endpoint: hot.endpoint, version: hot.target.version, bodyBytes: hot.readBytes) {
+        infer(endpoint: hot.endpoint, version: hot.target.version, bodyBytes: hot.readBytes, parent: TraceParent(fields)) {
             () throws(KeelError) -> InferenceRequest<InferenceAnswer> in
             let request = try hot.parse(headerBytes: headerBytes)
             return InferenceRequest(

@@ -75,13 +75,15 @@ let package = Package(
                 "Contracts", "Governance", "Outgoing", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ]),
+        .target(name: "TraceExport", dependencies: ["Contracts", "Serving", "Outgoing"]),
         // composition
         .target(
             name: "Platform",
             dependencies: [
                 "Contracts", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry",
                 "Pipelines",
-                "Serving", "Monitoring", "Workers", "Workflows", "Outgoing", "OpenIDConnect", .product(name: "Configuration", package: "swift-configuration"),
+                "Serving", "Monitoring", "Workers", "Workflows", "Outgoing", "OpenIDConnect", "TraceExport",
+                .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
         // web
@@ -190,6 +192,12 @@ let package = Package(
             dependencies: [
                 "OpenIDConnect", "Governance", "TestSupport", .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "CryptoExtras", package: "swift-crypto"),
+            ]),
+        .testTarget(
+            name: "TraceExportTests",
+            dependencies: [
+                "TraceExport", "Outgoing", "Serving", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(
             name: "WebAPITests",

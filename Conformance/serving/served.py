@@ -15,11 +15,16 @@ ONE = {"inputs": [{"name": "x", "type": "float64", "nullable": True}], "outputs"
 ROW = {"x": 1.0, "n": 2, "word": "red", "flag": True}
 
 
-def serve(keel, folder, name, model, flavor, signature, log="{}", limits="{}"):
+def put_bundle(keel, folder, name, model, flavor, signature):
+    """Stores a model and registers it as version 1."""
     manifest = {"format": "keel/bundle/v1", "flavor": flavor, "model": bundles.put(keel, f"{name}.model", model), "bytes": len(model),
                 "signature": signature, "features": None, "reference": {"inputs": {}, "score": None}, "metrics": {}}
-    bundles.endpoint(keel, folder, name, log, limits)
     bundles.register(keel, folder, name, bundles.put(keel, f"{name}.json", json.dumps(manifest).encode()))
+
+
+def serve(keel, folder, name, model, flavor, signature, log="{}", limits="{}"):
+    bundles.endpoint(keel, folder, name, log, limits)
+    put_bundle(keel, folder, name, model, flavor, signature)
     answer = bundles.release(keel, name)
     assert answer.status_code == 200, answer.text
 

@@ -212,11 +212,14 @@ public actor KeelClient {
         return head
     }
 
+    /// Where a connection goes. A certificate that is of an address is checked against the address that was connected to, not against a name.
+    var target: (host: String, port: Int, tls: NIOSSLContext?, name: String?) {
+        (host, port, tls, (try? SocketAddress(ipAddress: host, port: port)) == nil ? host : nil)
+    }
+
     private func connected() async throws -> any Channel {
         if let channel, channel.isActive { return channel }
-        let tls = tls
-        // A certificate that is of an address is checked against the address that was connected to.
-        let name = (try? SocketAddress(ipAddress: host, port: port)) == nil ? host : nil
+        let target = target
         do {
             let loop = MultiThreadedEventLoopGroup.singleton.next()
             let ready = loop.makePromise(of: Void.self)
@@ -224,11 +227,11 @@ public actor KeelClient {
                 .channelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
-                        if let tls {
-                            try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name))
+                        if let tls = target.tls {
+                            try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: target.name))
                         }
                         try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                        try channel.pipeline.syncOperations.addHandler(Exchange(ready: ready, isEncrypted: tls != nil))
+                        try channel.pipeline.syncOperations.addHandler(Exchange(ready: ready, isEncrypted: target.tls != nil))
                     }
                 }
                 .connect(host: host, port: port)

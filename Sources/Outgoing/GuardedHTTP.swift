@@ -27,7 +27,7 @@ package struct GuardedHTTP: Sendable {
 
     /// - Returns: the answer with the beginning of its body.
     /// - Throws: `invalidArgument` for a URL that may not be called, `unavailable` without an answer.
-    package func post(_ body: String, headers: [(name: String, value: String)], to url: String) async throws -> OutgoingHTTP.Answer {
+    package func post(_ body: some Sequence<UInt8> & Sendable, headers: [(name: String, value: String)], to url: String) async throws -> OutgoingHTTP.Answer {
         let target = try OutgoingTarget(url, schemes: schemes, for: purpose)
         return try await http.post(body, headers: headers, to: target, at: try await addresses(of: target))
     }

@@ -52,13 +52,14 @@ package final class OutgoingHTTP: Sendable {
 
     /// Posts to the first of the addresses that takes the connection.
     /// - Throws: `unavailable`, saying what went wrong: no connection, a certificate that is not trusted or of another name, no answer in time.
-    func post(_ body: String, headers: [(name: String, value: String)], to target: OutgoingTarget, at addresses: [NetworkAddress])
-        async throws -> Answer
-    {
+    func post(
+        _ body: some Sequence<UInt8>, headers: [(name: String, value: String)], to target: OutgoingTarget, at addresses: [NetworkAddress]
+    ) async throws -> Answer {
+        let body = ByteBuffer(bytes: body)
         var head = OutgoingHTTP.head(.POST, target)
         for header in headers { head.headers.add(name: header.name, value: header.value) }
-        head.headers.add(name: "Content-Length", value: String(body.utf8.count))
-        return try await send(head, ByteBuffer(string: body), bytesMax: OutgoingHTTP.answerBytesMax, to: target, at: addresses)
+        head.headers.add(name: "Content-Length", value: String(body.readableBytes))
+        return try await send(head, body, bytesMax: OutgoingHTTP.answerBytesMax, to: target, at: addresses)
     }
 
     /// Reads a document from the first of the addresses that takes the connection.

@@ -5,15 +5,37 @@ import Foundation
 package enum OutgoingPurpose: Sendable {
     case webhook
     case issuer
+    case collector
 
     /// As it stands inside a sentence.
-    var noun: String { self == .webhook ? "webhook URL" : "issuer URL" }
+    var noun: String {
+        switch self {
+        case .webhook: "webhook URL"
+        case .issuer: "issuer URL"
+        case .collector: "trace collector URL"
+        }
+    }
+
     /// As it begins one.
-    var capitalized: String { self == .webhook ? "Webhook URL" : "Issuer URL" }
+    var capitalized: String {
+        switch self {
+        case .webhook: "Webhook URL"
+        case .issuer: "Issuer URL"
+        case .collector: "Trace collector URL"
+        }
+    }
+
     /// The settings begin with this.
-    var settings: String { self == .webhook ? "webhooks" : "oidc" }
+    var settings: String {
+        switch self {
+        case .webhook: "webhooks"
+        case .issuer: "oidc"
+        case .collector: "tracing.otlp"
+        }
+    }
+
     var reasonForInternal: String {
-        self == .webhook ? "the setting webhooks.internal allows it, for tests and laptops" : "the setting oidc.internal allows it"
+        self == .webhook ? "the setting webhooks.internal allows it, for tests and laptops" : "the setting \(settings).internal allows it"
     }
 }
 

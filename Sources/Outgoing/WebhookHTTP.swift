@@ -13,7 +13,7 @@ package struct WebhookHTTP: WebhookSender {
     package func check(url: String) async throws { try await http.check(url) }
 
     package func post(_ body: String, headers: [(name: String, value: String)], to url: String) async throws -> WebhookAnswer {
-        let answer = try await http.post(body, headers: headers, to: url)
+        let answer = try await http.post(body.utf8, headers: headers, to: url)
         return WebhookAnswer(
             status: answer.status, body: String(decoding: answer.body, as: UTF8.self),
             retryAfter: answer.header("retry-after").flatMap { Int($0) })

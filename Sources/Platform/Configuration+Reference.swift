@@ -62,6 +62,14 @@ extension KeelConfiguration {
         "serving.python.wheels": "A folder of wheels: environments are made of these alone, without a network.",
         "serving.python.sources": "Whether packages may be built from their sources, which runs their code.",
         "serving.python.versions": "`same`: a model runs on the minor version of Python that it was logged with; `any`: also on another one, with a warning.",
+        "tracing.otlp.endpoint":
+            "The base address of a collector that takes traces over OTLP/HTTP, such as `https://collector:4318`; nothing is recorded without it. docs/operations.md.",
+        "tracing.otlp.headers": "Sent with traces: `NAME=env:VARIABLE` or `NAME=file:PATH`, where the value is.",
+        "tracing.otlp.schemes": "The schemes that the collector's address may have; `http` is for one on this machine.",
+        "tracing.otlp.internal": "Whether the collector may be at a loopback or private address.",
+        "tracing.sampling.ratio":
+            "The share of requests that begin a trace, such as `0.1` or `10%`, of those that say nothing of one in `traceparent`.",
+        "tracing.service": "`service.name` of the traces.",
         "features.checkpoint":
             "Bytes of events that are pushed to a dataset before its online features are written to the disk again: what a start after a crash reads.",
         "predictions.export":

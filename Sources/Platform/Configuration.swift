@@ -4,6 +4,7 @@ import Foundation
 import OpenIDConnect
 import Pipelines
 import Serving
+import TraceExport
 import Workers
 import Yams
 
@@ -50,6 +51,8 @@ public struct KeelConfiguration: Sendable {
     public var issuerSchemes: [String]
     /// Whether issuers may be at loopback and private addresses.
     public var issuersInternal: Bool
+    /// Where traces of requests go; nil when nobody wants them.
+    public var tracing: TraceSettings?
     /// How many models that need a thread of their own (ONNX) run at one time; 0: as many as the machine has cores.
     public var modelThreads: Int
     /// How models that bring Python code run.
@@ -83,6 +86,8 @@ public struct KeelConfiguration: Sendable {
         ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.interpreter", .string("")),
         ("serving.python.environment", .string("")), ("serving.python.index", .string("")),
         ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
+        ("tracing.otlp.endpoint", .string("")), ("tracing.otlp.headers", .stringArray([])), ("tracing.otlp.schemes", .stringArray(["https"])),
+        ("tracing.otlp.internal", .bool(false)), ("tracing.sampling.ratio", .string("1")), ("tracing.service", .string("keel")),
         ("features.checkpoint", .int(8 << 20)), ("predictions.export", .string("5m")), ("shutdown.deadline", .string("10s")),
     ]
 
@@ -132,6 +137,7 @@ public struct KeelConfiguration: Sendable {
             webhooksInternal: reader.bool("webhooks.internal"), outgoingAuthorities: reader.text("outgoing.authorities"),
             issuers: try issuers(reader, filed: filed.keys.map(\.components), environment),
             issuerSchemes: reader.strings("oidc.schemes"), issuersInternal: reader.bool("oidc.internal"),
+            tracing: try tracing(reader, environment),
             modelThreads: try reader.int("serving.threads", in: 0...1024),
             pythonModels: try pythonModels(reader),
             checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
@@ -186,6 +192,14 @@ public struct KeelConfiguration: Sendable {
         settings.environments.buildsFromSource = reader.bool("serving.python.sources")
         settings.environments.allowsOtherPython = try reader.word("serving.python.versions", of: ["same", "any"]) == "any"
         return settings
+    }
+
+    private static func tracing(_ reader: SettingReader, _ environment: [String: String]) throws(KeelError) -> TraceSettings? {
+        guard let endpoint = reader.text("tracing.otlp.endpoint") else { return nil }
+        return try TraceSettings(
+            endpoint: endpoint, ratio: reader.string("tracing.sampling.ratio"), service: reader.string("tracing.service"),
+            headers: reader.strings("tracing.otlp.headers"), schemes: reader.strings("tracing.otlp.schemes"),
+            allowsInternal: reader.bool("tracing.otlp.internal"), environment: environment)
     }
 
     private static func tls(_ reader: SettingReader) throws(KeelError) -> TLSFiles? {

@@ -1,5 +1,4 @@
 import Contracts
-import Serving
 import Statistics
 
 extension Platform {
@@ -11,26 +10,7 @@ extension Platform {
     public func metrics(connections: Int, connectionsMax: Int, _ grant: Grant) async throws -> String {
         let isSeen = { @Sendable (workspace: WorkspaceID) in grant.seesAllWorkspaces || workspace == grant.workspace }
         var text = MetricsText()
-        for endpoint in runtime.status() where isSeen(endpoint.ref.workspace) {
-            for (role, release) in [("stable", endpoint.stable), ("candidate", endpoint.candidate)] {
-                guard let release else { continue }
-                let labels = [
-                    "endpoint": endpoint.ref.name, "environment": endpoint.ref.environment?.rawValue ?? "",
-                    "workspace": endpoint.ref.workspace.name, "release": String(release.release), "role": role,
-                ]
-                text.counter("keel_inference_requests_total", "Answered inference requests", labels, Double(release.requests))
-                text.counter("keel_inference_rows_total", "Predicted rows", labels, Double(release.rows))
-                text.counter("keel_inference_shadow_rows_total", "Rows predicted in shadow", labels, Double(release.shadowRows))
-                for (reason, count) in release.errors.sorted(by: { $0.key < $1.key }) {
-                    text.counter(
-                        "keel_inference_errors_total", "Failed inference requests", labels.merging(["reason": reason]) { $1 }, Double(count)
-                    )
-                }
-                text.gauge("keel_inference_latency_p50_seconds", "Median latency", labels, release.p50 ?? .nan)
-                text.gauge("keel_inference_latency_p99_seconds", "99th percentile of latency", labels, release.p99 ?? .nan)
-                text.gauge("keel_rollout_share", "Share of the endpoint's traffic", labels, release.share)
-            }
-        }
+        text.inference(runtime.status().filter { isSeen($0.ref.workspace) })
         let isolation = try await stepIsolation.value()
         text.gauge(
             "keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels,
@@ -49,6 +29,13 @@ extension Platform {
         text.counter("keel_labels_unknown_total", "Labels of ids that are not logged", [:], Double(log.labelsUnknown))
         text.gauge("keel_predictions_queued", "Predictions on their way to the log", [:], Double(log.queued))
         text.counter("keel_labels_joined_total", "Labels that found their prediction", [:], Double(log.labelsJoined))
+        if let traces = traces?.counters {
+            text.counter("keel_traces_exported_total", "Traces of requests that the collector took", [:], Double(traces.exported))
+            for (reason, count) in [("queue_full", traces.overflowed), ("not_taken", traces.failed)] {
+                text.counter("keel_traces_dropped_total", "Traces of requests that were left out", ["reason": reason], Double(count))
+            }
+            text.gauge("keel_traces_queued", "Traces of requests on their way to the collector", [:], Double(traces.queued))
+        }
         for (workspace, store) in features.all where isSeen(workspace) {
             for view in store.statistics() {
                 let labels = Platform.labels(["view": view.view], in: workspace)
@@ -90,31 +77,4 @@ extension Platform {
     private static func labels(_ labels: [String: String], in workspace: WorkspaceID) -> [String: String] {
         workspace == .default ? labels : labels.merging(["workspace": workspace.name]) { $1 }
     }
-}
-
-/// Prometheus' text exposition format 0.0.4; each metric's help and type once.
-struct MetricsText {
-    private var families: [(name: String, lines: [String])] = []
-
-    mutating func counter(_ name: String, _ help: String, _ labels: [String: String], _ value: Double) {
-        add(name, help, "counter", labels, value)
-    }
-    mutating func gauge(_ name: String, _ help: String, _ labels: [String: String], _ value: Double) {
-        add(name, help, "gauge", labels, value)
-    }
-
-    private mutating func add(_ name: String, _ help: String, _ type: String, _ labels: [String: String], _ value: Double) {
-        func escaped(_ text: String) -> String {
-            text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"").replacing("\n", with: "\\n")
-        }
-        let list = labels.sorted { $0.key < $1.key }.map { "\($0.key)=\"\(escaped($0.value))\"" }.joined(separator: ",")
-        let line = name + (list.isEmpty ? "" : "{\(list)}") + " " + (value.isNaN ? "NaN" : "\(value)")
-        if let i = families.firstIndex(where: { $0.name == name }) {
-            families[i].lines.append(line)
-        } else {
-            families.append((name, ["# HELP \(name) \(help)", "# TYPE \(name) \(type)", line]))
-        }
-    }
-
-    var text: String { families.flatMap(\.lines).joined(separator: "\n") + "\n" }
 }

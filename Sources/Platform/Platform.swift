@@ -12,6 +12,7 @@ import Pipelines
 import Registry
 import Serving
 import Storage
+import TraceExport
 import Tracking
 import Workers
 import Workflows
@@ -50,6 +51,8 @@ public final class Platform: Sendable {
     public let exporter: PredictionExporter
     public let predictionSQL: PredictionSQL
     let feed: MonitorFeed
+    /// Nil when nobody wants traces.
+    let traces: TraceExporter?
     let featureCheckpoints: FeatureCheckpoints
 
     // What crosses modules.
@@ -127,10 +130,18 @@ public final class Platform: Sendable {
                 schemes: configuration.webhookSchemes, allowsInternal: configuration.webhooksInternal, resolver: SystemResolver(),
                 http: http),
             secrets: try SecretBox(key: secretsKey.bytes, canSeal: secretsKey.isStored))
+        traces = try configuration.tracing.map { settings in
+            try TraceExporter(
+                settings,
+                http: GuardedHTTP(
+                    for: .collector, schemes: settings.schemes, allowsInternal: settings.allowsInternal, resolver: SystemResolver(), http: http),
+                seed: UInt64(Identifier.hex32().prefix(16), radix: 16) ?? 0
+            ) { logger.warning("\($0)") }
+        }
         ONNXModel.limitMemory(bytes: memory.capacity(of: .models))
         let runtime = ServingRuntime(
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
-            threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
+            threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount, tracer: traces)
         let project = FileManager.default.currentDirectoryPath
         let hidden = configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []
         let isolationOfModels = IsolationChoice {
@@ -265,6 +276,7 @@ public final class Platform: Sendable {
             group.addTask { [self] in await WebhookFollower(webhooks, report: { [logger] in logger.error("webhooks: \($0)") }).run() }
             group.addTask { [self] in await openID.run(report: { [logger] in logger.warning("\($0)") }) }
             group.addTask { [self] in await triggers.follow(report: { [logger] in logger.error("trigger: \($0)") }) }
+            group.addTask { [self] in await traces?.run() }
             group.addTask { [self] in await sweepUploads() }
             group.addTask { [self] in await recordDamage() }
             group.addTask { [self] in await featureCheckpoints.run() }
@@ -322,7 +334,8 @@ public final class Platform: Sendable {
         try data.sync()
         try await checkpoints.close()
         try await database.close()
-        // Last: a start without it takes longer, and that is all.
+        // Last: a start without the checkpoints takes longer, and that is all; what is lost of the traces is lost.
         await featureCheckpoints.close()
+        await traces?.close()
     }
 }

@@ -13,7 +13,7 @@ struct ArchitectureTests {
         ["Storage"],
         ["Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
         ["Workflows", "Outgoing"],
-        ["OpenIDConnect"],
+        ["OpenIDConnect", "TraceExport"],
         ["Platform"],
         ["WebAPI"],
         ["SearchLanguage"],

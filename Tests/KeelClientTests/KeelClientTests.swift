@@ -54,6 +54,12 @@ struct KeelClientTests {
         }
     }
 
+    @Test("a server that speaks HTTP/1.1 alone answers no HTTP/2, and neither does one that is not there")
+    func http2() async throws {
+        try await withServer { _ in } _: { client in #expect(await client.answersHTTP2() == false) }
+        #expect(await (try KeelClient(url: "http://127.0.0.1:1")).answersHTTP2() == false)
+    }
+
     @Test("an error of the server is thrown with its code, hint, place, and the others beside it")
     func errors() async throws {
         try await withServer { router in

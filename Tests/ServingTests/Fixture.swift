@@ -32,7 +32,8 @@ final class Home: Sendable {
     /// - Parameter writes: whether the log's writer runs; without it predictions get no further than the journal.
     init(
         at folder: String? = nil, features: (any OnlineFeatures)? = nil, versions: (any ReleasableVersions)? = nil, denials: Texts? = nil,
-        clock: any Contracts.Clock = SystemClock(), logRows: Int = 20_000, writes: Bool = true
+        clock: any Contracts.Clock = SystemClock(), logRows: Int = 20_000, writes: Bool = true,
+        tracer: (any RequestTracer)? = nil
     ) async throws {
         self.folder = folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("keel-serving-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
@@ -43,7 +44,7 @@ final class Home: Sendable {
         objects = try FolderObjectStore(root: self.folder + "/objects")
         let log = try PredictionLog(database: database, journal: self.folder + "/predictions", rowsMax: logRows)
         try await log.recover()
-        runtime = ServingRuntime(log: log, threads: 2)
+        runtime = ServingRuntime(log: log, threads: 2, tracer: tracer)
         let promoted = promoted
         service = DeploymentService(
             database: database, models: ModelLoader(objects: objects), runtime: runtime, features: features, versions: versions,

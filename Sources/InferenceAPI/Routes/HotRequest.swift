@@ -47,7 +47,7 @@ extension ServingRuntime {
         }
         let name = hot.target.name
         let accepted = hot.fields.acceptEncoding
-        infer(endpoint: hot.endpoint, version: hot.target.version, bodyBytes: hot.readBytes) {
+        infer(endpoint: hot.endpoint, version: hot.target.version, bodyBytes: hot.readBytes, parent: hot.fields.parent) {
             () throws(KeelError) -> InferenceRequest<InferenceAnswer> in
             let request = try hot.parse(headerBytes: headerBytes)
             return InferenceRequest(

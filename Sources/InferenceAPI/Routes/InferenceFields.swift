@@ -1,3 +1,4 @@
+import Contracts
 import NIOHTTP1
 import WebAPI
 
@@ -33,5 +34,7 @@ struct InferenceFields: Sendable {
     /// A field that comes twice is one list (RFC 9110, 5.3).
     private static func add(_ value: String, to field: inout String?) { field = field.map { "\($0), \(value)" } ?? value }
 
+    /// The trace that the request belongs to; nil when it says nothing, or nothing well-formed.
+    var parent: TraceParent? { traceparent.flatMap { TraceParent($0) } }
     var correlation: Correlation { Correlation(requestID: requestID, traceparent: traceparent) }
 }

@@ -47,7 +47,8 @@ private func invoke(_ request: Request, _ endpoint: ResourceRef, _ runtime: Serv
     let type = try ScoringType(request)
     let body = try await request.inflated(upTo: runtime.bodyBytesMax(endpoint: endpoint))
     let fields = runtime.requestFields(endpoint: endpoint) ?? []
-    let bytes = try await runtime.infer(endpoint: endpoint, bodyBytes: body.count) { () throws(KeelError) -> InferenceRequest<[UInt8]> in
+    let bytes = try await runtime.infer(endpoint: endpoint, bodyBytes: body.count, parent: TraceParent(request.headers)) {
+        () throws(KeelError) -> InferenceRequest<[UInt8]> in
         let invocation = try type == .csv ? Invocation(csv: body, fields: fields) : Invocation(parsing: body, fields: fields)
         return InferenceRequest(table: invocation.table, params: invocation.params) { result in
             let answer: JSON = [
@@ -66,7 +67,7 @@ private func predict(_ request: Request, _ context: KeelContext, _ grant: Grant,
     let asked = try await Blocking.unlessSmall(body.count) { try PredictRequest(parsing: body, fields: endpoint.fields) }
     // Stored features are more than the caller sent: the log of predictions, which has them too, asks for the same.
     if asked.showsFeatures { _ = try await context.authorize(.predictionsRead, on: endpoint.ref.subject) }
-    let bytes = try await runtime.infer(endpoint: endpoint.ref, version: asked.version, bodyBytes: body.count) {
+    let bytes = try await runtime.infer(endpoint: endpoint.ref, version: asked.version, bodyBytes: body.count, parent: TraceParent(request.headers)) {
         () throws(KeelError) -> InferenceRequest<[UInt8]> in
         InferenceRequest(
             table: asked.table, params: asked.params, ids: asked.ids, locate: { PredictRequest.locate($0, in: asked.table) }

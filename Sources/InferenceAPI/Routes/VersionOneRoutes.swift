@@ -25,7 +25,9 @@ func addVersionOneRoutes(to routes: APIRoutes, _ runtime: ServingRuntime) {
             let endpoint = try NamedEndpoint(context, runtime)
             let body = try await request.inflated(upTo: runtime.bodyBytesMax(endpoint: endpoint.ref))
             let version = context.parameters.get("version")
-            let bytes = try await runtime.infer(endpoint: endpoint.ref, version: version, bodyBytes: body.count) {
+            let bytes = try await runtime.infer(
+                endpoint: endpoint.ref, version: version, bodyBytes: body.count, parent: TraceParent(request.headers)
+            ) {
                 () throws(KeelError) -> InferenceRequest<[UInt8]> in
                 let asked = try V1Request(parsing: body, fields: endpoint.fields)
                 return InferenceRequest(table: asked.table) { asked.answer($0.outputs).bytes }

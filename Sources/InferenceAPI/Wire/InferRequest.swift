@@ -79,7 +79,7 @@ public struct InferRequest: Sendable {
                     }
                     let data = UnsafeRawBufferPointer(rebasing: binary[..<count])
                     binary = UnsafeRawBufferPointer(rebasing: binary[count...])
-                    columns.append(input.shaped(try TensorColumn.binary(input.type, rows: input.elements, data)))
+                    columns.append(input.shape.rows(of: try TensorColumn.binary(input.type, rows: input.shape.elements, data)))
                 }
             } catch { throw error.at("inputs[\(i)]") }
             guard columns[i].count == columns[0].count else {
@@ -176,23 +176,15 @@ private struct Parameters {
 private struct Input {
     let name: String
     let type: Datatype
-    /// The first dimension is that of the rows.
-    let shape: [Int]
+    let shape: TensorShape
     /// Nil when the data are binary.
     let column: Column?
     let binaryBytes: Int?
 
-    /// How many values the shape takes.
-    var elements: Int { shape.reduce(1, *) }
-    /// Of all dimensions together.
-    private static let elementsMax = 1 << 28
-    /// Rows of a tensor that has a dimension of 0.
-    private static let emptyRowsMax = 1 << 16
-
     init(_ scanner: inout JSONScanner) throws(KeelError) {
         var name: String?
         var type: Datatype?
-        var shape: [Int]?
+        var shape: TensorShape?
         var data: JSONScanner?
         var read: (column: Column, shape: [Int])?
         var binaryBytes: Int?
@@ -239,45 +231,22 @@ private struct Input {
             column = nil
             return
         }
-        let elements = shape.reduce(1, *)
-        guard read.column.count == elements else {
-            throw .invalid("the shape says \(elements) values, there are \(read.column.count)", path: "shape")
+        guard read.column.count == shape.elements else {
+            throw .invalid("the shape says \(shape.elements) values, there are \(read.column.count)", path: "shape")
         }
-        guard read.shape.count == 1 || read.shape == shape else {
-            throw .invalid("the data are nested as \(read.shape), the shape is \(shape)", hint: "shape \(read.shape), or flat data", path: "data")
+        guard read.shape.count == 1 || read.shape == shape.sizes else {
+            throw .invalid("the data are nested as \(read.shape), the shape is \(shape.sizes)", hint: "shape \(read.shape), or flat data", path: "data")
         }
-        column = Input.shaped(read.column, type, shape)
+        column = shape.rows(of: read.column)
     }
 
-    /// The elements as the column of the input's rows.
-    func shaped(_ elements: Column) -> Column { Input.shaped(elements, type, shape) }
-
-    private static func shaped(_ elements: Column, _ type: Datatype, _ shape: [Int]) -> Column {
-        let row = Array(shape.dropFirst())
-        guard row.contains(where: { $0 != 1 }) else { return elements }
-        let size = row.reduce(1, *)
-        return Column(.tensor(elements.type, shape: row), .list(offsets: (0...shape[0]).map { $0 * size }, values: elements))
-    }
-
-    private static func shape(_ scanner: inout JSONScanner) throws(KeelError) -> [Int] {
-        var shape: [Int] = []
-        var elements = 1
+    private static func shape(_ scanner: inout JSONScanner) throws(KeelError) -> TensorShape {
+        var shape = TensorShape()
         try scanner.array { (scanner) throws(KeelError) in
             let (_, size) = try scanner.numberOrInteger()
-            guard let size, size >= 0, size <= elementsMax else {
-                throw .invalid("a shape is a list of sizes up to \(elementsMax)", path: "shape[\(shape.count)]")
-            }
-            elements = elements.multipliedReportingOverflow(by: Int(size)).partialValue
-            guard elements <= elementsMax, shape.count < 8 else {
-                throw .invalid("an input has at most 8 dimensions and \(elementsMax) values", path: "shape[\(shape.count)]")
-            }
-            shape.append(Int(size))
+            do throws(KeelError) { try shape.add(size) } catch { throw error.at("shape") }
         }
-        // A tensor without elements needs no data, however many rows it says that it has.
-        guard elements > 0 || shape.first ?? 0 <= emptyRowsMax else {
-            throw .invalid("\(shape[0]) rows without elements", hint: "at most \(emptyRowsMax)", path: "shape[0]")
-        }
-        guard !shape.isEmpty else { throw .invalid("a shape needs at least one dimension", path: "shape") }
+        do throws(KeelError) { try shape.check() } catch { throw error.at("shape") }
         return shape
     }
 

@@ -268,7 +268,7 @@ final class RPCHandler: ChannelInboundHandler {
         let eventLoop = context.eventLoop
         let box = NIOLoopBound((handler: self, context: context, then: then), eventLoop: eventLoop)
         let isStream = call.head.method == .modelStreamInfer
-        service.infer(.init(caller: call.head.caller, body: body, timeout: timeout, isStream: isStream)) { result in
+        service.infer(.init(caller: call.head.caller, body: body, timeout: timeout, traceparent: call.head.traceparent, isStream: isStream)) { result in
             // The answer may come at once, or from another thread.
             if eventLoop.inEventLoop {
                 box.value.then(box.value.handler, box.value.context, result)

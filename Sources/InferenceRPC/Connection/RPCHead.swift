@@ -9,6 +9,8 @@ struct RPCHead {
     let method: RPCMethod
     let caller: Caller
     let encoding: MessageEncoding
+    /// As it came.
+    let traceparent: String?
     /// When the client waits no longer.
     let deadline: NIODeadline?
 
@@ -23,6 +25,7 @@ struct RPCHead {
         var path = ""
         var verb = ""
         var timeout: String?
+        var traceparent: String?
         var encoding = MessageEncoding.identity.rawValue
         var request = HTTPRequest(method: .post, scheme: connection.scheme, authority: nil, path: nil)
         for (name, value, _) in headers {
@@ -32,12 +35,14 @@ struct RPCHead {
             case ":authority": request.authority = value
             case "grpc-timeout": timeout = value
             case "grpc-encoding": encoding = value
+            case "traceparent": traceparent = value
             // They say nothing of who calls.
             case ":scheme", "te", "user-agent", "grpc-accept-encoding", "accept-encoding": break
             default: if let name = HTTPField.Name(name) { request.headerFields.append(HTTPField(name: name, value: value)) }
             }
         }
         request.path = path
+        self.traceparent = traceparent
         // Clients of gRPC send `:authority`; a proxy may send `Host` instead (RFC 9113, 8.3.1).
         if request.authority == nil, let host = HTTPField.Name("Host") {
             request.authority = request.headerFields[host]

@@ -27,6 +27,8 @@ struct InferenceService: Sendable {
         let body: MessageBody
         /// How long the client waits.
         let timeout: Duration?
+        /// The trace that it belongs to, as it came.
+        let traceparent: String?
         /// Whether the answer is a `ModelStreamInferResponse`.
         let isStream: Bool
     }
@@ -42,7 +44,10 @@ struct InferenceService: Sendable {
             guard call.body.bytes <= bytesMax else {
                 throw KeelError(.payloadTooLarge, "the message is larger than \(bytesMax) bytes", hint: "send fewer rows a request")
             }
-            runtime.infer(endpoint: endpoint, version: target.version, bodyBytes: call.body.workBytes, within: call.timeout) {
+            runtime.infer(
+                endpoint: endpoint, version: target.version, bodyBytes: call.body.workBytes, within: call.timeout,
+                parent: call.traceparent.flatMap { TraceParent($0) }
+            ) {
                 () throws(KeelError) -> InferenceRequest<Result<[UInt8], KeelError>> in
                 let request = try call.body.read(bytesMax: bytesMax) { (message) throws(KeelError) in
                     guard try ModelInferRequest.Target(message) == target else { throw .invalid("the message changed") }

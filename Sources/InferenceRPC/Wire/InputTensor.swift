@@ -19,7 +19,7 @@ struct InputTensor {
             switch field.number {
             case 1: name = try located("name") { () throws(KeelError) in try field.text() }
             case 2: type = try Datatype(try field.bytes().bindMemory(to: UInt8.self))
-            case 3: try located("shape[\(shape.sizes.count)]") { () throws(KeelError) in try shape.add(field) }
+            case 3: try located("shape") { () throws(KeelError) in try InputTensor.add(field, to: &shape) }
             case 4: try RequestParameters.refuse(["shared_memory_region"], in: try field.bytes())
             case 5:
                 guard contents == nil else { throw .invalid("is there twice", path: "contents") }
@@ -34,6 +34,12 @@ struct InputTensor {
         self.type = type
         self.shape = shape
         self.contents = contents
+    }
+
+    /// Adds one number of the list, or all of a packed one.
+    private static func add(_ field: ProtobufReader.Field, to shape: inout TensorShape) throws(KeelError) {
+        guard case .bytes(let packed) = field.value else { return try shape.add(try field.integer()) }
+        try ProtobufReader.varints(in: packed) { (value) throws(KeelError) in try shape.add(Int64(bitPattern: value)) }
     }
 
     /// The values in `raw_input_contents` as the column of the rows.

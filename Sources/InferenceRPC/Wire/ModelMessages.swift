@@ -126,10 +126,9 @@ extension ReleaseStatus {
         message.integer(4, rows)
         message.integer(5, totals.runs)
         message.message(6) { statistics in
-            let rest = max(0, totals.answered - totals.features - totals.queue - totals.model)
             for (number, count, nanoseconds) in [
-                (1, requests, totals.answered), (2, totals.failedRequests, totals.failed), (3, requests, totals.queue), (4, requests, totals.features),
-                (5, requests, totals.model), (6, requests, rest),
+                (1, requests, totals.answered), (2, totals.failedRequests, totals.failed), (3, requests, totals.queue), (4, requests, totals.input),
+                (5, requests, totals.model), (6, requests, totals.output),
             ] {
                 statistics.message(number) { duration in
                     duration.integer(1, count)

@@ -36,6 +36,12 @@ extension DeploymentService {
     }
 
     func prepare(_ spec: EndpointSpec, _ draft: inout EndpointDraft) async throws {
+        // What is being loaded already is not loaded again: its reads are planned when it is there.
+        if var starting = endpoints[spec.ref], starting.isStarting {
+            starting.spec = spec
+            draft.endpoints[spec.ref] = starting
+            return
+        }
         // One whose release could not be loaded is tried again.
         guard var live = endpoints[spec.ref], live.state.stable == nil || live.stable != nil else {
             let (live, problem) = try await restored(spec, draft.features)
@@ -45,6 +51,7 @@ extension DeploymentService {
         }
         live.stable = try live.stable.map { try planned($0, spec, draft.features) }
         live.candidate = try live.candidate.map { try planned($0, spec, draft.features) }
+        try requireScores(spec)
         if spec.rollout != live.spec.rollout, let rollout = live.rollout {
             live.rollout = Rollout(plan: spec.rollout, phase: rollout.phase, phaseRequests: rollout.phaseRequests)
             for observation in try await storedEvidence(live.state) { live.rollout?.observe(observation) }
@@ -65,7 +72,7 @@ extension DeploymentService {
         runtime.log.setLabelHorizons(draft.endpoints.compactMapValues { $0.spec.label?.within }, in: draft.workspace)
         for (ref, live) in draft.endpoints {
             publish(live)
-            if live.isStarting { Task { await finishStarting(ref) } }
+            if live.isStarting, known[ref]?.isStarting != true { Task { await finishStarting(ref) } }
             if known[ref] == nil, let stable = live.stable { await onPromoted(stable.release) }
         }
     }
@@ -102,6 +109,13 @@ extension DeploymentService {
         do { outcome = .success(try await loaded(waiting, features)) } catch { outcome = .failure(error) }
         try? await exclusively {
             guard var live = endpoints[ref], live.isStarting, live.state == waiting.state else { return }
+            let hasFailed: Bool
+            if case .success((_, nil)) = outcome { hasFailed = false } else { hasFailed = true }
+            // What was declared when it began could not be put in force; what is declared now may be.
+            if hasFailed, live.spec != waiting.spec {
+                Task { await finishStarting(ref) }
+                return
+            }
             live.isStarting = false
             do {
                 let (found, problem) = try outcome.get()
@@ -158,6 +172,27 @@ extension DeploymentService {
 
     func planned(_ served: ServedRelease, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) throws -> ServedRelease {
         ServedRelease(served, plan: try plan(served.release, served.model, spec, features))
+    }
+
+    /// - Throws: `failedPrecondition` when a changed declaration has a condition about scores, and a release that serves the endpoint gives none.
+    public func requireScores(_ spec: EndpointSpec) throws(KeelError) {
+        guard let live = endpoints[spec.ref], live.spec.rollout != spec.rollout else { return }
+        for served in [live.stable, live.candidate] {
+            if let served { try requireScores(of: served.model, served.release, spec) }
+        }
+    }
+
+    /// - Throws: `failedPrecondition` when a condition of the endpoint's rollout is about scores and the model gives none: it could never hold.
+    func requireScores(of model: LoadedModel, _ release: Release, _ spec: EndpointSpec) throws(KeelError) {
+        guard model.primaryOutput == nil else { return }
+        for (i, condition) in spec.rollout.rollbackWhen.enumerated() {
+            guard let name = condition.names.first(where: RolloutEvidence.isOfScores) else { continue }
+            throw KeelError(
+                .failedPrecondition,
+                "'\(condition.text)' can never hold: \(release.model)/\(release.modelVersion) has no output that gives a number a row, so that there is no \(name)",
+                hint: "take a condition on errors or latency.p99, or declare the model's primary output in its signature",
+                path: "\(spec.ref.subject).spec.rollout.rollbackWhen[\(i)]")
+        }
     }
 
     func plan(

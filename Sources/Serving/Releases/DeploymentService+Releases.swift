@@ -23,6 +23,7 @@ extension DeploymentService {
             endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,
             createdAt: database.clock.now(), createdBy: grant.caller.name, gate: gate, promotedFrom: source)
         _ = try plan(trial, loaded, live.spec, features)
+        try requireScores(of: loaded, trial, live.spec)
         return try await database.write(in: endpoint.workspace) { [versions] transaction in
             // The version may have been deleted since the caller read it. While a release names it, it cannot be.
             try versions?.require(transaction, model: model, version: version)

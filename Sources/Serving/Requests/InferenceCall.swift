@@ -35,9 +35,12 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     private let stable: ServedRelease
     /// The release that must answer; nil: as the rollout has it.
     private let pinned: ServedRelease?
-    private let start: ContinuousClock.Instant
+    /// When the request had come as a whole.
+    private let start = Tick.now
     private let deadline: ContinuousClock.Instant
     private let bodyBytes: Int
+    /// Nil for nearly every request: nothing is recorded of it.
+    private let trace: OpenTrace?
     private let answer: @Sendable (Result<Answer, KeelError>) -> Void
     private let isClaimed = ManagedAtomic<Bool>(false)
     /// A body that is larger is read off the event loop.
@@ -46,26 +49,30 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     /// The caller has counted it as in flight.
     init(
         _ runtime: ServingRuntime, _ route: EndpointRoute, stable: ServedRelease, pinned: ServedRelease?, bodyBytes: Int, within: Duration?,
-        answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
+        trace: OpenTrace?, answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
         self.runtime = runtime
         self.route = route
         self.stable = stable
         self.pinned = pinned
         self.bodyBytes = bodyBytes
+        self.trace = trace
         self.answer = answer
-        start = .now
         let limit = Duration.microseconds(route.spec.limits.deadline.microseconds)
-        deadline = start + min(within ?? limit, limit)
+        deadline = .now + min(within ?? limit, limit)
     }
 
     deinit { route.load.inFlight.wrappingDecrement(ordering: .relaxed) }
 
     func start(_ read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>) {
         if bodyBytes > Self.inlineBytesMax {
-            pool { [self] in self.read(read, isInline: false) }
+            pool { [self] in
+                let begin = Tick.now
+                trace?.add(.queue, from: start, to: begin)
+                self.read(read, from: begin, waited: begin - start)
+            }
         } else {
-            self.read(read, isInline: true)
+            self.read(read, from: start, waited: nil)
         }
     }
 
@@ -75,26 +82,41 @@ final class InferenceCall<Answer: Sendable>: Sendable {
         } catch { fail(error) }
     }
 
-    private func read(_ read: () throws(KeelError) -> InferenceRequest<Answer>, isInline: Bool) {
+    /// - Parameter waited: how long the request waited for this thread; nil on the thread where it came.
+    private func read(_ read: () throws(KeelError) -> InferenceRequest<Answer>, from begin: Tick, waited: Int?) {
         do throws(KeelError) {
             let request = try read()
             try runtime.check(request.table, request.ids, route)
-            if isInline, request.table.rowCount > pinned?.featureRowsMax ?? route.featureRowsMax {
-                pool { [self] in score(request) }
-            } else {
-                score(request)
+            guard waited == nil, request.table.rowCount > pinned?.featureRowsMax ?? route.featureRowsMax else {
+                return score(request, from: begin, waited: waited)
+            }
+            let left = Tick.now
+            pool { [self] in
+                let resumed = Tick.now
+                trace?.add(.decode, from: begin, to: left)
+                trace?.add(.queue, from: left, to: resumed)
+                score(request, from: resumed, decoded: left - begin, waited: resumed - left)
             }
         } catch { fail(error) }
     }
 
-    private func score(_ request: InferenceRequest<Answer>) {
+    /// - Parameters:
+    ///   - begin: when this thread began with the request.
+    ///   - decoded: how long another thread read the request before that.
+    ///   - waited: how long the request waited between the threads.
+    private func score(_ request: InferenceRequest<Answer>, from begin: Tick, decoded: Int = 0, waited: Int?) {
         do throws(KeelError) {
             let ticket = try runtime.log.admit(rows: request.table.rowCount, bytes: bodyBytes, route.spec.log)
             let now = runtime.clock.now()
             let ids = request.ids ?? (0..<request.table.rowCount).map { _ in Identifier.uuid(at: now) }
-            choose(request, ids[0]) { [self] result in
+            let read = Tick.now
+            trace?.add(.decode, from: begin, to: read)
+            choose(request, ids[0], from: read) { [self] result in
                 switch result {
-                case .success((let scored, let served)): finish(request, scored, by: served, ids, at: now, ticket)
+                case .success((var scored, let served)):
+                    scored.timing.decode = decoded + (read - begin)
+                    if let waited { scored.timing.queue = waited + (scored.timing.queue ?? 0) }
+                    finish(request, scored, by: served, ids, at: now, ticket)
                 case .failure(let error):
                     runtime.log.release(ticket)
                     fail(request.locate(error))
@@ -109,32 +131,49 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     ) {
         // Past the deadline it was answered already, and what was answered otherwise is not logged.
         guard claim() else { return runtime.log.release(ticket) }
-        served.meter.add(scored.timing, rows: request.table.rowCount, at: now, shadow: false)
+        let rows = request.table.rowCount
         let batch = scored.batch(of: served, ids, request.table, at: now, shadow: false)
         compare(batch, request.params, served)
         let result = InferenceResult(
             ids: ids, release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion,
-            inputs: scored.inputs.table, outputs: scored.outputs, scores: scored.scores, eventTimes: scored.inputs.eventTimes, timing: scored.timing)
+            inputs: scored.inputs.table, outputs: scored.outputs, scores: scored.scores, eventTimes: scored.inputs.eventTimes)
         let encoded = request.encode(result)
-        runtime.log.append(batch, ticket) { [self] error in
-            if let error { refuse(error) } else { answer(.success(encoded)) }
+        let made = Tick.now
+        var timing = scored.timing
+        timing.encode = made - scored.end
+        trace?.add(.encode, from: scored.end, to: made)
+        runtime.log.append(batch, ticket) { [self, timing] error in
+            if let error { return refuse(error) }
+            let end = Tick.now
+            var timing = timing
+            timing.log = end - made
+            timing.whole = end - start
+            served.meter.add(timing, rows: rows, at: now)
+            if let trace {
+                trace.add(.log, from: made, to: end)
+                trace.end(
+                    .answered(
+                        release: served.release.number, model: served.release.model, modelVersion: served.release.modelVersion, rows: rows,
+                        firstID: ids[0]))
+            }
+            answer(.success(encoded))
         }
     }
 
     /// Scores by the release that is to answer. The stable one answers for a candidate that fails.
     private func choose(
-        _ request: InferenceRequest<Answer>, _ id: String,
+        _ request: InferenceRequest<Answer>, _ id: String, from start: Tick,
         done: @escaping @Sendable (Result<(scored: Scored, served: ServedRelease), KeelError>) -> Void
     ) {
         guard pinned == nil, let candidate = route.candidate, route.answersByCandidate(id) else {
-            return score(pinned ?? stable, request, done: done)
+            return score(pinned ?? stable, request, from: start, done: done)
         }
-        Scored.make(by: candidate, request.table, request.params, until: deadline) { [self] result in
+        Scored.make(by: candidate, request.table, request.params, from: start, until: deadline, trace: trace) { [self] result in
             switch result {
             case .success(let scored): done(.success((scored, candidate)))
             case .failure(let error):
                 // A request that both refuse is at fault itself; one that only the candidate refuses tells of the candidate.
-                score(stable, request) { result in
+                score(stable, request, from: .now) { result in
                     if case .success = result {
                         candidate.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
                         candidate.meter.count(error.code)
@@ -146,12 +185,12 @@ final class InferenceCall<Answer: Sendable>: Sendable {
     }
 
     private func score(
-        _ served: ServedRelease, _ request: InferenceRequest<Answer>,
+        _ served: ServedRelease, _ request: InferenceRequest<Answer>, from begin: Tick,
         done: @escaping @Sendable (Result<(scored: Scored, served: ServedRelease), KeelError>) -> Void
     ) {
-        Scored.make(by: served, request.table, request.params, until: deadline) { [start] result in
+        Scored.make(by: served, request.table, request.params, from: begin, until: deadline, trace: trace) { [start] result in
             if case .failure(let error) = result {
-                served.meter.addFailure(nanoseconds: nanoseconds(start, .now))
+                served.meter.addFailure(nanoseconds: .now - start)
                 if error.code != .invalidArgument, error.code != .contractViolation {
                     served.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
                 }
@@ -176,6 +215,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
 
     private func refuse(_ error: KeelError) {
         route.load.refusals.count(error.code)
+        trace?.end(.failed(error.code))
         answer(.failure(error))
     }
 }

@@ -6,14 +6,18 @@ final class ModelCall: Sendable {
     let inputs: Table
     let params: JSON
     let deadline: ContinuousClock.Instant
-    private let submitted = ContinuousClock.now
-    private let done: @Sendable (Result<Table, KeelError>) -> Void
+    private let submitted = Tick.now
+    /// Nanoseconds; −1 while no thread has taken the call.
+    private let waited = ManagedAtomic<Int>(-1)
+    private let done: @Sendable (Result<Table, KeelError>, _ waited: Int) -> Void
     private let isAnswered = ManagedAtomic<Bool>(false)
     /// Rows that are run together.
     private static let rowsMax = 1024
 
+    /// - Parameter done: called with the answer, and with how many nanoseconds the call waited for a thread.
     init(
-        _ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant, done: @escaping @Sendable (Result<Table, KeelError>) -> Void
+        _ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant,
+        done: @escaping @Sendable (Result<Table, KeelError>, _ waited: Int) -> Void
     ) {
         self.inputs = inputs
         self.params = params
@@ -21,10 +25,13 @@ final class ModelCall: Sendable {
         self.done = done
     }
 
-    var waitedNanoseconds: Int { nanoseconds(submitted, .now) }
+    /// Notes that a thread has taken the call.
+    func begin() { waited.store(Tick.now - submitted, ordering: .relaxed) }
 
     func answer(_ result: Result<Table, KeelError>) {
-        if !isAnswered.exchange(true, ordering: .relaxed) { done(result) }
+        guard !isAnswered.exchange(true, ordering: .relaxed) else { return }
+        let waited = waited.load(ordering: .relaxed)
+        done(result, waited < 0 ? Tick.now - submitted : waited)
     }
 
     /// Which of the waiting calls are run with the first: as many as have the same columns and params and keep the rows few.

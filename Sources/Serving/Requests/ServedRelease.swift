@@ -31,7 +31,8 @@ final class ServedRelease: Sendable {
         case .pooled(let threads):
             featureRowsMax = ServedRelease.inlineRows
             lane = PooledLane(threads: threads, waitingMax: ServedRelease.waitingMax, joined: ModelCall.joined) { calls in
-                meter.addRun(waitedNanoseconds: calls.reduce(0) { $0 + $1.waitedNanoseconds })
+                meter.pooledRuns.wrappingIncrement(ordering: .relaxed)
+                for call in calls { call.begin() }
                 ModelCall.run(calls, by: model)
             }
         }
@@ -54,17 +55,21 @@ final class ServedRelease: Sendable {
     /// Runs the model: on this thread, or on one of its own together with what else waits for it.
     /// - Parameters:
     ///   - params: as the caller set them: they are checked here, on every way to a model.
-    ///   - done: called once, on this thread or one of the model's. At the deadline at the latest.
+    ///   - done: called once, on this thread or one of the model's, at the deadline at the latest; with how many nanoseconds the rows waited for a
+    ///     thread of the model, nil when it has none.
     func predict(
-        _ inputs: Table, params given: JSON, until deadline: ContinuousClock.Instant, done: @escaping @Sendable (Result<Table, KeelError>) -> Void
+        _ inputs: Table, params given: JSON, until deadline: ContinuousClock.Instant,
+        done: @escaping @Sendable (Result<Table, KeelError>, _ waited: Int?) -> Void
     ) {
         let params: JSON
-        do throws(KeelError) { params = try Signature.values(of: self.params, given) } catch { return done(.failure(error)) }
+        do throws(KeelError) { params = try Signature.values(of: self.params, given) } catch { return done(.failure(error), nil) }
         guard let lane else {
-            do throws(KeelError) { done(.success(try model.predict(inputs, params: params, until: deadline))) } catch { done(.failure(error)) }
+            do throws(KeelError) {
+                done(.success(try model.predict(inputs, params: params, until: deadline)), nil)
+            } catch { done(.failure(error), nil) }
             return
         }
-        let call = ModelCall(inputs, params: params, until: deadline, done: done)
+        let call = ModelCall(inputs, params: params, until: deadline) { done($0, $1) }
         do throws(KeelError) {
             try lane.submit(call, until: deadline) { call.answer(.failure($0)) }
         } catch { call.answer(.failure(error)) }

@@ -17,7 +17,6 @@ public struct InferenceResult: Sendable, Hashable {
     public let scores: [Float]?
     /// The event time of each row where the features carry one.
     public let eventTimes: [Timestamp]?
-    public let timing: InferenceTiming
 }
 
 /// Answers inference requests: no actor, no database, and no lock but a short one.
@@ -27,6 +26,7 @@ public struct InferenceResult: Sendable, Hashable {
 public final class ServingRuntime: Sendable {
     private let routing = ManagedAtomic<RoutingTable>(RoutingTable([:]))
     let clock: any Clock
+    private let tracer: (any RequestTracer)?
     public let log: PredictionLog
     let shadows: ShadowQueue
     /// Reads large bodies and scores many rows.
@@ -36,8 +36,13 @@ public final class ServingRuntime: Sendable {
     /// Declared endpoints that could not be put in force, and why.
     private let disabled = Mutex<[ResourceRef: KeelError]>([:])
 
-    /// - Parameter threads: of the pooled lane for large bodies and many rows. Models that are no trees have threads of their own.
-    public init(log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000, threads: Int) {
+    /// - Parameters:
+    ///   - threads: of the pooled lane for large bodies and many rows. Models that are no trees have threads of their own.
+    ///   - tracer: takes traces of requests; nil when nobody wants them.
+    public init(
+        log: PredictionLog, clock: any Clock = SystemClock(), shadowRowsMax: Int = 20_000, threads: Int, tracer: (any RequestTracer)? = nil
+    ) {
+        self.tracer = tracer
         self.log = log
         self.clock = clock
         shadows = ShadowQueue(log: log, rowsMax: shadowRowsMax)
@@ -54,16 +59,23 @@ public final class ServingRuntime: Sendable {
     ///   - version: the model version that must answer; nil leaves it to the rollout.
     ///   - bodyBytes: the size of what `read` reads; a large body is read off the calling thread.
     ///   - within: how long the caller waits; the endpoint's own deadline holds when it is shorter.
+    ///   - parent: what the request says of its trace; asked for only when traces are recorded.
     ///   - read: called once, on the calling thread or one of the pooled lane.
     ///   - answer: called once, on any thread: `notFound`, `failedPrecondition` (no release yet), `payloadTooLarge`, `unavailable`,
     ///     `deadlineExceeded`, or what `read` and the feature plan say of the request.
     public func infer<Answer: Sendable>(
         endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0, within: Duration? = nil,
+        parent: @autoclosure () -> TraceParent? = nil,
         read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>,
         answer: @escaping @Sendable (Result<Answer, KeelError>) -> Void
     ) {
+        let trace = tracer.flatMap { OpenTrace($0, parent(), endpoint, at: clock.now()) }
         let table = routing.load(ordering: .acquiring)
-        guard let route = table.routes[endpoint] else { return answer(.failure(whyNotServing(endpoint))) }
+        guard let route = table.routes[endpoint] else {
+            let error = whyNotServing(endpoint)
+            trace?.end(.failed(error.code))
+            return answer(.failure(error))
+        }
         do throws(KeelError) {
             guard let stable = route.stable else { throw whyNotServing(endpoint) }
             let pinned = try version.map { version throws(KeelError) in try route.release(ofVersion: version) } ?? nil
@@ -71,9 +83,12 @@ public final class ServingRuntime: Sendable {
                 route.load.inFlight.wrappingDecrement(ordering: .relaxed)
                 throw KeelError(.unavailable, "endpoint '\(endpoint.qualifiedName)' is busy", hint: "try again in a second")
             }
-            InferenceCall(self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, within: within, answer: answer).start(read)
+            InferenceCall(
+                self, route, stable: stable, pinned: pinned, bodyBytes: bodyBytes, within: within, trace: trace, answer: answer
+            ).start(read)
         } catch {
             route.load.refusals.count(error.code)
+            trace?.end(.failed(error.code))
             answer(.failure(error))
         }
     }
@@ -107,11 +122,11 @@ public final class ServingRuntime: Sendable {
 
     /// As `infer` with `answer`, for callers that may wait.
     public func infer<Answer: Sendable>(
-        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0,
+        endpoint: ResourceRef, version: String? = nil, bodyBytes: Int = 0, parent: @autoclosure () -> TraceParent? = nil,
         read: @escaping @Sendable () throws(KeelError) -> InferenceRequest<Answer>
     ) async throws -> Answer {
         try await withCheckedThrowingContinuation { continuation in
-            infer(endpoint: endpoint, version: version, bodyBytes: bodyBytes, read: read) { continuation.resume(with: $0) }
+            infer(endpoint: endpoint, version: version, bodyBytes: bodyBytes, parent: parent(), read: read) { continuation.resume(with: $0) }
         }
     }
 

@@ -91,7 +91,7 @@ final class ShadowQueue: Sendable {
             served.meter.failedRows.wrappingIncrement(by: rows, ordering: .relaxed)
             served.meter.count(error.code)
         case .success(let scored):
-            served.meter.add(scored.timing, rows: rows, at: batch.at, shadow: true)
+            served.meter.addShadow(scored.timing, rows: rows)
             do throws(KeelError) {
                 let ticket = try log.admit(rows: rows, bytes: job.bytes, job.policy)
                 log.append(scored.batch(of: served, batch.ids, batch.request, at: batch.at, shadow: true), ticket) { [dropped] error in

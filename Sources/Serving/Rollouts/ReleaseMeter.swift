@@ -8,19 +8,24 @@ final class ReleaseMeter: Sendable {
     let shadowRows = ManagedAtomic<Int>(0)
     /// Rows that the release could not score though the other release could, or that failed for no fault of the request.
     let failedRows = ManagedAtomic<Int>(0)
-    let featureNanoseconds = ManagedAtomic<Int>(0)
-    let modelNanoseconds = ManagedAtomic<Int>(0)
-    let totalNanoseconds = ManagedAtomic<Int>(0)
-    /// Times that a pooled model was run, for one request or several, and how long its requests waited for that.
+    /// Times that a pooled model was run, for one request or several.
     let pooledRuns = ManagedAtomic<Int>(0)
-    let queueNanoseconds = ManagedAtomic<Int>(0)
     /// Requests that the release was chosen for and did not answer, and how long they took.
     let failedRequests = ManagedAtomic<Int>(0)
     let failedNanoseconds = ManagedAtomic<Int>(0)
     /// When it last answered, in µs since 1970; 0 when it never did.
     let lastAnswer = ManagedAtomic<Int64>(0)
+    /// How long answers and scores in shadow took to score.
     let answered = LatencyHistogram()
     let shadowed = LatencyHistogram()
+    /// Of answered requests: the stages and the whole.
+    let decode = DurationHistogram()
+    let features = DurationHistogram()
+    let queue = DurationHistogram()
+    let model = DurationHistogram()
+    let encode = DurationHistogram()
+    let logging = DurationHistogram()
+    let whole = DurationHistogram()
     private let errors: [ManagedAtomic<Int>] = KeelError.Code.allCases.map { _ in ManagedAtomic(0) }
     private static let positions = Dictionary(uniqueKeysWithValues: KeelError.Code.allCases.enumerated().map { ($1, $0) })
 
@@ -33,24 +38,35 @@ final class ReleaseMeter: Sendable {
         failedNanoseconds.wrappingIncrement(by: nanoseconds, ordering: .relaxed)
     }
 
-    /// Counts one run of a pooled model.
-    func addRun(waitedNanoseconds: Int) {
-        pooledRuns.wrappingIncrement(ordering: .relaxed)
-        queueNanoseconds.wrappingIncrement(by: waitedNanoseconds, ordering: .relaxed)
+    /// Counts a request that was answered.
+    func add(_ timing: InferenceTiming, rows count: Int, at now: Timestamp) {
+        requests.wrappingIncrement(ordering: .relaxed)
+        rows.wrappingIncrement(by: count, ordering: .relaxed)
+        lastAnswer.store(now.microseconds, ordering: .relaxed)
+        answered.add(nanoseconds: timing.scoring)
+        decode.add(nanoseconds: timing.decode)
+        features.add(nanoseconds: timing.features)
+        if let waited = timing.queue { queue.add(nanoseconds: waited) }
+        model.add(nanoseconds: timing.model)
+        encode.add(nanoseconds: timing.encode)
+        logging.add(nanoseconds: timing.log)
+        whole.add(nanoseconds: timing.whole)
     }
 
-    func add(_ timing: InferenceTiming, rows count: Int, at now: Timestamp, shadow: Bool) {
-        if shadow {
-            shadowRows.wrappingIncrement(by: count, ordering: .relaxed)
-            shadowed.add(nanoseconds: timing.total)
-        } else {
-            requests.wrappingIncrement(ordering: .relaxed)
-            rows.wrappingIncrement(by: count, ordering: .relaxed)
-            featureNanoseconds.wrappingIncrement(by: timing.features, ordering: .relaxed)
-            modelNanoseconds.wrappingIncrement(by: timing.model, ordering: .relaxed)
-            totalNanoseconds.wrappingIncrement(by: timing.total, ordering: .relaxed)
-            lastAnswer.store(now.microseconds, ordering: .relaxed)
-            answered.add(nanoseconds: timing.total)
+    /// Counts rows that were scored for comparison.
+    func addShadow(_ timing: InferenceTiming, rows count: Int) {
+        shadowRows.wrappingIncrement(by: count, ordering: .relaxed)
+        shadowed.add(nanoseconds: timing.scoring)
+    }
+
+    func histogram(of stage: RequestStage) -> DurationHistogram {
+        switch stage {
+        case .decode: decode
+        case .features: features
+        case .queue: queue
+        case .model: model
+        case .encode: encode
+        case .log: logging
         }
     }
 
@@ -70,13 +86,6 @@ final class ReleaseMeter: Sendable {
     var p99: Double? { LatencyHistogram.quantile(0.99, of: zip(answered.counts, shadowed.counts).map { $0 + $1 }) }
 }
 
-/// Where the time of one inference went, in nanoseconds.
-public struct InferenceTiming: Sendable, Hashable {
-    public var features: Int
-    public var model: Int
-    public var total: Int
-}
-
 /// The counters of one release of an endpoint, for `/metrics` and `keel get endpoints`.
 public struct ReleaseStatus: Sendable, Hashable {
     public let release: Int
@@ -89,11 +98,11 @@ public struct ReleaseStatus: Sendable, Hashable {
     public let shadowRows: Int
     /// By error code.
     public let errors: [String: Int]
-    /// Mean nanoseconds of a request for reading features and for the model.
-    public let featureNanoseconds: Int
-    public let modelNanoseconds: Int
+    /// How long answered requests took, and each of their stages.
+    public let durations: DurationCounts
+    public let stages: [RequestStage: DurationCounts]
     public let totals: ReleaseTotals
-    /// Counts of answered requests by duration; `bucketSeconds[i]` is the upper bound of `latencyCounts[i]`.
+    /// Counts of answered requests by how long scoring took; `bucketSeconds[i]` is the upper bound of `latencyCounts[i]`.
     public let latencyCounts: [Int]
 
     /// Seconds; nil before the first request.
@@ -111,8 +120,8 @@ public struct ReleaseStatus: Sendable, Hashable {
         rows = meter.rows.load(ordering: .relaxed)
         shadowRows = meter.shadowRows.load(ordering: .relaxed)
         errors = meter.errorCounts
-        featureNanoseconds = meter.featureNanoseconds.load(ordering: .relaxed) / max(requests, 1)
-        modelNanoseconds = meter.modelNanoseconds.load(ordering: .relaxed) / max(requests, 1)
+        durations = meter.whole.snapshot
+        stages = Dictionary(uniqueKeysWithValues: RequestStage.allCases.map { ($0, meter.histogram(of: $0).snapshot) })
         totals = ReleaseTotals(meter, isPooled: served.isPooled)
         latencyCounts = meter.answered.counts
     }

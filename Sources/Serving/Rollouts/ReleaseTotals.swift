@@ -3,11 +3,12 @@ import Contracts
 /// What a release's answers took altogether since this process loaded it, in nanoseconds: what model servers call statistics. Scores in shadow are not in it,
 /// but for the runs of a pooled model, which may hold both.
 public struct ReleaseTotals: Sendable, Hashable {
-    /// Of answered requests: all, reading features, waiting for a thread of the model, and the model itself.
+    /// Of answered requests: the whole, reading the request and its features, waiting for a thread, the model itself, and making and logging the answer.
     public let answered: Int
-    public let features: Int
+    public let input: Int
     public let queue: Int
     public let model: Int
+    public let output: Int
     /// Requests that the release was chosen for and did not answer, and how long they took.
     public let failedRequests: Int
     public let failed: Int
@@ -17,10 +18,11 @@ public struct ReleaseTotals: Sendable, Hashable {
     public let lastAnswer: Timestamp?
 
     init(_ meter: ReleaseMeter, isPooled: Bool) {
-        answered = meter.totalNanoseconds.load(ordering: .relaxed)
-        features = meter.featureNanoseconds.load(ordering: .relaxed)
-        queue = meter.queueNanoseconds.load(ordering: .relaxed)
-        model = max(0, meter.modelNanoseconds.load(ordering: .relaxed) - queue)
+        answered = meter.whole.total
+        input = meter.decode.total + meter.features.total
+        queue = meter.queue.total
+        model = meter.model.total
+        output = meter.encode.total + meter.logging.total
         failedRequests = meter.failedRequests.load(ordering: .relaxed)
         failed = meter.failedNanoseconds.load(ordering: .relaxed)
         runs = isPooled ? meter.pooledRuns.load(ordering: .relaxed) : meter.requests.load(ordering: .relaxed)

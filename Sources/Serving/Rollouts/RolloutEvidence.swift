@@ -19,6 +19,9 @@ public struct RolloutEvidence: Sendable {
     ]
     static let pairsMax = 10_000
 
+    /// Whether a number is made of scores: there is none for a model whose primary output is no number.
+    static func isOfScores(_ name: String) -> Bool { name.hasSuffix("logloss") || name.hasSuffix("auc") || name.contains("score.") || name == "labels" }
+
     struct Pair: Sendable {
         var candidate: Double?
         var incumbent: Double?
@@ -63,9 +66,7 @@ public struct RolloutEvidence: Sendable {
         rate("incumbent.errors", incumbent)
         if candidate.requests >= minimumRequests { out["latency.p99"] = latencies.candidate }
         if incumbent.requests >= minimumRequests { out["incumbent.latency.p99"] = latencies.incumbent }
-        guard wanted.contains(where: { $0.hasSuffix("logloss") || $0.hasSuffix("auc") || $0.contains("score.") || $0 == "labels" }) else {
-            return out
-        }
+        guard wanted.contains(where: RolloutEvidence.isOfScores) else { return out }
         let complete = pairs.values.compactMap { pair -> (Double, Double, Double?)? in
             guard let candidate = pair.candidate, let incumbent = pair.incumbent else { return nil }
             return (candidate, incumbent, pair.label)

@@ -1,3 +1,4 @@
+import Contracts
 import HTTPTypes
 import Hummingbird
 import NIOHTTP1
@@ -9,14 +10,14 @@ public struct Correlation: Sendable {
     public let traceparent: String?
 
     private static let requestIDField = HTTPField.Name("X-Request-Id")
-    private static let traceparentField = HTTPField.Name("traceparent")
+    fileprivate static let traceparentField = HTTPField.Name("traceparent")
     /// Of a request id.
     private static let bytesMax = 128
 
     /// - Parameters: the values of the two fields.
     public init(requestID: String?, traceparent: String?) {
         self.requestID = requestID.flatMap { Correlation.isRequestID($0) ? $0 : nil }
-        self.traceparent = traceparent.flatMap { Correlation.isTraceparent($0) ? $0 : nil }
+        self.traceparent = traceparent.flatMap { TraceParent($0) == nil ? nil : $0 }
     }
 
     public init(_ fields: HTTPFields) {
@@ -38,15 +39,13 @@ public struct Correlation: Sendable {
     private static func isRequestID(_ text: String) -> Bool {
         (1...bytesMax).contains(text.utf8.count) && text.utf8.allSatisfy { (0x21...0x7e).contains($0) }
     }
+}
 
-    /// `00-` trace id `-` parent id `-` flags; a later version may have more behind them.
-    package static func isTraceparent(_ text: String) -> Bool {
-        let parts = text.utf8.split(separator: UInt8(ascii: "-"), omittingEmptySubsequences: false)
-        guard parts.count >= 4, zip(parts, [2, 32, 16, 2]).allSatisfy({ $0.count == $1 }) else { return false }
-        let isHex = parts[..<4].allSatisfy { part in part.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) } }
-        func isZero(_ part: Substring.UTF8View) -> Bool { part.allSatisfy { $0 == UInt8(ascii: "0") } }
-        guard isHex, !isZero(parts[1]), !isZero(parts[2]), !parts[0].elementsEqual("ff".utf8) else { return false }
-        return parts.count == 4 || !isZero(parts[0])
+extension TraceParent {
+    /// What a request's head says of its trace; nil when it says nothing, or nothing well-formed.
+    public init?(_ fields: HTTPFields) {
+        guard let name = Correlation.traceparentField, let text = fields[name] else { return nil }
+        self.init(text)
     }
 }
 

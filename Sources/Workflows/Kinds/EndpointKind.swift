@@ -7,6 +7,12 @@ extension EndpointSpec: ResourceKind {
         features.map { [ResourceReference.Target("spec.features", FeatureServiceSpec.schema.name, $0, required: true)] } ?? []
     }
 
+    package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] {
+        let ref = resource.ref(in: declared.workspace)
+        if let spec = declared.all(EndpointSpec.self).first(where: { $0.ref == ref }) { try await modules.deployments.requireScores(spec) }
+        return []
+    }
+
     package static func prepare(_ preparation: inout Preparation) async throws {
         let modules = preparation.modules
         let workspace = preparation.workspace

@@ -71,6 +71,8 @@ private struct ServerReport {
     var problem: String?
     var version: String?
     var damage: [JSON] = []
+    /// Whether gRPC is answered at the same address; nil without a server.
+    var answersGRPC: Bool?
     /// How many connections it takes at a time.
     var connectionsMax: Int?
     /// What `/metrics` says of the server's memory and its budget, and of the isolation of steps.
@@ -81,6 +83,7 @@ private struct ServerReport {
         do {
             let client = try connection.client()
             version = try await client.json(.GET, "/v2")["version"]?.string
+            answersGRPC = await client.answersHTTP2()
             // A server of an earlier version keeps no such list.
             do { damage = try await client.json(.GET, "/api/v1/damage")["damage"]?.items ?? [] } catch let error as KeelError
                 where error.code == .notFound
@@ -96,6 +99,7 @@ private struct ServerReport {
     var lines: [[String]] {
         [
             ["address", url], ["state", problem ?? "serves"], ["version", version ?? "-"],
+            ["gRPC", answersGRPC.map { $0 ? "answers at the same address" : "does not answer: a proxy before the server may not pass HTTP/2 on" } ?? "-"],
             ["damaged", problem == nil ? "\(damage.count)" : "-"],
         ]
             + gauges.map { [$0.name, $0.value] }
@@ -104,7 +108,7 @@ private struct ServerReport {
     var json: JSON {
         [
             "url": .string(url), "problem": problem.map(JSON.string) ?? .null, "version": version.map(JSON.string) ?? .null,
-            "damage": .array(damage), "gauges": .object(gauges.map { JSON.Member($0.name, .string($0.value)) }),
+            "grpc": answersGRPC.map(JSON.bool) ?? .null, "damage": .array(damage), "gauges": .object(gauges.map { JSON.Member($0.name, .string($0.value)) }),
         ]
     }
 

@@ -1,10 +1,10 @@
 import Contracts
 
 /// The dimensions of an input. The first is that of the rows; what is left, unless it is nothing or 1, is the shape of a tensor in each row.
-struct TensorShape {
-    private(set) var sizes: [Int] = []
+package struct TensorShape: Sendable, Hashable {
+    package private(set) var sizes: [Int] = []
     /// How many values it takes.
-    private(set) var elements = 1
+    package private(set) var elements = 1
 
     /// Of all dimensions together.
     private static let elementsMax = 1 << 28
@@ -12,33 +12,32 @@ struct TensorShape {
     /// Rows of a tensor that has a dimension of 0: such a one needs no data, however many rows it says that it has.
     private static let emptyRowsMax = 1 << 16
 
-    /// Adds one number of the list, or all of a packed one.
-    mutating func add(_ field: ProtobufReader.Field) throws(KeelError) {
-        guard case .bytes(let packed) = field.value else { return try add(try field.integer()) }
-        try ProtobufReader.varints(in: packed) { (value) throws(KeelError) in try add(Int64(bitPattern: value)) }
-    }
+    package init() {}
 
-    private mutating func add(_ size: Int64) throws(KeelError) {
-        guard (0...Int64(TensorShape.elementsMax)).contains(size) else {
-            throw .invalid("a shape is a list of sizes up to \(TensorShape.elementsMax), not \(size)")
+    /// Adds the next size. Nil is one that is no whole number, or none that fits.
+    /// - Throws: `invalidArgument` whose path is the place in the list: `[1]`.
+    package mutating func add(_ size: Int64?) throws(KeelError) {
+        guard let size, (0...Int64(TensorShape.elementsMax)).contains(size) else {
+            throw .invalid("a shape is a list of sizes up to \(TensorShape.elementsMax)" + (size.map { ", not \($0)" } ?? ""), path: "[\(sizes.count)]")
         }
         elements = elements.multipliedReportingOverflow(by: Int(size)).partialValue
         guard elements <= TensorShape.elementsMax, sizes.count < TensorShape.dimensionsMax else {
-            throw .invalid("an input has at most \(TensorShape.dimensionsMax) dimensions and \(TensorShape.elementsMax) values")
+            throw .invalid("an input has at most \(TensorShape.dimensionsMax) dimensions and \(TensorShape.elementsMax) values", path: "[\(sizes.count)]")
         }
         sizes.append(Int(size))
     }
 
     /// Looks at the whole when all sizes are there.
-    func check() throws(KeelError) {
+    /// - Throws: as `add`.
+    package func check() throws(KeelError) {
         guard let rows = sizes.first else { throw .invalid("a shape needs at least one dimension") }
         guard elements > 0 || rows <= TensorShape.emptyRowsMax else {
-            throw .invalid("\(rows) rows without elements", hint: "at most \(TensorShape.emptyRowsMax)")
+            throw .invalid("\(rows) rows without elements", hint: "at most \(TensorShape.emptyRowsMax)", path: "[0]")
         }
     }
 
     /// The elements as the column of the rows.
-    func rows(of elements: Column) -> Column {
+    package func rows(of elements: Column) -> Column {
         let row = Array(sizes.dropFirst())
         guard row.contains(where: { $0 != 1 }) else { return elements }
         let size = row.reduce(1, *)

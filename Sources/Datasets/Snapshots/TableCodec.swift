@@ -1,10 +1,10 @@
 import Contracts
 
 /// The compact binary form of a table in a stream's log: version, columns with name and type, then their buffers, little end first.
-enum TableCodec {
+package enum TableCodec {
     private static let types: [DataType] = [.bool, .int32, .int64, .float32, .float64, .string, .bytes, .date, .timestamp]
 
-    static func encode(_ table: Table) throws(KeelError) -> [UInt8] {
+    package static func encode(_ table: Table) throws(KeelError) -> [UInt8] {
         var out: [UInt8] = [1]
         put(UInt16(table.names.count), &out)
         put(UInt32(table.rowCount), &out)
@@ -30,7 +30,7 @@ enum TableCodec {
         return out
     }
 
-    static func decode(_ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Table {
+    package static func decode(_ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Table {
         var at = 0
         func need(_ count: Int) throws(KeelError) -> Int {
             guard count >= 0, count <= bytes.count - at else { throw KeelError(.corrupted, "a record of the stream is damaged") }

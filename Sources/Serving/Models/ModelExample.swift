@@ -20,7 +20,7 @@ public struct ModelExample: Sendable, Hashable {
     }
 
     /// Rows of zeros, of ones and of missing floats where the signature allows them: to try a model that has no example. Nil when an input has a free dimension.
-    static func made(for signature: Signature) -> Table? {
+    package static func made(for signature: Signature) -> Table? {
         var columns: [(name: String, column: Column)] = []
         for input in signature.inputs {
             guard let zero = value(0, input), let one = value(1, input) else { return nil }

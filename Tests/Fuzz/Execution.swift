@@ -56,13 +56,12 @@ struct Execution {
         return isNew
     }
 
-    /// Of a message without what stands in it of the input: its digits and what it quotes.
+    /// Of a refusal only the first words count: what follows may be of the input.
     private static func digest(_ text: String, isAccepted: Bool) -> UInt64 {
         var hash: UInt64 = isAccepted ? 0xcbf2_9ce4_8422_2325 : 0x1234_5678_9abc_def1
-        var isQuoted = false
-        for byte in text.utf8.prefix(400) {
-            if byte == UInt8(ascii: "'") { isQuoted.toggle() }
-            if isQuoted || (48...57).contains(byte) { continue }
+        for byte in text.utf8.prefix(80) {
+            let isWord = (97...122).contains(byte) || (65...90).contains(byte) || byte == UInt8(ascii: " ")
+            if !isAccepted, !isWord { break }
             hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
         }
         return hash

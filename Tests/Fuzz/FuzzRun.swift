@@ -58,7 +58,8 @@ final class FuzzRun {
             say(line("ok"))
             return true
         }
-        report(verdict ?? (signal != 0 ? "ended by signal \(signal)" : code == 3 ? shared.message : "ended with code \(code)"))
+        let place = shared[.isRunning] == 0 ? " between two inputs: the fault is the fuzzer's" : ""
+        report(verdict ?? (signal != 0 ? "ended by signal \(signal)\(place)" : code == 3 ? shared.message : "ended with code \(code)"))
         return false
     }
 

@@ -27,10 +27,10 @@ struct Mutator {
         return changed(base, pool)
     }
 
-    /// One to eight changes of bytes that have no known structure.
+    /// A few changes of bytes that have no known structure.
     mutating func changed(_ base: [UInt8], _ pool: [[UInt8]]) -> [UInt8] {
         var bytes = base
-        for _ in 0..<(1 << choose(4)) { change(&bytes, pool) }
+        for _ in 0...(choose(4) == 0 ? choose(12) : choose(2)) { change(&bytes, pool) }
         // Few inputs are long: most faults need no length, and long ones take the time of many.
         let limit = choose(500) == 0 ? bytesMax * 16 : bytesMax
         return Array(bytes.prefix(min(limit, SharedInput.inputBytesMax)))
@@ -102,7 +102,7 @@ struct Mutator {
         case 0: new = Array(Mutator.numbers[choose(Mutator.numbers.count)].utf8)
         case 1:
             let value = Int(String(decoding: digits, as: UTF8.self)) ?? 0
-            new = Array(String(value &+ choose(5) - 2).utf8)
+            new = Array(String(value &+ choose(5) &- 2).utf8)
         case 2: new = Array(digits + digits)
         default: new = Array(digits.dropLast()) + [UInt8(48 + choose(10))]
         }

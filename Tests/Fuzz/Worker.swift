@@ -9,7 +9,7 @@ struct Worker {
     let shared: SharedInput
 
     /// A parser that needs more of the stack than this goes as deep as its input says. The server's threads have more.
-    private static let stackBytes = 1 << 20
+    private static let stackBytes = 2 << 20
     /// What a parser may take for inputs of some kilobytes.
     private static let memoryBytes = 1 << 30
     private static let poolMax = 5000

@@ -65,9 +65,10 @@ package enum TableCodec {
             case .float32: buffer = .float32(try all(Float.self, rows))
             case .float64: buffer = .float64(try all(Double.self, rows))
             default:
+                let lengths = try all(UInt32.self, rows)
                 var offsets = [0]
                 offsets.reserveCapacity(rows + 1)
-                for length in try all(UInt32.self, rows) { offsets.append(offsets[offsets.count - 1] + Int(length)) }
+                for length in lengths { offsets.append(offsets[offsets.count - 1] + Int(length)) }
                 buffer = .text(TextBuffer(offsets: offsets, bytes: try all(UInt8.self, offsets[offsets.count - 1])))
             }
             pairs.append((name, Column(types[code], buffer, validity: validity)))

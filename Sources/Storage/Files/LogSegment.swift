@@ -11,6 +11,8 @@ package struct LogSegment {
     static let head = 24
     private static let mark: UInt32 = 0x324B_4C4B  // "KLK2"
     private static let oldHead = 8
+    /// No log gets so long. A head or the name of a file that says so lies.
+    static let offsetMax: UInt64 = 1 << 62
 
     package enum Finding {
         case record(UnsafeRawBufferPointer, at: UInt64, next: UInt64)
@@ -140,6 +142,7 @@ package struct LogSegment {
         let covered = UnsafeRawBufferPointer(rebasing: bytes[position..<(position + head - 4)])
         guard checksum(covered) == word(bytes, position + head - 4) else { return nil }
         let offset = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position + 8, as: UInt64.self))
+        guard offset <= offsetMax else { return nil }
         return Head(length: Int(word(bytes, position + 4)), offset: offset, sum: word(bytes, position + 16))
     }
 

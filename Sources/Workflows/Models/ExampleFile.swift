@@ -78,7 +78,7 @@ package enum ExampleFile {
             var dimensions: [Int] = []
             flatten(cell, 0, &dimensions, &items)
             if i == 0 { concrete = dimensions }
-            guard dimensions == concrete, items.count == dimensions.reduce(1, *) else { return nil }
+            guard dimensions == concrete, items.count == DataType.valueCount(of: dimensions) else { return nil }
             rows.append(.list(items.map { number($0, element) }))
         }
         guard concrete.count == shape.count, zip(concrete, shape).allSatisfy({ $0 == $1 || $1 == -1 }) else { return nil }

@@ -16,7 +16,9 @@ test:
 	@$(BUILD) --build-tests
 	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && \
 	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build && \
-	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts" && Conformance/run
+	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts" && \
+	  "$$($(BUILD) --show-bin-path)/keel-fuzz" all && \
+	  Conformance/run
 
 bench: build
 	@Benchmarks/run

@@ -158,6 +158,15 @@ let package = Package(
             path: "Examples/flights/Replay"),
         // tests
         .target(name: "TestSupport", dependencies: ["Storage"], path: "Tests/TestSupport"),
+        .target(name: "CFuzzCoverage", path: "Tests/FuzzCoverage"),
+        .executableTarget(
+            name: "keel-fuzz",
+            dependencies: [
+                "CFuzzCoverage", "Contracts", "Datasets", "Engines", "Expressions", "InferenceAPI", "InferenceRPC", "MLflowAPI", "OpenIDConnect", "Outgoing",
+                "Pipelines", "Platform", "SearchLanguage", "Serving", "Storage", "TestSupport", "WebAPI", "Workers", "Workflows",
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            path: "Tests/Fuzz"),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts", "TestSupport"]),
         .testTarget(name: "ExpressionsTests", dependencies: ["Expressions", "TestSupport"]),
         .testTarget(name: "StatisticsTests", dependencies: ["Statistics", "TestSupport"]),

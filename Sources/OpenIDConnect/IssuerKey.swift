@@ -106,7 +106,7 @@ package struct IssuerKey: Sendable {
 
     /// The keys of a JSON Web Key Set that can check signatures.
     /// - Throws: `unavailable` when it is no such set, or holds no such key.
-    static func all(in document: JSON) throws(KeelError) -> [IssuerKey] {
+    package static func all(in document: JSON) throws(KeelError) -> [IssuerKey] {
         guard let listed = document["keys"]?.array, listed.count <= keysMax else {
             throw KeelError(.unavailable, "its key set is no list of up to \(keysMax) keys")
         }

@@ -2,7 +2,7 @@ import Contracts
 import Governance
 
 /// What a token of an issuer says of its holder, checked against the issuer's settings and the time.
-struct TokenClaims {
+package struct TokenClaims {
     let principal: Principal
     /// When the token is no longer good.
     let until: Timestamp
@@ -11,7 +11,7 @@ struct TokenClaims {
     private static let actorsMax = 8
 
     /// - Throws: `unauthenticated` with what is wrong.
-    init(_ claims: JSON, of issuer: OpenIDIssuer, at now: Timestamp) throws(KeelError) {
+    package init(_ claims: JSON, of issuer: OpenIDIssuer, at now: Timestamp) throws(KeelError) {
         try TokenClaims.checkAudience(claims, issuer)
         guard let end = try TokenClaims.time("exp", claims) else { throw .refusedToken("it does not say when it expires (exp)") }
         guard now < end + issuer.skew else { throw .refusedToken("it expired at \(end)", hint: "get a new one from '\(issuer.name)'") }

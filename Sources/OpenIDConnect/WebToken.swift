@@ -1,11 +1,11 @@
 import Contracts
 
 /// A JSON Web Token in its compact form (RFC 7519, RFC 7515), taken apart and not yet believed.
-struct WebToken {
+package struct WebToken {
     let algorithm: String
     /// Which key of the issuer signed it.
     let keyID: String?
-    let claims: JSON
+    package let claims: JSON
     let signature: [UInt8]
     /// What was signed: the first two parts as they were sent.
     let signed: [UInt8]
@@ -19,7 +19,7 @@ struct WebToken {
     static func isLike(_ credential: String) -> Bool { credential.hasPrefix("ey") && credential.utf8.contains(UInt8(ascii: ".")) }
 
     /// - Throws: `unauthenticated` with what is wrong.
-    init(_ credential: String) throws(KeelError) {
+    package init(_ credential: String) throws(KeelError) {
         let parts = credential.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 3 else {
             throw .refusedToken(

@@ -14,6 +14,16 @@ import Testing
         #expect(table.row(1) == [nil, .list(["c"]), nil])
     }
 
+    @Test("a shape of more values than a number can count is refused as any other that does not fit", arguments: [[1 << 40, 1 << 40], [2, .max]])
+    func hugeShapes(shape: [Int]) throws {
+        let rows = Column(.tensor(.float64, shape: [2]), .list(offsets: [0, 2], values: Column(.float64, .float64([1, 2]))))
+        let error = #expect(throws: KeelError.self) { try rows.converted(to: .tensor(.float64, shape: shape), name: "x") }
+        #expect(error?.code == .contractViolation && error?.path == "x")
+        // Also one that a table without rows says of itself.
+        let none = Column(.tensor(.float64, shape: shape), .list(offsets: [0], values: Column(.float64)))
+        #expect(throws: KeelError.self) { try none.converted(to: .tensor(.float64, shape: [2]), name: "x") }
+    }
+
     /// Appending must not copy what is there: with a copy each time these would take hours.
     @Test func columnsGrowInConstantTimeARow() throws {
         var table = Table(emptyOf: [Field("id", .int64), Field("name", .string), Field("tags", .list(.int64))])

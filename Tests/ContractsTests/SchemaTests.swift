@@ -20,4 +20,13 @@ struct SchemaTests {
         #expect(try Schema(stored: swapped)["a"]?.minimum == 3)
         #expect(throws: KeelError.self) { try Schema(json: ["columns": [["name": "a", "type": "bool"]], "eventTime": "b"]) }
     }
+
+    @Test("lists may lie in lists; a type of more than 200 bytes is none, however deep it is")
+    func nestedTypes() throws {
+        let deep = String(repeating: "list<", count: 32) + "bool" + String(repeating: ">", count: 32)
+        #expect(try DataType(parsing: deep).description == deep)
+        let deeper = String(repeating: "list<", count: 100_000) + "bool" + String(repeating: ">", count: 100_000)
+        let error = #expect(throws: KeelError.self) { try Schema(json: ["columns": [["name": "a", "type": .string(deeper)]]]) }
+        #expect(error?.path == "schema.columns[0].type")
+    }
 }

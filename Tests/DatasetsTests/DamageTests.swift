@@ -97,4 +97,12 @@ struct DamageTests {
         }
         #expect(try estate.push("good", rows(5..<6)).accepted.rowCount == 1)
     }
+
+    @Test("a record of a stream that says it has more rows than it has bytes is refused before there is memory for them", arguments: [5, 6])
+    func lyingRecord(type: UInt8) {
+        // One column of texts or bytes, of 2³² − 1 rows.
+        let record: [UInt8] = [1, 1, 0, 255, 255, 255, 255, 1, 0, UInt8(ascii: "a"), type, 0]
+        let error = #expect(throws: KeelError.self) { try record.withUnsafeBytes { try TableCodec.decode($0) } }
+        #expect(error?.code == .corrupted)
+    }
 }

@@ -169,6 +169,26 @@ struct DurableLogTests {
         #expect(FileManager.default.contents(atPath: file) == Data(bytes), "the segment itself is as it was found")
     }
 
+    @Test("D8: a head whose offset is beyond all logs is no head, and a file named so is no segment, however right their checksums are")
+    func beyond() throws {
+        let folder = try temporaryFolder()
+        var bytes: [UInt8] = []
+        LogSegment.append([1, 2, 3], at: 0, to: &bytes)
+        let first = bytes.count
+        LogSegment.append([4], at: .max - 20, to: &bytes)
+        let last = bytes.count
+        LogSegment.append([5, 6], at: UInt64(last), to: &bytes)
+        try Data(bytes).write(to: URL(fileURLWithPath: folder + "/00000000000000000000.log"))
+        try Data(bytes).write(to: URL(fileURLWithPath: folder + "/\(UInt64.max).log"))
+        let reports = Reports()
+        let log = try DurableLog(folder: folder, report: reports.add)
+        var read: [[UInt8]] = []
+        try log.replay { record, _ in read.append(Array(record)) }
+        #expect(read == [[1, 2, 3], [5, 6]])
+        #expect(Set(reports.all.map(\.message)).count == 1)
+        #expect(FileManager.default.contents(atPath: "\(folder)/damaged/\(try FileManager.default.contentsOfDirectory(atPath: folder + "/damaged")[0])") == Data(bytes[first..<last]))
+    }
+
     @Test("D8: segments of Keel 0.1.0 are read, and a record cut off by a crash is dropped")
     func oldSegments() throws {
         let folder = try temporaryFolder()

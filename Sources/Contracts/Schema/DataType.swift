@@ -14,8 +14,14 @@ public indirect enum DataType: Sendable, Hashable, CustomStringConvertible {
         ("string", .string), ("bytes", .bytes), ("date", .date), ("timestamp", .timestamp),
     ]
 
+    /// Of a type as text: lists nested deeper than fits here are no type.
+    private static let textBytesMax = 200
+
     /// Reads `float64`, `list<string>`, `tensor<float32, 3x224x224>`.
     public init(parsing text: String) throws(KeelError) {
+        guard text.utf8.count <= DataType.textBytesMax else {
+            throw .invalid("'\(text.prefix(60))…' is not a type: it is longer than \(DataType.textBytesMax) bytes")
+        }
         let trimmed = text.filter { $0 != " " }
         if let scalar = DataType.scalars.first(where: { $0.0 == trimmed }) {
             self = scalar.1
@@ -40,6 +46,17 @@ public indirect enum DataType: Sendable, Hashable, CustomStringConvertible {
             "'\(text.prefix(60))' is not a type",
             hint: nearest(trimmed, in: known).map { "did you mean '\($0)'?" }
                 ?? "the types are \(known.joined(separator: ", ")), list<type> and tensor<type, 3x224>")
+    }
+
+    /// How many values an array of this shape holds; nil when a size is free, or when there are more than a number of 64 bits can count.
+    public static func valueCount(of shape: [Int]) -> Int? {
+        var count = 1
+        for size in shape {
+            let (product, hasOverflow) = count.multipliedReportingOverflow(by: size)
+            guard size >= 0, !hasOverflow else { return nil }
+            count = product
+        }
+        return count
     }
 
     public var description: String {

@@ -62,11 +62,10 @@ extension Column {
             given = [count > 0 ? offsets[1] : 0]
         }
         let fits = given.count == shape.count && zip(given, shape).allSatisfy { $0 == $1 || $1 == -1 }
-        guard fits || given.reduce(1, *) == shape.reduce(1, *) && !shape.contains(-1) else {
+        guard let size = DataType.valueCount(of: given), fits || size == DataType.valueCount(of: shape) else {
             throw KeelError(
                 .contractViolation, "'\(name)' has rows of the shape \(given), the model takes \(shape)", hint: "-1 stands for any size", path: name)
         }
-        let size = given.reduce(1, *)
         for row in 0..<count where isValid(row) && offsets[row + 1] - offsets[row] != size {
             throw KeelError(
                 .contractViolation, "'\(name)' has \(offsets[row + 1] - offsets[row]) values in this row, the shape \(given) takes \(size)",

@@ -1,15 +1,15 @@
 import Contracts
 
 /// Why a row is not kept.
-struct RowIssue: Sendable {
+package struct RowIssue: Sendable {
     /// The line (of Parquet and pushes: the number) of the row, from 1.
-    var line: Int
+    package var line: Int
     /// The same for all rows that break the same rule, for counting.
-    var rule: String
+    package var rule: String
     /// What is wrong with this row.
-    var message: String
+    package var message: String
     /// The beginning of the row as it was.
-    var raw: String
+    package var raw: String
 
     static let rawBytesMax = 4096
 
@@ -17,15 +17,15 @@ struct RowIssue: Sendable {
 }
 
 /// Rows as they were read, typed, before computed columns and validation.
-struct RawBatch {
+package struct RawBatch {
     /// The columns that are in the file, in the order of the layout.
-    var columns: [Column]
+    package var columns: [Column]
     /// Of each row, its line.
-    var lines: [Int]
+    package var lines: [Int]
 }
 
 /// Receives what a reader finds, in the order of the file.
-protocol RowSink: AnyObject {
+package protocol RowSink: AnyObject {
     func accept(_ batch: RawBatch) throws(KeelError)
     func reject(_ issue: RowIssue) throws(KeelError)
 }

@@ -1,9 +1,9 @@
 import Contracts
 
 /// A moving view of a stream of bytes: what is not yet consumed lies together in memory, and more is read on demand.
-final class ByteWindow {
+package final class ByteWindow {
     /// Fills a buffer with the next bytes; returns how many, 0 at the end.
-    typealias Refill = (UnsafeMutableBufferPointer<UInt8>) throws(KeelError) -> Int
+    package typealias Refill = (UnsafeMutableBufferPointer<UInt8>) throws(KeelError) -> Int
 
     private let refill: Refill
     private var buffer: UnsafeMutableBufferPointer<UInt8>
@@ -13,7 +13,7 @@ final class ByteWindow {
     /// How many bytes were consumed.
     private(set) var consumed = 0
 
-    init(capacity: Int = 1 << 20, _ refill: @escaping Refill) {
+    package init(capacity: Int = 1 << 20, _ refill: @escaping Refill) {
         self.refill = refill
         buffer = .allocate(capacity: capacity)
     }

@@ -5,7 +5,7 @@ import Contracts
 /// A row with another count of fields, a misplaced quote or a field that does not fit its type is refused with its line; an empty line is
 /// skipped. A row of more than `rowBytesMax` is refused without being held in memory. A quote that is not closed, or only in a later line where none
 /// can close, refuses the file: nobody can tell which of the lines behind it are rows.
-struct CSVReader {
+package struct CSVReader {
     static let rowBytesMax = 32 << 20
 
     /// Where a field lies in the window; of a quoted one, inside the quotes.
@@ -33,13 +33,13 @@ struct CSVReader {
     private var fields: [FieldRange] = []
     private var scratch: [UInt8] = []
 
-    init(_ spec: DatasetSpec, file: String, window: ByteWindow, sink: any RowSink) {
+    package init(_ spec: DatasetSpec, file: String, window: ByteWindow, sink: any RowSink) {
         (self.spec, self.file, self.window, self.sink) = (spec, file, window, sink)
         batcher = RowBatcher(spec, sink: sink)
     }
 
     /// - Parameter progress: called now and then with the bytes consumed.
-    mutating func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {
+    package mutating func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {
         try window.skipMark()
         var line = 1
         var header: [Int?]?

@@ -3,20 +3,20 @@ import Contracts
 /// Reads JSON lines, one object a line, or one JSON array of objects, told by the first character.
 ///
 /// Of lines, one that is no row is refused with its number. An array that is not valid JSON refuses the file: nobody can tell where its next row begins.
-struct JSONReader {
+package struct JSONReader {
     private let file: String
     private let window: ByteWindow
     private let batcher: RowBatcher
     private let rows: JSONRows
 
-    init(_ spec: DatasetSpec, file: String, window: ByteWindow, sink: any RowSink) {
+    package init(_ spec: DatasetSpec, file: String, window: ByteWindow, sink: any RowSink) {
         self.file = file
         self.window = window
         batcher = RowBatcher(spec, sink: sink)
         rows = JSONRows(batcher)
     }
 
-    func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {
+    package func run(progress: (Int) throws(KeelError) -> Void) throws(KeelError) {
         try window.skipMark()
         var line = 1
         try skipSpace(&line)

@@ -1,10 +1,10 @@
 import Contracts
 
 /// The compact binary form of a table in a stream's log: version, columns with name and type, then their buffers, little end first.
-enum TableCodec {
+package enum TableCodec {
     private static let types: [DataType] = [.bool, .int32, .int64, .float32, .float64, .string, .bytes, .date, .timestamp]
 
-    static func encode(_ table: Table) throws(KeelError) -> [UInt8] {
+    package static func encode(_ table: Table) throws(KeelError) -> [UInt8] {
         var out: [UInt8] = [1]
         put(UInt16(table.names.count), &out)
         put(UInt32(table.rowCount), &out)
@@ -30,7 +30,7 @@ enum TableCodec {
         return out
     }
 
-    static func decode(_ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Table {
+    package static func decode(_ bytes: UnsafeRawBufferPointer) throws(KeelError) -> Table {
         var at = 0
         func need(_ count: Int) throws(KeelError) -> Int {
             guard count >= 0, count <= bytes.count - at else { throw KeelError(.corrupted, "a record of the stream is damaged") }
@@ -65,9 +65,10 @@ enum TableCodec {
             case .float32: buffer = .float32(try all(Float.self, rows))
             case .float64: buffer = .float64(try all(Double.self, rows))
             default:
+                let lengths = try all(UInt32.self, rows)
                 var offsets = [0]
                 offsets.reserveCapacity(rows + 1)
-                for length in try all(UInt32.self, rows) { offsets.append(offsets[offsets.count - 1] + Int(length)) }
+                for length in lengths { offsets.append(offsets[offsets.count - 1] + Int(length)) }
                 buffer = .text(TextBuffer(offsets: offsets, bytes: try all(UInt8.self, offsets[offsets.count - 1])))
             }
             pairs.append((name, Column(types[code], buffer, validity: validity)))

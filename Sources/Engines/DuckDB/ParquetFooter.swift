@@ -4,7 +4,7 @@ import Contracts
 ///
 /// DuckDB follows a schema as deep as it says it is, and a footer of two megabytes can nest columns so deep that a thread's stack does not hold the way
 /// down. Footers are structs of Thrift's compact protocol (Apache Thrift, "Thrift compact protocol encoding"); fields as in `parquet.thrift`.
-struct ParquetFooter {
+package struct ParquetFooter {
     /// How deep columns may lie in each other.
     static let levelsMax = 100
     private static let bytesMax = 64 << 20
@@ -18,7 +18,7 @@ struct ParquetFooter {
 
     /// Looks through the footer of a file. What is no Parquet at all is left to DuckDB.
     /// - Throws: `corrupted`, and `payloadTooLarge` for a footer that no file needs.
-    static func check(path: String, name: String) throws(KeelError) {
+    package static func check(path: String, name: String) throws(KeelError) {
         let file = try InputFile(path: path, name: name)
         guard file.size >= 12 else { return }
         let tail = try file.bytes(at: file.size - 8, count: 8)

@@ -2,7 +2,7 @@ import Contracts
 
 /// The classes of a classifier that ends in `ZipMap`, as skl2onnx writes it: its output is a sequence with one map (class → probability) for each
 /// row, and the node's attributes name the classes.
-struct ONNXClassLabels: Sendable, Hashable {
+package struct ONNXClassLabels: Sendable, Hashable {
     /// In the order of the probabilities that `ZipMap` takes: the order of the same model without it.
     let texts: [String]
     /// Where in `texts` the entries of a map stand, which ONNX Runtime gives with their keys ascending.
@@ -27,7 +27,7 @@ struct ONNXClassLabels: Sendable, Hashable {
 
     /// Reads the labels of every `ZipMap` of a model's graph, by the name of its output.
     /// - Throws: `corrupted` for bytes that are no protobuf message.
-    static func byOutput(of model: [UInt8]) throws(KeelError) -> [String: ONNXClassLabels] {
+    package static func byOutput(of model: [UInt8]) throws(KeelError) -> [String: ONNXClassLabels] {
         try model.withBytes { bytes throws(KeelError) in
             var out: [String: ONNXClassLabels] = [:]
             var modelFields = ProtobufReader(bytes, 0..<bytes.count)

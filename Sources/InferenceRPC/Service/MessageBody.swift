@@ -3,16 +3,22 @@ import Engines
 import NIOCore
 
 /// How the messages of a call are compressed, as `grpc-encoding` says.
-enum MessageEncoding: String, CaseIterable, Sendable {
+package enum MessageEncoding: String, CaseIterable, Sendable {
     case identity, gzip, deflate
 }
 
 /// A message of a request, perhaps compressed, and the memory that it takes.
-struct MessageBody: Sendable {
+package struct MessageBody: Sendable {
     let message: GRPCMessage
     let encoding: MessageEncoding
     /// As long as this is kept, the memory is taken.
     let memory: MemoryReservation
+
+    package init(message: GRPCMessage, encoding: MessageEncoding, memory: MemoryReservation) {
+        self.message = message
+        self.encoding = encoding
+        self.memory = memory
+    }
 
     /// As it was sent.
     var bytes: Int { message.bytes.readableBytes }
@@ -21,7 +27,7 @@ struct MessageBody: Sendable {
     var workBytes: Int { message.isCompressed ? max(bytes, 1 << 20) : bytes }
 
     /// What the message is for. Of one that is compressed, the beginning is inflated.
-    func target() throws(KeelError) -> ModelInferRequest.Target {
+    package func target() throws(KeelError) -> ModelInferRequest.Target {
         guard message.isCompressed else { return try message.bytes.read { (raw) throws(KeelError) in try ModelInferRequest.Target(raw) } }
         let head = try inflated(bytesMax: MessageBody.headBytes, isWhole: false)
         return try head.read { (raw) throws(KeelError) in try ModelInferRequest.Target(raw) }
@@ -29,7 +35,7 @@ struct MessageBody: Sendable {
     private static let headBytes = 16 << 10
 
     /// The request's id, for an answer that says what is wrong with it; empty when it cannot be read.
-    var requestID: String {
+    package var requestID: String {
         let id = try? read(bytesMax: MessageBody.headBytes) { (raw) throws(KeelError) in
             var reader = ProtobufReader(raw)
             while let field = try reader.next(), field.number <= 3 { if field.number == 3 { return try field.text() } }
@@ -40,7 +46,7 @@ struct MessageBody: Sendable {
 
     /// Calls `body` with the message as it was before it was compressed.
     /// - Throws: `payloadTooLarge` when that has more than `bytesMax` bytes, `unavailable` when there is no memory for it.
-    func read<Value>(bytesMax: Int, _ body: (UnsafeRawBufferPointer) throws(KeelError) -> Value) throws(KeelError) -> Value {
+    package func read<Value>(bytesMax: Int, _ body: (UnsafeRawBufferPointer) throws(KeelError) -> Value) throws(KeelError) -> Value {
         guard message.isCompressed else { return try message.bytes.read(body) }
         return try inflated(bytesMax: bytesMax, isWhole: true).read(body)
     }

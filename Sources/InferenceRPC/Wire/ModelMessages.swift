@@ -3,11 +3,11 @@ import InferenceAPI
 import Serving
 
 /// `ModelReadyRequest`, `ModelMetadataRequest`, `ModelConfigRequest` and `ModelStatisticsRequest`: a name and a version, both optional to the protocol.
-struct NamedModel {
+package struct NamedModel {
     let name: String
     let version: String?
 
-    init(_ message: UnsafeRawBufferPointer) throws(KeelError) {
+    package init(_ message: UnsafeRawBufferPointer) throws(KeelError) {
         var texts = ["", ""]
         try ProtobufReader.fields(of: message) { (field) throws(KeelError) in
             if field.number == 1 { texts[0] = try located("name") { () throws(KeelError) in try field.text() } }
@@ -19,12 +19,12 @@ struct NamedModel {
 }
 
 /// `RepositoryModelLoadRequest` and `RepositoryModelUnloadRequest`.
-struct RepositoryModel {
+package struct RepositoryModel {
     let name: String
     /// The name of a parameter, if there is one.
     let parameter: String?
 
-    init(_ message: UnsafeRawBufferPointer) throws(KeelError) {
+    package init(_ message: UnsafeRawBufferPointer) throws(KeelError) {
         var name = ""
         var parameter: String?
         try ProtobufReader.fields(of: message) { (field) throws(KeelError) in

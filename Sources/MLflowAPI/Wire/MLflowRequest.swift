@@ -1,7 +1,7 @@
 import Contracts
 
 /// The fields of one request, from its JSON body or its query: protobuf's JSON, so numbers may come as texts and unknown fields are passed over.
-struct MLflowRequest: Sendable {
+package struct MLflowRequest: Sendable {
     private(set) var fields: JSON
     /// How large the body was.
     var bodyBytes = 0
@@ -10,7 +10,7 @@ struct MLflowRequest: Sendable {
     /// Where these fields stand in the request, with a dot at its end: `metrics[0].`; empty at the top.
     var path = ""
 
-    init(body: [UInt8]) throws(KeelError) {
+    package init(body: [UInt8]) throws(KeelError) {
         bodyBytes = body.count
         guard !body.isEmpty else {
             fields = .object([])
@@ -49,7 +49,7 @@ struct MLflowRequest: Sendable {
         return value
     }
 
-    func optionalText(_ name: String) throws(KeelError) -> String? {
+    package func optionalText(_ name: String) throws(KeelError) -> String? {
         switch field(name) {
         case nil: return nil
         case .string(let text):
@@ -66,13 +66,13 @@ struct MLflowRequest: Sendable {
     }
 
     /// The run's id, under its new name or its old one.
-    func runID() throws(KeelError) -> String {
+    package func runID() throws(KeelError) -> String {
         if let id = try optionalText("run_id"), !id.isEmpty { return id }
         if let id = try optionalText("run_uuid"), !id.isEmpty { return id }
         throw missing("run_id")
     }
 
-    func optionalInt(_ name: String) throws(KeelError) -> Int64? {
+    package func optionalInt(_ name: String) throws(KeelError) -> Int64? {
         switch field(name) {
         case nil: return nil
         case .string(let text):
@@ -92,7 +92,7 @@ struct MLflowRequest: Sendable {
         return count
     }
 
-    func optionalTime(_ name: String) throws(KeelError) -> Timestamp? {
+    package func optionalTime(_ name: String) throws(KeelError) -> Timestamp? {
         guard let milliseconds = try optionalInt(name) else { return nil }
         guard let time = Timestamp(given: milliseconds) else { throw wrong(name, .int(milliseconds)) }
         return time
@@ -104,7 +104,7 @@ struct MLflowRequest: Sendable {
     }
 
     /// A number, also as a text, `true` and `false` as 1 and 0, and `"NaN"`, `"Infinity"`, `"-Infinity"` in most spellings. `"nan"` protobuf refuses.
-    func number(_ name: String) throws(KeelError) -> Double {
+    package func number(_ name: String) throws(KeelError) -> Double {
         switch field(name) {
         case nil, .string(""): throw missing(name)
         case .bool(let value): return value ? 1 : 0
@@ -122,7 +122,7 @@ struct MLflowRequest: Sendable {
         text.utf8.contains { $0 == UInt8(ascii: "x") || $0 == UInt8(ascii: "X") } ? nil : Double(text)
     }
 
-    func flag(_ name: String, default standard: Bool) throws(KeelError) -> Bool {
+    package func flag(_ name: String, default standard: Bool) throws(KeelError) -> Bool {
         switch field(name) {
         case nil: return standard
         case .bool(let value): return value
@@ -132,7 +132,7 @@ struct MLflowRequest: Sendable {
         }
     }
 
-    func texts(_ name: String) throws(KeelError) -> [String] {
+    package func texts(_ name: String) throws(KeelError) -> [String] {
         guard let value = field(name) else { return [] }
         var out: [String] = []
         guard let items = value.array ?? (isQuery ? [value] : nil) else { throw wrong(name, value) }
@@ -154,7 +154,7 @@ struct MLflowRequest: Sendable {
         return try objects(name)
     }
 
-    func objects(_ name: String) throws(KeelError) -> [MLflowRequest] {
+    package func objects(_ name: String) throws(KeelError) -> [MLflowRequest] {
         guard let value = field(name) else { return [] }
         guard let items = value.array else { throw wrong(name, value) }
         var out: [MLflowRequest] = []

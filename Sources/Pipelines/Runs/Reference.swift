@@ -4,18 +4,18 @@ import Contracts
 ///
 /// Names begin with a letter or `_`; `-` and `.` belong to them only between name characters, so `$from-$until` and `see $train.` read as
 /// people mean them; `${name}` ends a name explicitly; `$$` is a plain `$`; a `$` before anything else is itself.
-struct Reference: Hashable, CustomStringConvertible {
+package struct Reference: Hashable, CustomStringConvertible {
     let root: String
     let fields: [String]
 
-    var description: String { "$" + ([root] + fields).joined(separator: ".") }
+    package var description: String { "$" + ([root] + fields).joined(separator: ".") }
 
-    enum Piece: Hashable {
+    package enum Piece: Hashable {
         case text(String)
         case reference(Reference)
     }
 
-    static func pieces(_ text: String) -> [Piece] {
+    package static func pieces(_ text: String) -> [Piece] {
         let bytes = Array(text.utf8)
         var (out, plain, i) = ([Piece](), [UInt8](), 0)
         while i < bytes.count {
@@ -59,7 +59,7 @@ struct Reference: Hashable, CustomStringConvertible {
     }
 
     /// Calls `body` for every reference in a tree, with its place; `literal` are top-level fields to leave out.
-    static func visit(
+    package static func visit(
         _ json: JSON, at path: String, skipping literal: Set<String> = [], _ body: (Reference, String) throws(KeelError) -> Void
     ) throws(KeelError) {
         switch json {
@@ -74,7 +74,7 @@ struct Reference: Hashable, CustomStringConvertible {
     }
 
     /// The tree with references replaced by what `value` gives; those it gives nil for stay as they are written.
-    static func resolve(_ json: JSON, skipping literal: Set<String> = [], _ value: (Reference) throws(KeelError) -> JSON?) throws(KeelError)
+    package static func resolve(_ json: JSON, skipping literal: Set<String> = [], _ value: (Reference) throws(KeelError) -> JSON?) throws(KeelError)
         -> JSON
     {
         switch json {

@@ -1,8 +1,8 @@
 import Contracts
 
 /// The scores of one request's rows by one release, as they are logged: only the rows that the endpoint's sample keeps.
-struct LoggedBatch: Sendable, Hashable {
-    struct Row: Sendable, Hashable {
+package struct LoggedBatch: Sendable, Hashable {
+    package struct Row: Sendable, Hashable {
         var id: String
         var eventTime: Timestamp
         /// The primary output as a number; nil when the model has none.
@@ -62,7 +62,7 @@ extension LoggedBatch {
     private static let versionOfFloats: UInt8 = 2
     private static let versionOfOldNames: UInt8 = 1
 
-    var journalRecord: [UInt8] {
+    package var journalRecord: [UInt8] {
         var out: [UInt8] = []
         out.reserveCapacity(64 + rows.reduce(0) { $0 + $1.id.utf8.count + $1.request.utf8.count + $1.inputs.bytes.count + $1.outputs.bytes.count + 40 })
         func add<Integer: FixedWidthInteger>(_ value: Integer) { withUnsafeBytes(of: value.littleEndian) { out.append(contentsOf: $0) } }
@@ -95,7 +95,7 @@ extension LoggedBatch {
     }
 
     /// - Throws: `corrupted` for bytes that are no whole record.
-    init(journalRecord bytes: UnsafeRawBufferPointer) throws(KeelError) {
+    package init(journalRecord bytes: UnsafeRawBufferPointer) throws(KeelError) {
         var at = 0
         func take(_ count: Int) throws(KeelError) -> UnsafeRawBufferPointer {
             guard count >= 0, bytes.count - at >= count else { throw LoggedBatch.damaged }

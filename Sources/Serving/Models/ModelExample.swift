@@ -19,8 +19,9 @@ public struct ModelExample: Sendable, Hashable {
         self.outputs = outputs?.rows(rows)
     }
 
-    /// Rows of zeros, of ones and of missing floats where the signature allows them: to try a model that has no example. Nil when an input has a free dimension.
-    static func made(for signature: Signature) -> Table? {
+    /// Rows of zeros, of ones and of missing floats where the signature allows them: to try a model that has no example. Nil when an input has a free
+    /// dimension, or is too large to be tried without a cause.
+    package static func made(for signature: Signature) -> Table? {
         var columns: [(name: String, column: Column)] = []
         for input in signature.inputs {
             guard let zero = value(0, input), let one = value(1, input) else { return nil }
@@ -31,6 +32,9 @@ public struct ModelExample: Sendable, Hashable {
         }
         return try? Table(columns)
     }
+
+    /// Of one row: a picture of 500 × 500 points has fewer.
+    private static let valuesMax = 1 << 20
 
     private static func value(_ number: Int, _ input: Signature.Input) -> Value? {
         switch input.type {
@@ -43,8 +47,9 @@ public struct ModelExample: Sendable, Hashable {
         case .timestamp: .timestamp(Timestamp(microseconds: Int64(number)))
         case .list(let element): value(number, Signature.Input(input.name, element)).map { .list([$0]) }
         case .tensor(let element, let shape):
-            shape.contains(-1)
-                ? nil : value(number, Signature.Input(input.name, element)).map { .list(Array(repeating: $0, count: shape.reduce(1, *))) }
+            DataType.valueCount(of: shape).flatMap { count in
+                count > valuesMax ? nil : value(number, Signature.Input(input.name, element)).map { .list(Array(repeating: $0, count: count)) }
+            }
         }
     }
 

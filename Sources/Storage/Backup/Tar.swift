@@ -1,19 +1,19 @@
 import Contracts
 
 /// Heads of POSIX tar archives (ustar): regular files, with a path and a size.
-enum Tar {
-    static let block = 512
+package enum Tar {
+    package static let block = 512
     /// What follows the last file.
     static let end = [UInt8](repeating: 0, count: 2 * block)
 
-    struct Entry: Hashable {
-        let path: String
-        let bytes: Int64
+    package struct Entry: Hashable {
+        package let path: String
+        package let bytes: Int64
         /// Zeros between the content and the next head.
         var padding: Int { Int((Int64(block) - bytes % Int64(block)) % Int64(block)) }
     }
 
-    static func head(_ entry: Entry) throws(KeelError) -> [UInt8] {
+    package static func head(_ entry: Entry) throws(KeelError) -> [UInt8] {
         var head = [UInt8](repeating: 0, count: block)
         func put(_ bytes: some Collection<UInt8>, at offset: Int) { head.replaceSubrange(offset..<(offset + bytes.count), with: bytes) }
         let (prefix, name) = try split(entry.path)
@@ -36,7 +36,7 @@ enum Tar {
     }
 
     /// Nil at the end of the archive.
-    static func entry(_ head: [UInt8]) throws(KeelError) -> Entry? {
+    package static func entry(_ head: [UInt8]) throws(KeelError) -> Entry? {
         if head.allSatisfy({ $0 == 0 }) { return nil }
         guard let told = number(head[148..<156]), told == Int64(sum(head)), let size = number(head[124..<136]), size >= 0,
             head[156] == UInt8(ascii: "0")

@@ -292,7 +292,7 @@ public final class DurableLog: Sendable {
 
     private static func segments(_ folder: String) throws -> [UInt64] {
         try Folder.names(folder).compactMap { name in
-            name.hasSuffix(".log") ? UInt64(name.dropLast(4)) : nil
+            name.hasSuffix(".log") ? UInt64(name.dropLast(4)).flatMap { $0 <= LogSegment.offsetMax ? $0 : nil } : nil
         }.sorted()
     }
 

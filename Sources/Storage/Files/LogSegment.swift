@@ -6,29 +6,31 @@ import Foundation
 /// A record is its head (a mark, the length of its body, its offset in the log, the body's checksum, and a checksum of all these) and its body. As each
 /// record says where it belongs and can be recognised by its mark, reading goes on behind damage, and whatever bytes are lost, the records behind them
 /// keep their offsets. Segments of Keel 0.1.0 hold only length, checksum and body; they are read, and never appended to.
-struct LogSegment {
+package struct LogSegment {
     /// Bytes of a head.
     static let head = 24
     private static let mark: UInt32 = 0x324B_4C4B  // "KLK2"
     private static let oldHead = 8
+    /// No log gets so long. A head or the name of a file that says so lies.
+    static let offsetMax: UInt64 = 1 << 62
 
-    enum Finding {
+    package enum Finding {
         case record(UnsafeRawBufferPointer, at: UInt64, next: UInt64)
         /// Bytes of the file that are no record, or none when records are missing; and the offsets of what is lost.
         case lost(bytes: Range<Int>, offsets: Range<UInt64>)
     }
 
     /// What a scan found at the end.
-    struct End {
+    package struct End {
         /// The offset after the last record.
-        var offset: UInt64
+        package var offset: UInt64
         /// Bytes up to the end of the last record, and of the file.
-        var valid: Int
-        var size: Int
+        package var valid: Int
+        package var size: Int
         /// Whether what follows the last record is one that was being written, as a crash leaves it.
-        var isTorn = false
-        var isOld = false
-        var isDamaged = false
+        package var isTorn = false
+        package var isOld = false
+        package var isDamaged = false
     }
 
     /// What errors call the segment in a file: `the log file rows/00000000000000000000.log`.
@@ -38,7 +40,7 @@ struct LogSegment {
     /// The offset of the segment's first record.
     let start: UInt64
 
-    static func append(_ body: [UInt8], at offset: UInt64, to buffer: inout [UInt8]) {
+    package static func append(_ body: [UInt8], at offset: UInt64, to buffer: inout [UInt8]) {
         let begin = buffer.count
         func put(_ value: some FixedWidthInteger) { withUnsafeBytes(of: value.littleEndian) { buffer.append(contentsOf: $0) } }
         put(mark)
@@ -66,7 +68,7 @@ struct LogSegment {
 
     /// As the other `scan`, over bytes in memory whose first has the offset `start`.
     @discardableResult
-    static func scan(_ bytes: UnsafeRawBufferPointer, start: UInt64, from begin: Int, _ body: (Finding) throws -> Void) throws -> End {
+    package static func scan(_ bytes: UnsafeRawBufferPointer, start: UInt64, from begin: Int, _ body: (Finding) throws -> Void) throws -> End {
         var end = End(offset: start, valid: 0, size: bytes.count)
         if begin > 0, LogSegment.readHead(bytes, begin)?.offset == start + UInt64(begin) {
             end.offset = start + UInt64(begin)
@@ -140,6 +142,7 @@ struct LogSegment {
         let covered = UnsafeRawBufferPointer(rebasing: bytes[position..<(position + head - 4)])
         guard checksum(covered) == word(bytes, position + head - 4) else { return nil }
         let offset = UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: position + 8, as: UInt64.self))
+        guard offset <= offsetMax else { return nil }
         return Head(length: Int(word(bytes, position + 4)), offset: offset, sum: word(bytes, position + 16))
     }
 

@@ -51,7 +51,7 @@ public final class MappedRing: Sendable {
         let first = base
         let header = (0..<3).map { UInt64(littleEndian: first.load(fromByteOffset: 8 * $0, as: UInt64.self)) }
         state = Mutex(State(start: 0, end: 0))
-        knewStart = header[0] == MappedRing.mark && header[1] == ~header[2] && header[1] < 1 << 62
+        knewStart = header[0] == MappedRing.mark && header[1] == ~header[2] && header[1] < LogSegment.offsetMax
         state.withLock { state in
             if knewStart {
                 state.start = header[1]

@@ -87,7 +87,7 @@ public struct ModelRequirements: Sendable, Hashable {
 }
 
 /// The little of YAML that MLflow writes into the files of environments: keys with a text or a list of texts, and in such a list one key with a list again.
-struct NestedList: Sendable, Hashable {
+package struct NestedList: Sendable, Hashable {
     private(set) var values: [String: String] = [:]
     /// By their keys, joined with a zero byte.
     private var lists: [String: [String]] = [:]
@@ -95,7 +95,7 @@ struct NestedList: Sendable, Hashable {
     func items(_ keys: String...) -> [String] { lists[keys.joined(separator: "\0")] ?? [] }
 
     /// - Throws: `invalidArgument` with the number of a line that is something else.
-    init(parsing text: String) throws(KeelError) {
+    package init(parsing text: String) throws(KeelError) {
         var outer: String?
         var inner: (key: String, indent: Int)?
         for (i, line) in text.replacing("\r\n", with: "\n").split(separator: "\n", omittingEmptySubsequences: false).enumerated() {

@@ -13,8 +13,6 @@ import Contracts
 /// Nothing that comes from a worker is believed: every length is checked against what it must be before it is used, and a table takes no more memory
 /// than a small multiple of its bytes.
 package enum TableFrame {
-    /// Of a type as text: nested deeper than fits here, it is no type.
-    static let typeBytesMax = 200
     static let columnsMax = 10_000
 
     private static func filled(_ count: Int) -> Int { (count + 7) & ~7 }
@@ -91,7 +89,7 @@ package enum TableFrame {
     }
 
     private static func type(_ json: JSON?) throws(KeelError) -> DataType {
-        guard let text = json?.string, text.utf8.count <= typeBytesMax else { throw refused("it has no type") }
+        guard let text = json?.string else { throw refused("it has no type") }
         do throws(KeelError) { return try DataType(parsing: text) } catch { throw refused(error.message) }
     }
 

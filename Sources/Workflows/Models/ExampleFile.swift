@@ -1,9 +1,9 @@
 import Contracts
 
 /// Reads the examples that MLflow logs with a model (`input_example.json`), in any of its forms, as columns of known types.
-enum ExampleFile {
+package enum ExampleFile {
     /// Python writes NaN and Infinity into JSON, which has no such words: they are missing values here.
-    static func json(_ bytes: [UInt8]) -> JSON? {
+    package static func json(_ bytes: [UInt8]) -> JSON? {
         var out: [UInt8] = []
         out.reserveCapacity(bytes.count)
         var isInText = false
@@ -28,7 +28,7 @@ enum ExampleFile {
     }
 
     /// - Returns: nil for a form that is not known, or values that do not fit.
-    static func table(_ json: JSON, _ fields: [Field]) -> Table? {
+    package static func table(_ json: JSON, _ fields: [Field]) -> Table? {
         let body = json["dataframe_split"] ?? json["inputs"] ?? json["instances"] ?? json
         if let names = body["columns"]?.array, let rows = body["data"]?.array {
             return table(fields) { field in
@@ -78,7 +78,7 @@ enum ExampleFile {
             var dimensions: [Int] = []
             flatten(cell, 0, &dimensions, &items)
             if i == 0 { concrete = dimensions }
-            guard dimensions == concrete, items.count == dimensions.reduce(1, *) else { return nil }
+            guard dimensions == concrete, items.count == DataType.valueCount(of: dimensions) else { return nil }
             rows.append(.list(items.map { number($0, element) }))
         }
         guard concrete.count == shape.count, zip(concrete, shape).allSatisfy({ $0 == $1 || $1 == -1 }) else { return nil }

@@ -49,9 +49,9 @@ struct TreesRunner: ModelRunner {
         lane = .inline(rowsMax: TreesRunner.inlineStepsMax / max(1, trees.stepsPerRow))
     }
 
-    /// A tensor of k numbers is k features.
+    /// A tensor of k numbers is k features. No model has as many as a shape may say, and what is free has no number.
     private static func width(_ type: DataType) -> Int {
-        if case .tensor(_, let shape) = type { shape.reduce(1, *) } else { 1 }
+        if case .tensor(_, let shape) = type { min(DataType.valueCount(of: shape) ?? .max, Int(Int32.max)) } else { 1 }
     }
 
     func run(_ table: Table, params: JSON, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {

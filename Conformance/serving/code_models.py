@@ -58,18 +58,17 @@ def columns(fields):
     return json.dumps(out)
 
 
-def register(keel, name, code, inputs, outputs, **files):
-    """Registers the text of a `model.py` as a version of a model, as one that MLflow logged."""
+def register(keel, name, files, inputs, outputs, flavors="  python_function:\n    loader_module: model\n"):
+    """Registers the files of a folder as the next version of a model, with the `MLmodel` file that MLflow would write."""
     def ask(path, body):
         answer = keel.post("/api/2.0/mlflow/" + path, body)
         assert answer.status_code == 200, answer.text
         return answer.json()
     run = ask("runs/create", {"experiment_id": "0", "start_time": 1})["run"]["info"]
-    signature = f"signature:\n  inputs: '{columns(inputs)}'\n  outputs: '{columns(outputs)}'\n"
-    written = {"MLmodel": f"flavors:\n  python_function:\n    loader_module: model\n{signature}", "model.py": code} | files
-    for path, content in written.items():
+    described = f"flavors:\n{flavors}signature:\n  inputs: '{columns(inputs)}'\n  outputs: '{columns(outputs)}'\n"
+    for path, content in ({"MLmodel": described.encode()} | files).items():
         place = run["artifact_uri"].removeprefix("mlflow-artifacts:/") + "/model/" + path
-        answer = requests.put(f"{keel.url}/api/2.0/mlflow-artifacts/artifacts/{place}", data=content if isinstance(content, bytes) else content.encode(), timeout=60)
+        answer = requests.put(f"{keel.url}/api/2.0/mlflow-artifacts/artifacts/{place}", data=content, timeout=60)
         assert answer.status_code == 200, answer.text
     keel.post("/api/2.0/mlflow/registered-models/create", {"name": name})
     ask("model-versions/create", {"name": name, "source": run["artifact_uri"] + "/model", "run_id": run["run_id"]})
@@ -78,5 +77,5 @@ def register(keel, name, code, inputs, outputs, **files):
 def serve(keel, folder, name, code, inputs, outputs, log="{}", limits="{}"):
     """From the text of a `model.py` to an endpoint that answers with it."""
     bundles.endpoint(keel, folder, name, log, limits)
-    register(keel, name, code, inputs, outputs)
+    register(keel, name, {"model.py": code.encode()}, inputs, outputs)
     keel.cli("deploy", f"models:/{name}/1", "--endpoint", name)

@@ -1,12 +1,15 @@
 """A registered model is served by one command, and answers as its own library does."""
 import json
+import pathlib
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import requests
+from onnx import TensorProto, helper, numpy_helper
 
+import code_models
 from servers import ROOT, Keel
 
 ROWS = 40
@@ -115,6 +118,88 @@ def test_onnx_with_texts_and_classes(tracking, server, data):
         mlflow.onnx.log_model(graph, name="model", registered_model_name="onnx", signature=signature)
     assert "run by onnx" in deploy(server, "onnx").stdout
     equal(predict(server.url, "onnx", rows[:ROWS]), model.predict(rows[:ROWS]))
+
+
+EXPORT = pathlib.Path(__file__).parent / "exported"
+
+
+def log_export(mlflow, name, **options):
+    """A model of PyTorch as its exporter wrote it (exported/export.py): a picture and words go in, chances come out."""
+    import mlflow.onnx
+    import onnx
+    from mlflow.types import Schema, TensorSpec
+    answers = json.loads((EXPORT / "answers.json").read_text())
+    example = {"pixels": np.float32(answers["pixels"][:2]), "words": np.int64(answers["words"][:2])}
+    signature = mlflow.models.ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("float32"), (-1, 1, 8, 8), "pixels"), TensorSpec(np.dtype("int64"), (-1, 5), "words")]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, 3), "chances")]))
+    with mlflow.start_run():
+        return mlflow.onnx.log_model(
+            onnx.load(EXPORT / "reader.onnx"), name="model", registered_model_name=name, input_example=example, signature=signature, **options)
+
+
+def answers_as_pytorch(server, name):
+    answers = json.loads((EXPORT / "answers.json").read_text())
+    for rows in (1, 6):
+        inputs = [{"name": key, "datatype": kind, "shape": list(np.shape(answers[key][:rows])), "data": np.ravel(answers[key][:rows]).tolist()}
+                  for key, kind in (("pixels", "FP32"), ("words", "INT64"))]
+        answer = server.post(f"/v2/models/{name}/infer", {"inputs": inputs})
+        assert answer.status_code == 200, answer.text
+        output = answer.json()["outputs"][0]
+        assert (output["name"], output["shape"]) == ("chances", [rows, 3])
+        np.testing.assert_allclose(np.reshape(output["data"], (rows, 3)), answers["chances"][:rows], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("is_one_file", [True, False])
+def test_an_export_of_pytorch(tracking, server, is_one_file):
+    name = f"torch-{is_one_file}".lower()
+    logged = log_export(tracking, name, save_as_external_data=not is_one_file)
+    # MLflow's own choice: larger tensors lie in a second file, whose name it makes up.
+    files = {file.path.split("/")[-1] for file in tracking.MlflowClient().list_logged_model_artifacts(logged.model_id)}
+    assert len([file for file in files if re.fullmatch(r"[0-9a-f-]{36}\.data", file)]) == (0 if is_one_file else 1), files
+    shown = deploy(server, name).stdout
+    assert "run by onnx" in shown and "its input example of 2 rows was answered" in shown
+    answers_as_pytorch(server, name)
+
+
+def tensors_elsewhere(place):
+    """A graph that multiplies by a number in another file."""
+    weight = numpy_helper.from_array(np.float32([[3]]), "w")
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, value in [("location", place), ("offset", "4"), ("length", "4")]:
+        entry = weight.external_data.add()
+        entry.key, entry.value = key, value
+    x, y = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None, 1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Mul", ["x", "w"], ["y"])], "g", [x], [y], [weight])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    return made.SerializeToString()
+
+
+WEIGHTS = np.float32([7, 3]).tobytes()
+
+
+@pytest.mark.parametrize("folder", ["", "graphs/first/"])
+@pytest.mark.parametrize("place", ["w.bin", "weights/w.bin"])
+def test_tensors_in_other_files_are_found_from_where_the_graph_lies(server, folder, place):
+    name = "elsewhere-" + (folder + place).replace("/", "-").replace(".", "-")
+    files = {folder + "net.onnx": tensors_elsewhere(place), folder + place: WEIGHTS, "w.txt": b"not of the model", "other/w.bin": np.float32([1, 1]).tobytes()}
+    code_models.register(server, name, files, [("x", "float32")], [("y", "float32")], flavors=f"  onnx:\n    data: {folder}net.onnx\n")
+    assert "run by onnx" in deploy(server, name).stdout
+    assert server.post(f"/api/v1/endpoints/{name}/predict", {"rows": [{"x": 2}]}).json()["predictions"][0]["y"] == 6
+
+
+@pytest.mark.parametrize("place, said", [
+    ("../w.bin", "not a file of its own folder"), ("/etc/hostname", "not a file of its own folder"), ("a/../../w.bin", "not a file of its own folder"),
+    ("../../../../secrets.key", "not a file of its own folder"), ("secrets.key", "which is not among its files"), ("short.bin", "has 6 bytes")])
+def test_tensors_in_files_that_are_not_the_models_are_refused(server, place, said):
+    name = "outside-" + re.sub(r"\W", "-", place)
+    files = {"graphs/net.onnx": tensors_elsewhere(place), "w.bin": WEIGHTS, "secrets.key": WEIGHTS, "graphs/short.bin": WEIGHTS[:6]}
+    code_models.register(server, name, files, [("x", "float32")], [("y", "float32")], flavors="  onnx:\n    data: graphs/net.onnx\n")
+    refused = deploy(server, name, check=False)
+    assert refused.returncode == 1 and said in refused.stderr, refused.stderr
+    assert name not in server.cli("get", "endpoints").stdout
 
 
 def test_a_model_without_signature_says_how_to_give_it_one(tracking, server, data):

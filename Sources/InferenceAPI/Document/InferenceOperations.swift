@@ -12,6 +12,7 @@ private let configuration: Shape = [
     "name": .text, "platform": .text, "backend": .text, "version_policy": .map(.any), "max_batch_size": .integer, "input": .list(configured),
     "output": .list(configured),
 ]
+private let ready: Shape = ["name": .text, "ready": .flag]
 private let duration: Shape = ["count": .integer, "ns": .integer]
 private let statistics: Shape = [
     "model_stats": .list([
@@ -22,7 +23,7 @@ private let statistics: Shape = [
         ], "response_stats": .map(.any), "batch_stats": .list(.any), "memory_usage": .list(.any),
     ])
 ]
-private let inference: Shape = ["id?": .text, "inputs": .list(tensor), "outputs?": .any, "parameters?": .map(.any)]
+private let inference: Shape = ["id?": .text, "model_name?": .text, "inputs": .list(tensor), "outputs?": .any, "parameters?": .map(.any)]
 private let inferred: Shape = [
     "model_name": .text, "model_version": .text, "id?": .text, "parameters": .map(.any), "outputs": .list(tensor),
 ]
@@ -41,17 +42,17 @@ public let inferenceOperations: [APIOperation] = [
     .init(
         "GET", "/v2", family, "The server's name, version and extensions",
         answer: ["name": .text, "version": .text, "extensions": .list(.text)]),
-    .init("GET", "/v2/health/live", family, "Whether the server lives"),
-    .init("GET", "/v2/health/ready", family, "Whether the server is ready"),
+    .init("GET", "/v2/health/live", family, "Whether the server lives", answer: ["live": .flag]),
+    .init("GET", "/v2/health/ready", family, "Whether the server is ready", answer: ["ready": .flag]),
     .init("GET", "/v2/models/{name}", family, "An endpoint's inputs and outputs", answer: metadata),
-    .init("GET", "/v2/models/{name}/ready", family, "Whether an endpoint is ready"),
+    .init("GET", "/v2/models/{name}/ready", family, "Whether an endpoint is ready", answer: ready),
     .init("GET", "/v2/models/{name}/config", family, "An endpoint as Triton configures models", answer: configuration),
     .init("GET", "/v2/models/{name}/stats", family, "What an endpoint's answers took, since each release was loaded", answer: statistics),
     .init("GET", "/v2/models/stats", family, "What the answers of all endpoints took that the caller may ask", answer: statistics),
     .init(
         "GET", "/v2/models/{name}/versions/{version}", family, "An endpoint's inputs and outputs, when it serves this model version",
         answer: metadata),
-    .init("GET", "/v2/models/{name}/versions/{version}/ready", family, "Whether an endpoint serves this model version"),
+    .init("GET", "/v2/models/{name}/versions/{version}/ready", family, "Whether an endpoint serves this model version", answer: ready),
     .init(
         "GET", "/v2/models/{name}/versions/{version}/config", family, "An endpoint as Triton configures models, when it serves this model version",
         answer: configuration),

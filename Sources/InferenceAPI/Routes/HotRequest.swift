@@ -50,6 +50,9 @@ extension ServingRuntime {
         infer(endpoint: hot.endpoint, version: hot.target.version, bodyBytes: hot.readBytes, parent: hot.fields.parent) {
             () throws(KeelError) -> InferenceRequest<InferenceAnswer> in
             let request = try hot.parse(headerBytes: headerBytes)
+            if let other = request.modelName, ResourceRef(EndpointSpec.kind, stored: other, in: hot.endpoint.workspace) != hot.endpoint {
+                throw .invalid("the address asks '\(name.prefix(200))', the request says '\(other.prefix(200))'", path: "model_name")
+            }
             return InferenceRequest(
                 table: request.table, params: request.params, ids: request.ids, locate: { InferRequest.locate($0, in: request.table.names) }
             ) { result in

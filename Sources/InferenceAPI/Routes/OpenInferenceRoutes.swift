@@ -13,13 +13,12 @@ func addOpenInferenceRoutes(to routes: APIRoutes, _ runtime: ServingRuntime, ver
             ],
         ])
     }
-    routes.getForEveryCaller("/v2/health/live") { _, _ in Response(status: .ok) }
-    routes.getForEveryCaller("/v2/health/ready") { _, _ in Response(status: .ok) }
+    routes.getForEveryCaller("/v2/health/live") { request, _ in try await request.answer(["live": true]) }
+    routes.getForEveryCaller("/v2/health/ready") { request, _ in try await request.answer(["ready": true]) }
     // A version is that of the model: an endpoint serves one, and a second while a rollout runs.
     for path in ["/v2/models/:name", "/v2/models/:name/versions/:version"] {
-        routes.getForEveryCaller("\(path)/ready") { _, context in
-            _ = try NamedEndpoint(context, runtime)
-            return Response(status: .ok)
+        routes.getForEveryCaller("\(path)/ready") { request, context in
+            try await request.answer(["name": .string(NamedEndpoint(context, runtime).ref.qualifiedName), "ready": true])
         }
         routes.get(path, .predict, on: .endpoint) { request, context, _ in
             try await request.answer(NamedEndpoint(context, runtime).description(runtime).metadata)

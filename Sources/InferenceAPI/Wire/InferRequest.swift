@@ -6,6 +6,8 @@ import Contracts
 /// each row. Its data are JSON, flat or nested, or, by Triton's binary tensor extension, bytes behind the JSON (`parameters.binary_data_size`).
 public struct InferRequest: Sendable {
     public let id: String?
+    /// What the request says that it asks, as KServe's client does; the address says it too.
+    let modelName: String?
     /// One prediction id a row, from `parameters.ids`.
     public let ids: [String]?
     public let table: Table
@@ -26,6 +28,7 @@ public struct InferRequest: Sendable {
         var scanner = JSONScanner(UnsafeBufferPointer(rebasing: bytes[..<jsonBytes]))
         var binary = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[jsonBytes...])
         var id: String?
+        var modelName: String?
         var parameters: Parameters?
         var inputs: [Input]?
         var wanted: [WantedOutput]?
@@ -40,6 +43,9 @@ public struct InferRequest: Sendable {
             } else if key == "id" {
                 try InferRequest.once(id == nil, "id")
                 id = try scanner.string()
+            } else if key == "model_name" {
+                try InferRequest.once(modelName == nil, "model_name")
+                modelName = try scanner.string()
             } else if key == "parameters" {
                 try InferRequest.once(parameters == nil, "parameters")
                 parameters = try Parameters(&scanner)
@@ -49,7 +55,7 @@ public struct InferRequest: Sendable {
             } else {
                 throw .invalid(
                     "unknown field '\(String(decoding: key.prefix(60), as: UTF8.self))'",
-                    hint: "known fields: id, inputs, outputs, parameters")
+                    hint: "known fields: id, inputs, model_name, outputs, parameters")
             }
         }
         try scanner.expectEnd()
@@ -59,6 +65,7 @@ public struct InferRequest: Sendable {
         let rows = table.rowCount
         if let ids = parameters?.ids, ids.count != rows { throw .invalid("\(ids.count) ids for \(rows) rows", path: "parameters.ids") }
         self.id = id
+        self.modelName = modelName
         ids = parameters?.ids ?? id.map { one in rows == 1 ? [one] : (0..<rows).map { "\(one)/\($0)" } }
         params = parameters?.model ?? .null
         isBinaryOutput = parameters?.isBinaryOutput ?? false

@@ -80,12 +80,22 @@ public struct ModelBundle: Sendable, Hashable {
             example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
     }
 
+    /// The same model with these files besides its main one.
+    public func with(others: [File]) -> ModelBundle {
+        ModelBundle(
+            flavor: flavor, files: files.filter { $0.path == main } + others, main: main, signature: signature, featureService: featureService,
+            reference: reference, metrics: metrics, example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
+    }
+
     /// The same model with an example.
     public func with(example: ModelExample?) -> ModelBundle {
         ModelBundle(
             flavor: flavor, files: files, main: main, signature: signature, featureService: featureService, reference: reference, metrics: metrics,
             example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
     }
+
+    /// Where the main file lies, with a slash at the end; empty for the root. What the model says of other files is relative to it.
+    public var folder: String { main.lastIndex(of: "/").map { String(main[...$0]) } ?? "" }
 
     /// The digests of all files.
     public var contents: [Digest] { files.map(\.digest) }

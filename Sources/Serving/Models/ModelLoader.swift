@@ -29,6 +29,13 @@ public struct ModelLoader: Sendable {
         return try await objects.get(main.digest)
     }
 
+    /// The files in which the graph of an ONNX bundle keeps tensors, by their paths relative to the folder of the graph.
+    /// - Throws: `invalidArgument` for one outside that folder; `corrupted`.
+    public func tensorFiles(of bundle: ModelBundle) async throws -> [String] {
+        let bytes = try await mainFile(of: bundle)
+        return try await Blocking.run { try ONNXModel.externalFiles(of: bytes) }
+    }
+
     /// Stores a model of one file with its manifest; returns the manifest's digest, by which a release names the bundle.
     ///
     /// The model is loaded and tried first: one that cannot predict is refused and nothing is stored.
@@ -55,7 +62,10 @@ public struct ModelLoader: Sendable {
         }
         let bytes = try await mainFile(of: bundle)
         var others: [String: [UInt8]] = [:]
-        for file in bundle.files where file.path != bundle.main { others[file.path] = try await objects.get(file.digest) }
+        let folder = bundle.folder
+        for file in bundle.files where file.path != bundle.main && file.path.hasPrefix(folder) {
+            others[String(file.path.dropFirst(folder.count))] = try await objects.get(file.digest)
+        }
         let (files, threads) = (others, threads)
         return try await Blocking.run { try LoadedModel(bundle, try ModelLoader.native(bundle, bytes, files, threads)) }
     }

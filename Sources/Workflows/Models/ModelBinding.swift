@@ -54,6 +54,10 @@ public struct ModelBinding: Sendable {
         if let problem = facts.problem { throw KeelError(.failedPrecondition, "the MLmodel file of \(version.uri) cannot be read: \(problem)") }
         let folder = ModelFolder(version: version, files: files, facts: facts)
         var draft = try folder.bundle(runner: runner)
+        if draft.flavor == .onnx {
+            // A graph says in which files it keeps its larger tensors: MLflow saves them beside it, under names that it makes up.
+            draft = draft.with(others: try folder.files(try await models.tensorFiles(of: draft), beside: draft))
+        }
         if let inputs = try await example(folder.inputExample, of: folder, as: draft.signature.inputs.map { Field($0.name, $0.type) }) {
             let outputs = try await example(folder.outputExample, of: folder, as: draft.signature.outputs.map { Field($0.name, $0.type) })
             draft = draft.with(example: ModelExample(inputs: inputs, outputs: outputs))

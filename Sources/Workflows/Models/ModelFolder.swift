@@ -50,10 +50,7 @@ struct ModelFolder {
             return names[name]
         }
         if facts.flavors.contains("onnx"), let main = setting("onnx", "data").flatMap(file) {
-            // Tensors of large models lie beside it.
-            let folder = main.path.split(separator: "/").dropLast().joined(separator: "/")
-            let beside = files.filter { $0.path != main.path && $0.path.hasPrefix(folder.isEmpty ? main.path : folder + "/") }
-            return bundle(.onnx, main, beside, signature)
+            return bundle(.onnx, main, [], signature)
         }
         if facts.flavors.contains("xgboost"), let main = setting("xgboost", "data").flatMap(file),
             let kind = kind(
@@ -78,6 +75,21 @@ struct ModelFolder {
         let files = ([main] + beside).map { ModelBundle.File(path: $0.path, digest: $0.object.digest, bytes: Int($0.object.bytes)) }
         return ModelBundle(
             flavor: flavor, files: files, main: main.path, signature: signature, answersLabels: labels, usesBestIteration: best)
+    }
+
+    /// The files of these names, of the folder that the main file of a bundle lies in.
+    /// - Throws: `failedPrecondition` for one that is not there.
+    func files(_ names: [String], beside bundle: ModelBundle) throws(KeelError) -> [ModelBundle.File] {
+        var found: [ModelBundle.File] = []
+        for name in names {
+            guard let file = file(bundle.folder + name) else {
+                throw KeelError(
+                    .failedPrecondition, "\(version.uri) keeps tensors in '\(name.prefix(200))', which is not among its files",
+                    hint: "log it with that file, or in one: save_as_external_data=False")
+            }
+            found.append(ModelBundle.File(path: file.path, digest: file.object.digest, bytes: Int(file.object.bytes)))
+        }
+        return found
     }
 
     // MARK: Signature

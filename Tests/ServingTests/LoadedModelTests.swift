@@ -1,5 +1,4 @@
 import Contracts
-import Foundation
 import Serving
 import Testing
 
@@ -15,7 +14,7 @@ struct LoadedModelTests {
 
     private func load(_ inputs: [Signature.Input]) throws(KeelError) -> LoadedModel {
         let signature = Signature(inputs: inputs, outputs: [.init("score", .float32)])
-        return try LoadedModel(ModelBundle(flavor: .xgboost, model: Data(), signature: signature, featureService: nil, metrics: [:]), Ones())
+        return try LoadedModel(ModelBundle(flavor: .xgboost, model: [], signature: signature, featureService: nil, metrics: [:]), Ones())
     }
 
     @Test("a signature with two inputs of one name is refused before anything is asked")

@@ -203,6 +203,9 @@ def test_a_share_of_the_requests_without_a_trace_begins_one(tmp_path):
         assert 57 <= len(traces) <= 143
         assert len({root.trace_id for root, _ in traces}) == len(traces) and all(not root.parent_span_id for root, _ in traces)
         assert all(root.flags == 0x101 for root, _ in traces)
+        # No id of a span is one of another, or a part of a trace's.
+        spans = collector.spans()
+        assert len({s.span_id for s in spans} | {s.trace_id[i:i + 8] for s, _ in traces for i in (0, 8)}) == len(spans) + 2 * len(traces)
     finally:
         keel.stop()
         collector.close()

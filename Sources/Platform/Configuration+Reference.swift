@@ -63,7 +63,7 @@ extension KeelConfiguration {
         "serving.python.sources": "Whether packages may be built from their sources, which runs their code.",
         "serving.python.versions": "`same`: a model runs on the minor version of Python that it was logged with; `any`: also on another one, with a warning.",
         "tracing.otlp.endpoint":
-            "The base address of a collector that takes traces over OTLP/HTTP, such as `https://collector:4318`; nothing is recorded without it. docs/operations.md.",
+            "The base address of a collector of traces over OTLP/HTTP, as `https://collector:4318`; nothing is recorded without it. docs/operations.md.",
         "tracing.otlp.headers": "Sent with traces: `NAME=env:VARIABLE` or `NAME=file:PATH`, where the value is.",
         "tracing.otlp.schemes": "The schemes that the collector's address may have; `http` is for one on this machine.",
         "tracing.otlp.internal": "Whether the collector may be at a loopback or private address.",

@@ -17,8 +17,8 @@ from kserve.protocol.infer_type import RequestedOutput
 
 
 def tensors(binary):
-    columns = [("x", "FP64", numpy.array([0.0, 1.0])), ("n", "INT64", numpy.array([2, 2**53 + 1])), ("word", "BYTES", numpy.array(["red", "green"], dtype=object)),
-               ("flag", "BOOL", numpy.array([True, False]))]
+    columns = [("x", "FP64", numpy.array([0.0, 1.0])), ("n", "INT64", numpy.array([2, 2**53 + 1])),
+               ("word", "BYTES", numpy.array(["red", "green"], dtype=object)), ("flag", "BOOL", numpy.array([True, False]))]
     made = []
     for name, datatype, values in columns:
         tensor = InferInput(name, [2], datatype)

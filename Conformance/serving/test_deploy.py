@@ -323,3 +323,38 @@ def test_an_endpoint_that_names_its_model_is_deployed_when_it_is_applied(trackin
     assert len(predict(server.url, "declared", frame[:ROWS])) == ROWS
     file.write_text(ENDPOINT % (2, 100))
     assert "release declared/2 of models:/declared/2" in server.cli("apply", file).stdout
+
+
+STEP = """
+apiVersion: keel/v1
+kind: Endpoint
+metadata: { name: stepped }
+spec: {}
+---
+apiVersion: keel/v1
+kind: Pipeline
+metadata: { name: ship }
+spec:
+  parameters: { model: "models:/stepped@best" }
+  steps:
+    - { name: release, uses: release, with: { model: $model, endpoint: stepped, force: true } }
+"""
+
+
+def test_a_step_of_a_pipeline_deploys_a_model_that_a_client_registered(tracking, server, data, tmp_path):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, _ = data
+    pyfunc = log(tracking, "stepped", mlflow.xgboost, xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), 3), frame[:5])
+    tracking.MlflowClient().set_registered_model_alias("stepped", "best", 1)
+    file = tmp_path / "step.yaml"
+    file.write_text(STEP)
+    server.cli("apply", file)
+    server.cli("run", "ship")
+    equal(predict(server.url, "stepped", frame[:ROWS]), pyfunc.predict(frame[:ROWS]))
+    # Again it is the same release; one that cannot be served fails the run, and the incumbent answers.
+    server.cli("run", "ship")
+    code_models.register(server, "stepped", {"net.onnx": b"no graph"}, [("x", "float32")], [("y", "float32")], flavors="  onnx:\n    data: net.onnx\n")
+    refused = server.cli("run", "ship", "--with", "model=models:/stepped/2", check=False)
+    assert refused.returncode == 1 and "release" in refused.stdout + refused.stderr
+    assert len(predict(server.url, "stepped", frame[:ROWS])) == ROWS

@@ -48,7 +48,7 @@ def graph():
     made = helper.make_model(helper.make_graph(
         nodes, "g", [info("word", TensorProto.STRING), info("vector", TensorProto.FLOAT, 3), info("count", TensorProto.INT64)],
         [info("said", TensorProto.STRING), info("doubled", TensorProto.FLOAT, 3), info("less", TensorProto.INT64), info("score", TensorProto.FLOAT)],
-        [numpy_helper.from_array(numpy.float32([2]), "two"), numpy_helper.from_array(numpy.int64([1]), "one"), numpy_helper.from_array(numpy.int64(0), "first")]),
+        [numpy_helper.from_array(value, name) for name, value in [("two", numpy.float32([2])), ("one", numpy.int64([1])), ("first", numpy.int64(0))]]),
         opset_imports=[helper.make_opsetid("", 17)])
     made.ir_version = 8
     return made.SerializeToString()
@@ -75,8 +75,8 @@ def by_column(session, keel, endpoint, ids, rows):
     words, instants, vectors, counts = zip(*rows)
     inputs = [("word", "BYTES", [], words), ("at", "BYTES", [], [at.isoformat() + "Z" for at in instants]), ("vector", "FP32", [3], sum(vectors, [])),
               ("count", "INT64", [], counts)]
-    return session.post(f"{keel.url}/v2/models/{endpoint}/infer", timeout=60, json={
-        "parameters": {"ids": ids}, "inputs": [{"name": name, "datatype": kind, "shape": [len(rows), *shape], "data": list(data)} for name, kind, shape, data in inputs]})
+    tensors = [{"name": name, "datatype": kind, "shape": [len(rows), *shape], "data": list(data)} for name, kind, shape, data in inputs]
+    return session.post(f"{keel.url}/v2/models/{endpoint}/infer", timeout=60, json={"parameters": {"ids": ids}, "inputs": tensors})
 
 
 def by_row(session, keel, endpoint, ids, rows):

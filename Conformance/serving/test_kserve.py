@@ -1,4 +1,7 @@
-"""KServe's own Python client: V1 and the Open Inference Protocol, over REST and gRPC. Its packages do not fit the others, so it runs in a process of its own."""
+"""KServe's own Python client: V1 and the Open Inference Protocol, over REST and gRPC.
+
+Its packages do not fit the others, so it runs in a process of its own.
+"""
 import json
 import subprocess
 

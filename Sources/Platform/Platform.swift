@@ -158,7 +158,8 @@ public final class Platform: Sendable {
         let deployments = DeploymentService(
             database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features),
             versions: RegisteredVersions(), denied: denied,
-            onPromoted: { release in await Platform.markChampion(release, registry, logger) })
+            onPromoted: { release in await Platform.markChampion(release, registry, logger) },
+            onFailed: { endpoint, error in damage.report(endpoint, error) })
         let queries = PredictionQueries(database: database)
         let signatures = ReleaseSignatures(deployments: deployments, objects: objects)
         feed = MonitorFeed(signatures: signatures)

@@ -89,6 +89,7 @@ struct InferRequestTests {
             (#"{"inputs":[{"name":"a","name":"b","shape":[1],"datatype":"FP64","data":[1]}]}"#, "inputs[0].name"),
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","datatype":"FP32","data":[1]}]}"#, "inputs[0].datatype"),
             (#"{"id":"a","id":"b","inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1]}]}"#, "id"),
+            (#"{"model_name":"a","model_name":"a","inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1]}]}"#, "model_name"),
             (#"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1]}],"inputs":[]}"#, "inputs"),
             (
                 #"{"inputs":[{"name":"a","shape":[1],"datatype":"FP64","data":[1]},{"name":"a","shape":[1],"datatype":"FP64","data":[1]}]}"#,

@@ -51,7 +51,12 @@ public final class LoadedModel: Sendable {
         guard inputs.rowCount > 0, inputs.columns.count == bundle.signature.inputs.count else {
             throw .invalid("\(inputs.columns.count) columns are not the model's \(bundle.signature.inputs.count) inputs")
         }
-        let answer = try LoadedModel.conforming(try runner.run(inputs, params: params, until: deadline), bundle.signature, rows: inputs.rowCount)
+        let given = try runner.run(inputs, params: params, until: deadline)
+        let answer: Table
+        do throws(KeelError) { answer = try LoadedModel.conforming(given, bundle.signature, rows: inputs.rowCount) } catch {
+            // That it gives something else than its signature says is no fault of the request.
+            throw KeelError(.internal, "the model's answer is not what its signature says: \(error.message)")
+        }
         guard outputs.isEmpty || answer.names.count == outputs.count else {
             throw KeelError(.internal, "the model gave \(answer.names.count) outputs, and \(outputs.count) when it was tried")
         }

@@ -124,13 +124,19 @@ extension DeploymentService {
                 live.rollout = found.rollout
                 live.baseline = found.baseline
                 publish(live)
-                if let problem { runtime.disable(ref, problem) }
+                if let problem { fail(ref, problem) }
                 if let stable = live.stable { await onPromoted(stable.release) }
             } catch {
                 publish(live)
-                runtime.disable(ref, KeelError.wrapping(error))
+                fail(ref, KeelError.wrapping(error))
             }
         }
+    }
+
+    /// Requests are told why while nothing else serves the endpoint.
+    private func fail(_ ref: ResourceRef, _ problem: KeelError) {
+        runtime.disable(ref, problem)
+        onFailed(ref, problem)
     }
 
     /// An endpoint with its releases loaded, and what kept one of them from it.

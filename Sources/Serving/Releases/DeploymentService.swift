@@ -36,6 +36,7 @@ public actor DeploymentService {
     let versions: (any ReleasableVersions)?
     let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
     let onPromoted: @Sendable (Release) async -> Void
+    let onFailed: @Sendable (ResourceRef, KeelError) -> Void
     var endpoints: [ResourceRef: Live] = [:]
     let turn = Turn()
 
@@ -43,11 +44,13 @@ public actor DeploymentService {
     ///   - versions: tells whether a model version that is to be released still exists.
     ///   - denied: records that a caller was refused besides what the API checks.
     ///   - onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
+    ///   - onFailed: told of an endpoint whose release could not be loaded after `configure` had returned.
     public init(
         database: Database, models: ModelLoader, runtime: ServingRuntime, features: (any OnlineFeatures)?,
         versions: (any ReleasableVersions)? = nil,
         denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in },
-        onPromoted: @escaping @Sendable (Release) async -> Void = { _ in }
+        onPromoted: @escaping @Sendable (Release) async -> Void = { _ in },
+        onFailed: @escaping @Sendable (ResourceRef, KeelError) -> Void = { _, _ in }
     ) {
         self.database = database
         self.models = models
@@ -56,6 +59,7 @@ public actor DeploymentService {
         self.versions = versions
         self.denied = denied
         self.onPromoted = onPromoted
+        self.onFailed = onFailed
         runtime.log.observe(inbox)
     }
 

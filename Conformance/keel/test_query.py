@@ -87,13 +87,13 @@ def test_no_prediction_and_no_label_is_lost_or_doubled_over_kills(tmp_path):
 
 def test_the_answer_has_the_newest_rows_and_each_form_of_output(stump):
     sql = "SELECT id, x, score > 0.4 AS high, label FROM stump WHERE id LIKE 'q%' ORDER BY id LIMIT 2"
-    assert rows(stump, sql) == [["q0", 0.0, True, None], ["q1", 1.0, True, 1]]
-    assert stump.cli("query", sql, "--csv").stdout == "id,x,high,label\nq0,0.0,true,\nq1,1.0,true,1\n"
-    assert stump.json("query", sql)["rows"] == [["q0", 0.0, True, None], ["q1", 1.0, True, 1.0]]
+    assert rows(stump, sql) == [["q0", 0.0, False, None], ["q1", 1.0, True, 1]]
+    assert stump.cli("query", sql, "--csv").stdout == "id,x,high,label\nq0,0.0,false,\nq1,1.0,true,1\n"
+    assert stump.json("query", sql)["rows"] == [["q0", 0.0, False, None], ["q1", 1.0, True, 1.0]]
     table = stump.cli("query", sql, "--limit", 1)
     assert "q0" in table.stdout and "q1" not in table.stdout and "there are more" in table.stderr
     columns = [c["name"] for c in stump.json("query", "SELECT * FROM stump LIMIT 1")["columns"]]
-    assert columns == ["id", "release", "model", "version", "event_time", "at", "shadow", "score", "label", "label_at", "latency_ns", "request",
+    assert columns == ["id", "release", "model", "version", "event_time", "asked_at", "shadow", "score", "label", "label_at", "latency_ns", "request",
                        "x", "output_score"]
 
 

@@ -14,7 +14,7 @@ struct EnvironmentTests {
         return try await PredictionQueries(database: home.database).predictions(endpoint: endpoint, grant).map(\.id)
     }
 
-    private func labels(_ home: Home, _ endpoint: ResourceRef) async throws -> [Double?] {
+    private func labels(_ home: Home, _ endpoint: ResourceRef) async throws -> [Label?] {
         let grant = try Home.may(.predictionsRead, in: endpoint.workspace)
         return try await PredictionQueries(database: home.database).predictions(endpoint: endpoint, grant).map(\.label)
     }

@@ -199,6 +199,6 @@ struct NoReferences: ReferenceSource {
 struct NoPredictions: PredictionHistory {
     func lastEventTime(endpoint: ResourceRef) async throws -> Timestamp? { nil }
     func forEach(
-        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: Double?)]) async throws -> Void
+        endpoint: ResourceRef, since: Timestamp, _ body: @Sendable ([(prediction: ObservedPrediction, label: ObservedLabel?)]) async throws -> Void
     ) async throws {}
 }

@@ -3,13 +3,14 @@ import Storage
 
 /// How a logged prediction is laid out as columns: those of the log itself, then the model's inputs and outputs under the names of its signature.
 ///
-/// DuckDB does not tell names apart by their case. An input or output whose name a column of the log has is `input_NAME` or `output_NAME`; so is an output
-/// that is named as an input. A model whose signature names no outputs has what it gave in one column `outputs`, as JSON.
+/// No name of the log is a word that SQL keeps for itself, as `at` is. DuckDB does not tell names apart by their case. An input or output whose name a
+/// column of the log has is `input_NAME` or `output_NAME`; so is an output that is named as an input. A model whose signature names no outputs has what
+/// it gave in one column `outputs`, as JSON.
 struct LoggedColumns: Sendable {
     /// The columns of the log, which are before those of the signature.
     static let own: [Field] = [
         Field("id", .string), Field("release", .int64), Field("model", .string), Field("version", .string), Field("event_time", .timestamp),
-        Field("at", .timestamp), Field("shadow", .bool), Field("score", .float64), Field("latency_ns", .int64), Field("request", .string),
+        Field("asked_at", .timestamp), Field("shadow", .bool), Field("score", .float64), Field("latency_ns", .int64), Field("request", .string),
     ]
     /// Those of files of labels; `part` says which of two labels of a prediction came later.
     static func ofLabels(_ kind: Label.Kind) -> [Field] {

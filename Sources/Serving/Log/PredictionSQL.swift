@@ -161,8 +161,8 @@ public final class PredictionSQL: Sendable {
 
         /// The log's own columns with the label that came last, then those of the signatures. Labels of several types get the one that takes them all.
         var select: String {
-            let own = LoggedColumns.own.map(\.name)
-            let first = own.prefix { $0 != "latency_ns" }
+            let own = LoggedColumns.own.map { DuckDBConnection.quoted($0.name) }
+            let first = own.prefix { $0 != DuckDBConnection.quoted("latency_ns") }
             let type = Label.Kind.common(Set(labels.keys)).type.duckDBName
             let parts = labels.sorted { $0.key.rawValue < $1.key.rawValue }.map { kind, files in
                 "SELECT id, release, CAST(label AS \(type)) AS label, label_at, part FROM \(DuckDBConnection.parquet(files))"

@@ -57,7 +57,7 @@ public struct QueryJob: Sendable, Hashable {
         let database = try DuckDB(settings: settings)
         let connection = try database.connect()
         for view in views { try connection.execute("CREATE VIEW \(DuckDBConnection.quoted(view.name)) AS \(view.sql)") }
-        try QueryStatement.check(sql, offered: offered, connection)
+        do throws(KeelError) { try QueryStatement.check(sql, offered: offered, connection) } catch { throw explained(error) }
         var columns: [JSON] = []
         var rows: [JSON] = []
         var bytes = 0
@@ -90,7 +90,8 @@ public struct QueryJob: Sendable, Hashable {
     /// Memory that is not there is the limit's doing.
     private func explained(_ error: KeelError) -> KeelError {
         let isMemory = error.code == .unavailable || ["bad allocation", "bad_alloc", "allocate"].contains(where: error.message.contains)
-        return isMemory ? limits.tooMuchMemory : error
+        if isMemory { return limits.tooMuchMemory }
+        return error.path == nil && error.code == .invalidArgument ? error.at("sql") : error
     }
 }
 

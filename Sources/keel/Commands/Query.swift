@@ -9,7 +9,7 @@ struct Query: AsyncParsableCommand {
         abstract: "Ask the logged predictions by SQL.",
         discussion: """
             One SELECT statement, in DuckDB's SQL. Each endpoint that you may read is a table of its predictions: id, release, model, version, event_time,
-            at, shadow, score, label, label_at, latency_ns, request, and the model's inputs and outputs under their own names.
+            asked_at, shadow, score, label, label_at, latency_ns, request, and the model's inputs and outputs under their own names.
             Examples:
               keel query 'SELECT release, count(*), avg(score) FROM churn GROUP BY release'
               keel query 'SELECT * FROM "churn@staging" WHERE label IS NOT NULL LIMIT 10' --csv

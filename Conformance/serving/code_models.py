@@ -59,7 +59,7 @@ def columns(fields):
 
 
 def register(keel, name, files, inputs, outputs, flavors="  python_function:\n    loader_module: model\n"):
-    """Registers the files of a folder as the next version of a model, with the `MLmodel` file that MLflow would write."""
+    """Registers the files of a folder as the next version of a model, with the `MLmodel` file that MLflow would write; the version."""
     def ask(path, body):
         answer = keel.post("/api/2.0/mlflow/" + path, body)
         assert answer.status_code == 200, answer.text
@@ -71,7 +71,7 @@ def register(keel, name, files, inputs, outputs, flavors="  python_function:\n  
         answer = requests.put(f"{keel.url}/api/2.0/mlflow-artifacts/artifacts/{place}", data=content, timeout=60)
         assert answer.status_code == 200, answer.text
     keel.post("/api/2.0/mlflow/registered-models/create", {"name": name})
-    ask("model-versions/create", {"name": name, "source": run["artifact_uri"] + "/model", "run_id": run["run_id"]})
+    return ask("model-versions/create", {"name": name, "source": run["artifact_uri"] + "/model", "run_id": run["run_id"]})["model_version"]["version"]
 
 
 def serve(keel, folder, name, code, inputs, outputs, log="{}", limits="{}"):

@@ -212,6 +212,18 @@ def test_a_model_that_gives_something_else_fails_its_own_request(keel, do, statu
         assert ask(keel, "well").json()["predictions"][0]["text"] == "fine"
 
 
+@pytest.mark.parametrize("code, said", [
+    ("raise ValueError('no such flower')", "ValueError: no such flower"), ("import os; os._exit(3)", "ended"), ("import no_such_package", "no_such_package"),
+    ("kept = [bytearray(b'x' * (8 << 20)) for _ in range(1000)]", "memory"), ("def predict(data, params=None): return {'score': [1.0] * len(data)}", "score"),
+])
+def test_a_version_that_cannot_be_loaded_leaves_the_incumbent_where_it_is(keel, code, said):
+    version = code_models.register(keel, "tame", {"model.py": code.encode()}, INPUTS, OUTPUTS)
+    with Steadily(keel):
+        refused = keel.cli("deploy", f"models:/tame/{version}", "--endpoint", "tame", check=False)
+    assert refused.returncode == 1 and said in refused.stderr, refused.stderr
+    assert len(keel.json("releases", "tame")["releases"]) == 1
+
+
 def test_a_model_that_prints_megabytes_fills_no_disk(keel):
     with Steadily(keel):
         for _ in range(3):

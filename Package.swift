@@ -76,13 +76,14 @@ let package = Package(
                 .product(name: "CryptoExtras", package: "swift-crypto"),
             ]),
         .target(name: "TraceExport", dependencies: ["Contracts", "Serving", "Outgoing"]),
+        .target(name: "RemoteInference", dependencies: ["Contracts", "Serving", "Outgoing"]),
         // composition
         .target(
             name: "Platform",
             dependencies: [
                 "Contracts", "Statistics", "Engines", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry",
                 "Pipelines",
-                "Serving", "Monitoring", "Workers", "Workflows", "Outgoing", "OpenIDConnect", "TraceExport",
+                "Serving", "Monitoring", "Workers", "Workflows", "Outgoing", "OpenIDConnect", "TraceExport", "RemoteInference",
                 .product(name: "Configuration", package: "swift-configuration"),
                 .product(name: "Logging", package: "swift-log"), "Yams",
             ]),
@@ -195,6 +196,12 @@ let package = Package(
             dependencies: [
                 "Outgoing", "Registry", .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"),
+            ]),
+        .testTarget(
+            name: "RemoteInferenceTests",
+            dependencies: [
+                "RemoteInference", "Outgoing", "Serving", "TestSupport", .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         .testTarget(
             name: "OpenIDConnectTests",

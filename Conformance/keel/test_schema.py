@@ -34,6 +34,11 @@ apiVersion: keel/v1
 kind: RoleBinding
 metadata: { name: keepers, labels: { team: growth } }
 spec: { role: keeper, tokens: [ci], groups: ["people:growth"], kinds: [Endpoint], environments: [production], names: ["buy*"] }
+---
+apiVersion: keel/v1
+kind: ModelPolicy
+metadata: { name: models }
+spec: { pythonModels: allowed }
 """
 DOCUMENTS = list(yaml.safe_load_all(project.RESOURCES + project.CARD + MONITORING + ACCESS))
 

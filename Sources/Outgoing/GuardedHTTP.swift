@@ -6,7 +6,7 @@ package struct GuardedHTTP: Sendable {
     private let schemes: [String]
     private let allowsInternal: Bool
     private let resolver: any HostResolver
-    private let http: OutgoingHTTP
+    let http: OutgoingHTTP
 
     /// - Parameter allowsInternal: whether loopback and private addresses may be called.
     package init(for purpose: OutgoingPurpose, schemes: [String], allowsInternal: Bool, resolver: any HostResolver, http: OutgoingHTTP) {
@@ -38,8 +38,11 @@ package struct GuardedHTTP: Sendable {
         return try await http.get(target, at: try await addresses(of: target), bytesMax: bytesMax)
     }
 
+    /// - Throws: `invalidArgument` for a URL that may not be called, whatever its host's addresses are.
+    func target(_ url: String) throws(KeelError) -> OutgoingTarget { try OutgoingTarget(url, schemes: schemes, for: purpose) }
+
     /// - Throws: `invalidArgument` when one of them may not be called, `unavailable` when none is found.
-    private func addresses(of target: OutgoingTarget) async throws -> [NetworkAddress] {
+    func addresses(of target: OutgoingTarget) async throws -> [NetworkAddress] {
         let found = try await resolver.addresses(of: target.host)
         guard !found.isEmpty else { throw KeelError(.unavailable, "'\(target.host)' has no address") }
         if !allowsInternal, let inner = found.first(where: { !$0.isPublic }) {

@@ -88,7 +88,8 @@ package final class OutgoingHTTP: Sendable {
         do {
             let answer = MultiThreadedEventLoopGroup.singleton.any().makePromise(of: Answer.self)
             let channel: any Channel
-            do { channel = try await connect(to: target, addresses, Exchange(head, body, bytesMax, answer)) } catch {
+            let exchange = Exchange(head, body, bytesMax, answer)
+            do { channel = try await connect(to: target, addresses) { ExchangeHandler(exchange) } } catch {
                 answer.fail(error)
                 throw error
             }
@@ -100,15 +101,25 @@ package final class OutgoingHTTP: Sendable {
         } catch { throw OutgoingHTTP.problem(error, target) }
     }
 
-    private func connect(to target: OutgoingTarget, _ addresses: [NetworkAddress], _ exchange: Exchange) async throws -> any Channel {
+    /// A connection for any number of `SessionExchange`s, to the first of the addresses that takes it.
+    /// - Throws: what `words` can put into words.
+    func session(to target: OutgoingTarget, at addresses: [NetworkAddress], within limit: Duration) async throws -> any Channel {
+        let limit = TimeAmount.nanoseconds(Int64(Int(saturating: limit / .nanoseconds(1))))
+        return try await connect(to: target, addresses, within: min(limit, .seconds(OutgoingHTTP.connectSeconds))) { SessionHandler() }
+    }
+
+    private func connect(
+        to target: OutgoingTarget, _ addresses: [NetworkAddress], within limit: TimeAmount = .seconds(connectSeconds),
+        _ handler: @escaping @Sendable () -> any ChannelHandler
+    ) async throws -> any Channel {
         let tls = target.isEncrypted ? try sharedContext() : nil
         let name = NetworkAddress(literal: target.host) == nil ? target.host : nil
-        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(.seconds(OutgoingHTTP.connectSeconds))
+        let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(limit)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let tls { try channel.pipeline.syncOperations.addHandler(NIOSSLClientHandler(context: tls, serverHostname: name)) }
                     try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                    try channel.pipeline.syncOperations.addHandler(ExchangeHandler(exchange))
+                    try channel.pipeline.syncOperations.addHandler(handler())
                 }
             }
         var last: any Error = KeelError(.unavailable, "'\(target.host)' has no address")
@@ -134,19 +145,21 @@ package final class OutgoingHTTP: Sendable {
     }
 
     private static func problem(_ error: any Error, _ target: OutgoingTarget) -> KeelError {
-        let text: String
+        if let error = error as? KeelError { return error }
+        return KeelError(.unavailable, "the receiver could not be reached: \(words(error, target))")
+    }
+
+    /// What kept a connection from being made, or ended it.
+    static func words(_ error: any Error, _ target: OutgoingTarget) -> String {
         switch error {
-        case let error as KeelError: return error
         case NIOSSLError.handshakeFailed(let cause) where "\(cause)".contains("CERTIFICATE_VERIFY_FAILED"):
-            text =
-                "the certificate of '\(target.host)' is not trusted; the setting outgoing.authorities names authorities besides the system's"
-        case let error as NIOSSLExtraError where error == .failedToValidateHostname: text = "the certificate is not of '\(target.host)'"
-        case NIOSSLError.handshakeFailed(let cause): text = "no TLS connection to '\(target.host)': \(cause)"
-        case ChannelError.connectTimeout: text = "no connection to '\(target.host)' within \(connectSeconds) seconds"
-        case let error as IOError: text = String(cString: strerror(error.errnoCode))
-        default: text = "\(error)"
+            "the certificate of '\(target.host)' is not trusted; the setting outgoing.authorities names authorities besides the system's"
+        case let error as NIOSSLExtraError where error == .failedToValidateHostname: "the certificate is not of '\(target.host)'"
+        case NIOSSLError.handshakeFailed(let cause): "no TLS connection to '\(target.host)': \(cause)"
+        case ChannelError.connectTimeout: "no connection to '\(target.host)' within \(connectSeconds) seconds"
+        case let error as IOError: String(cString: strerror(error.errnoCode))
+        default: "\(error)"
         }
-        return KeelError(.unavailable, "the receiver could not be reached: \(text)")
     }
 }
 

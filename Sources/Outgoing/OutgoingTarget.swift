@@ -6,6 +6,8 @@ package enum OutgoingPurpose: Sendable {
     case webhook
     case issuer
     case collector
+    /// A model that another server runs.
+    case model
 
     /// As it stands inside a sentence.
     var noun: String {
@@ -13,6 +15,7 @@ package enum OutgoingPurpose: Sendable {
         case .webhook: "webhook URL"
         case .issuer: "issuer URL"
         case .collector: "trace collector URL"
+        case .model: "URL of a model"
         }
     }
 
@@ -22,6 +25,7 @@ package enum OutgoingPurpose: Sendable {
         case .webhook: "Webhook URL"
         case .issuer: "Issuer URL"
         case .collector: "Trace collector URL"
+        case .model: "The URL of a model"
         }
     }
 
@@ -31,6 +35,7 @@ package enum OutgoingPurpose: Sendable {
         case .webhook: "webhooks"
         case .issuer: "oidc"
         case .collector: "tracing.otlp"
+        case .model: "serving.remote"
         }
     }
 
@@ -40,7 +45,7 @@ package enum OutgoingPurpose: Sendable {
 }
 
 /// A URL that somebody gave and the server is to call: taken apart once, so that what is checked is what is called.
-package struct OutgoingTarget {
+package struct OutgoingTarget: Sendable {
     package let host: String
     let port: Int
     let isEncrypted: Bool
@@ -52,6 +57,12 @@ package struct OutgoingTarget {
         let name = host.contains(":") ? "[\(host)]" : host
         return port == (isEncrypted ? 443 : 80) ? name : "\(name):\(port)"
     }
+
+    /// The scheme, host and port.
+    var origin: String { "\(isEncrypted ? "https" : "http")://\(host.contains(":") ? "[\(host)]" : host):\(port)" }
+
+    /// The request target of what lies below the URL.
+    func path(_ suffix: String) -> String { (requestTarget == "/" ? "" : requestTarget) + suffix }
 
     /// - Throws: `invalidArgument`, for webhooks in MLflow's words.
     package init(_ url: String, schemes: [String], for purpose: OutgoingPurpose = .webhook) throws(KeelError) {
@@ -74,7 +85,7 @@ package struct OutgoingTarget {
         }
         guard parts.user == nil, parts.password == nil else {
             throw .invalid(
-                "\(purpose.capitalized) must not hold a user or password", hint: purpose == .webhook ? "use the secret" : nil)
+                "\(purpose.capitalized) must not hold a user or password", hint: purpose == .issuer ? nil : "use the secret")
         }
         var host = (parts.host ?? "").lowercased()
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }

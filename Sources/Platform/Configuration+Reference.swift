@@ -62,6 +62,9 @@ extension KeelConfiguration {
         "serving.python.wheels": "A folder of wheels: environments are made of these alone, without a network.",
         "serving.python.sources": "Whether packages may be built from their sources, which runs their code.",
         "serving.python.versions": "`same`: a model runs on the minor version of Python that it was logged with; `any`: also on another one, with a warning.",
+        "serving.remote.schemes": "The schemes that servers of remote models may have; `http` is for networks that are trusted.",
+        "serving.remote.internal": "Whether servers of remote models may be at loopback and private addresses, as a GPU server in the same network is.",
+        "serving.remote.secrets": "A folder with a file for each secret that remote models are asked with; docs/serving.md.",
         "tracing.otlp.endpoint":
             "The base address of a collector of traces over OTLP/HTTP, as `https://collector:4318`; nothing is recorded without it. docs/operations.md.",
         "tracing.otlp.headers": "Sent with traces: `NAME=env:VARIABLE` or `NAME=file:PATH`, where the value is.",

@@ -57,6 +57,12 @@ public struct KeelConfiguration: Sendable {
     public var modelThreads: Int
     /// How models that bring Python code run.
     public var pythonModels: PythonModels.Settings
+    /// The schemes that models of other servers may have: `https`, unless `http` is allowed.
+    public var remoteSchemes: [String]
+    /// Whether models of other servers may be at loopback and private addresses.
+    public var remotesInternal: Bool
+    /// The folder of the secrets that models of other servers are asked with; an absolute path.
+    public var remoteSecrets: String?
     /// How many bytes of events are pushed to a dataset before its online features are written to the disk again.
     public var checkpointBytes: Int
     /// How long logged predictions wait for more before they are written to the lake.
@@ -86,6 +92,7 @@ public struct KeelConfiguration: Sendable {
         ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.interpreter", .string("")),
         ("serving.python.environment", .string("")), ("serving.python.index", .string("")),
         ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
+        ("serving.remote.schemes", .stringArray(["https"])), ("serving.remote.internal", .bool(false)), ("serving.remote.secrets", .string("")),
         ("tracing.otlp.endpoint", .string("")), ("tracing.otlp.headers", .stringArray([])), ("tracing.otlp.schemes", .stringArray(["https"])),
         ("tracing.otlp.internal", .bool(false)), ("tracing.sampling.ratio", .string("1")), ("tracing.service", .string("keel")),
         ("features.checkpoint", .int(8 << 20)), ("predictions.export", .string("5m")), ("shutdown.deadline", .string("10s")),
@@ -139,7 +146,8 @@ public struct KeelConfiguration: Sendable {
             issuerSchemes: reader.strings("oidc.schemes"), issuersInternal: reader.bool("oidc.internal"),
             tracing: try tracing(reader, environment),
             modelThreads: try reader.int("serving.threads", in: 0...1024),
-            pythonModels: try pythonModels(reader),
+            pythonModels: try pythonModels(reader), remoteSchemes: reader.strings("serving.remote.schemes"),
+            remotesInternal: reader.bool("serving.remote.internal"), remoteSecrets: reader.text("serving.remote.secrets").map(absolute),
             checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
             predictionsExport: predictionsExport, shutdownDeadline: shutdownDeadline,
             protectedAliases: reader.strings("registry.protected"), logLevel: try reader.word("log.level", of: levels))

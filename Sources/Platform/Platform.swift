@@ -10,6 +10,7 @@ import OpenIDConnect
 import Outgoing
 import Pipelines
 import Registry
+import RemoteInference
 import Serving
 import Storage
 import TraceExport
@@ -143,7 +144,9 @@ public final class Platform: Sendable {
             log: try PredictionLog(database: database, journal: home + "/predictions") { damage.report("Predictions", $0) },
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount, tracer: traces)
         let project = FileManager.default.currentDirectoryPath
-        let hidden = configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? []
+        let hidden =
+            (configuration.tls.map { [$0.key.hasPrefix("/") ? $0.key : project + "/" + $0.key] } ?? [])
+            + (configuration.remoteSecrets.map { [$0] } ?? [])
         let isolationOfModels = IsolationChoice {
             try await ProgramIsolation.choose(
                 configuration.stepsSandbox, user: configuration.stepsUser,
@@ -154,6 +157,10 @@ public final class Platform: Sendable {
             python: PythonModels(
                 folder: home + "/python", isolation: isolationOfModels, settings: configuration.pythonModels,
                 secrets: ProgramEnvironment.secretsOfThisProcess(), report: { logger.notice("python model: \($0)") }),
+            remote: RemoteServers(
+                GuardedHTTP(
+                    for: .model, schemes: configuration.remoteSchemes, allowsInternal: configuration.remotesInternal,
+                    resolver: SystemResolver(), http: http), secrets: configuration.remoteSecrets),
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features),
@@ -236,7 +243,9 @@ public final class Platform: Sendable {
                 }, data: data, features: features, history: history,
                 pipelines: pipelines, triggers: triggers, runtime: runtime, deployments: deployments, monitoring: monitoring,
                 project: project), report: { logger.error("\($0)") })
-        deploying = Deploying(applying: applying, releasing: releasing, registry: registry, deployments: deployments)
+        deploying = Deploying(
+            applying: applying, releasing: releasing, remotes: RemoteBinding(registry: registry, models: models, denied: denied), registry: registry,
+            deployments: deployments)
         ingesting = Ingesting(data: data, features: features, applying: applying, pushes: pushes, workFolder: home + "/work")
         cards = CardWriting(
             resources: resources, registry: registry, tracking: tracking, pipelines: pipelines, deployments: deployments, objects: objects)

@@ -54,7 +54,7 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces, types, export, labels,
+        workspaces, types, export, labels, parts,
     ]
 
     /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. `label_pending` counts how often
@@ -88,6 +88,18 @@ public enum ServingTables {
                     .init("label_text TEXT", from: "CAST(NULL AS TEXT)"), .init("label_type TEXT", from: "CAST(NULL AS TEXT)"),
                     "label_at BIGINT NOT NULL", "received_at BIGINT NOT NULL",
                 ], primaryKey: ["workspace", "id", "endpoint"], indexes: ["CREATE INDEX early_labels_received ON early_labels (received_at)"]),
+        ])
+
+    /// Several models that answer one after another are one release: each of its versions must stay.
+    private static let parts = Migration(
+        module: "serving", version: 9,
+        [
+            """
+            CREATE TABLE release_parts (
+                workspace TEXT NOT NULL, endpoint TEXT NOT NULL, number BIGINT NOT NULL, position BIGINT NOT NULL, model TEXT NOT NULL,
+                model_version TEXT NOT NULL, PRIMARY KEY (workspace, endpoint, number, position))
+            """,
+            "CREATE INDEX release_parts_model ON release_parts (workspace, model, model_version)",
         ])
 
     /// Inputs and outputs of any type; a model need not give a number.

@@ -13,7 +13,7 @@ struct ArchitectureTests {
         ["Storage"],
         ["Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring"],
         ["Workflows", "Outgoing"],
-        ["OpenIDConnect", "TraceExport"],
+        ["OpenIDConnect", "TraceExport", "RemoteInference"],
         ["Platform"],
         ["WebAPI"],
         ["SearchLanguage"],

@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// Answers each question for a name with the next of its answers.
-private final class ChangingNames: HostResolver {
+final class ChangingNames: HostResolver {
     private let answers: Mutex<[[String]]>
     let asked = Mutex<[String]>([])
 
@@ -21,7 +21,7 @@ private final class ChangingNames: HostResolver {
 }
 
 /// A receiver on one address; it keeps the `Host` of what it was sent and counts connections.
-private final class LocalReceiver: Sendable {
+final class LocalReceiver: Sendable {
     let hosts = Mutex<[String]>([])
     let connections = Mutex(0)
     private let channel = Mutex<(any Channel)?>(nil)

@@ -20,6 +20,8 @@ public struct KeelError: Error, Sendable, Equatable, CustomStringConvertible {
         /// A limit (queue, body, deadline) is reached; trying later may succeed.
         case unavailable
         case deadlineExceeded = "deadline_exceeded"
+        /// Another server that the answer depends on gave an error, or something that cannot be used.
+        case badGateway = "bad_gateway"
         case payloadTooLarge = "payload_too_large"
         case unsupportedMediaType = "unsupported_media_type"
         /// A native engine is not installed or not loadable; the hint names the install step.

@@ -31,7 +31,7 @@ package struct GRPCStatus: Sendable, Equatable {
                 case .unauthenticated: .unauthenticated
                 case .tooManyRequests, .payloadTooLarge: .resourceExhausted
                 case .failedPrecondition: .failedPrecondition
-                case .unavailable: .unavailable
+                case .unavailable, .badGateway: .unavailable
                 case .deadlineExceeded: .deadlineExceeded
                 case .engineMissing, .internal: .internal
                 case .notImplemented: .unimplemented

@@ -146,6 +146,7 @@ let operatingShapes: [(String, Shape)] = [
             "number": .integer, "role": .text, "model": .text, "share": .text, "requests": .integer, "p50_us": .nullable(.number),
             "p99_us": .nullable(.number), "errors": .text, "drift": .nullable(.number),
             "drift_rows": .nullable(.integer), "step": .nullable(.text),
+            "parts": .list(["model": .text, "runs": .integer, "mean_us": .nullable(.number)]),
         ]
     ),
     (
@@ -172,7 +173,7 @@ let operatingShapes: [(String, Shape)] = [
         [
             "release": .integer, "endpoint": .text, "model": .text, "version": .text, "bundle": .text, "features": .nullable(.text),
             "gate": .text,
-            "created_at": .instant, "created_by": .text, "digest": .text, "promoted_from?": .named("PromotedFrom"),
+            "created_at": .instant, "created_by": .text, "digest": .text, "promoted_from?": .named("PromotedFrom"), "parts?": .list(.text),
         ]
     ),
     (

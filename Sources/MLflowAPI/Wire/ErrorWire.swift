@@ -11,7 +11,7 @@ enum ErrorWire {
         case .unauthenticated: "UNAUTHENTICATED"
         case .tooManyRequests: "REQUEST_LIMIT_EXCEEDED"
         case .failedPrecondition: "INVALID_STATE"
-        case .unavailable: "TEMPORARILY_UNAVAILABLE"
+        case .unavailable, .badGateway: "TEMPORARILY_UNAVAILABLE"
         case .deadlineExceeded: "DEADLINE_EXCEEDED"
         case .payloadTooLarge: "BAD_REQUEST"
         case .engineMissing, .notImplemented: "NOT_IMPLEMENTED"

@@ -50,6 +50,14 @@ enum EvidenceStore {
         try all(db, .bundle, of: version).last
     }
 
+    /// The numbers of a model's versions that are bound to a bundle, the newest first.
+    static func boundVersions(_ db: some Querying, of model: String) throws -> [Int] {
+        try db.rows(
+            "SELECT DISTINCT version FROM registry_evidence WHERE workspace = ? AND model = ? AND kind = ? ORDER BY version DESC LIMIT 200",
+            [db.inWorkspace, .string(model), .string(Evidence.Kind.bundle.rawValue)]
+        ).compactMap { $0.optionalInt("version").map { Int($0) } }
+    }
+
     /// Evidence of one kind about a version, oldest first.
     static func all(_ db: some Querying, _ kind: Evidence.Kind, of version: VersionKey) throws -> [Evidence] {
         try db.rows(

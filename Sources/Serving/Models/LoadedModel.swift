@@ -11,20 +11,23 @@ public final class LoadedModel: Sendable {
     /// The answer to the bundle's example; nil when it has none.
     public let exampleOutputs: Table?
     let lane: ModelLane
+    let joinsRequests: Bool
     /// How long a model may take for each prediction that warms it.
     private static let warmingMax = Duration.seconds(30)
 
     /// Checks and warms. It blocks: call it away from event loops.
+    /// - Parameter isRestart: whether it served before: then a remote model whose server does not answer is loaded all the same, and answers when that does.
     /// - Throws: `contractViolation` when the model does not fit the signature, `failedPrecondition` when it answers its example with something else,
     ///   `deadlineExceeded` for a model that does not answer.
-    package init(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) {
+    package init(_ bundle: ModelBundle, _ runner: any ModelRunner, isRestart: Bool = false) throws(KeelError) {
         self.bundle = bundle
         self.runner = runner
         lane = runner.lane
+        joinsRequests = runner.joinsRequests
         guard !bundle.signature.inputs.map(\.name).hasRepetition else {
             throw KeelError(.contractViolation, "the signature has two inputs of one name: \(bundle.signature.inputs.map(\.name).joined(separator: ", "))")
         }
-        let tried = try LoadedModel.warm(bundle, runner)
+        let tried = try LoadedModel.tried(bundle, runner, isRestart: isRestart)
         exampleOutputs = bundle.example == nil ? nil : tried
         let outputs = tried.map { zip($0.names, $0.columns).map { Signature.Output($0, $1.type) } } ?? bundle.signature.outputs
         self.outputs = outputs
@@ -35,6 +38,9 @@ public final class LoadedModel: Sendable {
                     hint: "its outputs: \(outputs.map(\.name).joined(separator: ", "))")
             }
             primary = i
+        } else if bundle.remote?.model.wire == .openAI {
+            // Counts of tokens are no scores.
+            primary = nil
         } else {
             primary = outputs.firstIndex { LoadedModel.givesScores($0.type) }
         }
@@ -48,6 +54,13 @@ public final class LoadedModel: Sendable {
     /// - Throws: `invalidArgument` for a table of other columns; `deadlineExceeded`; `internal` when the model gives something else than it did when it was
     ///   tried, or a primary output that is not a finite number.
     public func predict(_ inputs: Table, params: JSON = .null, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
+        let answer = try answer(inputs, params: params, until: deadline)
+        if let primary { try LoadedModel.requireFinite(answer.columns[primary]) }
+        return answer
+    }
+
+    /// As `predict`, for a model whose answer another one takes: what is no finite number may be a missing value to that one.
+    func answer(_ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
         guard inputs.rowCount > 0, inputs.columns.count == bundle.signature.inputs.count else {
             throw .invalid("\(inputs.columns.count) columns are not the model's \(bundle.signature.inputs.count) inputs")
         }
@@ -60,9 +73,11 @@ public final class LoadedModel: Sendable {
         guard outputs.isEmpty || answer.names.count == outputs.count else {
             throw KeelError(.internal, "the model gave \(answer.names.count) outputs, and \(outputs.count) when it was tried")
         }
-        if let primary { try LoadedModel.requireFinite(answer.columns[primary]) }
         return answer
     }
+
+    /// How long each of several models took, since they were loaded; empty for one.
+    public var partTimings: [PartTiming] { runner.partTimings }
 
     /// The model's inputs out of a table that has more columns, as a training set has.
     public func inputs(_ table: Table) throws(KeelError) -> Table {
@@ -131,6 +146,24 @@ public final class LoadedModel: Sendable {
         return try Table(pairs)
     }
 
+    /// As `warm`, for a model on this machine or another.
+    private static func tried(_ bundle: ModelBundle, _ runner: any ModelRunner, isRestart: Bool) throws(KeelError) -> Table? {
+        guard bundle.asksServers else { return try warm(bundle, runner) }
+        do throws(KeelError) { return try warm(bundle, runner) } catch {
+            switch error.code {
+            case .unavailable, .deadlineExceeded, .badGateway:
+                guard isRestart else { throw error }
+                return nil
+            case .failedPrecondition:
+                let name = bundle.remote.map { "'\($0.model.name)' on \($0.model.url): " } ?? ""
+                throw KeelError(
+                    error.code, name + error.message,
+                    hint: "the server has another model now than when it was registered: declare its version, or the name of the new one")
+            default: throw error
+            }
+        }
+    }
+
     /// Predicts a few rows, so that the first caller meets no cold code or memory, and a model that cannot run is refused.
     /// - Returns: nil when it could not be tried: it has no example, and its own code does not take made rows.
     private static func warm(_ bundle: ModelBundle, _ runner: any ModelRunner) throws(KeelError) -> Table? {
@@ -143,17 +176,17 @@ public final class LoadedModel: Sendable {
             return answer
         }
         guard let rows = ModelExample.made(for: bundle.signature) else {
-            if bundle.flavor == .python { return nil }
+            if bundle.runsCode { return nil }
             throw KeelError(
                 .contractViolation, "the model cannot be tried: an input has a free dimension and there is no input example",
-                hint: "log the model with input_example=")
+                hint: bundle.flavor != .remote ? "log the model with input_example=" : "declare rows in spec.remote.example")
         }
         do throws(KeelError) {
             _ = try run(rows)
             return try run(rows.rows(0..<1))
         } catch {
             // Zeros and ones are not what a pipeline with categories was fitted on: that tells nothing of real rows.
-            if bundle.flavor == .python, error.code == .invalidArgument { return nil }
+            if bundle.runsCode, error.code == .invalidArgument { return nil }
             throw error
         }
     }

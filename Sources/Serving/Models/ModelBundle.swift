@@ -12,6 +12,10 @@ public struct ModelBundle: Sendable, Hashable {
         case onnx
         /// An MLflow model of any flavour, run by its own code in processes of its own.
         case python
+        /// A model that another server runs.
+        case remote
+        /// Several models that answer one after another.
+        case parts
     }
     /// A file of the model, by its path in the model's folder.
     public struct File: Sendable, Hashable {
@@ -38,13 +42,17 @@ public struct ModelBundle: Sendable, Hashable {
     /// What the training data looked like.
     public let reference: ModelReference
     /// Of the evaluation, by name.
-    public let metrics: [String: Double]
+    public private(set) var metrics: [String: Double]
     /// Rows that the model must answer as it did when it was stored, before it serves.
-    public let example: ModelExample?
+    public private(set) var example: ModelExample?
     /// Whether a classifier of trees answers with classes, as its library's scikit-learn interface does, in place of their chances.
     public let answersLabels: Bool
     /// Whether a model of XGBoost predicts up to the best iteration of its training, as its scikit-learn interface does.
     public let usesBestIteration: Bool
+    /// Where a remote model is, and what its server said of it; nil for all others.
+    public private(set) var remote: RemoteDescription?
+    /// The models that answer one after another, in their order; empty for one model. `files` has the files of all.
+    public private(set) var parts: [ModelPart] = []
 
     public init(
         flavor: Flavor, files: [File], main: String, signature: Signature, featureService: String? = nil,
@@ -63,6 +71,35 @@ public struct ModelBundle: Sendable, Hashable {
         self.example = example
     }
 
+    /// A model that another server runs: it has no files.
+    public init(remote: RemoteDescription) {
+        self.init(flavor: .remote, files: [], main: "", signature: remote.signature)
+        self.remote = remote
+    }
+
+    /// Several models that answer one after another, as one.
+    /// - Throws: `contractViolation` when their params contradict each other.
+    public init(parts: [ModelPart]) throws(KeelError) {
+        let signature = try ModelPart.signature(of: parts)
+        var files: [File] = []
+        for (i, part) in parts.enumerated() {
+            files += part.bundle.files.map { File(path: "\(i)/\($0.path)", digest: $0.digest, bytes: $0.bytes) }
+        }
+        let first = parts.first?.bundle
+        self.init(
+            flavor: .parts, files: files, main: "", signature: signature, featureService: first?.featureService,
+            reference: ModelReference(inputs: first?.reference.inputs ?? [:], score: parts.last?.bundle.reference.score),
+            example: first?.example.map { ModelExample(inputs: $0.inputs) })
+        self.parts = parts
+    }
+
+    /// Whether any of its models runs code of its own.
+    var runsCode: Bool { flavor == .python || parts.contains { $0.bundle.runsCode } }
+    /// Whether any of its models is another server's.
+    var asksServers: Bool { flavor == .remote || parts.contains { $0.bundle.asksServers } }
+    /// Whether the same rows have the same answer.
+    var isRepeatable: Bool { remote?.isRepeatable ?? parts.allSatisfy { $0.bundle.isRepeatable } }
+
     /// A model of one file.
     public init(
         flavor: Flavor, model bytes: [UInt8], signature: Signature, featureService: String? = nil,
@@ -75,9 +112,9 @@ public struct ModelBundle: Sendable, Hashable {
 
     /// The same model with other numbers of its evaluation.
     public func with(metrics: [String: Double]) -> ModelBundle {
-        ModelBundle(
-            flavor: flavor, files: files, main: main, signature: signature, featureService: featureService, reference: reference, metrics: metrics,
-            example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
+        var copy = self
+        copy.metrics = metrics
+        return copy
     }
 
     /// The same model with these files besides its main one.
@@ -89,9 +126,9 @@ public struct ModelBundle: Sendable, Hashable {
 
     /// The same model with an example.
     public func with(example: ModelExample?) -> ModelBundle {
-        ModelBundle(
-            flavor: flavor, files: files, main: main, signature: signature, featureService: featureService, reference: reference, metrics: metrics,
-            example: example, answersLabels: answersLabels, usesBestIteration: usesBestIteration)
+        var copy = self
+        copy.example = example
+        return copy
     }
 
     /// Where the main file lies, with a slash at the end; empty for the root. What the model says of other files is relative to it.
@@ -111,6 +148,8 @@ public struct ModelBundle: Sendable, Hashable {
         ]
         if answersLabels { out["labels"] = true }
         if usesBestIteration { out["best_iteration"] = true }
+        if let remote { out["remote"] = ["model": remote.model.json, "facts": remote.facts, "repeatable": .bool(remote.isRepeatable)] }
+        if !parts.isEmpty { out["parts"] = .array(parts.map(\.json)) }
         return out
     }
 
@@ -143,6 +182,14 @@ public struct ModelBundle: Sendable, Hashable {
         example = try reader.optional("example").map { (json) throws(KeelError) in try ModelExample(json: json) }
         answersLabels = try reader.optionalBool("labels") ?? false
         usesBestIteration = try reader.optionalBool("best_iteration") ?? false
+        remote = nil
+        if let inner = try reader.optionalObject("remote") {
+            remote = RemoteDescription(
+                model: try RemoteModel(json: try inner.required("model")), signature: signature, facts: try inner.required("facts"),
+                isRepeatable: try inner.optionalBool("repeatable") ?? false)
+            try inner.finish()
+        }
+        for item in try reader.objects("parts") { parts.append(try ModelPart(item)) }
         try reader.finish()
     }
 

@@ -6,20 +6,38 @@ import Storage
 public struct ModelLoader: Sendable {
     public let objects: any ObjectStore
     private let python: PythonModels?
+    private let remote: (any RemoteModels)?
+    /// Which models each workspace takes.
+    public let policies = ModelPolicies()
     private let threads: Int
 
     /// - Parameters:
     ///   - python: runs models that bring code; without it they are refused.
+    ///   - remote: asks models of other servers; without it they are refused.
     ///   - threads: that one ONNX model runs on at a time.
-    public init(objects: any ObjectStore, python: PythonModels? = nil, threads: Int = 2) {
+    public init(objects: any ObjectStore, python: PythonModels? = nil, remote: (any RemoteModels)? = nil, threads: Int = 2) {
         self.objects = objects
         self.python = python
+        self.remote = remote
         self.threads = threads
     }
 
     /// Reads a bundle's files and loads the model off the cooperative threads.
+    /// - Parameters:
+    ///   - workspace: whose model it is.
+    ///   - isRestart: whether it served before the server was started anew: a remote one may then be loaded while its server is away.
     /// - Throws: what kept it from answering as it did when it was stored.
-    public func load(_ digest: Digest) async throws -> LoadedModel { try await load(try await ModelBundle.read(digest, from: objects)) }
+    public func load(_ digest: Digest, in workspace: WorkspaceID, isRestart: Bool = false) async throws -> LoadedModel {
+        try await load(try await ModelBundle.read(digest, from: objects), in: workspace, isRestart: isRestart)
+    }
+
+    /// Asks the server of a remote model what it takes and gives.
+    public func describe(_ model: RemoteModel, in workspace: WorkspaceID) async throws -> RemoteDescription {
+        guard let remote else { throw ModelLoader.noRemote }
+        return try await remote.describe(model, in: workspace)
+    }
+
+    private static let noRemote = KeelError(.unavailable, "models of other servers cannot be asked here")
 
     /// The file that holds the model itself.
     public func mainFile(of bundle: ModelBundle) async throws -> [UInt8] {
@@ -47,18 +65,37 @@ public struct ModelLoader: Sendable {
     }
 
     /// Tries a model whose files are stored already, and stores its manifest with its answer to its example.
-    public func store(_ bundle: ModelBundle) async throws -> (digest: Digest, model: LoadedModel) {
-        let model = try await load(bundle)
-        let answered = bundle.with(example: bundle.example.map { ModelExample(inputs: $0.inputs, outputs: model.exampleOutputs) })
+    public func store(_ bundle: ModelBundle, in workspace: WorkspaceID) async throws -> (digest: Digest, model: LoadedModel) {
+        let model = try await load(bundle, in: workspace)
+        let isRepeatable = bundle.isRepeatable
+        let answered = bundle.with(
+            example: bundle.example.map { ModelExample(inputs: $0.inputs, outputs: isRepeatable ? model.exampleOutputs : nil) })
         return (try await objects.put(answered.json.canonical), model)
     }
 
-    private func load(_ bundle: ModelBundle) async throws -> LoadedModel {
+    private func load(_ bundle: ModelBundle, in workspace: WorkspaceID, isRestart: Bool = false) async throws -> LoadedModel {
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
         if bundle.flavor == .python {
+            try policies.require(bundle, in: workspace)
             guard let python else { throw KeelError(.unavailable, "models that bring code cannot run here") }
             let runner = try await python.runner(bundle, objects)
             return try await Blocking.run { try LoadedModel(bundle, runner) }
+        }
+        if !bundle.parts.isEmpty {
+            var models: [(name: String, model: LoadedModel)] = []
+            for part in bundle.parts {
+                do { models.append((part.name, try await load(part.bundle, in: workspace, isRestart: isRestart))) } catch {
+                    let error = KeelError.wrapping(error)
+                    throw KeelError(error.code, "\(part.name): \(error.message)", hint: error.hint, path: error.path)
+                }
+            }
+            let loaded = models
+            return try await Blocking.run { try LoadedModel(bundle, try PartsRunner(loaded), isRestart: isRestart) }
+        }
+        if let description = bundle.remote {
+            guard let remote else { throw ModelLoader.noRemote }
+            let runner = try remote.runner(description, in: workspace)
+            return try await Blocking.run { try LoadedModel(bundle, runner, isRestart: isRestart) }
         }
         let bytes = try await mainFile(of: bundle)
         var others: [String: [UInt8]] = [:]
@@ -84,7 +121,7 @@ public struct ModelLoader: Sendable {
             return try TreesRunner(trees, bundle.signature, answersLabels: bundle.answersLabels)
         case .lightgbm: return try TreesRunner(try TreeEnsemble(lightgbm: bytes), bundle.signature, answersLabels: bundle.answersLabels)
         case .onnx: return try ONNXRunner(bytes, files: others, bundle.signature, threads: threads)
-        case .python: throw .invalid("a Python model is not one file")
+        case .python, .remote, .parts: throw .invalid("a model of the flavor \(bundle.flavor.rawValue) is not one file")
         }
     }
 }

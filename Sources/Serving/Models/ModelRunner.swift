@@ -6,6 +6,10 @@ import Contracts
 /// rows are few. All others have threads of their own, a bounded queue, and deadlines; what waits for them is run together.
 public protocol ModelRunner: Sendable {
     var lane: ModelLane { get }
+    /// Whether requests that wait together are run as one; true unless a runner says otherwise.
+    var joinsRequests: Bool { get }
+    /// How long each of several models took; empty for one.
+    var partTimings: [PartTiming] { get }
 
     /// Runs the model on every row.
     ///
@@ -14,8 +18,14 @@ public protocol ModelRunner: Sendable {
     ///   - params: what the caller set of the signature's params; an object, or null.
     ///   - deadline: when the call is ended, if it takes longer than that.
     /// - Returns: the outputs, as many rows as `inputs` has.
-    /// - Throws: `invalidArgument` for rows that the model cannot take; `deadlineExceeded`; `unavailable` when its process has ended; `internal`.
+    /// - Throws: `invalidArgument` for rows that the model cannot take; `deadlineExceeded`; `unavailable` when its process or server does not answer;
+    ///   `badGateway`; `internal`.
     func run(_ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table
+}
+
+extension ModelRunner {
+    public var joinsRequests: Bool { true }
+    public var partTimings: [PartTiming] { [] }
 }
 
 /// Where a model runs.

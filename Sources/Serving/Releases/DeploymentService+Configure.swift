@@ -84,20 +84,20 @@ extension DeploymentService {
         let ref = spec.ref
         let state = try await database.read(in: ref.workspace) { reader in try ReleaseStore.state(ref, in: reader) }
         var live = Live(spec: spec, state: state, load: EndpointLoad())
-        if await hasProcesses(state) {
+        if await startsSlowly(state) {
             live.isStarting = true
             return (live, nil)
         }
         return try await loaded(live, features)
     }
 
-    /// Whether a release of the endpoint has processes of its own to start.
-    private func hasProcesses(_ state: EndpointState) async -> Bool {
+    /// Whether a release of the endpoint has processes of its own to start, or another server to ask.
+    private func startsSlowly(_ state: EndpointState) async -> Bool {
         for number in [state.stable, state.candidate].compactMap({ $0 }) {
             guard let release = try? await database.read(in: state.endpoint.workspace, { try ReleaseStore.find(state.endpoint, number, in: $0) }),
                 let bundle = try? await ModelBundle.read(release.bundle, from: models.objects)
             else { continue }
-            if bundle.flavor == .python { return true }
+            if bundle.runsCode || bundle.asksServers { return true }
         }
         return false
     }
@@ -144,11 +144,11 @@ extension DeploymentService {
         var live = given
         let (ref, spec, state) = (live.spec.ref, live.spec, live.state)
         do {
-            if let stable = state.stable { live.stable = try await load(ref, stable, spec, features) }
+            if let stable = state.stable { live.stable = try await load(ref, stable, spec, features, isRestart: true) }
         } catch { return (live, KeelError.wrapping(error)) }
         guard let candidate = state.candidate else { return (live, nil) }
         do {
-            live.candidate = try await load(ref, candidate, spec, features)
+            live.candidate = try await load(ref, candidate, spec, features, isRestart: true)
         } catch { return (live, KeelError.wrapping(error)) }
         let phase: Rollout.Phase = if case .canary(let step) = state.phase { .canary(step: step) } else { .shadow }
         var rollout = Rollout(plan: spec.rollout, phase: phase, phaseRequests: state.phaseRequests)
@@ -162,17 +162,30 @@ extension DeploymentService {
         try await database.read(in: state.endpoint.workspace) { reader in try ReleaseStore.evidence(state, in: reader) }
     }
 
+    // MARK: Policies
+
+    /// Which models each workspace takes.
+    public nonisolated var policies: ModelPolicies { models.policies }
+
+    /// The releases of a workspace that serve, or are under way, and run code of their models' own.
+    public func releasesWithCode(in workspace: WorkspaceID) -> [String] {
+        endpoints.filter { $0.key.workspace == workspace }.values.flatMap { [$0.stable, $0.candidate] }.compactMap { $0 }
+            .filter { $0.model.bundle.runsCode }.map(\.release.name).sorted()
+    }
+
     // MARK: Loading
 
     func load(
-        _ endpoint: ResourceRef, _ number: Int, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?
+        _ endpoint: ResourceRef, _ number: Int, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?, isRestart: Bool = false
     ) async throws -> ServedRelease {
         let release = try await database.read(in: endpoint.workspace) { reader in try ReleaseStore.find(endpoint, number, in: reader) }
-        return try await load(release, spec, features)
+        return try await load(release, spec, features, isRestart: isRestart)
     }
 
-    func load(_ release: Release, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> ServedRelease {
-        let model = try await models.load(release.bundle)
+    func load(
+        _ release: Release, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?, isRestart: Bool = false
+    ) async throws -> ServedRelease {
+        let model = try await models.load(release.bundle, in: release.endpoint.workspace, isRestart: isRestart)
         return ServedRelease(release: release, model: model, plan: try plan(release, model, spec, features))
     }
 

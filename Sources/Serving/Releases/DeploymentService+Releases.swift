@@ -9,7 +9,8 @@ extension DeploymentService {
     ///   - source: where it was promoted from. The same release of the same source is promoted once, whatever is known of it meanwhile.
     ///   - key: names the request, such as a pipeline run and its step. A second call with the same key has no effect: it returns the release that
     ///     the first one made, whatever was released since.
-    /// - Throws: `corrupted`, `contractViolation`, `engineMissing` when the model is not fit to serve; then there is no release.
+    /// - Throws: `corrupted`, `contractViolation`, `engineMissing`, and what the server of a remote model says, when the model is not fit to serve; then there is no
+    ///   release.
     public func createRelease(
         endpoint: ResourceRef, model: String, version: String, bundle digest: Digest, gate: GateResult, from source: PromotedFrom? = nil,
         key: String? = nil, _ grant: Grant
@@ -17,22 +18,27 @@ extension DeploymentService {
         if case .forced = gate { try grant.require(.releasesForce, on: endpoint) } else { try grant.require(.releasesDeploy, .releasesForce, on: endpoint) }
         let live = try self.live(endpoint)
         if let key, let made = try await database.read(in: endpoint.workspace, { try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return made }
-        let loaded = try await models.load(digest)
+        let loaded = try await models.load(digest, in: endpoint.workspace)
         let service = loaded.bundle.featureService
         let trial = Release(
             endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,
-            createdAt: database.clock.now(), createdBy: grant.caller.name, gate: gate, promotedFrom: source)
+            createdAt: database.clock.now(), createdBy: grant.caller.name, gate: gate, promotedFrom: source, parts: loaded.bundle.parts.map(\.name))
         _ = try plan(trial, loaded, live.spec, features)
         try requireScores(of: loaded, trial, live.spec)
         return try await database.write(in: endpoint.workspace) { [versions] transaction in
             // The version may have been deleted since the caller read it. While a release names it, it cannot be.
             try versions?.require(transaction, model: model, version: version)
+            for part in trial.parts {
+                guard let named = ReleaseStore.version(of: part) else { continue }
+                try versions?.require(transaction, model: named.model, version: named.version)
+            }
             if let key, let made = try ReleaseStore.find(endpoint, requestedBy: key, in: transaction) { return made }
             let newest = try ReleaseStore.newest(endpoint, in: transaction)
             if let newest, newest.isSame(as: trial) { return newest }
             let release = Release(
                 endpoint: endpoint, number: (newest?.number ?? 0) + 1, model: model, modelVersion: version, bundle: digest,
-                featureService: service, createdAt: transaction.now, createdBy: grant.caller.name, gate: gate, promotedFrom: source)
+                featureService: service, createdAt: transaction.now, createdBy: grant.caller.name, gate: gate, promotedFrom: source,
+                parts: trial.parts)
             let seq = try transaction.record("release.created", on: endpoint.subject, release.json, by: grant)
             try ReleaseStore.insert(release, event: seq, requestedBy: key, in: transaction)
             return release

@@ -11,6 +11,9 @@ extension EndpointSpec {
                 The registered version that is deployed when the declaration is new or has changed, as `models:/NAME/VERSION` or `models:/NAME@ALIAS`. Left \
                 out, pipelines and `keel deploy` release to the endpoint.
                 """),
+            FieldSchema("before", .texts, "Versions that answer before the model, as one release with it: the model takes what they give (docs/serving.md)."),
+            FieldSchema("after", .texts, "Versions that answer after it; the last one gives the answer."),
+            FieldSchema("remote", .object(remoteFields), "A model or adapter of another server, in place of `model` (docs/serving.md)."),
             FieldSchema(
                 "features", .text, "The feature service that completes requests. Without it a request carries all inputs of the model."),
             FieldSchema("rollout", .object(rolloutFields), "How a new release comes to take the traffic. Left out, it does at once."),
@@ -53,6 +56,30 @@ extension EndpointSpec {
                 "approval", .word(EndpointSpec.Approval.allCases.map(\.rawValue)), default: "optional",
                 "Whether a release needs an approval of its version (`keel approve`), besides its gate."),
         ])
+
+    private static let remoteFields: [FieldSchema] = [
+        FieldSchema(
+            "url", .text, required: true,
+            "The server: what stands before `/v2` of the Open Inference Protocol, or what clients of OpenAI's API call `base_url`."),
+        FieldSchema("protocol", .word(RemoteModel.WireProtocol.allCases.map(\.rawValue)), required: true, "How the server is asked."),
+        FieldSchema("model", .text, required: true, "The name of the model or adapter there."),
+        FieldSchema("version", .text, default: "the server's choice", "Its version there; `open-inference` alone."),
+        FieldSchema("task", .word(RemoteModel.Task.allCases.map(\.rawValue)), default: "chat", "What is asked for; `openai` alone."),
+        FieldSchema(
+            "input", .word(RemoteModel.Prompt.allCases.map(\.rawValue)), default: "prompt",
+            "The column that requests have: the user's text, or a list of messages in JSON; `openai` alone."),
+        FieldSchema("parameters", .map(.any), "What is sent with every request unless the caller sets it, such as `temperature` or `max_tokens`."),
+        FieldSchema("secret", .text, "The name of the key that the server is shown: a file in the folder `serving.remote.secrets`."),
+        FieldSchema("concurrency", .integer, default: "8", "Requests to the server at one time."),
+        FieldSchema("inputs", .list(.object(columnFields)), "What it takes, where the server does not say so, or to be held against what it says."),
+        FieldSchema("outputs", .list(.object(columnFields)), "What it gives, or those of its outputs that are wanted."),
+        FieldSchema("example", .list(.map(.any)), "Rows that it must answer before it takes traffic."),
+    ]
+
+    private static let columnFields: [FieldSchema] = [
+        FieldSchema("name", .text, required: true, "The name of the tensor."),
+        FieldSchema("type", .text, required: true, "Of one row: `float32`, `string`, `tensor<float32, 3x224x224>`."),
+    ]
 
     private static let rolloutFields: [FieldSchema] = [
         FieldSchema(

@@ -21,6 +21,11 @@ public struct EndpointSpec: Sendable, Hashable {
     public let ref: ResourceRef
     /// The version that is deployed when the declaration is new or has changed.
     public let model: String?
+    /// The model of another server that is registered and deployed in its place.
+    public let remote: RemoteModel?
+    /// Versions that answer before and after the model, in every release to this endpoint.
+    public let before: [String]
+    public let after: [String]
     /// The feature service that enriches requests.
     public let features: String?
     public let rollout: RolloutPlan
@@ -29,16 +34,21 @@ public struct EndpointSpec: Sendable, Hashable {
     public let label: LabelPolicy?
     public let limits: EndpointLimits
     public let approval: Approval
+    private static let partsMax = 8
 
     /// Whether somebody has to take responsibility for a version before it is released.
     public enum Approval: String, Sendable, CaseIterable { case optional, required }
 
     public init(
-        _ ref: ResourceRef, model: String? = nil, features: String? = nil, rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(),
-        label: LabelPolicy? = nil, limits: EndpointLimits = EndpointLimits(), approval: Approval = .optional
+        _ ref: ResourceRef, model: String? = nil, remote: RemoteModel? = nil, before: [String] = [], after: [String] = [], features: String? = nil,
+        rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), label: LabelPolicy? = nil, limits: EndpointLimits = EndpointLimits(),
+        approval: Approval = .optional
     ) {
         self.ref = ref
         self.model = model
+        self.remote = remote
+        self.before = before
+        self.after = after
         self.features = features
         self.rollout = rollout
         self.log = log
@@ -55,8 +65,20 @@ public struct EndpointSpec: Sendable, Hashable {
         let reader = try FieldReader(resource.spec, path: "spec")
         ref = resource.ref(in: resource.workspace ?? .default)
         model = try reader.optionalString("model")
-        if let model, !model.hasPrefix("models:/") {
-            throw reader.failure("model", "names no version of a model", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
+        before = try reader.strings("before") ?? []
+        after = try reader.strings("after") ?? []
+        for (field, uris) in [("model", model.map { [$0] } ?? []), ("before", before), ("after", after)] {
+            for (i, uri) in uris.enumerated() where !uri.hasPrefix("models:/") {
+                throw reader.failure(
+                    field == "model" ? field : "\(field)[\(i)]", "names no version of a model", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
+            }
+        }
+        guard before.count + after.count < EndpointSpec.partsMax else {
+            throw reader.failure("before", "with 'after' there are \(before.count + after.count) models", hint: "at most \(EndpointSpec.partsMax - 1)")
+        }
+        remote = try reader.optionalObject("remote").map { (inner) throws(KeelError) in try RemoteModel(inner) }
+        guard model == nil || remote == nil else {
+            throw reader.failure("remote", "an endpoint has one model, and 'model' names it", hint: "leave one of the two out")
         }
         features = try reader.optionalString("features")
         rollout = try reader.optionalObject("rollout").map { (inner) throws(KeelError) in try RolloutPlan(inner) } ?? RolloutPlan()

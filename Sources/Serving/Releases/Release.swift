@@ -31,6 +31,8 @@ public struct Release: Sendable, Hashable {
     public let gate: GateResult
     /// Where it came from when it was promoted from another environment.
     public var promotedFrom: PromotedFrom?
+    /// The versions that answer one after another, the model's among them; empty for the model alone.
+    public var parts: [String] = []
 
     /// `endpoint/number`, as people say it.
     public var name: String { "\(endpoint.qualifiedName)/\(number)" }
@@ -42,6 +44,7 @@ public struct Release: Sendable, Hashable {
             "features": featureService.map(JSON.string) ?? .null, "gate": .string(gate.text),
         ]
         if let promotedFrom { content["promoted_from"] = promotedFrom.json }
+        if !parts.isEmpty { content["parts"] = .array(parts.map(JSON.string)) }
         return Digest(of: content.canonical)
     }
 
@@ -62,6 +65,7 @@ public struct Release: Sendable, Hashable {
             "created_at": .string(createdAt.description), "created_by": .string(createdBy), "digest": .string(digest.hex),
         ]
         if let promotedFrom { out["promoted_from"] = promotedFrom.json }
+        if !parts.isEmpty { out["parts"] = .array(parts.map(JSON.string)) }
         return out
     }
 }

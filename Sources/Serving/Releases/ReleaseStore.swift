@@ -12,7 +12,7 @@ enum ReleaseStore {
     }
 
     static func releases(_ endpoint: ResourceRef, in db: some Querying) throws -> [Release] {
-        try db.rows("SELECT * FROM releases WHERE workspace = ? AND endpoint = ? ORDER BY number DESC LIMIT 1000", key(endpoint)).map(release)
+        try db.rows("SELECT * FROM releases WHERE workspace = ? AND endpoint = ? ORDER BY number DESC LIMIT 1000", key(endpoint)).map { try release($0, in: db) }
     }
 
     static func find(_ endpoint: ResourceRef, _ number: Int, in db: some Querying) throws -> Release {
@@ -23,17 +23,17 @@ enum ReleaseStore {
             let name = endpoint.qualifiedName
             throw KeelError.notFound("there is no release \(name)/\(number)", hint: "list them with keel releases \(name)")
         }
-        return try release(row)
+        return try release(row, in: db)
     }
 
     static func newest(_ endpoint: ResourceRef, in db: some Querying) throws -> Release? {
-        try db.row("SELECT * FROM releases WHERE workspace = ? AND endpoint = ? ORDER BY number DESC LIMIT 1", key(endpoint)).map(release)
+        try db.row("SELECT * FROM releases WHERE workspace = ? AND endpoint = ? ORDER BY number DESC LIMIT 1", key(endpoint)).map { try release($0, in: db) }
     }
 
     static func find(_ endpoint: ResourceRef, requestedBy request: String, in db: some Querying) throws -> Release? {
         try db.row(
             "SELECT * FROM releases WHERE workspace = ? AND endpoint = ? AND requested_by = ?", key(endpoint) + [.string(request)]
-        ).map(release)
+        ).map { try release($0, in: db) }
     }
 
     static func wasDeployed(_ release: Release, in db: some Querying) throws -> Bool {
@@ -63,10 +63,24 @@ enum ReleaseStore {
     /// `endpoint/number` of every release of a model version, or of any version of the model.
     static func names(model: String, version: String?, in db: some Querying) throws -> [String] {
         let clause = version == nil ? "" : "AND model_version = ?"
-        return try db.rows(
-            "SELECT endpoint, number FROM releases WHERE workspace = ? AND model = ? \(clause) ORDER BY endpoint, number",
-            [db.inWorkspace, .string(model)] + (version.map { [.string($0)] } ?? [])
-        ).map { "\($0.text("endpoint"))/\($0.int("number"))" }
+        let values = try [db.inWorkspace, .string(model)] + (version.map { [.string($0)] } ?? [])
+        let alone = try db.rows(
+            "SELECT endpoint, number FROM releases WHERE workspace = ? AND model = ? \(clause) ORDER BY endpoint, number", values)
+        let beside = try db.rows(
+            "SELECT endpoint, number FROM release_parts WHERE workspace = ? AND model = ? \(clause) ORDER BY endpoint, number", values)
+        var names: [String] = []
+        for row in alone + beside {
+            let name = "\(row.text("endpoint"))/\(row.int("number"))"
+            if !names.contains(name) { names.append(name) }
+        }
+        return names
+    }
+
+    /// The model and version that `models:/NAME/VERSION` names; nil for another text.
+    static func version(of uri: String) -> (model: String, version: String)? {
+        guard uri.hasPrefix("models:/"), let slash = uri.lastIndex(of: "/") else { return nil }
+        let name = uri[..<slash].dropFirst("models:/".count)
+        return name.isEmpty ? nil : (String(name), String(uri[uri.index(after: slash)...]))
     }
 
     /// - Parameter seq: the number of the ledger event that tells of it.
@@ -84,9 +98,15 @@ enum ReleaseStore {
                 .timestamp(release.createdAt), .string(release.createdBy), request.map(Value.string) ?? .null, .int(seq),
                 release.promotedFrom.map { .string($0.json.text) } ?? .null,
             ])
+        for (i, part) in release.parts.enumerated() {
+            guard let named = version(of: part) else { continue }
+            try transaction.execute(
+                "INSERT INTO release_parts (workspace, endpoint, number, position, model, model_version) VALUES (?, ?, ?, ?, ?, ?)",
+                key(release.endpoint) + [.int(Int64(release.number)), .int(Int64(i)), .string(named.model), .string(named.version)])
+        }
     }
 
-    private static func release(_ row: SQLRow) throws -> Release {
+    private static func release(_ row: SQLRow, in db: some Querying) throws -> Release {
         guard let bundle = Digest(hex: row.text("bundle")) else { throw KeelError(.corrupted, "a release has no valid bundle digest") }
         var release = Release(
             endpoint: endpoint(row), number: Int(row.int("number")), model: row.text("model"), modelVersion: row.text("model_version"),
@@ -95,6 +115,10 @@ enum ReleaseStore {
         if let source = row.optionalText("promoted_from") {
             release.promotedFrom = PromotedFrom(json: try JSON.parse(source), in: release.endpoint.workspace)
         }
+        release.parts = try db.rows(
+            "SELECT model, model_version FROM release_parts WHERE workspace = ? AND endpoint = ? AND number = ? ORDER BY position",
+            key(release.endpoint) + [.int(Int64(release.number))]
+        ).map { "models:/\($0.text("model"))/\($0.text("model_version"))" }
         guard release.digest.hex == row.text("digest") else {
             throw KeelError(.corrupted, "release \(release.name) is not what was released")
         }

@@ -30,7 +30,10 @@ final class ServedRelease: Sendable {
             lane = nil
         case .pooled(let threads):
             featureRowsMax = ServedRelease.inlineRows
-            lane = PooledLane(threads: threads, waitingMax: ServedRelease.waitingMax, joined: ModelCall.joined) { calls in
+            let joins = model.joinsRequests
+            lane = PooledLane(
+                threads: threads, waitingMax: ServedRelease.waitingMax, joined: { first, waiting in joins ? ModelCall.joined(first, waiting) : [] }
+            ) { calls in
                 meter.pooledRuns.wrappingIncrement(ordering: .relaxed)
                 for call in calls { call.begin() }
                 ModelCall.run(calls, by: model)

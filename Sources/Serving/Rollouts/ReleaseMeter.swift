@@ -102,6 +102,8 @@ public struct ReleaseStatus: Sendable, Hashable {
     public let durations: DurationCounts
     public let stages: [RequestStage: DurationCounts]
     public let totals: ReleaseTotals
+    /// Of several models that answer one after another, how long each took; empty for one.
+    public let parts: [PartTiming]
     /// Counts of answered requests by how long scoring took; `bucketSeconds[i]` is the upper bound of `latencyCounts[i]`.
     public let latencyCounts: [Int]
 
@@ -123,6 +125,7 @@ public struct ReleaseStatus: Sendable, Hashable {
         durations = meter.whole.snapshot
         stages = Dictionary(uniqueKeysWithValues: RequestStage.allCases.map { ($0, meter.histogram(of: $0).snapshot) })
         totals = ReleaseTotals(meter, isPooled: served.isPooled)
+        parts = served.model.partTimings
         latencyCounts = meter.answered.counts
     }
 }

@@ -60,6 +60,7 @@ extension KeelError.Code {
         case .tooManyRequests: .tooManyRequests
         case .unavailable: .serviceUnavailable
         case .deadlineExceeded: .gatewayTimeout
+        case .badGateway: .badGateway
         case .payloadTooLarge: .contentTooLarge
         case .unsupportedMediaType: .unsupportedMediaType
         case .engineMissing, .notImplemented: .notImplemented

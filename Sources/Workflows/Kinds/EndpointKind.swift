@@ -40,7 +40,9 @@ extension EndpointSpec: ResourceKind {
                 let failures = release.errors.values.reduce(0, +)
                 let share = Int(saturating: (release.share * 100).rounded())
                 let errors = ServingReports.percent(failures, of: release.requests + failures)
+                let parts = release.parts.filter { $0.runs > 0 }.map { "\($0.name) \($0.nanoseconds / $0.runs / 1000) µs" }
                 return "release \(release.release) \(role) at \(share)%, \(release.requests) requests, \(errors) errors"
+                    + (parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))")
             }
         }
         return [ResourceStatus("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]

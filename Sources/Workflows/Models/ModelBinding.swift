@@ -19,7 +19,7 @@ public struct ModelBinding: Sendable {
 
     private let registry: RegistryService
     private let tracking: TrackingService
-    private let models: ModelLoader
+    let models: ModelLoader
     private let facts: @Sendable (_ location: String, _ workspace: WorkspaceID) async throws -> ModelFacts?
     private static let exampleBytesMax: Int64 = 4 << 20
 
@@ -62,7 +62,7 @@ public struct ModelBinding: Sendable {
             let outputs = try await example(folder.outputExample, of: folder, as: draft.signature.outputs.map { Field($0.name, $0.type) })
             draft = draft.with(example: ModelExample(inputs: inputs, outputs: outputs))
         }
-        let (digest, model) = try await models.store(draft)
+        let (digest, model) = try await models.store(draft, in: grant.workspace)
         let tried: JSON = model.exampleOutputs.map { ["rows": .int(Int64($0.rowCount)), "compared": .bool(draft.example?.outputs != nil)] } ?? .null
         try await registry.bind(
             VersionKey(version.name, version.version), to: digest, ["runner": .string(draft.flavor.rawValue), "asked": .string(runner.rawValue), "example": tried], grant)

@@ -6,12 +6,14 @@ import Serving
 public struct Deploying: Sendable {
     private let applying: Applying
     private let releasing: Releasing
+    private let remotes: RemoteBinding
     private let registry: RegistryService
     private let deployments: DeploymentService
 
-    package init(applying: Applying, releasing: Releasing, registry: RegistryService, deployments: DeploymentService) {
+    package init(applying: Applying, releasing: Releasing, remotes: RemoteBinding, registry: RegistryService, deployments: DeploymentService) {
         self.applying = applying
         self.releasing = releasing
+        self.remotes = remotes
         self.registry = registry
         self.deployments = deployments
     }
@@ -31,17 +33,19 @@ public struct Deploying: Sendable {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }
         // What cannot be served is found before anything is declared.
-        try await releasing.prepare(version.uri, runner: runner, for: endpoint, by: caller)
+        let declared = try? await deployments.spec(endpoint: endpoint, try Grant.check(caller, may: .releasesDeploy, on: endpoint))
+        let whole = try await releasing.prepare(
+            version.uri, runner: runner, before: declared?.before ?? [], after: declared?.after ?? [], for: endpoint, by: caller)
         let evidence = try await registry.bundle(of: version, reading)
         // Two versions may have the same files.
-        if let bundle = evidence?.subject, let serving = try? await stable(endpoint, caller), serving.bundle == bundle, serving.model == version.name,
+        if let serving = try? await stable(endpoint, caller), serving.bundle == whole.bundle, serving.model == version.name,
             serving.modelVersion == String(version.version)
         {
             return try await answer(serving, version, isNew: false, reading, caller)
         }
         // A gate that refused it is not passed over in silence; that there was none is said in the release.
         let isRefused = evidence.map { !$0.hasPassed && $0.verdict != Evidence.ungated } ?? false
-        let isUngated = evidence.map { $0.verdict == Evidence.ungated } ?? true
+        let isUngated = whole.unjudged != nil
         guard !isRefused else {
             throw KeelError(
                 .failedPrecondition, "the gate of \(version.uri) \(evidence?.verdict ?? "")",
@@ -88,9 +92,10 @@ public struct Deploying: Sendable {
         var models: [(endpoint: ResourceRef, uri: String)] = []
         for resource in resources where resource.kind == EndpointSpec.kind {
             // What cannot be read, the apply reports with all other mistakes.
-            guard let uri = (try? EndpointSpec(resource: resource))?.model else { continue }
+            guard let spec = try? EndpointSpec(resource: resource) else { continue }
             let endpoint = resource.ref(in: grant.workspace)
-            try await releasing.prepare(uri, runner: nil, for: endpoint, by: grant.caller)
+            guard let uri = try await registered(spec, endpoint, by: grant.caller) else { continue }
+            try await releasing.prepare(uri, runner: nil, before: spec.before, after: spec.after, for: endpoint, by: grant.caller)
             models.append((endpoint, uri))
         }
         let result = try await applying.apply(resources, by: grant)
@@ -106,6 +111,16 @@ public struct Deploying: Sendable {
         }
         if !deployments.isEmpty { out["deployments"] = .array(deployments) }
         return out
+    }
+
+    /// The version that an endpoint declares; a model of another server is registered under the endpoint's name first.
+    private func registered(_ spec: EndpointSpec, _ endpoint: ResourceRef, by caller: Caller) async throws -> String? {
+        guard let remote = spec.remote else { return spec.model }
+        // No gate judges it, and who may not deploy it shall not have its server asked.
+        try await releasing.requireForce(endpoint, caller)
+        do { return try await remotes.register(remote, as: endpoint.name, by: caller) } catch let error as KeelError {
+            throw error.path?.hasPrefix("spec.") == true ? error.at(endpoint.subject) : error
+        }
     }
 
     /// - Returns: whether the endpoint was declared now.

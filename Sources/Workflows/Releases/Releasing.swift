@@ -37,21 +37,58 @@ public struct Releasing: Sendable {
         guard expected == nil || expected == bundle.subject.hex else {
             throw KeelError.invalid("\(version.uri) is another bundle than \(expected?.prefix(12) ?? "")", path: "with.model")
         }
-        let verdict = bundle.verdict ?? Evidence.ungated
-        guard bundle.hasPassed || force else {
+        let spec = try await deployments.spec(endpoint: endpoint, deploying)
+        let whole = try await composed(version, evidence, before: spec.before, after: spec.after, deploying)
+        guard whole.unjudged == nil || force else {
             throw KeelError(
-                .failedPrecondition, "the gate of \(version.uri) \(verdict)",
-                hint: "force: true releases it all the same, for those who may")
+                .failedPrecondition, "the gate of \(whole.unjudged ?? "")", hint: "force: true releases it all the same, for those who may")
         }
-        let gate: GateResult = bundle.hasPassed ? .passed : .forced(reason: "\(reason): \(verdict)")
-        return try await release(version, evidence, to: endpoint, bundle: bundle.subject, gate: gate, key: key, by: caller)
+        // Of the model itself the version says which it is.
+        let gate: GateResult = whole.unjudged.map { .forced(reason: "\(reason): \($0.replacing(version.uri + " ", with: ""))") } ?? .passed
+        return try await release(version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, key: key, by: caller)
+    }
+
+    /// What a release is made of.
+    struct Composition: Sendable {
+        let bundle: Digest
+        /// The first of its versions that no gate passed, with the verdict; nil when all did.
+        let unjudged: String?
+    }
+
+    /// A version with those that answer before and after it. Several are tried together, and stored as one bundle.
+    private func composed(
+        _ version: ModelVersion, _ evidence: VersionEvidence, before: [String], after: [String], _ grant: Grant
+    ) async throws -> Composition {
+        func unjudged(_ version: ModelVersion, _ bundle: Evidence) -> String? {
+            bundle.hasPassed ? nil : "\(version.uri) \(bundle.verdict ?? Evidence.ungated)"
+        }
+        guard !before.isEmpty || !after.isEmpty else {
+            return Composition(bundle: evidence.bundle.subject, unjudged: unjudged(version, evidence.bundle))
+        }
+        var problem = unjudged(version, evidence.bundle)
+        var parts: [ModelPart] = []
+        for uri in before + [version.uri] + after {
+            let (part, seen) = uri == version.uri ? (version, evidence) : try await registered(uri, runner: nil, grant)
+            problem = problem ?? unjudged(part, seen.bundle)
+            parts.append(ModelPart(name: part.uri, bundle: try await ModelBundle.read(seen.bundle.subject, from: binding.models.objects)))
+        }
+        let (digest, _) = try await binding.models.store(try ModelBundle(parts: parts), in: grant.workspace)
+        return Composition(bundle: digest, unjudged: problem)
     }
 
     /// Makes sure that a version can be served, before an endpoint for it is declared.
-    /// - Parameter runner: who runs a model that a client registered; nil is as it was bound before, or whatever fits.
+    /// - Parameters:
+    ///   - runner: who runs a model that a client registered; nil is as it was bound before, or whatever fits.
+    ///   - before: versions that answer before it, as the endpoint declares them; `after` those behind it.
+    /// - Returns: what would be released.
     /// - Throws: what keeps it from it; `permissionDenied` when the caller may not deploy there.
-    func prepare(_ uri: String, runner: ModelBinding.Runner?, for endpoint: ResourceRef, by caller: Caller) async throws {
-        _ = try await registered(uri, runner: runner, try await granted(caller, .releasesDeploy, endpoint))
+    @discardableResult
+    func prepare(
+        _ uri: String, runner: ModelBinding.Runner?, before: [String] = [], after: [String] = [], for endpoint: ResourceRef, by caller: Caller
+    ) async throws -> Composition {
+        let grant = try await granted(caller, .releasesDeploy, endpoint)
+        let (version, evidence) = try await registered(uri, runner: runner, grant)
+        return try await composed(version, evidence, before: before, after: after, grant)
     }
 
     /// A version that no gate judged takes the permission to force.

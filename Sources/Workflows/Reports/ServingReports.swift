@@ -52,6 +52,13 @@ public struct ServingReports: Sendable {
                     "drift": drift.flatMap { $0.release == release.release ? $0.psi : nil }.map(JSON.double) ?? .null,
                     "drift_rows": drift.flatMap { $0.release == release.release ? .int(Int64($0.rows)) : nil } ?? .null,
                     "step": role == "stable" ? .null : progress.map(JSON.string) ?? .null,
+                    "parts": .array(
+                        release.parts.map { part in
+                            [
+                                "model": .string(part.name), "runs": .int(Int64(part.runs)),
+                                "mean_us": part.runs == 0 ? .null : .double(Double(part.nanoseconds / part.runs) / 1e3),
+                            ]
+                        }),
                 ])
             }
             out.append([

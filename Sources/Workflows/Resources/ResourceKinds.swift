@@ -16,6 +16,7 @@ public enum ResourceKinds {
         FeatureViewSpec.self,
         FeatureServiceSpec.self,
         PipelineSpec.self,
+        ModelPolicySpec.self,
         EndpointSpec.self,
         MonitorSpec.self,
         TriggerSpec.self,

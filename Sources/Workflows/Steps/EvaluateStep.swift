@@ -85,7 +85,7 @@ package struct EvaluateStep: StepKind {
         }
         guard let bundle = try await registry.bundle(of: version, grant) else { throw RegistryService.noBundle(version) }
         let seen = bundle.data["until"]?.string.flatMap { Timestamp($0) } ?? .distantPast
-        let model = try await models.load(bundle.subject)
+        let model = try await models.load(bundle.subject, in: workspace)
         let evidence: JSON = ["uri": .string(uri), "version": .string(version.uri), "bundle": .string(bundle.subject.hex)]
         return (Baseline(model: model, seen: seen, evidence: evidence), .null)
     }
@@ -93,7 +93,7 @@ package struct EvaluateStep: StepKind {
     package func run(_ context: StepContext) async throws -> JSON {
         let spec = try Spec(context.with)
         let digest = try ModelOutput(spec.model, path: "with.model").bundle
-        let model = try await models.load(digest)
+        let model = try await models.load(digest, in: context.caller.workspace)
         var baseline: Baseline?
         var missing: JSON = ["missing": "the evaluation names no baseline", "first": false]
         if let uri = spec.baseline { (baseline, missing) = try await self.baseline(uri, in: context.caller.workspace) }

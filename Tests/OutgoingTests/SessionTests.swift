@@ -67,9 +67,9 @@ struct SessionTests {
         }
         #expect(refused?.code == .invalidArgument && refused?.hint == "the setting serving.remote.internal allows it")
         #expect(inner.connections.withLock { $0 } == 0)
-        let session = try session(inner)
+        let last = try session(inner)
         try await inner.stop()
-        let away = await #expect(throws: KeelError.self) { _ = try await ask(session).get() }
+        let away = await #expect(throws: KeelError.self) { _ = try await ask(last).get() }
         #expect(away?.code == .unavailable && away?.message.contains("127.0.0.1:") == true)
         try await outer.stop()
     }

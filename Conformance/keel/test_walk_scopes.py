@@ -33,6 +33,8 @@ MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/
 ABLE = {("GET", "/api/3.0/mlflow/server-info")}
 # Asks the only endpoint that the caller may ask.
 SOLE = ("POST", "/invocations")
+# Asks the predictions that the caller may read: who may read none has no table.
+QUERY = ("POST", "/api/v1/query")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def test_lists_show_what_a_role_covers(server, models):
 def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
     token, made = models
     names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
-    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | set(SERVING_LISTS) | ABLE | {SOLE}
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | set(SERVING_LISTS) | ABLE | {SOLE, QUERY}
     every = walking.requests(walking.routes(server))
     asked = [request for request in every if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
     # A resource outside the role is as one that is not there.
@@ -140,6 +142,8 @@ def test_lists_of_other_things_show_none_to_a_role_over_some_models(server, mode
             assert walking.is_refusal(answer, request.route) or shown(json.loads(answer.text)) == [], (request, answer)
     sole = server.ask(*SOLE, {"dataframe_records": []}, token)
     assert sole.status == 403 or sole.status == 400 and "0 endpoints" in sole.text and "endpoint'" not in sole.text, sole
+    query = server.ask(*QUERY, {"sql": "SELECT * FROM delay"}, token)
+    assert query.status == 404 and "there are: none" in query.text, query
 
 
 DELAY = (worlds.DATA + "---" + worlds.SERVING).replace("$name-endpoint", "delay").replace("$name-monitor", "delay")

@@ -78,9 +78,12 @@ public struct ModelLoader: Sendable {
     public func sweep(keeping bundles: Set<Digest>, at now: Timestamp, dryRun: Bool) async throws -> Int {
         guard let python else { return 0 }
         var read: [ModelBundle] = []
-        for digest in bundles { read.append(try await ModelBundle.read(digest, from: objects)) }
+        for digest in bundles { read += ModelLoader.all(of: try await ModelBundle.read(digest, from: objects)) }
         return try await python.sweep(keeping: read, at: now, dryRun: dryRun)
     }
+
+    /// A bundle, and the models that it is made of.
+    private static func all(of bundle: ModelBundle) -> [ModelBundle] { [bundle] + bundle.parts.flatMap { all(of: $0.bundle) } }
 
     private func load(_ bundle: ModelBundle, in workspace: WorkspaceID, isRestart: Bool = false) async throws -> LoadedModel {
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }

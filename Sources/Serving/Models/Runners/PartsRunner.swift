@@ -57,7 +57,7 @@ final class PartsRunner: ModelRunner {
         var known = inputs
         var answer = inputs
         for (i, part) in parts.enumerated() {
-            let start = ContinuousClock.now
+            let start = Tick.now
             do throws(KeelError) {
                 answer = try part.model.answer(
                     try PartsRunner.columns(of: part.model.bundle.signature, previous: answer, known), params: PartsRunner.params(of: part.model, params),
@@ -68,7 +68,7 @@ final class PartsRunner: ModelRunner {
                 throw KeelError(error.code, "model \(i + 1) of \(parts.count), \(part.name): \(error.message)", hint: error.hint, path: path)
             }
             part.runs.wrappingIncrement(ordering: .relaxed)
-            part.nanoseconds.wrappingIncrement(by: nanoseconds(start, .now), ordering: .relaxed)
+            part.nanoseconds.wrappingIncrement(by: .now - start, ordering: .relaxed)
             for (name, column) in zip(answer.names, answer.columns) { known = try known.with(name, column) }
         }
         return answer

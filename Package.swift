@@ -182,7 +182,7 @@ let package = Package(
         .testTarget(name: "RegistryTests", dependencies: ["Registry", "SearchLanguage", "TestSupport"]),
         .testTarget(name: "PipelinesTests", dependencies: ["Pipelines", "TestSupport", "Workers"]),
         .testTarget(name: "WorkersTests", dependencies: ["Workers", "TestSupport"]),
-        .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport"]),
+        .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport", "Workers"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Statistics", "TestSupport"]),
         .testTarget(
             name: "WorkflowsTests", dependencies: ["Workflows", "Engines", "Pipelines", "TestSupport", .product(name: "Logging", package: "swift-log")]),

@@ -257,7 +257,7 @@ public final class Platform: Sendable {
             signature: { await signatures.signature(of: $0, release: $1) })
         collecting = Collecting(
             database: database, damage: damage, objects: objects, tracking: tracking, registry: registry, deployments: deployments,
-            pipelines: pipelines)
+            pipelines: pipelines, models: models)
         backups = BackingUp(database: database, damage: damage, home: home)
         exporter = PredictionExporter(database: database, objects: objects, lake: lake, duckdb: analytics, damage: damage)
         predictionSQL = PredictionSQL(

@@ -14,17 +14,20 @@ let endlessLoop =
     ).map(Array.init) ?? []
 
 @Suite struct ONNXModelTests {
+    /// Rows of three numbers for the tiny model.
+    private func matrix(_ values: [Float]) throws -> Table { try Table([("x", tensors(.float32, [3], .float32(values)))]) }
+
     @Test("S7: a model that loops is ended at its deadline, and others go on")
     func aLoopIsEndedAtItsDeadline() throws {
         let model = try ONNXModel(bytes: endlessLoop)
         for _ in 0..<2 {
             let error = #expect(throws: KeelError.self) {
-                try [Float]([0]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: .now + .milliseconds(50)) }
+                try model.run(Table([("x", floats([0]))]), until: .now + .milliseconds(50))
             }
             #expect(error?.code == .deadlineExceeded)
         }
         let tiny = try ONNXModel(bytes: tinyModel())
-        #expect(try [Float]([1, 2, 3]).withUnsafeBufferPointer { try tiny.predict($0, rowCount: 1, until: soon) }.count == 1)
+        #expect(try tiny.run(matrix([1, 2, 3]), until: soon).rowCount == 1)
     }
 
     /// The fields of onnx.proto that lead from a model to a tensor: initializers, attributes, subgraphs, functions, sparse tensors, training.
@@ -93,7 +96,7 @@ let endlessLoop =
         #expect(abs(y[0] - 1 / (1 + exp(-0.25))) < 1e-6)
         #expect(abs(y[1] - 1 / (1 + exp(-2.25))) < 1e-6)
         #expect(try model.run(rows, wanted: ["n"], until: soon).names == ["n"])
-        #expect(try [Float]([0, 0, 0, 3, 1, 2]).withUnsafeBufferPointer { try model.predict($0, rowCount: 2, until: soon) } == y)
+        #expect(try model.run(matrix([0, 0, 0, 3, 1, 2]), until: soon) == outputs)
     }
 
     @Test func modelsAreReadFromFiles() throws {
@@ -107,9 +110,8 @@ let endlessLoop =
 
     @Test func aMatrixOfTheWrongWidthIsRefused() throws {
         let model = try ONNXModel(bytes: tinyModel())
-        #expect(throws: KeelError.self) {
-            try [Float](repeating: 0, count: 4).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: soon) }
-        }
+        let wide = try Table([("x", tensors(.float32, [4], .float32([0, 0, 0, 0])))])
+        #expect(throws: KeelError.self) { try model.run(wide, until: soon) }
     }
 
     @Test func damagedModelsAreRefused() throws {
@@ -123,11 +125,11 @@ let endlessLoop =
 
     @Test func threadsShareOneModel() async throws {
         let model = try ONNXModel(bytes: tinyModel())
-        let results = try await withThrowingTaskGroup(of: [Float].self) { group in
+        let results = try await withThrowingTaskGroup(of: Table.self) { group in
             for _ in 0..<8 {
-                group.addTask { try [Float]([1, 2, 3]).withUnsafeBufferPointer { try model.predict($0, rowCount: 1, until: soon) } }
+                group.addTask { try model.run(matrix([1, 2, 3]), until: soon) }
             }
-            return try await group.reduce(into: [[Float]]()) { $0.append($1) }
+            return try await group.reduce(into: [Table]()) { $0.append($1) }
         }
         #expect(Set(results).count == 1)
     }

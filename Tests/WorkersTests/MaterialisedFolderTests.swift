@@ -21,8 +21,32 @@ struct MaterialisedFolderTests {
         #expect(try model(files, in: root) == folder)
         #expect(try model(["MLmodel": "other"], in: root) != folder)
         #expect(try FileManager.default.contentsOfDirectory(atPath: root).count == 2)
-        MaterialisedFolder.sweep(root, keeping: [folder])
-        #expect(try FileManager.default.contentsOfDirectory(atPath: root) == [(folder.path as NSString).lastPathComponent])
+    }
+
+    @Test("a sweep removes what is not kept and was not taken up lately, and what was never finished")
+    func sweeps() throws {
+        let root = try temporaryFolder() + "/models"
+        let files = ["a/b": "kept", "c": "too"].mapValues { Digest(of: $0) }
+        let kept = (try model(["a/b": "kept", "c": "too"], in: root).path as NSString).lastPathComponent
+        #expect(MaterialisedFolder.name(of: files) == kept)
+        let other = try model(["x/y": "other"], in: root)
+        let unfinished = root + "/0123.tmp"
+        try write("half", to: unfinished + "/x/y")
+        let names = { try Set(FileManager.default.contentsOfDirectory(atPath: root)) }
+        let (before, after) = (Timestamp(microseconds: 0), Timestamp(microseconds: .max))
+        // All of it is new.
+        #expect(MaterialisedFolder.sweep(root, keeping: [kept], before: before) == 0)
+        let all = try names()
+        #expect(all.count == 3 && MaterialisedFolder.sweep(root, keeping: [kept], before: after, dryRun: true) == 2)
+        #expect(try names() == all)
+        // What is found again is new again.
+        try FileManager.default.setAttributes([.modificationDate: Date(timeIntervalSince1970: 1000)], ofItemAtPath: other.path)
+        #expect(MaterialisedFolder.sweep(root, keeping: [kept], before: Timestamp(microseconds: 2_000_000_000), dryRun: true) == 1)
+        #expect(try model(["x/y": "other"], in: root) == other)
+        #expect(MaterialisedFolder.sweep(root, keeping: [kept], before: Timestamp(microseconds: 2_000_000_000)) == 0)
+        #expect(MaterialisedFolder.sweep(root, keeping: [kept], before: after) == 2)
+        #expect(try names() == [kept])
+        #expect(MaterialisedFolder.sweep(root + "/none", keeping: [], before: after) == 0)
     }
 
     @Test("bytes that are not those of the digest are never put in place, and a folder that was changed is made anew")

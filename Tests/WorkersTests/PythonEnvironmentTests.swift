@@ -86,8 +86,25 @@ struct PythonEnvironmentTests {
         #expect(try await environments.environment(wanted) { line in lines.add(line) } == made)
         #expect(lines.all.count == count)
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder).count == 2, "the environment and its lock")
-        environments.sweep(keeping: [])
-        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [])
+        let name = try #require(environments.name(of: made))
+        let after = Timestamp(microseconds: .max)
+        #expect(environments.sweep(keeping: [name], before: after) == 0)
+        #expect(environments.sweep(keeping: [], before: Timestamp(microseconds: 0)) == 0)
+        #expect(environments.sweep(keeping: [], before: after) == 1)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == [name + ".lock"])
+    }
+
+    @Test("a sweep leaves alone what is being made, and takes what was never finished")
+    func sweeps() throws {
+        let folder = try temporaryFolder()
+        let environments = PythonEnvironments(folder: folder, isolation: IsolationChoice { ProgramIsolation.none.seeing(.only) })
+        for name in ["free", "held", "0123.tmp"] { try write("", to: "\(folder)/\(name)/bin/python") }
+        let lock = open(folder + "/held.lock", O_RDWR | O_CREAT, 0o600)
+        #expect(flock(lock, LOCK_EX) == 0)
+        #expect(environments.sweep(keeping: [], before: Timestamp(microseconds: .max)) == 2)
+        #expect(try Set(FileManager.default.contentsOfDirectory(atPath: folder)) == ["held", "held.lock", "free.lock"])
+        close(lock)
+        #expect(environments.sweep(keeping: [], before: Timestamp(microseconds: .max)) == 1)
     }
 
     @Test("two that need the same environment at one time make one")

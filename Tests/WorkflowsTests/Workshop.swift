@@ -106,7 +106,8 @@ final class Workshop: Sendable {
         Collecting(
             database: modules.database, damage: damage, objects: objects,
             tracking: TrackingService(database: modules.database, objects: objects),
-            registry: RegistryService(database: modules.database), deployments: modules.deployments, pipelines: modules.pipelines)
+            registry: RegistryService(database: modules.database), deployments: modules.deployments, pipelines: modules.pipelines,
+            models: ModelLoader(objects: objects))
     }
 
     func verifying() async throws -> Verifying {

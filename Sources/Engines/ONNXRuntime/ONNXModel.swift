@@ -132,44 +132,6 @@ public final class ONNXModel: @unchecked Sendable {
         return try Table(pairs)
     }
 
-    /// Runs a model of one float32 input of shape `[rows, columns]` on row-major values, and gives one output's elements as float32.
-    ///
-    /// - Parameters:
-    ///   - wanted: the position in `outputs`; nil is the last one that holds floats (a classifier's probabilities).
-    ///   - deadline: when the call is ended, before the model's next node.
-    /// - Throws: as `run`.
-    public func predict(
-        _ values: UnsafeBufferPointer<Float>, rowCount: Int, wanted: Int? = nil, until deadline: ContinuousClock.Instant
-    ) throws(KeelError) -> [Float] {
-        guard inputs.count == 1, inputs[0].element == .float32 else { throw .invalid("the model does not take one float32 tensor") }
-        guard rowCount > 0, values.count % rowCount == 0 else {
-            throw .invalid("\(values.count) values are no \(rowCount) rows of equal length")
-        }
-        let isFloat = { (port: Port) in port.labels == nil && (port.element == .float32 || port.element == .float64) }
-        guard let output = wanted ?? outputs.lastIndex(where: isFloat), outputs.indices.contains(output) else {
-            throw .invalid("the model has no output of floats")
-        }
-        var native = keel_onnx_tensor()
-        native.type = ONNXElement.float32.rawValue
-        native.rank = 2
-        native.shape.0 = Int64(rowCount)
-        native.shape.1 = Int64(values.count / rowCount)
-        native.count = values.count
-        native.data = UnsafeRawPointer(values.baseAddress)
-        let result = try withCall(until: deadline) { call throws(KeelError) in try self.execute([native], [output], call) }
-        defer { keel_onnx_values_free(result) }
-        var tensor = keel_onnx_tensor()
-        if let message = ONNXRuntimeLibrary.take(keel_onnx_tensor_at(result, 0, &tensor)) {
-            throw .invalid("output '\(outputs[output].name)': \(message)")
-        }
-        switch ONNXElement(rawValue: tensor.type) {
-        case .float32: return Array(UnsafeBufferPointer(start: tensor.data?.assumingMemoryBound(to: Float.self), count: tensor.count))
-        case .float64:
-            return UnsafeBufferPointer(start: tensor.data?.assumingMemoryBound(to: Double.self), count: tensor.count).map { Float($0) }
-        default: throw .invalid("output '\(outputs[output].name)' does not hold floats")
-        }
-    }
-
     /// Runs the pieces of a table, one after another, and gives their outputs to the builders.
     private func runPieces(
         _ table: Table, _ fillings: [ONNXFilling], _ wanted: [Int], _ builders: [ONNXColumnBuilder], _ call: ONNXCall

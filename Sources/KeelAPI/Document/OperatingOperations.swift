@@ -95,7 +95,7 @@ let serverOperations: [APIOperation] = [
             "dry_run?": .flag,
         ],
         answer: [
-            "dry_run": .flag, "objects": .integer, "bytes": .integer,
+            "dry_run": .flag, "objects": .integer, "bytes": .integer, "model_folders": .integer,
             "items": .list([
                 "kind": .text, "id": .text, "name": .text, "deleted_at": .instant, "files": .integer, "bytes": .integer,
                 "kept_for": .nullable(.text),

@@ -73,6 +73,18 @@ public struct ModelLoader: Sendable {
         return (try await objects.put(answered.json.canonical), model)
     }
 
+    /// Removes what models that bring code were unpacked to and ran in, when no running model and none of these bundles needs it any more.
+    /// - Returns: how many folders are gone, or would be.
+    public func sweep(keeping bundles: Set<Digest>, at now: Timestamp, dryRun: Bool) async throws -> Int {
+        guard let python else { return 0 }
+        var read: [ModelBundle] = []
+        for digest in bundles { read += ModelLoader.all(of: try await ModelBundle.read(digest, from: objects)) }
+        return try await python.sweep(keeping: read, at: now, dryRun: dryRun)
+    }
+
+    /// A bundle, and the models that it is made of.
+    private static func all(of bundle: ModelBundle) -> [ModelBundle] { [bundle] + bundle.parts.flatMap { all(of: $0.bundle) } }
+
     private func load(_ bundle: ModelBundle, in workspace: WorkspaceID, isRestart: Bool = false) async throws -> LoadedModel {
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
         if bundle.flavor == .python {

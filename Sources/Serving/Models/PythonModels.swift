@@ -26,6 +26,9 @@ public final class PythonModels: Sendable {
     private let isolation: IsolationChoice
     private let settings: Settings
     private let environments: PythonEnvironments
+    private let uses = PythonModelUse.Register()
+    /// What was made or taken up so lately is not swept: a release of it may be on its way.
+    private static let idleMin = TimeSpan.hours(1)
     private let secrets: [String]
     private let report: @Sendable (String) -> Void
 
@@ -57,6 +60,8 @@ public final class PythonModels: Sendable {
         }
         let model = try await materialised(bundle, objects)
         let environment = try await environment(of: model)
+        let names = [(model.path as NSString).lastPathComponent, environments.name(of: environment)]
+        let use = PythonModelUse(names.compactMap { $0 }, in: uses)
         var spec = WorkerSpec(.pyfunc, folder: model, environment: environment)
         spec.workers = settings.workers
         spec.memoryBytes = settings.memoryBytes
@@ -65,7 +70,34 @@ public final class PythonModels: Sendable {
             spec, folder: "\(folder)/pools/\(Identifier.hex32())", isolation: try await isolation.value(), secrets: secrets)
         for warning in environment.warnings + pool.warnings { report(warning) }
         try await pool.start()
-        return PythonRunner(pool, workers: settings.workers)
+        return PythonRunner(pool, use: use, workers: settings.workers)
+    }
+
+    /// Removes unpacked models and environments that no running model and none of these bundles needs, and that were not taken up in the last hour.
+    /// - Returns: how many folders are gone, or would be.
+    func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int {
+        let root = folder + "/models"
+        var kept: Set<String> = []
+        var isEveryEnvironmentKnown = settings.environment == nil
+        for bundle in bundles where bundle.flavor == .python {
+            let name = MaterialisedFolder.name(of: PythonModels.digests(bundle))
+            guard kept.insert(name).inserted, isEveryEnvironmentKnown, FileManager.default.fileExists(atPath: "\(root)/\(name)") else { continue }
+            // Without its Python, or with files that cannot be read, nobody can tell which environment it had.
+            do { kept.insert(try await environments.name(ofModel: "\(root)/\(name)")) } catch { isEveryEnvironmentKnown = false }
+        }
+        let limit = Timestamp(microseconds: now.microseconds - PythonModels.idleMin.microseconds)
+        let names = kept
+        let sweepsEnvironments = isEveryEnvironmentKnown
+        return try await Blocking.run { [self] in
+            // Asked last: what began to run meanwhile is among them, or was taken up within the hour.
+            let needed = names.union(uses.names)
+            let models = MaterialisedFolder.sweep(root, keeping: needed, before: limit, dryRun: dryRun)
+            return models + (sweepsEnvironments ? environments.sweep(keeping: needed, before: limit, dryRun: dryRun) : 0)
+        }
+    }
+
+    private static func digests(_ bundle: ModelBundle) -> [String: Digest] {
+        Dictionary(bundle.files.map { ($0.path, $0.digest) }) { $1 }
     }
 
     private func environment(of model: MaterialisedFolder) async throws -> PythonEnvironment {
@@ -75,14 +107,11 @@ public final class PythonModels: Sendable {
 
     /// The model's files, each checked by its digest before anything reads it.
     private func materialised(_ bundle: ModelBundle, _ objects: any ObjectStore) async throws -> MaterialisedFolder {
-        var files: [String: Digest] = [:]
         var readers: [Digest: ObjectReader] = [:]
-        for file in bundle.files {
-            files[file.path] = file.digest
-            readers[file.digest] = try await objects.open(file.digest)
-        }
+        for file in bundle.files { readers[file.digest] = try await objects.open(file.digest) }
         let root = folder + "/models"
-        let (paths, sources) = (files, readers)
+        let paths = PythonModels.digests(bundle)
+        let sources = readers
         return try await Blocking.run {
             try MaterialisedFolder.make(paths, in: root) { digest, part in
                 guard let reader = sources[digest] else { throw KeelError(.corrupted, "the bundle names no file \(digest.short)") }

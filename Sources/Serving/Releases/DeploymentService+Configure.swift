@@ -208,7 +208,7 @@ extension DeploymentService {
             guard let name = condition.names.first(where: RolloutEvidence.isOfScores) else { continue }
             throw KeelError(
                 .failedPrecondition,
-                "'\(condition.text)' can never hold: \(release.model)/\(release.modelVersion) has no output that gives a number a row, so that there is no \(name)",
+                "'\(condition.text)' can never hold: \(release.model)/\(release.modelVersion) has no output that is a number a row, so there is no \(name)",
                 hint: "take a condition on errors or latency.p99, or declare the model's primary output in its signature",
                 path: "\(spec.ref.subject).spec.rollout.rollbackWhen[\(i)]")
         }

@@ -19,5 +19,16 @@ final class EnvironmentLock: Sendable {
         }
     }
 
+    /// Nil when somebody else holds it, or there can be none.
+    init?(ifFree path: String) {
+        let number = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard number >= 0 else { return nil }
+        file = Descriptor(number)
+        guard flock(number, LOCK_EX | LOCK_NB) == 0 else {
+            file.close()
+            return nil
+        }
+    }
+
     func release() { file.close() }
 }

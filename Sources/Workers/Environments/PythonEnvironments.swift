@@ -75,7 +75,7 @@ public final class PythonEnvironments: Sendable {
     public func environment(
         _ requirements: ModelRequirements, progress: @escaping @Sendable (String) -> Void = { _ in }
     ) async throws -> PythonEnvironment {
-        let interpreter = try await BaseInterpreter.find(settings.python, wanted: requirements.python)
+        let (place, interpreter) = try await self.place(of: requirements)
         var warnings: [String] = []
         if let wanted = requirements.python, BaseInterpreter.minor(of: wanted) != interpreter.minor {
             let what = "the model was logged with Python \(wanted), and runs on \(interpreter.version)"
@@ -86,24 +86,55 @@ public final class PythonEnvironments: Sendable {
             }
             warnings.append(what)
         }
-        let place = "\(folder)/\(digest(interpreter, requirements.packages).hex)"
-        if !isWhole(place) {
-            try Folder.make(folder)
-            let lock = try await EnvironmentLock(place + ".lock")
-            defer { lock.release() }
-            if !isWhole(place) { try await build(place, interpreter, requirements.packages, progress) }
-        }
+        try Folder.make(folder)
+        // Nobody removes it between the look and the touch.
+        let lock = try await EnvironmentLock(place + PythonEnvironments.lockSuffix)
+        defer { lock.release() }
+        if !isWhole(place) { try await build(place, interpreter, requirements.packages, progress) }
+        ClosedFolder.touch(place)
         return PythonEnvironment(
             python: place + "/bin/python", version: interpreter.version, folders: interpreter.folders + [place], warnings: warnings)
     }
 
-    /// Removes environments that are in use no more, and those that were never finished. Call it while none is being made.
-    public func sweep(keeping environments: [PythonEnvironment]) {
-        let kept = Set(environments.flatMap(\.folders))
-        for name in (try? Folder.names(folder)) ?? []
-        where !kept.contains("\(folder)/\(name)") && !kept.contains("\(folder)/\(name.dropLast(5))") {
-            ClosedFolder.remove("\(folder)/\(name)")
-        }
+    /// What the environment of a model is called, whether it is there or not.
+    /// - Throws: what `ModelRequirements` throws; `engineMissing` without a Python.
+    public func name(ofModel folder: String) async throws -> String {
+        (try await place(of: try ModelRequirements(folder: folder)).path as NSString).lastPathComponent
+    }
+
+    /// What an environment is called; nil for one that was not made here.
+    public func name(of environment: PythonEnvironment) -> String? {
+        let bin = Folder.parent(of: environment.python)
+        let place = Folder.parent(of: bin)
+        return Folder.parent(of: place) == folder ? (place as NSString).lastPathComponent : nil
+    }
+
+    /// Removes environments that are in use no more, and those that were never finished, unless they were made or taken up since an instant. One that is
+    /// being made or looked for is left alone.
+    /// - Parameters:
+    ///   - names: of the environments to keep.
+    ///   - dryRun: removes nothing.
+    /// - Returns: how many are gone, or would be.
+    @discardableResult
+    public func sweep(keeping names: Set<String>, before limit: Timestamp, dryRun: Bool = false) -> Int {
+        let suffix = PythonEnvironments.lockSuffix
+        var held: [EnvironmentLock] = []
+        // Locks are kept until the end, as are their files: whoever waits for one waits for this name.
+        defer { for lock in held { lock.release() } }
+        return ClosedFolder.sweep(folder, before: limit, dryRun: dryRun) { name in
+            if name.hasSuffix(suffix) || names.contains(name) { return true }
+            if name.hasSuffix(AtomicFile.temporarySuffix) { return false }
+            guard let lock = EnvironmentLock(ifFree: "\(folder)/\(name)\(suffix)") else { return true }
+            held.append(lock)
+            return false
+        }.count
+    }
+
+    private static let lockSuffix = ".lock"
+
+    private func place(of requirements: ModelRequirements) async throws -> (path: String, interpreter: BaseInterpreter) {
+        let interpreter = try await BaseInterpreter.find(settings.python, wanted: requirements.python)
+        return ("\(folder)/\(digest(interpreter, requirements.packages).hex)", interpreter)
     }
 
     private func digest(_ interpreter: BaseInterpreter, _ packages: Requirements) -> Digest {

@@ -40,6 +40,29 @@ enum ClosedFolder {
         try? FileManager.default.removeItem(atPath: path)
     }
 
+    /// Notes that a folder was taken up now: a sweep leaves it alone for some time.
+    static func touch(_ path: String) { utimensat(AT_FDCWD, path, nil, AT_SYMLINK_NOFOLLOW) }
+
+    /// Removes what lies in a folder, is not kept, and was neither made nor taken up since an instant. Each is given another name first, so that what a crash
+    /// leaves half removed is never taken for whole.
+    /// - Parameters:
+    ///   - isKept: asked for each name.
+    ///   - dryRun: removes nothing.
+    /// - Returns: the names that are gone, or would be.
+    static func sweep(_ folder: String, before limit: Timestamp, dryRun: Bool, isKept: (_ name: String) -> Bool) -> [String] {
+        var gone: [String] = []
+        for name in (try? Folder.names(folder)) ?? [] where !isKept(name) {
+            let path = "\(folder)/\(name)"
+            guard let status = status(path), Int64(status.st_mtim.tv_sec) < limit.microseconds / 1_000_000 else { continue }
+            gone.append(name)
+            guard !dryRun else { continue }
+            let leaving = "\(folder)/\(Identifier.hex32())\(AtomicFile.temporarySuffix)"
+            if isFolder(path) { try? openToOwner(path) }
+            remove(rename(path, leaving) == 0 ? leaving : path)
+        }
+        return gone
+    }
+
     static func isFolder(_ path: String) -> Bool { status(path).map { $0.st_mode & S_IFMT == S_IFDIR } ?? false }
     static func isPlainFile(_ path: String) -> Bool { status(path).map { $0.st_mode & S_IFMT == S_IFREG } ?? false }
 

@@ -30,10 +30,11 @@ public struct MaterialisedFolder: Sendable, Hashable {
         for path in paths { try check(path) }
         try Folder.make(root)
         let root = ProgramIsolation.Folders.resolved(root)
-        var name = Digest.Hasher()
-        for path in paths { name.update("\(path)\0\(files[path]?.hex ?? "")\n") }
-        let folder = "\(root)/\(name.finish().hex)"
-        if isWhole(folder, files) { return MaterialisedFolder(path: folder) }
+        let folder = "\(root)/\(name(of: files))"
+        if isWhole(folder, files) {
+            ClosedFolder.touch(folder)
+            return MaterialisedFolder(path: folder)
+        }
         let building = "\(root)/\(Identifier.hex32())\(AtomicFile.temporarySuffix)"
         defer { ClosedFolder.remove(building) }
         try Folder.make(building)
@@ -47,11 +48,23 @@ public struct MaterialisedFolder: Sendable, Hashable {
         return MaterialisedFolder(path: folder)
     }
 
-    /// Removes folders under `root` that are in use no more, and those that were never finished.
-    public static func sweep(_ root: String, keeping folders: Set<MaterialisedFolder>) {
-        let kept = Set(folders.map(\.path))
-        let root = ProgramIsolation.Folders.resolved(root)
-        for name in (try? Folder.names(root)) ?? [] where !kept.contains("\(root)/\(name)") { ClosedFolder.remove("\(root)/\(name)") }
+    /// What the folder of these files is called, whether it is there or not.
+    public static func name(of files: [String: Digest]) -> String {
+        var name = Digest.Hasher()
+        for path in files.keys.sorted(by: { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }) {
+            name.update("\(path)\0\(files[path]?.hex ?? "")\n")
+        }
+        return name.finish().hex
+    }
+
+    /// Removes folders under `root` that are in use no more, and those that were never finished, unless they were made or taken up since an instant.
+    /// - Parameters:
+    ///   - names: of the folders to keep.
+    ///   - dryRun: removes nothing.
+    /// - Returns: how many are gone, or would be.
+    @discardableResult
+    public static func sweep(_ root: String, keeping names: Set<String>, before limit: Timestamp, dryRun: Bool = false) -> Int {
+        ClosedFolder.sweep(ProgramIsolation.Folders.resolved(root), before: limit, dryRun: dryRun) { names.contains($0) }.count
     }
 
     /// A path of plain names below the folder.

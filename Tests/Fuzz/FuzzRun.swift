@@ -37,7 +37,10 @@ final class FuzzRun {
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         shared = try SharedInput(path: folder + "/shared")
         process = try FuzzRun.spawn(
-            [CommandLine.arguments[0], target.name, "--child", folder + "/shared", "--seed", "\(settings.seed)", "--seconds", "\(seconds)", "--corpus", settings.corpus],
+            [
+                CommandLine.arguments[0], target.name, "--child", folder + "/shared", "--seed", "\(settings.seed)", "--seconds",
+                "\(seconds)", "--corpus", settings.corpus,
+            ],
             output: folder + "/output")
     }
 
@@ -86,9 +89,13 @@ final class FuzzRun {
 
     /// Seconds of computing, and bytes of memory (proc(5)).
     private func usage() -> (seconds: Double, bytes: Int)? {
-        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8), let name = text.lastIndex(of: ")") else { return nil }
+        guard let text = try? String(contentsOfFile: "/proc/\(process)/stat", encoding: .utf8), let name = text.lastIndex(of: ")") else {
+            return nil
+        }
         let fields = text[name...].split(separator: " ")
-        guard fields.count > 22, let user = Double(fields[12]), let system = Double(fields[13]), let pages = Int(fields[22]) else { return nil }
+        guard fields.count > 22, let user = Double(fields[12]), let system = Double(fields[13]), let pages = Int(fields[22]) else {
+            return nil
+        }
         return ((user + system) / Double(sysconf(Int32(_SC_CLK_TCK))), pages * Int(getpagesize()))
     }
 
@@ -134,7 +141,9 @@ final class FuzzRun {
         let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
         defer { for text in given + variables { free(text) } }
         var process: pid_t = 0
-        guard posix_spawn(&process, "/proc/self/exe", &actions, nil, given, variables) == 0 else { throw FuzzFault("cannot start the process") }
+        guard posix_spawn(&process, "/proc/self/exe", &actions, nil, given, variables) == 0 else {
+            throw FuzzFault("cannot start the process")
+        }
         return process
     }
 }

@@ -84,7 +84,9 @@ struct ProtobufTree {
     }
 
     mutating func mutate(_ mutator: inout Mutator, _ pool: [[UInt8]]) {
-        guard !fields.isEmpty else { return fields.append(Field(number: UInt64(1 + mutator.choose(8)), value: .varint(UInt64(mutator.choose(300))))) }
+        guard !fields.isEmpty else {
+            return fields.append(Field(number: UInt64(1 + mutator.choose(8)), value: .varint(UInt64(mutator.choose(300)))))
+        }
         let at = mutator.choose(fields.count)
         // Most of a message lies within messages.
         if case .message(var inner) = fields[at].value, mutator.choose(4) > 0 {
@@ -107,7 +109,9 @@ struct ProtobufTree {
     private func changed(_ value: Value, _ mutator: inout Mutator, _ pool: [[UInt8]]) -> Value {
         switch value {
         case .varint(let number):
-            let choices: [UInt64] = [0, 1, number &+ 1, number &- 1, .max, 1 << 63, 1 << 31, number << 7, 0 &- number, UInt64(mutator.choose(100_000))]
+            let choices: [UInt64] = [
+                0, 1, number &+ 1, number &- 1, .max, 1 << 63, 1 << 31, number << 7, 0 &- number, UInt64(mutator.choose(100_000)),
+            ]
             return .varint(choices[mutator.choose(choices.count)])
         case .fixed(let bytes): return .fixed(Array((mutator.changed(bytes, pool) + bytes).prefix(bytes.count)))
         case .bytes(let bytes): return .bytes(mutator.changed(bytes, pool))

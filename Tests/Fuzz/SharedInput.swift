@@ -38,7 +38,9 @@ struct SharedInput {
     var input: [UInt8] {
         get { Array(UnsafeRawBufferPointer(start: base + SharedInput.inputAt, count: min(self[.inputBytes], SharedInput.inputBytesMax))) }
         nonmutating set {
-            newValue.withUnsafeBytes { (base + SharedInput.inputAt).copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count) }
+            newValue.withUnsafeBytes {
+                (base + SharedInput.inputAt).copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count)
+            }
             self[.inputBytes] = newValue.count
         }
     }
@@ -46,12 +48,15 @@ struct SharedInput {
     /// What a parser did wrong, in words.
     var message: String {
         get {
-            let bytes = UnsafeRawBufferPointer(start: base + SharedInput.messageAt, count: min(self[.messageBytes], SharedInput.messageBytesMax))
+            let bytes = UnsafeRawBufferPointer(
+                start: base + SharedInput.messageAt, count: min(self[.messageBytes], SharedInput.messageBytesMax))
             return String(decoding: bytes, as: UTF8.self)
         }
         nonmutating set {
             let bytes = Array(newValue.utf8.prefix(SharedInput.messageBytesMax))
-            bytes.withUnsafeBytes { (base + SharedInput.messageAt).copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count) }
+            bytes.withUnsafeBytes {
+                (base + SharedInput.messageAt).copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count)
+            }
             self[.messageBytes] = bytes.count
         }
     }

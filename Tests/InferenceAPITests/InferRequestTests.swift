@@ -42,7 +42,9 @@ struct InferRequestTests {
         #expect(error?.path == place)
     }
 
-    @Test("a shape with a size of 0 says no more values than another one: its other sizes count", arguments: ["[0,33033319,44440,222222762]", "[0,268435456,2]", "[1,0,268435456,2]"])
+    @Test(
+        "a shape with a size of 0 says no more values than another one: its other sizes count",
+        arguments: ["[0,33033319,44440,222222762]", "[0,268435456,2]", "[1,0,268435456,2]"])
     func emptyShapes(shape: String) throws {
         let error = #expect(throws: KeelError.self) { try parse(#"{"inputs":[{"name":"a","shape":\#(shape),"datatype":"FP32","data":[]}]}"#) }
         #expect(error?.path?.hasPrefix("inputs[0].shape[") == true)

@@ -42,6 +42,20 @@ struct ScoringTests {
         #expect((0..<3).map { table.row($0)[0] } == [.list(["a"]), .list([]), .list(["b", "c"])])
     }
 
+    @Test(
+        "a tensor's values are all on one level: lists beside deeper lists are refused, though each is as long as its neighbour",
+        arguments: ["[[1,2],[[5,2],[3,4]],[1,4]]", "[[[5,2],[3,4]],[1,4]]", "[[1,2],[[3],[4]]]", "[[[1,2]],[[[3],[4]]]]"])
+    func depths(row: String) throws {
+        let fields = [Field("t", .tensor(.float32, shape: [-1, 2]))]
+        for text in [#"{"instances":[\#(row)]}"#, #"{"instances":[[[1,2],[3,4]],\#(row)]}"#] {
+            let error = #expect(throws: KeelError.self) { try invocation(text, fields) }
+            #expect(error?.path?.hasPrefix("t[") == true)
+            #expect(throws: KeelError.self) { try v1(text, fields) }
+        }
+        // Empty lists have no level of their own.
+        #expect(try v1(#"{"instances":[[[],[]]]}"#, fields)["t"]?.type == .tensor(.float64, shape: [2, 0]))
+    }
+
     @Test("a split without names is in the order of the endpoint's columns; a value alone is one row")
     func short() throws {
         let fields = [Field("a", .float64), Field("b", .string)]

@@ -48,7 +48,9 @@ struct ModelInferRequestTests {
         #expect { try misfit.read() } throws: { ($0 as? KeelError)?.path == "inputs[0].data[1]" }
     }
 
-    @Test("a shape with a size of 0 says no more values than another one: its other sizes count", arguments: [[0, 33_033_319, 44_440, 222_222_762], [0, 1 << 28, 2], [1, 0, 1 << 28, 2]])
+    @Test(
+        "a shape with a size of 0 says no more values than another one: its other sizes count",
+        arguments: [[0, 33_033_319, 44_440, 222_222_762], [0, 1 << 28, 2], [1, 0, 1 << 28, 2]])
     func emptyShapes(shape: [Int]) throws {
         var maker = RequestMaker()
         maker.input("x", "FP32", shape)

@@ -90,7 +90,8 @@ struct JSONTable {
         var elements: [JSON] = []
         for (i, cell) in cells.enumerated() {
             var dimensions: [Int] = []
-            try JSONTable.flatten(cell, 0, &dimensions, &elements, at: i)
+            let start = elements.count
+            try JSONTable.flatten(cell, 0, &dimensions, &elements, from: start, at: i)
             guard shape == nil || shape == dimensions else {
                 throw .invalid("is a list of the shape \(dimensions), that of the first row is \(shape ?? [])", path: "[\(i)]")
             }
@@ -146,15 +147,22 @@ struct JSONTable {
         return out
     }
 
-    private static func flatten(_ cell: JSON, _ level: Int, _ shape: inout [Int], _ out: inout [JSON], at row: Int) throws(KeelError) {
+    /// - Parameter start: how many values there were before this row.
+    private static func flatten(
+        _ cell: JSON, _ level: Int, _ shape: inout [Int], _ out: inout [JSON], from start: Int, at row: Int
+    ) throws(KeelError) {
         guard let items = cell.array else { throw .invalid("is \(cell.kind) where other rows have a list", path: "[\(row)]") }
         guard level < levelsMax else { throw .invalid("is nested more than \(levelsMax) levels", path: "[\(row)]") }
         if shape.count == level { shape.append(items.count) }
         guard shape[level] == items.count else { throw .invalid("holds lists of different lengths", path: "[\(row)]") }
         let isNested = items.first?.array != nil
+        // All values are on the level of the first one.
+        guard isNested ? level < shape.count - 1 || out.count == start : level == shape.count - 1 else {
+            throw .invalid("holds lists of different depths", path: "[\(row)]")
+        }
         for item in items {
             guard (item.array != nil) == isNested else { throw .invalid("holds lists beside values", path: "[\(row)]") }
-            if isNested { try flatten(item, level + 1, &shape, &out, at: row) } else { out.append(item) }
+            if isNested { try flatten(item, level + 1, &shape, &out, from: start, at: row) } else { out.append(item) }
         }
     }
 

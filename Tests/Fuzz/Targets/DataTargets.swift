@@ -7,7 +7,10 @@ extension FuzzTarget {
     /// Files of rows: what is read, kept and refused is the same however the bytes arrive.
     static let datasetCSV = FuzzTarget(
         name: "dataset-csv", seconds: 10,
-        words: ["n,s,f,t,d,b\n", "\"", "\"\"", ",", "\r\n", "\n", "NA", "1.5", "2026-11-27T12:00:00Z", "2026-11-27", "true", "1e400", "\u{feff}", "9223372036854775808"]
+        words: [
+            "n,s,f,t,d,b\n", "\"", "\"\"", ",", "\r\n", "\n", "NA", "1.5", "2026-11-27T12:00:00Z", "2026-11-27", "true", "1e400",
+            "\u{feff}", "9223372036854775808",
+        ]
     ) { bytes in
         try readBothWays(bytes) { spec, window, sink throws(KeelError) in
             var reader = CSVReader(spec, file: "f.csv", window: window, sink: sink)
@@ -17,13 +20,21 @@ extension FuzzTarget {
 
     static let datasetJSON = FuzzTarget(
         name: "dataset-json", seconds: 10,
-        words: ["{\"n\":1", "\"s\":\"x\"", "\"f\":1.5", "\"t\":\"2026-11-27T12:00:00Z\"", "\"d\":\"2026-11-27\"", "\"b\":true", "null", "[", "]", "\n", "}\n{", "\\u0041", "\"n\":1e3"]
+        words: [
+            "{\"n\":1", "\"s\":\"x\"", "\"f\":1.5", "\"t\":\"2026-11-27T12:00:00Z\"", "\"d\":\"2026-11-27\"", "\"b\":true", "null", "[",
+            "]", "\n", "}\n{", "\\u0041", "\"n\":1e3",
+        ]
     ) { bytes in
-        try readBothWays(bytes) { spec, window, sink throws(KeelError) in try JSONReader(spec, file: "f.jsonl", window: window, sink: sink).run { _ in } }
+        try readBothWays(bytes) { spec, window, sink throws(KeelError) in
+            try JSONReader(spec, file: "f.jsonl", window: window, sink: sink).run { _ in }
+        }
     }
 
     private static let spec = Result<DatasetSpec, KeelError> { () throws(KeelError) in
-        let columns = [("n", "int64"), ("s", "string"), ("f", "float64"), ("t", "timestamp"), ("d", "date"), ("b", "bool"), ("g", "float32"), ("i", "int32")]
+        let columns = [
+            ("n", "int64"), ("s", "string"), ("f", "float64"), ("t", "timestamp"), ("d", "date"), ("b", "bool"), ("g", "float32"),
+            ("i", "int32"),
+        ]
         let fields = columns.map { name, type in JSON.of(["name": .string(name), "type": .string(type), "nullable": true]) }
         return try DatasetSpec(resource: Resource(kind: "Dataset", name: "fuzz", spec: ["nulls": ["NA"], "columns": .array(fields)]))
     }
@@ -39,7 +50,9 @@ extension FuzzTarget {
             lines += batch.lines
             let names = batch.columns.indices.map { "c\($0)" }
             let table = try Table(Array(zip(names, batch.columns)).map { (name: $0, column: $1) })
-            guard table.rowCount == batch.lines.count else { throw KeelError(.internal, "\(table.rowCount) rows for \(batch.lines.count) lines") }
+            guard table.rowCount == batch.lines.count else {
+                throw KeelError(.internal, "\(table.rowCount) rows for \(batch.lines.count) lines")
+            }
             for i in 0..<table.rowCount { rows.append(PackedRow(table, row: i)) }
         }
 
@@ -69,7 +82,8 @@ extension FuzzTarget {
         let (whole, cut) = (found[0], found[1])
         try require(whole.error == cut.error, "in pieces: \(String(describing: whole.error)) became \(String(describing: cut.error))")
         try require(whole.rows.rows == cut.rows.rows && whole.rows.lines == cut.rows.lines, "in pieces the rows are others")
-        try require(whole.rows.issues == cut.rows.issues, "in pieces what is refused differs: \(whole.rows.issues) became \(cut.rows.issues)")
+        try require(
+            whole.rows.issues == cut.rows.issues, "in pieces what is refused differs: \(whole.rows.issues) became \(cut.rows.issues)")
         if let error = whole.error { throw error }
         return "\(min(whole.rows.rows.count, 4)) \(whole.rows.rules.sorted())"
     }
@@ -77,10 +91,13 @@ extension FuzzTarget {
     /// Declarations, contracts and requests as JSON, as the API takes them: what is wrong with them is said, whatever it is.
     static let resources = FuzzTarget(
         name: "resources", seconds: 15,
-        words: ResourceKinds.schemas.map { "\"\($0.name)\"" } + ResourceKinds.schemas.flatMap { kind in kind.fields.map { "\"\($0.name)\":" } } + [
-            "\"apiVersion\":\"keel/v1\"", "\"kind\":", "\"metadata\":{\"name\":\"x\"}", "\"spec\":{", "\"type\":\"list<float64>\"", "\"tensor<float32, 3x224>\"", "\"pattern\":\"^a+$\"",
-            "\"range\":[0,null]", "\"1d\"", "\"0 4 * * *\"", "\"$name.field\"", "\"a > 5%\"", "\"run_id\":\"r\"", "\"value\":\"NaN\"", "\"step\":\"7\"", "\"timestamp\":1",
-        ]
+        words: ResourceKinds.schemas.map { "\"\($0.name)\"" }
+            + ResourceKinds.schemas.flatMap { kind in kind.fields.map { "\"\($0.name)\":" } } + [
+                "\"apiVersion\":\"keel/v1\"", "\"kind\":", "\"metadata\":{\"name\":\"x\"}", "\"spec\":{", "\"type\":\"list<float64>\"",
+                "\"tensor<float32, 3x224>\"", "\"pattern\":\"^a+$\"",
+                "\"range\":[0,null]", "\"1d\"", "\"0 4 * * *\"", "\"$name.field\"", "\"a > 5%\"", "\"run_id\":\"r\"", "\"value\":\"NaN\"",
+                "\"step\":\"7\"", "\"timestamp\":1",
+            ]
     ) { bytes in
         let json = try JSON.parse(bytes)
         var words: [String] = []

@@ -4,17 +4,22 @@ import InferenceRPC
 import NIOCore
 
 extension FuzzTarget {
-    private static let datatypes = ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"]
+    private static let datatypes = [
+        "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES",
+    ]
     private static let fields = [
-        Field("a", .float64), Field("b", .bytes), Field("c", .list(.string)), Field("t", .tensor(.float32, shape: [2, -1])), Field("s", .string),
+        Field("a", .float64), Field("b", .bytes), Field("c", .list(.string)), Field("t", .tensor(.float32, shape: [2, -1])),
+        Field("s", .string),
     ]
 
     /// A request of the Open Inference Protocol: JSON, and behind it binary tensors.
     static let tensors = FuzzTarget(
         name: "tensors", seconds: 60,
         words: datatypes.map { "\"\($0)\"" } + [
-            "\"inputs\":[", "\"name\":\"a\"", "\"shape\":[2]", "\"shape\":[1,2,2]", "\"shape\":[0]", "\"datatype\":", "\"data\":[", "\"parameters\":{", "\"binary_data_size\":8",
-            "\"ids\":[\"p\"]", "\"id\":\"x\"", "\"outputs\":[{\"name\":\"o\"}]", "\"classification\":2", "\"binary_data\":true", "\"shared_memory_region\"",
+            "\"inputs\":[", "\"name\":\"a\"", "\"shape\":[2]", "\"shape\":[1,2,2]", "\"shape\":[0]", "\"datatype\":", "\"data\":[",
+            "\"parameters\":{", "\"binary_data_size\":8",
+            "\"ids\":[\"p\"]", "\"id\":\"x\"", "\"outputs\":[{\"name\":\"o\"}]", "\"classification\":2", "\"binary_data\":true",
+            "\"shared_memory_region\"",
             "\"binary_data_output\":true", "null", "[[1],[2]]",
         ]
     ) { bytes in
@@ -57,8 +62,10 @@ extension FuzzTarget {
     static let scoring = FuzzTarget(
         name: "scoring", seconds: 30,
         words: [
-            "\"dataframe_split\":", "\"dataframe_records\":", "\"instances\":", "\"inputs\":", "\"rows\":", "\"columns\":[\"a\"]", "\"index\":[0]", "\"data\":[[1]]",
-            "\"params\":{}", "\"signature_name\":\"\"", "{\"b64\":\"AP8=\"}", "\"ids\":[\"p\"]", "\"features\":true", "\"version\":\"1\"", "NaN", "-Infinity", "null",
+            "\"dataframe_split\":", "\"dataframe_records\":", "\"instances\":", "\"inputs\":", "\"rows\":", "\"columns\":[\"a\"]",
+            "\"index\":[0]", "\"data\":[[1]]",
+            "\"params\":{}", "\"signature_name\":\"\"", "{\"b64\":\"AP8=\"}", "\"ids\":[\"p\"]", "\"features\":true", "\"version\":\"1\"",
+            "NaN", "-Infinity", "null",
             "\"a\":", "\"b\":", "\"c\":", "\"t\":[[1,2],[3,4]]", "\"s\":\"x\"",
         ]
     ) { bytes in
@@ -66,11 +73,13 @@ extension FuzzTarget {
         var refusal: (any Error)?
         for (name, fields) in [("all", fields), ("one", [fields[3]]), ("none", [])] {
             let readers: [(String, () throws -> Table)] = [
-                ("MLflow", { try Invocation(parsing: bytes, fields: fields).table }), ("V1", { try V1Request(parsing: bytes, fields: fields).table }),
+                ("MLflow", { try Invocation(parsing: bytes, fields: fields).table }),
+                ("V1", { try V1Request(parsing: bytes, fields: fields).table }),
                 ("Keel", { try PredictRequest(parsing: bytes, fields: fields).table }),
             ]
             for (reader, table) in readers {
-                do { words.append("\(reader) \(name) \(try Tables.check(try table()))") } catch let fault as FuzzFault { throw fault } catch { refusal = error }
+                do { words.append("\(reader) \(name) \(try Tables.check(try table()))") } catch let fault as FuzzFault { throw fault } catch
+                { refusal = error }
             }
         }
         if words.isEmpty, let refusal { throw refusal }
@@ -79,13 +88,16 @@ extension FuzzTarget {
 
     /// A table as MLflow's server takes it as CSV.
     static let csv = FuzzTarget(
-        name: "csv", seconds: 8, words: ["a,b\n", "\"", "\"\"", ",", "\r\n", "True", "False", "NaN", "NA", "-inf", "1e5", "0x1p3", "\u{feff}", "\"a,\nb\""]
+        name: "csv", seconds: 8,
+        words: ["a,b\n", "\"", "\"\"", ",", "\r\n", "True", "False", "NaN", "NA", "-inf", "1e5", "0x1p3", "\u{feff}", "\"a,\nb\""]
     ) { bytes in
         try Tables.check(try Invocation(csv: bytes, fields: fields).table)
     }
 
     /// The messages of a gRPC call: their frames, the protobuf in them, compressed or not, and the timeout of a call.
-    static let rpc = FuzzTarget(name: "grpc", seconds: 60, words: datatypes + ["ids", "[\"a\"]", "10S", "sequence_id", "classification"], structure: .protobuf) { bytes in
+    static let rpc = FuzzTarget(
+        name: "grpc", seconds: 60, words: datatypes + ["ids", "[\"a\"]", "10S", "sequence_id", "classification"], structure: .protobuf
+    ) { bytes in
         try checkFrames(bytes)
         var word = ""
         try withRaw(bytes) { raw in
@@ -94,7 +106,9 @@ extension FuzzTarget {
             if let target = try? ModelInferRequest.Target(raw) { word += target.version == nil ? "model " : "version " }
             let request = try ModelInferRequest(raw)
             word += try Tables.check(request.table)
-            if let ids = request.ids { try require(ids.count == request.table.rowCount, "\(ids.count) ids for \(request.table.rowCount) rows") }
+            if let ids = request.ids {
+                try require(ids.count == request.table.rowCount, "\(ids.count) ids for \(request.table.rowCount) rows")
+            }
             guard Tables.isBinary(request.table) else { return }
             let again = try withRaw(message(request.table)) { try ModelInferRequest($0) }
             try Tables.requireSame(request.table, again.table, "as raw contents")
@@ -130,7 +144,9 @@ extension FuzzTarget {
             for part in parts {
                 var buffer = ByteBuffer(bytes: part)
                 assembler.append(&buffer)
-                do throws(KeelError) { while let message = try assembler.next(bytesMax: bytesMax) { out.append(Array(buffer: message.bytes)) } } catch { return out }
+                do throws(KeelError) {
+                    while let message = try assembler.next(bytesMax: bytesMax) { out.append(Array(buffer: message.bytes)) }
+                } catch { return out }
             }
             return out
         }

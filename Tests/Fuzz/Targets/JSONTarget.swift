@@ -6,7 +6,8 @@ extension FuzzTarget {
     static let json = FuzzTarget(
         name: "json", seconds: 60,
         words: [
-            "null", "true", "false", "{}", "[]", "\"\"", "\"a\":", "\\u0041", "\\ud83d\\ude00", "\\ud800", "\\n", "\\\"", "\\\\", "\\/", "1e5", "-0.0", "1E-7", "NaN",
+            "null", "true", "false", "{}", "[]", "\"\"", "\"a\":", "\\u0041", "\\ud83d\\ude00", "\\ud800", "\\n", "\\\"", "\\\\", "\\/",
+            "1e5", "-0.0", "1E-7", "NaN",
             "Infinity", "[[", "{\"a\":",
         ]
     ) { bytes in
@@ -48,7 +49,9 @@ extension FuzzTarget {
                 try require(value.bitPattern == expected.bitPattern, "\(text) is read as \(value), and is \(expected)")
                 try require(value.isFinite, "\(text) is read as \(value)")
                 let whole = Int64(text)
-                try require(integer == whole, "\(text) is read as the whole number \(String(describing: integer)), and is \(String(describing: whole))")
+                try require(
+                    integer == whole,
+                    "\(text) is read as the whole number \(String(describing: integer)), and is \(String(describing: whole))")
             }
         }
     }

@@ -14,8 +14,10 @@ extension FuzzTarget {
     static let expressions = FuzzTarget(
         name: "expressions", seconds: 10,
         words: [
-            "AND", "OR", "NOT", "IS NULL", "BETWEEN", "IN (", "CASE WHEN", "THEN", "ELSE", "END", "TRUE", "NULL", "round(", "if(", "hour(", "coalesce(", "abs(", "1%", "50ms", "'t'",
-            "\"q\"", "`r`", "<>", ">=", "(", ")", "+", "-", "*", "/", "%", "||", "ln(", "pow(", "least(", "greatest(", "lower(", "substr(", "date(",
+            "AND", "OR", "NOT", "IS NULL", "BETWEEN", "IN (", "CASE WHEN", "THEN", "ELSE", "END", "TRUE", "NULL", "round(", "if(", "hour(",
+            "coalesce(", "abs(", "1%", "50ms", "'t'",
+            "\"q\"", "`r`", "<>", ">=", "(", ")", "+", "-", "*", "/", "%", "||", "ln(", "pow(", "least(", "greatest(", "lower(", "substr(",
+            "date(",
         ]
     ) { bytes in
         let expression = try Expression(parsing: String(decoding: bytes, as: UTF8.self))
@@ -26,7 +28,10 @@ extension FuzzTarget {
         for number in [0.0, -1, 1e300, .nan, 86_400_000_000] {
             _ = [Double](repeating: number, count: 64).withUnsafeBufferPointer { typed.evaluateNumber($0) }
         }
-        for values in [[Value.null], [.int(.max), .double(1e300), .string("x"), .bool(true)], [.int(.min), .double(-0.0), .string(""), .timestamp(Timestamp(microseconds: .max))], [.date(.max), .int(0)]] {
+        for values in [
+            [Value.null], [.int(.max), .double(1e300), .string("x"), .bool(true)],
+            [.int(.min), .double(-0.0), .string(""), .timestamp(Timestamp(microseconds: .max))], [.date(.max), .int(0)],
+        ] {
             _ = typed.evaluate { values[$0 % values.count] }
         }
         return "\(typed.type) \(typed.sql { $0 }.utf8.count / 64)"
@@ -36,8 +41,10 @@ extension FuzzTarget {
     static let searches = FuzzTarget(
         name: "searches", seconds: 10,
         words: [
-            "metrics.", "params.", "tags.", "attributes.", "datasets.", "dataset.name", "run_id", "start_time", "name", "version_number", "AND", "LIKE", "ILIKE", "IN ('a','b')", "IS NULL",
-            "IS NOT NULL", "!=", ">=", "'x'", "\"k\"", "`k`", "0.5", "-1e3", "ASC", "DESC", "--", "#", ";", "experiment_id", "creation_time", "last_updated_timestamp",
+            "metrics.", "params.", "tags.", "attributes.", "datasets.", "dataset.name", "run_id", "start_time", "name", "version_number",
+            "AND", "LIKE", "ILIKE", "IN ('a','b')", "IS NULL",
+            "IS NOT NULL", "!=", ">=", "'x'", "\"k\"", "`k`", "0.5", "-1e3", "ASC", "DESC", "--", "#", ";", "experiment_id",
+            "creation_time", "last_updated_timestamp",
         ]
     ) { bytes in
         let text = String(decoding: bytes, as: UTF8.self)
@@ -58,8 +65,10 @@ extension FuzzTarget {
     static let texts = FuzzTarget(
         name: "texts", seconds: 12,
         words: [
-            "2026-11-27", "T12:00:00", ".123456", "Z", "+01:00", "list<", "tensor<float32, ", "3x-1", ">", "timestamp", "1d", "50ms", "* * * * *", "*/5", "jan", "mon-fri", "$name", "${",
-            "$$", ".field", "fraud:", "@staging", "%41", "https://", "[::1]", "127.0.0.1", ":8080", "/path?q=1", "=", "AAAA", "00-", "99999999H", "\u{1b}[2J", "\u{202e}",
+            "2026-11-27", "T12:00:00", ".123456", "Z", "+01:00", "list<", "tensor<float32, ", "3x-1", ">", "timestamp", "1d", "50ms",
+            "* * * * *", "*/5", "jan", "mon-fri", "$name", "${",
+            "$$", ".field", "fraud:", "@staging", "%41", "https://", "[::1]", "127.0.0.1", ":8080", "/path?q=1", "=", "AAAA", "00-",
+            "99999999H", "\u{1b}[2J", "\u{202e}",
         ], bytesMax: 2048
     ) { bytes in
         let text = String(decoding: bytes, as: UTF8.self)
@@ -85,7 +94,9 @@ extension FuzzTarget {
         try require(visible.visible() == visible, "what is visible has hidden characters: \(visible.debugDescription)")
         if let cron = try? Cron(text) {
             try require(try Cron(cron.description) == cron, "the schedule \(cron) is printed as another one")
-            if let next = cron.next(after: Timestamp(microseconds: 1_700_000_000_000_000)) { try require(cron.matches(next), "\(cron) is next at \(next), which it does not match") }
+            if let next = cron.next(after: Timestamp(microseconds: 1_700_000_000_000_000)) {
+                try require(cron.matches(next), "\(cron) is next at \(next), which it does not match")
+            }
             note("cron", true)
         }
         let pieces = Reference.pieces(text)
@@ -98,7 +109,8 @@ extension FuzzTarget {
             note("address \(address.isPublic)", true)
         }
         if let target = try? OutgoingTarget(text, schemes: ["http", "https"]) {
-            try require(!target.host.isEmpty && target.host.utf8.allSatisfy { $0 > 32 && $0 < 127 }, "the host is \(target.host.debugDescription)")
+            try require(
+                !target.host.isEmpty && target.host.utf8.allSatisfy { $0 > 32 && $0 < 127 }, "the host is \(target.host.debugDescription)")
             note("target", true)
         }
         if words.isEmpty { throw FuzzRefusal() }
@@ -109,12 +121,15 @@ extension FuzzTarget {
         let text = String(decoding: bytes, as: UTF8.self)
         if let time = withBuffer(bytes, { Timestamp.parse($0) }) {
             let printed = time.description
-            try require(Array(printed.utf8).withUnsafeBufferPointer { Timestamp.parse($0) } == time, "the instant \(time.microseconds) µs is printed as \(printed)")
+            try require(
+                Array(printed.utf8).withUnsafeBufferPointer { Timestamp.parse($0) } == time,
+                "the instant \(time.microseconds) µs is printed as \(printed)")
             note("time", true)
         }
         if let day = withBuffer(bytes, { CivilDate.parse($0) }) {
             let printed = CivilDate.text(days: day)
-            try require(Array(printed.utf8).withUnsafeBufferPointer { CivilDate.parse($0) } == day, "the day \(day) is printed as \(printed)")
+            try require(
+                Array(printed.utf8).withUnsafeBufferPointer { CivilDate.parse($0) } == day, "the day \(day) is printed as \(printed)")
             note("day", true)
         }
         if let span = TimeSpan(text) {
@@ -127,8 +142,10 @@ extension FuzzTarget {
     static let tokens = FuzzTarget(
         name: "tokens", seconds: 8,
         words: [
-            "\"alg\":\"RS256\"", "\"kid\":\"k\"", "\"typ\":\"JWT\"", "\"crit\":[]", "\"iss\":", "\"aud\":\"keel\"", "\"sub\":\"a\"", "\"exp\":4102444800", "\"nbf\":0", "\"iat\":1764000000",
-            "\"groups\":[\"g\"]", "\"act\":{\"sub\":\"x\"}", "\"keys\":[", "\"kty\":\"EC\"", "\"crv\":\"P-256\"", "\"x\":\"", "\"y\":\"", "\"n\":\"", "\"e\":\"AQAB\"", "1e308", "-1e18",
+            "\"alg\":\"RS256\"", "\"kid\":\"k\"", "\"typ\":\"JWT\"", "\"crit\":[]", "\"iss\":", "\"aud\":\"keel\"", "\"sub\":\"a\"",
+            "\"exp\":4102444800", "\"nbf\":0", "\"iat\":1764000000",
+            "\"groups\":[\"g\"]", "\"act\":{\"sub\":\"x\"}", "\"keys\":[", "\"kty\":\"EC\"", "\"crv\":\"P-256\"", "\"x\":\"", "\"y\":\"",
+            "\"n\":\"", "\"e\":\"AQAB\"", "1e308", "-1e18",
         ]
     ) { bytes in
         let issuer = try OpenIDIssuer(name: "people", url: "https://id.example", audiences: ["keel"])
@@ -147,7 +164,8 @@ extension FuzzTarget {
     static let requirements = FuzzTarget(
         name: "requirements", seconds: 8,
         words: [
-            "numpy==2.4.6", "[extra]", ">=1.0,<2", "; python_version < \"3.12\"", "--hash=sha256:", "\\\n", "# x", " @ ", "-r ", "dependencies:\n", "- pip:\n", "  - ", "python: 3.11.7", "'", "\"",
+            "numpy==2.4.6", "[extra]", ">=1.0,<2", "; python_version < \"3.12\"", "--hash=sha256:", "\\\n", "# x", " @ ", "-r ",
+            "dependencies:\n", "- pip:\n", "  - ", "python: 3.11.7", "'", "\"",
             "\r\n", "~=", "===", "(", ")",
         ]
     ) { bytes in

@@ -39,7 +39,9 @@ extension FuzzTarget {
         try require(table.columns.allSatisfy { $0.count == table.rowCount }, "its columns differ in length")
         for i in 0..<min(table.rowCount, 20) { _ = table.row(i) }
         let encoded = try TableCodec.encode(table)
-        try require(try TableCodec.encode(try withRaw(encoded) { try TableCodec.decode($0) }) == encoded, "a table is another one when it is written again")
+        try require(
+            try TableCodec.encode(try withRaw(encoded) { try TableCodec.decode($0) }) == encoded,
+            "a table is another one when it is written again")
     }
 
     private static func checkTar(_ bytes: [UInt8]) throws {
@@ -79,11 +81,14 @@ extension FuzzTarget {
                 let end = try LogSegment.scan(raw, start: start, from: 0) { finding in
                     switch finding {
                     case .record(let body, let at, let next):
-                        try require(at >= offset && next > at && body.count <= bytes.count, "a record at \(at) follows the offset \(offset)")
+                        try require(
+                            at >= offset && next > at && body.count <= bytes.count, "a record at \(at) follows the offset \(offset)")
                         offset = next
                         count += 1
                     case .lost(let bytes, let offsets):
-                        try require(bytes.upperBound <= raw.count && offsets.lowerBound >= offset && !(bytes.isEmpty && offsets.isEmpty), "what is lost overlaps: \(offsets)")
+                        try require(
+                            bytes.upperBound <= raw.count && offsets.lowerBound >= offset && !(bytes.isEmpty && offsets.isEmpty),
+                            "what is lost overlaps: \(offsets)")
                         offset = offsets.upperBound
                     }
                 }
@@ -97,7 +102,10 @@ extension FuzzTarget {
     /// What a worker sends: frames on a socket, and tables in them.
     static let frames = FuzzTarget(
         name: "frames", seconds: 8,
-        words: ["KLW1", "\"rows\":", "\"columns\":[", "\"name\":\"a\"", "\"type\":\"float64\"", "\"list<string>\"", "\"tensor<float32, 2x-1>\"", "\"buffers\":[0,8]", "\"bool\"", "\"timestamp\""]
+        words: [
+            "KLW1", "\"rows\":", "\"columns\":[", "\"name\":\"a\"", "\"type\":\"float64\"", "\"list<string>\"", "\"tensor<float32, 2x-1>\"",
+            "\"buffers\":[0,8]", "\"bool\"", "\"timestamp\"",
+        ]
     ) { bytes in
         let (near, far) = try Descriptor.socketPair()
         let descriptor = try far.number()
@@ -122,14 +130,18 @@ extension FuzzTarget {
     }
 
     /// Zip archives, and what gzip and zlib have packed.
-    static let archives = FuzzTarget(name: "archives", seconds: 10, words: ["PK\u{1}\u{2}", "PK\u{3}\u{4}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "PK\u{6}\u{7}"]) { bytes in
+    static let archives = FuzzTarget(
+        name: "archives", seconds: 10, words: ["PK\u{1}\u{2}", "PK\u{3}\u{4}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "PK\u{6}\u{7}"]
+    ) { bytes in
         let bytesMax = 64 << 10
         var word = ""
         for format in [Inflate.Format.gzip, .zlib] {
             guard let out = try? withRaw(bytes, { try HTTPCompression.inflate($0, format, upTo: bytesMax) { _ in } }) else { continue }
             try require(out.count <= bytesMax, "\(out.count) bytes came out")
             let packed = try HTTPCompression.gzip(out)
-            try require(try withRaw(packed) { try HTTPCompression.inflate($0, .gzip, upTo: bytesMax) { _ in } } == out, "what was packed again is something else")
+            try require(
+                try withRaw(packed) { try HTTPCompression.inflate($0, .gzip, upTo: bytesMax) { _ in } } == out,
+                "what was packed again is something else")
             word += "\(format) "
         }
         return try withFile(bytes) { path in

@@ -9,7 +9,9 @@ enum Tables {
     static func check(_ table: Table, isFinite: Bool = true) throws -> String {
         for (name, column) in zip(table.names, table.columns) {
             try require(column.count == table.rowCount, "'\(name)' has \(column.count) rows of \(table.rowCount)")
-            if let validity = column.validity { try require(validity.count == column.count, "'\(name)' has \(validity.count) validity bits of \(column.count)") }
+            if let validity = column.validity {
+                try require(validity.count == column.count, "'\(name)' has \(validity.count) validity bits of \(column.count)")
+            }
             try checkOffsets(column, name)
         }
         for i in 0..<min(table.rowCount, 50) {
@@ -20,7 +22,9 @@ enum Tables {
 
     private static func checkOffsets(_ column: Column, _ name: String) throws {
         guard case .list(let offsets, let values) = column.buffer else { return }
-        try require(offsets.count == column.count + 1 && offsets.first == 0 && offsets.last == values.count, "'\(name)' has lists that are not whole")
+        try require(
+            offsets.count == column.count + 1 && offsets.first == 0 && offsets.last == values.count,
+            "'\(name)' has lists that are not whole")
         try require(zip(offsets, offsets.dropFirst()).allSatisfy { $0 <= $1 }, "'\(name)' has lists that overlap")
         try checkOffsets(values, name)
     }
@@ -37,7 +41,9 @@ enum Tables {
     static func requireSame(_ a: Table, _ b: Table, _ what: String) throws {
         try require(a.names.map { Array($0.utf8) } == b.names.map { Array($0.utf8) }, "\(what): the names differ")
         try require(a.rowCount == b.rowCount, "\(what): \(a.rowCount) rows became \(b.rowCount)")
-        for i in 0..<a.rowCount { try require(PackedRow(a, row: i) == PackedRow(b, row: i), "\(what): row \(i) differs: \(a.row(i)) became \(b.row(i))") }
+        for i in 0..<a.rowCount {
+            try require(PackedRow(a, row: i) == PackedRow(b, row: i), "\(what): row \(i) differs: \(a.row(i)) became \(b.row(i))")
+        }
     }
 
     /// Whether every value can be written as a binary tensor and read again: what is missing has no form there unless it is a number.
@@ -58,4 +64,6 @@ func withBuffer<T>(_ bytes: [UInt8], _ body: (UnsafeBufferPointer<UInt8>) throws
     return try body(UnsafeBufferPointer(copy))
 }
 
-func withRaw<T>(_ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T { try withBuffer(bytes) { try body(UnsafeRawBufferPointer($0)) } }
+func withRaw<T>(_ bytes: [UInt8], _ body: (UnsafeRawBufferPointer) throws -> T) rethrows -> T {
+    try withBuffer(bytes) { try body(UnsafeRawBufferPointer($0)) }
+}

@@ -100,7 +100,7 @@ struct ExportRequest {
 extension KeelError.Code {
     fileprivate var isServersFault: Bool {
         switch self {
-        case .unavailable, .deadlineExceeded, .engineMissing, .notImplemented, .corrupted, .internal: true
+        case .unavailable, .deadlineExceeded, .badGateway, .engineMissing, .notImplemented, .corrupted, .internal: true
         case .invalidArgument, .notFound, .alreadyExists, .permissionDenied, .unauthenticated, .tooManyRequests, .failedPrecondition,
             .contractViolation, .payloadTooLarge, .unsupportedMediaType, .cancelled:
             false

@@ -103,7 +103,7 @@ extension FuzzTarget {
         _ = try Reference.resolve(.string(text)) { _ in JSON.null }
         note("reference", pieces.count > 1)
         note("timeout", Duration(timeout: text) != nil)
-        note("trace", Correlation.isTraceparent(text))
+        note("trace", (TraceParent(text) != nil))
         if let address = NetworkAddress(literal: text) {
             try require(NetworkAddress(literal: address.description) == address, "the address \(address) is printed as another one")
             note("address \(address.isPublic)", true)

@@ -265,6 +265,8 @@ import Testing
         #expect(lake.files.count == 1)
         #expect(try await lake.ask("SELECT id FROM DELAY AS d WHERE x >= (SELECT max(x) FROM delay)") == [#"["p2"]"#])
         #expect(try await lake.ask("WITH t AS (SELECT id FROM delay) SELECT count(*) FROM t JOIN range(2) ON true") == ["[6]"])
+        #expect(try await lake.ask("SELECT delay.id FROM(delay)WHERE delay.x=0.1--of delay") == [#"["p1"]"#])
+        #expect(try await lake.ask("SELECT count(*) FROM delay--") == ["[3]"])
         #expect(try await lake.ask("SELECT id -- a comment at the end\nFROM delay ORDER BY id DESC LIMIT 1;") == [#"["p2"]"#])
         // What it needed while it ran is gone.
         #expect(try FileManager.default.contentsOfDirectory(atPath: home.folder + "/work").isEmpty)
@@ -305,7 +307,7 @@ import Testing
             """
         let row = try #require(try await lake.ask(sql).first)
         #expect(row == #"[true,1,170141183460469231,1.5,"2026-01-02","2026-01-02T03:04:05Z",[1,null],"é\"",null,null,"ff"]"#)
-        for (text, word) in [("SELECT {'a': 1} AS s", "STRUCT"), ("SELECT INTERVAL 1 DAY AS s", "INTERVAL"), ("SELECT 1 AS s, 2 AS s", "'s'")] {
+        for (text, word) in [("SELECT {'a': 1} AS s", "STRUCT"), ("SELECT INTERVAL 1 DAY AS s", "INTERVAL"), ("SELECT 1 AS s, 2 AS s", "two columns of one name")] {
             let error = try await lake.refused(text)
             #expect(error.code == .invalidArgument && error.message.contains(word), "\(error)")
         }
@@ -327,7 +329,7 @@ import Testing
         try await home.runtime.flush()
         let lake = try Lake(home)
         for _ in 0..<2 {
-            #expect(try await lake.ask("SELECT outputs, output_outputs FROM delay") == ["[1.0,\"[0.75]\"]"])
+            #expect(try await lake.ask("SELECT outputs, round(trim(output_outputs, '[]')::DOUBLE, 4) FROM delay") == ["[1.0,0.75]"])
             await lake.exporter.export()
         }
         #expect(lake.files.count == 1 && lake.damage.all.isEmpty)

@@ -51,9 +51,9 @@ public final class PredictionSQL: Sendable {
         }
         defer { running.withLock { $0 -= 1 } }
         let endpoints = try await endpoints(grant)
-        // A view that the text does not name cannot be meant.
-        let text = sql.lowercased()
-        let named = endpoints.filter { text.contains($0.qualifiedName.lowercased()) }
+        // A view that the text does not name cannot be meant. So a damaged file of one endpoint is in the way of no other.
+        let text = Array(sql.lowercased().utf8)
+        let named = endpoints.filter { QueryStatement.names($0.qualifiedName, in: text) }
         let folder = "\(work)/query-\(Identifier.hex32())"
         try Folder.make(folder)
         defer { try? FileManager.default.removeItem(atPath: folder) }

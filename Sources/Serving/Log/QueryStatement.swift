@@ -11,6 +11,26 @@ enum QueryStatement {
         "query", "query_table",
     ]
 
+    /// Whether a text in lower case may mean a name: it is there, and not as a part of a longer one.
+    static func names(_ name: String, in text: [UInt8]) -> Bool {
+        let name = Array(name.lowercased().utf8)
+        guard !name.isEmpty, name.count <= text.count else { return false }
+        func isOfName(_ i: Int) -> Bool {
+            guard text.indices.contains(i) else { return false }
+            switch text[i] {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), 0x80...: return true
+            default: return false
+            }
+        }
+        for start in 0...text.count - name.count where text[start] == name[0] && text[start..<start + name.count].elementsEqual(name) {
+            let end = start + name.count
+            // `delay@staging` and `delay-2` are other names, `delay--` is one before a comment.
+            let goesOn = isOfName(end) || text.indices.contains(end) && "@-.".utf8.contains(text[end]) && isOfName(end + 1)
+            if !goesOn, !isOfName(start - 1) { return true }
+        }
+        return false
+    }
+
     static func check(_ sql: String, offered: [String], _ connection: DuckDBConnection) throws(KeelError) {
         guard sql.utf8.count <= QueryLimits.sqlBytesMax else {
             throw .invalid("a query has at most \(QueryLimits.sqlBytesMax >> 10) KiB", path: "sql")

@@ -19,7 +19,7 @@ enum CommandReference {
     /// A command and those below it; one that only groups others is left out.
     private static func commands(_ command: JSON, _ parents: [String]) -> [String] {
         let name = command["commandName"]?.string ?? ""
-        guard name != "help" else { return [] }
+        guard name != "help", command["shouldDisplay"] != .bool(false) else { return [] }
         let path = parents + [name]
         let below = (command["subcommands"]?.array ?? []).flatMap { commands($0, path) }
         let isGroup = !below.isEmpty && (command["arguments"]?.array ?? []).allSatisfy(isShared)

@@ -83,9 +83,9 @@ def test_texts_that_are_no_json_or_not_of_the_protocol(endpoints, path, text):
 WHOLE = '"x": 1, "n": 2, "word": "red", "flag": true'
 ROWS = [
     # A row as JSON, and the status: what is there twice, is missing, is too much, or is no number of the column.
-    # Not here: -9223372036854775809 is read as a float, which is -2⁶³, and is answered as that (Contracts/Table/Column+Conversion.swift).
     (WHOLE, 200), (WHOLE + ', "x": 2', 400), ('"x": 1, ' + WHOLE, 400), ('"x": 1, "word": "red", "flag": true', 422), (WHOLE + ', "colour": "red"', 422), ("", 400),
     (WHOLE.replace("2", "9007199254740993"), 200), (WHOLE.replace("2", "9223372036854775807"), 200), (WHOLE.replace("2", "9223372036854775808"), 400),
+    (WHOLE.replace("2", "-9223372036854775809"), 400), (WHOLE.replace("2", "-9223372036854775808"), 200), (WHOLE.replace("2", "1e16"), 400), (WHOLE.replace("2", "1e15"), 200),
     (WHOLE.replace("2", "2.5"), 400), (WHOLE.replace("1,", "9007199254740993,"), 400), (WHOLE.replace("1,", "1e999,"), 400), (WHOLE.replace("1,", "null,"), 200),
     (WHOLE.replace("1,", "Infinity,"), 400), (WHOLE.replace("true", "2"), 400), (WHOLE.replace("true", '"yes"'), 422), (WHOLE.replace('"red"', "7"), 422),
     (WHOLE.replace('"red"', '"purple"'), 200),

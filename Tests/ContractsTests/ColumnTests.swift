@@ -24,6 +24,31 @@ import Testing
         #expect(throws: KeelError.self) { try none.converted(to: .tensor(.float64, shape: [2]), name: "x") }
     }
 
+    @Test("numbers become float32 by whole columns as they would one by one")
+    func floats() throws {
+        let largest = Double(Float.greatestFiniteMagnitude)
+        // What rounds down to the largest float fits, what rounds up to infinity does not.
+        let fitting: [Double] = [0, -0.0, 1.5, 1e-50, largest, -largest, largest.nextUp, .infinity, -.infinity, 16_777_217]
+        let column = try Column(.float64, values: fitting.map(Value.double) + [.null])
+        let floats = try column.converted(to: .float32, name: "x")
+        #expect(floats == (try Column(.float32, values: fitting.map { .double(Double(Float($0))) } + [.null])))
+        for value in [1e39, -1e39, largest * (1 + 1e-7)] {
+            let error = #expect(throws: KeelError.self) { try Column(.float64, .float64([1, value])).converted(to: .float32, name: "x") }
+            #expect(error?.code == .invalidArgument && error?.path == "x[1]")
+        }
+        let whole: [Int64] = [0, 16_777_217, 9_007_199_791_611_905, .max, .min]
+        #expect(try Column(.int64, .int64(whole)).converted(to: .float32, name: "x") == Column(.float32, .float32(whole.map { Float(Double($0)) })))
+    }
+
+    @Test("a float beyond 2⁵³ is no whole number: it stands for several")
+    func wholeNumbers() throws {
+        let exact: [Double] = [0, -1, 9_007_199_254_740_992, -9_007_199_254_740_992]
+        #expect(try Column(.float64, .float64(exact)).converted(to: .int64, name: "n") == Column(.int64, .int64(exact.map { Int64($0) })))
+        for value in [9_007_199_254_740_994, -0x1p63, 0x1p63, 0.5] {
+            #expect(throws: KeelError.self) { try Column(.float64, .float64([value])).converted(to: .int64, name: "n") }
+        }
+    }
+
     /// Appending must not copy what is there: with a copy each time these would take hours.
     @Test func columnsGrowInConstantTimeARow() throws {
         var table = Table(emptyOf: [Field("id", .int64), Field("name", .string), Field("tags", .list(.int64))])

@@ -110,7 +110,8 @@ extension Column {
         case (.int64, .int): return value
         // `nil` beside a value would be read as that of a value, which is null.
         case (.int32, .int(let v)): return Int32(exactly: v).map { .int(Int64($0)) }
-        case (.int64, .double(let v)): return Int64(exactly: v).map(Value.int)
+        // Beyond 2⁵³ a float stands for several whole numbers, and which one was meant nobody knows.
+        case (.int64, .double(let v)): return v.magnitude <= Double(exactMax) ? Int64(exactly: v).map(Value.int) : nil
         case (.int32, .double(let v)): return Int32(exactly: v).map { .int(Int64($0)) }
         case (.bytes, .string(let v)): return .bytes(Array(v.utf8))
         case (.timestamp, .int(let v)): return Timestamp(exactly: v).map(Value.timestamp)

@@ -13,7 +13,8 @@ package final class TraceSampler: Sendable {
     ///   - seed: ids follow from it; another one in every process.
     package init(ratio: Double, seed: UInt64) {
         self.ratio = ratio
-        self.seed = seed
+        // Seeds that lie close together would give the same ids, one after another.
+        self.seed = StableHash.mix(seed)
     }
 
     /// The trace that a request's spans go to; nil when it is not recorded.

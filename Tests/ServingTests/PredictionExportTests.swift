@@ -265,7 +265,7 @@ import Testing
         #expect(lake.files.count == 1)
         #expect(try await lake.ask("SELECT id FROM DELAY AS d WHERE x >= (SELECT max(x) FROM delay)") == [#"["p2"]"#])
         #expect(try await lake.ask("WITH t AS (SELECT id FROM delay) SELECT count(*) FROM t JOIN range(2) ON true") == ["[6]"])
-        #expect(try await lake.ask("SELECT delay.id FROM(delay)WHERE delay.x=0.1--of delay") == [#"["p1"]"#])
+        #expect(try await lake.ask("SELECT delay.id FROM delay WHERE(delay.x=0.1)--of delay") == [#"["p1"]"#])
         #expect(try await lake.ask("SELECT count(*) FROM delay--") == ["[3]"])
         #expect(try await lake.ask("SELECT id -- a comment at the end\nFROM delay ORDER BY id DESC LIMIT 1;") == [#"["p2"]"#])
         // What it needed while it ran is gone.

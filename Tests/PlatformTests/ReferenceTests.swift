@@ -32,7 +32,7 @@ struct ReferenceTests {
                 "rollout": [
                     "shadow": ["requests": 1], "canary": ["shares": ["5%"], "every": ["requests": 1]], "minimum": ["requests": 1],
                 ],
-                "log": ["sample": "5%"], "limits": ["rows": 1], "before": ["models:/a/1"], "after": ["models:/b/1"], "labels": ["within": "7d"],
+                "log": ["sample": "5%"], "limits": ["rows": 1], "before": ["models:/a/1"], "after": ["models:/b/1"], "label": ["within": "7d"],
                 "remote": [
                     "url": "https://triton.example", "protocol": "open-inference", "model": "m", "version": "3", "parameters": ["a": 1],
                     "inputs": [["name": "x", "type": "float32"]], "outputs": [["name": "y", "type": "float32"]], "example": [["x": 1]],

@@ -174,6 +174,8 @@ def test_rows_beyond_the_servers_batch_go_in_parts(keel, doubling, tmp_path):
     assert outputs["y"] == [2 * r["x"] for r in rows] and outputs["note"] == ["fine"] * 11
     assert [len(body["inputs"][0]["data"]) for _, body in doubling.asked[before:]] == [4, 4, 3]
     assert all(body["inputs"][0]["shape"] == [len(body["inputs"][0]["data"]), 1] for _, body in doubling.asked[before:])
+    # JSON has no word for a missing number.
+    assert ask(keel, "parts", [{"x": 1}, {"x": None}]).status_code == 422
     # On a connection that is kept.
     assert doubling.connections - connections <= 1
 

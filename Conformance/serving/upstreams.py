@@ -180,7 +180,7 @@ class Doubling(Answering):
         if 13 in values:
             return self.answer({"error": "13 is refused"}, 400)
         shape = [len(values), 1]
-        outputs = [{"name": "y", "datatype": "FP32", "shape": shape, "data": [factor * (v or 0) + self.upstream.offset for v in values]},
+        outputs = [{"name": "y", "datatype": "FP32", "shape": shape, "data": [factor * v + self.upstream.offset for v in values]},
                    {"name": "note", "datatype": "BYTES", "shape": [len(values)], "data": ["fine"] * len(values)}]
         mode = self.upstream.mode
         if mode == "rows":

@@ -1,8 +1,7 @@
 """Models that answer one after another are one release: one log, one digest, errors and latencies that name the model."""
 import json
-import sqlite3
+import time
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -114,6 +113,12 @@ def test_a_part_that_changes_is_another_release_and_a_part_that_serves_stays(kee
     apply(keel, tmp_path, "parts", {"model": "models:/stump/1"})
     apply(keel, tmp_path, "parts", {"model": "models:/stump/1", "before": ["models:/parse/1"]})
     releases = keel.get("/api/v1/endpoints/parts/releases").json()["releases"]
+    for _ in range(200):
+        # A release without a rollout takes the traffic a moment later.
+        if releases[0]["state"] == "stable":
+            break
+        time.sleep(0.05)
+        releases = keel.get("/api/v1/endpoints/parts/releases").json()["releases"]
     assert [r["number"] for r in releases] == [2, 1] and releases[0]["digest"] != releases[1]["digest"]
     assert invoke(keel, "parts", [{"text": "7,5"}]).json()["predictions"] == [0.75]
     gone = keel.post("/api/2.0/mlflow/model-versions/delete", {"name": "parse", "version": "1"})
@@ -129,11 +134,12 @@ def test_a_part_that_changes_is_another_release_and_a_part_that_serves_stays(kee
         answer = invoke(keel, "parts", [{"text": "7,5"}])
         if answer.status_code == 200:
             break
+        time.sleep(0.1)
     assert answer.json()["predictions"] == [0.75]
 
 
 @pytest.mark.parametrize("spec, words", [
-    ({"model": "models:/stump/1", "after": ["models:/parse/1"]}, "takes 'text'"),
+    ({"model": "models:/stump/1", "after": ["models:/parse/1"]}, "model 2 of 2, models:/parse/1"),
     ({"model": "models:/stump/1", "before": ["parse"]}, "names no version"),
     ({"model": "models:/stump/1", "before": ["models:/pars/1"]}, "there is no model"),
 ])
@@ -153,7 +159,7 @@ def test_a_policy_that_refuses_code(keel, tmp_path):
     theirs = Keel(environment=keel.environment).start()
     register(theirs)
     served.serve(theirs, tmp_path, "stump", bundles.stump(low=0.25, high=0.75), "xgboost", served.ONE)
-    scientist = theirs.json("tokens", "create", "sam", "--persona", "data-scientist")["secret"]
+    scientist = theirs.json("tokens", "create", "sam", "--persona", "ml-engineer")["secret"]
     denied = theirs.cli("apply", policy, token=scientist, check=False)
     assert denied.returncode != 0 and "access.manage" in denied.stdout + denied.stderr
     theirs.cli("apply", policy)

@@ -3,6 +3,7 @@
 Both keep what they were asked, and answer wrongly on demand.
 """
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ class Upstream:
         self.mode = "well"
         self.asked = []
         self.connections = 0
+        self.open = []
         self.port = None
         self.handler = handler
         self.server = None
@@ -26,6 +28,14 @@ class Upstream:
             def setup(self):
                 super().setup()
                 upstream.connections += 1
+                upstream.open.append(self.connection)
+
+            def handle(self):
+                try:
+                    super().handle()
+                except OSError:
+                    # Whoever asked has gone, or this server is stopped.
+                    pass
 
         Handler.upstream = self
         self.server = ThreadingHTTPServer(("127.0.0.1", self.port or 0), Handler)
@@ -37,6 +47,12 @@ class Upstream:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+        for connection in self.open:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.open = []
 
     @property
     def url(self):

@@ -22,7 +22,7 @@ struct WireTests {
     func json() throws {
         let tensors = [OpenTensor("x", .float32), OpenTensor("pixels", .tensor(.int64, shape: [2, 2])), OpenTensor("word", .string)]
         let table = try Table([
-            ("x", Column(.float32, .float32([0.5, .nan]))),
+            ("x", Column(.float32, .float32([0.5, -2]))),
             ("pixels", Column(.tensor(.int64, shape: [2, 2]), .list(offsets: [0, 4, 8], values: Column(.int64, .int64(Array(1...8)))))),
             ("word", try Column(.string, values: [.string("grün"), .string("")])),
         ])
@@ -30,7 +30,7 @@ struct WireTests {
         #expect(request.headerBytes == nil)
         let expected: JSON = [
             "inputs": [
-                ["name": "x", "datatype": "FP32", "shape": [2], "data": [0.5, nil]],
+                ["name": "x", "datatype": "FP32", "shape": [2], "data": [0.5, -2]],
                 ["name": "pixels", "datatype": "INT64", "shape": [2, 2, 2], "data": [1, 2, 3, 4, 5, 6, 7, 8]],
                 ["name": "word", "datatype": "BYTES", "shape": [2], "data": ["grün", ""]],
             ],
@@ -90,6 +90,14 @@ struct WireTests {
         let missing = try Table([("n", try Column(.int32, values: [.int(1), .null]))])
         let absent = #expect(throws: KeelError.self) { _ = try OpenInferenceRequest(missing, facts([tensor], binary: false), params: .null) }
         #expect(absent?.path == "n[1]")
+        // Binary data can say that a float is missing, JSON cannot.
+        let unknown = try Table([("x", Column(.float32, .float32([1, .nan])))])
+        let x = facts([OpenTensor("x", .float32)], binary: true)
+        #expect(try OpenInferenceRequest(unknown, x, params: .null).bytes.suffix(4) == [0, 0, 0xc0, 0x7f])
+        let unsaid = #expect(throws: KeelError.self) {
+            _ = try OpenInferenceRequest(unknown, facts([OpenTensor("x", .float32)], binary: false), params: .null)
+        }
+        #expect(unsaid?.path == "x[1]")
     }
 
     @Test("random damage to an answer is a fault or another table, and never more rows than were asked for")

@@ -81,7 +81,8 @@ package enum OpenInference {
         }
         guard !outputs.isEmpty else { throw KeelError(.contractViolation, "\(server.name) does not say what it gives", hint: "declare spec.remote.outputs") }
         let signature = Signature(
-            inputs: inputs.map { Signature.Input($0.name, $0.type, nullable: $0.type == .float32 || $0.type == .float64) },
+            // Binary data can say NaN; the protocol's JSON has no word for a missing value.
+            inputs: inputs.map { Signature.Input($0.name, $0.type, nullable: isBinary && ($0.type == .float32 || $0.type == .float64)) },
             outputs: outputs.map { Signature.Output($0.name, $0.type) }, params: model.parameters)
         let facts = Facts(inputs: inputs, outputs: outputs, isBinary: isBinary, rowsMax: batch.flatMap { $0 > 0 ? $0 : nil })
         // What is generated as text may be another each time.

@@ -59,7 +59,7 @@ package struct OpenInferenceRequest {
         return .invalid("\(value) does not fit in '\(tensor.name)', which is \(tensor.datatype.rawValue)", path: place(tensor, row, of: rows))
     }
 
-    /// A missing float is NaN; nothing else can be missing on the wire.
+    /// In binary data a missing float is NaN; nothing else can be missing on the wire.
     private static func requireWhole(_ values: Column, _ tensor: OpenTensor, rows: Int) throws(KeelError) {
         guard values.nullCount > 0, let i = (0..<values.count).first(where: { !values.isValid($0) }) else { return }
         throw .invalid("'\(tensor.name)' must have a value in every row", path: place(tensor, i * rows / values.count, of: rows))
@@ -123,8 +123,9 @@ package struct OpenInferenceRequest {
     private static func json(_ values: Column, _ tensor: OpenTensor, rows: Int) throws(KeelError) -> [JSON] {
         switch tensor.datatype {
         case .fp16, .bf16, .fp32, .fp64:
-            // JSON has no NaN; null is what servers that know missing values take.
-            return try floats(values, tensor, rows).map { $0.isFinite ? .double($0) : .null }
+            let numbers = try floats(values, tensor, rows)
+            if let i = numbers.firstIndex(where: { !$0.isFinite }) { throw misfit("what is no finite number", tensor, i, rows: rows, of: numbers.count) }
+            return numbers.map { .double($0) }
         case .bool:
             try requireWhole(values, tensor, rows: rows)
             return (0..<values.count).map { .bool(values[$0] == .bool(true)) }

@@ -8,6 +8,8 @@ package enum ModelFile {
     static let bytesMax = 2 << 20
     /// More `*` than an honest file has: each alias may stand for others, which may stand for others.
     private static let aliasesMax = 16
+    /// The parser goes as deep as the text does, up to 1000 levels, which not every thread's stack holds.
+    private static let levelsMax = 300
 
     /// - Returns: what could be understood; `problem` says what could not.
     package static func parse(_ bytes: [UInt8]) -> ModelFacts {
@@ -17,11 +19,33 @@ package enum ModelFile {
             guard let text = String(validating: bytes, as: UTF8.self) else { throw KeelError.invalid("it is not UTF-8") }
             let aliases = zip(bytes, bytes.dropFirst()).reduce(0) { $0 + ($1.0 == UInt8(ascii: "*") && $1.1 > 32 ? 1 : 0) }
             guard aliases <= aliasesMax else { throw KeelError.invalid("it has \(aliases) YAML aliases, at most \(aliasesMax) are read") }
-            // The parser itself refuses more than 1000 levels.
+            guard levels(of: bytes) <= levelsMax else { throw KeelError.invalid("it may have more than \(levelsMax) levels") }
             guard let root = try Yams.compose(yaml: text)?.mapping else { throw KeelError.invalid("it is not a YAML mapping") }
             try read(root, into: &facts)
         } catch { facts.problem = "MLmodel cannot be read: \((error as? KeelError)?.message ?? "\(error)".prefix(300).description)" }
         return facts
+    }
+
+    /// At least how deep the parts of a text lie in each other: what may begin blocks at the front of a line, and brackets that are open.
+    private static func levels(of bytes: [UInt8]) -> Int {
+        var deepest = 0
+        var front = 0
+        var open = 0
+        var isFront = true
+        for byte in bytes {
+            switch byte {
+            // YAML takes some characters beyond ASCII for the end of a line.
+            case UInt8(ascii: "\n"), UInt8(ascii: "\r"), 0x80...:
+                front = 0
+                isFront = true
+            case UInt8(ascii: " "), UInt8(ascii: "\t"), UInt8(ascii: "-"), UInt8(ascii: "?"), UInt8(ascii: ":"): if isFront { front += 1 }
+            default: isFront = false
+            }
+            if byte == UInt8(ascii: "[") || byte == UInt8(ascii: "{") { open += 1 }
+            if byte == UInt8(ascii: "]") || byte == UInt8(ascii: "}") { open = max(0, open - 1) }
+            deepest = max(deepest, front + open)
+        }
+        return deepest
     }
 
     private static func read(_ root: Node.Mapping, into facts: inout ModelFacts) throws(KeelError) {

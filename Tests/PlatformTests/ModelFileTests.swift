@@ -35,6 +35,17 @@ struct ModelFileTests {
         #expect(try type(of: facts).init(json: facts.json) == facts)
     }
 
+    @Test(
+        "a file whose parts may lie deeper in each other than a stack holds is not read",
+        arguments: [
+            String(repeating: "? ", count: 900), String(repeating: "- ", count: 900), String(repeating: "[", count: 900),
+            "a: " + String(repeating: "{a: ", count: 900),
+            (0..<900).map { String(repeating: " ", count: $0) + "a:\n" }.joined(), "a: b\u{2028}" + String(repeating: "? ", count: 900),
+        ])
+    func deep(text: String) {
+        #expect(ModelFile.parse(Array(text.utf8)).problem?.contains("levels") == true)
+    }
+
     @Test("a column type that the contract has no word for is kept as written, and there is no signature")
     func unknown() {
         let facts = ModelFile.parse(

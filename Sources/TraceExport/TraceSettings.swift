@@ -29,7 +29,8 @@ public struct TraceSettings: Sendable {
     public init(
         endpoint: String, ratio: String, service: String, headers: [String], schemes: [String], allowsInternal: Bool, environment: [String: String]
     ) throws(KeelError) {
-        url = (endpoint.hasSuffix("/") ? String(endpoint.dropLast()) : endpoint) + "/v1/traces"
+        // Of an address without a host nothing is taken away: the path would become its host.
+        url = (endpoint.hasSuffix("/") && !endpoint.hasSuffix("//") ? String(endpoint.dropLast()) : endpoint) + "/v1/traces"
         self.ratio = try TraceSettings.share(ratio)
         self.service = service
         self.schemes = schemes

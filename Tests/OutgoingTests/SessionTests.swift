@@ -14,7 +14,7 @@ struct SessionTests {
         return try OutgoingSession("http://\(host):\(receiver.port)\(path)", idleMax: 4, through: guarded)
     }
 
-    private func ask(_ session: OutgoingSession, bytesMax: Int = 1000, within: Duration = .seconds(10)) async -> Result<OutgoingHTTP.Answer, KeelError> {
+    private func ask(_ session: OutgoingSession, bytesMax: Int = 1000, within: Duration = .seconds(60)) async -> Result<OutgoingHTTP.Answer, KeelError> {
         await withCheckedContinuation { continuation in
             session.send(.init("POST", "/ask", body: Array("{}".utf8), answerBytesMax: bytesMax), until: .now + within) { continuation.resume(returning: $0) }
         }

@@ -30,7 +30,7 @@ struct WireTests {
         #expect(request.headerBytes == nil)
         let expected: JSON = [
             "inputs": [
-                ["name": "x", "datatype": "FP32", "shape": [2], "data": [0.5, -2]],
+                ["name": "x", "datatype": "FP32", "shape": [2], "data": [0.5, -2.0]],
                 ["name": "pixels", "datatype": "INT64", "shape": [2, 2, 2], "data": [1, 2, 3, 4, 5, 6, 7, 8]],
                 ["name": "word", "datatype": "BYTES", "shape": [2], "data": ["grün", ""]],
             ],

@@ -34,6 +34,21 @@ def keel(tmp_path_factory, doubling):
     server.stop()
 
 
+@pytest.fixture
+def start():
+    """Starts servers of a test's own, which end with it."""
+    started = []
+
+    def one(**options):
+        started.append(Keel(**options).start())
+        return started[-1]
+
+    yield one
+    for keel in started:
+        if keel.process.poll() is None:
+            keel.kill()
+
+
 def register(server):
     import mlflow
     from mlflow.models import infer_signature
@@ -149,14 +164,14 @@ def test_parts_that_do_not_fit_are_refused_before_anything_is_stored(keel, tmp_p
     assert keel.get("/v2/models/misfit").status_code == 404
 
 
-def test_a_policy_that_refuses_code(keel, tmp_path):
+def test_a_policy_that_refuses_code(keel, start, tmp_path):
     """`pythonModels` of a workspace holds for every way to a model: deployed alone, as a part of another, and after a start."""
     policy = tmp_path / "policy.json"
     policy.write_text(json.dumps({"apiVersion": "keel/v1", "kind": "ModelPolicy", "metadata": {"name": "models"}, "spec": {"pythonModels": "refused"}}))
     apply(keel, tmp_path, "coded", {"model": "models:/parse/1"})
     busy = keel.cli("apply", policy, check=False)
     assert busy.returncode != 0 and "runs code" in busy.stdout + busy.stderr
-    theirs = Keel(environment=keel.environment).start()
+    theirs = start(environment=keel.environment)
     register(theirs)
     served.serve(theirs, tmp_path, "stump", bundles.stump(low=0.25, high=0.75), "xgboost", served.ONE)
     scientist = theirs.json("tokens", "create", "sam", "--persona", "ml-engineer")["secret"]
@@ -173,4 +188,3 @@ def test_a_policy_that_refuses_code(keel, tmp_path):
     policy.write_text(policy.read_text().replace("refused", "allowed"))
     theirs.cli("apply", policy)
     theirs.cli("deploy", "models:/parse/1", "--endpoint", "coded")
-    theirs.stop()

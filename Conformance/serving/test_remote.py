@@ -63,6 +63,21 @@ def keel(secrets):
     assert upstreams.Chat.KEY not in server.log() and "key-that-is-wrong" not in server.log()
 
 
+@pytest.fixture
+def start():
+    """Starts servers of a test's own, which end with it."""
+    started = []
+
+    def one(**options):
+        started.append(Keel(**options).start())
+        return started[-1]
+
+    yield one
+    for keel in started:
+        if keel.process.poll() is None:
+            keel.kill()
+
+
 @pytest.fixture(autouse=True)
 def well(doubling, chat):
     yield
@@ -256,10 +271,10 @@ def test_shadow_canary_and_rollback_with_an_incumbent_that_answers(keel, doublin
     assert shadows >= 30 and "rollout.started" in kinds and "release.rolledback" in kinds
 
 
-def test_a_restart_while_the_server_is_away(secrets, tmp_path):
+def test_a_restart_while_the_server_is_away(start, tmp_path):
     upstream = upstreams.doubling()
     environment = {"KEEL_SERVING_REMOTE_SCHEMES": "http", "KEEL_SERVING_REMOTE_INTERNAL": "true"}
-    keel = Keel(environment=environment).start()
+    keel = start(environment=environment)
     declare(keel, tmp_path, "kept", oip(upstream, "double", version="1", example=[{"x": 1}], outputs=[{"name": "y", "type": "float32"}]))
     keel.kill()
     upstream.stop()
@@ -282,7 +297,6 @@ def test_a_restart_while_the_server_is_away(secrets, tmp_path):
             break
         time.sleep(0.1)
     assert answer.status_code == 503 and "expected is" in answer.text
-    keel.stop()
     upstream.stop()
 
 
@@ -322,16 +336,14 @@ def test_a_model_that_fails_its_example_is_not_deployed(keel, doubling, tmp_path
     assert keel.get("/v2/models/untried").status_code == 404
 
 
-def test_internal_addresses_and_plain_http_are_refused_unless_allowed(doubling, tmp_path):
-    plain = Keel().start()
+def test_internal_addresses_and_plain_http_are_refused_unless_allowed(start, doubling, tmp_path):
+    plain = start()
     done = declare(plain, tmp_path, "inner", oip(doubling, "double"), check=False)
     assert done.returncode != 0 and "serving.remote.schemes" in done.stdout + done.stderr
-    plain.stop()
-    outer = Keel(environment={"KEEL_SERVING_REMOTE_SCHEMES": "http"}).start()
+    outer = start(environment={"KEEL_SERVING_REMOTE_SCHEMES": "http"})
     before = doubling.connections
     done = declare(outer, tmp_path, "inner", oip(doubling, "double"), check=False)
     assert done.returncode != 0 and "serving.remote.internal" in done.stdout + done.stderr and doubling.connections == before
-    outer.stop()
 
 
 def test_who_may_not_register_models_may_not_declare_one(keel, doubling, tmp_path):

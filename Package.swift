@@ -167,7 +167,7 @@ let package = Package(
                 "Pipelines", "Platform", "SearchLanguage", "Serving", "Storage", "TestSupport", "WebAPI", "Workers", "Workflows",
                 .product(name: "NIOCore", package: "swift-nio"),
             ],
-            path: "Tests/Fuzz"),
+            path: "Tests/Fuzz", exclude: ["README.md"]),
         .testTarget(name: "ContractsTests", dependencies: ["Contracts", "TestSupport"]),
         .testTarget(name: "ExpressionsTests", dependencies: ["Expressions", "TestSupport"]),
         .testTarget(name: "StatisticsTests", dependencies: ["Statistics", "TestSupport"]),

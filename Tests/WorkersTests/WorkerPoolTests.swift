@@ -137,8 +137,8 @@ struct WorkerPoolTests {
                 return nil
             } catch { return error as? KeelError }
         }
-        async let first = call(4, 600)
-        async let second = call(4, 600)
+        async let first = call(10, 600)
+        async let second = call(10, 600)
         for _ in 0..<3000 where pool.status.idle > 0 { try await Task.sleep(for: .milliseconds(10)) }
         #expect(await call(0, 0.1)?.code == .deadlineExceeded)
         #expect(await call(0, 600) == nil)

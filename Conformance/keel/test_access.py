@@ -82,7 +82,7 @@ def test_a_token_ends_on_connections_that_have_used_it(guarded):
     owner = {"Authorization": "Bearer " + tokens["owner"]}
     made = requests.post(server.url + "/api/v1/tokens", json={"name": "brief", "persona": "service"}, headers=owner, timeout=30).json()
     with requests.Session() as session:
-        session.headers["Authorization"] = "Bearer " + made["token"]
+        session.headers["Authorization"] = "Bearer " + made["secret"]
 
         def ask(**headers):
             return session.post(server.url + "/v2/models/delay/infer", json={}, headers=headers, timeout=30).status_code

@@ -358,3 +358,26 @@ def test_a_step_of_a_pipeline_deploys_a_model_that_a_client_registered(tracking,
     refused = server.cli("run", "ship", "--with", "model=models:/stepped/2", check=False)
     assert refused.returncode == 1 and "release" in refused.stdout + refused.stderr
     assert len(predict(server.url, "stepped", frame[:ROWS])) == ROWS
+
+
+def test_the_champion_follows_promotions_and_a_start_leaves_it_where_a_person_moved_it(tracking, server, data):
+    import mlflow.xgboost
+    import xgboost as xgb
+    frame, binary, _ = data
+    for rounds in (3, 5):
+        log(tracking, "crowned", mlflow.xgboost, xgb.train({"objective": "binary:logistic"}, xgb.DMatrix(frame, binary), rounds), frame[:3])
+
+    def champion():
+        return str(tracking.MlflowClient().get_model_version_by_alias("crowned", "champion").version)
+
+    deploy(server, "crowned")
+    assert champion() == "1"
+    server.cli("models", "alias", "crowned/2", "champion")
+    moves = len(server.json("models", "history", "crowned")["events"])
+    server.stop()
+    server.start()
+    assert predict(server.url, "crowned", frame[:2]) and champion() == "2"
+    assert len(server.json("models", "history", "crowned")["events"]) == moves, "a start writes nothing"
+    server.cli("deploy", "models:/crowned/2", "--endpoint", "crowned")
+    server.cli("deploy", "models:/crowned/1", "--endpoint", "crowned")
+    assert champion() == "1"

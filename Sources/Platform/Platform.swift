@@ -165,7 +165,7 @@ public final class Platform: Sendable {
         let deployments = DeploymentService(
             database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features),
             versions: RegisteredVersions(), denied: denied,
-            onPromoted: { release in await Platform.markChampion(release, registry, logger) },
+            onPromoted: { release, since in await Platform.markChampion(release, since: since, registry, logger) },
             onFailed: { endpoint, error in damage.report(endpoint, error) })
         let queries = PredictionQueries(database: database)
         let signatures = ReleaseSignatures(deployments: deployments, objects: objects)
@@ -268,10 +268,12 @@ public final class Platform: Sendable {
     }
 
     /// In production the promoted version is the champion of its model: what the next one is compared with.
-    private static func markChampion(_ release: Release, _ registry: RegistryService, _ logger: Logger) async {
+    /// - Parameter since: the event that promoted it, at a start: an alias that was moved after it stays where it is.
+    private static func markChampion(_ release: Release, since: Int64?, _ registry: RegistryService, _ logger: Logger) async {
         guard release.endpoint.environment == .production, let version = Int(release.modelVersion) else { return }
         do {
             let grant = try Grant.check(.system("deployments", in: release.endpoint.workspace), may: .registryWrite, on: "Model/\(release.model)")
+            if let since, try await registry.hasChanged(alias: "champion", of: release.model, after: since, grant) { return }
             try await registry.setAlias(model: release.model, alias: "champion", version: version, grant)
         } catch { logger.error("could not move the alias champion to \(release.model)/\(version): \(KeelError.wrapping(error))") }
     }

@@ -21,7 +21,7 @@ public final class InferenceHandler: ChannelInboundHandler {
     private let logger: Logger
     private var hot: HotRequest?
     /// What the last path named: connections ask the same again and again.
-    private var lastTarget: (path: String, target: InferenceTarget)?
+    private var lastTarget: InferenceTarget?
     /// Between the head and the end of a request that is passed on.
     private var isPassing = false
 
@@ -85,9 +85,9 @@ public final class InferenceHandler: ChannelInboundHandler {
     }
 
     private func target(_ path: String) -> InferenceTarget? {
-        if let lastTarget, lastTarget.path == path { return lastTarget.target }
+        if let lastTarget, lastTarget.path == path { return lastTarget }
         guard let target = InferenceTarget(path: path) else { return nil }
-        lastTarget = (path, target)
+        lastTarget = target
         return target
     }
 
@@ -138,7 +138,7 @@ public final class InferenceHandler: ChannelInboundHandler {
     private func write(_ context: ChannelHandlerContext, _ answer: InferenceAnswer, to target: InferenceTarget, _ fields: InferenceFields) {
         let correlation = fields.correlation
         if let fault = answer.fault {
-            logger.error("infer \(target.name): \(fault)", metadata: correlation.requestID.map { ["request": "\($0)"] })
+            logger.error("POST \(target.path): \(fault)", metadata: correlation.requestID.map { ["request": "\($0)"] })
         }
         var buffer = context.channel.allocator.buffer(capacity: answer.bytes.count)
         buffer.writeBytes(answer.bytes)

@@ -129,22 +129,30 @@ extension RegistryService {
             case .latest: return try RegistryStore.lastRetired(db, of: reference.name) > 0
             case .alias(let alias):
                 // Under a name that the model got later, only the removal tells.
-                return try ["model.alias.set", "model.alias.removed", "model.aliases.imported"].contains { kind in
-                    try RegistryService.any(db, kind, on: reference.name) {
-                        $0.data["alias"]?.string == alias || $0.data["aliases"]?[alias] != nil
-                    }
-                }
+                return try RegistryService.hasChanged(db, alias, of: reference.name, after: 0)
             }
+        }
+    }
+
+    /// Whether an alias was set or removed after an event of the ledger.
+    public func hasChanged(alias: String, of model: String, after event: Int64, _ grant: Grant) async throws -> Bool {
+        try grant.require(.registryWrite, on: RegistryService.thing(model, grant))
+        return try await database.read(in: grant.workspace) { try RegistryService.hasChanged($0, alias, of: model, after: event) }
+    }
+
+    private static func hasChanged(_ db: some Querying, _ alias: String, of model: String, after event: Int64) throws -> Bool {
+        try ["model.alias.set", "model.alias.removed", "model.aliases.imported"].contains { kind in
+            try any(db, kind, on: model, after: event) { $0.data["alias"]?.string == alias || $0.data["aliases"]?[alias] != nil }
         }
     }
 
     /// Whether the ledger has an event of a kind on a model that is like this.
     private static func any(
-        _ db: some Querying, _ kind: String, on model: String, where isWanted: (LedgerEvent) -> Bool
+        _ db: some Querying, _ kind: String, on model: String, after event: Int64, where isWanted: (LedgerEvent) -> Bool
     ) throws -> Bool {
         var before = Int64.max
         while true {
-            let page = try db.ledgerEvents(of: kind, on: "Model/\(model)", after: 0, before: before, limit: 500)
+            let page = try db.ledgerEvents(of: kind, on: "Model/\(model)", after: event, before: before, limit: 500)
             if page.contains(where: isWanted) { return true }
             guard page.count == 500, let last = page.last else { return false }
             before = last.seq

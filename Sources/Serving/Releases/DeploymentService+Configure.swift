@@ -73,8 +73,14 @@ extension DeploymentService {
         for (ref, live) in draft.endpoints {
             publish(live)
             if live.isStarting, known[ref]?.isStarting != true { Task { await finishStarting(ref) } }
-            if known[ref] == nil, let stable = live.stable { await onPromoted(stable.release) }
+            if known[ref] == nil, let stable = live.stable { await restored(stable.release) }
         }
+    }
+
+    /// Tells again of a promotion that the process may have ended behind.
+    private func restored(_ release: Release) async {
+        let promotion = try? await database.read(in: release.endpoint.workspace) { try DeploymentService.fate(of: release, in: $0).promotion }
+        if let promotion { await onPromoted(release, promotion.seq) }
     }
 
     /// Gives a draft up: what was in force stays.
@@ -125,7 +131,7 @@ extension DeploymentService {
                 live.baseline = found.baseline
                 publish(live)
                 if let problem { fail(ref, problem) }
-                if let stable = live.stable { await onPromoted(stable.release) }
+                if let stable = live.stable { await restored(stable.release) }
             } catch {
                 publish(live)
                 fail(ref, KeelError.wrapping(error))

@@ -15,7 +15,7 @@ extension DeploymentService {
         live.rollout = nil
         live.isStarting = false
         publish(live)
-        await onPromoted(served.release)
+        await onPromoted(served.release, nil)
     }
 
     func start(_ served: ServedRelease, _ live: inout Live, _ grant: Grant) async throws {

@@ -35,7 +35,7 @@ public actor DeploymentService {
     let features: (any OnlineFeatures)?
     let versions: (any ReleasableVersions)?
     let denied: @Sendable (Caller, Action, _ subject: String) async throws -> Void
-    let onPromoted: @Sendable (Release) async -> Void
+    let onPromoted: @Sendable (Release, _ since: Int64?) async -> Void
     let onFailed: @Sendable (ResourceRef, KeelError) -> Void
     var endpoints: [ResourceRef: Live] = [:]
     let turn = Turn()
@@ -43,13 +43,14 @@ public actor DeploymentService {
     /// - Parameters:
     ///   - versions: tells whether a model version that is to be released still exists.
     ///   - denied: records that a caller was refused besides what the API checks.
-    ///   - onPromoted: called after a release became an endpoint's stable one, and again after each start; must be repeatable.
+    ///   - onPromoted: called after a release became an endpoint's stable one, and again after each start, as the process may have ended in between: then
+    ///     with the number of the ledger's event that promoted it.
     ///   - onFailed: told of an endpoint whose release could not be loaded after `configure` had returned.
     public init(
         database: Database, models: ModelLoader, runtime: ServingRuntime, features: (any OnlineFeatures)?,
         versions: (any ReleasableVersions)? = nil,
         denied: @escaping @Sendable (Caller, Action, _ subject: String) async throws -> Void = { _, _, _ in },
-        onPromoted: @escaping @Sendable (Release) async -> Void = { _ in },
+        onPromoted: @escaping @Sendable (Release, _ since: Int64?) async -> Void = { _, _ in },
         onFailed: @escaping @Sendable (ResourceRef, KeelError) -> Void = { _, _ in }
     ) {
         self.database = database

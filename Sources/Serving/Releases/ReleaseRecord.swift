@@ -63,7 +63,7 @@ extension DeploymentService {
     }
 
     /// The last event that made a release answer all requests, and the one that took it back since.
-    private static func fate(of release: Release, in db: some Querying) throws -> (promotion: LedgerEvent?, takenBack: LedgerEvent?) {
+    static func fate(of release: Release, in db: some Querying) throws -> (promotion: LedgerEvent?, takenBack: LedgerEvent?) {
         let number = JSON.int(Int64(release.number))
         // Nothing was decided about a release before the event that made it.
         let first = try ReleaseStore.createdSeq(release, in: db) - 1

@@ -193,6 +193,7 @@ final class InferenceCall<Answer: Sendable>: Sendable {
                 served.meter.addFailure(nanoseconds: .now - start)
                 if error.code != .invalidArgument, error.code != .contractViolation {
                     served.meter.failedRows.wrappingIncrement(by: request.table.rowCount, ordering: .relaxed)
+                    served.meter.count(error.code)
                 }
             }
             done(result.map { ($0, served) })

@@ -37,7 +37,7 @@ struct Deploy: AsyncParsableCommand {
     }
 
     private static func tried(_ example: JSON) -> String {
-        guard let rows = example["rows"]?.integer else { return "not tried: it was logged without input_example" }
+        guard let rows = example["rows"]?.integer else { return "it has no input example that its answers could be compared with" }
         let what = example["compared"]?.bool == true ? "answered as it was logged to do" : "answered; no answer was logged to compare with"
         return "its input example of \(rows) row\(rows == 1 ? "" : "s") was \(what)"
     }

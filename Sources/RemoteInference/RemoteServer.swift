@@ -10,8 +10,10 @@ struct RemoteServer: Sendable {
     let workspace: WorkspaceID
     let session: OutgoingSession
     let secrets: RemoteSecrets
-    /// Of an answer with predictions.
+    /// Of an answer with predictions, however much is asked for.
     static let answerBytesMax = 64 << 20
+    /// Of an answer besides its values, and of a text.
+    static let answerBytesMin = 1 << 20
     /// Of an answer that describes something.
     static let metadataBytesMax = 4 << 20
     /// How long after the deadline the session may take to say so.

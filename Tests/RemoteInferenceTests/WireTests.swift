@@ -39,6 +39,18 @@ struct WireTests {
         #expect(try JSON.parse(request.bytes) == expected)
     }
 
+    @Test("an answer may be as large as what was asked for, and no larger than 64 MiB")
+    func sizes() {
+        let number = OpenTensor("x", .float32)
+        #expect(OpenInferenceResponse.bytesMax([number], rows: 1) == (1 << 20) + 32)
+        #expect(OpenInferenceResponse.bytesMax([number, OpenTensor("word", .string)], rows: 2) == (1 << 20) + 2 * (32 + (64 << 10)))
+        #expect(OpenInferenceResponse.bytesMax([OpenTensor("x", .tensor(.float32, shape: [-1, 3]))], rows: 1) == (1 << 20) + 4096 * 3 * 32)
+        for shape in [[1 << 40, 1 << 40], [1 << 30], [.max, 2]] {
+            #expect(OpenInferenceResponse.bytesMax([OpenTensor("x", .tensor(.float32, shape: shape))], rows: 1) == 64 << 20)
+        }
+        #expect(OpenInferenceResponse.bytesMax([number], rows: .max) == 64 << 20)
+    }
+
     @Test("binary data stand behind the JSON, little-endian, texts with their length")
     func binary() throws {
         let table = try Table([("n", Column(.int32, .int32([1, -2]))), ("word", try Column(.string, values: [.string("ab"), .string("")]))])

@@ -46,7 +46,12 @@ extension RegistryService {
         try grant.require(.releasesDeploy, .releasesForce)
         try await database.write(in: grant.workspace) { tx in
             _ = try RegistryStore.version(tx, version.name, version.version)
-            guard try EvidenceStore.bundle(tx, of: version)?.subject != bundle else { return }
+            if let bound = try EvidenceStore.bundle(tx, of: version) {
+                guard bound.subject != bundle else { return }
+                throw KeelError(
+                    .failedPrecondition, "models:/\(version.name)/\(version.version) was deployed before with other files or another runner",
+                    hint: "what a version is does not change: register it as a new version")
+            }
             try EvidenceStore.insert(tx, .bundle, of: bundle, version: version, verdict: Evidence.ungated, data: data, grant)
         }
     }

@@ -43,7 +43,7 @@ struct OpenAIRunner: ModelRunner {
             sent += 1
             let path = model.task == .chat ? "/chat/completions" : "/completions"
             server.send(
-                "POST", path, headers: [("Content-Type", "application/json")], body: body, bytesMax: RemoteServer.answerBytesMax, until: deadline
+                "POST", path, headers: [("Content-Type", "application/json")], body: body, bytesMax: RemoteServer.answerBytesMin, until: deadline
             ) { [server, task = model.task, places] result in
                 let completion = result.flatMap { answer in
                     Result { () throws(KeelError) in

@@ -5,6 +5,22 @@ package enum OpenInferenceResponse {
     /// What is wrong with a response, in words that follow the server's name.
     package struct Fault: Error { let words: String }
 
+    /// How large an answer may be: its values as JSON, those of a free dimension as a few thousand, and what stands around them. What a server sends beyond
+    /// that is not read: as a tree it would take many times its size.
+    package static func bytesMax(_ outputs: [OpenTensor], rows: Int) -> Int {
+        var row = 0
+        for output in outputs {
+            let elements = output.row.reduce(1) { $0.multipliedReportingOverflow(by: $1 < 0 ? 4096 : $1).partialValue }
+            let (bytes, isOver) = elements.multipliedReportingOverflow(by: output.datatype == .bytes ? 64 << 10 : 32)
+            guard !isOver, (0...RemoteServer.answerBytesMax).contains(bytes), (0...RemoteServer.answerBytesMax).contains(elements) else {
+                return RemoteServer.answerBytesMax
+            }
+            row += bytes
+        }
+        let (all, isOver) = row.multipliedReportingOverflow(by: rows)
+        return isOver ? RemoteServer.answerBytesMax : min(RemoteServer.answerBytesMax, RemoteServer.answerBytesMin + all)
+    }
+
     /// - Parameters:
     ///   - headerBytes: the length of the JSON when binary data follow it.
     ///   - outputs: those that were asked for.

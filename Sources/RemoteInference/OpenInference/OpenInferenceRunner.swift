@@ -36,7 +36,7 @@ struct OpenInferenceRunner: ModelRunner {
         var headers = [("Content-Type", request.headerBytes == nil ? "application/json" : "application/octet-stream")]
         if let bytes = request.headerBytes { headers.append(("Inference-Header-Content-Length", String(bytes))) }
         let answer = try server.answer(
-            "POST", path, headers: headers, body: request.bytes, bytesMax: RemoteServer.answerBytesMax, until: deadline)
+            "POST", path, headers: headers, body: request.bytes, bytesMax: OpenInferenceResponse.bytesMax(facts.outputs, rows: rows.rowCount), until: deadline)
         guard answer.status == 200 else { throw server.failure(answer, OpenInference.words) }
         let length = answer.header("Inference-Header-Content-Length")
         let headerBytes = length.map { Int($0) ?? -1 }

@@ -174,8 +174,8 @@ extension DeploymentService {
     public nonisolated var policies: ModelPolicies { models.policies }
 
     /// The releases of a workspace that serve, or are under way, and run code of their models' own.
-    public func releasesWithCode(in workspace: WorkspaceID) -> [String] {
-        endpoints.filter { $0.key.workspace == workspace }.values.flatMap { [$0.stable, $0.candidate] }.compactMap { $0 }
+    public func releasesWithCode(in refs: Set<ResourceRef>) -> [String] {
+        endpoints.filter { refs.contains($0.key) }.values.flatMap { [$0.stable, $0.candidate] }.compactMap { $0 }
             .filter { $0.model.bundle.runsCode }.map(\.release.name).sorted()
     }
 

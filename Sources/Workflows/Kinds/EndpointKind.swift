@@ -27,6 +27,7 @@ extension EndpointSpec: ResourceKind {
         preparation.add(
             PreparedEndpoints(
                 deployments: modules.deployments, runtime: modules.runtime, draft: draft, disabled: disabled, workspace: workspace))
+        try await ModelPolicySpec.requireKept(preparation)
     }
 
     package static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus] {

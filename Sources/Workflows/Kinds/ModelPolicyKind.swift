@@ -12,16 +12,24 @@ extension ModelPolicySpec: ResourceKind {
     }
 
     package static func prepare(_ preparation: inout Preparation) async throws {
-        let workspace = preparation.workspace
-        let deployments = preparation.modules.deployments
         let policy = preparation.declared.all(ModelPolicySpec.self).first
-        // What serves must go on serving: a policy that it does not keep is not put in force.
-        if let policy, policy.pythonModels == .refused, !preparation.isStart, let running = await deployments.releasesWithCode(in: workspace).first {
-            throw KeelError(
-                .failedPrecondition, "release \(running) runs code of its model's own, and the policy refuses that",
-                hint: "roll it back, or delete the endpoint, first", path: "\(kind)/\(policy.name).spec.pythonModels")
-        }
-        preparation.add(PreparedPolicy(policies: deployments.policies, workspace: workspace, policy: policy))
+        preparation.add(PreparedPolicy(policies: preparation.modules.deployments.policies, workspace: preparation.workspace, policy: policy))
+    }
+
+    /// What serves must go on serving: a policy that it does not keep is not put in force. One that is in force already is kept by every load.
+    ///
+    /// Called while nothing can be deployed, and until the change is in force: what a deployment under way brings would not be seen otherwise.
+    static func requireKept(_ preparation: Preparation) async throws {
+        let deployments = preparation.modules.deployments
+        guard let policy = preparation.declared.all(ModelPolicySpec.self).first, policy.pythonModels == .refused, !preparation.isStart,
+            !deployments.policies.refusesCode(in: preparation.workspace)
+        else { return }
+        let staying = Set(preparation.declared.all(EndpointSpec.self).map(\.ref))
+        let running = await deployments.releasesWithCode(in: staying)
+        guard !running.isEmpty else { return }
+        throw KeelError(
+            .failedPrecondition, "\(running.count == 1 ? "release" : "releases") \(running.joined(separator: ", ")) run code of their models, and the policy refuses that",
+            hint: "roll back to releases without code, or delete the endpoints, first", path: "\(kind)/\(policy.name).spec.pythonModels")
     }
 }
 

@@ -168,15 +168,29 @@ public struct Releasing: Sendable {
         from source: PromotedFrom? = nil, key: String?, by caller: Caller
     ) async throws -> Release {
         let grant = try await granted(caller, gate == .passed ? .releasesDeploy : .releasesForce, endpoint)
-        if try await deployments.spec(endpoint: endpoint, grant).approval == .required, evidence.approvals.isEmpty {
-            throw KeelError(
-                .failedPrecondition, "the endpoint '\(endpoint.qualifiedName)' takes approved versions only, and nobody approved \(version.uri)",
-                hint: "keel approve \(version.uri) --reason TEXT, by somebody who did not register it")
+        let spec = try await deployments.spec(endpoint: endpoint, grant)
+        if spec.approval == .required {
+            try requireApproval(version, evidence, for: endpoint)
+            // Models before and behind it decide the answer as well.
+            let reading = try await granted(caller, .registryRead, endpoint)
+            for uri in spec.before + spec.after {
+                guard let part = try await registry.resolve(uri, reading), let evidence = try await registry.evidence(of: part, reading) else {
+                    throw KeelError.notFound("there is no model '\(uri)' with a bundle", hint: "the endpoint's spec names it in before or after")
+                }
+                try requireApproval(part, evidence, for: endpoint)
+            }
         }
         let release = try await deployments.createRelease(
             endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle, gate: gate, from: source, key: key, grant)
         try await deployments.deploy(endpoint: endpoint, release: release.number, once: key != nil, grant)
         return release
+    }
+
+    private func requireApproval(_ version: ModelVersion, _ evidence: VersionEvidence, for endpoint: ResourceRef) throws(KeelError) {
+        guard evidence.approvals.isEmpty else { return }
+        throw KeelError(
+            .failedPrecondition, "the endpoint '\(endpoint.qualifiedName)' takes approved versions only, and nobody approved \(version.uri)",
+            hint: "keel approve \(version.uri) --reason TEXT, by somebody who did not register it")
     }
 
     private func granted(_ caller: Caller, _ action: Action, _ endpoint: ResourceRef) async throws -> Grant {

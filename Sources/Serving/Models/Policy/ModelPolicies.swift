@@ -10,6 +10,9 @@ public final class ModelPolicies: Sendable {
     /// - Parameter policy: nil when the workspace declares none: then models may do what the server allows.
     public func replace(_ workspace: WorkspaceID, with policy: ModelPolicySpec?) { declared.withLock { $0[workspace] = policy } }
 
+    /// Whether the policy in force in a workspace takes no models that bring code.
+    public func refusesCode(in workspace: WorkspaceID) -> Bool { declared.withLock { $0[workspace]?.pythonModels == .refused } }
+
     /// - Throws: `permissionDenied` for a model that brings code into a workspace that takes none.
     func require(_ bundle: ModelBundle, in workspace: WorkspaceID) throws(KeelError) {
         guard bundle.flavor == .python, let policy = declared.withLock({ $0[workspace] }), policy.pythonModels == .refused else { return }

@@ -61,7 +61,7 @@ public struct RemoteModel: Sendable, Hashable {
         let prompt: Prompt? = try reader.optional("input") == nil ? nil : reader.word("input")
         self.task = task ?? .chat
         self.prompt = prompt ?? .prompt
-        parameters = try RemoteModel.parameters(reader)
+        parameters = try RemoteModel.parameters(reader, wire)
         secret = try reader.optionalString("secret").map { (text) throws(KeelError) in try RemoteModel.secretName(reader, text) }
         concurrency = try reader.positive("concurrency") ?? 8
         guard concurrency <= RemoteModel.concurrencyMax else { throw reader.failure("concurrency", "must be at most \(RemoteModel.concurrencyMax)") }
@@ -133,10 +133,14 @@ public struct RemoteModel: Sendable, Hashable {
 
     static func isFloat(_ type: DataType) -> Bool { type == .float32 || type == .float64 }
 
-    private static func parameters(_ reader: FieldReader) throws(KeelError) -> [Signature.Parameter] {
+    /// Fields of a request of OpenAI's API that say what is asked, and of whom.
+    private static let own: Set<String> = ["model", "messages", "prompt", "stream", "stream_options", "n"]
+
+    private static func parameters(_ reader: FieldReader, _ wire: WireProtocol) throws(KeelError) -> [Signature.Parameter] {
         guard let given = try reader.optionalObject("parameters") else { return [] }
         var out: [Signature.Parameter] = []
         for name in given.keys.sorted() {
+            guard wire != .openAI || !own.contains(name) else { throw given.failure(name, "is set by Keel for each request") }
             let json = try given.required(name)
             let type: DataType
             switch json {

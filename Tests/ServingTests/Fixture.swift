@@ -49,7 +49,7 @@ final class Home: Sendable {
         service = DeploymentService(
             database: database, models: ModelLoader(objects: objects), runtime: runtime, features: features, versions: versions,
             denied: { caller, action, subject in await denials?.add("\(caller.name) \(action.rawValue) \(subject)") },
-            onPromoted: { await promoted.add($0) })
+            onPromoted: { release, _ in await promoted.add(release) })
         writer = writes ? Task { await log.run() } : nil
     }
 

@@ -10,11 +10,13 @@ package enum OpenInferenceResponse {
     package static func bytesMax(_ outputs: [OpenTensor], rows: Int) -> Int {
         var row = 0
         for output in outputs {
-            let elements = output.row.reduce(1) { $0.multipliedReportingOverflow(by: $1 < 0 ? 4096 : $1).partialValue }
-            let (bytes, isOver) = elements.multipliedReportingOverflow(by: output.datatype == .bytes ? 64 << 10 : 32)
-            guard !isOver, (0...RemoteServer.answerBytesMax).contains(bytes), (0...RemoteServer.answerBytesMax).contains(elements) else {
-                return RemoteServer.answerBytesMax
+            var elements = 1
+            for dimension in output.row {
+                let (product, isOver) = elements.multipliedReportingOverflow(by: dimension < 0 ? 4096 : dimension)
+                guard !isOver, product <= RemoteServer.answerBytesMax else { return RemoteServer.answerBytesMax }
+                elements = product
             }
+            let bytes = elements * (output.datatype == .bytes ? 64 << 10 : 32)
             row += bytes
         }
         let (all, isOver) = row.multipliedReportingOverflow(by: rows)

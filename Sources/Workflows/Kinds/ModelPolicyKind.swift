@@ -28,7 +28,7 @@ extension ModelPolicySpec: ResourceKind {
         let running = await deployments.releasesWithCode(in: staying)
         guard !running.isEmpty else { return }
         throw KeelError(
-            .failedPrecondition, "\(running.count == 1 ? "release" : "releases") \(running.joined(separator: ", ")) run code of their models, and the policy refuses that",
+            .failedPrecondition, "what serves runs code of its models' own, and the policy refuses that: \(running.joined(separator: ", "))",
             hint: "roll back to releases without code, or delete the endpoints, first", path: "\(kind)/\(policy.name).spec.pythonModels")
     }
 }

@@ -3,7 +3,7 @@ import Foundation
 /// Gives the parsers of Keel inputs that nobody would write, and looks at what they do.
 ///
 ///     keel-fuzz all                              every target as `make test` runs it
-///     keel-fuzz json --seconds 600 --seed 7      one, for longer
+///     keel-fuzz json --seconds 600 --seed 7      one, for a time instead of a number of inputs
 ///     keel-fuzz json --input FILE                one input again, in this process
 ///     keel-fuzz list
 ///
@@ -48,7 +48,7 @@ enum Fuzz {
             }
         }
         if names == ["list"] {
-            for target in FuzzTarget.all { say("\(target.name) \(Int(target.seconds)) s") }
+            for target in FuzzTarget.all { say("\(target.name) \(target.inputs) inputs") }
             return 0
         }
         let targets = names == ["all"] ? FuzzTarget.all : FuzzTarget.all.filter { names.contains($0.name) }
@@ -57,8 +57,7 @@ enum Fuzz {
         if let child {
             let corpus = try corpus(of: targets[0], settings)
             Worker(
-                target: targets[0], corpus: corpus, seed: settings.seed, seconds: settings.seconds ?? targets[0].seconds,
-                shared: try SharedInput(path: child)
+                target: targets[0], corpus: corpus, seed: settings.seed, seconds: settings.seconds, shared: try SharedInput(path: child)
             ).run()
         }
         return try watch(targets, settings, jobs)
@@ -66,8 +65,7 @@ enum Fuzz {
 
     /// Runs the targets, so many at a time.
     private static func watch(_ targets: [FuzzTarget], _ settings: FuzzRun.Settings, _ jobs: Int) throws -> Int32 {
-        // The longest first, so that the last ones end together.
-        var waiting = targets.sorted { $0.seconds > $1.seconds }[...]
+        var waiting = targets[...]
         var running: [FuzzRun] = []
         var isWell = true
         while !waiting.isEmpty || !running.isEmpty {

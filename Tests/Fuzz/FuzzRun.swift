@@ -3,6 +3,7 @@ import Foundation
 /// One target being worked on by a process of its own, which this watches.
 final class FuzzRun {
     struct Settings {
+        /// How long a target is run; without it, until it has seen its number of inputs.
         var seconds: Double?
         var seed: UInt64 = 1
         var corpus = "Tests/Corpora/fuzz"
@@ -12,7 +13,6 @@ final class FuzzRun {
 
     let target: FuzzTarget
     private let settings: Settings
-    private let seconds: Double
     private let folder: String
     private let shared: SharedInput
     private let process: pid_t
@@ -32,15 +32,12 @@ final class FuzzRun {
     init(_ target: FuzzTarget, _ settings: Settings) throws {
         self.target = target
         self.settings = settings
-        seconds = settings.seconds ?? target.seconds
         folder = NSTemporaryDirectory() + "keel-fuzz-\(getpid())-\(target.name)"
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         shared = try SharedInput(path: folder + "/shared")
         process = try FuzzRun.spawn(
-            [
-                CommandLine.arguments[0], target.name, "--child", folder + "/shared", "--seed", "\(settings.seed)", "--seconds",
-                "\(seconds)", "--corpus", settings.corpus,
-            ],
+            [CommandLine.arguments[0], target.name, "--child", folder + "/shared", "--seed", "\(settings.seed)", "--corpus", settings.corpus]
+                + (settings.seconds.map { ["--seconds", "\($0)"] } ?? []),
             output: folder + "/output")
     }
 
@@ -136,6 +133,8 @@ final class FuzzRun {
         var environment = ProcessInfo.processInfo.environment
         // The parent says how to see where it ended.
         environment["SWIFT_BACKTRACE"] = "enable=no"
+        // The same seed leads to the same inputs, and they to the same order of sets.
+        environment["SWIFT_DETERMINISTIC_HASHING"] = "1"
         environment["ASAN_OPTIONS"] = "detect_leaks=0:quarantine_size_mb=16:detect_stack_use_after_return=0"
         let given = (arguments.map { strdup($0) }) + [nil]
         let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]

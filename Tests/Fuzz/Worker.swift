@@ -5,7 +5,8 @@ struct Worker {
     let target: FuzzTarget
     let corpus: [[UInt8]]
     let seed: UInt64
-    let seconds: Double
+    /// How long it works; nil: for the target's number of inputs.
+    let seconds: Double?
     let shared: SharedInput
 
     /// A parser that needs more of the stack than this goes as deep as its input says. The server's threads have more.
@@ -14,7 +15,7 @@ struct Worker {
     private static let memoryBytes = 1 << 30
     private static let poolMax = 5000
 
-    /// Ends with the process: 0 when the time is over, 3 when a parser did something wrong.
+    /// Ends with the process: 0 when all was well, 3 when a parser did something wrong.
     func run() -> Never {
         if !Execution.seesEdges { limitMemory() }
         // This thread only waits from here on.
@@ -29,7 +30,7 @@ struct Worker {
         var execution = Execution(target)
         var mutator = Mutator(target, seed: seed)
         var pool = corpus
-        let end = DispatchTime.now().uptimeNanoseconds + UInt64(seconds * 1e9)
+        let end = seconds.map { DispatchTime.now().uptimeNanoseconds + UInt64($0 * 1e9) }
         var next = 0
         while true {
             var input = next < corpus.count ? corpus[next] : mutator.input(from: pool)
@@ -56,7 +57,7 @@ struct Worker {
                 pool.append(input)
                 shared[.kept] += 1
             }
-            if now >= end { return 0 }
+            if end.map({ now >= $0 }) ?? (next >= target.inputs) { return 0 }
         }
     }
 

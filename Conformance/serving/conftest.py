@@ -5,6 +5,7 @@ import pytest
 
 import bundles
 import served
+import upstreams
 from servers import Keel
 
 
@@ -16,6 +17,28 @@ def endpoints(tmp_path_factory):
     served.serve(keel, folder, "typed", bundles.stump(low=0.25, high=0.75, inputs=4), "xgboost", served.TYPED, limits="{ bodyBytes: 1000000, rows: 2000 }")
     yield keel
     keel.stop()
+
+
+@pytest.fixture(scope="module")
+def doubling():
+    upstream = upstreams.doubling()
+    yield upstream
+    upstream.stop()
+
+
+@pytest.fixture
+def start():
+    """Starts servers of a test's own, which end with it."""
+    started = []
+
+    def one(**options):
+        started.append(Keel(**options).start())
+        return started[-1]
+
+    yield one
+    for keel in started:
+        if keel.process.poll() is None:
+            keel.kill()
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,13 +12,6 @@ from servers import ROOT, Keel
 
 
 @pytest.fixture(scope="module")
-def doubling():
-    upstream = upstreams.doubling()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture(scope="module")
 def keel(tmp_path_factory, doubling):
     """`before` is Python of one's own, `stump` trees of Keel's, `labels` Python again, `net` an ONNX graph, `far` a model of another server."""
     server = Keel(environment={
@@ -32,21 +25,6 @@ def keel(tmp_path_factory, doubling):
                                              "outputs": [{"name": "y", "type": "float32"}]}})
     yield server
     server.stop()
-
-
-@pytest.fixture
-def start():
-    """Starts servers of a test's own, which end with it."""
-    started = []
-
-    def one(**options):
-        started.append(Keel(**options).start())
-        return started[-1]
-
-    yield one
-    for keel in started:
-        if keel.process.poll() is None:
-            keel.kill()
 
 
 def register(server):

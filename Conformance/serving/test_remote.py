@@ -30,13 +30,6 @@ def other(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def doubling():
-    upstream = upstreams.doubling()
-    yield upstream
-    upstream.stop()
-
-
-@pytest.fixture(scope="module")
 def chat():
     upstream = upstreams.chat()
     yield upstream
@@ -61,21 +54,6 @@ def keel(secrets):
     yield server
     server.stop()
     assert upstreams.Chat.KEY not in server.log() and "key-that-is-wrong" not in server.log()
-
-
-@pytest.fixture
-def start():
-    """Starts servers of a test's own, which end with it."""
-    started = []
-
-    def one(**options):
-        started.append(Keel(**options).start())
-        return started[-1]
-
-    yield one
-    for keel in started:
-        if keel.process.poll() is None:
-            keel.kill()
 
 
 @pytest.fixture(autouse=True)

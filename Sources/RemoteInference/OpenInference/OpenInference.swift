@@ -109,14 +109,14 @@ package enum OpenInference {
     private static func tensors(
         _ metadata: JSON, _ field: String, _ declared: [(name: String, type: DataType)], isSelection: Bool, _ server: RemoteServer
     ) throws(KeelError) -> [OpenTensor] {
-        var described: [(name: String, datatype: OpenTensor.Datatype, shape: [Int])] = []
+        var described: [(name: String, datatype: Datatype, shape: [Int])] = []
         for item in metadata[field]?.array ?? [] {
             guard let name = item["name"]?.string, let word = item["datatype"]?.string,
                 let shape = item["shape"]?.array?.map({ $0.integer.map { Int($0) } ?? 0 })
             else {
                 throw server.broken("describes its \(field) in a form that is not the protocol's")
             }
-            guard let datatype = OpenTensor.Datatype(rawValue: word) else {
+            guard let datatype = Datatype(rawValue: word) else {
                 throw KeelError(.contractViolation, "'\(name)' of \(server.name) is \(word.prefix(40)), which Keel has no type for")
             }
             described.append((name, datatype, shape))

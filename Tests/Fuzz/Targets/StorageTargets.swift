@@ -131,7 +131,7 @@ extension FuzzTarget {
 
     /// Zip archives, and what gzip and zlib have packed.
     static let archives = FuzzTarget(
-        name: "archives", inputs: 60_000, words: ["PK\u{1}\u{2}", "PK\u{3}\u{4}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "PK\u{6}\u{7}"]
+        name: "archives", inputs: 30_000, words: ["PK\u{1}\u{2}", "PK\u{3}\u{4}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "PK\u{6}\u{7}"]
     ) { bytes in
         let bytesMax = 64 << 10
         var word = ""

@@ -1,7 +1,5 @@
-import Contracts
-
 /// An element type of the Open Inference Protocol.
-package enum Datatype: String, CaseIterable {
+package enum Datatype: String, Sendable, CaseIterable {
     case bool = "BOOL"
     case uint8 = "UINT8"
     case uint16 = "UINT16"
@@ -38,6 +36,18 @@ package enum Datatype: String, CaseIterable {
             case .string, .bytes, .date, .timestamp: .bytes
             case .list(let element), .tensor(let element, _): Datatype(of: element)
             }
+    }
+
+    /// The type of Keel's that holds all its values (of UINT64 those below 2⁶³).
+    package var element: DataType {
+        switch self {
+        case .bool: .bool
+        case .int8, .int16, .int32, .uint8, .uint16: .int32
+        case .uint32, .int64, .uint64: .int64
+        case .fp16, .bf16, .fp32: .float32
+        case .fp64: .float64
+        case .bytes: .string
+        }
     }
 
     /// The largest magnitude of a float; nil for other types.

@@ -168,7 +168,7 @@ extension FuzzTarget {
 
     /// Parquet's footers.
     static let parquetFooter = FuzzTarget(
-        name: "parquet-footer", inputs: 40_000,
+        name: "parquet-footer", inputs: 15_000,
         repair: { bytes in
             // A footer is what the file's last eight bytes say; the file begins with the same four.
             let footer = bytes.dropFirst(min(4, bytes.count)).dropLast(min(8, max(0, bytes.count - 4)))

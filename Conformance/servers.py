@@ -62,11 +62,11 @@ class Keel:
             self.process.send_signal(signal.SIGTERM)
             assert self.process.wait(timeout=30) == 0, self.log()[-2000:]
 
-    def cli(self, *arguments, check=True, token=None, environment=None):
+    def cli(self, *arguments, check=True, token=None, environment=None, input=None):
         environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")} | {"KEEL_URL": self.url} | (environment or {})
         if token:
             environment["KEEL_TOKEN"] = token
-        done = subprocess.run([str(KEEL), *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300)
+        done = subprocess.run([str(KEEL), *map(str, arguments)], capture_output=True, text=True, env=environment, cwd=ROOT, timeout=300, input=input)
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done

@@ -21,7 +21,11 @@ package struct GuardedHTTP: Sendable {
     package func check(_ url: String) async throws {
         let target = try OutgoingTarget(url, schemes: schemes, for: purpose)
         do { _ = try await addresses(of: target) } catch let error as KeelError where error.code == .unavailable {
-            throw KeelError.invalid("Cannot resolve \(purpose.capitalized) hostname '\(target.host)': \(error.message)")
+            throw KeelError.invalid(
+                purpose == .webhook
+                    ? "Cannot resolve Webhook URL hostname '\(target.host)': \(error.message)"
+                    : "the host of the \(purpose.noun) has no address here: \(error.message)",
+                hint: purpose == .webhook ? nil : "is the name right, and known to the resolver of this machine?")
         }
     }
 

@@ -66,7 +66,11 @@ public struct TraceSettings: Sendable {
             throw .invalid(
                 "the value of '\(parts[0])' is no reference", hint: "name where it is: \(parts[0])=env:VARIABLE or \(parts[0])=file:PATH", path: path)
         }
-        guard let value, !value.isEmpty else { throw .invalid("'\(parts[1].prefix(200))' of the header '\(parts[0])' is not there", path: path) }
+        guard let value, !value.isEmpty else {
+            throw .invalid(
+                "'\(parts[1].prefix(200))' of the header '\(parts[0])' is not there, or empty",
+                hint: parts[1].hasPrefix("env:") ? "set the variable before the server starts" : "write the value into the file", path: path)
+        }
         guard value.utf8.allSatisfy({ $0 >= 32 && $0 != 127 }) else {
             throw .invalid("'\(parts[1].prefix(200))' of the header '\(parts[0])' has more than one line", path: path)
         }

@@ -98,16 +98,17 @@ public final class FieldReader {
         return out
     }
     /// One of the words of an enumeration.
-    public func word<T: RawRepresentable & CaseIterable>(_ name: String, default fallback: T? = nil) throws(KeelError) -> T
-    where T.RawValue == String {
+    public func word<T: RawRepresentable & CaseIterable>(
+        _ name: String, default fallback: T? = nil, among cases: [T] = Array(T.allCases)
+    ) throws(KeelError) -> T where T.RawValue == String {
         guard let value = optional(name) else {
             if let fallback { return fallback }
             _ = try required(name)
             throw .invalid("'\(name)' is missing", path: place(name))
         }
-        let words = T.allCases.map(\.rawValue)
-        guard let text = value.string, let found = T(rawValue: text) else {
+        guard let text = value.string, let found = cases.first(where: { $0.rawValue == text }) else {
             let given = value.string ?? value.text
+            let words = cases.map(\.rawValue)
             throw .invalid(
                 "'\(given.prefix(60))' is not known here",
                 hint: nearest(given, in: words).map { "did you mean '\($0)'?" } ?? "one of: \(words.joined(separator: ", "))",

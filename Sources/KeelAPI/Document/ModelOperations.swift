@@ -124,7 +124,7 @@ let modelShapes: [(String, Shape)] = [
         "Model",
         [
             "name": .text, "description": .text, "created_at": .instant, "updated_at": .instant, "tags": .map(.text),
-            "aliases": .map(.integer),
+            "aliases": .map(.integer), "latest_version": .nullable(.integer),
             "versions?": .list(["version": .integer, "stage": stage]),
         ]
     ),

@@ -90,7 +90,7 @@ func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/tokens", .tokensManage, on: .each) { request, _, grant in
         let reader = try FieldReader(try await request.json(), path: "")
         let name = try reader.string("name")
-        let persona: Persona = try reader.word("persona", default: .member)
+        let persona: Persona = try reader.word("persona", default: .member, among: Persona.allCases.filter { $0 != .system })
         let scope = try reader.optionalObject("scope").map { (inner) throws(KeelError) in try TokenScope(inner) }
         let actsFor = try reader.optionalString("acts_for")
         let isEndless = reader.optional("expires")?.string == "never"

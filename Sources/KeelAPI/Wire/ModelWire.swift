@@ -11,6 +11,7 @@ enum ModelWire {
             "versions": .array(
                 model.versions.sorted { $0.key < $1.key }.map { ["version": .int(Int64($0.key)), "stage": .string($0.value)] }),
             "aliases": .object(model.aliases.sorted { $0.key < $1.key }.map { JSON.Member($0.key, .int(Int64($0.value))) }),
+            "latest_version": model.versions.keys.max().map { .int(Int64($0)) } ?? .null,
             "created_at": .string(model.createdAt.description), "updated_at": .string(model.updatedAt.description),
         ]
     }

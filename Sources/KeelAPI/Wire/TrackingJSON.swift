@@ -49,6 +49,7 @@ enum TrackingJSON {
             "name": .string(model.name), "description": .string(model.description), "created_at": .string(model.createdAt.description),
             "updated_at": .string(model.updatedAt.description), "tags": object(model.tags.map { ($0.key, $0.value) }),
             "aliases": .object(model.aliases.map { JSON.Member($0.alias, .int(Int64($0.version))) }),
+            "latest_version": model.latest.map(\.version).max().map { .int(Int64($0)) } ?? .null,
         ]
     }
 

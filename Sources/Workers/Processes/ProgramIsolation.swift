@@ -342,7 +342,7 @@ public struct ProgramIsolation: Sendable, Hashable {
             }
         }
         // The rest of /etc may hold keys of other services.
-        for name in ProgramIsolation.systemFiles { out += ["--ro-bind-try", "/etc/" + name, "/etc/" + name] }
+        for name in ProgramIsolation.systemFiles { out += way(to: "/etc/" + name, through: [""]) + ["--ro-bind-try", "/etc/" + name, "/etc/" + name] }
         if access.hasNetwork { out += ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"] }
         // By these libraries count processors.
         for folder in ["cpu", "node"] { out += ["--ro-bind-try", "/sys/devices/system/\(folder)", "/sys/devices/system/\(folder)"] }

@@ -67,9 +67,7 @@ struct Push: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let data = file == "-" ? FileHandle.standardInput.readDataToEndOfFile() : FileManager.default.contents(atPath: file)
-        guard let data else { throw KeelError.notFound("there is no file '\(file)'") }
-        let lines = data.split(separator: 10).map { Array($0) }
+        let lines = try InputFile.read(file).split(separator: 10).map { Array($0) }
         let client = try connection.client()
         let progress = ProgressLine("push \(dataset)")
         var (accepted, rejected) = (Int64(0), [JSON]())
@@ -139,5 +137,15 @@ struct Features: AsyncParsableCommand {
                 }
             }
         }
+    }
+}
+
+/// What a command is given to read: a file, or `-` for standard input.
+enum InputFile {
+    /// - Throws: `notFound` for a file that cannot be read.
+    static func read(_ path: String) throws(KeelError) -> Data {
+        guard path != "-" else { return FileHandle.standardInput.readDataToEndOfFile() }
+        guard let data = FileManager.default.contents(atPath: path) else { throw .notFound("there is no file '\(path)'") }
+        return data
     }
 }

@@ -6,13 +6,23 @@ import NIOHTTP1
 
 struct Predict: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Ask an endpoint for a prediction.", discussion: #"Example: keel predict delay '{"carrier":"UA","origin":"EWR", …}'"#)
+        abstract: "Ask an endpoint for a prediction.",
+        discussion: #"""
+            Examples:
+              keel predict delay '{"carrier":"UA","origin":"EWR", …}'
+              keel predict delay @rows.json
+            """#)
     @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
-    @Argument(help: "A JSON object of request columns, or a list of them.") var rows: String
+    @Argument(help: "A JSON object of request columns, or a list of them; @FILE reads them from a file, - from standard input.") var rows: String
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let parsed = try JSON.parse(rows)
+        let text = rows == "-" ? "@-" : rows
+        let parsed = try text.hasPrefix("@") ? JSON.parse(Array(InputFile.read(String(text.dropFirst())))) : JSON.parse(text)
+        let isRows = parsed.members != nil || parsed.array?.allSatisfy { $0.members != nil } == true
+        guard isRows else {
+            throw KeelError.invalid("a row is an object that names its columns", hint: #"{"COLUMN": VALUE, …}, or a list of such objects"#, path: "rows")
+        }
         let body: JSON = ["dataframe_records": parsed.array == nil ? .array([parsed]) : parsed]
         let answer = try await connection.post("/endpoints/\(escaped(endpoint))/invocations", body)
         connection.show(answer) { answer in
@@ -113,7 +123,7 @@ struct Releases: AsyncParsableCommand {
                     ["release", "model", "gate", "state", "from", "created", "by", "digest"],
                     (answer["releases"]?.items ?? []).map {
                         [
-                            $0.cell("number"), $0.cell("model"), String($0.cell("gate").prefix(48)), $0.cell("state"), source($0),
+                            $0.cell("number"), $0.cell("model"), $0.cell("gate"), $0.cell("state"), source($0),
                             $0.cell("created"), $0.cell("by"), String($0.cell("digest").prefix(12)),
                         ]
                     })

@@ -28,7 +28,9 @@ struct Query: AsyncParsableCommand {
         let answer = try await connection.post(
             "/api/v1/query", ["sql": .string(sql), "rows": .int(Int64(limit)), "seconds": .int(Int64(timeout))])
         let names = (answer["columns"]?.items ?? []).map { $0["name"]?.string ?? "" }
-        let rows = (answer["rows"]?.items ?? []).map { ($0.array ?? []).map { $0.isNull ? "" : $0.string ?? $0.text } }
+        // A table shows a missing value like other tables do; in CSV it is an empty field.
+        let missing = csv ? "" : "-"
+        let rows = (answer["rows"]?.items ?? []).map { ($0.array ?? []).map { $0.isNull ? missing : $0.string ?? $0.text } }
         if csv {
             for row in [names] + rows { Terminal.print(row.map(Query.csvField).joined(separator: ",")) }
         } else {

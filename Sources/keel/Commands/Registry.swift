@@ -36,10 +36,10 @@ struct ModelList: AsyncParsableCommand {
         } while after != nil
         connection.show(["models": .array(models)]) { _ in
             Terminal.table(
-                ["model", "aliases", "created", "changed"],
+                ["model", "latest", "aliases", "created", "changed"],
                 models.map { model in
                     let aliases = (model["aliases"]?.members ?? []).map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
-                    return [model.cell("name"), aliases.isEmpty ? "-" : aliases, model.cell("created_at"), model.cell("updated_at")]
+                    return [model.cell("name"), model.cell("latest_version"), aliases.isEmpty ? "-" : aliases, model.cell("created_at"), model.cell("updated_at")]
                 })
         }
     }
@@ -121,13 +121,11 @@ enum ModelView {
     static func describe(_ text: String, _ connection: Connection) async throws {
         let (name, version) = parts(text)
         guard let version else {
-            return connection.show(try await connection.get("/api/v1/models/\(escaped(name))")) { Terminal.print(json: $0) }
+            return try await describe(model: name, connection)
         }
         let answer = try await connection.get("/api/v1/models/\(escaped(name))/versions/\(escaped(version))")
         connection.show(answer) { answer in
-            for key in ["model", "version", "stage", "description", "source", "run", "logged_model", "by", "created_at"] {
-                Terminal.print("\(key.padding(toLength: 12, withPad: " ", startingAt: 0)) \(answer.cell(key))")
-            }
+            fields(["model", "version", "stage", "description", "source", "run", "logged_model", "by", "created_at"], of: answer)
             let file = answer["file"] ?? .null
             Terminal.print("flavours     \((file["flavors"]?.items ?? []).compactMap(\.string).joined(separator: ", "))")
             if let problem = file["problem"]?.string { Terminal.print("problem      \(problem)") }
@@ -136,6 +134,31 @@ enum ModelView {
             }
             if !columns.isEmpty { Terminal.table(["", "column", "type", "required"], columns) }
         }
+    }
+
+    /// A model with its newest versions.
+    private static func describe(model name: String, _ connection: Connection) async throws {
+        var answer = try await connection.get("/api/v1/models/\(escaped(name))")
+        let versions = try await connection.get("/api/v1/models/\(escaped(name))/versions")
+        answer["versions"] = versions["versions"]
+        connection.show(answer) { answer in
+            fields(["name", "description", "created_at", "updated_at"], of: answer)
+            for tag in answer["tags"]?.members ?? [] { Terminal.print("tag          \(tag.key)=\(tag.value.string ?? "")") }
+            Terminal.table(
+                ["version", "aliases", "stage", "created", "by", "source"],
+                (answer["versions"]?.items ?? []).map { version in
+                    let aliases = (version["aliases"]?.items ?? []).compactMap(\.string).joined(separator: " ")
+                    return [
+                        version.cell("version"), aliases.isEmpty ? "-" : aliases, version.cell("stage"), version.cell("created_at"), version.cell("by"),
+                        version.cell("source"),
+                    ]
+                })
+            if !(versions["next"]?.isNull ?? true) { Terminal.print("(there are older ones; --json has all of a page, the API the rest)") }
+        }
+    }
+
+    private static func fields(_ keys: [String], of answer: JSON) {
+        for key in keys { Terminal.print("\(key.padding(toLength: 12, withPad: " ", startingAt: 0)) \(answer.cell(key))") }
     }
 }
 

@@ -121,10 +121,14 @@ struct Get: AsyncParsableCommand {
             let subject = name.map { "&subject=\(escaped("Monitor/\($0)"))" } ?? ""
             connection.show(try await connection.get("/api/v1/ledger?kind=monitor.alert\(subject)")) { answer in
                 Terminal.table(
-                    ["event time", "monitor", "kind", "release", "rows"],
+                    ["event time", "monitor", "kind", "release", "rows", "value", "columns"],
                     (answer["events"]?.items ?? []).map { event in
                         let data = event["data"] ?? .null
-                        return [data.cell("eventTime"), event.cell("subject"), data.cell("kind"), data.cell("release"), data.cell("rows")]
+                        let columns = (data["columns"]?.items ?? []).map { "\($0.cell("name")) \(Terminal.decimals($0["psi"]?.number, 2))" }
+                        return [
+                            data.cell("eventTime"), event.cell("subject"), data.cell("kind"), data.cell("release"), data.cell("rows"),
+                            Terminal.decimals(data["value"]?.number, 3), columns.isEmpty ? "-" : columns.joined(separator: ", "),
+                        ]
                     })
             }
         case "damage":
@@ -151,7 +155,8 @@ struct Get: AsyncParsableCommand {
     private func named(_ answer: JSON, _ list: String, by field: String) throws(KeelError) -> JSON {
         guard let name else { return answer }
         let items = answer[list]?.items ?? []
-        let found = items.filter { $0[field]?.string == name }
+        // Of endpoints NAME@ENVIRONMENT is one; those that declare no environment are in production.
+        let found = items.filter { $0[field]?.string == name || "\($0.cell(field))@\($0["environment"]?.string ?? "production")" == name }
         guard !found.isEmpty else {
             let near = nearest(name, in: items.compactMap { $0[field]?.string })
             throw .notFound("there is none of the \(field) '\(name)' among the \(list)", hint: near.map { "did you mean '\($0)'?" })

@@ -90,9 +90,13 @@ def test_an_endpoint_that_serves_goes_only_by_cascade(keel, tmp_path):
     assert done.returncode == 1 and "it serves release 1" in done.stderr
     keel.cli("delete", "endpoint", "buying", "--cascade", "--yes")
     assert requests.post(keel.url + "/v2/models/buying/infer", json=project.question(), timeout=10).status_code == 404
-    # The pipeline names the endpoint, so it went too; the model and its release stay, and serve again when the endpoint is there again.
+    # The pipeline names the endpoint, so it went too; the model and its release stay. When the endpoint is there again it serves what is released to it.
     assert names(keel, "pipelines") == [] and keel.json("models", "list")["models"][0]["name"] == "buying"
     project.apply(keel, tmp_path)
+    answer = requests.post(keel.url + "/v2/models/buying/infer", json=project.question(), timeout=10)
+    assert answer.status_code >= 400 and "no release yet" in answer.text
+    assert keel.cli("rollback", "buying", "--to", "1", check=False).returncode == 1
+    assert keel.json("release", "buying", "models:/buying/1")["release"] == 1
     assert requests.post(keel.url + "/v2/models/buying/infer", json=project.question(), timeout=10).status_code == 200
 
 

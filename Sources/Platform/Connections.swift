@@ -232,6 +232,19 @@ package struct ReleasedVersions: VersionUsage {
     }
 }
 
+/// Serving asks the registry for signatures.
+struct RegisteredSignatures: ModelSignatures {
+    let registry: RegistryService
+
+    func signatures(of manifest: Digest, in workspace: WorkspaceID) async throws -> [ModelSignature] {
+        let grant = try Grant.check(.system("deployments", in: workspace), may: .registryRead)
+        return try await registry.signatures(of: manifest, grant).compactMap { evidence in
+            guard let key = evidence.data["key"]?.string.flatMap({ SignerKey($0) }), let signature = evidence.data["signature"]?.string else { return nil }
+            return ModelSignature(key: key, signature: signature)
+        }
+    }
+}
+
 /// Serving asks the registry whether a version still exists.
 package struct RegisteredVersions: ReleasableVersions {
     package init() {}

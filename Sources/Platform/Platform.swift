@@ -62,6 +62,7 @@ public final class Platform: Sendable {
     public let releasing: Releasing
     public let deploying: Deploying
     public let cards: CardWriting
+    public let signing: ModelSigning
     public let parity: FeatureParity
     public let reports: ServingReports
     public let collecting: Collecting
@@ -161,6 +162,7 @@ public final class Platform: Sendable {
                 GuardedHTTP(
                     for: .model, schemes: configuration.remoteSchemes, allowsInternal: configuration.remotesInternal,
                     resolver: SystemResolver(), http: http), secrets: configuration.remoteSecrets),
+            signatures: RegisteredSignatures(registry: registry),
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
             database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features),
@@ -249,6 +251,7 @@ public final class Platform: Sendable {
         ingesting = Ingesting(data: data, features: features, applying: applying, pushes: pushes, workFolder: home + "/work")
         cards = CardWriting(
             resources: resources, registry: registry, tracking: tracking, pipelines: pipelines, deployments: deployments, objects: objects)
+        signing = ModelSigning(registry: registry, tracking: tracking, models: models)
         parity = FeatureParity(
             data: data, features: features, runtime: runtime, deployments: deployments, queries: queries, objects: objects,
             analytics: analytics)

@@ -105,7 +105,7 @@ public struct RegistryService: Sendable {
             try ModelEvent("model.renamed", newName, before: .string(name), after: .string(newName)).record(tx, grant)
             for version in versions {
                 let old = VersionKey(name, version)
-                try EvidenceStore.carry(tx, [.bundle, .approval], from: old, to: VersionKey(newName, version), grant)
+                try EvidenceStore.carry(tx, [.bundle, .approval, .signature], from: old, to: VersionKey(newName, version), grant)
             }
             return try RegistryStore.model(tx, newName)
         }

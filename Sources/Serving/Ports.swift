@@ -29,6 +29,21 @@ public struct ModelInputs: Sendable, Hashable {
     }
 }
 
+/// Runs models that bring code of their own, apart from the server. `PythonModels` does.
+public protocol CodeModels: Sendable {
+    /// Starts what runs the model; it is ready when it can answer.
+    func runner(_ bundle: ModelBundle, _ objects: any ObjectStore) async throws -> any ModelRunner
+    /// Removes what models were unpacked to that no running model and none of these bundles needs.
+    /// - Returns: how many folders are gone, or would be.
+    func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int
+}
+
+/// The signatures of models' files, as serving needs them. Platform connects it.
+public protocol ModelSignatures: Sendable {
+    /// All that the workspace has of a manifest, whoever made them.
+    func signatures(of manifest: Digest, in workspace: WorkspaceID) async throws -> [ModelSignature]
+}
+
 /// The registered versions, as serving needs them. Platform connects it.
 public protocol ReleasableVersions: Sendable {
     /// Asked inside the transaction that makes a release, so that no release names a version that is gone.

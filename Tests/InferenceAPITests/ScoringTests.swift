@@ -18,6 +18,28 @@ struct ScoringTests {
         #expect((0..<3).map { table.row($0) } == [[1, nil], [nil, "x"], [2, "y"]])
     }
 
+    @Test("a column of the endpoint that some rows have and others do not is an error with its row, unless it is optional")
+    func gaps() throws {
+        let fields = [Field("a", .float64), Field("b", .string)]
+        for (rows, path) in [
+            (#"[{"a":1,"b":"x"},{"b":"y"}]"#, "[1].a"), (#"[{"b":"x"},{"a":1,"b":"y"}]"#, "[0].a"), (#"[{"a":1,"b":"x"},{"a":2,"b":"x"},{"a":3}]"#, "[2].b"),
+        ] {
+            let requests: [(String, () throws -> Table)] = [
+                ("dataframe_records", { try invocation(#"{"dataframe_records":\#(rows)}"#, fields) }),
+                ("instances", { try v1(#"{"instances":\#(rows)}"#, fields) }),
+                ("rows", { try PredictRequest(parsing: Array(#"{"rows":\#(rows)}"#.utf8), fields: fields).table }),
+            ]
+            for (place, read) in requests {
+                let error = #expect(throws: KeelError.self) { _ = try read() }
+                #expect(error?.code == .contractViolation && error?.path == place + path)
+            }
+        }
+        let table = try Invocation(parsing: Array(#"{"dataframe_records":[{"a":1,"b":"x"},{"a":2}]}"#.utf8), fields: fields, optional: ["b"]).table
+        #expect(table.row(1) == [2, nil])
+        // A value that is said to be missing is one.
+        #expect(try invocation(#"{"dataframe_records":[{"a":1,"b":"x"},{"a":null,"b":"y"}]}"#, fields).row(1) == [nil, "y"])
+    }
+
     @Test("NaN, as Python writes it, is a missing value; inside of texts it is text")
     func notANumber() throws {
         let table = try invocation(#"{"dataframe_split":{"columns":["a","b\"NaN"],"data":[[NaN,"NaN"],[1.5, "\\"],[NaN,"x"]]}}"#)

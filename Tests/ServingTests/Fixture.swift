@@ -33,7 +33,7 @@ final class Home: Sendable {
     init(
         at folder: String? = nil, features: (any OnlineFeatures)? = nil, versions: (any ReleasableVersions)? = nil, denials: Texts? = nil,
         clock: any Contracts.Clock = SystemClock(), logRows: Int = 20_000, writes: Bool = true,
-        tracer: (any RequestTracer)? = nil
+        tracer: (any RequestTracer)? = nil, remote: (any RemoteModels)? = nil
     ) async throws {
         self.folder = folder ?? FileManager.default.temporaryDirectory.appendingPathComponent("keel-serving-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: self.folder, withIntermediateDirectories: true)
@@ -47,7 +47,7 @@ final class Home: Sendable {
         runtime = ServingRuntime(log: log, threads: 2, tracer: tracer)
         let promoted = promoted
         service = DeploymentService(
-            database: database, models: ModelLoader(objects: objects), runtime: runtime, features: features, versions: versions,
+            database: database, models: ModelLoader(objects: objects, remote: remote), runtime: runtime, features: features, versions: versions,
             denied: { caller, action, subject in await denials?.add("\(caller.name) \(action.rawValue) \(subject)") },
             onPromoted: { release, _ in await promoted.add(release) })
         writer = writes ? Task { await log.run() } : nil

@@ -27,6 +27,41 @@ struct DeletingTests {
         #expect(try await shop.stored().count == Shop.all.count)
     }
 
+    @Test("an endpoint that is declared again serves nothing until something is released to it, and what was released to it is there")
+    func declaredAgain() async throws {
+        let shop = try await Workshop()
+        try await shop.apply(Shop.all)
+        try await shop.release(input: "spent", service: "buying")
+        try await shop.delete("Endpoint", "clicking", cascade: true)
+        let again = try await Workshop(at: shop.folder)
+        try await again.apply(Shop.all)
+        let reading = try Workshop.may(.releasesRead)
+        #expect(try await again.modules.deployments.state(endpoint: Shop.clicking, reading).stable == nil)
+        #expect(again.modules.runtime.whyNotServing(Shop.clicking).message.contains("has no release yet"))
+        let back = await #expect(throws: KeelError.self) {
+            try await again.modules.deployments.rollback(endpoint: Shop.clicking, to: 1, reason: "to see", Workshop.may(.releasesDeploy))
+        }
+        #expect(back?.message == "no release serves 'clicking' that could be rolled back")
+        try await again.release(input: "spent", service: "buying")
+        #expect(try await again.modules.deployments.state(endpoint: Shop.clicking, reading).stable == 1)
+    }
+
+    @Test("an endpoint whose declaration cannot be read keeps what serves it")
+    func unreadable() async throws {
+        let shop = try await Workshop()
+        try await shop.apply([Shop.dataset, Shop.entity, Shop.spent, Shop.service, Shop.endpoint()])
+        try await shop.release(input: "spent", service: "buying")
+        try await shop.modules.database.write { tx in
+            try tx.execute("UPDATE resources SET body = '{}' WHERE kind = 'Endpoint'", [])
+            try tx.execute("UPDATE resource_revisions SET body = '{}' WHERE kind = 'Endpoint'", [])
+        }
+        let broken = try await Workshop(at: shop.folder)
+        try await broken.apply([Shop.pipeline("program")])
+        try await broken.apply([Shop.endpoint()])
+        let state = try await broken.modules.deployments.state(endpoint: Shop.clicking, Workshop.may(.releasesRead))
+        #expect(state.stable == 1)
+    }
+
     @Test("an endpoint that serves goes only with what is in use, and answers no more")
     func serving() async throws {
         let shop = try await Workshop()

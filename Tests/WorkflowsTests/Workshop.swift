@@ -24,7 +24,10 @@ final class Workshop: Sendable {
 
     static let ann = Caller(name: "ann", persona: .owner)
 
-    init(at folder: String? = nil) async throws {
+    /// - Parameters:
+    ///   - code: runs models that bring code of their own.
+    ///   - signatures: those of their files.
+    init(at folder: String? = nil, code: (any CodeModels)? = nil, signatures: (any ModelSignatures)? = nil) async throws {
         let folder = folder ?? NSTemporaryDirectory() + "keel-workflows-" + Identifier.hex32()
         self.folder = folder
         for name in ["work", "lake"] {
@@ -51,7 +54,8 @@ final class Workshop: Sendable {
         let pipelines = PipelineService(database: database, kinds: [Nothing(), Program()], workFolder: folder + "/work")
         let runtime = ServingRuntime(log: try PredictionLog(database: database, journal: folder + "/predictions"), threads: 1)
         let deployments = DeploymentService(
-            database: database, models: ModelLoader(objects: objects), runtime: runtime, features: ServedFeatures(stores: features))
+            database: database, models: ModelLoader(objects: objects, python: code, signatures: signatures), runtime: runtime,
+            features: ServedFeatures(stores: features))
         modules = Modules(
             database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: AccessPolicy(),
             names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,

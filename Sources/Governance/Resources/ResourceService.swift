@@ -72,7 +72,7 @@ public final class ResourceService: Sendable {
         for _ in 0..<ResourceService.tries {
             let (base, current, last) = try await database.read(in: grant.workspace) { reader in
                 (
-                    try reader.lastApply(), ResourceService.byKey(try reader.storedResources()),
+                    try reader.lastApplyInWorkspace(), ResourceService.byKey(try reader.storedResources()),
                     try reader.lastRevisions(resources.map { ResourceKey($0) })
                 )
             }
@@ -84,7 +84,7 @@ public final class ResourceService: Sendable {
             try await validate(candidate)
             let changed = zip(resources, changes).filter { $0.1.kind != .unchanged }.map(\.0)
             for resource in changed { try await authorize(resource) }
-            guard !changed.isEmpty else { return ApplyResult(revision: base, changes: changes, ledgerSeq: nil) }
+            guard !changed.isEmpty else { return ApplyResult(revision: try await lastRevision(by: grant), changes: changes, ledgerSeq: nil) }
             let prepared = try await prepare?(candidate, changed)
             let result = try await ResourceService.putInForce(prepared) {
                 try await commit(resources, changes, on: base, with: prepared, by: grant)
@@ -105,7 +105,7 @@ public final class ResourceService: Sendable {
         for resource in resources { try grant.require(.resourcesApply, on: resource.ref(in: grant.workspace)) }
         let keys = resources.map { ResourceKey($0) }
         for _ in 0..<ResourceService.tries {
-            let (base, current) = try await database.read(in: grant.workspace) { (try $0.lastApply(), ResourceService.byKey(try $0.storedResources())) }
+            let (base, current) = try await database.read(in: grant.workspace) { (try $0.lastApplyInWorkspace(), ResourceService.byKey(try $0.storedResources())) }
             if let missing = keys.first(where: { current[$0] == nil }) { throw KeelError.notFound("there is no \(missing.text)") }
             let gone = Set(keys)
             let remaining = ResourceService.merge([], into: current.filter { !gone.contains($0.key) })
@@ -157,10 +157,13 @@ public final class ResourceService: Sendable {
     /// The names of the current resources of a kind, also of those that cannot be read any more.
     public func names(of kind: String, by grant: Grant) async throws -> [ResourceRef] {
         try grant.require(.resourcesRead)
-        return try await database.read(in: grant.workspace) { db in
-            try db.rows("SELECT name, environment FROM resources WHERE workspace = ? AND kind = ?", [db.inWorkspace, .string(kind)]).map {
-                ResourceKey(kind: kind, name: $0.text("name"), environment: $0.text("environment")).ref(in: grant.workspace)
-            }
+        return try await database.read(in: grant.workspace) { try ResourceService.names(of: kind, in: grant.workspace, $0) }
+    }
+
+    /// The same inside a transaction or read of the workspace.
+    public static func names(of kind: String, in workspace: WorkspaceID, _ db: some Querying) throws -> [ResourceRef] {
+        try db.rows("SELECT name, environment FROM resources WHERE workspace = ? AND kind = ?", [db.inWorkspace, .string(kind)]).map {
+            ResourceKey(kind: kind, name: $0.text("name"), environment: $0.text("environment")).ref(in: workspace)
         }
     }
 
@@ -226,12 +229,13 @@ public final class ResourceService: Sendable {
         }
     }
 
-    /// Nil when another apply came in between.
+    /// Nil when another apply in the workspace came in between. Numbers count over all workspaces.
     private func commit(
         deletionOf stored: [StoredResource], on base: Int64, with prepared: (any PreparedResources)?, by grant: Grant
     ) async throws -> DeleteResult? {
         try await database.write(in: grant.workspace) { tx in
-            guard try tx.lastApply() == base else { return nil }
+            guard try tx.lastApplyInWorkspace() == base else { return nil }
+            let revision = try tx.lastApply() + 1
             for item in stored { try tx.delete(ResourceKey(item.resource)) }
             let list = stored.map { item -> JSON in
                 [
@@ -240,20 +244,20 @@ public final class ResourceService: Sendable {
                 ]
             }
             let seq = try tx.record(
-                "resources.deleted", on: "Resources/\(base + 1)", ["revision": .int(base + 1), "deleted": .array(list)], by: grant)
-            try tx.store(apply: base + 1, ledgerSeq: seq, by: grant)
+                "resources.deleted", on: "Resources/\(revision)", ["revision": .int(revision), "deleted": .array(list)], by: grant)
+            try tx.store(apply: revision, ledgerSeq: seq, by: grant)
             try prepared?.store(tx)
-            return DeleteResult(revision: base + 1, deleted: stored, ledgerSeq: seq)
+            return DeleteResult(revision: revision, deleted: stored, ledgerSeq: seq)
         }
     }
 
-    /// Nil when another apply came in between.
+    /// Nil when another apply in the workspace came in between. Numbers count over all workspaces.
     private func commit(
         _ resources: [Resource], _ changes: [ResourceChange], on base: Int64, with prepared: (any PreparedResources)?, by grant: Grant
     ) async throws -> ApplyResult? {
         try await database.write(in: grant.workspace) { tx in
-            guard try tx.lastApply() == base else { return nil }
-            let revision = base + 1
+            guard try tx.lastApplyInWorkspace() == base else { return nil }
+            let revision = try tx.lastApply() + 1
             let real = zip(resources, changes).filter { $0.1.kind != .unchanged }
             for (resource, change) in real {
                 try tx.store(resource, revision: change.revision, digest: change.digest, apply: revision, by: grant)

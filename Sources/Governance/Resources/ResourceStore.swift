@@ -71,6 +71,11 @@ extension Querying {
     /// The number of the last apply in any workspace; 0 before the first.
     func lastApply() throws -> Int64 { try row("SELECT max(revision) AS revision FROM resource_applies")?.int("revision") ?? 0 }
 
+    /// The number of the last apply in the workspace of the transaction or read; 0 before the first.
+    func lastApplyInWorkspace() throws -> Int64 {
+        try row("SELECT revision FROM resource_applies WHERE workspace = ? ORDER BY revision DESC LIMIT 1", [inWorkspace])?.int("revision") ?? 0
+    }
+
     /// The current resources that can be read.
     func storedResources(kind: String? = nil, name: String? = nil) throws -> [StoredResource] {
         try resourceRows(kind: kind, name: name).compactMap { try? $0.result.get() }

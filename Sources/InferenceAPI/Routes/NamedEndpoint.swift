@@ -9,12 +9,15 @@ struct NamedEndpoint {
     let ref: ResourceRef
     /// The columns that it takes.
     let fields: [Field]
+    /// Those of them that a row may leave out.
+    let optional: [String]
 
     /// - Throws: why the endpoint does not serve; `notFound` for a version of it that does not.
     init(_ context: KeelContext, _ runtime: ServingRuntime) throws {
         ref = try NamedEndpoint.asked(context)
         guard let fields = runtime.requestFields(endpoint: ref) else { throw runtime.whyNotServing(ref) }
         self.fields = fields
+        optional = runtime.optionalColumns(endpoint: ref)
         let versions = runtime.versions(endpoint: ref)
         if let version = context.parameters.get("version"), !versions.contains(version) {
             throw KeelError.notFound(

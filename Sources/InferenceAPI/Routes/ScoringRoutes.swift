@@ -47,9 +47,10 @@ private func invoke(_ request: Request, _ endpoint: ResourceRef, _ runtime: Serv
     let type = try ScoringType(request)
     let body = try await request.inflated(upTo: runtime.bodyBytesMax(endpoint: endpoint))
     let fields = runtime.requestFields(endpoint: endpoint) ?? []
+    let optional = runtime.optionalColumns(endpoint: endpoint)
     let bytes = try await runtime.infer(endpoint: endpoint, bodyBytes: body.count, parent: TraceParent(request.headers)) {
         () throws(KeelError) -> InferenceRequest<[UInt8]> in
-        let invocation = try type == .csv ? Invocation(csv: body, fields: fields) : Invocation(parsing: body, fields: fields)
+        let invocation = try type == .csv ? Invocation(csv: body, fields: fields) : Invocation(parsing: body, fields: fields, optional: optional)
         return InferenceRequest(table: invocation.table, params: invocation.params) { result in
             let answer: JSON = [
                 "predictions": Invocation.predictions(result.outputs), "ids": .array(result.ids.map(JSON.string)),
@@ -64,7 +65,7 @@ private func invoke(_ request: Request, _ endpoint: ResourceRef, _ runtime: Serv
 private func predict(_ request: Request, _ context: KeelContext, _ grant: Grant, _ runtime: ServingRuntime) async throws -> Response {
     let endpoint = try NamedEndpoint(context, runtime)
     let body = try await request.inflated(upTo: runtime.bodyBytesMax(endpoint: endpoint.ref))
-    let asked = try await Blocking.unlessSmall(body.count) { try PredictRequest(parsing: body, fields: endpoint.fields) }
+    let asked = try await Blocking.unlessSmall(body.count) { try PredictRequest(parsing: body, fields: endpoint.fields, optional: endpoint.optional) }
     // Stored features are more than the caller sent: the log of predictions, which has them too, asks for the same.
     if asked.showsFeatures { _ = try await context.authorize(.predictionsRead, on: endpoint.ref.subject) }
     let bytes = try await runtime.infer(endpoint: endpoint.ref, version: asked.version, bodyBytes: body.count, parent: TraceParent(request.headers)) {

@@ -29,7 +29,7 @@ func addVersionOneRoutes(to routes: APIRoutes, _ runtime: ServingRuntime) {
                 endpoint: endpoint.ref, version: version, bodyBytes: body.count, parent: TraceParent(request.headers)
             ) {
                 () throws(KeelError) -> InferenceRequest<[UInt8]> in
-                let asked = try V1Request(parsing: body, fields: endpoint.fields)
+                let asked = try V1Request(parsing: body, fields: endpoint.fields, optional: endpoint.optional)
                 return InferenceRequest(table: asked.table) { asked.answer($0.outputs).bytes }
             }
             return try await request.answer(bytes)

@@ -8,9 +8,11 @@ public struct Invocation: Sendable {
 
     private static let forms = ["dataframe_split", "dataframe_records", "instances", "inputs"]
 
-    /// - Parameter fields: the columns that the endpoint takes, by which values without a name get theirs: `inputs` or `instances` of a model with one tensor.
+    /// - Parameters:
+    ///   - fields: the columns that the endpoint takes, by which values without a name get theirs: `inputs` or `instances` of a model with one tensor.
+    ///   - optional: those of them that a row may leave out.
     /// - Throws: `invalidArgument` that names the place.
-    public init(parsing bytes: [UInt8], fields: [Field]) throws(KeelError) {
+    public init(parsing bytes: [UInt8], fields: [Field], optional: [String] = []) throws(KeelError) {
         let reader = try FieldReader(try JSON.parse(Invocation.withoutNaN(bytes)), path: "")
         let given = Invocation.forms.filter { reader.optional($0) != nil }
         params = reader.optional("params") ?? .null
@@ -20,7 +22,7 @@ public struct Invocation: Sendable {
         }
         try reader.finish()
         let body = try reader.required(form)
-        let shapes = JSONTable(fields: fields, bytes: .base64)
+        let shapes = JSONTable(fields: fields, optional: optional, bytes: .base64)
         switch form {
         case "dataframe_split": table = try Invocation.split(body, shapes)
         case "dataframe_records": table = try shapes.records(body, form)

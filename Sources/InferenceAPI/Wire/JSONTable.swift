@@ -15,10 +15,12 @@ struct JSONTable {
 
     /// The columns that the endpoint takes.
     let fields: [Field]
+    /// Those of them that a row may leave out.
+    var optional: [String] = []
     let bytes: Bytes
     private static let levelsMax = 8
 
-    /// Objects, one a row. A key that a row does not have is missing there.
+    /// Objects, one a row. A column that the endpoint takes is in every row or in none, unless it is optional: then a row that leaves it out has no value.
     func records(_ body: JSON, _ place: String) throws(KeelError) -> Table {
         guard let rows = body.array, !rows.isEmpty else { throw .invalid("must be a list of objects, one a row", path: place) }
         var names: [String] = []
@@ -30,14 +32,24 @@ struct JSONTable {
                 if let column = columns[member.key] {
                     cells[column].append(member.value)
                 } else {
+                    if i > 0 { try requireOptional(member.key, missingIn: "\(place)[0]") }
                     columns[member.key] = names.count
                     names.append(member.key)
                     cells.append(Array(repeating: .null, count: i) + [member.value])
                 }
             }
-            for column in cells.indices where cells[column].count == i { cells[column].append(.null) }
+            for column in cells.indices where cells[column].count == i {
+                try requireOptional(names[column], missingIn: "\(place)[\(i)]")
+                cells[column].append(.null)
+            }
         }
         return try table(names, cells)
+    }
+
+    private func requireOptional(_ name: String, missingIn row: String) throws(KeelError) {
+        guard fields.contains(where: { $0.name == name }), !optional.contains(name) else { return }
+        throw KeelError(
+            .contractViolation, "column '\(name)' is missing in this row, and not in others", hint: "a value that is not known is null", path: "\(row).\(name)")
     }
 
     /// Lists of values, one a row, for names in this order.

@@ -14,9 +14,11 @@ public struct PredictRequest: Sendable {
     /// Whether the answer shows what the model was given.
     public let showsFeatures: Bool
 
-    /// - Parameter fields: the columns that the endpoint takes.
+    /// - Parameters:
+    ///   - fields: the columns that the endpoint takes.
+    ///   - optional: those of them that a row may leave out.
     /// - Throws: `invalidArgument` that names the place.
-    public init(parsing bytes: [UInt8], fields: [Field]) throws(KeelError) {
+    public init(parsing bytes: [UInt8], fields: [Field], optional: [String] = []) throws(KeelError) {
         let reader = try FieldReader(try JSON.parse(bytes), path: "")
         let rows = try reader.required("rows")
         ids = try reader.strings("ids")
@@ -25,7 +27,7 @@ public struct PredictRequest: Sendable {
         showsFeatures = try reader.optionalBool("features") ?? false
         try reader.finish()
         guard params.isNull || params.members != nil else { throw .invalid("must be an object, not \(params.kind)", path: "params") }
-        table = try JSONTable(fields: fields, bytes: .base64).records(rows, "rows")
+        table = try JSONTable(fields: fields, optional: optional, bytes: .base64).records(rows, "rows")
     }
 
     /// The place of an error about a column (`x`, `x[3]`) in the request.

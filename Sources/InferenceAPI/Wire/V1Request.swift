@@ -7,16 +7,18 @@ public struct V1Request: Sendable {
     /// Whether it was sent by columns, and is answered so.
     public let isColumnar: Bool
 
-    /// - Parameter fields: the columns that the endpoint takes.
+    /// - Parameters:
+    ///   - fields: the columns that the endpoint takes.
+    ///   - optional: those of them that a row may leave out.
     /// - Throws: `invalidArgument` that names the place.
-    public init(parsing bytes: [UInt8], fields: [Field]) throws(KeelError) {
+    public init(parsing bytes: [UInt8], fields: [Field], optional: [String] = []) throws(KeelError) {
         let reader = try FieldReader(try JSON.parse(bytes), path: "")
         let name = try reader.optionalString("signature_name") ?? ""
         guard name.isEmpty || name == "serving_default" else { throw reader.failure("signature_name", "there is one signature here, serving_default") }
         let instances = reader.optional("instances")
         let inputs = reader.optional("inputs")
         try reader.finish()
-        let shapes = JSONTable(fields: fields, bytes: .objects)
+        let shapes = JSONTable(fields: fields, optional: optional, bytes: .objects)
         switch (instances, inputs) {
         case (let rows?, nil):
             guard rows.array != nil else { throw .invalid("must be a list of rows, not \(rows.kind)", path: "instances") }

@@ -7,7 +7,7 @@ let governanceOperations: [APIOperation] = [
     .init(
         "POST", "/api/v1/plan", family, "What applying these resources would change",
         body: ["resources": .list(.named("Resource"))],
-        answer: ["changes": .list(.named("ResourceChange")), "deployments?": .list(.named("Deployment"))]),
+        answer: ["changes": .list(.named("ResourceChange"))]),
     .init(
         "POST", "/api/v1/apply", family, "Applies resources, all or none", body: ["resources": .list(.named("Resource"))],
         answer: .named("Applied"), errors: [409]),
@@ -100,7 +100,13 @@ let governanceShapes: [(String, Shape)] = [
             ]), "stays": .list(.text), "revision": .nullable(.integer), "ledger_seq": .nullable(.integer),
         ]
     ),
-    ("Applied", ["revision": .integer, "ledger_seq": .nullable(.integer), "changes": .list(.named("ResourceChange"))]),
+    (
+        "Applied",
+        [
+            "revision": .integer, "ledger_seq": .nullable(.integer), "changes": .list(.named("ResourceChange")),
+            "deployments?": .list(.named("Deployment")), "warnings?": .list(.text),
+        ]
+    ),
     (
         "ResourceRevision",
         ["revision": .integer, "digest": .text, "apply": .integer, "at": .instant, "by": .text, "resource": .named("Resource")]

@@ -74,7 +74,15 @@ let modelOperations: [APIOperation] = [
         answer: [
             "bundle": .named("Evidence"), "gate": .nullable(.named("Evidence")), "evaluation": .nullable(.named("Evidence")),
             "training": .nullable(.named("Evidence")), "approvals": .list(.named("Evidence")),
+            "signatures": .list(.named("Evidence")),
         ], errors: [400, 409]),
+    .init(
+        "GET", "/api/v1/models/{name}/versions/{version}/manifest", family,
+        "What is signed of a version: a text with the paths and digests of its files", answer: ["manifest": .text, "digest": .text], errors: [400, 409]),
+    .init(
+        "POST", "/api/v1/models/{name}/versions/{version}/signatures", family,
+        "Keeps a signature of the manifest's text: Ed25519, in base64, with the public key",
+        body: ["key": .text, "signature": .text], status: 201, answer: .named("Evidence"), errors: [400, 409]),
     .init(
         "POST", "/api/v1/models/{name}/versions/{version}/approvals", family,
         "Takes responsibility for a version that somebody else registered",

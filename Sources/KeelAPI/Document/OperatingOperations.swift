@@ -1,10 +1,12 @@
 import Pipelines
+import Serving
 import WebAPI
 import Workflows
 
 private let pipelines = "Pipelines"
 private let serving = "Endpoints and monitors"
 private let server = "Server"
+private let signatureRule = Shape.word(EndpointSpec.SignatureRule.allCases.map(\.rawValue))
 
 let pipelineOperations: [APIOperation] = [
     .init(
@@ -48,11 +50,14 @@ let servingOperations: [APIOperation] = [
         ]),
     .init(
         "POST", "/api/v1/endpoints/{name}/releases", serving, "Releases a model, or with from what serves in another environment, with its evidence; force also one that its gate refused",
-        body: ["model?": .text, "from?": .text, "release?": .integer, "force?": .flag, "reason?": .text], answer: .named("Release"),
+        body: ["model?": .text, "from?": .text, "release?": .integer, "force?": .flag, "reason?": .text, "signature?": signatureRule], answer: .named("Release"),
         errors: [409, 422]),
     .init(
         "POST", "/api/v1/endpoints/{name}/deploy", serving, "Serves a registered model: declares the endpoint when there is none, tries the model, releases it",
-        body: ["model": .text, "features?": .text, "runner?": .word(ModelBinding.Runner.allCases.map(\.rawValue)), "reason?": .text],
+        body: [
+            "model": .text, "features?": .text, "runner?": .word(ModelBinding.Runner.allCases.map(\.rawValue)), "reason?": .text,
+            "signature?": signatureRule,
+        ],
         answer: .named("Deployment"), errors: [409, 422]),
     .init(
         "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number",
@@ -181,7 +186,8 @@ let operatingShapes: [(String, Shape)] = [
         [
             "release": .integer, "endpoint": .text, "model": .text, "version": .text, "uri": .text, "bundle": .text, "features": .nullable(.text),
             "gate": .text, "created_at": .instant, "created_by": .text, "digest": .text, "endpoint_created": .flag, "runner?": .text,
-            "example?": .nullable(["rows": .integer, "compared": .flag]), "state": .word(["stable", "rollout"]),
+            "example?": .nullable(["rows": .integer, "compared": .flag]), "state": .word(["stable", "rollout", "idle"]), "candidate?": .integer,
+            "warnings?": .list(.text), "signed_by?": .list(.text),
         ]
     ),
     (

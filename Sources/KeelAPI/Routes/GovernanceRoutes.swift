@@ -9,7 +9,7 @@ import Workflows
 /// Resources, ledger and tokens.
 func addGovernanceRoutes(to routes: APIRoutes, _ platform: Platform) {
     routes.post("/plan", .resourcesRead, on: .each) { request, _, grant in
-        let changes = try await platform.applying.plan(try ResourceList.decode(try await request.json()), by: grant)
+        let changes = try await platform.deploying.plan(try ResourceList.decode(try await request.json()), by: grant)
         return Response(["changes": .array(changes.map(\.json))])
     }
     routes.post("/apply", .resourcesApply, on: .each) { request, _, grant in

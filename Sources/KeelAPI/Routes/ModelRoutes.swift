@@ -39,8 +39,31 @@ func addModelRoutes(to routes: APIRoutes, _ platform: Platform) {
     addModelChangeRoutes(to: routes, registry)
     addVersionChangeRoutes(to: routes, registry)
     addEvidenceRoutes(to: routes, registry)
+    addSignatureRoutes(to: routes, platform.signing)
     addHistoryRoutes(to: routes, platform)
     addOfferRoutes(to: routes, registry)
+}
+
+/// What is signed of a version's files.
+private func addSignatureRoutes(to routes: APIRoutes, _ signing: ModelSigning) {
+    routes.get("/models/:name/versions/:version/manifest", .registryRead, on: .model) { _, context, grant in
+        let manifest = try await signing.manifest(model: try context.modelName(), version: try context.versionNumber(), grant)
+        return Response(["manifest": .string(manifest.text), "digest": .string(manifest.digest.hex)])
+    }
+    routes.post("/models/:name/versions/:version/signatures", .registryWrite, on: .model) { request, context, grant in
+        let name = try context.modelName()
+        let version = try context.versionNumber()
+        let (key, signature) = try signed(try await request.json())
+        return Response(try await signing.sign(model: name, version: version, key: key, signature: signature, grant).content, status: .created)
+    }
+}
+
+private func signed(_ body: JSON) throws(KeelError) -> (key: String, signature: String) {
+    let reader = try FieldReader(body, path: "")
+    let key = try reader.string("key")
+    let signature = try reader.string("signature")
+    try reader.finish()
+    return (key, signature)
 }
 
 /// What Keel saw of a version, and who takes responsibility for it.

@@ -26,6 +26,7 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         let number = try reader.optionalInt("release")
         let force = try reader.optionalBool("force") ?? false
         let reason = try reader.optionalString("reason")
+        let signature = try signatureRule(reader)
         try reader.finish()
         if force { _ = try await context.authorize(.releasesForce, on: endpoint.subject) }
         let release: Release
@@ -33,9 +34,9 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         case (let model?, nil):
             guard number == nil else { throw KeelError.invalid("is of the endpoint that 'from' names", path: "release") }
             release = try await platform.releasing.release(
-                model, to: endpoint, force: force, reason: reason ?? "asked by \(grant.caller.name)", by: grant.caller)
+                model, to: endpoint, force: force, reason: reason ?? "asked by \(grant.caller.name)", signature: signature, by: grant.caller)
         case (nil, let source?):
-            release = try await platform.releasing.promote(from: source, release: number, to: endpoint, force: force, by: grant.caller)
+            release = try await platform.releasing.promote(from: source, release: number, to: endpoint, force: force, signature: signature, by: grant.caller)
         default: throw KeelError.invalid("give either 'model' or 'from'", hint: "model: models:/NAME/VERSION; from: \(endpoint.name)@staging")
         }
         return Response(release.json)
@@ -47,10 +48,11 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         let features = try reader.optionalString("features")
         let runner: ModelBinding.Runner? = try reader.optional("runner") == nil ? nil : reader.word("runner")
         let reason = try reader.optionalString("reason")
+        let signature = try signatureRule(reader)
         try reader.finish()
         return Response(
             try await platform.deploying.deploy(
-                model, to: endpoint, features: features, runner: runner, reason: reason, by: grant.caller))
+                model, to: endpoint, features: features, runner: runner, reason: reason, signature: signature, by: grant.caller))
     }
     routes.post("/endpoints/:name/rollback", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
         let endpoint = try context.thing(EndpointSpec.kind)
@@ -91,6 +93,11 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
             "windows": .array(try await platform.reports.windows(ofMonitor: monitor, limit: try request.limit(standard: 200), grant))
         ])
     }
+}
+
+/// Whether callers of the endpoint may notice that another model answers; nil is as the endpoint says.
+private func signatureRule(_ reader: FieldReader) throws(KeelError) -> EndpointSpec.SignatureRule? {
+    try reader.optional("signature") == nil ? nil : reader.word("signature")
 }
 
 private func bounded(_ reader: FieldReader, _ name: String, _ range: ClosedRange<Int>) throws(KeelError) -> Int? {

@@ -34,6 +34,9 @@ extension ModelCard {
             let by = gate.data["measured_by"]?.string ?? "keel"
             rows.append(["judged", "bundle \(gate.subject.short), \(gate.at), numbers measured by \(by)\(place(gate))"])
         }
+        for signature in evidence.signatures {
+            rows.append(["signed", "files \(signature.subject.short) with the key \(signature.data["key"]?.string ?? ""), \(signature.at) by \(signature.by)"])
+        }
         return rows
     }
 

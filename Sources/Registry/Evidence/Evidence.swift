@@ -15,11 +15,14 @@ public struct Evidence: Sendable, Hashable {
         case bundle
         /// A person approved the version.
         case approval
+        /// Somebody signed the version's files with a key of their own; the subject is the digest of what was signed. `data` holds the public key and
+        /// the signature, so that anybody can check it.
+        case signature
     }
 
     public let id: String
     public let kind: Kind
-    /// The bundle's digest: model, features and reference together.
+    /// The bundle's digest: model, features and reference together. Of a signature that of the manifest of the files.
     public let subject: Digest
     /// The version that it concerns; nil for what was seen before there was one.
     public let version: VersionKey?
@@ -58,11 +61,13 @@ public struct VersionEvidence: Sendable {
     public let training: Evidence?
     /// Oldest first.
     public let approvals: [Evidence]
+    /// Oldest first.
+    public let signatures: [Evidence]
 
     public var json: JSON {
         [
             "bundle": bundle.content, "gate": gate?.content ?? .null, "evaluation": evaluation?.content ?? .null,
-            "training": training?.content ?? .null, "approvals": .array(approvals.map(\.content)),
+            "training": training?.content ?? .null, "approvals": .array(approvals.map(\.content)), "signatures": .array(signatures.map(\.content)),
         ]
     }
 }

@@ -74,6 +74,14 @@ enum EvidenceStore {
         ).map { try verified($0, db) }
     }
 
+    /// Signatures of a manifest, of whichever version. Oldest first.
+    static func signatures(_ db: some Querying, of manifest: Digest) throws -> [Evidence] {
+        try db.rows(
+            "SELECT * FROM registry_evidence WHERE workspace = ? AND subject = ? AND kind = ? ORDER BY seq",
+            [db.inWorkspace, .string(manifest.hex), .string(Evidence.Kind.signature.rawValue)]
+        ).map { try verified($0, db) }
+    }
+
     /// Writes evidence about one version again for another that is the same model: a copy, or the same one under a new name.
     static func carry(_ tx: Transaction, _ kinds: [Evidence.Kind], from old: VersionKey, to new: VersionKey, _ grant: Grant) throws {
         for kind in kinds {

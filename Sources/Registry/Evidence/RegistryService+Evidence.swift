@@ -94,7 +94,8 @@ extension RegistryService {
         let gate = try named(bundle, "gate")
         return VersionEvidence(
             bundle: bundle, gate: gate, evaluation: try named(gate, "evaluation"), training: try named(bundle, "training"),
-            approvals: try EvidenceStore.all(db, .approval, of: version).filter { $0.subject == bundle.subject })
+            approvals: try EvidenceStore.all(db, .approval, of: version).filter { $0.subject == bundle.subject },
+            signatures: try EvidenceStore.all(db, .signature, of: version))
     }
 
     /// The bundles of versions that there are.
@@ -186,6 +187,38 @@ extension RegistryService {
             return try EvidenceStore.insert(
                 tx, .approval, of: bundle.subject, version: key, data: ["reason": .string(reason), "bundle": .string(bundle.id)], grant)
         }
+    }
+
+    // MARK: Signing
+
+    /// Keeps a signature of a version's files. The same one again changes nothing.
+    /// - Parameters:
+    ///   - manifest: the text that was signed.
+    ///   - key: the public key of Ed25519, 32 bytes in base64; `signature` in base64.
+    /// - Throws: `invalidArgument` for a signature that is not one of this text by this key.
+    public func sign(
+        model name: String, version number: Int, manifest: String, key: String, signature: String, _ grant: Grant
+    ) async throws -> Evidence {
+        try grant.require(.registryWrite, on: RegistryService.thing(name, grant))
+        guard SigningKey.isValid(signature, of: manifest, publicKey: key) else {
+            throw KeelError.invalid(
+                "is no signature of the version's files by this key", hint: "keel models sign models:/\(name)/\(number) --key FILE makes it", path: "signature")
+        }
+        return try await guarded(name, grant) { tx in
+            _ = try RegistryStore.version(tx, name, number)
+            let version = VersionKey(name, number)
+            let subject = Digest(of: manifest)
+            let known = try EvidenceStore.all(tx, .signature, of: version).first { $0.subject == subject && $0.data["key"]?.string == key }
+            if let known { return known }
+            return try EvidenceStore.insert(
+                tx, .signature, of: subject, version: version, data: ["key": .string(key), "signature": .string(signature)], grant)
+        }
+    }
+
+    /// The signatures of a manifest in the grant's workspace.
+    public func signatures(of manifest: Digest, _ grant: Grant) async throws -> [Evidence] {
+        try grant.require(.registryRead)
+        return try await database.read(in: grant.workspace) { try EvidenceStore.signatures($0, of: manifest) }
     }
 
     public static func noBundle(_ version: ModelVersion) -> KeelError {

@@ -94,7 +94,7 @@ public struct ModelBundle: Sendable, Hashable {
     }
 
     /// Whether any of its models runs code of its own.
-    var runsCode: Bool { flavor == .python || parts.contains { $0.bundle.runsCode } }
+    public var runsCode: Bool { flavor == .python || parts.contains { $0.bundle.runsCode } }
     /// Whether any of its models is another server's.
     var asksServers: Bool { flavor == .remote || parts.contains { $0.bundle.asksServers } }
     /// Whether the same rows have the same answer.

@@ -5,8 +5,9 @@ import Storage
 /// Stores models, and makes stored ones ready to answer.
 public struct ModelLoader: Sendable {
     public let objects: any ObjectStore
-    private let python: PythonModels?
+    private let python: (any CodeModels)?
     private let remote: (any RemoteModels)?
+    let signatures: (any ModelSignatures)?
     /// Which models each workspace takes.
     public let policies = ModelPolicies()
     private let threads: Int
@@ -14,11 +15,16 @@ public struct ModelLoader: Sendable {
     /// - Parameters:
     ///   - python: runs models that bring code; without it they are refused.
     ///   - remote: asks models of other servers; without it they are refused.
+    ///   - signatures: those of models that bring code; without it none counts as signed.
     ///   - threads: that one ONNX model runs on at a time.
-    public init(objects: any ObjectStore, python: PythonModels? = nil, remote: (any RemoteModels)? = nil, threads: Int = 2) {
+    public init(
+        objects: any ObjectStore, python: (any CodeModels)? = nil, remote: (any RemoteModels)? = nil, signatures: (any ModelSignatures)? = nil,
+        threads: Int = 2
+    ) {
         self.objects = objects
         self.python = python
         self.remote = remote
+        self.signatures = signatures
         self.threads = threads
     }
 
@@ -83,12 +89,12 @@ public struct ModelLoader: Sendable {
     }
 
     /// A bundle, and the models that it is made of.
-    private static func all(of bundle: ModelBundle) -> [ModelBundle] { [bundle] + bundle.parts.flatMap { all(of: $0.bundle) } }
+    static func all(of bundle: ModelBundle) -> [ModelBundle] { [bundle] + bundle.parts.flatMap { all(of: $0.bundle) } }
 
     private func load(_ bundle: ModelBundle, in workspace: WorkspaceID, isRestart: Bool = false) async throws -> LoadedModel {
         guard !bundle.signature.inputs.isEmpty else { throw KeelError(.contractViolation, "the signature has no inputs") }
         if bundle.flavor == .python {
-            try policies.require(bundle, in: workspace)
+            try await requireAccepted(bundle, in: workspace)
             guard let python else { throw KeelError(.unavailable, "models that bring code cannot run here") }
             let runner = try await python.runner(bundle, objects)
             return try await Blocking.run { try LoadedModel(bundle, runner) }

@@ -5,7 +5,7 @@ import Synchronization
 import Workers
 
 /// Makes runners of models that need Python: their files in a folder of their own, their environment, their workers.
-public final class PythonModels: Sendable {
+public final class PythonModels: CodeModels {
     public struct Settings: Sendable {
         /// Whether code of models runs at all.
         public var isAllowed = true
@@ -52,7 +52,7 @@ public final class PythonModels: Sendable {
 
     /// Starts the workers of a model; it is ready when each has loaded it.
     /// - Throws: `permissionDenied` where models may not bring code; what the environment and the workers throw, with their last lines.
-    func runner(_ bundle: ModelBundle, _ objects: any ObjectStore) async throws -> any ModelRunner {
+    public func runner(_ bundle: ModelBundle, _ objects: any ObjectStore) async throws -> any ModelRunner {
         guard settings.isAllowed else {
             throw KeelError(
                 .permissionDenied, "this server runs no code of models (serving.python.code: refused)",
@@ -75,7 +75,7 @@ public final class PythonModels: Sendable {
 
     /// Removes unpacked models and environments that no running model and none of these bundles needs, and that were not taken up in the last hour.
     /// - Returns: how many folders are gone, or would be.
-    func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int {
+    public func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int {
         let root = folder + "/models"
         var kept: Set<String> = []
         var isEveryEnvironmentKnown = settings.environment == nil

@@ -18,35 +18,63 @@ extension DeploymentService {
     /// Loads the models and plans the reads of these endpoints, which are all of a workspace. Nothing changes until `activate`; a draft that is given up
     /// goes to `discard`.
     ///
-    /// Until one of the two is called, no release is deployed and no rollout moves; requests are answered as before.
+    /// Until one of the two is called, no release is deployed in the workspace and none of its rollouts moves; requests are answered as before.
     /// - Parameter features: the feature store as it will be when the draft is in force.
     /// - Throws: when a release that serves could not read its features any more.
     public func prepare(
         _ specs: [EndpointSpec], in workspace: WorkspaceID, reading features: (any OnlineFeatures)?
     ) async throws -> EndpointDraft {
-        await turn.take()
+        var draft = EndpointDraft(in: workspace, features: features)
+        let whole = turn(of: workspace)
+        await whole.take()
+        draft.turns.append(whole)
         do {
-            var draft = EndpointDraft(in: workspace, features: features)
-            for spec in specs { try await prepare(spec, &draft) }
+            // Loading takes its time, and nothing waits for it.
+            var restored: [ResourceRef: Restored] = [:]
+            for spec in specs where needsRestoring(spec.ref) { restored[spec.ref] = try await self.restored(spec, features) }
+            let refs = Set(endpoints.keys.filter { $0.workspace == workspace }).union(specs.map(\.ref))
+            for ref in refs.sorted(by: { $0.description < $1.description }) {
+                let turn = turn(of: ref)
+                await turn.take()
+                draft.turns.append(turn)
+            }
+            for spec in specs { try await prepare(spec, restored[spec.ref], &draft) }
+            held.insert(workspace)
             return draft
         } catch {
-            turn.give()
+            draft.giveTurns()
             throw error
         }
     }
 
-    func prepare(_ spec: EndpointSpec, _ draft: inout EndpointDraft) async throws {
+    /// An endpoint whose stored release was loaded, or could not be.
+    struct Restored {
+        var live: Live
+        var problem: KeelError?
+    }
+
+    /// Whether an endpoint is new, or has a release that could not be loaded and is tried again.
+    private func needsRestoring(_ endpoint: ResourceRef) -> Bool {
+        guard let live = endpoints[endpoint] else { return true }
+        return !live.isStarting && live.state.stable != nil && live.stable == nil
+    }
+
+    func prepare(_ spec: EndpointSpec, _ restored: Restored?, _ draft: inout EndpointDraft) async throws {
         // What is being loaded already is not loaded again: its reads are planned when it is there.
         if var starting = endpoints[spec.ref], starting.isStarting {
             starting.spec = spec
             draft.endpoints[spec.ref] = starting
             return
         }
-        // One whose release could not be loaded is tried again.
-        guard var live = endpoints[spec.ref], live.state.stable == nil || live.stable != nil else {
-            let (live, problem) = try await restored(spec, draft.features)
-            draft.endpoints[spec.ref] = live
-            draft.problems[spec.ref] = problem
+        guard !needsRestoring(spec.ref), var live = endpoints[spec.ref] else {
+            var found: Restored
+            // What was decided while it was loaded is not what was loaded.
+            if let restored, endpoints[spec.ref].map({ $0.state == restored.live.state }) ?? true { found = restored } else {
+                found = try await self.restored(spec, draft.features)
+            }
+            if let known = endpoints[spec.ref] { found.live.decision = known.decision }
+            draft.endpoints[spec.ref] = found.live
+            draft.problems[spec.ref] = found.problem
             return
         }
         live.stable = try live.stable.map { try planned($0, spec, draft.features) }
@@ -62,7 +90,7 @@ extension DeploymentService {
 
     /// Puts a draft in force. Cannot fail.
     public func activate(_ draft: EndpointDraft) async {
-        defer { turn.give() }
+        defer { giveUp(draft) }
         let known = endpoints.filter { $0.key.workspace == draft.workspace }
         for ref in known.keys where draft.endpoints[ref] == nil {
             endpoints[ref] = nil
@@ -84,53 +112,54 @@ extension DeploymentService {
     }
 
     /// Gives a draft up: what was in force stays.
-    public func discard(_ draft: EndpointDraft) { turn.give() }
+    public func discard(_ draft: EndpointDraft) { giveUp(draft) }
 
-    func restored(_ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> (Live, KeelError?) {
+    private func giveUp(_ draft: EndpointDraft) {
+        held.remove(draft.workspace)
+        draft.giveTurns()
+    }
+
+    private func restored(_ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> Restored {
         let ref = spec.ref
         let state = try await database.read(in: ref.workspace) { reader in try ReleaseStore.state(ref, in: reader) }
         var live = Live(spec: spec, state: state, load: EndpointLoad())
-        if await startsSlowly(state) {
-            live.isStarting = true
-            return (live, nil)
-        }
-        return try await loaded(live, features)
-    }
-
-    /// Whether a release of the endpoint has processes of its own to start, or another server to ask.
-    private func startsSlowly(_ state: EndpointState) async -> Bool {
+        // What has processes of its own to start, or another server to ask, is loaded when it is in force.
         for number in [state.stable, state.candidate].compactMap({ $0 }) {
-            guard let release = try? await database.read(in: state.endpoint.workspace, { try ReleaseStore.find(state.endpoint, number, in: $0) }),
+            guard let release = try? await database.read(in: ref.workspace, { try ReleaseStore.find(ref, number, in: $0) }),
                 let bundle = try? await ModelBundle.read(release.bundle, from: models.objects)
             else { continue }
-            if bundle.runsCode || bundle.asksServers { return true }
+            if bundle.runsCode || bundle.asksServers { live.isStarting = true }
         }
-        return false
+        if live.isStarting { return Restored(live: live) }
+        return try await loaded(live, features)
     }
 
     /// Loads an endpoint's releases without holding up other deployments, then lets it serve, unless it was changed meanwhile.
     private func finishStarting(_ ref: ResourceRef) async {
         guard let waiting = endpoints[ref], waiting.isStarting else { return }
-        let outcome: Result<(Live, KeelError?), any Error>
+        let outcome: Result<Restored, any Error>
         do { outcome = .success(try await loaded(waiting, features)) } catch { outcome = .failure(error) }
-        try? await exclusively {
-            guard var live = endpoints[ref], live.isStarting, live.state == waiting.state else { return }
+        try? await exclusively(ref) {
+            guard var live = endpoints[ref], live.isStarting else { return }
             let hasFailed: Bool
-            if case .success((_, nil)) = outcome { hasFailed = false } else { hasFailed = true }
-            // What was declared when it began could not be put in force; what is declared now may be.
-            if hasFailed, live.spec != waiting.spec {
+            if case .success(let found) = outcome, found.problem == nil { hasFailed = false } else { hasFailed = true }
+            // What was declared or decided when it began could not be put in force; what is now may be.
+            if live.state != waiting.state || (hasFailed && live.spec != waiting.spec) {
                 Task { await finishStarting(ref) }
                 return
             }
             live.isStarting = false
             do {
-                let (found, problem) = try outcome.get()
-                live.stable = try found.stable.map { try planned($0, live.spec, features) }
-                live.candidate = try found.candidate.map { try planned($0, live.spec, features) }
-                live.rollout = found.rollout
-                live.baseline = found.baseline
+                let found = try outcome.get()
+                for served in [found.live.stable, found.live.candidate].compactMap({ $0 }) {
+                    try await models.requireAccepted(served.model.bundle, in: ref.workspace)
+                }
+                live.stable = try found.live.stable.map { try planned($0, live.spec, features) }
+                live.candidate = try found.live.candidate.map { try planned($0, live.spec, features) }
+                live.rollout = found.live.rollout
+                live.baseline = found.live.baseline
                 publish(live)
-                if let problem { fail(ref, problem) }
+                if let problem = found.problem { fail(ref, problem) }
                 if let stable = live.stable { await restored(stable.release) }
             } catch {
                 publish(live)
@@ -146,22 +175,22 @@ extension DeploymentService {
     }
 
     /// An endpoint with its releases loaded, and what kept one of them from it.
-    private func loaded(_ given: Live, _ features: (any OnlineFeatures)?) async throws -> (Live, KeelError?) {
+    private func loaded(_ given: Live, _ features: (any OnlineFeatures)?) async throws -> Restored {
         var live = given
         let (ref, spec, state) = (live.spec.ref, live.spec, live.state)
         do {
-            if let stable = state.stable { live.stable = try await load(ref, stable, spec, features, isRestart: true) }
-        } catch { return (live, KeelError.wrapping(error)) }
-        guard let candidate = state.candidate else { return (live, nil) }
+            if let stable = state.stable { live.stable = try await load(ref, stable, spec, features) }
+        } catch { return Restored(live: live, problem: KeelError.wrapping(error)) }
+        guard let candidate = state.candidate else { return Restored(live: live) }
         do {
-            live.candidate = try await load(ref, candidate, spec, features, isRestart: true)
-        } catch { return (live, KeelError.wrapping(error)) }
+            live.candidate = try await load(ref, candidate, spec, features)
+        } catch { return Restored(live: live, problem: KeelError.wrapping(error)) }
         let phase: Rollout.Phase = if case .canary(let step) = state.phase { .canary(step: step) } else { .shadow }
         var rollout = Rollout(plan: spec.rollout, phase: phase, phaseRequests: state.phaseRequests)
         for observation in try await storedEvidence(state) { rollout.observe(observation) }
         live.rollout = rollout
         live.baseline = RolloutBaseline(requests: state.requests, errors: state.errors)
-        return (live, nil)
+        return Restored(live: live)
     }
 
     func storedEvidence(_ state: EndpointState) async throws -> [Rollout.Observation] {
@@ -173,26 +202,47 @@ extension DeploymentService {
     /// Which models each workspace takes.
     public nonisolated var policies: ModelPolicies { models.policies }
 
-    /// The releases of a workspace that serve, or are under way, and run code of their models' own.
-    public func releasesWithCode(in refs: Set<ResourceRef>) -> [String] {
-        endpoints.filter { refs.contains($0.key) }.values.flatMap { [$0.stable, $0.candidate] }.compactMap { $0 }
-            .filter { $0.model.bundle.runsCode }.map(\.release.name).sorted()
+    /// The releases of these endpoints that serve, start, or are under way, and that a policy does not take.
+    public func releases(in refs: Set<ResourceRef>, refusedBy policy: ModelPolicySpec) async throws -> [String] {
+        var out: [String] = []
+        for live in endpoints.values where refs.contains(live.spec.ref) {
+            let ref = live.spec.ref
+            for number in [live.state.stable, live.state.candidate].compactMap({ $0 }) {
+                var bundle = [live.stable, live.candidate].compactMap { $0 }.first { $0.release.number == number }?.model.bundle
+                if bundle == nil {
+                    let release = try await database.read(in: ref.workspace) { try ReleaseStore.find(ref, number, in: $0) }
+                    // What cannot be read does not serve.
+                    bundle = try? await ModelBundle.read(release.bundle, from: models.objects)
+                }
+                guard let bundle else { continue }
+                do { try await models.requireAccepted(bundle, by: policy, in: ref.workspace) } catch let error as KeelError where error.code == .permissionDenied {
+                    out.append("\(ref.qualifiedName)/\(number)")
+                }
+            }
+        }
+        return out.sorted()
+    }
+
+    /// Whose signatures a release serves by; empty where none are asked for.
+    public func signers(of bundle: Digest, in workspace: WorkspaceID) async throws -> [String] {
+        try await models.requireAccepted(try await ModelBundle.read(bundle, from: models.objects), in: workspace)
     }
 
     // MARK: Loading
 
-    func load(
-        _ endpoint: ResourceRef, _ number: Int, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?, isRestart: Bool = false
-    ) async throws -> ServedRelease {
+    /// A release that served before the server was started anew.
+    private func load(_ endpoint: ResourceRef, _ number: Int, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) async throws -> ServedRelease {
         let release = try await database.read(in: endpoint.workspace) { reader in try ReleaseStore.find(endpoint, number, in: reader) }
-        return try await load(release, spec, features, isRestart: isRestart)
+        let model = try await models.load(release.bundle, in: endpoint.workspace, isRestart: true)
+        return ServedRelease(release: release, model: model, plan: try plan(release, model, spec, features))
     }
 
-    func load(
-        _ release: Release, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?, isRestart: Bool = false
-    ) async throws -> ServedRelease {
-        let model = try await models.load(release.bundle, in: release.endpoint.workspace, isRestart: isRestart)
-        return ServedRelease(release: release, model: model, plan: try plan(release, model, spec, features))
+    /// What was loaded outside of the endpoint's turn, as it may serve now.
+    /// - Throws: when what was declared meanwhile does not take it.
+    func ready(_ release: Release, _ model: LoadedModel, _ live: Live) async throws -> ServedRelease {
+        try await models.requireAccepted(model.bundle, in: release.endpoint.workspace)
+        try requireScores(of: model, release, live.spec)
+        return ServedRelease(release: release, model: model, plan: try plan(release, model, live.spec, features))
     }
 
     func planned(_ served: ServedRelease, _ spec: EndpointSpec, _ features: (any OnlineFeatures)?) throws -> ServedRelease {

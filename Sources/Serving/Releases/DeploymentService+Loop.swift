@@ -17,7 +17,9 @@ extension DeploymentService {
     public func tick() async throws {
         var failure: (any Error)?
         for ref in endpoints.filter({ $0.value.rollout != nil }).keys.sorted(by: { $0.description < $1.description }) {
-            do { try await exclusively { try await self.advance(ref) } } catch { failure = failure ?? error }
+            // What is being declared anew is looked at again when that is done.
+            guard !held.contains(ref.workspace) else { continue }
+            do { try await exclusively(ref) { try await self.advance(ref) } } catch { failure = failure ?? error }
         }
         if let failure { throw failure }
     }

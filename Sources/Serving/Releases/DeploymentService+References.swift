@@ -28,6 +28,21 @@ extension DeploymentService {
         }
     }
 
+    /// Forgets what serves the endpoints of the transaction's workspace that are declared no more. Their releases stay, and one that is declared again
+    /// serves nothing until something is released to it.
+    /// - Parameter declared: every endpoint of the workspace that is stored, whether it can be read or not.
+    public static func forgetState(allBut declared: Set<ResourceRef>, in tx: Transaction) throws {
+        // A name from before endpoints had environments may be that of any of them.
+        let rows = try tx.rows(
+            """
+            SELECT workspace, endpoint FROM endpoint_state s WHERE workspace = ?
+                AND NOT EXISTS (SELECT 1 FROM old_endpoint_names o WHERE o.endpoint = s.endpoint AND o.environment IS NULL)
+            """, [tx.inWorkspace])
+        for row in rows where !declared.contains(ReleaseStore.endpoint(row)) {
+            try tx.execute("DELETE FROM endpoint_state WHERE workspace = ? AND endpoint = ?", [tx.inWorkspace, .string(row.text("endpoint"))])
+        }
+    }
+
     /// What is in the workspace of the transaction or read; nil when there is nothing.
     public static func workspaceHolds(_ db: some Querying) throws -> String? {
         let count = try db.row("SELECT count(*) AS n FROM releases WHERE workspace = ?", [db.inWorkspace])?.int("n") ?? 0

@@ -7,13 +7,14 @@ extension DeploymentService {
     /// returns that one.
     /// - Parameters:
     ///   - source: where it was promoted from. The same release of the same source is promoted once, whatever is known of it meanwhile.
+    ///   - signature: whether callers may notice that it answers in place of the release that does; nil is as the endpoint says.
     ///   - key: names the request, such as a pipeline run and its step. A second call with the same key has no effect: it returns the release that
     ///     the first one made, whatever was released since.
     /// - Throws: `corrupted`, `contractViolation`, `engineMissing`, and what the server of a remote model says, when the model is not fit to serve; then there is no
     ///   release.
     public func createRelease(
         endpoint: ResourceRef, model: String, version: String, bundle digest: Digest, gate: GateResult, from source: PromotedFrom? = nil,
-        key: String? = nil, _ grant: Grant
+        signature: EndpointSpec.SignatureRule? = nil, key: String? = nil, _ grant: Grant
     ) async throws -> Release {
         if case .forced = gate { try grant.require(.releasesForce, on: endpoint) } else { try grant.require(.releasesDeploy, .releasesForce, on: endpoint) }
         let live = try self.live(endpoint)
@@ -23,7 +24,7 @@ extension DeploymentService {
         let trial = Release(
             endpoint: endpoint, number: 0, model: model, modelVersion: version, bundle: digest, featureService: service,
             createdAt: database.clock.now(), createdBy: grant.caller.name, gate: gate, promotedFrom: source, parts: loaded.bundle.parts.map(\.name))
-        _ = try plan(trial, loaded, live.spec, features)
+        try requireCompatible(trial, loaded, try plan(trial, loaded, live.spec, features), live, signature)
         try requireScores(of: loaded, trial, live.spec)
         return try await database.write(in: endpoint.workspace) { [versions] transaction in
             // The version may have been deleted since the caller read it. While a release names it, it cannot be.
@@ -71,42 +72,86 @@ extension DeploymentService {
     }
 
     /// Deploys a release: the first of an endpoint serves at once, a later one enters the rollout and replaces the candidate that is under way.
-    /// - Parameter once: leave a release alone that was deployed before, even if it was taken back since: for steps that may be repeated.
+    ///
+    /// The model is loaded first, which may take minutes; other verbs of the endpoint are done meanwhile. What somebody decided in that time about what
+    /// serves stands: then this deployment is refused. What the rollout did by itself does not hold it up.
+    /// - Parameters:
+    ///   - once: leave a release alone that was deployed before, even if it was taken back since: for steps that may be repeated.
+    ///   - signature: as in `createRelease`.
+    ///   - recheck: asked when the model is loaded, just before it serves, with the endpoint as it is declared then. It throws when what the caller decided
+    ///     by is not so any more.
     /// - Returns: what was done; nil when `once` held it back.
     @discardableResult
-    public func deploy(endpoint: ResourceRef, release number: Int, once: Bool = false, _ grant: Grant) async throws -> Deployment? {
+    public func deploy(
+        endpoint: ResourceRef, release number: Int, once: Bool = false, signature: EndpointSpec.SignatureRule? = nil,
+        recheck: @Sendable (EndpointSpec) async throws -> Void = { _ in }, _ grant: Grant
+    ) async throws -> Deployment? {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
-        return try await exclusively {
-            var live = try self.live(endpoint)
-            let release = try await self.database.read(in: endpoint.workspace) { try ReleaseStore.find(endpoint, number, in: $0) }
-            try await self.requireDeploy(grant, release)
-            if once, try await self.database.read(in: endpoint.workspace, { try ReleaseStore.wasDeployed(release, in: $0) }) { return nil }
-            let served = try await self.load(release, live.spec, self.features)
+        let began = try live(endpoint)
+        let release = try await database.read(in: endpoint.workspace) { try ReleaseStore.find(endpoint, number, in: $0) }
+        try await requireDeploy(grant, release)
+        if once, try await wasDeployed(release) { return nil }
+        if let done = try deployed(release, began) { return done }
+        try DeploymentService.requireIncumbent(began)
+        let model = try await models.load(release.bundle, in: endpoint.workspace)
+        return try await exclusively(endpoint) {
+            guard var live = endpoints[endpoint] else {
+                throw KeelError(.failedPrecondition, "the endpoint '\(endpoint.qualifiedName)' was deleted while release \(release.name) was loaded")
+            }
+            if once, try await wasDeployed(release) { return nil }
+            if let done = try deployed(release, live) { return done }
+            guard live.decision.id == began.decision.id else { throw DeploymentService.overtaken(release, live) }
+            try await recheck(live.spec)
+            let served = try await ready(release, model, live)
+            try requireCompatible(release, model, served.plan, live, signature)
+            live.decision = Decision(text: "release \(release.name) was deployed")
             guard live.state.stable != nil else {
-                try await self.makeStable(served, &live, "release.promoted", ["reason": "first release of the endpoint"], grant)
+                try await makeStable(served, &live, "release.promoted", ["reason": "first release of the endpoint"], grant)
                 return .stable(served.release)
             }
-            guard live.state.stable != number else {
-                throw KeelError(.failedPrecondition, "release \(served.release.name) already serves")
-            }
-            guard live.stable != nil else {
-                throw KeelError(
-                    .failedPrecondition, "the stable release of '\(endpoint.qualifiedName)' cannot be loaded",
-                    hint: "keel rollback \(endpoint.qualifiedName) --to a release that can")
-            }
-            if live.state.candidate == number { return .rollout(served.release, superseded: nil) }
+            try DeploymentService.requireIncumbent(live)
             let superseded = live.state.candidate
-            try await self.start(served, &live, grant)
+            try await start(served, &live, grant)
             return .rollout(served.release, superseded: superseded)
         }
+    }
+
+    private static func overtaken(_ release: Release, _ live: Live) -> KeelError {
+        KeelError(
+            .failedPrecondition, "release \(release.name) does not serve: while its model was loaded, \(live.decision.text)",
+            hint: "ask for it again if it shall serve all the same")
+    }
+
+    /// - Throws: when a release serves, by the tables, and is not there to go on serving beside a candidate.
+    private static func requireIncumbent(_ live: Live) throws(KeelError) {
+        guard live.state.stable != nil, live.stable == nil else { return }
+        let name = live.spec.ref.qualifiedName
+        if live.isStarting {
+            throw KeelError(.unavailable, "the stable release of '\(name)' is still being loaded", hint: "try again when it serves")
+        }
+        throw KeelError(
+            .failedPrecondition, "the stable release of '\(name)' cannot be loaded", hint: "keel rollback \(name) --to a release that can")
+    }
+
+    private func wasDeployed(_ release: Release) async throws -> Bool {
+        try await database.read(in: release.endpoint.workspace) { try ReleaseStore.wasDeployed(release, in: $0) }
+    }
+
+    /// What was done already of a deployment; nil when it is still to be done.
+    /// - Throws: when the release answers all requests.
+    private func deployed(_ release: Release, _ live: Live) throws(KeelError) -> Deployment? {
+        guard live.state.stable != release.number else { throw KeelError(.failedPrecondition, "release \(release.name) already serves") }
+        return live.state.candidate == release.number ? .rollout(release, superseded: nil) : nil
     }
 
     /// Ends a rollout in the candidate's favour.
     public func promote(endpoint: ResourceRef, _ grant: Grant) async throws -> Release {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
-        return try await exclusively {
+        _ = try live(endpoint)
+        return try await exclusively(endpoint) {
             var live = try self.live(endpoint)
-            guard let candidate = live.candidate else { throw KeelError(.failedPrecondition, "no rollout is under way on '\(endpoint.qualifiedName)'") }
+            guard let candidate = live.candidate else { throw DeploymentService.noRollout(live) }
+            live.decision = Decision(text: "release \(candidate.release.name) was promoted")
             try await self.makeStable(candidate, &live, "release.promoted", ["reason": "by hand"], grant)
             return candidate.release
         }
@@ -115,11 +160,19 @@ extension DeploymentService {
     /// Ends a rollout; the stable release keeps serving.
     public func abort(endpoint: ResourceRef, reason: String, _ grant: Grant) async throws {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
-        try await exclusively {
+        _ = try live(endpoint)
+        try await exclusively(endpoint) {
             var live = try self.live(endpoint)
-            guard live.state.candidate != nil else { throw KeelError(.failedPrecondition, "no rollout is under way on '\(endpoint.qualifiedName)'") }
+            guard live.state.candidate != nil else { throw DeploymentService.noRollout(live) }
+            live.decision = Decision(text: "the rollout that was under way was ended")
             try await self.withdraw(&live, "rollout.aborted", ["reason": .string(reason)], grant)
         }
+    }
+
+    private static func noRollout(_ live: Live) -> KeelError {
+        let name = live.spec.ref.qualifiedName
+        guard live.isStarting, live.state.candidate != nil else { return KeelError(.failedPrecondition, "no rollout is under way on '\(name)'") }
+        return KeelError(.failedPrecondition, "the releases of '\(name)' are still being loaded", hint: "try again when it serves")
     }
 
     /// Goes back: a candidate under way is taken back; else the release `to`, or the one that was stable before, serves again at once.
@@ -127,22 +180,45 @@ extension DeploymentService {
     @discardableResult
     public func rollback(endpoint: ResourceRef, to number: Int? = nil, reason: String, _ grant: Grant) async throws -> Release {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
-        return try await exclusively {
+        _ = try live(endpoint)
+        if number == nil, let stable = try await takenBack(endpoint, reason, grant) { return stable }
+        let began = try live(endpoint)
+        guard began.state.stable != nil else {
+            throw KeelError(
+                .failedPrecondition, "no release serves '\(endpoint.qualifiedName)' that could be rolled back",
+                hint: "keel release \(endpoint.qualifiedName) models:/NAME/VERSION")
+        }
+        guard let target = number ?? began.state.previous else {
+            throw KeelError(.failedPrecondition, "'\(endpoint.qualifiedName)' has no earlier release", hint: "name one with --to")
+        }
+        let release = try await database.read(in: endpoint.workspace) { try ReleaseStore.find(endpoint, target, in: $0) }
+        try await requireDeploy(grant, release)
+        let model = try await models.load(release.bundle, in: endpoint.workspace)
+        return try await exclusively(endpoint) {
             var live = try self.live(endpoint)
-            if number == nil, live.state.candidate != nil, let stable = live.stable {
-                try await self.withdraw(
-                    &live, "release.rolledback", ["to": .int(Int64(stable.release.number)), "reason": .string(reason)], grant)
-                return stable.release
-            }
-            guard let target = number ?? live.state.previous else {
-                throw KeelError(.failedPrecondition, "'\(endpoint.qualifiedName)' has no earlier release", hint: "name one with --to")
-            }
-            let served = try await self.load(endpoint, target, live.spec, self.features)
-            try await self.requireDeploy(grant, served.release)
+            // Somebody else was as fast.
+            if live.state.stable == target, live.stable != nil, began.state.stable != target, live.state.candidate == nil { return release }
+            // What was there before is not what was meant any more. A candidate that came meanwhile is ended with the release it was to replace.
+            guard number != nil || live.state.stable == began.state.stable else { throw DeploymentService.overtaken(release, live) }
+            let served = try await ready(release, model, live)
             let from: JSON = live.state.stable.map { .int(Int64($0)) } ?? .null
-            try await self.makeStable(
+            live.decision = Decision(text: "the endpoint was rolled back to release \(release.name)")
+            try await makeStable(
                 served, &live, "release.rolledback", ["from": from, "to": .int(Int64(target)), "reason": .string(reason)], grant)
-            return served.release
+            return release
+        }
+    }
+
+    /// Takes a candidate back that is under way.
+    /// - Returns: the release that answers all requests now; nil when there was no candidate.
+    private func takenBack(_ endpoint: ResourceRef, _ reason: String, _ grant: Grant) async throws -> Release? {
+        try await exclusively(endpoint) {
+            var live = try self.live(endpoint)
+            guard let candidate = live.state.candidate, let stable = live.state.stable else { return nil }
+            let release = try await database.read(in: endpoint.workspace) { try ReleaseStore.find(endpoint, stable, in: $0) }
+            live.decision = Decision(text: "release \(endpoint.qualifiedName)/\(candidate) was rolled back")
+            try await withdraw(&live, "release.rolledback", ["to": .int(Int64(stable)), "reason": .string(reason)], grant)
+            return release
         }
     }
 

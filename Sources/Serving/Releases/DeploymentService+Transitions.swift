@@ -42,7 +42,13 @@ extension DeploymentService {
         var state = EndpointState(endpoint: live.spec.ref)
         state.stable = live.state.stable
         state.previous = live.state.previous
-        try await commit(state, live, event, live.candidate?.release, data, grant)
+        var release = live.candidate?.release
+        // Of an endpoint that still starts only the number is known.
+        if release == nil, let number = live.state.candidate {
+            let endpoint = live.spec.ref
+            release = try await database.read(in: endpoint.workspace) { try ReleaseStore.find(endpoint, number, in: $0) }
+        }
+        try await commit(state, live, event, release, data, grant)
         live.state = state
         live.candidate = nil
         live.rollout = nil

@@ -13,6 +13,8 @@ public enum Deployment: Sendable, Hashable {
 ///
 /// Each verb loads and warms first, then changes the tables and the ledger in one transaction, then swaps the route. A crash between leaves the
 /// tables right, and `configure` goes on from them.
+///
+/// Loading may take minutes, so it is done before the endpoint's turn: a verb takes the turn to see that what it decided by is still so, and to commit.
 public actor DeploymentService {
     /// One endpoint as it is now. Everything that can fail was done before this is changed.
     struct Live {
@@ -24,8 +26,17 @@ public actor DeploymentService {
         var rollout: Rollout?
         /// Its releases are loaded in the background: their processes take seconds to start, and nothing else waits for them.
         var isStarting = false
+        /// What somebody last decided about what serves. A deployment that loaded its model meanwhile finds it.
+        var decision = Decision()
         /// Counters at the beginning: totals of the candidate as last stored; the incumbent's rows before the rollout.
         var baseline = RolloutBaseline()
+    }
+
+    /// One decision of a person or a pipeline; what a rollout does by itself is none.
+    struct Decision {
+        var id = Identifier.hex32()
+        /// In words, as `release delay/3 was deployed`.
+        var text = "it was declared anew"
     }
 
     let database: Database
@@ -38,7 +49,12 @@ public actor DeploymentService {
     let onPromoted: @Sendable (Release, _ since: Int64?) async -> Void
     let onFailed: @Sendable (ResourceRef, KeelError) -> Void
     var endpoints: [ResourceRef: Live] = [:]
-    let turn = Turn()
+    /// One for each endpoint that was ever declared.
+    private var turns: [ResourceRef: Turn] = [:]
+    /// One for each workspace: its endpoints are declared by one caller at a time.
+    private var declaring: [WorkspaceID: Turn] = [:]
+    /// Workspaces whose endpoints are held by a draft. Their rollouts wait, so that those of others need not.
+    var held: Set<WorkspaceID> = []
 
     /// - Parameters:
     ///   - versions: tells whether a model version that is to be released still exists.
@@ -73,6 +89,20 @@ public actor DeploymentService {
             hint: nearest(name, in: others).map { "did you mean '\($0)'?" } ?? "declare an Endpoint and apply it")
     }
 
-    /// Runs verbs one after another: an actor lets others in at every await.
-    func exclusively<T>(_ body: () async throws -> T) async throws -> T { try await turn.run(body) }
+    /// Runs the verbs of an endpoint one after another: an actor lets others in at every await. Nothing slow belongs here, loading models least of all.
+    func exclusively<T>(_ endpoint: ResourceRef, _ body: () async throws -> T) async throws -> T { try await turn(of: endpoint).run(body) }
+
+    func turn(of endpoint: ResourceRef) -> Turn {
+        if let turn = turns[endpoint] { return turn }
+        let turn = Turn()
+        turns[endpoint] = turn
+        return turn
+    }
+
+    func turn(of workspace: WorkspaceID) -> Turn {
+        if let turn = declaring[workspace] { return turn }
+        let turn = Turn()
+        declaring[workspace] = turn
+        return turn
+    }
 }

@@ -7,6 +7,8 @@ public struct EndpointDraft: Sendable {
     var endpoints: [ResourceRef: DeploymentService.Live] = [:]
     /// Endpoints whose stored release cannot be loaded, and why. In force, they exist and answer that they have no release.
     public internal(set) var problems: [ResourceRef: KeelError] = [:]
+    /// Taken for this draft, to be given back with it.
+    var turns: [Turn] = []
     /// What the releases read their features from.
     let features: (any OnlineFeatures)?
 
@@ -14,4 +16,6 @@ public struct EndpointDraft: Sendable {
         self.workspace = workspace
         self.features = features
     }
+
+    func giveTurns() { for turn in turns.reversed() { turn.give() } }
 }

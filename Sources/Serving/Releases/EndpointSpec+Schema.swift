@@ -55,6 +55,12 @@ extension EndpointSpec {
             FieldSchema(
                 "approval", .word(EndpointSpec.Approval.allCases.map(\.rawValue)), default: "optional",
                 "Whether a release needs an approval of its version (`keel approve`), besides its gate."),
+            FieldSchema(
+                "signature", .word(EndpointSpec.SignatureRule.allCases.map(\.rawValue)), default: "compatible",
+                """
+                Whether a release may take or give something that callers of the one before it would notice: an input more, one of another type, an output \
+                that is gone. With `compatible` it is refused.
+                """),
         ])
 
     private static let remoteFields: [FieldSchema] = [

@@ -14,6 +14,7 @@ import Contracts
 ///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216, deadline: 10s }
 ///
 ///     approval: required                    # a release needs an approval of its version, besides its gate
+///     signature: any                        # a release may take or give something else than the one before
 ///
 /// One row of a request counts as one request everywhere in a rollout.
 public struct EndpointSpec: Sendable, Hashable {
@@ -34,15 +35,23 @@ public struct EndpointSpec: Sendable, Hashable {
     public let label: LabelPolicy?
     public let limits: EndpointLimits
     public let approval: Approval
+    public let signature: SignatureRule
     private static let partsMax = 8
 
     /// Whether somebody has to take responsibility for a version before it is released.
     public enum Approval: String, Sendable, CaseIterable { case optional, required }
 
+    /// What a release may take and give beside the one that answers requests now.
+    public enum SignatureRule: String, Sendable, CaseIterable {
+        /// Whatever its callers do not notice.
+        case compatible
+        case any
+    }
+
     public init(
         _ ref: ResourceRef, model: String? = nil, remote: RemoteModel? = nil, before: [String] = [], after: [String] = [], features: String? = nil,
         rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), label: LabelPolicy? = nil, limits: EndpointLimits = EndpointLimits(),
-        approval: Approval = .optional
+        approval: Approval = .optional, signature: SignatureRule = .compatible
     ) {
         self.ref = ref
         self.model = model
@@ -55,6 +64,7 @@ public struct EndpointSpec: Sendable, Hashable {
         self.label = label
         self.limits = limits
         self.approval = approval
+        self.signature = signature
     }
 
     /// Decodes an `Endpoint` resource strictly.
@@ -86,6 +96,7 @@ public struct EndpointSpec: Sendable, Hashable {
         label = try reader.optionalObject("label").map { (inner) throws(KeelError) in try LabelPolicy(inner) }
         limits = try reader.optionalObject("limits").map { (inner) throws(KeelError) in try EndpointLimits(inner) } ?? EndpointLimits()
         approval = try reader.word("approval", default: .optional)
+        signature = try reader.word("signature", default: .compatible)
         try reader.finish()
     }
 

@@ -153,8 +153,13 @@ public final class ServingRuntime: Sendable {
     ///
     /// Every logged score of the id is labelled, those in shadow too. A label of an id that is not logged is kept and joins when its prediction
     /// is. A label that names an endpoint is of that endpoint's predictions alone. A label posted again replaces the one before. One that its endpoint cannot have (`PredictionLog.setBinaryEndpoints`) is refused alone.
-    /// - Throws: `invalidArgument` for a value that is not finite or an id that is empty; then none is taken.
+    /// - Throws: `invalidArgument` for a value that is not finite or an id that is empty, `notFound` for an endpoint that is not declared; then none is taken.
     public func label(_ labels: [LabelInput], of endpoint: ResourceRef? = nil, _ grant: Grant) async throws -> LabelCounts {
+        if let endpoint, route(endpoint) == nil {
+            let reason = whyNotServing(endpoint)
+            // A label of an endpoint that is out of force comes for what it answered before.
+            if reason.code == .notFound { throw reason }
+        }
         await shadows.flush()
         return try await log.label(labels, of: endpoint, grant)
     }
@@ -182,6 +187,11 @@ public final class ServingRuntime: Sendable {
     /// Request columns that the endpoint's stable release takes, for an API that must know types; nil when it has none.
     public func requestFields(endpoint: ResourceRef) -> [Field]? { route(endpoint)?.stable?.plan.requestFields }
 
+    /// The request columns that a row may leave out, of the endpoint's stable release.
+    public func optionalColumns(endpoint: ResourceRef) -> [String] {
+        route(endpoint)?.stable?.model.bundle.signature.inputs.filter(\.isOptional).map(\.name) ?? []
+    }
+
     /// What the endpoint's stable release gives; empty when it has none.
     public func outputs(endpoint: ResourceRef) -> [Signature.Output] { route(endpoint)?.stable?.model.outputs ?? [] }
 
@@ -189,6 +199,12 @@ public final class ServingRuntime: Sendable {
     public func bundle(endpoint: ResourceRef, release: Int) -> ModelBundle? {
         let route = route(endpoint)
         return [route?.stable, route?.candidate].compactMap { $0 }.first { $0.release.number == release }?.model.bundle
+    }
+
+    /// The releases that serve an endpoint now: the stable one, then the candidate.
+    public func serving(_ endpoint: ResourceRef) -> [(release: Release, bundle: ModelBundle)] {
+        let route = route(endpoint)
+        return [route?.stable, route?.candidate].compactMap { $0 }.map { ($0.release, $0.model.bundle) }
     }
 
     /// The counters of every endpoint in every workspace, by workspace and name.

@@ -135,7 +135,7 @@ public struct EndpointStatus: Sendable, Hashable {
     public let ref: ResourceRef
     public let stable: ReleaseStatus?
     public let candidate: ReleaseStatus?
-    /// `steady`, `shadow` or `canary`.
+    /// `steady`, `shadow` or `canary`; `starting` while the releases are loaded that served before.
     public let phase: String
     /// Requests that no release was reached by: refused before one was chosen, by error code.
     public let refused: [String: Int]
@@ -145,7 +145,7 @@ public struct EndpointStatus: Sendable, Hashable {
         ref = route.spec.ref
         stable = route.stable.map { ReleaseStatus($0, share: 1 - route.share) }
         candidate = route.candidate.map { ReleaseStatus($0, share: route.share) }
-        phase = route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary"
+        phase = route.isStarting ? "starting" : route.candidate == nil ? "steady" : route.share == 0 ? "shadow" : "canary"
         refused = route.load.refusals.errorCounts
         inFlight = route.load.inFlight.load(ordering: .relaxed)
     }

@@ -1,6 +1,8 @@
 import Contracts
 import FeatureStore
+import Governance
 import Serving
+import Storage
 
 extension EndpointSpec: ResourceKind {
     package var references: [ResourceReference.Target] {
@@ -36,6 +38,7 @@ extension EndpointSpec: ResourceKind {
         guard let own = modules.runtime.status().first(where: { $0.ref == ref }) else {
             return [ResourceStatus("status", "serves nothing")]
         }
+        if own.phase == "starting" { return [ResourceStatus("status", "starting: its models are loaded")] }
         let serving = [("stable", own.stable), (own.phase, own.candidate)].compactMap { role, release in
             release.map { release in
                 let failures = release.errors.values.reduce(0, +)
@@ -67,6 +70,10 @@ private struct PreparedEndpoints: Prepared {
     let draft: EndpointDraft
     let disabled: [ResourceRef: KeelError]
     let workspace: WorkspaceID
+
+    func store(_ tx: Transaction) throws {
+        try DeploymentService.forgetState(allBut: Set(try ResourceService.names(of: EndpointSpec.kind, in: workspace, tx)), in: tx)
+    }
 
     func activate() async {
         await deployments.activate(draft)

@@ -18,18 +18,32 @@ extension ModelPolicySpec: ResourceKind {
 
     /// What serves must go on serving: a policy that it does not keep is not put in force. One that is in force already is kept by every load.
     ///
+    /// A key that is taken out of a policy is taken out all the same: what it signed serves until it is loaded again, and `warnings` names it.
+    ///
     /// Called while nothing can be deployed, and until the change is in force: what a deployment under way brings would not be seen otherwise.
     static func requireKept(_ preparation: Preparation) async throws {
         let deployments = preparation.modules.deployments
-        guard let policy = preparation.declared.all(ModelPolicySpec.self).first, policy.pythonModels == .refused, !preparation.isStart,
-            !deployments.policies.refusesCode(in: preparation.workspace)
+        guard let policy = preparation.declared.all(ModelPolicySpec.self).first, policy.pythonModels != .allowed, !preparation.isStart,
+            deployments.policies[preparation.workspace]?.pythonModels != policy.pythonModels
         else { return }
         let staying = Set(preparation.declared.all(EndpointSpec.self).map(\.ref))
-        let running = await deployments.releasesWithCode(in: staying)
+        let running = try await deployments.releases(in: staying, refusedBy: policy)
         guard !running.isEmpty else { return }
+        let hint = "roll back to releases without code, or delete the endpoints, first"
         throw KeelError(
-            .failedPrecondition, "what serves runs code of its models' own, and the policy refuses that: \(running.joined(separator: ", "))",
-            hint: "roll back to releases without code, or delete the endpoints, first", path: "\(kind)/\(policy.name).spec.pythonModels")
+            .failedPrecondition,
+            policy.pythonModels == .refused
+                ? "what serves runs code of its models' own, and the policy refuses that: \(running.joined(separator: ", "))"
+                : "what serves runs code that none of the signers signed: \(running.joined(separator: ", "))",
+            hint: policy.pythonModels == .refused ? hint : "sign their versions (keel models sign), or \(hint)", path: "\(kind)/\(policy.name).spec.pythonModels")
+    }
+
+    package static func warnings(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] {
+        guard let policy = declared.all(ModelPolicySpec.self).first(where: { $0.name == resource.name }), policy.pythonModels == .signed else { return [] }
+        let staying = Set(declared.all(EndpointSpec.self).map(\.ref))
+        return try await modules.deployments.releases(in: staying, refusedBy: policy).map {
+            "release \($0) serves, and none of the signers of \(kind)/\(policy.name) signed it: it serves until it is loaded again"
+        }
     }
 }
 

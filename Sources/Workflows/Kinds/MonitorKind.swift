@@ -1,4 +1,5 @@
 import Contracts
+import Expressions
 import Monitoring
 import Serving
 import Storage
@@ -6,6 +7,36 @@ import Storage
 extension MonitorSpec: ResourceKind {
     package var references: [ResourceReference.Target] {
         [ResourceReference.Target("spec.endpoint", EndpointSpec.schema.name, endpoint.qualifiedName, required: true)]
+    }
+
+    package static func warnings(of resource: Resource, in declared: Declarations, _ modules: Modules) -> [String] {
+        let ref = resource.ref(in: declared.workspace)
+        guard let spec = declared.all(MonitorSpec.self).first(where: { $0.ref == ref }) else { return [] }
+        return spec.watching(declared.resolve(spec.endpoint)).blindSpots(modules.runtime)
+    }
+
+    /// Why it can never alert of the releases that serve its endpoint now, a sentence each.
+    func blindSpots(_ runtime: ServingRuntime) -> [String] { runtime.serving(endpoint).flatMap { blindSpots($0.release, $0.bundle) } }
+
+    private func blindSpots(_ release: Release, _ bundle: ModelBundle) -> [String] {
+        var out: [String] = []
+        let name = "release \(release.name) (models:/\(release.model)/\(release.modelVersion))"
+        if let drift {
+            let compared = bundle.reference.inputs.keys.contains { drift.features || drift.names.contains($0) }
+            if !compared, !drift.score || bundle.reference.score == nil {
+                let what = bundle.reference.inputs.isEmpty && bundle.reference.score == nil ? "nothing that its drift is measured from" : "none of these columns to compare with"
+                out.append("\(ref.subject) can never alert of drift: \(name) has \(what); a training by a pipeline makes it")
+            }
+        }
+        if let condition = performance?.alertWhen {
+            let known = bundle.metrics.keys.map { "reference.\($0)" }
+            let missing = condition.identifiers.filter { $0.hasPrefix("reference.") && !known.contains($0) }.sorted()
+            if !missing.isEmpty {
+                out.append(
+                    "\(ref.subject) can never alert of '\(condition.text)': \(name) has no \(missing.joined(separator: ", ")); an evaluation in a pipeline makes it")
+            }
+        }
+        return out
     }
 
     package static func prepare(_ preparation: inout Preparation) async throws {

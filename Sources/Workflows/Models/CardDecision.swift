@@ -13,7 +13,7 @@ enum CardDecision {
     /// Of the changes of a version those that decide something: tags and descriptions may be many.
     static let versionKinds: Set = [
         "model.alias.set", "model.alias.removed", "model.version.stage", "model.version.created", "model.aliases.imported",
-        "model.version.imported", "model.version.bundle", "model.version.approval", "model.version.accepted",
+        "model.version.imported", "model.version.bundle", "model.version.approval", "model.version.accepted", "model.version.signature",
     ]
 
     private static func version(_ event: LedgerEvent) -> String? {
@@ -27,6 +27,7 @@ enum CardDecision {
         case "model.version.bundle":
             return "bound to bundle \(event.data["subject"]?.string?.prefix(12) ?? ""), gate \(event.data["verdict"]?.string ?? "")"
         case "model.version.approval": return "approved: \(event.data["reason"]?.string ?? "")"
+        case "model.version.signature": return "its files \(event.data["subject"]?.string?.prefix(12) ?? "") signed"
         case "model.aliases.imported": return "aliases imported from \(event.data["from"]?.string ?? "")"
         case "model.version.accepted": return "taken over from the workspace \(event.data["from"]?.string ?? ""), where it is \(event.data["source"]?.string ?? "")"
         case "model.version.imported": return "imported from \(event.data["from"]?.string ?? "")"

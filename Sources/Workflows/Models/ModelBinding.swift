@@ -68,6 +68,14 @@ public struct ModelBinding: Sendable {
             VersionKey(version.name, version.version), to: digest, ["runner": .string(draft.flavor.rawValue), "asked": .string(runner.rawValue), "example": tried], grant)
     }
 
+    /// What a version's `MLmodel` file says of it, before it was loaded; nil when it has none, or none that Keel can serve.
+    func draft(of version: ModelVersion, in workspace: WorkspaceID) async throws -> ModelBundle? {
+        let reading = try Grant.check(.system("plan", in: workspace), may: .trackingRead)
+        let files = try await tracking.artifactFiles(at: version.storageLocation, reading)
+        guard let facts = try await facts(version.storageLocation, workspace), facts.problem == nil else { return nil }
+        return try? ModelFolder(version: version, files: files, facts: facts).bundle(runner: .auto)
+    }
+
     /// The rows of an example's file; nil when there is none, or it is not one that a table holds.
     private func example(_ file: ModelFolder.File?, of folder: ModelFolder, as fields: [Field]) async throws -> Table? {
         guard let file, file.object.bytes <= ModelBinding.exampleBytesMax else { return nil }

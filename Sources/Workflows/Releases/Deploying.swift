@@ -1,4 +1,5 @@
 import Contracts
+import Governance
 import Registry
 import Serving
 
@@ -22,11 +23,13 @@ public struct Deploying: Sendable {
     ///   - features: the feature service that a new endpoint reads; the request carries the model's inputs without one.
     ///   - runner: who runs the model; nil is as it was bound before, or whatever fits.
     ///   - reason: why, for the ledger, when no gate judged the version.
+    ///   - signature: whether callers of the endpoint may notice the change; nil is as the endpoint says.
     /// - Returns: the release, and what is known of the model behind it.
     /// - Throws: `failedPrecondition` for a model that answers its example with something else than was logged, that has no signature, or whose gate refused
     ///   it; `permissionDenied` for a version that no gate judged when the caller may not force; `invalidArgument` for features other than the endpoint's.
     public func deploy(
-        _ uri: String, to endpoint: ResourceRef, features: String?, runner: ModelBinding.Runner?, reason: String?, by caller: Caller
+        _ uri: String, to endpoint: ResourceRef, features: String?, runner: ModelBinding.Runner?, reason: String?,
+        signature: EndpointSpec.SignatureRule? = nil, by caller: Caller
     ) async throws -> JSON {
         let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
         guard let version = try await registry.resolve(uri, reading) else {
@@ -56,7 +59,7 @@ public struct Deploying: Sendable {
         let release: Release
         do {
             release = try await releasing.release(
-                version.uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", by: caller)
+                version.uri, named: uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", signature: signature, by: caller)
         } catch {
             // An endpoint without a release would stay behind.
             if isNew { try? await withdraw(endpoint, caller) }
@@ -80,7 +83,14 @@ public struct Deploying: Sendable {
             out["runner"] = bound.data["runner"] ?? .null
             out["example"] = bound.data["example"] ?? .null
         }
-        out["state"] = try await stable(release.endpoint, caller)?.number == release.number ? "stable" : "rollout"
+        let signers = try await deployments.signers(of: release.bundle, in: release.endpoint.workspace)
+        if !signers.isEmpty { out["signed_by"] = .array(signers.map(JSON.string)) }
+        let warnings = try await applying.blindMonitors(in: release.endpoint.workspace) { $0.endpoint == release.endpoint }
+        if !warnings.isEmpty { out["warnings"] = .array(warnings.map(JSON.string)) }
+        let state = try await deployments.state(endpoint: release.endpoint, try Grant.check(caller, may: .releasesDeploy, on: release.endpoint))
+        // What it was deployed to do may be over when this is asked.
+        out["state"] = state.candidate == release.number ? "rollout" : state.stable == release.number ? "stable" : "idle"
+        if let candidate = state.candidate, candidate != release.number { out["candidate"] = .int(Int64(candidate)) }
         return out
     }
 
@@ -90,27 +100,51 @@ public struct Deploying: Sendable {
     /// what was rolled back stays so.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> JSON {
         var models: [(endpoint: ResourceRef, uri: String)] = []
-        for resource in resources where resource.kind == EndpointSpec.kind {
+        let changes = try await applying.changes(resources, by: grant)
+        for (i, resource) in resources.enumerated() where changes[i].kind != .unchanged && resource.kind == EndpointSpec.kind {
             // What cannot be read, the apply reports with all other mistakes.
             guard let spec = try? EndpointSpec(resource: resource) else { continue }
             let endpoint = resource.ref(in: grant.workspace)
             guard let uri = try await registered(spec, endpoint, by: grant.caller) else { continue }
-            try await releasing.prepare(uri, runner: nil, before: spec.before, after: spec.after, for: endpoint, by: grant.caller)
+            let whole = try await releasing.prepare(uri, runner: nil, before: spec.before, after: spec.after, for: endpoint, by: grant.caller)
+            try await deployments.requireCompatible(whole.signature, of: uri, at: spec, asked: nil)
             models.append((endpoint, uri))
         }
         let result = try await applying.apply(resources, by: grant)
         var out = result.json
-        var deployments: [JSON] = []
+        var deployed: [JSON] = []
         for (endpoint, uri) in models {
             let change = result.changes.first { change in
                 change.id == "\(EndpointSpec.kind)/\(endpoint.name)" && (change.environment ?? EnvironmentName.production.rawValue) == endpoint.environment?.rawValue
             }
             guard change?.kind != .unchanged else { continue }
-            deployments.append(
+            deployed.append(
                 try await deploy(uri, to: endpoint, features: nil, runner: nil, reason: "applied by \(grant.caller.name)", by: grant.caller))
         }
-        if !deployments.isEmpty { out["deployments"] = .array(deployments) }
+        if !deployed.isEmpty { out["deployments"] = .array(deployed) }
+        let changed = Set(zip(resources, result.changes).filter { $0.1.kind != .unchanged }.map { $0.0.ref(in: grant.workspace) })
+        var warnings = try await applying.blindMonitors(in: grant.workspace) { changed.contains($0.ref) || changed.contains($0.endpoint) }
+        for resource in resources where resource.kind == ModelPolicySpec.kind {
+            warnings += try await applying.warnings(of: resource, in: grant.workspace)
+        }
+        if !warnings.isEmpty { out["warnings"] = .array(warnings.map(JSON.string)) }
         return out
+    }
+
+    /// What `apply` would do, without doing it, with what callers of an endpoint would notice of the model that it declares.
+    public func plan(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
+        var changes = try await applying.plan(resources, by: grant)
+        for (i, resource) in resources.enumerated() where resource.kind == EndpointSpec.kind && changes[i].kind == .changed {
+            guard let spec = try? EndpointSpec(resource: resource), let uri = spec.model, spec.before.isEmpty, spec.after.isEmpty,
+                // Who may not read the model is told nothing of it.
+                let bundle = try? await releasing.draft(of: uri, by: grant.caller)
+            else { continue }
+            if let code = await releasing.code(of: bundle, uri, in: grant.workspace) { changes[i].effects.append(code) }
+            let noticed = try await deployments.noticeable(bundle.signature, at: spec)
+            changes[i].effects += noticed.map { "callers would notice: \($0)" }
+            if !noticed.isEmpty, spec.signature == .compatible { changes[i].effects.append("so it is refused unless the spec says signature: any") }
+        }
+        return changes
     }
 
     /// The version that an endpoint declares; a model of another server is registered under the endpoint's name first.

@@ -24,12 +24,14 @@ public struct Releasing: Sendable {
     }
 
     /// - Parameters:
+    ///   - alias: what the caller named, when `uri` is the version that it led to: moved meanwhile, it leads nowhere.
+    ///   - signature: whether callers of the endpoint may notice the change; nil is as the endpoint says.
     ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, to endpoint: ResourceRef, force: Bool, reason: String, bundle expected: String? = nil, key: String? = nil,
-        by caller: Caller
+        _ uri: String, named alias: String? = nil, to endpoint: ResourceRef, force: Bool, reason: String, signature: EndpointSpec.SignatureRule? = nil,
+        bundle expected: String? = nil, key: String? = nil, by caller: Caller
     ) async throws -> Release {
         let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, endpoint)
         let (version, evidence) = try await registered(uri, runner: nil, deploying)
@@ -45,12 +47,23 @@ public struct Releasing: Sendable {
         }
         // Of the model itself the version says which it is.
         let gate: GateResult = whole.unjudged.map { .forced(reason: "\(reason): \($0.replacing(version.uri + " ", with: ""))") } ?? .passed
-        return try await release(version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, key: key, by: caller)
+        return try await release(
+            version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, signature: signature, key: key, meant: Meant(uri: alias ?? uri, before: spec.before, after: spec.after), by: caller)
+    }
+
+    /// What a release was made by that may change while its model is loaded.
+    private struct Meant {
+        /// As the caller wrote it: an alias may be moved.
+        let uri: String
+        /// The models beside it, as the endpoint declared them.
+        let before: [String]
+        let after: [String]
     }
 
     /// What a release is made of.
     struct Composition: Sendable {
         let bundle: Digest
+        let signature: Signature
         /// The first of its versions that no gate passed, with the verdict; nil when all did.
         let unjudged: String?
     }
@@ -63,7 +76,8 @@ public struct Releasing: Sendable {
             bundle.hasPassed ? nil : "\(version.uri) \(bundle.verdict ?? Evidence.ungated)"
         }
         guard !before.isEmpty || !after.isEmpty else {
-            return Composition(bundle: evidence.bundle.subject, unjudged: unjudged(version, evidence.bundle))
+            let bundle = try await ModelBundle.read(evidence.bundle.subject, from: binding.models.objects)
+            return Composition(bundle: evidence.bundle.subject, signature: bundle.signature, unjudged: unjudged(version, evidence.bundle))
         }
         var problem = unjudged(version, evidence.bundle)
         var parts: [ModelPart] = []
@@ -72,8 +86,9 @@ public struct Releasing: Sendable {
             problem = problem ?? unjudged(part, seen.bundle)
             parts.append(ModelPart(name: part.uri, bundle: try await ModelBundle.read(seen.bundle.subject, from: binding.models.objects)))
         }
-        let (digest, _) = try await binding.models.store(try ModelBundle(parts: parts), in: grant.workspace)
-        return Composition(bundle: digest, unjudged: problem)
+        let whole = try ModelBundle(parts: parts)
+        let (digest, _) = try await binding.models.store(whole, in: grant.workspace)
+        return Composition(bundle: digest, signature: whole.signature, unjudged: problem)
     }
 
     /// Makes sure that a version can be served, before an endpoint for it is declared.
@@ -91,6 +106,25 @@ public struct Releasing: Sendable {
         return try await composed(version, evidence, before: before, after: after, grant)
     }
 
+    /// The bundle of a version, or what it would be before it was ever loaded; nil when that cannot be told.
+    func draft(of uri: String, by caller: Caller) async throws -> ModelBundle? {
+        let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
+        guard let version = try await registry.resolve(uri, reading) else { return nil }
+        if let bound = try await registry.bundle(of: version, reading) {
+            return try await ModelBundle.read(bound.subject, from: binding.models.objects)
+        }
+        return try await binding.draft(of: version, in: caller.workspace)
+    }
+
+    /// What a plan says of a model that brings code; nil for others.
+    func code(of bundle: ModelBundle, _ uri: String, in workspace: WorkspaceID) async -> String? {
+        guard bundle.runsCode else { return nil }
+        do {
+            let signers = try await binding.models.requireAccepted(bundle, in: workspace)
+            return "\(uri) brings Python code" + (signers.isEmpty ? "" : ", signed by \(signers.joined(separator: ", "))")
+        } catch { return "it is refused: \(KeelError.wrapping(error).message)" }
+    }
+
     /// A version that no gate judged takes the permission to force.
     func requireForce(_ endpoint: ResourceRef, _ caller: Caller) async throws { _ = try await granted(caller, .releasesForce, endpoint) }
 
@@ -102,7 +136,8 @@ public struct Releasing: Sendable {
     ///   - force: takes a release whose gate did not pass there, for those who may force.
     /// - Throws: `failedPrecondition` for a release that never served in its environment, and for one whose gate did not pass unless `force` is true.
     public func promote(
-        from source: ResourceRef, release number: Int?, to target: ResourceRef, force: Bool, by caller: Caller
+        from source: ResourceRef, release number: Int?, to target: ResourceRef, force: Bool, signature: EndpointSpec.SignatureRule? = nil,
+        by caller: Caller
     ) async throws -> Release {
         guard source.name == target.name, source != target else {
             throw KeelError.invalid(
@@ -144,7 +179,7 @@ public struct Releasing: Sendable {
         }
         let origin = PromotedFrom(endpoint: source, release: release.number, digest: release.digest, evidence: known)
         return try await self.release(
-            version, evidence, to: target, bundle: release.bundle, gate: gate, from: origin, key: nil, by: caller)
+            version, evidence, to: target, bundle: release.bundle, gate: gate, from: origin, signature: signature, key: nil, by: caller)
     }
 
     /// A version with what Keel saw of it; one that a client registered is bound to its files first.
@@ -165,25 +200,45 @@ public struct Releasing: Sendable {
 
     private func release(
         _ version: ModelVersion, _ evidence: VersionEvidence, to endpoint: ResourceRef, bundle: Digest, gate: GateResult,
-        from source: PromotedFrom? = nil, key: String?, by caller: Caller
+        from source: PromotedFrom? = nil, signature: EndpointSpec.SignatureRule?, key: String?, meant: Meant? = nil, by caller: Caller
     ) async throws -> Release {
         let grant = try await granted(caller, gate == .passed ? .releasesDeploy : .releasesForce, endpoint)
-        let spec = try await deployments.spec(endpoint: endpoint, grant)
-        if spec.approval == .required {
-            try requireApproval(version, evidence, for: endpoint)
-            // Models before and behind it decide the answer as well.
-            let reading = try await granted(caller, .registryRead, endpoint)
-            for uri in spec.before + spec.after {
-                guard let part = try await registry.resolve(uri, reading), let evidence = try await registry.evidence(of: part, reading) else {
-                    throw KeelError.notFound("there is no model '\(uri)' with a bundle", hint: "the endpoint's spec names it in before or after")
-                }
-                try requireApproval(part, evidence, for: endpoint)
-            }
-        }
+        try await requireApprovals(version, try await deployments.spec(endpoint: endpoint, grant), by: caller)
         let release = try await deployments.createRelease(
-            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle, gate: gate, from: source, key: key, grant)
-        try await deployments.deploy(endpoint: endpoint, release: release.number, once: key != nil, grant)
+            endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle, gate: gate, from: source,
+            signature: signature, key: key, grant)
+        try await deployments.deploy(
+            endpoint: endpoint, release: release.number, once: key != nil, signature: signature,
+            recheck: { spec in
+                if let meant { try await requireStillMeant(meant, version, spec, by: caller) }
+                try await requireApprovals(version, spec, by: caller)
+            }, grant)
         return release
+    }
+
+    /// - Throws: `failedPrecondition` when the alias that was named is of another version now, or the endpoint has other models beside it.
+    private func requireStillMeant(_ meant: Meant, _ version: ModelVersion, _ spec: EndpointSpec, by caller: Caller) async throws {
+        let reading = try Grant.check(caller, may: .registryRead, on: "Model/\(version.name)")
+        guard try await registry.resolve(meant.uri, reading)?.uri == version.uri else {
+            throw KeelError(
+                .failedPrecondition, "while \(version.uri) was loaded, \(meant.uri) was moved to another version", hint: "deploy again what shall serve")
+        }
+        guard spec.before == meant.before, spec.after == meant.after else {
+            throw KeelError(
+                .failedPrecondition, "while \(version.uri) was loaded, \(spec.ref.subject) was given other models before or after it", hint: "deploy it again")
+        }
+    }
+
+    /// The version's own approval, and those of the models beside it, which decide the answer as well.
+    private func requireApprovals(_ version: ModelVersion, _ spec: EndpointSpec, by caller: Caller) async throws {
+        guard spec.approval == .required else { return }
+        let reading = try await granted(caller, .registryRead, spec.ref)
+        for uri in [version.uri] + spec.before + spec.after {
+            guard let part = try await registry.resolve(uri, reading), let evidence = try await registry.evidence(of: part, reading) else {
+                throw KeelError.notFound("there is no model '\(uri)' with a bundle", hint: "the endpoint's spec names it in before or after")
+            }
+            try requireApproval(part, evidence, for: spec.ref)
+        }
     }
 
     private func requireApproval(_ version: ModelVersion, _ evidence: VersionEvidence, for endpoint: ResourceRef) throws(KeelError) {

@@ -25,7 +25,7 @@ extension Applying {
                 kind, name, environment: environment, cascade: cascade, data: removesData, isRehearsal: true, by: grant)
         }
         // An apply in between would open the stream of a dataset whose data are just being removed.
-        return try await inTurn {
+        return try await inTurn(of: grant.workspace) {
             try await deleteInTurn(kind, name, environment: environment, cascade: cascade, data: removesData, isRehearsal: false, by: grant)
         }
     }

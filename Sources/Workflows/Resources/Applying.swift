@@ -1,8 +1,10 @@
 import Contracts
 import Foundation
 import Governance
+import Monitoring
 import Pipelines
 import Storage
+import Synchronization
 
 /// Declares resources: shows what a change would do, and makes it so.
 ///
@@ -10,8 +12,9 @@ import Storage
 /// the last start, or a damaged file, left out: that is in the register of damage.
 public final class Applying: Sendable {
     let modules: Modules
-    /// Which resources are in force changes in one turn after another.
-    private let turn = Turn()
+    /// Which resources of a workspace are in force changes in one turn after another. Features may be filled from a long history meanwhile: other
+    /// workspaces do not wait for that.
+    private let turns = Mutex<[WorkspaceID: Turn]>([:])
     private let report: @Sendable (_ problem: String) -> Void
 
     /// - Parameter report: told, for the log, what is stored and not in force.
@@ -31,16 +34,38 @@ public final class Applying: Sendable {
         let declared = try Declarations.check(
             stored.filter { !given.contains($0.ref(in: grant.workspace)) } + resources, in: grant.workspace,
             given: Set(given.map(\.subject)), names: try await modules.names(grant.workspace), modules)
-        for (i, resource) in resources.enumerated() where changes[i].kind == .changed {
-            changes[i].effects = try await ResourceKinds.kind(resource.kind).effects(of: resource, in: declared, modules)
+        for (i, resource) in resources.enumerated() where changes[i].kind != .unchanged {
+            let kind = try ResourceKinds.kind(resource.kind)
+            if changes[i].kind == .changed { changes[i].effects = try await kind.effects(of: resource, in: declared, modules) }
+            changes[i].effects += try await kind.warnings(of: resource, in: declared, modules)
         }
         return changes
+    }
+
+    /// What `apply` would change, whether it is right or not.
+    func changes(_ resources: [Resource], by grant: Grant) async throws -> [ResourceChange] {
+        try await modules.resources.plan(resources, by: grant)
+    }
+
+    /// What would not work of a resource in force as its author may think, a sentence each.
+    func warnings(of resource: Resource, in workspace: WorkspaceID) async throws -> [String] {
+        let system = try Grant.check(.system("warnings", in: workspace), may: .resourcesRead)
+        let declared = Declarations(readable: try await modules.resources.all(by: system).map(\.resource), in: workspace)
+        return try await ResourceKinds.kind(resource.kind).warnings(of: resource, in: declared, modules)
+    }
+
+    /// Why monitors in force can never alert of what serves their endpoints now, a sentence each.
+    func blindMonitors(in workspace: WorkspaceID, where isWanted: (MonitorSpec) -> Bool) async throws -> [String] {
+        let system = try Grant.check(.system("warnings", in: workspace), may: .resourcesRead)
+        let declared = Declarations(readable: try await modules.resources.all(by: system).map(\.resource), in: workspace)
+        let monitors = declared.all(MonitorSpec.self).map { $0.watching(declared.resolve($0.endpoint)) }
+        return monitors.filter(isWanted).flatMap { $0.blindSpots(modules.runtime) }
     }
 
     /// Stores the resources and puts them in force. When anything is wrong with any of them, or one cannot be put in force, nothing changes.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> ApplyResult {
         let given = Set(resources.map { $0.ref(in: grant.workspace).subject })
-        return try await turn.run {
+        return try await inTurn(of: grant.workspace) {
             try await modules.resources.apply(
                 resources, by: grant, authorize: authorization(grant), validate: validation(given: given, grant), prepare: preparation(grant))
         }
@@ -50,7 +75,7 @@ public final class Applying: Sendable {
     public func restore(
         _ kind: String, _ name: String, environment: String? = nil, revision: Int64, by grant: Grant
     ) async throws -> ApplyResult {
-        try await turn.run {
+        try await inTurn(of: grant.workspace) {
             try await modules.resources.restore(
                 kind: kind, name: name, environment: environment, revision: revision, by: grant, authorize: authorization(grant),
                 validate: validation(given: ["\(kind)/\(name)"], grant),
@@ -75,8 +100,15 @@ public final class Applying: Sendable {
         }
     }
 
-    /// Runs what must not happen beside a change of what is in force. It must not call a verb that changes it, but for `configureInTurn`.
-    package func inTurn<T>(_ body: () async throws -> T) async throws -> T { try await turn.run(body) }
+    /// Runs what must not happen beside a change of what is in force in a workspace. It must not call a verb that changes it, but for `configureInTurn`.
+    package func inTurn<T>(of workspace: WorkspaceID, _ body: () async throws -> T) async throws -> T {
+        let turn = turns.withLock { turns in
+            let turn = turns[workspace] ?? Turn()
+            turns[workspace] = turn
+            return turn
+        }
+        return try await turn.run(body)
+    }
 
     // MARK: What is asked of a change
 
@@ -148,7 +180,7 @@ public final class Applying: Sendable {
         _ candidate: [Resource], in workspace: WorkspaceID, changed: Set<String>, by caller: Caller
     ) async throws -> Preparation {
         var preparation = try await begin(candidate, in: workspace, isStart: false, changed: changed, by: caller)
-        for kind in ResourceKinds.all {
+        for kind in ResourceKinds.inOrderOfPreparation {
             do { try await kind.prepare(&preparation) } catch {
                 for part in preparation.parts.reversed() { await part.discard() }
                 throw error
@@ -180,7 +212,7 @@ public final class Applying: Sendable {
     /// Whatever cannot be put in force is reported as damage and left out; everything else is.
     /// - Throws: what newly failed, unless it is the start.
     package func configure(_ workspace: WorkspaceID, isStart: Bool = false) async throws {
-        try await turn.run { try await configureInTurn(workspace, isStart: isStart) }
+        try await inTurn(of: workspace) { try await configureInTurn(workspace, isStart: isStart) }
     }
 
     /// The same, for callers that hold the turn already.
@@ -188,7 +220,7 @@ public final class Applying: Sendable {
         let system = try Grant.check(.system("configure", in: workspace), may: .resourcesRead)
         let stored = try await modules.resources.all(by: system).map(\.resource)
         var preparation = try await begin(stored, in: workspace, isStart: isStart, changed: [], by: nil)
-        for kind in ResourceKinds.all {
+        for kind in ResourceKinds.inOrderOfPreparation {
             do { try await kind.prepare(&preparation) } catch {
                 preparation.fail("\(kind.schema.name)s/all", KeelError.wrapping(error))
             }
@@ -211,7 +243,7 @@ public final class Applying: Sendable {
         let features = modules.features[dataset.workspace]
         let name = dataset.name
         // Nothing else may change which views there are.
-        try await turn.run {
+        try await inTurn(of: dataset.workspace) {
             guard features.sources.contains(name) else { return }
             let wasBroken = features.isBroken(name)
             let draft = features.draft(rebuilding: name)

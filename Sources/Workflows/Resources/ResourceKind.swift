@@ -23,6 +23,9 @@ package protocol ResourceKind: Sendable {
     /// What a change of a resource to this declaration does to data that is there, a sentence each. `keel plan` shows it.
     static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String]
 
+    /// What would not work as its author may think, a sentence each. `keel plan` shows it.
+    static func warnings(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String]
+
     /// What others may do by it: nobody gives what they may not do themselves.
     func given(among declared: Declarations) -> Set<Action>
 
@@ -31,7 +34,7 @@ package protocol ResourceKind: Sendable {
     /// Makes the kind's resources ready: opens, loads, allocates. It may fail, and changes nothing that others see. What it made it adds to
     /// `preparation` as a `Prepared`, whose `activate` cannot fail.
     ///
-    /// Kinds are prepared in the order of `ResourceKinds.all`, so each finds what those before it have prepared.
+    /// Kinds are prepared in the order of `ResourceKinds.inOrderOfPreparation`, so each finds what those before it have prepared.
     static func prepare(_ preparation: inout Preparation) async throws
 
     // MARK: Shown and deleted
@@ -58,6 +61,7 @@ extension ResourceKind {
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] { [] }
     package func given(among declared: Declarations) -> Set<Action> { [] }
     package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] { [] }
+    package static func warnings(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] { [] }
     package static func prepare(_ preparation: inout Preparation) async throws {}
     package static func status(of resource: Resource, _ modules: Modules, for caller: Caller) async throws -> [ResourceStatus] { [] }
     package static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings {

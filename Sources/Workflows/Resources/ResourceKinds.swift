@@ -9,7 +9,7 @@ import Serving
 
 /// Every kind of resource that there is.
 public enum ResourceKinds {
-    /// What others refer to comes first: resources are read, prepared and activated in this order.
+    /// What others refer to comes first: resources are read in this order.
     package static let all: [any ResourceKind.Type] = [
         DatasetSpec.self,
         EntitySpec.self,
@@ -24,6 +24,9 @@ public enum ResourceKinds {
         RoleSpec.self,
         RoleBindingSpec.self,
     ]
+
+    /// Endpoints come last: from when they are prepared until the change is in force nothing can be deployed, and monitors may take long to be made ready.
+    package static let inOrderOfPreparation = all.filter { $0 != EndpointSpec.self } + [EndpointSpec.self]
 
     public static let schemas: [KindSchema] = all.map { $0.schema }
     public static let names: [String] = schemas.map(\.name)

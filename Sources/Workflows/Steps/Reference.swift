@@ -1,5 +1,6 @@
 import Contracts
 import Pipelines
+import Serving
 
 /// What can be declared, described for people and tools.
 public enum Reference {
@@ -86,5 +87,8 @@ public enum Reference {
             FieldSchema("model", .any, required: true, "The outputs of a `register`, or `models:/NAME/VERSION`."),
             FieldSchema("endpoint", .text, required: true, "The endpoint: `delay` in production, `delay@staging`."),
             FieldSchema("force", .flag, default: "false", "Whether to release a model that its gate refused, for those who may."),
+            FieldSchema(
+                "signature", .word(EndpointSpec.SignatureRule.allCases.map(\.rawValue)), default: "as the endpoint says",
+                "Whether callers may notice that it answers, such as by an input more."),
         ])
 }

@@ -22,21 +22,27 @@ struct ReleaseStep: StepKind {
     func outputNames(of with: JSON) -> [String]? { ["release", "digest"] }
 
     func run(_ context: StepContext) async throws -> JSON {
-        let (model, endpoint, force) = try read(context.with)
+        let (model, endpoint, force, signature) = try read(context.with)
         guard let uri = model["model"]?.string ?? model.string else {
             throw KeelError.invalid("is not a registered model", path: "with.model")
         }
         let release = try await releasing.release(
-            uri, to: try ResourceRef(EndpointSpec.kind, qualifiedName: endpoint, in: context.caller.workspace, path: "with.endpoint"), force: force, reason: "pipeline \(context.pipeline), run \(context.runID)",
+            uri, to: try ResourceRef(EndpointSpec.kind, qualifiedName: endpoint, in: context.caller.workspace, path: "with.endpoint"), force: force,
+            reason: "pipeline \(context.pipeline), run \(context.runID)", signature: signature,
             bundle: model["bundle"]?.string, key: StepOrigin(run: context.runID, step: context.step).key, by: context.caller)
         context.log("release \(release.name) of \(uri)")
         return ["release": .string(release.name), "digest": .string(release.digest.hex)]
     }
 
-    private func read(_ with: JSON) throws(KeelError) -> (model: JSON, endpoint: String, force: Bool) {
+    private func read(
+        _ with: JSON
+    ) throws(KeelError) -> (model: JSON, endpoint: String, force: Bool, signature: EndpointSpec.SignatureRule?) {
         let reader = try FieldReader(with, path: "with")
-        let out = (try reader.required("model"), try reader.string("endpoint"), try reader.optionalBool("force") ?? false)
+        let model = try reader.required("model")
+        let endpoint = try reader.string("endpoint")
+        let force = try reader.optionalBool("force") ?? false
+        let signature: EndpointSpec.SignatureRule? = try reader.optional("signature") == nil ? nil : reader.word("signature")
         try reader.finish()
-        return out
+        return (model, endpoint, force, signature)
     }
 }

@@ -86,11 +86,13 @@ struct Release: AsyncParsableCommand {
     @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @Argument(help: "The model, as models:/NAME/VERSION or models:/NAME@ALIAS.") var model: String
     @Flag(help: "Release it although its gate refused it, for those who may.") var force = false
+    @Option(help: "Whether callers may notice that it answers (any), such as by an input more; else that is as the endpoint says.") var signature: String?
     @Option(help: "Why, for the ledger.") var reason: String?
     @OptionGroup var connection: Connection
 
     func run() async throws {
         var body: JSON = ["model": .string(model), "force": .bool(force)]
+        if let signature { body["signature"] = .string(signature) }
         if let reason { body["reason"] = .string(reason) }
         let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/releases", body)
         connection.show(answer) {

@@ -11,7 +11,7 @@ struct ModelsCommand: AsyncParsableCommand {
         subcommands: [
             ModelList.self, ModelHistoryCommand.self, ModelCardCommand.self, ModelCreate.self, ModelRegister.self, ModelAlias.self,
             ModelTagCommand.self,
-            ModelDelete.self,
+            ModelSign.self, ModelDelete.self,
         ], defaultSubcommand: ModelList.self)
 }
 

@@ -33,6 +33,8 @@ struct Apply: AsyncParsableCommand {
                 )
             }
             for deployment in answer["deployments"]?.items ?? [] { Deploy.show(deployment) }
+            let said = (answer["deployments"]?.items ?? []).flatMap { $0["warnings"]?.items ?? [] }
+            for warning in answer["warnings"]?.items ?? [] where !said.contains(warning) { Terminal.print("  warning: \(warning.string ?? "")") }
         }
     }
 }
@@ -59,8 +61,8 @@ private func printChanges(_ changes: JSON) -> Int {
             for field in row["differences"]?.items ?? [] {
                 Terminal.print("  ~ \(name)  \(field.cell("path"))  \((field["old"] ?? .null).text) -> \((field["new"] ?? .null).text)")
             }
-            for effect in row["effects"]?.items ?? [] { Terminal.print("      \(effect.string ?? "")") }
         }
+        for effect in row["effects"]?.items ?? [] { Terminal.print("      \(effect.string ?? "")") }
     }
     if rows.isEmpty { Terminal.print("  nothing to change: the server holds this already") }
     return rows.count
@@ -167,7 +169,12 @@ struct Get: AsyncParsableCommand {
     }
 
     private func endpointRows(_ endpoint: JSON) -> [[String]] {
-        (endpoint["releases"]?.items ?? []).map { release in
+        let releases = endpoint["releases"]?.items ?? []
+        if releases.isEmpty {
+            let why = endpoint["phase"]?.string == "starting" ? "starting: its models are loaded" : "no release"
+            return [[endpoint.cell("name"), endpoint.cell("environment"), why] + Array(repeating: "-", count: 7)]
+        }
+        return releases.map { release in
             [
                 endpoint.cell("name"), endpoint.cell("environment"),
                 "\(endpoint.cell("name"))/\(release.cell("number")) \(release.cell("role"))",

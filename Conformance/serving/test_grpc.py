@@ -460,6 +460,38 @@ def test_a_preface_in_pieces_and_http1_beside_it(server):
         assert exchange(server, text, seconds=1).startswith(b"HTTP/1.1 4")
 
 
+def test_what_one_call_of_a_connection_may_says_nothing_of_the_next(server):
+    """The head of a call that was accepted is remembered: nothing else passes as it. A channel calls over one connection."""
+    code = grpc.StatusCode
+    trace = "00-" + "1" * 32 + "-" + "2" * 16 + "-00"
+    # Accepted, and refused behind it: heads of as many fields, which differ in one name or one value.
+    calls = [
+        ([("x-a", "b")], [("origin", "http://evil.example")], {code.PERMISSION_DENIED}),
+        ([("x-a", "b")], [("x-forwarded-for", "10.0.0.1")], {code.PERMISSION_DENIED, code.UNAUTHENTICATED}),
+        ([("keel-workspace", "default")], [("keel-workspace", "a b")], {code.INVALID_ARGUMENT}),
+        ([("traceparent", trace)], [("authorization", "Bearer none")], {code.UNAUTHENTICATED}),
+        ([("traceparent", trace), ("x-a", "b")], [("traceparent", "none"), ("origin", "null")], {code.PERMISSION_DENIED}),
+    ]
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}", options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for accepted, forged, expected in calls:
+            for timeout in (None, 9, 8):
+                assert len(stub.ModelInfer(request(), timeout=timeout, metadata=accepted).outputs) == 1
+                # Another method is no repetition either.
+                assert stub.ModelReady(service_pb2.ModelReadyRequest(name="stump"), timeout=timeout, metadata=accepted).ready
+            assert len(stub.ModelInfer(request(), metadata=accepted).outputs) == 1
+            with pytest.raises(grpc.RpcError) as refused:
+                stub.ModelInfer(request(), metadata=forged)
+            assert refused.value.code() in expected, (forged, refused.value)
+        assert len(stub.ModelInfer(request()).outputs) == 1
+    # How long a client waits is its own for every call.
+    message = request().SerializeToString()
+    data = PREFACE + frame(4, 0, 0)
+    for stream, timeout in ((1, b"9S"), (3, b"0n"), (5, b"8S"), (7, b"x"), (9, b"9S")):
+        data += frame(1, 4, stream, call_head(server) + literal(b"grpc-timeout", timeout)) + frame(0, 1, stream, b"\0" + struct.pack(">I", len(message)) + message)
+    assert {stream for kind, _, stream, _ in frames(exchange(server, data)) if kind == 0} == {1, 5, 9}
+
+
 def test_calls_that_are_broken_are_refused(server):
     message = request().SerializeToString()
     framed = b"\0" + struct.pack(">I", len(message)) + message

@@ -54,7 +54,7 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces, types, export, labels, parts,
+        workspaces, types, export, labels, parts, numbers,
     ]
 
     /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. `label_pending` counts how often
@@ -101,6 +101,46 @@ public enum ServingTables {
             """,
             "CREATE INDEX release_parts_model ON release_parts (workspace, model, model_version)",
         ])
+
+    /// Rows have numbers, in the order in which they were written, and which of them are in no file is noted by ranges of numbers (`UnexportedRows`) in
+    /// place of a mark in each.
+    private static let numbers = Migration(
+        module: "serving", version: 10,
+        [
+            .perDialect { dialect in
+                """
+                CREATE TABLE predictions_numbered (
+                    seq \(dialect.rowNumber) PRIMARY KEY, \(numberedColumns.map { "\($0.key) \($0.value)" }.joined(separator: ", ")),
+                    UNIQUE (workspace, id, endpoint, release_number))
+                """
+            },
+            """
+            INSERT INTO predictions_numbered (seq, \(numberedNames)) SELECT row_number() OVER () AS seq, \(numberedNames) FROM predictions
+            """,
+            .perDialect { dialect in
+                """
+                CREATE TABLE unexported_predictions (
+                    workspace TEXT NOT NULL, endpoint TEXT NOT NULL, release_number BIGINT NOT NULL, first_seq BIGINT NOT NULL, last_seq BIGINT NOT NULL,
+                    PRIMARY KEY (workspace, endpoint, release_number, first_seq))\(dialect.clustered)
+                """
+            },
+            """
+            INSERT INTO unexported_predictions (workspace, endpoint, release_number, first_seq, last_seq)
+            SELECT n.workspace, n.endpoint, n.release_number, n.seq, n.seq FROM predictions p JOIN predictions_numbered n
+            ON n.workspace = p.workspace AND n.id = p.id AND n.endpoint = p.endpoint AND n.release_number = p.release_number WHERE p.part IS NULL
+            """,
+            "DROP TABLE predictions",
+            "ALTER TABLE predictions_numbered RENAME TO predictions",
+            "CREATE INDEX predictions_time ON predictions (workspace, endpoint, event_time, id)",
+            "CREATE INDEX predictions_unexported_labels ON predictions (workspace, endpoint) WHERE label_pending IS NOT NULL",
+        ])
+    private static let numberedColumns: KeyValuePairs = [
+        "workspace": "TEXT NOT NULL", "id": "TEXT NOT NULL", "endpoint": "TEXT NOT NULL", "release_number": "BIGINT NOT NULL",
+        "event_time": "BIGINT NOT NULL", "at": "BIGINT NOT NULL", "shadow": "BIGINT NOT NULL", "score": "DOUBLE PRECISION", "inputs": "BYTEA NOT NULL",
+        "outputs": "BYTEA", "request": "TEXT NOT NULL", "latency_ns": "BIGINT NOT NULL", "label": "DOUBLE PRECISION", "label_text": "TEXT",
+        "label_type": "TEXT", "label_at": "BIGINT", "label_pending": "BIGINT",
+    ]
+    private static let numberedNames = numberedColumns.map(\.key).joined(separator: ", ")
 
     /// Inputs and outputs of any type; a model need not give a number.
     private static let types = Migration(

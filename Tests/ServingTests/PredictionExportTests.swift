@@ -217,10 +217,11 @@ import Testing
                 let inputs = withUnsafeBytes(of: Float(i).bitPattern.littleEndian) { Array($0) }
                 try tx.execute(
                     """
-                    INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns,
-                    label, label_at, label_pending) VALUES ('default', ?, 'delay', 1, 1, 1, 0, 0.5, ?, NULL, '{}', 1, 1, 2, 1)
-                    """, [.string("old\(i)"), .bytes(inputs)])
+                    INSERT INTO predictions (seq, workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns,
+                    label, label_at, label_pending) VALUES (?, 'default', ?, 'delay', 1, 1, 1, 0, 0.5, ?, NULL, '{}', 1, 1, 2, 1)
+                    """, [.int(Int64(100 + i)), .string("old\(i)"), .bytes(inputs)])
             }
+            try tx.execute("INSERT INTO unexported_predictions (workspace, endpoint, release_number, first_seq, last_seq) VALUES ('default', 'delay', 1, 100, 102)")
         }
         let lake = try Lake(home)
         await lake.exporter.export()

@@ -26,10 +26,10 @@ public struct JSONScanner {
     }
 
     /// What comes next, without consuming it.
-    public mutating func peek() throws(KeelError) -> Token {
+    @inlinable public mutating func peek() throws(KeelError) -> Token {
         skipSpace()
-        guard position < bytes.count else { return .end }
-        switch bytes[position] {
+        guard place < bytes.count else { return .end }
+        switch bytes[place] {
         case UInt8(ascii: "{"): return .object
         case UInt8(ascii: "["): return .array
         case UInt8(ascii: "\""): return .string
@@ -39,14 +39,14 @@ public struct JSONScanner {
         }
     }
 
-    @inline(__always) public mutating func take(_ character: UInt8) -> Bool {
+    @inlinable @inline(__always) public mutating func take(_ character: UInt8) -> Bool {
         skipSpace()
-        guard position < bytes.count, bytes[position] == character else { return false }
+        guard place < bytes.count, bytes[place] == character else { return false }
         place += 1
         return true
     }
 
-    public mutating func expect(_ character: UInt8) throws(KeelError) {
+    @inlinable public mutating func expect(_ character: UInt8) throws(KeelError) {
         guard take(character) else { throw failure("expected '\(Character(UnicodeScalar(character)))'") }
     }
 
@@ -56,7 +56,7 @@ public struct JSONScanner {
     }
 
     /// Calls `body` with each key (raw UTF-8 when it holds no escape); `body` must consume the value.
-    public mutating func object(_ body: (inout JSONScanner, UnsafeBufferPointer<UInt8>) throws(KeelError) -> Void) throws(KeelError) {
+    @inlinable public mutating func object(_ body: (inout JSONScanner, UnsafeBufferPointer<UInt8>) throws(KeelError) -> Void) throws(KeelError) {
         try expect(UInt8(ascii: "{"))
         if take(UInt8(ascii: "}")) { return }
         repeat {
@@ -82,7 +82,7 @@ public struct JSONScanner {
     }
 
     /// Calls `body` for each element; `body` must consume it.
-    public mutating func array(_ body: (inout JSONScanner) throws(KeelError) -> Void) throws(KeelError) {
+    @inlinable public mutating func array(_ body: (inout JSONScanner) throws(KeelError) -> Void) throws(KeelError) {
         try expect(UInt8(ascii: "["))
         if take(UInt8(ascii: "]")) { return }
         repeat { try body(&self) } while take(UInt8(ascii: ","))

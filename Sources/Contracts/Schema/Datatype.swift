@@ -16,13 +16,18 @@ package enum Datatype: String, Sendable, CaseIterable {
     case bytes = "BYTES"
 
     package init(_ word: UnsafeBufferPointer<UInt8>) throws(KeelError) {
-        guard let found = Datatype.allCases.first(where: { $0.rawValue.utf8.elementsEqual(word) }) else {
+        guard word.count < 8, let place = Datatype.packed.firstIndex(of: Datatype.pack(word)) else {
             throw .invalid(
                 "'\(String(decoding: word.prefix(40), as: UTF8.self))' is not a datatype that is accepted here",
                 hint: "one of \(Datatype.allCases.map(\.rawValue).joined(separator: ", "))", path: "datatype")
         }
-        self = found
+        self = Datatype.allCases[place]
     }
+
+    /// The words as numbers, which are compared at once.
+    private static let packed = allCases.map { pack($0.rawValue.utf8) }
+    /// A word of fewer than eight bytes and its length as one number.
+    private static func pack(_ word: some Collection<UInt8>) -> UInt64 { word.reduce(UInt64(word.count)) { $0 << 8 | UInt64($1) } }
 
     /// The word for values of a type of Keel's; instants and days are sent as texts.
     package init(of type: DataType) {

@@ -76,22 +76,14 @@ public struct InferRequest: Sendable {
     private static func table(_ inputs: [Input], _ binary: inout UnsafeRawBufferPointer) throws(KeelError) -> Table {
         var columns: [Column] = []
         columns.reserveCapacity(inputs.count)
-        for (i, input) in inputs.enumerated() {
+        // An input in a variable of its own would be a copy of it, which costs as much as reading one.
+        for i in inputs.indices {
             do throws(KeelError) {
-                if let column = input.column {
-                    columns.append(column)
-                } else {
-                    guard let count = input.binaryBytes, count <= binary.count else {
-                        throw .invalid("the body ends before the binary data of '\(input.name)'", path: "parameters.binary_data_size")
-                    }
-                    let data = UnsafeRawBufferPointer(rebasing: binary[..<count])
-                    binary = UnsafeRawBufferPointer(rebasing: binary[count...])
-                    columns.append(input.shape.rows(of: try TensorColumn.binary(input.type, rows: input.shape.elements, data)))
-                }
+                if let column = inputs[i].column { columns.append(column) } else { columns.append(try inputs[i].binaryColumn(&binary)) }
             } catch { throw error.at("inputs[\(i)]") }
             guard columns[i].count == columns[0].count else {
                 throw .invalid(
-                    "input '\(input.name)' has \(columns[i].count) rows, '\(inputs[0].name)' has \(columns[0].count)",
+                    "input '\(inputs[i].name)' has \(columns[i].count) rows, '\(inputs[0].name)' has \(columns[0].count)",
                     path: "inputs[\(i)].shape")
             }
         }
@@ -193,7 +185,7 @@ private struct Input {
         var type: Datatype?
         var shape: TensorShape?
         var data: JSONScanner?
-        var read: (column: Column, shape: [Int])?
+        var read: (column: Column, nesting: [Int]?)?
         var binaryBytes: Int?
         try scanner.object { (scanner, key) throws(KeelError) in
             if key == "name" {
@@ -209,7 +201,7 @@ private struct Input {
                 try InferRequest.once(data == nil, "data")
                 data = scanner
                 if let type {
-                    read = try TensorColumn.json(type, &scanner)
+                    read = try TensorColumn.json(type, count: shape?.elements ?? 0, &scanner)
                 } else {
                     // The datatype comes later: the place is remembered and read then.
                     try scanner.skip()
@@ -233,7 +225,7 @@ private struct Input {
         self.type = type
         self.shape = shape
         self.binaryBytes = binaryBytes
-        if read == nil, var data { read = try TensorColumn.json(type, &data) }
+        if read == nil, var data { read = try TensorColumn.json(type, count: shape.elements, &data) }
         guard let read else {
             column = nil
             return
@@ -241,10 +233,20 @@ private struct Input {
         guard read.column.count == shape.elements else {
             throw .invalid("the shape says \(shape.elements) values, there are \(read.column.count)", path: "shape")
         }
-        guard read.shape.count == 1 || read.shape == shape.sizes else {
-            throw .invalid("the data are nested as \(read.shape), the shape is \(shape.sizes)", hint: "shape \(read.shape), or flat data", path: "data")
+        if let nesting = read.nesting, nesting != shape.sizes {
+            throw .invalid("the data are nested as \(nesting), the shape is \(shape.sizes)", hint: "shape \(nesting), or flat data", path: "data")
         }
         column = shape.rows(of: read.column)
+    }
+
+    /// The column of binary data, which are the next of those behind the JSON.
+    func binaryColumn(_ binary: inout UnsafeRawBufferPointer) throws(KeelError) -> Column {
+        guard let count = binaryBytes, count <= binary.count else {
+            throw .invalid("the body ends before the binary data of '\(name)'", path: "parameters.binary_data_size")
+        }
+        let data = UnsafeRawBufferPointer(rebasing: binary[..<count])
+        binary = UnsafeRawBufferPointer(rebasing: binary[count...])
+        return shape.rows(of: try TensorColumn.binary(type, rows: shape.elements, data))
     }
 
     private static func shape(_ scanner: inout JSONScanner) throws(KeelError) -> TensorShape {

@@ -6,20 +6,24 @@ package enum TensorColumn {
     private static let textBytesMax = 1 << 20
 
     /// Reads flat or nested JSON `data`.
-    /// - Returns: the elements one after another, and the lengths of the lists they were nested in, outermost first: one when they are flat.
+    /// - Parameter count: how many elements are said to be there.
+    /// - Returns: the elements one after another, and the lengths of the lists they were nested in, outermost first; nil when they are flat.
     /// - Throws: an error whose path begins with the element: `data[3]`.
-    static func json(_ type: Datatype, _ scanner: inout JSONScanner) throws(KeelError) -> (column: Column, shape: [Int]) {
+    static func json(_ type: Datatype, count: Int, _ scanner: inout JSONScanner) throws(KeelError) -> (column: Column, nesting: [Int]?) {
         var validity: Bitmap?
         func mark(_ valid: Bool, at row: Int) {
             if !valid, validity == nil { validity = Bitmap(repeating: true, count: row) }
             validity?.append(valid)
         }
-        let shape: [Int]
+        // Each takes two bytes at least: what is said to be there need not be true.
+        let capacity = min(count, (scanner.bytes.count - scanner.position) / 2)
+        let nesting: [Int]?
         switch type {
         case .fp16, .bf16, .fp32, .fp64:
             var values: [Double] = []
+            values.reserveCapacity(capacity)
             let largest = type.magnitudeMax ?? .greatestFiniteMagnitude
-            shape = try elements(&scanner) { scanner, token throws(KeelError) in
+            nesting = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .number else {
                     try missing(&scanner, token, type)
                     mark(false, at: values.count)
@@ -30,19 +34,20 @@ package enum TensorColumn {
                 mark(true, at: values.count)
                 values.append(value)
             }
-            return (Column(.float64, .float64(values), validity: validity), shape)
+            return (Column(.float64, .float64(values), validity: validity), nesting)
         case .bool:
             var values: [Bool] = []
-            shape = try elements(&scanner) { scanner, token throws(KeelError) in
+            values.reserveCapacity(capacity)
+            nesting = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .literal else { throw wrong(token, "true or false", type) }
                 let isMissing = try scanner.null()
                 mark(!isMissing, at: values.count)
                 values.append(isMissing ? false : try scanner.bool())
             }
-            return (Column(.bool, .bool(values), validity: validity), shape)
+            return (Column(.bool, .bool(values), validity: validity), nesting)
         case .bytes:
             var values = TextBuffer()
-            shape = try elements(&scanner) { scanner, token throws(KeelError) in
+            nesting = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .string else {
                     try missing(&scanner, token, type)
                     mark(false, at: values.count)
@@ -54,11 +59,12 @@ package enum TensorColumn {
                     try append(text, to: &values)
                 }
             }
-            return (Column(.string, .text(values), validity: validity), shape)
+            return (Column(.string, .text(values), validity: validity), nesting)
         default:
             let range = type.integers ?? .min ... .max
             var values: [Int64] = []
-            shape = try elements(&scanner) { scanner, token throws(KeelError) in
+            values.reserveCapacity(capacity)
+            nesting = try elements(&scanner) { scanner, token throws(KeelError) in
                 guard token == .number else {
                     try missing(&scanner, token, type)
                     mark(false, at: values.count)
@@ -72,7 +78,7 @@ package enum TensorColumn {
                 mark(true, at: values.count)
                 values.append(value)
             }
-            return (Column(.int64, .int64(values), validity: validity), shape)
+            return (Column(.int64, .int64(values), validity: validity), nesting)
         }
     }
 
@@ -159,24 +165,26 @@ package enum TensorColumn {
     // MARK: Elements
 
     /// Calls `body` with each element and what kind of JSON it is. Lists may be nested as long as all on one level are of one length.
-    /// - Returns: the lengths by level.
+    /// - Returns: the lengths by level, outermost first; nil of a flat list.
     private static func elements(
         _ scanner: inout JSONScanner, _ body: (inout JSONScanner, JSONScanner.Token) throws(KeelError) -> Void
-    ) throws(KeelError) -> [Int] {
-        var shape: [Int] = []
+    ) throws(KeelError) -> [Int]? {
+        var inner: [Int] = []
         var depth: Int?
-        try level(&scanner, 0, &shape, &depth, body)
-        return shape
+        let count = try level(&scanner, 0, &inner, &depth, body)
+        return inner.isEmpty ? nil : [count] + inner
     }
 
+    /// - Parameter inner: the lengths of the lists within the outermost one, by level.
+    /// - Returns: the length of this list.
     private static func level(
-        _ scanner: inout JSONScanner, _ level: Int, _ shape: inout [Int], _ depth: inout Int?,
+        _ scanner: inout JSONScanner, _ level: Int, _ inner: inout [Int], _ depth: inout Int?,
         _ body: (inout JSONScanner, JSONScanner.Token) throws(KeelError) -> Void
-    ) throws(KeelError) {
+    ) throws(KeelError) -> Int {
         var count = 0
         guard level < levelsMax else { throw .invalid("is nested more than \(levelsMax) levels") }
-        let isFirst = shape.count == level
-        if isFirst { shape.append(0) }
+        let isFirst = inner.count < level
+        if isFirst { inner.append(0) }
         try scanner.array { scanner throws(KeelError) in
             do throws(KeelError) {
                 let token: JSONScanner.Token
@@ -185,7 +193,7 @@ package enum TensorColumn {
                 }
                 if token == .array {
                     guard depth == nil || level + 1 < depth ?? 0 else { throw .invalid("is nested unlike the element before it") }
-                    try TensorColumn.level(&scanner, level + 1, &shape, &depth, body)
+                    _ = try TensorColumn.level(&scanner, level + 1, &inner, &depth, body)
                 } else {
                     guard depth == nil || depth == level + 1 else { throw .invalid("is nested unlike the element before it") }
                     depth = level + 1
@@ -194,10 +202,12 @@ package enum TensorColumn {
             } catch { throw error.at(level == 0 ? "data[\(count)]" : "[\(count)]") }
             count += 1
         }
-        guard isFirst || shape[level] == count else {
-            throw .invalid("holds \(count) values, the list before it \(shape[level])")
+        guard level > 0 else { return count }
+        guard isFirst || inner[level - 1] == count else {
+            throw .invalid("holds \(count) values, the list before it \(inner[level - 1])")
         }
-        shape[level] = count
+        inner[level - 1] = count
+        return count
     }
 
     /// Of nested data: as many dimensions as a tensor may have.

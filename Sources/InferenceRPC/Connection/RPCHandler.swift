@@ -30,6 +30,8 @@ final class RPCHandler: ChannelInboundHandler {
     private let watch: ConnectionWatch
     private var calls: [HTTP2StreamID: RPCCall] = [:]
     private var lastStream = HTTP2StreamID.rootStream
+    /// The last head that had to be read whole, and what was read.
+    private var lastRead: (headers: HPACKHeaders, head: RPCHead)?
     /// The server stops, or the connection is broken: no call is begun any more.
     private var isClosing = false
     /// The connection is closed as soon as everything is sent.
@@ -166,7 +168,7 @@ final class RPCHandler: ChannelInboundHandler {
         guard !isClosing else { return write(context, stream, .rstStream(.refusedStream)) }
         lastStream = max(lastStream, stream)
         do throws(RPCHead.Refusal) {
-            let head = try RPCHead(headers, gate: service.gate, connection: connection)
+            let head = try head(headers)
             let call = RPCCall(
                 stream, head, messageBytesMax: service.messageBytesMax(head.method, of: head.caller),
                 memory: MemoryReservation(of: connection.memory))
@@ -181,6 +183,16 @@ final class RPCHandler: ChannelInboundHandler {
                 if !isWhole { write(context, stream, .rstStream(.noError)) }
             }
         }
+    }
+
+    /// Reads a head. Connections repeat theirs.
+    private func head(_ headers: HPACKHeaders) throws(RPCHead.Refusal) -> RPCHead {
+        if let lastRead, headers.claimsTheSame(as: lastRead.headers) {
+            return try RPCHead(headers, like: lastRead.head, gate: service.gate, connection: connection)
+        }
+        let head = try RPCHead(headers, gate: service.gate, connection: connection)
+        lastRead = (headers, head)
+        return head
     }
 
     private func receive(_ context: ChannelHandlerContext, _ call: RPCCall, _ bytes: ByteBuffer, padding: Int) {

@@ -7,6 +7,8 @@ import WebAPI
 /// The head of a call.
 struct RPCHead {
     let method: RPCMethod
+    /// What the head says of its sender, as it holds for the next call with the same fields.
+    private let claim: RequestClaim
     let caller: Caller
     let encoding: MessageEncoding
     /// As it came.
@@ -53,7 +55,8 @@ struct RPCHead {
         }
         guard verb == "POST" else { throw .http(status: "405", message: "calls of gRPC are POST\n") }
         do throws(KeelError) {
-            caller = try gate.caller(of: request, on: connection)
+            claim = try gate.claim(of: request, on: connection)
+            caller = try gate.caller(claim, on: connection)
             guard let method = RPCMethod(path: path) else {
                 throw KeelError(
                     .notImplemented, "there is no method '\(path.prefix(100))'", hint: "inference.GRPCInferenceService is served")
@@ -68,6 +71,28 @@ struct RPCHead {
         } catch { throw .grpc(error) }
     }
 
+    /// Reads the head of a call whose fields are those of an earlier call of the connection, but for `varying`: who stands behind the claim, and how long
+    /// the client waits, is asked for every call.
+    init(_ headers: HPACKHeaders, like earlier: RPCHead, gate: RequestGate, connection: HTTPConnection) throws(Refusal) {
+        method = earlier.method
+        claim = earlier.claim
+        encoding = earlier.encoding
+        var timeout: String?
+        var traceparent: String?
+        for (name, value, _) in headers {
+            if name == "grpc-timeout" { timeout = value }
+            if name == "traceparent" { traceparent = value }
+        }
+        self.traceparent = traceparent
+        do throws(KeelError) {
+            caller = try gate.caller(claim, on: connection)
+            deadline = try RPCHead.deadline(timeout)
+        } catch { throw .grpc(error) }
+    }
+
+    /// Fields that say nothing of who calls what, and that clients change with each call.
+    fileprivate static let varying: Set<String> = ["grpc-timeout", "traceparent"]
+
     private static func deadline(_ timeout: String?) throws(KeelError) -> NIODeadline? {
         guard let timeout else { return nil }
         guard let duration = Duration(timeout: timeout) else { throw .invalid("'\(timeout.prefix(20))' is not a grpc-timeout") }
@@ -79,5 +104,16 @@ struct RPCHead {
         guard type.hasPrefix("application/grpc") else { return false }
         let rest = type.utf8.dropFirst(16).first
         return rest == nil || rest == UInt8(ascii: "+") || rest == UInt8(ascii: ";")
+    }
+}
+
+extension HPACKHeaders {
+    /// Whether the other head has the same fields in the same order, with the same values but for those of `RPCHead.varying` (decision 0039).
+    func claimsTheSame(as other: HPACKHeaders) -> Bool {
+        guard count == other.count else { return false }
+        for (mine, others) in zip(self, other) {
+            guard mine.name == others.name, mine.value == others.value || RPCHead.varying.contains(mine.name) else { return false }
+        }
+        return true
     }
 }

@@ -43,6 +43,9 @@ package struct LoggedBatch: Sendable, Hashable {
         }
     }
 
+    /// The rows of its release, of which its own will be some.
+    var unexported: UnexportedRows { UnexportedRows(of: endpoint, release) }
+
     func record(_ row: Row) -> PredictionRecord {
         PredictionRecord(
             endpoint: endpoint, id: row.id, release: release, eventTime: row.eventTime, at: at, shadow: shadow, score: row.score,

@@ -20,14 +20,23 @@ struct LoggedColumns: Sendable {
     private let release: Int
     private let model: String
     private let version: String
-    private let signature: Signature
+    private let inputs: [Wanted]
+    /// Nil when the signature names none.
+    private let outputs: [Wanted]?
     private let fields: [Field]
+
+    /// What the column of an input or output takes.
+    fileprivate struct Wanted {
+        let type: DataType
+        var categories: [String]?
+    }
 
     init(_ release: Release, _ signature: Signature) {
         self.release = release.number
         model = release.model
         version = release.modelVersion
-        self.signature = signature
+        inputs = signature.inputs.map { Wanted(type: LoggedColumns.stored($0.type), categories: $0.categories) }
+        outputs = signature.outputs.isEmpty ? nil : signature.outputs.map { Wanted(type: LoggedColumns.stored($0.type)) }
         var taken = Set(LoggedColumns.own.map(\.name) + ["label", "label_at"])
         func name(_ name: String, _ kind: String) -> String {
             var candidate = name
@@ -38,12 +47,11 @@ struct LoggedColumns: Sendable {
             }
             return candidate
         }
-        let inputs = signature.inputs.map { Field(name($0.name, "input"), LoggedColumns.stored($0.type)) }
-        let outputs =
-            signature.outputs.isEmpty
-            ? [Field(name("outputs", "output"), .string)]
-            : signature.outputs.map { Field(name($0.name, "output"), LoggedColumns.stored($0.type)) }
-        fields = LoggedColumns.own + inputs + outputs
+        var fields = LoggedColumns.own
+        for (input, wanted) in zip(signature.inputs, inputs) { fields.append(Field(name(input.name, "input"), wanted.type)) }
+        for (output, wanted) in zip(signature.outputs, outputs ?? []) { fields.append(Field(name(output.name, "output"), wanted.type)) }
+        if outputs == nil { fields.append(Field(name("outputs", "output"), .string)) }
+        self.fields = fields
     }
 
     var empty: Table { Table(emptyOf: fields) }
@@ -54,46 +62,53 @@ struct LoggedColumns: Sendable {
         return type
     }
 
-    /// Appends a row of the table `predictions`.
-    /// - Returns: whether every value was one of its column; one that is not is null in the column, and as it was asked in `request`.
-    func append(_ row: SQLRow, to table: inout Table) throws(KeelError) -> Bool {
-        var values: [Value] = [
-            .string(row.text("id")), .int(Int64(release)), .string(model), .string(version), .timestamp(row.time("event_time")),
-            .timestamp(row.time("at")), .bool(row.bool("shadow")), row.optionalDouble("score").map(Value.double) ?? .null,
-            .int(row.int("latency_ns")), .string(row.text("request")),
+    /// The columns of the table `predictions` that `append` reads, in the order of `Place`.
+    static let read = "id, event_time, at, shadow, score, inputs, outputs, request, latency_ns"
+    private enum Place: Int {
+        case seq, id, eventTime, at, shadow, score, inputs, outputs, request, latency
+    }
+
+    /// Appends a row of the table `predictions`: its number, and then the columns `read`.
+    /// - Returns: the bytes that it had there, and whether every value was one of its column; one that is not is null in the column, and as it was asked
+    ///   in `request`.
+    func append(_ row: SQLCells, to table: inout Table) throws(KeelError) -> (bytes: Int, isWhole: Bool) {
+        func time(_ place: Place) -> Value { .timestamp(Timestamp(microseconds: row.int(place.rawValue))) }
+        let asked = row.bytes(Place.inputs.rawValue)
+        let answered = row.optionalBytes(Place.outputs.rawValue)
+        let request = row.text(Place.request.rawValue)
+        let score = row.optionalDouble(Place.score.rawValue).map(Value.double) ?? .null
+        var values: [Value] = []
+        values.reserveCapacity(fields.count)
+        values += [
+            .string(row.text(Place.id.rawValue)), .int(Int64(release)), .string(model), .string(version), time(.eventTime), time(.at),
+            .bool(row.int(Place.shadow.rawValue) != 0), score, .int(row.int(Place.latency.rawValue)), .string(request),
         ]
         var isWhole = true
-        let inputs: [Value]?
-        let outputs: [Value]?
-        if let bytes = row.optionalBytes("outputs") {
-            inputs = try? PackedRow(bytes: row.bytes("inputs")).values()
-            outputs = try? PackedRow(bytes: bytes).values()
-        } else {
-            // Rows of a version before inputs had types have no outputs but the score.
-            inputs = PredictionStore.floats(row.bytes("inputs"))
-            outputs = [values[7]]
-        }
-        func add(_ found: [Value]?, _ types: [(type: DataType, categories: [String]?)]) {
-            if found?.count != types.count { isWhole = false }
-            for (i, wanted) in types.enumerated() {
-                let value = found.flatMap { $0.count == types.count ? $0[i] : nil } ?? .null
-                let fitting = LoggedColumns.fit(value, LoggedColumns.stored(wanted.type), wanted.categories)
+        func add(_ found: [Value]?, _ wanted: [Wanted]) {
+            guard let found, found.count == wanted.count else {
+                isWhole = false
+                return values.append(contentsOf: repeatElement(.null, count: wanted.count))
+            }
+            for (value, wanted) in zip(found, wanted) {
+                let fitting = wanted.fit(value)
                 if fitting == nil { isWhole = false }
                 values.append(fitting ?? .null)
             }
         }
-        add(inputs, signature.inputs.map { ($0.type, $0.categories) })
-        if signature.outputs.isEmpty {
-            values.append(.string(JSON.array((outputs ?? []).map { JSON($0) }).text))
-        } else {
-            add(outputs, signature.outputs.map { ($0.type, nil) })
-        }
+        // Rows of a version before inputs had types have no outputs but the score.
+        let inputs = answered == nil ? PredictionStore.floats(asked) : try? PackedRow(bytes: asked).values()
+        let outputs = answered.map { try? PackedRow(bytes: $0).values() } ?? [score]
+        add(inputs, self.inputs)
+        if let wanted = self.outputs { add(outputs, wanted) } else { values.append(.string(JSON.array((outputs ?? []).map { JSON($0) }).text)) }
         try table.append(row: values)
-        return isWhole
+        return (asked.count + (answered?.count ?? 0) + request.utf8.count, isWhole)
     }
 
-    /// The value as its column takes it: rows of older versions have numbers where the signature has whole numbers, truths or categories.
-    private static func fit(_ value: Value, _ type: DataType, _ categories: [String]?) -> Value? {
+}
+
+extension LoggedColumns.Wanted {
+    /// The value as the column takes it: rows of older versions have numbers where the signature has whole numbers, truths or categories.
+    fileprivate func fit(_ value: Value) -> Value? {
         if (try? type.check(value)) != nil { return value }
         switch (type, value) {
         case (.int32, .double(let number)): return Int32(exactly: number).map { .int(Int64($0)) }

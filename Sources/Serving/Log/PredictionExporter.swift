@@ -6,8 +6,8 @@ import Synchronization
 
 /// Writes the prediction log to Parquet files in the lake, as it grows.
 ///
-/// A row is in no file until its `part` says in which: a file is written whole, synced and given its name, and one transaction then records the file and
-/// the part of each of its rows. A crash before that leaves a file that nothing refers to, which the next start removes, and rows that are still to be
+/// A row is in no file as long as it is one of `UnexportedRows`: a file is written whole, synced and given its name, and one transaction then records the
+/// file and takes its rows off those. A crash before that leaves a file that nothing refers to, which the next start removes, and rows that are still to be
 /// written; so no row is lost and none is in two files. Files never change. Labels, which come later than their predictions, are in files of their own,
 /// newer ones in place of older ones.
 ///
@@ -124,9 +124,7 @@ public final class PredictionExporter: Sendable {
 
     private func pending() async throws -> [Group] {
         try await database.read { db in
-            try db.rows("SELECT DISTINCT workspace, endpoint, release_number FROM predictions WHERE part IS NULL").map {
-                Group(endpoint: ReleaseStore.endpoint($0), content: .release(Int($0.int("release_number"))))
-            }
+            try UnexportedRows.all(in: db).map { Group(endpoint: $0.endpoint, content: .release($0.release)) }
                 + db.rows("SELECT DISTINCT workspace, endpoint, label_type FROM predictions WHERE label_pending IS NOT NULL").map {
                     Group(endpoint: ReleaseStore.endpoint($0), content: .labels(Label.Kind($0)))
                 }
@@ -195,25 +193,12 @@ public final class PredictionExporter: Sendable {
 
     /// Notes that the rows are in the file, in the transaction that records the file.
     private func record(_ file: PredictionFile, _ batch: Batch, _ group: Group) async throws {
-        let table = batch.table
-        let ids = try table.column("id")
         try await database.write { tx in
             try file.insert(in: tx)
             guard case .release(let release) = group.content else { return try PredictionExporter.settleLabels(batch, group.endpoint, in: tx) }
-            var changed = 0
-            // `coalesce` keeps SQLite at the primary key: by the index of rows without a part it would look through all of them.
-            for start in stride(from: 0, to: table.rowCount, by: 400) {
-                let part = (start..<min(start + 400, table.rowCount)).map { ids[$0] }
-                let key: [Value] = [.int(Int64(file.number))] + ReleaseStore.key(group.endpoint) + [.int(Int64(release))]
-                changed += try tx.execute(
-                    """
-                    UPDATE predictions SET part = ? WHERE workspace = ? AND endpoint = ? AND release_number = ? AND coalesce(part, 0) = 0
-                    AND id IN (\(part.map { _ in "?" }.joined(separator: ", ")))
-                    """, key + part)
-            }
-            guard changed == table.rowCount else {
-                throw KeelError(
-                    .unavailable, "\(table.rowCount - changed) predictions changed while they were exported; the next attempt takes them as they are")
+            let taken = try UnexportedRows(of: group.endpoint, release).remove(through: batch.last, in: tx)
+            guard taken == batch.table.rowCount else {
+                throw KeelError(.unavailable, "the predictions changed while they were exported; the next attempt takes them as they are")
             }
         }
     }
@@ -238,6 +223,8 @@ public final class PredictionExporter: Sendable {
         var misfits = 0
         /// Whether rows were left for the next batch because these are large.
         var isCut = false
+        /// Of rows: the number of the last.
+        var last: Int64 = 0
         /// Of labels: what the column `label_pending` was when each was read.
         var labelVersions: [Int64] = []
 
@@ -260,15 +247,12 @@ public final class PredictionExporter: Sendable {
     static func rows(of endpoint: ResourceRef, _ release: Int, _ columns: LoggedColumns, limit: Int, in db: some Querying) throws -> Batch {
         var batch = Batch(table: columns.empty)
         var bytes = 0
-        try db.forEach(
-            """
-            SELECT id, event_time, at, shadow, score, inputs, outputs, request, latency_ns FROM predictions
-            WHERE workspace = ? AND endpoint = ? AND release_number = ? AND part IS NULL LIMIT ?
-            """, ReleaseStore.key(endpoint) + [.int(Int64(release)), .int(Int64(limit))]
-        ) { row in
+        try UnexportedRows(of: endpoint, release).scan(LoggedColumns.read, limit: limit, in: db) { row in
             guard bytes < bytesMax else { return batch.isCut = true }
-            bytes += row.bytes("inputs").count + row.bytes("outputs").count + row.text("request").utf8.count
-            if try !columns.append(row, to: &batch.table) { batch.misfits += 1 }
+            let read = try columns.append(row, to: &batch.table)
+            bytes += read.bytes
+            if !read.isWhole { batch.misfits += 1 }
+            batch.last = row.int(0)
         }
         return batch
     }

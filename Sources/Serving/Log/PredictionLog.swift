@@ -70,7 +70,7 @@ public final class PredictionLog: Sendable {
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
     private static let batchRows = 1000
-    private static let lingerMilliseconds = 20
+    private static let lingerMilliseconds = 50
     /// How often a closed log tries to write, 200 ms apart.
     private static let lastAttempts = 5
 

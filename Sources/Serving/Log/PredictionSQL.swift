@@ -86,7 +86,7 @@ public final class PredictionSQL: Sendable {
             try db.rows(
                 """
                 SELECT workspace, endpoint FROM prediction_files WHERE workspace = ?
-                UNION SELECT workspace, endpoint FROM predictions WHERE part IS NULL AND workspace = ? ORDER BY 2
+                UNION SELECT workspace, endpoint FROM unexported_predictions WHERE workspace = ? ORDER BY 2
                 """, [db.inWorkspace, db.inWorkspace]
             ).map(ReleaseStore.endpoint).filter(grant.covers)
         }
@@ -102,7 +102,7 @@ public final class PredictionSQL: Sendable {
         // The layouts first: the rows and the files are then read in one transaction, so that no row is in both.
         let waiting = try await database.read { db in
             try db.rows(
-                "SELECT DISTINCT release_number FROM predictions WHERE workspace = ? AND endpoint = ? AND part IS NULL", ReleaseStore.key(endpoint)
+                "SELECT DISTINCT release_number FROM unexported_predictions WHERE workspace = ? AND endpoint = ?", ReleaseStore.key(endpoint)
             ).map { Int($0.int("release_number")) }
         }
         var notes: [String] = []

@@ -17,8 +17,8 @@ enum PredictionStore {
     }
 
     private static let insert = """
-        INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
+        INSERT INTO predictions (seq, workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
         """
 
     /// The offset of the journal before which everything is in the table.
@@ -36,50 +36,81 @@ enum PredictionStore {
     static func write(_ steps: [Step], _ rules: LabelRules, drained: UInt64?, in transaction: Transaction) throws -> [Outcome] {
         if let drained { try setDrained(drained, in: transaction) }
         var early = try transaction.row("SELECT id FROM early_labels LIMIT 1") != nil
-        var outcomes: [Outcome] = []
-        for step in steps {
-            var outcome = Outcome()
-            switch step {
+        var outcomes = steps.map { _ in Outcome() }
+        var numbers = try RowNumbers(in: transaction)
+        for i in order(of: steps) {
+            switch steps[i] {
             case .nothing: break
             case .predictions(let batch):
-                try write(batch, &outcome, transaction)
-                if early { try joinEarly(&outcome, rules, transaction) }
+                try write(batch, &outcomes[i], &numbers, transaction)
+                if early { try joinEarly(&outcomes[i], rules, transaction) }
             case .labels(let input):
-                for (i, label) in input.labels.enumerated() {
+                for (j, label) in input.labels.enumerated() {
                     let target = Target(workspace: input.workspace, endpoint: input.endpoint, id: label.id)
                     if let reason = try refusal(of: label, target, rules, transaction) {
-                        outcome.counts.rejected.append(RejectedLabel(index: i, reason: reason))
+                        outcomes[i].counts.rejected.append(RejectedLabel(index: j, reason: reason))
                         continue
                     }
                     let joined = try join(label, target, transaction)
-                    outcome.labelled += joined
+                    outcomes[i].labelled += joined
                     if joined.isEmpty {
                         try keepEarly(label, target, transaction)
                         early = true
-                        outcome.counts.unknown += 1
+                        outcomes[i].counts.unknown += 1
                     } else {
-                        outcome.counts.joined += 1
+                        outcomes[i].counts.joined += 1
                     }
                 }
             }
-            outcomes.append(outcome)
         }
+        try numbers.note(in: transaction)
         return outcomes
     }
 
-    private static func write(_ batch: LoggedBatch, _ outcome: inout Outcome, _ transaction: Transaction) throws {
+    /// The order in which steps are written: as they came, but what was predicted between two labels release by release, so that the rows of each have
+    /// numbers that follow each other.
+    private static func order(of steps: [Step]) -> [Int] {
+        var order: [Int] = []
+        var waiting: [(rows: UnexportedRows, steps: [Int])] = []
+        func take() {
+            for (_, steps) in waiting { order += steps }
+            waiting = []
+        }
+        for (i, step) in steps.enumerated() {
+            if case .predictions(let batch) = step {
+                if let known = waiting.firstIndex(where: { $0.rows == batch.unexported }) {
+                    waiting[known].steps.append(i)
+                } else {
+                    waiting.append((batch.unexported, [i]))
+                }
+            } else {
+                take()
+                order.append(i)
+            }
+        }
+        take()
+        return order
+    }
+
+    private static func write(_ batch: LoggedBatch, _ outcome: inout Outcome, _ numbers: inout RowNumbers, _ transaction: Transaction) throws {
         let workspace = Value.string(batch.endpoint.workspace.name)
         let endpoint = Value.string(batch.endpoint.qualifiedName)
+        let rows = batch.unexported
         for row in batch.rows {
             let record = batch.record(row)
             let changed = try transaction.execute(
                 insert,
                 [
-                    workspace, .string(record.id), endpoint, .int(Int64(record.release)), .timestamp(record.eventTime), .timestamp(record.at),
-                    .int(record.shadow ? 1 : 0), record.score.map { .double(Double($0)) } ?? .null, .bytes(record.inputs.bytes),
-                    .bytes(record.outputs.bytes), .string(row.request), .int(Int64(record.latencyNanoseconds)),
+                    .int(numbers.next), workspace, .string(record.id), endpoint, .int(Int64(record.release)), .timestamp(record.eventTime),
+                    .timestamp(record.at), .int(record.shadow ? 1 : 0), record.score.map { .double(Double($0)) } ?? .null,
+                    .bytes(record.inputs.bytes), .bytes(record.outputs.bytes), .string(row.request), .int(Int64(record.latencyNanoseconds)),
                 ])
-            if changed == 0 { outcome.repeated += 1 } else { outcome.records.append(record) }
+            if changed == 0 {
+                outcome.repeated += 1
+            } else {
+                outcome.records.append(record)
+                try numbers.use(for: rows, in: transaction)
+            }
         }
     }
 

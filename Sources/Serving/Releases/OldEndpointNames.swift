@@ -20,7 +20,7 @@ extension DeploymentService {
             [.string(environment.rawValue), .int(seq), .string(name)])
         let new = ResourceRef(EndpointSpec.kind, name, environment: environment).qualifiedName
         guard changed > 0, new != name else { return }
-        for table in ["releases", "endpoint_state", "predictions"] {
+        for table in ["releases", "endpoint_state", "predictions", "unexported_predictions"] {
             try tx.execute(
                 "UPDATE \(table) SET endpoint = ? WHERE workspace = ? AND endpoint = ?",
                 [.string(new), .string(WorkspaceID.default.name), .string(name)])

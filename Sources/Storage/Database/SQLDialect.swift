@@ -14,6 +14,14 @@ public enum SQLDialect: String, Sendable, CaseIterable {
         }
     }
 
+    /// The type of a table's one key column when that numbers the rows: SQLite keeps the rows themselves by a number of this very type, without an index.
+    public var rowNumber: String {
+        switch self {
+        case .sqlite: "INTEGER"
+        case .postgres: "BIGINT"
+        }
+    }
+
     /// What stands before a query to see how it would be answered.
     package var explain: String {
         switch self {

@@ -51,15 +51,20 @@ public struct SQLCells {
     public func int(_ column: Int) -> Int64 { sqlite3_column_int64(handle, Int32(column)) }
     public func optionalInt(_ column: Int) -> Int64? { isNull(column) ? nil : int(column) }
     public func double(_ column: Int) -> Double { sqlite3_column_double(handle, Int32(column)) }
+    public func optionalDouble(_ column: Int) -> Double? { isNull(column) ? nil : double(column) }
+    /// The bytes of a column that is never null.
+    public func bytes(_ column: Int) -> [UInt8] {
+        let start = sqlite3_column_blob(handle, Int32(column))
+        return Array(UnsafeRawBufferPointer(start: start, count: Int(sqlite3_column_bytes(handle, Int32(column)))))
+    }
+    public func optionalBytes(_ column: Int) -> [UInt8]? { isNull(column) ? nil : bytes(column) }
 
     public func value(_ column: Int) -> Value {
         switch sqlite3_column_type(handle, Int32(column)) {
         case SQLITE_INTEGER: return .int(int(column))
         case SQLITE_FLOAT: return .double(double(column))
         case SQLITE_TEXT: return .string(text(column))
-        case SQLITE_BLOB:
-            let bytes = sqlite3_column_blob(handle, Int32(column))
-            return .bytes(Array(UnsafeRawBufferPointer(start: bytes, count: Int(sqlite3_column_bytes(handle, Int32(column))))))
+        case SQLITE_BLOB: return .bytes(bytes(column))
         default: return .null
         }
     }

@@ -2,7 +2,7 @@ import Contracts
 import NIOHTTP1
 
 /// What the head of a request says of who sent it.
-struct RequestClaim: Sendable {
+package struct RequestClaim: Sendable {
     enum Sender: Sendable {
         /// The local owner, whom nothing in the head or of the connection speaks against.
         case owner

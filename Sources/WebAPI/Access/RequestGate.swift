@@ -37,22 +37,18 @@ public struct RequestGate: Sendable {
         self.hosts = Set(hosts.map { $0.lowercased() }).union(LocalOwner.hosts)
     }
 
-    /// Who sent the request with this head. A refusal is recorded, and a client that is refused too often gets `tooManyRequests`.
-    /// - Throws: `unauthenticated` without a valid token where one is needed; `permissionDenied` for a foreign `Host` or `Origin`;
-    ///   `unsupportedMediaType` for a body that any web page may send.
-    public func caller(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> Caller {
-        try caller(try claim(of: request, on: connection), on: connection)
-    }
-
     /// What the head says of its sender and of the workspace. It depends on the head and the connection alone, so it holds for every request of the
-    /// connection with the same head; whether the sender is let in is asked anew each time.
-    /// - Throws: as `caller(of:on:)`, for what the head alone is refused for.
-    func claim(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> RequestClaim {
+    /// connection with the same head; whether the sender is let in is asked anew each time. A refusal is recorded, and a client that is refused too often
+    /// gets `tooManyRequests`.
+    /// - Throws: `unauthenticated` without a token where one is needed; `permissionDenied` for a foreign `Host` or `Origin`; `unsupportedMediaType` for a
+    ///   body that any web page may send.
+    package func claim(of request: HTTPRequest, on connection: HTTPConnection) throws(KeelError) -> RequestClaim {
         do { return try read(request, connection).get() } catch { throw refusal(error, of: connection) }
     }
 
     /// Who stands behind a claim now.
-    func caller(_ claim: RequestClaim, on connection: HTTPConnection) throws(KeelError) -> Caller {
+    /// - Throws: `unauthenticated` for a token that is not valid, which is recorded and limited as other refusals are.
+    package func caller(_ claim: RequestClaim, on connection: HTTPConnection) throws(KeelError) -> Caller {
         do {
             let caller = try holder(of: claim).get()
             audit.noteLogin(of: caller, from: connection.client)

@@ -85,7 +85,8 @@ static struct job receive(void) {
         .grace_ms = atol(texts[0]), .uid = atol(texts[1]), .gid = atol(texts[2]), .memory_bytes = strtoul(texts[3], NULL, 10),
         .cpu_seconds = strtoul(texts[4], NULL, 10), .data_bytes = strtoul(texts[5], NULL, 10), .processes = strtoul(texts[6], NULL, 10),
         .files = strtoul(texts[7], NULL, 10), .file_bytes = strtoul(texts[8], NULL, 10), .is_launcher = atoi(texts[9]),
-        .has_no_network = atoi(texts[10]), .filter = atoi(texts[11]), .has_own_user = atoi(texts[12]), .folder = texts[13], .arguments = vector, .variables = vector + arguments + 1};
+        .has_no_network = atoi(texts[10]), .filter = atoi(texts[11]), .has_own_user = atoi(texts[12]), .folder = texts[13],
+        .arguments = vector, .variables = vector + arguments + 1};
 }
 
 /// Waits until no supervisor of a server before holds the folder: its processes may still be ending.

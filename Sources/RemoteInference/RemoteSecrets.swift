@@ -3,8 +3,9 @@ import Foundation
 
 /// What Keel shows servers that ask for a key: a folder with a file for each, as a secret is mounted in a container.
 ///
-/// A file is JSON: `{"url": "https://vllm.internal:8000/team", "token": "…"}`. The secret goes to that server alone, and there to what lies below the path: whoever
-/// may declare an endpoint may name any secret, and must not be able to have it sent elsewhere. A file is read when it is used, so a changed key needs no restart.
+/// A file is JSON: `{"url": "https://vllm.internal:8000/team", "token": "…"}`. The secret goes to that server alone, and there to what lies below the path:
+/// whoever may declare an endpoint may name any secret, and must not be able to have it sent elsewhere. A file is read when it is used, so a changed key needs
+/// no restart.
 package struct RemoteSecrets: Sendable {
     let folder: String?
     private static let bytesMax = 64 << 10

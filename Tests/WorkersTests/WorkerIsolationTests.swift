@@ -236,17 +236,11 @@ struct WorkerIsolationTests {
         let answer = try await pool.ask(try table(["x": Column(.int64, .int64([1]))]))
         #expect(answer["predictions"]?[0].integer == (isLimited == true ? Int64(-EAGAIN) : 200))
         // A user is counted alone: other programs are not kept from starting.
-        let second = try await self.pool(bystander, isolation: isolation, home: home)
+        let second = try await WorkersTests.pool("def predict(data, params=None): return [1]", isolation: isolation, home: home)
         try await second.start()
         #expect(try await second.ask(try table(["x": Column(.int64, .int64([1]))])).rowCount == 1)
         await second.stop()
         await pool.stop()
-    }
-
-    private let bystander = "def predict(data, params=None): return [1]"
-
-    private func pool(_ code: String, isolation: ProgramIsolation, home: String) async throws -> WorkerPool {
-        try await WorkersTests.pool(code, isolation: isolation, home: home) { _ in }
     }
 
     @Test("when the machine has no memory left, the system ends workers before the server", arguments: ways)

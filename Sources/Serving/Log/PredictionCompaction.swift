@@ -5,9 +5,9 @@ import Storage
 
 /// Makes large files of many small ones, so that a log of years is read in as few files as one of a day.
 ///
-/// Files never change: a new one takes the place of several, which are deleted some time later, as queries and backups may have begun to read them. The new file
-/// is written whole and named before one transaction notes that it is in force and the others are not. A crash before that leaves a file that nothing refers to,
-/// and one after it files that the next round deletes.
+/// Files never change: a new one takes the place of several, which are deleted some time later, as queries and backups may have begun to read them. The new
+/// file is written whole and named before one transaction notes that it is in force and the others are not. A crash before that leaves a file that nothing
+/// refers to, and one after it files that the next round deletes.
 struct PredictionCompaction: Sendable {
     let database: Database
     let lake: String
@@ -19,8 +19,8 @@ struct PredictionCompaction: Sendable {
     /// How long files are kept that others have replaced.
     let keepTime: TimeSpan
 
-    /// Files between two of these are put together with each other alone, so that a row is written anew a few times and not with every new file. One of more than
-    /// the last is large enough.
+    /// Files between two of these are put together with each other alone, so that a row is written anew a few times and not with every new file. One of more
+    /// than the last is large enough.
     private static let sizes = [64 << 10, 1 << 20, 16 << 20]
     /// Of one new file.
     private static let filesMax = 64
@@ -62,7 +62,7 @@ struct PredictionCompaction: Sendable {
         let path = try await path(file)
         return try await Blocking.run { [duckdb] in
             let table = try duckdb.connect().query("DESCRIBE SELECT * FROM \(DuckDBConnection.parquet([path]))")
-            return (0..<table.rowCount).map { table.row($0).prefix(2).map(\.text).joined(separator: " ") }.joined(separator: ", ")
+            return (0..<table.rowCount).map { table.row($0).prefix(2).map { $0.text ?? "" }.joined(separator: " ") }.joined(separator: ", ")
         }
     }
 

@@ -70,7 +70,7 @@ public struct ProgramUsers: Sendable, Hashable {
         let busy = ProgramUsers.ofProcesses()
         for _ in 0..<256 {
             // Not one after the other: servers in other containers count the same numbers, and files of the last one may be left somewhere.
-            let id = first + uid_t.random(in: 0..<count)
+            let id = first + (uid_t(Identifier.hex32().suffix(8), radix: 16) ?? 0) % count
             if !busy.contains(id), let lease = ProgramUserLease(id) { return lease }
         }
         throw KeelError(.unavailable, "no user of \(description) is free", hint: "name another range with serving.python.users")

@@ -284,6 +284,9 @@ struct WorkerIsolationTests {
         for code in ["kill(\(id))", "read('/proc/\(id)/environ')", "os.listdir('/proc/\(id)/fd')", "os.listdir('/proc/\(id)/cwd')"] {
             #expect(try await attempt(first, code).hasPrefix("refused: PermissionError"), "\(code)")
         }
+        let folder = try await attempt(second, "write('secret') and os.getcwd()").replacing("'", with: "")
+        #expect(try await attempt(second, "read('\(folder)/secret')") == "b'x'")
+        #expect(try await attempt(first, "read('\(folder)/secret')").hasPrefix("refused: PermissionError"))
         let input = try table(["x": Column(.int64, .int64([1]))])
         await #expect(throws: KeelError.self) { try await first.ask(input, params: ["do": "bomb()"], seconds: 5) }
         var left = "?"

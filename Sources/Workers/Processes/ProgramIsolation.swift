@@ -343,6 +343,8 @@ public struct ProgramIsolation: Sendable, Hashable {
                     .unavailable, "the program's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
             }
         }
+        // What it writes there is not for programs of other users.
+        if lease != nil { chmod(folder, 0o700) }
         if kind == .user, let folders {
             // The way to its own folder: through the others it goes without reading them.
             for path in [folders.home, folders.work] { ProgramIsolation.letThrough(path) }

@@ -298,7 +298,7 @@ def test_the_server_says_what_protects_it_here_and_it_is_so(keel):
     assert not users or int(users[1]) <= own <= int(users[2])
     limits = eval(ask(keel, "read /proc/self/limits 5000").json()["predictions"][0]["text"]).decode()
     processes = re.search(r"Max processes +(\w+)", limits)[1]
-    assert not said["processes"]["holds"] or int(processes) <= 256 + 8 * os.cpu_count()
+    assert not said["processes"]["holds"] or int(processes) <= 128 + 8 * os.cpu_count()
 
 
 def test_every_answer_of_a_model_with_faults_is_in_the_log(keel, tmp_path):

@@ -37,6 +37,12 @@ struct job {
     char **variables;
 };
 
+/// Lets this process go before all others, where it may: what it has to end may be hundreds of processes that leave it no time. Its children do not inherit it.
+static void hurry(void) {
+    struct sched_param first = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &first) != 0) setpriority(PRIO_PROCESS, 0, -20);
+}
+
 static int64_t now_ms(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
@@ -291,6 +297,7 @@ static void signal_all(int number, pid_t spared) {
 static void kill_user(const struct job *job) {
     pid_t child = fork();
     if (child == 0) {
+        hurry();
         // A process that cannot become the user must not send it: as root it would reach everybody.
         if (job->uid > 0 && setgroups(0, NULL) == 0 && setresgid((gid_t)job->gid, (gid_t)job->gid, (gid_t)job->gid) == 0
             && setresuid((uid_t)job->uid, (uid_t)job->uid, (uid_t)job->uid) == 0 && getuid() == (uid_t)job->uid)
@@ -333,6 +340,7 @@ static void supervise(int has_channel) {
     prctl(PR_SET_NAME, KEEL_SUPERVISOR_COMMAND, 0, 0, 0);
     struct job job = receive();
     pid_t program = start(&job, hold(job.folder), has_channel ? KEEL_SUPERVISOR_CHANNEL : -1);
+    hurry();
     int status = 0, has_ended = 0;
     int64_t ending_since = -1;
     for (;;) {
@@ -350,7 +358,7 @@ static void supervise(int has_channel) {
         if (!reap(program, &status, &has_ended)) break;
         if (ending_since < 0 && waiting[0].revents) {
             ending_since = now_ms();
-            signal_all(SIGTERM, job.is_launcher ? program : 0);
+            if (job.grace_ms > 0) signal_all(SIGTERM, job.is_launcher ? program : 0);
         }
     }
     if (WIFSIGNALED(status)) finish(KEEL_SUPERVISOR_SIGNALLED, WTERMSIG(status));

@@ -24,7 +24,7 @@ public struct WorkerSpec: Sendable {
     /// Processes of one worker, which are counted several times a second.
     public var processesMax = 64
     /// Processes and threads of one worker, as far as the system counts them; it then starts no more. Some libraries start a thread for each core.
-    public var tasksMax = 256 + 8 * max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    public var tasksMax = 128 + 8 * max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     /// Of `/tmp` and of shared memory in the sandbox; where there is none, of a single file.
     public var temporaryBytes: Int64 = 64 << 20
     /// Of a table, in either direction.

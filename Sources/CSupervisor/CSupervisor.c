@@ -156,7 +156,8 @@ static int leave_filter(int allows_internet) {
     return file == KEEL_SUPERVISOR_FILTER ? fcntl(file, F_SETFD, 0) == 0 : dup2(file, KEEL_SUPERVISOR_FILTER) >= 0;
 }
 
-/// When the machine has no memory left, its system ends programs before the server. What root has written here, others cannot lower.
+/// When the machine has no memory left, its system ends programs before the server. Others cannot lower what was written with
+/// CAP_SYS_RESOURCE; without it the sandbox's /proc, which cannot be written, keeps it.
 static void be_ended_first(void) {
     // Files of a process that cannot be looked into belong to root.
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);

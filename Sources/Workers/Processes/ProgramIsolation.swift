@@ -456,11 +456,10 @@ public struct ProgramIsolation: Sendable, Hashable {
     }
 
     /// setpriv needs some to become the user, and drops them all. Without a user, root would take the sandbox apart from inside:
-    /// with its own, or by /proc/sys, which its user id alone may write.
+    /// with its own, or by /proc/sys, which its user id alone may write. Code that is not trusted writes nothing in /proc in any case.
     private var capabilities: [String] {
-        user == nil
-            ? ["--remount-ro", "/proc", "--cap-drop", "ALL"]
-            : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
+        (user == nil || view == .only ? ["--remount-ro", "/proc"] : [])
+            + (user == nil ? ["--cap-drop", "ALL"] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"])
     }
 
     /// What the user may not enter is replaced by an empty folder, so that what lies deeper, and is his to see, can be mounted in it.

@@ -10,7 +10,7 @@ import Testing
     @Test("two callers with all that each may run leave a place for a third, who gets it")
     func shares() throws {
         var places = QueryPlaces()
-        let other = Caller(name: "eve", persona: .dataScientist, workspace: try WorkspaceID("other"))
+        let other = Caller(name: "eve", persona: .dataScientist, workspace: WorkspaceID(stored: "other"))
         try places.take(for: ann)
         try places.take(for: ann)
         #expect(throws: KeelError.self) { try places.take(for: ann) }
@@ -27,7 +27,7 @@ import Testing
 
     @Test("the last place is for a caller that runs nothing, and the same one in several workspaces is one")
     func lastPlace() throws {
-        let workspaces = try ["a", "b", "c"].map { try WorkspaceID($0) }
+        let workspaces = ["a", "b", "c"].map { WorkspaceID(stored: $0) }
         var places = QueryPlaces()
         func caller(_ name: String, _ i: Int) -> Caller { Caller(name: name, persona: .dataScientist, workspace: workspaces[i]) }
         try places.take(for: caller("ann", 0))

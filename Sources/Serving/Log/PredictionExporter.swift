@@ -142,7 +142,9 @@ public final class PredictionExporter: Sendable {
                     damage.report(endpoint, KeelError.wrapping(error))
                 }
             }
-        } catch { damage.report("Predictions/compaction", KeelError.wrapping(error)) }
+        } catch where !Task.isCancelled {
+            damage.report("Predictions/compaction", KeelError.wrapping(error))
+        } catch {}
     }
 
     private func pending() async throws -> [Group] {

@@ -130,7 +130,7 @@ private struct ServerReport {
         }
     }
 
-    /// `keel_python_protected{how="…",protection="…"} 1`: neither text holds a quote.
+    /// `keel_python_protected{how="…",protection="…"} 1.0`: neither text holds a quote.
     private static func protections(_ text: String) -> [JSON] {
         text.split(separator: "\n").compactMap { line in
             guard line.hasPrefix("keel_python_protected{"), let value = line.split(separator: " ").last else { return nil }
@@ -138,7 +138,7 @@ private struct ServerReport {
                 guard let start = line.firstRange(of: name + "=\"")?.upperBound else { return "" }
                 return String(line[start...].prefix { $0 != "\"" })
             }
-            return ["name": .string(label("protection")), "holds": .bool(value == "1"), "how": .string(label("how"))]
+            return ["name": .string(label("protection")), "holds": .bool(Double(value) == 1), "how": .string(label("how"))]
         }
     }
 

@@ -189,7 +189,7 @@ let package = Package(
         .testTarget(
             name: "PlatformTests",
             dependencies: [
-                "Platform", "OpenIDConnect", "Pipelines", "Workflows", .product(name: "Logging", package: "swift-log"),
+                "Platform", "OpenIDConnect", "Pipelines", "Workers", "Workflows", .product(name: "Logging", package: "swift-log"),
             ]),
         .testTarget(
             name: "OutgoingTests",

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import socket
 import threading
 import time
 
@@ -229,10 +230,54 @@ def test_a_query_that_never_ends_is_ended(stump, sql):
     assert rows(stump, "SELECT count(*) FROM stump WHERE id = 'q1'") == [[1]]
 
 
-def test_more_queries_than_two_at_once_are_told_to_wait(stump):
+def test_more_queries_of_one_caller_than_two_at_once_are_told_to_wait(stump):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: stump.post("/api/v1/query", {"sql": ENDLESS[0], "seconds": 2}).status_code, range(6)))
     assert sorted(set(answers)) == [429, 504] and answers.count(504) >= 2
+    assert rows(stump, "SELECT 1") == [[1]]
+    assert not [name for name in os.listdir(f"{stump.home}/work") if name.startswith("query-")]
+
+
+def test_one_callers_endless_queries_keep_no_other_from_asking(guarded):
+    server, tokens = guarded
+    ask = lambda persona, sql, seconds: server.post(
+        "/api/v1/query", {"sql": sql, "seconds": seconds}, headers={"Authorization": f"Bearer {tokens[persona]}"})
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        endless = [pool.submit(ask, "data-scientist", ENDLESS[0], 8) for _ in range(4)]
+        time.sleep(2)
+        start = time.monotonic()
+        assert ask("owner", "SELECT 1", 30).status_code == 200
+        assert not all(one.done() for one in endless) and time.monotonic() - start < 6
+        assert sorted(one.result().status_code for one in endless) == [429, 429, 504, 504]
+
+
+def test_a_query_ends_when_its_client_leaves(stump):
+    """The places of the server are free again long before the limit of time."""
+    def processes():
+        return [path for path in pathlib.Path("/proc").glob("[0-9]*/cmdline") if b"query-worker\0" + stump.home.encode() in read(path)]
+
+    def read(path):
+        try:
+            return path.read_bytes()
+        except OSError:
+            return b""
+    body = json.dumps({"sql": ENDLESS[0], "seconds": 300}).encode()
+    clients = []
+    for _ in range(2):
+        client = socket.create_connection(("127.0.0.1", stump.port))
+        client.sendall(b"POST /api/v1/query HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (stump.port, len(body)) + body)
+        clients.append(client)
+    deadline = time.monotonic() + 60
+    while len(processes()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert stump.post("/api/v1/query", {"sql": "SELECT 1"}).status_code == 429
+    for client in clients:
+        client.close()
+    deadline = time.monotonic() + 20
+    while processes():
+        assert time.monotonic() < deadline, "the queries go on"
+        time.sleep(0.1)
     assert rows(stump, "SELECT 1") == [[1]]
     assert not [name for name in os.listdir(f"{stump.home}/work") if name.startswith("query-")]
 

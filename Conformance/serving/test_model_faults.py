@@ -1,6 +1,8 @@
 """A model that brings code and does everything that it must not: its request gets the right status, others are answered as before, and nothing leaves it."""
 import concurrent.futures
+import os
 import pathlib
+import re
 import socket
 import sqlite3
 import subprocess
@@ -105,7 +107,8 @@ def predict(data, params=None):
     if do == "nothing":
         return None
     if do == "read":
-        return answer(rows, text=attempt(lambda: open(rest, "rb").read(100)))
+        path, _, count = rest.partition(" ")
+        return answer(rows, text=attempt(lambda: open(path, "rb").read(int(count or 100))))
     if do == "list":
         return answer(rows, text=attempt(lambda: os.listdir(rest)))
     if do == "connect":
@@ -276,6 +279,26 @@ def test_a_model_reaches_no_home_no_secret_and_no_network(keel):
                 reached.append(s.connect_ex(("127.0.0.1", number)))
             time.sleep(0.02)
     assert reached and 0 not in reached, asked.result().text
+
+
+def test_the_server_says_what_protects_it_here_and_it_is_so(keel):
+    said = {line["name"]: line for line in keel.json("doctor", check=False)["server"]["python"]}
+    assert list(said) == ["files", "user", "network", "system calls", "processes", "memory"]
+    assert all(line["how"] for line in said.values())
+    assert "system calls" in keel.cli("doctor", check=False).stdout
+    described = keel.json("describe", "endpoint", "wild")["status"]["code"]
+    assert all(f"{name}: {line['how']}" in described for name, line in said.items()), described
+    assert "code" not in keel.json("describe", "endpoint", "steady")["status"]
+    # What it says is what the code finds.
+    status = dict(line.split(":\t", 1) for line in eval(ask(keel, "read /proc/self/status 5000").json()["predictions"][0]["text"]).decode().splitlines())
+    assert (int(status["Seccomp"]) == 2) == said["system calls"]["holds"]
+    assert int(status["NoNewPrivs"]) == 1 and int(status["CapEff"], 16) == 0
+    own = int(status["Uid"].split()[0])
+    users = re.fullmatch(r"one for each program, of (\d+)-(\d+)", said["user"]["how"])
+    assert not users or int(users[1]) <= own <= int(users[2])
+    limits = eval(ask(keel, "read /proc/self/limits 5000").json()["predictions"][0]["text"]).decode()
+    processes = re.search(r"Max processes +(\w+)", limits)[1]
+    assert not said["processes"]["holds"] or int(processes) <= 128 + 8 * os.cpu_count()
 
 
 def test_every_answer_of_a_model_with_faults_is_in_the_log(keel, tmp_path):

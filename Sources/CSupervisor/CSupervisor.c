@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "CSupervisor.h"
+#include "SystemCallFilter.h"
 
 #include <ctype.h>
 #include <dirent.h>
@@ -24,17 +25,23 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { server = 3, job_bytes_max = 64 << 20, texts_before_arguments = 13 };
+enum { server = 3, job_bytes_max = 64 << 20, texts_before_arguments = 15 };
 
 struct job {
     long grace_ms;
     long uid, gid;
     unsigned long memory_bytes, cpu_seconds, data_bytes, processes, files, file_bytes;
-    int is_launcher, has_no_network;
+    int is_launcher, has_no_network, filter, has_own_user;
     const char *folder;
     char **arguments;
     char **variables;
 };
+
+/// Lets this process go before all others, where it may: what it has to end may be hundreds of processes that leave it no time. Its children do not inherit it.
+static void hurry(void) {
+    struct sched_param first = {.sched_priority = 1};
+    if (sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &first) != 0) setpriority(PRIO_PROCESS, 0, -20);
+}
 
 static int64_t now_ms(void) {
     struct timespec time;
@@ -84,7 +91,8 @@ static struct job receive(void) {
         .grace_ms = atol(texts[0]), .uid = atol(texts[1]), .gid = atol(texts[2]), .memory_bytes = strtoul(texts[3], NULL, 10),
         .cpu_seconds = strtoul(texts[4], NULL, 10), .data_bytes = strtoul(texts[5], NULL, 10), .processes = strtoul(texts[6], NULL, 10),
         .files = strtoul(texts[7], NULL, 10), .file_bytes = strtoul(texts[8], NULL, 10), .is_launcher = atoi(texts[9]),
-        .has_no_network = atoi(texts[10]), .folder = texts[11], .arguments = vector, .variables = vector + arguments + 1};
+        .has_no_network = atoi(texts[10]), .filter = atoi(texts[11]), .has_own_user = atoi(texts[12]), .folder = texts[13],
+        .arguments = vector, .variables = vector + arguments + 1};
 }
 
 /// Waits until no supervisor of a server before holds the folder: its processes may still be ending.
@@ -139,23 +147,51 @@ static int leave_variables(char **variables) {
     return file == KEEL_SUPERVISOR_VARIABLES ? fcntl(file, F_SETFD, 0) == 0 : dup2(file, KEEL_SUPERVISOR_VARIABLES) >= 0;
 }
 
+/// Leaves the filter, as bubblewrap reads it, in a nameless file that is open as KEEL_SUPERVISOR_FILTER when the launcher starts.
+static int leave_filter(int allows_internet) {
+    struct sock_filter instructions[KEEL_FILTER_LENGTH_MAX];
+    size_t bytes = keel_filter(instructions, allows_internet) * sizeof *instructions;
+    int file = memfd_create("keel-filter", MFD_CLOEXEC);
+    if (file < 0 || write(file, instructions, bytes) != (ssize_t)bytes || lseek(file, 0, SEEK_SET) != 0) return 0;
+    return file == KEEL_SUPERVISOR_FILTER ? fcntl(file, F_SETFD, 0) == 0 : dup2(file, KEEL_SUPERVISOR_FILTER) >= 0;
+}
+
+/// When the machine has no memory left, its system ends programs before the server. Others cannot lower what was written with
+/// CAP_SYS_RESOURCE; without it the sandbox's /proc, which cannot be written, keeps it.
+static void be_ended_first(void) {
+    // Files of a process that cannot be looked into belong to root.
+    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+    int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+    if (file >= 0) {
+        // Where it cannot be written, the program runs all the same.
+        ssize_t ignored = write(file, "1000", 4);
+        (void)ignored;
+        close(file);
+    }
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 /// The child's way to `exec`. What goes wrong is written to `problems`, which `exec` closes.
 static void become(const struct job *job, int folder, pid_t parent, int problems) {
     setsid();
+    be_ended_first();
     int is_ready = !job->is_launcher || leave_variables(job->variables);
+    if (is_ready && job->is_launcher && job->filter) is_ready = leave_filter(job->filter == KEEL_SUPERVISOR_FILTER_WITH_INTERNET);
+    // The server's session may hold keys, which whoever inherits it could use.
+    if (job->filter) syscall(SYS_keyctl, 1 /* KEYCTL_JOIN_SESSION_KEYRING */, NULL);
     limit(RLIMIT_CORE, 0);
     if (job->memory_bytes) limit(RLIMIT_AS, job->memory_bytes);
     if (job->cpu_seconds) limit(RLIMIT_CPU, job->cpu_seconds);
     if (job->data_bytes) limit(RLIMIT_DATA, job->data_bytes);
     if (job->files) limit(RLIMIT_NOFILE, job->files);
     if (job->file_bytes) limit(RLIMIT_FSIZE, job->file_bytes);
-    // The system counts all processes of a user, so this is for a user who has none but programs.
-    if (job->processes) limit(RLIMIT_NPROC, job->processes);
     if (is_ready) is_ready = fchdir(folder) == 0;
     if (is_ready && job->has_no_network) is_ready = unshare(CLONE_NEWNET) == 0;
     if (is_ready && job->uid >= 0)
         is_ready = setgroups(0, NULL) == 0 && setresgid((gid_t)job->gid, (gid_t)job->gid, (gid_t)job->gid) == 0
             && setresuid((uid_t)job->uid, (uid_t)job->uid, (uid_t)job->uid) == 0;
+    // The system counts all processes of a user, so this is for a user who has none but programs, and not for this one before.
+    if (job->processes) limit(RLIMIT_NPROC, job->processes);
     // A launcher may need a set-user-id bit, and takes the privileges itself.
     if (is_ready && !job->is_launcher) is_ready = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
     if (is_ready) {
@@ -166,10 +202,11 @@ static void become(const struct job *job, int folder, pid_t parent, int problems
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
+        if (job->filter && !job->is_launcher) is_ready = keel_filter_install(job->filter == KEEL_SUPERVISOR_FILTER_WITH_INTERNET) == 0;
         if (job->is_launcher) {
             environ = launcher_environment;
             execv(job->arguments[0], job->arguments);
-        } else {
+        } else if (is_ready) {
             environ = job->variables;
             execvp(job->arguments[0], job->arguments);
         }
@@ -257,6 +294,20 @@ static void signal_all(int number, pid_t spared) {
         if (known[i].is_ours && known[i].id != spared) kill(known[i].id, number);
 }
 
+/// Ends all processes of a user who has none but this program's, in one step: signals one after the other could lose a race against what forks.
+static void kill_user(const struct job *job) {
+    pid_t child = fork();
+    if (child == 0) {
+        hurry();
+        // A process that cannot become the user must not send it: as root it would reach everybody.
+        if (job->uid > 0 && setgroups(0, NULL) == 0 && setresgid((gid_t)job->gid, (gid_t)job->gid, (gid_t)job->gid) == 0
+            && setresuid((uid_t)job->uid, (uid_t)job->uid, (uid_t)job->uid) == 0 && getuid() == (uid_t)job->uid)
+            kill(-1, SIGKILL);
+        _exit(0);
+    }
+    while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+}
+
 /// Collects the children that have ended. Returns whether any is left; the program's status goes to `status`.
 static int reap(pid_t program, int *status, int *has_ended) {
     for (;;) {
@@ -290,6 +341,7 @@ static void supervise(int has_channel) {
     prctl(PR_SET_NAME, KEEL_SUPERVISOR_COMMAND, 0, 0, 0);
     struct job job = receive();
     pid_t program = start(&job, hold(job.folder), has_channel ? KEEL_SUPERVISOR_CHANNEL : -1);
+    hurry();
     int status = 0, has_ended = 0;
     int64_t ending_since = -1;
     for (;;) {
@@ -297,6 +349,7 @@ static void supervise(int has_channel) {
         int64_t left = ending_since < 0 ? -1 : ending_since + job.grace_ms - now_ms();
         // What a program leaves behind ends with it at once; when it is ended from outside, all of it has the grace.
         int must_kill = ending_since < 0 ? has_ended : left <= 0;
+        if (must_kill && job.has_own_user) kill_user(&job);
         if (must_kill) signal_all(SIGKILL, 0);
         poll(waiting, 2, must_kill ? 5 : (int)left);
         if (waiting[1].revents) {
@@ -306,7 +359,7 @@ static void supervise(int has_channel) {
         if (!reap(program, &status, &has_ended)) break;
         if (ending_since < 0 && waiting[0].revents) {
             ending_since = now_ms();
-            signal_all(SIGTERM, job.is_launcher ? program : 0);
+            if (job.grace_ms > 0) signal_all(SIGTERM, job.is_launcher ? program : 0);
         }
     }
     if (WIFSIGNALED(status)) finish(KEEL_SUPERVISOR_SIGNALLED, WTERMSIG(status));

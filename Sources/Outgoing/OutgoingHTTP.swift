@@ -16,6 +16,8 @@ package final class OutgoingHTTP: Sendable {
         let headers: HTTPHeaders
         /// The beginning of the body.
         package let body: [UInt8]
+        /// What the body was counted in as it came; nil where nobody counts.
+        package var memory: MemoryReservation?
 
         /// The first header of this name, in any case.
         package func header(_ name: String) -> String? { headers.first(name: name) }

@@ -18,8 +18,14 @@ package final class OutgoingSession: Sendable {
         package let body: [UInt8]
         /// A larger answer is an error.
         package let answerBytesMax: Int
+        /// What its answer takes memory of as it comes; nil: it is not counted.
+        package let memory: MemoryReservation?
 
-        package init(_ method: String, _ path: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [], answerBytesMax: Int) {
+        package init(
+            _ method: String, _ path: String, headers: [(name: String, value: String)] = [], body: [UInt8] = [], answerBytesMax: Int,
+            memory: MemoryReservation? = nil
+        ) {
+            self.memory = memory
             self.method = method
             self.path = path
             self.headers = headers
@@ -55,6 +61,8 @@ package final class OutgoingSession: Sendable {
     package var name: String { target.authority }
     /// The scheme, host and port: what a secret is for.
     package var origin: String { target.origin }
+    /// The path of its URL, which those of all requests begin with.
+    package var path: String { target.path("") }
 
     /// Asks once. A kept connection that the server closed before a byte of the answer is replaced by a new one, once.
     /// - Parameter done: called once, on any thread: `invalidArgument` for an address that may not be called, `unavailable` without an answer, `badGateway` for
@@ -108,7 +116,7 @@ package final class OutgoingSession: Sendable {
         for header in request.headers { head.headers.add(name: header.name, value: header.value) }
         if !request.body.isEmpty || request.method != "GET" { head.headers.add(name: "Content-Length", value: String(request.body.count)) }
         let exchange = SessionExchange(
-            head: head, body: ByteBuffer(bytes: request.body), answerBytesMax: request.answerBytesMax,
+            head: head, body: ByteBuffer(bytes: request.body), answerBytesMax: request.answerBytesMax, memory: request.memory,
             limit: .nanoseconds(max(0, Int64(left / .nanoseconds(1)))), done: done)
         connection.channel.writeAndFlush(exchange).whenFailure { _ in exchange.end(.failure(.lostBeforeAnswer)) }
     }
@@ -137,9 +145,16 @@ package final class OutgoingSession: Sendable {
         case .lostBeforeAnswer: unreachable("it closed the connection without an answer")
         case .lostInAnswer: KeelError(.badGateway, "the server '\(name)' closed the connection in the middle of its answer")
         case .tooLarge(let bytesMax): KeelError(.badGateway, "the server '\(name)' answered with more than \(bytesMax) bytes")
+        case .tooMuch(let error): Self.tooMuch(error, from: name)
         case .notHTTP: KeelError(.badGateway, "the server '\(name)' answered with something that is no HTTP")
         case .late: late
         }
+    }
+
+    /// There is no memory for an answer: now, or at all.
+    package static func tooMuch(_ error: KeelError, from name: String) -> KeelError {
+        KeelError(
+            error.code == .payloadTooLarge ? .badGateway : error.code, "the answer of the server '\(name)' cannot be taken: \(error.message)", hint: error.hint)
     }
 
     private var late: KeelError { KeelError(.deadlineExceeded, "the server '\(name)' gave no whole answer in time") }
@@ -157,6 +172,7 @@ enum SessionFailure: Error {
     case lostBeforeAnswer
     case lostInAnswer
     case tooLarge(bytesMax: Int)
+    case tooMuch(KeelError)
     case notHTTP
     case late
 }
@@ -166,16 +182,18 @@ final class SessionExchange: Sendable {
     let head: HTTPRequestHead
     let body: ByteBuffer
     let answerBytesMax: Int
+    let memory: MemoryReservation?
     let limit: TimeAmount
     private let done: Mutex<(@Sendable (Result<SessionAnswer, SessionFailure>) -> Void)?>
 
     init(
-        head: HTTPRequestHead, body: ByteBuffer, answerBytesMax: Int, limit: TimeAmount,
+        head: HTTPRequestHead, body: ByteBuffer, answerBytesMax: Int, memory: MemoryReservation?, limit: TimeAmount,
         done: @escaping @Sendable (Result<SessionAnswer, SessionFailure>) -> Void
     ) {
         self.head = head
         self.body = body
         self.answerBytesMax = answerBytesMax
+        self.memory = memory
         self.limit = limit
         self.done = Mutex(done)
     }
@@ -223,10 +241,14 @@ final class SessionHandler: ChannelDuplexHandler {
                 end(.failure(.tooLarge(bytesMax: exchange.answerBytesMax)))
                 return context.close(promise: nil)
             }
+            do throws(KeelError) { try exchange.memory?.take(part.readableBytes, for: .requests) } catch {
+                end(.failure(.tooMuch(error)))
+                return context.close(promise: nil)
+            }
             body += part.readableBytesView
         case .end:
             guard let head else { return }
-            let answer = OutgoingHTTP.Answer(status: Int(head.status.code), headers: head.headers, body: body)
+            let answer = OutgoingHTTP.Answer(status: Int(head.status.code), headers: head.headers, body: body, memory: exchange.memory)
             end(.success(SessionAnswer(answer: answer, keepsAlive: head.isKeepAlive)))
         }
     }

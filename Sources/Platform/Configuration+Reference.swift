@@ -56,6 +56,8 @@ extension KeelConfiguration {
         "serving.python.workers": "Processes of each model that brings Python code.",
         "serving.python.memory": "What one such process may take with all that it starts: `2GiB`.",
         "serving.python.network": "Whether code of models may reach the network.",
+        "serving.python.users":
+            "Where the server is root, each process of a model has a user of its own: `auto`: of a range that is nobody's, unless `pipelines.user` names one for all; `off`; or the first of 65,536 users.",
         "serving.python.interpreter": "The Python that environments of models are made from; without it, one of the machine of the version that a model asks for.",
         "serving.python.environment": "The interpreter of an environment that all models run in as it is; none is made then.",
         "serving.python.index": "The package index that environments are made from; without it, the tool's own choice.",

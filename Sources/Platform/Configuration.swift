@@ -57,6 +57,8 @@ public struct KeelConfiguration: Sendable {
     public var modelThreads: Int
     /// How models that bring Python code run.
     public var pythonModels: PythonModels.Settings
+    /// Whether each process of such a model has a user of its own, where the server is root, and which.
+    public var pythonUsers: ProgramUsers.Choice
     /// The schemes that models of other servers may have: `https`, unless `http` is allowed.
     public var remoteSchemes: [String]
     /// Whether models of other servers may be at loopback and private addresses.
@@ -89,7 +91,8 @@ public struct KeelConfiguration: Sendable {
         ("oidc.issuers.NAME.skew", .string("1m")), ("oidc.issuers.NAME.workspace", .string("default")),
         ("oidc.issuers.NAME.algorithms", .stringArray(SignatureAlgorithm.allCases.map(\.rawValue))),
         ("serving.threads", .int(0)), ("serving.python.code", .string("allowed")), ("serving.python.workers", .int(2)),
-        ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.interpreter", .string("")),
+        ("serving.python.memory", .string("2GiB")), ("serving.python.network", .bool(false)), ("serving.python.users", .string("auto")),
+        ("serving.python.interpreter", .string("")),
         ("serving.python.environment", .string("")), ("serving.python.index", .string("")),
         ("serving.python.wheels", .string("")), ("serving.python.sources", .bool(false)), ("serving.python.versions", .string("same")),
         ("serving.remote.schemes", .stringArray(["https"])), ("serving.remote.internal", .bool(false)), ("serving.remote.secrets", .string("")),
@@ -146,7 +149,7 @@ public struct KeelConfiguration: Sendable {
             issuerSchemes: reader.strings("oidc.schemes"), issuersInternal: reader.bool("oidc.internal"),
             tracing: try tracing(reader, environment),
             modelThreads: try reader.int("serving.threads", in: 0...1024),
-            pythonModels: try pythonModels(reader), remoteSchemes: reader.strings("serving.remote.schemes"),
+            pythonModels: try pythonModels(reader), pythonUsers: try pythonUsers(reader), remoteSchemes: reader.strings("serving.remote.schemes"),
             remotesInternal: reader.bool("serving.remote.internal"), remoteSecrets: reader.text("serving.remote.secrets").map(absolute),
             checkpointBytes: try reader.int("features.checkpoint", in: 1...Int.max),
             predictionsExport: predictionsExport, shutdownDeadline: shutdownDeadline,
@@ -200,6 +203,21 @@ public struct KeelConfiguration: Sendable {
         settings.environments.buildsFromSource = reader.bool("serving.python.sources")
         settings.environments.allowsOtherPython = try reader.word("serving.python.versions", of: ["same", "any"]) == "any"
         return settings
+    }
+
+    private static func pythonUsers(_ reader: SettingReader) throws(KeelError) -> ProgramUsers.Choice {
+        switch reader.string("serving.python.users") {
+        case "auto": return .automatic
+        // YAML reads it as a word of its own.
+        case "off", "false": return .off
+        case let text:
+            guard let first = UInt32(text), first >= 1000, first < UInt32.max - 100_000 else {
+                throw .invalid(
+                    "'\(text.prefix(40))' is not auto, off or a user id from 1000", hint: "the 65,536 users from there must be nobody's",
+                    path: "serving.python.users")
+            }
+            return .from(first)
+        }
     }
 
     private static func tracing(_ reader: SettingReader, _ environment: [String: String]) throws(KeelError) -> TraceSettings? {

@@ -15,6 +15,11 @@ extension Platform {
         text.gauge(
             "keel_steps_isolated", "Whether programs of steps are kept apart from the server", isolation.labels,
             isolation.exposesSecrets ? 0 : 1)
+        for protection in (try? await models.protections()) ?? [] {
+            text.gauge(
+                "keel_python_protected", "Whether this keeps code of models apart from the server here",
+                ["protection": protection.name, "how": protection.text], protection.holds ? 1 : 0)
+        }
         let log = runtime.log.counters
         text.counter("keel_predictions_logged_total", "Predictions in the log", [:], Double(log.written))
         text.counter("keel_predictions_dropped_total", "Predictions that the log's policy left out", [:], Double(log.dropped + log.sampled))

@@ -44,6 +44,7 @@ public final class Platform: Sendable {
     public let webhooks: WebhookService
     public let pipelines: PipelineService
     public let stepIsolation: IsolationChoice
+    let models: ModelLoader
     public let triggers: TriggerService
     public let runtime: ServingRuntime
     public let deployments: DeploymentService
@@ -151,7 +152,8 @@ public final class Platform: Sendable {
         let isolationOfModels = IsolationChoice {
             try await ProgramIsolation.choose(
                 configuration.stepsSandbox, user: configuration.stepsUser,
-                folders: ProgramIsolation.Folders(home: home, project: project, work: home + "/python", hidden: hidden), view: .only)
+                folders: ProgramIsolation.Folders(home: home, project: project, work: home + "/python", hidden: hidden), view: .only,
+                users: configuration.pythonUsers)
         }
         let models = ModelLoader(
             objects: objects,
@@ -161,7 +163,7 @@ public final class Platform: Sendable {
             remote: RemoteServers(
                 GuardedHTTP(
                     for: .model, schemes: configuration.remoteSchemes, allowsInternal: configuration.remotesInternal,
-                    resolver: SystemResolver(), http: http), secrets: configuration.remoteSecrets),
+                    resolver: SystemResolver(), http: http), secrets: configuration.remoteSecrets, memory: memory),
             signatures: RegisteredSignatures(registry: registry),
             threads: configuration.modelThreads > 0 ? configuration.modelThreads : ProcessInfo.processInfo.activeProcessorCount)
         let deployments = DeploymentService(
@@ -224,6 +226,7 @@ public final class Platform: Sendable {
         self.audit = audit
         self.database = database
         self.objects = objects
+        self.models = models
         self.data = data
         self.features = features
         self.tracking = tracking
@@ -244,7 +247,7 @@ public final class Platform: Sendable {
                     return ["Model": try await registry.modelNames(grant)]
                 }, data: data, features: features, history: history,
                 pipelines: pipelines, triggers: triggers, runtime: runtime, deployments: deployments, monitoring: monitoring,
-                project: project), report: { logger.error("\($0)") })
+                models: models, project: project), report: { logger.error("\($0)") })
         deploying = Deploying(
             applying: applying, releasing: releasing, remotes: RemoteBinding(registry: registry, models: models, denied: denied), registry: registry,
             deployments: deployments)

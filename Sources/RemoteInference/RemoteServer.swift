@@ -10,6 +10,8 @@ struct RemoteServer: Sendable {
     let workspace: WorkspaceID
     let session: OutgoingSession
     let secrets: RemoteSecrets
+    /// What answers are counted in, as they come and while they are read.
+    let memory: MemoryBudget
     /// Of an answer with predictions, however much is asked for.
     static let answerBytesMax = 64 << 20
     /// Of an answer besides its values, and of a text.
@@ -32,7 +34,7 @@ struct RemoteServer: Sendable {
 
     private func secret() throws(KeelError) -> RemoteSecrets.Secret? {
         guard let name = model.secret else { return nil }
-        return try secrets.secret(name, for: session.origin, in: workspace)
+        return try secrets.secret(name, for: session.origin, path: session.path, in: workspace)
     }
 
     /// Sends a request without waiting for its answer.
@@ -47,12 +49,25 @@ struct RemoteServer: Sendable {
         } catch {
             return done(.failure(KeelError(.badGateway, "\(name) cannot be asked: \(error.message)", hint: error.hint)))
         }
-        session.send(.init(method, path, headers: all, body: body, answerBytesMax: bytesMax), until: deadline) { result in
+        let request = OutgoingSession.Request(method, path, headers: all, body: body, answerBytesMax: bytesMax, memory: MemoryReservation(of: memory))
+        session.send(request, until: deadline) { result in
             done(result.mapError { error in
                 // An address that may not be called any more is no mistake of who asks for a prediction.
                 error.code == .invalidArgument ? KeelError(.badGateway, "\(name) cannot be asked: \(error.message)", hint: error.hint) : error
             })
         }
+    }
+
+    /// What an answer becomes for each byte of its JSON when that is read: a number of one digit and its comma become a value of 24 bytes.
+    private static let bytesPerJSONByte = 16
+
+    /// Takes memory for reading an answer; it is held as long as the answer is.
+    /// - Parameter jsonBytes: of the whole answer; the rest are numbers, which stay as long as they are.
+    func takeMemory(for answer: OutgoingHTTP.Answer, jsonBytes: Int) throws(KeelError) {
+        let json = min(max(0, jsonBytes), answer.body.count)
+        do throws(KeelError) {
+            try answer.memory?.take(json * RemoteServer.bytesPerJSONByte + (answer.body.count - json) * 2, for: .requests)
+        } catch { throw OutgoingSession.tooMuch(error, from: session.name) }
     }
 
     /// Sends a request and waits for its answer, of any status. It blocks.

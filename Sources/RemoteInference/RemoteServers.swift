@@ -6,11 +6,15 @@ import Serving
 package final class RemoteServers: RemoteModels {
     private let guarded: GuardedHTTP
     private let secrets: RemoteSecrets
+    private let memory: MemoryBudget
     /// How long a server may take to say what its model is.
     private static let describingMax = Duration.seconds(15)
 
-    /// - Parameter secrets: the folder of secrets; nil when there is none.
-    package init(_ guarded: GuardedHTTP, secrets: String?) {
+    /// - Parameters:
+    ///   - secrets: the folder of secrets; nil when there is none.
+    ///   - memory: what answers are counted in.
+    package init(_ guarded: GuardedHTTP, secrets: String?, memory: MemoryBudget) {
+        self.memory = memory
         self.guarded = guarded
         self.secrets = RemoteSecrets(folder: secrets)
     }
@@ -39,6 +43,6 @@ package final class RemoteServers: RemoteModels {
     private func server(_ model: RemoteModel, _ workspace: WorkspaceID) throws(KeelError) -> RemoteServer {
         RemoteServer(
             model: model, workspace: workspace, session: try OutgoingSession(model.url, idleMax: model.concurrency, through: guarded),
-            secrets: secrets)
+            secrets: secrets, memory: memory)
     }
 }

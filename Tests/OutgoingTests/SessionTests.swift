@@ -56,6 +56,33 @@ struct SessionTests {
         try await receiver.stop()
     }
 
+    @Test("an answer is counted in the server's memory as it comes, and as long as somebody holds it")
+    func memory() async throws {
+        let size = 300_000
+        let receiver = try await LocalReceiver.start(on: "127.0.0.1", body: String(repeating: "x", count: size))
+        let session = try session(receiver)
+        let budget = MemoryBudget(bytes: MemoryBudget.bytesMin)
+        func counted() async -> Result<OutgoingHTTP.Answer, KeelError> {
+            await withCheckedContinuation { continuation in
+                let request = OutgoingSession.Request("POST", "/ask", answerBytesMax: 1 << 20, memory: MemoryReservation(of: budget))
+                session.send(request, until: .now + .seconds(60)) { continuation.resume(returning: $0) }
+            }
+        }
+        var answer: OutgoingHTTP.Answer? = try await counted().get()
+        #expect(answer?.body.count == size && budget.used(by: .requests) == size)
+        answer = nil
+        for _ in 0..<1000 where budget.used(by: .requests) > 0 { try await Task.sleep(for: .milliseconds(5)) }
+        #expect(budget.used(by: .requests) == 0)
+        // Others hold nearly all of it.
+        let other = MemoryReservation(of: budget)
+        try other.take(budget.capacity(of: .requests) - size / 2, for: .requests)
+        let error = await #expect(throws: KeelError.self) { _ = try await counted().get() }
+        #expect(error?.code == .unavailable && error?.message.contains("127.0.0.1:\(receiver.port)") == true, "\(String(describing: error))")
+        withExtendedLifetime(other) {}
+        #expect(try await ask(session, bytesMax: size).get().body.count == size)
+        try await receiver.stop()
+    }
+
     @Test("a server that is away is unavailable, a redirect is an answer, and an internal address is not connected to")
     func failures() async throws {
         let inner = try await LocalReceiver.start(on: "127.0.0.1")

@@ -3,6 +3,7 @@ import Foundation
 import OpenIDConnect
 import Platform
 import Testing
+import Workers
 
 @Suite("Configuration")
 struct ConfigurationTests {
@@ -129,6 +130,22 @@ struct ConfigurationTests {
                 _ = try KeelConfiguration.load(file: nil, environment: [variable: "x"], overrides: [:])
             }
             #expect(error?.path == variable)
+        }
+    }
+
+    @Test("users of models are picked, or begin where the setting says, or are off; anything else is refused")
+    func usersOfModels() throws {
+        func users(_ text: String) throws -> ProgramUsers.Choice {
+            let file = try Self.file("serving: { python: { users: \(text) } }")
+            return try KeelConfiguration.load(file: file, environment: [:], overrides: [:]).pythonUsers
+        }
+        #expect(try KeelConfiguration.load(file: nil, environment: [:], overrides: [:]).pythonUsers == .automatic)
+        #expect(try users("auto") == .automatic)
+        #expect(try users("off") == .off)
+        #expect(try users("70000") == .from(70_000))
+        for text in ["0", "999", "-5", "nobody", "1e9", "4294967295", "99999999999"] {
+            let error = #expect(throws: KeelError.self, "\(text)") { _ = try users(text) }
+            #expect(error?.path == "serving.python.users")
         }
     }
 }

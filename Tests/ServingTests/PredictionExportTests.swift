@@ -16,13 +16,14 @@ import Testing
         let damage = DamageRegister()
         let folder: String
 
-        init(_ home: Home, rowsMax: Int = 5000) throws {
+        init(_ home: Home, rowsMax: Int = 5000, filesMin: Int = 16, keepTime: TimeSpan = .hours(6)) throws {
             self.home = home
             folder = home.folder + "/lake"
             for name in ["/lake", "/work"] { try FileManager.default.createDirectory(atPath: home.folder + name, withIntermediateDirectories: true) }
             let duckdb = DuckDB(openedAtFirstUse: .init(folders: [folder, home.folder + "/work"]))
             exporter = PredictionExporter(
-                database: home.database, objects: home.objects, lake: folder, duckdb: duckdb, damage: damage, rowsMax: rowsMax)
+                database: home.database, objects: home.objects, lake: folder, duckdb: duckdb, damage: damage, rowsMax: rowsMax, filesMin: filesMin,
+                keepTime: keepTime)
             sql = PredictionSQL(database: home.database, exporter: exporter, duckdb: duckdb, work: home.folder + "/work")
         }
 
@@ -139,7 +140,7 @@ import Testing
         await exporting.value
         await lake.exporter.export()
         let pending = try await home.database.read { try $0.row("SELECT count(*) AS n FROM predictions WHERE label_pending IS NOT NULL")?.int("n") }
-        #expect(pending == 0 && lake.damage.all.isEmpty)
+        #expect(pending == 0 && lake.damage.all.isEmpty, "\(lake.damage.all)")
         let expected = posted.sorted { $0.key < $1.key }.map { "[\"\($0.key)\",\($0.value)]" }
         #expect(try await lake.ask("SELECT id, label FROM delay WHERE label IS NOT NULL ORDER BY id") == expected)
         await home.stop()
@@ -164,6 +165,67 @@ import Testing
         // Nothing is left to do.
         await second.exporter.export()
         #expect(second.files.count == 2 && second.damage.all.isEmpty)
+        await home.stop()
+    }
+
+    @Test("many small files become one with the same rows and labels, and the others go when nobody can be reading them")
+    func compacted() async throws {
+        let home = try await PredictionExportTests.home()
+        let first = try Lake(home, rowsMax: 3, filesMin: 4)
+        try await home.ask(30)
+        let whole = "SELECT * FROM delay ORDER BY id"
+        _ = try await home.runtime.label((0..<30).map { LabelInput(id: "p\($0)", value: .integer(Int64($0))) }, Home.labeller)
+        // Labels of the second round take the place of those of the first, in whichever file they are.
+        let before = try await first.ask(whole)
+        await first.exporter.export()
+        _ = try await home.runtime.label((0..<15).map { LabelInput(id: "p\($0)", value: .integer(100)) }, Home.labeller)
+        let changed = try await first.ask(whole)
+        await first.exporter.export()
+        #expect(before.count == 30 && changed.count == 30 && changed != before)
+        #expect(try await first.ask(whole) == changed)
+        let files = try await first.exporter.allFiles()
+        // Of 25 files that were written, those that are read: the rest are kept for whoever reads them now.
+        #expect(files.count < 8 && first.files.count > 25, "\(files.count) of \(first.files.count)")
+        #expect(files.reduce(0) { $0 + $1.rows } == 75)
+        for file in files { try await first.exporter.verify(file) }
+        // A start knows them, and a crash before the new file was noted leaves nothing.
+        let numbers = files.map(\.number)
+        try put([1, 2], "\(first.folder)/predictions/delay/\((numbers.max() ?? 0) + 1)-0123456789ab.parquet")
+        let second = try Lake(home, rowsMax: 3, filesMin: 4, keepTime: .hours(0))
+        try await second.exporter.start()
+        #expect(second.files == first.files.filter { !$0.hasSuffix("0123456789ab.parquet") } && second.damage.all.isEmpty)
+        await second.exporter.export()
+        let left = try await second.exporter.allFiles()
+        #expect(second.files == Set(left.map(\.path)))
+        #expect(try await second.ask(whole) == changed)
+        // Nothing is left to do, and one that was deleted before the database forgot it is no damage.
+        await second.exporter.export()
+        #expect(second.files == Set(left.map(\.path)) && second.damage.all.isEmpty && first.damage.all.isEmpty)
+        try await home.ask(3, from: 30)
+        await second.exporter.export()
+        #expect(try await second.ask("SELECT count(*), count(DISTINCT id) FROM delay") == ["[33,33]"])
+        await home.stop()
+    }
+
+    @Test("files of other columns, and files that are damaged, are not put together")
+    func notCompacted() async throws {
+        let home = try await PredictionExportTests.home()
+        let lake = try Lake(home, rowsMax: 3, filesMin: 4)
+        try await home.ask(9)
+        await lake.exporter.export()
+        #expect(lake.files.count == 3)
+        let path = "\(lake.folder)/\(lake.files.sorted()[0])"
+        let bytes = try #require(FileManager.default.contents(atPath: path))
+        try Data(bytes.dropLast() + [bytes.last.map { $0 ^ 1 } ?? 0]).write(to: URL(fileURLWithPath: path))
+        try await home.ask(6, from: 9)
+        // Begun anew, it has not seen the file whole.
+        let again = try Lake(home, rowsMax: 3, filesMin: 4)
+        await again.exporter.export()
+        #expect(again.files.count == 5 && again.damage.all.map(\.subject) == ["Endpoint/delay"])
+        #expect(try await again.exporter.allFiles().count == 5)
+        try bytes.write(to: URL(fileURLWithPath: path))
+        await again.exporter.export()
+        #expect(try await again.exporter.allFiles().count == 1)
         await home.stop()
     }
 

@@ -49,4 +49,23 @@ import Workers
         #expect(try await loader.sweep(keeping: [], at: later, dryRun: false) == 2)
         #expect(try left() == [0, 0])
     }
+
+    @Test("the logs of workers that were stopped go when an hour has passed")
+    func logs() async throws {
+        let folder = FileManager.default.temporaryDirectory.appendingPathComponent("keel-sweep-\(UUID().uuidString)").path
+        let objects = try FolderObjectStore(root: folder + "/objects")
+        let isolation = IsolationChoice { ProgramIsolation.none.seeing(.only) }
+        let loader = ModelLoader(objects: objects, python: PythonModels(folder: folder + "/python", isolation: isolation, settings: .init()))
+        // As a pool leaves it.
+        let pool = folder + "/python/pools/" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: pool, withIntermediateDirectories: true)
+        try Data("worker 1: hello".utf8).write(to: URL(fileURLWithPath: pool + "/log"))
+        let now = Timestamp.systemNow()
+        let later = Timestamp(microseconds: now.microseconds + TimeSpan.hours(2).microseconds)
+        #expect(try await loader.sweep(keeping: [], at: now, dryRun: false) == 0)
+        #expect(try await loader.sweep(keeping: [], at: later, dryRun: true) == 1)
+        #expect(FileManager.default.fileExists(atPath: pool + "/log"))
+        #expect(try await loader.sweep(keeping: [], at: later, dryRun: false) == 1)
+        #expect(!FileManager.default.fileExists(atPath: pool))
+    }
 }

@@ -47,6 +47,7 @@ struct WorkerIsolationTests {
     private func home() throws -> String {
         let home = try temporaryFolder() + "/home"
         try write("the-key-of-all-secrets", to: home + "/secrets.key")
+        chmod(home + "/secrets.key", 0o600)
         return home
     }
 
@@ -134,8 +135,182 @@ struct WorkerIsolationTests {
         #expect(try await attempt(pool, "fill('/dev/shm', 100)").contains("stopped at 7: 28"))
         #expect(try await attempt(pool, "who()[1]") == "'0000000000000000'")
         #expect(try await attempt(pool, "max(pids()) < 100") == "True", "process ids of its own")
-        if geteuid() == 0 { #expect(try await attempt(pool, "who()[0]") == "65534") }
+        if geteuid() == 0 { #expect(Self.isOwnUser(try await attempt(pool, "who()[0]"))) }
         await pool.stop()
+    }
+
+    /// Whether a program ran as a user of the range that is nobody's, or of the one for small containers.
+    private static func isOwnUser(_ text: String) -> Bool {
+        Int(text).map { (1_900_000_000..<1_900_065_536).contains($0) || (61_184..<65_520).contains($0) } ?? false
+    }
+
+    /// The ways of isolating that may work on this machine; `user` needs a Python that others may run.
+    private static let ways: [ProgramIsolation.Setting] = (hasSandbox ? [.bwrap] : []) + (geteuid() == 0 ? [.user] : []) + [.none]
+
+    private static func canBeOtherUser() async throws -> Bool {
+        guard geteuid() == 0 else { return false }
+        let home = try temporaryFolder()
+        let folders = ProgramIsolation.Folders(home: home, project: home, work: home + "/workers")
+        return (try? await ProgramIsolation.choose(.user, user: nil, folders: folders, view: .only)) != nil
+    }
+
+    #if arch(x86_64)
+        @Test("the system refuses calls that code of a model never needs, in every way of isolating", arguments: ways)
+        func systemCalls(way: ProgramIsolation.Setting) async throws {
+            let code =
+                Self.code + """
+
+                    import ctypes, errno, mmap, threading
+                    libc = ctypes.CDLL(None, use_errno=True)
+                    def call(number, *arguments):
+                        ctypes.set_errno(0)
+                        got = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) for a in arguments])
+                        return "could" if got != -1 else errno.errorcode[ctypes.get_errno()]
+                    def family(number):
+                        try: socket.socket(number, socket.SOCK_RAW if number in (16, 17) else socket.SOCK_STREAM); return "could"
+                        except OSError as e: return errno.errorcode[e.errno]
+                    def thread():
+                        seen = []
+                        t = threading.Thread(target=lambda: seen.append("ran")); t.start(); t.join(); return seen[0]
+                    def other_architecture():
+                        page = mmap.mmap(-1, 4096, prot=7)
+                        page.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))
+                        return ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+                    """
+            if way == .user, try await !Self.canBeOtherUser() { return }
+            let home = try home()
+            chmod((home as NSString).deletingLastPathComponent, 0o755)
+            let pool = try await pool(code, isolation: try await isolation(home, way), home: home)
+            try await pool.start()
+            let refused = [
+                "keyctl": (250, "0, -3, 0"), "add_key": (248, "0, 0, 0, 0, -3"), "request_key": (249, "0, 0, 0, 0"), "ptrace": (101, "0, 0, 0, 0"),
+                "process_vm_readv": (310, "1, 0, 0, 0, 0, 0"), "process_vm_writev": (311, "1, 0, 0, 0, 0, 0"), "bpf": (321, "0, 0, 0"),
+                "perf_event_open": (298, "0, 0, -1, -1, 0"), "userfaultfd": (323, "1"), "mount": (165, "0, 0, 0, 0, 0"), "umount2": (166, "0, 0"),
+                "move_mount": (429, "0, 0, 0, 0, 0"), "fsopen": (430, "0, 0"), "pivot_root": (155, "0, 0"), "chroot": (161, "0"),
+                "unshare": (272, "0x10000000"), "setns": (308, "0, 0"), "open_by_handle_at": (304, "0, 0, 0"), "personality": (135, "0xffffffff"),
+                "init_module": (175, "0, 0, 0"), "finit_module": (313, "0, 0, 0"), "kexec_load": (246, "0, 0, 0, 0"), "reboot": (169, "0, 0, 0"),
+                "swapon": (167, "0, 0"), "quotactl": (179, "0, 0, 0, 0"), "clone with a namespace": (56, "0x10000011, 0, 0, 0, 0"),
+            ]
+            for (name, (number, arguments)) in refused {
+                #expect(try await attempt(pool, "call(\(number), \(arguments))") == "'EPERM'", "\(name)")
+            }
+            let missing = [
+                "clone3": "435, 0, 0", "io_uring_setup": "425, 1, 0", "io_uring_enter": "426, -1, 0, 0, 0, 0", "memfd_create": "319, 0, 0",
+                "memfd_secret": "447, 0", "shmget": "29, 0, 4096, 0o1600", "a call of a later kernel": "463, 0, 0, 0",
+            ]
+            for (name, arguments) in missing { #expect(try await attempt(pool, "call(\(arguments))") == "'ENOSYS'", "\(name)") }
+            for (name, number) in ["netlink": 16, "packet": 17, "alg": 38, "vsock": 40] {
+                #expect(try await attempt(pool, "family(\(number))") == "'EAFNOSUPPORT'", "\(name)")
+            }
+            // What programs do need.
+            #expect(try await attempt(pool, "family(1)") == "'could'")
+            #expect(try await attempt(pool, "thread()") == "'ran'")
+            #expect(try await attempt(pool, "subprocess.run(['/bin/echo', 'hello'], capture_output=True).stdout") == "b'hello\\n'")
+            // A network of its own may have sockets; without one the filter closes the machine's.
+            let hasOwnNetwork = way != .none || geteuid() == 0
+            #expect(try await attempt(pool, "family(2)") == (hasOwnNetwork ? "'could'" : "'EAFNOSUPPORT'"))
+            for call in ["call(0x40000000 + 39)", "other_architecture()"] {
+                let input = try table(["x": Column(.int64, .int64([1]))])
+                let error = try await #require(throws: KeelError.self, "\(call)") { try await pool.ask(input, params: ["do": .string(call)]) }
+                #expect(error.code == .unavailable && error.message.contains("signal 31"), "\(call): \(error)")
+            }
+            await pool.stop()
+        }
+    #endif
+
+    @Test("the system itself ends the forking of a worker at its limit, whatever watches it", arguments: ways)
+    func tasks(way: ProgramIsolation.Setting) async throws {
+        if way == .user, try await !Self.canBeOtherUser() { return }
+        let home = try home()
+        chmod((home as NSString).deletingLastPathComponent, 0o755)
+        let code = """
+            import os, time
+            def predict(data, params=None):
+                n = 0
+                try:
+                    while n < 200:
+                        if os.fork() == 0: time.sleep(1000)
+                        n += 1
+                except OSError as error: return [-error.errno if n < 50 else n]
+                return [n]
+            """
+        let isolation = try await isolation(home, way)
+        let isLimited = isolation.protections(hasNetwork: false).first { $0.name == "processes" }?.holds
+        #expect(isLimited == (way != .none))
+        let pool = try await pool(code, isolation: isolation, home: home) {
+            $0.processesMax = 100_000
+            $0.memoryBytes = 64 << 30
+            $0.tasksMax = 50
+        }
+        try await pool.start()
+        let answer = try await pool.ask(try table(["x": Column(.int64, .int64([1]))]))
+        #expect(answer["predictions"]?[0].integer == (isLimited == true ? Int64(-EAGAIN) : 200))
+        // A user is counted alone: other programs are not kept from starting.
+        let second = try await WorkersTests.pool("def predict(data, params=None): return [1]", isolation: isolation, home: home)
+        try await second.start()
+        #expect(try await second.ask(try table(["x": Column(.int64, .int64([1]))])).rowCount == 1)
+        await second.stop()
+        await pool.stop()
+    }
+
+    @Test("when the machine has no memory left, the system ends workers before the server", arguments: ways)
+    func outOfMemory(way: ProgramIsolation.Setting) async throws {
+        if way == .user, try await !Self.canBeOtherUser() { return }
+        let home = try home()
+        chmod((home as NSString).deletingLastPathComponent, 0o755)
+        let pool = try await pool(Self.code, isolation: try await isolation(home, way), home: home)
+        try await pool.start()
+        #expect(try await attempt(pool, "read('/proc/self/oom_score_adj')") == "b'1000\\n'")
+        // Outside of the sandbox the system keeps code from taking it back only where the server has CAP_SYS_RESOURCE.
+        if way == .bwrap {
+            #expect(try await attempt(pool, "os.write(os.open('/proc/self/oom_score_adj', os.O_WRONLY), b'0')").hasPrefix("refused: "))
+        }
+        await pool.stop()
+    }
+
+    @Test(
+        "workers have users of their own: one cannot signal another or look into it, and what a fork bomb leaves ends with it",
+        .enabled("the server must be root, and its Python one that others may run") { try await canBeOtherUser() })
+    func ownUsers() async throws {
+        let home = try home()
+        chmod((home as NSString).deletingLastPathComponent, 0o755)
+        let isolation = try await isolation(home, .user)
+        let code =
+            Self.code + """
+
+                def bomb():
+                    while True:
+                        try:
+                            if os.fork() == 0:
+                                os.setsid()
+                                os.fork()
+                        except OSError: pass
+                """
+        let first = try await pool(code, isolation: isolation, home: home) { $0.tasksMax = 60 }
+        let second = try await pool(Self.code, isolation: isolation, home: home)
+        try await first.start()
+        try await second.start()
+        let user = try await attempt(first, "os.getuid()")
+        let other = try await attempt(second, "os.getuid()")
+        #expect(user != other && Self.isOwnUser(user) && Self.isOwnUser(other))
+        let id = try await attempt(second, "os.getpid()")
+        for code in ["kill(\(id))", "read('/proc/\(id)/environ')", "os.listdir('/proc/\(id)/fd')", "os.listdir('/proc/\(id)/cwd')"] {
+            #expect(try await attempt(first, code).hasPrefix("refused: PermissionError"), "\(code)")
+        }
+        let folder = try await attempt(second, "write('secret') and os.getcwd()").replacing("'", with: "")
+        #expect(try await attempt(second, "read('\(folder)/secret')") == "b'x'")
+        #expect(try await attempt(first, "read('\(folder)/secret')").hasPrefix("refused: PermissionError"))
+        let input = try table(["x": Column(.int64, .int64([1]))])
+        await #expect(throws: KeelError.self) { try await first.ask(input, params: ["do": "bomb()"], seconds: 5) }
+        var left = "?"
+        for _ in 0..<600 where !left.isEmpty {
+            left = try await answer(of: "/bin/ps", ["-u", user, "-o", "pid="])
+            if !left.isEmpty { try await Task.sleep(for: .milliseconds(50)) }
+        }
+        #expect(left.isEmpty, "processes of the user are left")
+        #expect(try await attempt(second, "1 + 1") == "2")
+        await first.stop()
+        await second.stop()
     }
 
     @Test(
@@ -187,25 +362,37 @@ struct WorkerIsolationTests {
 
     @Test(
         "another user sees no secret and has no network, without a sandbox",
-        .enabled("the server must be root, and its Python one that others may run") {
-            guard geteuid() == 0 else { return false }
-            let home = try temporaryFolder()
-            return
-                (try? await ProgramIsolation.choose(
-                    .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only)) != nil
-        })
+        .enabled("the server must be root, and its Python one that others may run") { try await canBeOtherUser() })
     func otherUser() async throws {
         let home = try home()
         chmod((home as NSString).deletingLastPathComponent, 0o755)
         let greeter = try Greeter(home)
         let isolation = try await isolation(home, .user)
-        #expect(isolation.description == "the user nobody")
+        #expect(isolation.description == "a user of its own for each program")
         let pool = try await pool(Self.code, isolation: isolation, home: home)
         #expect(pool.warnings.count == 1)
         try await pool.start()
         for code in ["read('\(home)/secrets.key')", "connect(('127.0.0.1', \(greeter.port)))", "kill(\(getpid()))", "write(__file__)"] {
             #expect(try await attempt(pool, code).hasPrefix("refused: "), "\(code)")
         }
+        #expect(Self.isOwnUser(try await attempt(pool, "who()[0]")))
+        await pool.stop()
+    }
+
+    @Test(
+        "where users of their own are off, programs share one, and the pool says so",
+        .enabled("the server must be root, and its Python one that others may run") { try await canBeOtherUser() })
+    func sharedUser() async throws {
+        let home = try home()
+        chmod((home as NSString).deletingLastPathComponent, 0o755)
+        let isolation = try await ProgramIsolation.choose(
+            .user, user: nil, folders: .init(home: home, project: home, work: home + "/workers"), view: .only, users: .off)
+        #expect(isolation.description == "the user nobody")
+        let protections = Dictionary(uniqueKeysWithValues: isolation.protections(hasNetwork: false).map { ($0.name, $0.holds) })
+        #expect(protections["user"] == false && protections["processes"] == false && protections["network"] == true)
+        let pool = try await pool(Self.code, isolation: isolation, home: home)
+        #expect(pool.warnings.contains { $0.contains("reach other programs of that user") })
+        try await pool.start()
         #expect(try await attempt(pool, "who()[0]") == "65534")
         await pool.stop()
     }

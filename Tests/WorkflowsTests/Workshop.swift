@@ -53,9 +53,9 @@ final class Workshop: Sendable {
         let resources = ResourceService(database: database)
         let pipelines = PipelineService(database: database, kinds: [Nothing(), Program()], workFolder: folder + "/work")
         let runtime = ServingRuntime(log: try PredictionLog(database: database, journal: folder + "/predictions"), threads: 1)
+        let models = ModelLoader(objects: objects, python: code, signatures: signatures)
         let deployments = DeploymentService(
-            database: database, models: ModelLoader(objects: objects, python: code, signatures: signatures), runtime: runtime,
-            features: ServedFeatures(stores: features))
+            database: database, models: models, runtime: runtime, features: ServedFeatures(stores: features))
         modules = Modules(
             database: database, damage: damage, resources: resources, audit: AccessAudit(database: database), policy: AccessPolicy(),
             names: { _ in ["Model": ["fraud-eu"]] }, data: data, features: features,
@@ -63,7 +63,8 @@ final class Workshop: Sendable {
             pipelines: pipelines,
             triggers: TriggerService(database: database, pipelines: pipelines, authority: { Caller(name: $0, persona: .owner, workspace: $1) }),
             runtime: runtime, deployments: deployments,
-            monitoring: MonitoringService(database: database, references: NoReferences(), history: NoPredictions()), project: folder)
+            monitoring: MonitoringService(database: database, references: NoReferences(), history: NoPredictions()), models: models,
+            project: folder)
         applying = Applying(modules, report: { _ in })
         ingesting = Ingesting(data: data, features: features, applying: applying, pushes: pushes, workFolder: folder + "/work")
         try await applying.configure(.default, isStart: true)

@@ -79,7 +79,9 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         limits.rowsMax = try bounded(reader, "rows", 1...100_000) ?? limits.rowsMax
         limits.seconds = try bounded(reader, "seconds", 1...300) ?? limits.seconds
         try reader.finish()
-        return Response(try await platform.predictionSQL.query(sql, limits: limits, grant))
+        let asked = limits
+        guard let connection = HTTPConnection.current else { return Response(try await platform.predictionSQL.query(sql, limits: asked, grant)) }
+        return Response(try await connection.whileConnected { try await platform.predictionSQL.query(sql, limits: asked, grant) })
     }
     routes.post("/labels", .labelsWrite) { request, _, grant in
         return Response(try await label(request, of: nil, grant, platform))

@@ -48,6 +48,8 @@ struct OpenAIRunner: ModelRunner {
                 let completion = result.flatMap { answer in
                     Result { () throws(KeelError) in
                         guard answer.status == 200 else { throw server.failure(answer, OpenAI.words) }
+                        try server.takeMemory(for: answer, jsonBytes: answer.body.count)
+                        defer { withExtendedLifetime(answer) {} }
                         return try OpenAIRunner.read(answer.body, task, server)
                     }
                 }

@@ -40,6 +40,9 @@ struct OpenInferenceRunner: ModelRunner {
         guard answer.status == 200 else { throw server.failure(answer, OpenInference.words) }
         let length = answer.header("Inference-Header-Content-Length")
         let headerBytes = length.map { Int($0) ?? -1 }
+        try server.takeMemory(for: answer, jsonBytes: headerBytes ?? answer.body.count)
+        // It is held while the answer is read.
+        defer { withExtendedLifetime(answer) {} }
         do throws(OpenInferenceResponse.Fault) {
             return try OpenInferenceResponse.table(answer.body, headerBytes: headerBytes, facts.outputs, rows: rows.rowCount)
         } catch { throw server.broken(error.words) }

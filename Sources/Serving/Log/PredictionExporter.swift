@@ -8,8 +8,8 @@ import Synchronization
 ///
 /// A row is in no file as long as it is one of `UnexportedRows`: a file is written whole, synced and given its name, and one transaction then records the
 /// file and takes its rows off those. A crash before that leaves a file that nothing refers to, which the next start removes, and rows that are still to be
-/// written; so no row is lost and none is in two files. Files never change. Labels, which come later than their predictions, are in files of their own,
-/// newer ones in place of older ones.
+/// written; so no row is lost and none is in two files. Files never change; many small ones are replaced by a large one (`PredictionCompaction`). Labels, which
+/// come later than their predictions, are in files of their own, newer ones in place of older ones.
 ///
 /// One task at a time exports.
 public final class PredictionExporter: Sendable {
@@ -34,14 +34,23 @@ public final class PredictionExporter: Sendable {
     private let verified = VerifiedFiles()
     /// Of one file.
     private let rowsMax: Int
+    /// So many small files become one.
+    private let filesMin: Int
+    /// How long files are kept that others have replaced.
+    private let keepTime: TimeSpan
     private static let bytesMax = 32 << 20
 
     /// - Parameters:
     ///   - lake: the folder of the lake, which `duckdb` may write to.
-    ///   - rowsMax: how many rows a file has at most. A file of as many is written at once.
+    ///   - rowsMax: how many rows a file has at most when it is written first. A file of as many is written at once.
+    ///   - filesMin: so many small files become one.
+    ///   - keepTime: how long files are kept that others have replaced: longer than a query or a backup reads them.
     public init(
-        database: Database, objects: any ObjectStore, lake: String, duckdb: DuckDB, damage: DamageRegister = DamageRegister(), rowsMax: Int = 5000
+        database: Database, objects: any ObjectStore, lake: String, duckdb: DuckDB, damage: DamageRegister = DamageRegister(), rowsMax: Int = 5000,
+        filesMin: Int = 16, keepTime: TimeSpan = .hours(6)
     ) {
+        self.filesMin = filesMin
+        self.keepTime = keepTime
         self.database = database
         self.objects = objects
         self.lake = lake
@@ -52,7 +61,7 @@ public final class PredictionExporter: Sendable {
 
     /// Removes what a crash left in the lake. Call it once, before anything is exported.
     public func start() async throws {
-        let files = try await database.read { db in try PredictionFile.all(in: db) }
+        let files = try await database.read { db in try PredictionFile.known(in: db) }
         let known = Dictionary(grouping: files, by: \.endpoint)
         try await Blocking.run { [self] in
             for (workspace, name) in try WorkspaceFolder.entries(of: "\(lake)/\(PredictionFile.folder)") {
@@ -60,7 +69,7 @@ public final class PredictionExporter: Sendable {
                 do { try removeLeftovers(of: endpoint, known[endpoint] ?? []) } catch { damage.report(endpoint, KeelError.wrapping(error)) }
             }
         }
-        for file in files where !FileManager.default.fileExists(atPath: "\(lake)/\(file.path)") {
+        for file in files where file.holds != .replaced && !FileManager.default.fileExists(atPath: "\(lake)/\(file.path)") {
             damage.report(
                 file.endpoint,
                 KeelError(.corrupted, "the file \(file.path) of the prediction log is missing", hint: "put it back from a backup; queries fail until then"))
@@ -120,6 +129,22 @@ public final class PredictionExporter: Sendable {
                 damage.report(group.endpoint, KeelError.wrapping(error))
             }
         }
+        await compact()
+    }
+
+    private func compact() async {
+        let compaction = PredictionCompaction(
+            database: database, lake: lake, duckdb: duckdb, path: { [self] in try await path(of: $0) }, filesMin: filesMin, keepTime: keepTime)
+        do {
+            for endpoint in try await compaction.endpoints() where !Task.isCancelled {
+                do { try await compaction.run(endpoint) } catch {
+                    if Task.isCancelled { return }
+                    damage.report(endpoint, KeelError.wrapping(error))
+                }
+            }
+        } catch where !Task.isCancelled {
+            damage.report("Predictions/compaction", KeelError.wrapping(error))
+        } catch {}
     }
 
     private func pending() async throws -> [Group] {
@@ -134,11 +159,7 @@ public final class PredictionExporter: Sendable {
     /// - Returns: whether there may be more for another file.
     private func exportFile(_ group: Group, evenSmall: Bool) async throws -> Bool {
         let endpoint = group.endpoint
-        let number = try await database.read { db in
-            Int(
-                try db.row("SELECT coalesce(max(number), 0) AS n FROM prediction_files WHERE workspace = ? AND endpoint = ?", ReleaseStore.key(endpoint))?
-                    .int("n") ?? 0) + 1
-        }
+        let number = try await database.read { db in try PredictionFile.nextNumber(of: endpoint, in: db) }
         let limit = rowsMax
         let batch: Batch
         switch group.content {
@@ -168,26 +189,10 @@ public final class PredictionExporter: Sendable {
     }
 
     private func write(_ table: Table, _ group: Group, _ number: Int) async throws -> PredictionFile {
-        let folder = PredictionFile.folder(of: group.endpoint)
-        return try await Blocking.run { [lake, duckdb] in
-            try Folder.make("\(lake)/\(folder)")
-            let temporary = "\(lake)/\(folder)/part-\(Identifier.hex32())\(AtomicFile.temporarySuffix)"
-            do {
-                try duckdb.connect().writeParquet(table, to: temporary)
-                let written = try InputFile(path: temporary, name: "a new file of the prediction log")
-                let digest = try written.digest()
-                let path = "\(folder)/\(number)-\(digest.short).parquet"
-                guard rename(temporary, "\(lake)/\(path)") == 0 else {
-                    throw KeelError(.internal, "could not rename a file of the prediction log: \(String(cString: strerror(errno)))")
-                }
-                try Folder.sync("\(lake)/\(folder)")
-                let holds: PredictionFile.Content = if case .labels(let kind) = group.content { .labels(kind) } else { .rows }
-                return PredictionFile(
-                    endpoint: group.endpoint, number: number, holds: holds, path: path, rows: table.rowCount, bytes: written.size, digest: digest)
-            } catch {
-                unlink(temporary)
-                throw error
-            }
+        let holds: PredictionFile.Content = if case .labels(let kind) = group.content { .labels(kind) } else { .rows }
+        return try await PredictionFile.write(group.endpoint, number, holds, lake: lake) { [duckdb] temporary in
+            try duckdb.connect().writeParquet(table, to: temporary)
+            return table.rowCount
         }
     }
 

@@ -15,8 +15,7 @@ public final class PredictionSQL: Sendable {
     private let duckdb: DuckDB
     private let work: String
     private let runner: Runner
-    private let running = Mutex(0)
-    private static let runningMax = 2
+    private let places = Mutex(QueryPlaces())
     /// Of one release's rows that are in no file yet, and of an endpoint's labels.
     private static let pendingMax = 100_000
 
@@ -35,21 +34,14 @@ public final class PredictionSQL: Sendable {
 
     /// - Returns: `columns` (`name`, `type`), `rows` as lists, `truncated`, and `notes` on what the answer lacks.
     /// - Throws: `invalidArgument` for what is not one `SELECT`, `notFound` for a table that is no endpoint of the caller's, `deadlineExceeded`,
-    ///   `failedPrecondition` when the memory does not suffice, `tooManyRequests` when others already run.
+    ///   `failedPrecondition` when the memory does not suffice, `tooManyRequests` when the caller, its workspace or all together run as many as they may.
     public func query(_ sql: String, limits: QueryLimits = QueryLimits(), _ grant: Grant) async throws -> JSON {
         try grant.requireSome(.predictionsRead)
         guard sql.utf8.count <= QueryLimits.sqlBytesMax, !sql.utf8.contains(0) else {
             throw KeelError.invalid("a query has at most \(QueryLimits.sqlBytesMax >> 10) KiB, and no zero byte", path: "sql")
         }
-        let isFree = running.withLock { running in
-            guard running < PredictionSQL.runningMax else { return false }
-            running += 1
-            return true
-        }
-        guard isFree else {
-            throw KeelError(.tooManyRequests, "\(PredictionSQL.runningMax) queries are running already", hint: "try again in a moment")
-        }
-        defer { running.withLock { $0 -= 1 } }
+        try places.withLock { places throws(KeelError) in try places.take(for: grant.caller) }
+        defer { places.withLock { $0.give(of: grant.caller) } }
         let endpoints = try await endpoints(grant)
         // A view that the text does not name cannot be meant. So a damaged file of one endpoint is in the way of no other.
         let text = Array(sql.lowercased().utf8)

@@ -1,6 +1,7 @@
 import Contracts
 import Engines
 import Storage
+import Workers
 
 /// Stores models, and makes stored ones ready to answer.
 public struct ModelLoader: Sendable {
@@ -77,6 +78,18 @@ public struct ModelLoader: Sendable {
         let answered = bundle.with(
             example: bundle.example.map { ModelExample(inputs: $0.inputs, outputs: isRepeatable ? model.exampleOutputs : nil) })
         return (try await objects.put(answered.json.canonical), model)
+    }
+
+    /// What keeps code of models apart from the server on this machine.
+    /// - Parameter digest: of the bundle that it is asked for; nil: of any.
+    /// - Returns: empty for models without code of their own, and where none runs.
+    public func protections(of digest: Digest? = nil) async throws -> [ProgramProtection] {
+        guard let python else { return [] }
+        if let digest {
+            let bundle = try await ModelBundle.read(digest, from: objects)
+            guard ModelLoader.all(of: bundle).contains(where: { $0.flavor == .python }) else { return [] }
+        }
+        return try await python.protections()
     }
 
     /// Removes what models that bring code were unpacked to and ran in, when no running model and none of these bundles needs it any more.

@@ -60,20 +60,27 @@ public final class PythonModels: CodeModels {
         }
         let model = try await materialised(bundle, objects)
         let environment = try await environment(of: model)
-        let names = [(model.path as NSString).lastPathComponent, environments.name(of: environment)]
+        let name = Identifier.hex32()
+        let names = [(model.path as NSString).lastPathComponent, environments.name(of: environment), name]
         let use = PythonModelUse(names.compactMap { $0 }, in: uses)
         var spec = WorkerSpec(.pyfunc, folder: model, environment: environment)
         spec.workers = settings.workers
         spec.memoryBytes = settings.memoryBytes
         spec.hasNetwork = settings.hasNetwork
         let pool = try WorkerPool(
-            spec, folder: "\(folder)/pools/\(Identifier.hex32())", isolation: try await isolation.value(), secrets: secrets)
+            spec, folder: "\(folder)/pools/\(name)", isolation: try await isolation.value(), secrets: secrets)
         for warning in environment.warnings + pool.warnings { report(warning) }
         try await pool.start()
         return PythonRunner(pool, use: use, workers: settings.workers)
     }
 
-    /// Removes unpacked models and environments that no running model and none of these bundles needs, and that were not taken up in the last hour.
+    /// What keeps code of models apart here; nothing where none runs.
+    func protections() async throws -> [ProgramProtection] {
+        settings.isAllowed ? try await isolation.value().protections(hasNetwork: settings.hasNetwork) : []
+    }
+
+    /// Removes unpacked models, environments and logs of workers that no running model and none of these bundles needs, and that were not taken up in the
+    /// last hour.
     /// - Returns: how many folders are gone, or would be.
     public func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int {
         let root = folder + "/models"
@@ -92,7 +99,8 @@ public final class PythonModels: CodeModels {
             // Asked last: what began to run meanwhile is among them, or was taken up within the hour.
             let needed = names.union(uses.names)
             let models = MaterialisedFolder.sweep(root, keeping: needed, before: limit, dryRun: dryRun)
-            return models + (sweepsEnvironments ? environments.sweep(keeping: needed, before: limit, dryRun: dryRun) : 0)
+            let logs = WorkerPool.sweep(folder + "/pools", keeping: needed, before: limit, dryRun: dryRun)
+            return models + logs + (sweepsEnvironments ? environments.sweep(keeping: needed, before: limit, dryRun: dryRun) : 0)
         }
     }
 

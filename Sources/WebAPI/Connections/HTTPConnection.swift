@@ -27,6 +27,9 @@ public final class HTTPConnection: Sendable {
         var isOwnUser: Bool?
         /// Those who wait until the client has taken more of its answer.
         var writers: [EventLoopPromise<Void>] = []
+        var hasClientLeft = false
+        /// Work that ends when the client leaves.
+        var ending: [String: @Sendable () -> Void] = [:]
     }
     private let state = Mutex(State())
 
@@ -63,6 +66,31 @@ public final class HTTPConnection: Sendable {
             state.isOwnUser = isOwn
             return isOwn
         }
+    }
+
+    // MARK: Clients that leave
+
+    /// Does work that is of no use once the client has left; it is cancelled then. A client that will send nothing more cannot be told from one that has left.
+    public func whileConnected<T: Sendable>(_ work: @escaping @Sendable () async throws -> T) async throws -> T {
+        let task = Task { try await work() }
+        let id = Identifier.hex32()
+        let hasLeft = state.withLock { state in
+            state.ending[id] = { task.cancel() }
+            return state.hasClientLeft
+        }
+        if hasLeft { task.cancel() }
+        defer { state.withLock { _ = $0.ending.removeValue(forKey: id) } }
+        return try await withTaskCancellationHandler { try await task.value } onCancel: { task.cancel() }
+    }
+
+    /// Ends what waits for the client, on the event loop: the connection has ended, or the client's side of it.
+    func clientLeft() {
+        let ending = state.withLock { state in
+            state.hasClientLeft = true
+            defer { state.ending = [:] }
+            return state.ending
+        }
+        for end in ending.values { end() }
     }
 
     // MARK: Back-pressure

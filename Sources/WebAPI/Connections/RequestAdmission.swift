@@ -233,6 +233,7 @@ final class RequestAdmission: ChannelDuplexHandler {
 
     func channelInactive(context: ChannelHandlerContext) {
         connection.resumeWriters()
+        connection.clientLeft()
         context.fireChannelInactive()
     }
 
@@ -250,8 +251,9 @@ final class RequestAdmission: ChannelDuplexHandler {
             closes = true
             if isIdle { context.close(promise: nil) }
         case ChannelEvent.inputClosed where !isReceiving && !(isIdle && held.isEmpty):
-            // The client has sent its last request, and waits for the answers.
+            // The client has sent its last request, and waits for the answers, or has left.
             inputClosed = true
+            connection.clientLeft()
         default: context.fireUserInboundEventTriggered(event)
         }
     }

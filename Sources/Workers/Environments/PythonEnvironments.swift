@@ -153,7 +153,7 @@ public final class PythonEnvironments: Sendable {
     private func build(
         _ place: String, _ interpreter: BaseInterpreter, _ packages: Requirements, _ progress: @escaping @Sendable (String) -> Void
     ) async throws {
-        let isolation = try await isolation.value()
+        let isolation = try await isolation.value().forOneProgram()
         let uv = try uv()
         // Its name is what it is built under, since scripts in it hold their own path.
         let work = "\(folder)/\(Identifier.hex32())\(AtomicFile.temporarySuffix)"

@@ -23,7 +23,11 @@ package struct ChildProcess: Sendable {
     let environment: [String: String]
     let workingDirectory: String
     var user: ProgramUser?
+    /// Held until no process of it is left; the user has none but this program's.
+    var lease: ProgramUserLease?
     var limits = ProgramLimits()
+    /// What it may ask of the system; nil: everything.
+    var filter: SystemCallFilter?
     /// Whether it gets a network of its own, without a way out; only root can give it one. A launcher sees to that itself.
     var hasNoNetwork = false
     /// The program's end of a socket, which it finds as descriptor `channelNumber`. It is closed here once the program has it, so that the
@@ -197,16 +201,17 @@ package struct ChildProcess: Sendable {
 
     /// As `CSupervisor.h` says.
     private var job: [UInt8] {
-        let reader = [
-            "/bin/sh", "-c", ". /proc/self/fd/\(KEEL_SUPERVISOR_VARIABLES); exec \(KEEL_SUPERVISOR_VARIABLES)<&-; exec \"$@\"", "sh",
-        ]
-        let arguments = launcher.isEmpty ? command : launcher + reader + command
+        // The limit of processes would count those of the launcher's user. Shells have one of two names for it.
+        let processes = limits.processes.map { "(ulimit -u \($0)) 2>&- && ulimit -u \($0) || ulimit -p \($0) || exit 125; " } ?? ""
+        let variables = ". /proc/self/fd/\(KEEL_SUPERVISOR_VARIABLES); exec \(KEEL_SUPERVISOR_VARIABLES)<&-; "
+        let arguments = launcher.isEmpty ? command : launcher + ["/bin/sh", "-c", processes + variables + "exec \"$@\"", "sh"] + command
         let texts =
             [
                 String(Int(graceSeconds * 1000)), user.map { String($0.uid) } ?? "-1", user.map { String($0.gid) } ?? "-1",
                 String(limits.memoryBytes ?? 0), String(limits.cpuSeconds ?? 0), String(limits.dataBytes ?? 0),
-                String(limits.processes ?? 0), String(limits.files ?? 0), String(limits.fileBytes ?? 0), launcher.isEmpty ? "0" : "1",
-                hasNoNetwork ? "1" : "0", workingDirectory, String(arguments.count),
+                String(launcher.isEmpty ? limits.processes ?? 0 : 0), String(limits.files ?? 0), String(limits.fileBytes ?? 0),
+                launcher.isEmpty ? "0" : "1", hasNoNetwork ? "1" : "0", String(filter?.number ?? 0), lease == nil ? "0" : "1", workingDirectory,
+                String(arguments.count),
             ] + arguments + environment.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
         var body: [UInt8] = []
         for text in texts { body += Array(text.utf8) + [0] }
@@ -254,6 +259,15 @@ package struct ChildProcess: Sendable {
     }
 }
 
+/// What a program may ask of the system (docs/workers.md).
+enum SystemCallFilter: Sendable, Hashable {
+    case withInternet, withoutInternet
+
+    static let isAvailable = keel_filter_is_available() != 0
+
+    var number: Int32 { self == .withInternet ? KEEL_SUPERVISOR_FILTER_WITH_INTERNET : KEEL_SUPERVISOR_FILTER_WITHOUT_INTERNET }
+}
+
 /// What a program may use at most, each of its processes for itself.
 package struct ProgramLimits: Sendable, Hashable {
     /// Address space.
@@ -261,7 +275,7 @@ package struct ProgramLimits: Sendable, Hashable {
     package var cpuSeconds: Int64?
     /// Memory that is the process's own, whether it was touched or not; unlike address space it does not count what is only set aside.
     package var dataBytes: Int64?
-    /// Processes and threads of the user, all programs together.
+    /// Processes and threads of the program's user.
     package var processes: Int64?
     package var files: Int64?
     package var fileBytes: Int64?

@@ -1,3 +1,4 @@
+import CSupervisor
 import Contracts
 import Foundation
 import Synchronization
@@ -92,6 +93,9 @@ public struct ProgramIsolation: Sendable, Hashable {
     }
     let kind: Kind
     let user: ProgramUser?
+    /// Where each program gets a user of its own: `forOneProgram` takes it.
+    private(set) var users: ProgramUsers?
+    private var lease: ProgramUserLease?
     let folders: Folders?
     /// What its programs see of the machine.
     private(set) var view = View.project
@@ -108,15 +112,15 @@ public struct ProgramIsolation: Sendable, Hashable {
         switch kind {
         case .bwrap:
             "bwrap"
-                + (user.map { ", as the user \($0.name)" }
-                    ?? (geteuid() == 0 ? ", as root without its capabilities" : ", as the server's own user"))
-        case .user: "the user \(user?.name ?? "")"
+                + (whose ?? (geteuid() == 0 ? ", as root without its capabilities" : ", as the server's own user"))
+        case .user: users == nil ? "the user \(user?.name ?? "")" : "a user of its own for each program"
         case .none: "none"
         case .refused: "no way works here, so programs of steps are refused"
         }
     }
+    private var whose: String? { users == nil ? user.map { ", as the user \($0.name)" } : ", each program as a user of its own" }
     /// For metrics.
-    public var labels: [String: String] { ["by": kind.rawValue, "user": user?.name ?? ""] }
+    public var labels: [String: String] { ["by": kind.rawValue, "user": users?.description ?? user?.name ?? ""] }
     /// Whether programs can read what the server's user can, its secrets among it.
     public var exposesSecrets: Bool { kind == .none }
     /// Whether programs are kept from every network, when they are to be.
@@ -130,11 +134,60 @@ public struct ProgramIsolation: Sendable, Hashable {
             out.append("the code can read what the server's user can, its secrets too, and can fill the disk; \(advice)")
         }
         if kind == .user {
-            out.append("the code can read what the user \(user?.name ?? "") may read, and see other programs of that user; \(advice)")
+            let others = users == nil ? "the user \(user?.name ?? "") may read, and reach other programs of that user" : "every user of this machine may read"
+            out.append("the code can read what \(others); \(advice)")
         }
-        if !hasNetwork, !closesNetwork { out.append("the code can reach the network, as nothing here can keep it from that; \(advice)") }
+        if kind == .bwrap, let user, users == nil {
+            out.append("programs of the user \(user.name) share its keys and its limit of processes; let serving.python.users give each its own")
+        }
+        if !hasNetwork, !closesNetwork, !isFiltered {
+            out.append("the code can reach the network, as nothing here can keep it from that; \(advice)")
+        }
+        if !isFiltered { out.append("the code may make every system call, as this system takes no filter of them") }
+        if !countsProcesses { out.append("how many processes the code starts is watched, and not limited by the system") }
         return out
     }
+
+    /// What protects the server and other programs from programs of the view `only` on this machine, for people: what holds, and what does not.
+    /// - Parameter hasNetwork: whether they may reach the network.
+    public func protections(hasNetwork: Bool) -> [ProgramProtection] {
+        let files =
+            switch kind {
+            case .bwrap: "the system's programs, the model and its environment, read-only"
+            case .user: "what every user of this machine may read"
+            case .none: "what the server's user may read, its secrets too"
+            case .refused: "none, as no program is started"
+            }
+        let ownUser = kind == .bwrap && geteuid() != 0 ? "the server's own, in a user namespace for each program" : "the server's own"
+        let network =
+            hasNetwork
+            ? "open, as serving.python.network says"
+            : closesNetwork ? "none" : isFiltered ? "no sockets but of this machine" : "open, as nothing here can close it"
+        return [
+            ProgramProtection("files", kind == .bwrap || kind == .refused, files),
+            ProgramProtection(
+                "user", users != nil || kind == .bwrap && user == nil && geteuid() != 0,
+                users.map { "one for each program, of \($0.description)" } ?? user.map { "\($0.name), for all programs" } ?? ownUser),
+            ProgramProtection("network", !hasNetwork && (closesNetwork || isFiltered), network),
+            ProgramProtection("system calls", isFiltered, isFiltered ? "filtered" : "all, as this system takes no filter"),
+            ProgramProtection("processes", countsProcesses, countsProcesses ? "limited by the system" : "watched four times a second"),
+            ProgramProtection(
+                "memory", false, "watched four times a second; the system limits each process alone, and ends programs before the server"),
+        ]
+    }
+
+    /// Programs of the view `only` get a filter wherever the system takes one.
+    private var isFiltered: Bool { view == .only && SystemCallFilter.isAvailable }
+    /// Whether the system counts the processes of one program alone.
+    private var countsProcesses: Bool { users != nil || kind == .bwrap && user == nil && geteuid() != 0 && ProgramIsolation.countsByNamespace }
+    /// Since Linux 5.14 a user's processes are counted in each user namespace.
+    private static let countsByNamespace: Bool = {
+        var name = utsname()
+        guard uname(&name) == 0 else { return false }
+        let release = withUnsafeBytes(of: &name.release) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+        let numbers = release.split { !$0.isNumber }.compactMap { Int($0) }
+        return numbers.count > 1 && (numbers[0], numbers[1]) >= (5, 14)
+    }()
     /// Whether no program is started.
     public var refusesPrograms: Bool { kind == .refused }
     /// What would help, for the log.
@@ -154,9 +207,10 @@ public struct ProgramIsolation: Sendable, Hashable {
     /// - Parameters:
     ///   - user: the setting `pipelines.user`.
     ///   - view: what the programs are to see of the machine.
+    ///   - users: whether each program gets a user of its own, where the server is root; for the view `only`.
     /// - Throws: `failedPrecondition` when the setting demands a way that does not work here.
     public static func choose(
-        _ setting: Setting, user: String?, folders: Folders, view: View = .project
+        _ setting: Setting, user: String?, folders: Folders, view: View = .project, users: ProgramUsers.Choice = .automatic
     ) async throws -> ProgramIsolation {
         let isRoot = geteuid() == 0
         if !isRoot, user != nil || setting == .user {
@@ -167,19 +221,24 @@ public struct ProgramIsolation: Sendable, Hashable {
         let given = try user.map { name throws(KeelError) in try ProgramUser(named: name) }
         // Without a name, root hands programs to the user that owns nothing.
         let other = given ?? (isRoot ? try? ProgramUser(named: "nobody") : nil)
-        func way(_ kind: Kind, _ user: ProgramUser?) -> ProgramIsolation {
+        // Who names a user means that one, for what it may read.
+        let isForEach = isRoot && view == .only && (given == nil || users != .automatic)
+        let range = isForEach ? try ProgramUsers.chosen(users) : nil
+        func way(_ kind: Kind, _ user: ProgramUser?, _ users: ProgramUsers? = nil) -> ProgramIsolation {
             var way = ProgramIsolation(kind: kind, user: user, folders: folders)
             way.view = view
+            way.users = users
             return way
         }
-        let boxes = other.map { [way(.bwrap, $0)] } ?? []
+        func otherUsers(_ kind: Kind) -> [ProgramIsolation] { (range.map { [way(kind, nil, $0)] } ?? []) + (other.map { [way(kind, $0)] } ?? []) }
+        let boxes = otherUsers(.bwrap)
         let ownBox = given == nil ? [way(.bwrap, nil)] : []
         let ways: [ProgramIsolation] =
             switch setting {
-            case .auto where isRoot: boxes + (other.map { [way(.user, $0)] } ?? []) + ownBox
+            case .auto where isRoot: boxes + otherUsers(.user) + ownBox
             case .auto: ownBox + [way(.none, nil)]
             case .bwrap: boxes + ownBox
-            case .user: other.map { [way(.user, $0)] } ?? []
+            case .user: otherUsers(.user)
             case .none: [way(.none, nil)]
             }
         var problems: [String] = []
@@ -223,14 +282,15 @@ public struct ProgramIsolation: Sendable, Hashable {
                 chmod(readable, 0o755)
             }
             let access = Access(readable: [readable] + (interpreter?.folders ?? []))
-            try prepare(folder: folder, access: access)
+            let isolation = try forOneProgram()
+            try isolation.prepare(folder: folder, access: access)
             let home = home(in: folder)
             let environment = ProgramIsolation.variables(workingDirectory: home)
             let script = #"ls "$1" > /dev/null && echo works > "$2/answer" && { [ -z "$3" ] || "$3" -c ''; }"#
             let said = Mutex<[String]>([])
             let lines = Lines(masking: SecretMask([])) { line in said.withLock { $0.append(line) } }
             let command = ["/bin/sh", "-eu", "-c", script, "sh", readable, home, interpreter?.path ?? ""]
-            let child = try process(command, environment: environment, workingDirectory: folder, access: access)
+            let child = try isolation.process(command, environment: environment, workingDirectory: folder, access: access)
             let trial = Task { try await child.run { lines.add($0) } }
             let limit = Task {
                 try await Task.sleep(for: .seconds(30))
@@ -254,6 +314,20 @@ public struct ProgramIsolation: Sendable, Hashable {
         ]
     }
 
+    /// This isolation for the programs of one worker, or of one environment that is made: with a user of its own, where there are such, until it is gone
+    /// and the last of its programs has ended.
+    /// - Throws: `unavailable` when no user is free.
+    package func forOneProgram() throws(KeelError) -> ProgramIsolation {
+        guard let users, lease == nil else { return self }
+        let lease = try users.take()
+        var out = ProgramIsolation(kind: kind, user: lease.user, folders: folders)
+        out.view = view
+        out.users = users
+        out.lease = lease
+        out.passedOver = passedOver
+        return out
+    }
+
     /// Where a program of the view `only` can write: in the sandbox a place in memory with a limit, else its folder.
     package func home(in folder: String) -> String { view == .only && kind == .bwrap ? "/tmp" : folder }
 
@@ -269,6 +343,8 @@ public struct ProgramIsolation: Sendable, Hashable {
                     .unavailable, "the program's folder cannot be given to the user \(user.name): \(String(cString: strerror(errno)))")
             }
         }
+        // What it writes there is not for programs of other users.
+        if lease != nil { chmod(folder, 0o700) }
         if kind == .user, let folders {
             // The way to its own folder: through the others it goes without reading them.
             for path in [folders.home, folders.work] { ProgramIsolation.letThrough(path) }
@@ -305,8 +381,11 @@ public struct ProgramIsolation: Sendable, Hashable {
         access: Access = Access()
     ) throws(KeelError) -> ChildProcess {
         var child = ChildProcess(command: command, environment: environment, workingDirectory: workingDirectory, limits: limits)
-        // The system counts processes by user: those of the server's own are not the program's alone.
-        if user == nil { child.limits.processes = nil }
+        guard users == nil || lease != nil else { throw KeelError(.internal, "a program was started without the user that it has to have") }
+        child.lease = lease
+        // The system counts processes by user: those of the server's own are not the program's alone, nor are those of a user that programs share.
+        if !countsProcesses { child.limits.processes = user == nil ? nil : limits.processes.map { max($0, 4096) } }
+        if isFiltered { child.filter = access.hasNetwork || closesNetwork ? .withInternet : .withoutInternet }
         switch kind {
         case .refused: throw refusal
         case .none: child.hasNoNetwork = isClosed(access)
@@ -333,6 +412,7 @@ public struct ProgramIsolation: Sendable, Hashable {
     private func ownRoot(_ access: Access) -> [String] {
         guard let bwrap else { return [] }
         var out = [bwrap, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
+        if isFiltered { out += ["--seccomp", String(KEEL_SUPERVISOR_FILTER)] }
         if !access.hasNetwork { out.append("--unshare-net") }
         for folder in ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"] {
             if let target = try? FileManager.default.destinationOfSymbolicLink(atPath: folder) {
@@ -376,11 +456,10 @@ public struct ProgramIsolation: Sendable, Hashable {
     }
 
     /// setpriv needs some to become the user, and drops them all. Without a user, root would take the sandbox apart from inside:
-    /// with its own, or by /proc/sys, which its user id alone may write.
+    /// with its own, or by /proc/sys, which its user id alone may write. Code that is not trusted writes nothing in /proc in any case.
     private var capabilities: [String] {
-        user == nil
-            ? ["--remount-ro", "/proc", "--cap-drop", "ALL"]
-            : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"]
+        (user == nil || view == .only ? ["--remount-ro", "/proc"] : [])
+            + (user == nil ? ["--cap-drop", "ALL"] : ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SETPCAP"])
     }
 
     /// What the user may not enter is replaced by an empty folder, so that what lies deeper, and is his to see, can be mounted in it.
@@ -446,11 +525,32 @@ public struct ProgramIsolation: Sendable, Hashable {
     }
 }
 
+/// One of the things that keep programs apart from the server and from each other, and whether it holds on this machine.
+public struct ProgramProtection: Sendable, Hashable {
+    public let name: String
+    public let holds: Bool
+    /// What the program has of it, for people.
+    public let text: String
+
+    init(_ name: String, _ holds: Bool, _ text: String) {
+        self.name = name
+        self.holds = holds
+        self.text = text
+    }
+}
+
 /// A user of this machine that programs run as.
 public struct ProgramUser: Sendable, Hashable {
     public let name: String
-    let uid: uid_t
+    package let uid: uid_t
     let gid: gid_t
+
+    /// One that has no name.
+    init(id: uid_t) {
+        name = String(id)
+        uid = id
+        gid = id
+    }
 
     /// - Throws: `notFound` when the machine has no such user.
     public init(named name: String) throws(KeelError) {

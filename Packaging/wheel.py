@@ -62,6 +62,8 @@ def make(root, tree, flights, output, version, platform, epoch):
     main.add_tree(tree, "keel")
     main.add_tree(root / "Packaging" / "python" / "keel", "keel")
     main.files = {name: file for name, file in main.files.items() if "__pycache__" not in name}
+    # Where `man keel` looks beside the environment's programs.
+    main.add(f"{main.info.removesuffix('.dist-info')}.data/data/share/man/man1/keel.1", tree / "share/man/man1/keel.1")
     main.add(f"{main.info}/entry_points.txt", b"[console_scripts]\nkeel = keel.__main__:main\n")
     main.add(f"{main.info}/licenses/LICENSE", root / "LICENSE")
     extra = ("License-Expression: Apache-2.0\nLicense-File: LICENSE\nProvides-Extra: demo\n"

@@ -84,17 +84,27 @@ class Machine:
     def has(self, name):
         return any(self.root.rglob(name))
 
-    def run(self, program, timeout=900, **environment):
-        """Runs a Python program there, as root, and returns what it wrote; the machine ends with it."""
-        (self.root / "tmp" / "program.py").write_text(program)
+    def run(self, program, timeout=900, user=None, volume=None, **environment):
+        """Runs a Python program there and returns what it wrote; the machine ends with it.
+
+        It is root's; with `user` it is that number's, and then everything but /tmp and the folder `volume`, which lies at the same path, is read-only.
+        """
+        (self.root / "program.py").write_text(program)
         root = str(self.root)
         chroot = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin")
-        mounts = [f"mount --bind {path} {root}{path}" for path in self.binds] + [
-            "ip link set lo up", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
-        script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f'exec {chroot} {root} "$@"'])
+        mounts = ["ip link set lo up", f"mount --bind {root} {root}"]
+        mounts += [f"mount --bind {path} {root}{path}" for path in self.binds]
+        if volume:
+            (self.root / volume.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            mounts.append(f"mount -t tmpfs -o mode=2775,gid={user} tmpfs {root}{volume}")
+        mounts += [f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
+        if user:
+            mounts.append(f"mount -o remount,bind,ro {root}")
+        become = f"--userspec={user}:{user} --groups={user}" if user else ""
+        script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f'exec {chroot} {become} {root} "$@"'])
         variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": "/usr/lib/pip"} | environment
         return subprocess.run(
-            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", self.python, "/tmp/program.py"],
+            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", self.python, "/program.py"],
             capture_output=True, text=True, timeout=timeout, env={"PATH": os.environ["PATH"]} | variables)
 
     def remove(self):

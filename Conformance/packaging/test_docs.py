@@ -30,9 +30,9 @@ def test_shells_complete_the_commands(shell):
     script = keel("--generate-completion-script", shell).stdout
     assert "demo" in script and "serve" in script
     if shell == "bash":
-        asked = script + '\nCOMP_WORDS=(keel de); COMP_CWORD=1; COMP_LINE="keel de"; COMP_POINT=7; _keel 2>/dev/null; echo "${COMPREPLY[@]}"\n'
+        asked = script + '\nCOMP_WORDS=(keel de); COMP_CWORD=1; COMP_LINE="keel de"; COMP_POINT=7; _keel keel de keel; echo "${COMPREPLY[@]}"\n'
         done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
-        assert {"demo", "deploy", "delete", "describe"} <= set(done.stdout.split()), done.stdout + done.stderr
+        assert set(done.stdout.split()) == {"demo", "deploy", "delete", "describe"}, done.stdout + done.stderr
     elif shutil.which(shell):
         assert subprocess.run([shell, "-n"], input=script, text=True).returncode == 0
 

@@ -35,9 +35,13 @@ struct TableGuess {
         let time = try TableGuess.pick(columns, "time", choice.time, fits: "holds instants") { $0.type == "timestamp" && !$0.isNullable }
         let label = try TableGuess.pick(columns, "label", choice.label, fits: "is 0 or 1") { $0.isBinary && !$0.isNullable }
         let others = columns.filter { ![time.name, label.name].contains($0.name) }
-        entity = try TableGuess.pick(others, "entity", choice.entity, fits: "is a text or whole number that comes back") {
-            ($0.type == "string" || $0.type == "int64") && !$0.isNullable && !$0.isUnique && $0.distinct > 8
+        func comesBack(_ column: ColumnGuess) -> Bool {
+            (column.type == "string" || column.type == "int64") && !column.isNullable && !column.isUnique && column.distinct > 8
         }
+        // A text is rather a name than a number is.
+        let texts = others.filter { $0.type == "string" && comesBack($0) }
+        let candidates = choice.entity == nil && texts.count == 1 ? texts : others
+        entity = try TableGuess.pick(candidates, "entity", choice.entity, fits: "is a text or whole number that comes back", comesBack)
         key = others.first { $0.isUnique && ($0.type == "string" || $0.type == "int64") }
         self.time = time
         self.label = label

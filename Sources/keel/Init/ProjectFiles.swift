@@ -82,7 +82,13 @@ struct ProjectFiles {
               steps:
                 - name: examples
                   uses: training-set
-                  with: { labels: \(name), label: "\(table.label.name) = 1", at: \(scalar(table.time)), features: \(name), between: [$from, $until], holdout: 20% }
+                  with:
+                    labels: \(name)
+                    label: "\(table.label.name) = 1"
+                    at: \(scalar(table.time))
+                    features: \(name)
+                    between: [$from, $until]
+                    holdout: 20%                         # the last rows in time
                 - { name: fit, uses: gradient-boosting, with: { data: $examples, trees: $trees, depth: 4 } }
                 - { name: evaluate, uses: evaluate, with: { model: $fit.candidate, data: $examples.holdout } }
                 # Raise the bar once you know what is possible.
@@ -138,7 +144,8 @@ struct ProjectFiles {
         keel predict \(name) '\(question.text)'
         ```
 
-        `dataset.yaml` is the contract, `features.yaml` what the model sees, `training.yaml` how it comes to be, and `serving.yaml` how it is released and watched.
+        `dataset.yaml` is the contract, `features.yaml` what the model sees, `training.yaml` how it comes to be, and `serving.yaml` how it is released
+        and watched.
         `keel plan \(name)` shows what a change would do.
 
         """

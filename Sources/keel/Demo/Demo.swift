@@ -105,6 +105,8 @@ struct Demo: AsyncParsableCommand {
     private func say(_ title: String) {
         Terminal.print("")
         Terminal.print("== \(title)")
+        // A reader of a pipe sees what is going on.
+        Terminal.flush()
     }
 
     /// Shows a command as a person would type it, and runs it against the demo's server.

@@ -6,10 +6,9 @@ BUILD := $(SWIFT) build -c release
 build:
 	@scripts/bootstrap
 	@$(BUILD) --product keel
-	@$(BUILD) --product flights-replay
 
 demo: build
-	@Examples/flights/demo
+	@.build/release/keel demo --home .keel/demo
 
 test:
 	@scripts/bootstrap --tests

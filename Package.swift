@@ -36,7 +36,7 @@ let package = Package(
         .target(name: "CSupervisor"),
         .target(name: "Workers", dependencies: ["Contracts", "CSupervisor"], resources: [.embedInCode("Worker/worker.py")]),
         // storage
-        .systemLibrary(name: "CPostgres", providers: [.apt(["libpq-dev"])]),
+        .target(name: "CPostgres", linkerSettings: [.linkedLibrary("dl")]),
         .target(
             name: "Storage",
             dependencies: [
@@ -144,19 +144,12 @@ let package = Package(
             dependencies: [
                 "Contracts", "Expressions", "Engines", "Storage", "Workflows", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI",
                 "InferenceAPI", "InferenceRPC", "KeelAPI",
-                "KeelClient",
-                "Yams",
+                "KeelClient", "Workers", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "Logging", package: "swift-log"), .product(name: "NIOHTTP1", package: "swift-nio"),
+                .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
+                .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
                 .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
             ]),
-        .executableTarget(
-            name: "flights-replay",
-            dependencies: [
-                "Contracts", "Engines", "KeelClient", .product(name: "ArgumentParser", package: "swift-argument-parser"),
-                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
-            ],
-            path: "Examples/flights/Replay"),
         // tests
         .target(name: "TestSupport", dependencies: ["Storage"], path: "Tests/TestSupport"),
         .target(name: "CFuzzCoverage", path: "Tests/FuzzCoverage"),

@@ -1,27 +1,45 @@
-"""`make demo` talks to the server that it started, and to no other."""
+"""`keel demo` talks to the server that it started, and to no other; it leaves nothing behind. That it closes the loop is told by packaging/test_wheel.py."""
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import threading
 import time
 
-from servers import ROOT, free_port
-
-DEMO = pathlib.Path(ROOT, "Examples", "flights", "demo")
+from servers import KEEL, ROOT, Keel
 
 
-def demo(tmp_path, port, path=DEMO):
+def start(tmp_path, *arguments):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KEEL_")}
-    environment |= {"KEEL_DEMO_HOME": str(tmp_path / "home"), "KEEL_DEMO_PORT": str(port)}
-    return subprocess.run([str(path)], env=environment, capture_output=True, text=True, timeout=60)
+    # Of another server: the demo does not speak to it.
+    environment |= {"KEEL_URL": "http://127.0.0.1:9", "KEEL_TOKEN": "of another", "TMPDIR": str(tmp_path)}
+    return subprocess.Popen(
+        [KEEL, "demo", *map(str, arguments)], env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def demo(tmp_path, *arguments):
+    process = start(tmp_path, *arguments)
+    process.stdout_text, process.stderr_text = process.communicate(timeout=60)
+    return process
+
+
+def servers(folder):
+    """The servers whose home is in the folder."""
+    def command(process):
+        try:
+            return (process / "cmdline").read_bytes().decode().split("\0")
+        except OSError:
+            return []
+    return [process.name for process in pathlib.Path("/proc").glob("[0-9]*")
+            if "serve" in (words := command(process)) and any(word.startswith(str(folder)) for word in words)]
 
 
 class Stranger:
     """A server of somebody else's, which notes what it is sent."""
 
-    def __init__(self, port=0):
-        self.listener = socket.create_server(("127.0.0.1", port))
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.received = b""
         threading.Thread(target=self.serve, daemon=True).start()
@@ -37,36 +55,65 @@ class Stranger:
                     pass
 
 
-def test_a_port_that_is_taken_is_refused_before_anything_is_removed(tmp_path):
-    kept = tmp_path / "home" / "kept"
-    kept.parent.mkdir()
-    kept.write_text("of the server that listens there")
+def test_a_port_that_is_taken_is_not_talked_to(tmp_path):
     stranger = Stranger()
-    done = demo(tmp_path, stranger.port)
+    done = demo(tmp_path, "--port", stranger.port)
     assert done.returncode == 1
-    assert f"a server listens on 127.0.0.1:{stranger.port} already" in done.stderr and "KEEL_DEMO_PORT" in done.stderr
-    assert kept.exists() and not stranger.received
+    assert f"did not start on 127.0.0.1:{stranger.port}" in done.stderr_text and "another server listening there?" in done.stderr_text
+    assert not stranger.received and not list(tmp_path.iterdir())
 
 
-def test_a_port_that_is_taken_meanwhile_is_not_talked_to(tmp_path):
-    """The first question finds the port free; the stranger is there when the demo's own server wants it."""
-    port = free_port()
-    text = DEMO.read_text()
-    started = '"$keel" serve'
-    assert text.count(started) == 1
-    # The demo waits here until the stranger listens.
-    wait = f'until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null; do [ -e "$home/asked" ] || touch "$home/asked"; sleep 0.05; done\n'
-    copy = tmp_path / "demo"
-    copy.write_text(text.replace('cd "$(dirname "$0")/../.."', f'cd "{ROOT}"').replace(started, wait + started))
-    copy.chmod(0o755)
-    strangers = []
+def test_a_folder_of_something_else_is_not_emptied(tmp_path):
+    kept = tmp_path / "home" / "thesis.txt"
+    kept.parent.mkdir()
+    kept.write_text("of somebody else")
+    done = demo(tmp_path, "--home", kept.parent)
+    assert done.returncode == 1 and "holds something that is no demo's" in done.stderr_text and kept.exists()
 
-    def come():
-        while not (tmp_path / "home" / "asked").exists():
-            time.sleep(0.02)
-        strangers.append(Stranger(port))
 
-    threading.Thread(target=come, daemon=True).start()
-    done = demo(tmp_path, port, copy)
-    assert done.returncode == 1 and "the server did not start" in done.stderr and "is another server listening there?" in done.stderr
-    assert not strangers[0].received, "the demo spoke to another server"
+def test_the_home_of_a_server_is_not_emptied(tmp_path):
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "demo").touch()
+    server = Keel(home=str(home)).start()
+    try:
+        done = demo(tmp_path, "--home", home)
+        assert done.returncode == 1 and "is in use by" in done.stderr_text
+        assert (home / "keel.sqlite").exists() and server.get("/health").status_code == 200
+    finally:
+        server.stop()
+
+
+def test_without_the_data_it_says_what_brings_it(tmp_path):
+    done = demo(tmp_path, "--data", tmp_path)
+    assert done.returncode == 1 and f"there is no file '{tmp_path}/flights.csv'" in done.stderr_text
+
+
+def until_it_works(process, tmp_path):
+    for line in process.stdout:
+        if "Ingest January" in line:
+            home, = tmp_path.glob("keel-demo-*")
+            assert servers(home)
+            return home
+    raise AssertionError(process.stderr.read())
+
+
+def test_ctrl_c_leaves_nothing(tmp_path):
+    process = start(tmp_path)
+    home = until_it_works(process, tmp_path)
+    process.send_signal(signal.SIGINT)
+    out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and not errors.count("error:"), errors
+    assert not home.exists() and not servers(home)
+
+
+def test_a_demo_that_is_killed_takes_its_server_along(tmp_path):
+    process = start(tmp_path)
+    home = until_it_works(process, tmp_path)
+    process.kill()
+    process.wait()
+    for _ in range(300):
+        if not servers(home):
+            return
+        time.sleep(0.1)
+    raise AssertionError("the server of a demo that is gone still runs")

@@ -26,7 +26,7 @@ public enum Engine: String, Sendable, CaseIterable {
     /// What the system's loader knows an installed library by.
     var libraryName: String { "lib\(rawValue).so" }
 
-    /// Where `scripts/bootstrap` puts it, below `.keel/native`.
+    /// Where `scripts/bootstrap` puts it below `.keel/native`, and an installation below `native`.
     var nativePath: String {
         switch self {
         case .duckdb: "duckdb/libduckdb.so"
@@ -36,8 +36,8 @@ public enum Engine: String, Sendable, CaseIterable {
     }
 }
 
-/// Where native engines are looked for: the environment variable, the system's library path, then `.keel/native` of the working
-/// directory or a folder above it, then of the executable's folder or one above.
+/// Where native engines are looked for: the environment variable; what came with the installation that the executable is of; the system's library path;
+/// `.keel/native` of the working directory or a folder above it, then of the executable's folder or one above.
 public struct EngineLocator: Sendable {
     public var environment: [String: String]
     public var workingDirectory: String
@@ -62,9 +62,11 @@ public struct EngineLocator: Sendable {
             environment: environment, workingDirectory: absolutePath(".") ?? "/", executable: absolutePath("/proc/self/exe") ?? "/")
     }
 
-    /// What `dlopen` is to try for `engine`, in order. A path that the environment names is the only candidate then.
+    /// What `dlopen` is to try for `engine`, in order. A path that the environment names is the only candidate then, and so is
+    /// the engine that an installation brought: it is the one that this version was tested with.
     public func candidates(for engine: Engine) -> [String] {
         if let named = environment[engine.environmentVariable], !named.isEmpty { return [named] }
+        if let own = Installation(executable: executable)?.path("native/" + engine.nativePath) { return [own] }
         var found = usesSystemPath ? [engine.libraryName] : []
         for start in [workingDirectory, EngineLocator.parent(executable)] {
             var folder: String? = start

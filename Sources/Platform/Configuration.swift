@@ -1,5 +1,6 @@
 import Configuration
 import Contracts
+import Engines
 import Foundation
 import OpenIDConnect
 import Pipelines
@@ -198,6 +199,7 @@ public struct KeelConfiguration: Sendable {
             URL(fileURLWithPath: $0, relativeTo: URL(fileURLWithPath: FileManager.default.currentDirectoryPath)).standardizedFileURL.path
         }
         settings.environments.python = reader.text("serving.python.interpreter")
+        settings.environments.uv = Installation.process?.path("native/uv/uv")
         settings.environments.index = reader.text("serving.python.index")
         settings.environments.wheels = reader.text("serving.python.wheels")
         settings.environments.buildsFromSource = reader.bool("serving.python.sources")

@@ -10,7 +10,9 @@ struct Keel: AsyncParsableCommand {
         commandName: "keel", abstract: "The backbone for machine learning in production.",
         discussion: """
             Examples:
+              keel demo                                    see the whole loop in two minutes
               keel serve                                   start the server at 127.0.0.1:7070, with its home in .keel
+              keel init churn                              write a small project to begin with
               keel apply Examples/flights/resources        make the server hold what the files declare
               keel ingest departures flights.csv           new snapshot of a dataset
               keel run train-delay                         run a pipeline and watch it
@@ -18,12 +20,12 @@ struct Keel: AsyncParsableCommand {
             """,
         version: KeelVersion.text,
         subcommands: [
-            Serve.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self,
+            Serve.self, Demo.self, Init.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self,
             Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self, Query.self, QueryWorker.self,
             Import.self, Runs.self, Deploy.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
             Workspaces.self, Offers.self, Access.self, Tokens.self,
-            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self,
+            GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self, VersionCommand.self,
         ])
 
     static func main() async {

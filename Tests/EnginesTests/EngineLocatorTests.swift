@@ -27,6 +27,22 @@ import Testing
         #expect(damaged?.message.contains(library) == true)
     }
 
+    @Test func anInstallationLoadsTheEnginesThatItBrought() throws {
+        let root = FileManager.default.temporaryDirectory.appendingPathComponent("keel-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        // A project's engines in the working directory, and an installation elsewhere.
+        for folder in ["/project/.keel/native/duckdb", "/usr/lib/keel/native/duckdb"] {
+            try FileManager.default.createDirectory(atPath: root + folder, withIntermediateDirectories: true)
+            try Data().write(to: URL(fileURLWithPath: root + folder + "/libduckdb.so"))
+        }
+        let installed = EngineLocator(environment: [:], workingDirectory: root + "/project", executable: root + "/usr/lib/keel/bin/keel")
+        #expect(installed.candidates(for: .duckdb) == [root + "/usr/lib/keel/native/duckdb/libduckdb.so"])
+        // What it did not bring is looked for like everywhere.
+        #expect(installed.candidates(for: .xgboost) == ["libxgboost.so"])
+        #expect(Installation(executable: root + "/usr/lib/keel/bin/keel")?.path("share/none") == nil)
+        #expect(Installation(executable: root + "/project/.build/release/keel") == nil)
+    }
+
     @Test(arguments: Engine.allCases) func aMissingEngineNamesTheInstallStep(engine: Engine) {
         let nowhere = EngineLocator(environment: [:], workingDirectory: "/", executable: "/usr/bin/keel", usesSystemPath: false)
         let missing = #expect(throws: KeelError.self) { try nowhere.version(of: engine) }

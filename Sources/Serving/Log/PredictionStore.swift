@@ -127,14 +127,17 @@ enum PredictionStore {
     /// Why a label cannot be one of its predictions. Of an id that is not logged it is not known whose that is.
     private static func refusal(of label: LabelInput, _ target: Target, _ rules: LabelRules, _ transaction: Transaction) throws -> String? {
         guard !rules.isEmpty else { return nil }
+        // Grouped here and not in SQL: SQLite would group by the index on time, and read every prediction of the workspace for each label.
         let found = try transaction.rows(
-            """
-            SELECT workspace, endpoint, max(event_time) AS event_time FROM predictions WHERE \(target.clause)
-            GROUP BY workspace, endpoint ORDER BY endpoint
-            """, target.parameters)
-        let at = label.at ?? transaction.now
+            "SELECT workspace, endpoint, event_time FROM predictions WHERE \(target.clause) ORDER BY endpoint, release_number", target.parameters)
+        var latest: [ResourceRef: Timestamp] = [:]
         for row in found {
-            if let reason = rules.refusal(of: label.value, at: at, ReleaseStore.endpoint(row), eventTime: row.time("event_time")) { return reason }
+            let endpoint = ReleaseStore.endpoint(row)
+            latest[endpoint] = max(latest[endpoint] ?? .distantPast, row.time("event_time"))
+        }
+        let at = label.at ?? transaction.now
+        for (endpoint, time) in latest.sorted(by: { $0.key.qualifiedName < $1.key.qualifiedName }) {
+            if let reason = rules.refusal(of: label.value, at: at, endpoint, eventTime: time) { return reason }
         }
         return nil
     }

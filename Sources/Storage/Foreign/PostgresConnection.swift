@@ -8,26 +8,29 @@ import Foundation
 package final class PostgresConnection: @unchecked Sendable {
     /// Where it leads, without a password.
     package let name: String
-    private let connection: OpaquePointer
+    private let libpq: keel_libpq_api
+    private let connection: keel_libpq_connection
     private let lock = NSLock()
 
     /// - Parameter url: `postgresql://user@host:port/database`; what is missing comes from the variables of libpq (PGPASSWORD, PGSSLMODE …).
     package init(url: String) throws(KeelError) {
-        guard let opened = PQconnectdb(url) else { throw KeelError(.internal, "libpq is out of memory") }
-        guard PQstatus(opened) == CONNECTION_OK else {
-            let reason = String(cString: PQerrorMessage(opened)).split(separator: "\n").joined(separator: "; ")
-            PQfinish(opened)
+        let libpq = try PostgresLibrary.shared.get().api
+        guard let opened = libpq.connectdb(url) else { throw KeelError(.internal, "libpq is out of memory") }
+        guard libpq.status(opened) == KEEL_LIBPQ_CONNECTION_OK else {
+            let reason = PostgresConnection.text(libpq.errorMessage(opened)).split(separator: "\n").joined(separator: "; ")
+            libpq.finish(opened)
             throw KeelError(
                 .unavailable, "PostgreSQL refused the connection: \(reason)",
                 hint: "postgresql://user@host:port/database, the password in PGPASSWORD")
         }
+        self.libpq = libpq
         connection = opened
-        func text(_ value: UnsafeMutablePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "" }
-        name = "postgresql://\(text(PQhost(opened))):\(text(PQport(opened)))/\(text(PQdb(opened)))"
+        let text = PostgresConnection.text
+        name = "postgresql://\(text(libpq.host(opened))):\(text(libpq.port(opened)))/\(text(libpq.db(opened)))"
         do { _ = try run("SET client_encoding = 'UTF8'") } catch { throw KeelError.wrapping(error) }
     }
 
-    deinit { PQfinish(connection) }
+    deinit { libpq.finish(connection) }
 
     /// Runs one statement. `?` marks a parameter.
     @discardableResult
@@ -36,11 +39,11 @@ package final class PostgresConnection: @unchecked Sendable {
             let texts = parameters.map { value -> UnsafeMutablePointer<CChar>? in value.isNull ? nil : strdup(value.description) }
             defer { for text in texts { free(text) } }
             let result = texts.map { UnsafePointer($0) }.withUnsafeBufferPointer {
-                PQexecParams(connection, SQLDialect.postgres.marked(sql), Int32(parameters.count), nil, $0.baseAddress, nil, nil, 0)
+                libpq.execParams(connection, SQLDialect.postgres.marked(sql), Int32(parameters.count), nil, $0.baseAddress, nil, nil, 0)
             }
-            defer { PQclear(result) }
+            defer { libpq.clear(result) }
             try check(result)
-            return PostgresConnection.read(result)
+            return read(result)
         }
     }
 
@@ -53,44 +56,46 @@ package final class PostgresConnection: @unchecked Sendable {
     /// Prepares a statement without running it.
     package func prepare(_ sql: String) throws -> Prepared {
         try lock.withLock {
-            let prepared = PQprepare(connection, "", SQLDialect.postgres.marked(sql), 0, nil)
-            defer { PQclear(prepared) }
+            let prepared = libpq.prepare(connection, "", SQLDialect.postgres.marked(sql), 0, nil)
+            defer { libpq.clear(prepared) }
             try check(prepared)
-            let described = PQdescribePrepared(connection, "")
-            defer { PQclear(described) }
+            let described = libpq.describePrepared(connection, "")
+            defer { libpq.clear(described) }
             try check(described)
             return Prepared(
-                parameters: (0..<PQnparams(described)).map { PQparamtype(described, $0) },
-                columns: (0..<PQnfields(described)).map { PQftype(described, $0) })
+                parameters: (0..<libpq.nparams(described)).map { libpq.paramtype(described, $0) },
+                columns: (0..<libpq.nfields(described)).map { libpq.ftype(described, $0) })
         }
     }
 
-    private func check(_ result: OpaquePointer?) throws {
-        let status = PQresultStatus(result)
-        guard status != PGRES_TUPLES_OK, status != PGRES_COMMAND_OK else { return }
-        let lines = String(cString: PQerrorMessage(connection)).split(separator: "\n")
+    private func check(_ result: keel_libpq_result?) throws {
+        let status = libpq.resultStatus(result)
+        guard status != KEEL_LIBPQ_TUPLES_OK, status != KEEL_LIBPQ_COMMAND_OK else { return }
+        let lines = PostgresConnection.text(libpq.errorMessage(connection)).split(separator: "\n")
         throw KeelError(
             .unavailable, "PostgreSQL: \(lines.first ?? "the connection is gone")",
             hint: lines.first { $0.hasPrefix("HINT:") }.map { String($0.dropFirst(5).drop { $0 == " " }) })
     }
 
-    private static func read(_ result: OpaquePointer?) -> [ForeignRow] {
-        let width = PQnfields(result)
+    private func read(_ result: keel_libpq_result?) -> [ForeignRow] {
+        let width = libpq.nfields(result)
         var places: [String: Int] = [:]
-        for i in 0..<width { places[String(cString: PQfname(result, i))] = Int(i) }
-        let types = (0..<width).map { PQftype(result, $0) }
-        return (0..<PQntuples(result)).map { row in
+        for i in 0..<width { places[PostgresConnection.text(libpq.fname(result, i))] = Int(i) }
+        let types = (0..<width).map { libpq.ftype(result, $0) }
+        return (0..<libpq.ntuples(result)).map { row in
             ForeignRow(
                 places: places,
                 values: (0..<width).map { column in
-                    PQgetisnull(result, row, column) == 1
-                        ? .null : value(String(cString: PQgetvalue(result, row, column)), types[Int(column)])
+                    libpq.getisnull(result, row, column) == 1
+                        ? .null : PostgresConnection.value(PostgresConnection.text(libpq.getvalue(result, row, column)), types[Int(column)])
                 })
         }
     }
 
+    private static func text(_ value: UnsafeMutablePointer<CChar>?) -> String { value.map { String(cString: $0) } ?? "" }
+
     /// By the number of its type in PostgreSQL's catalogue, which is the same on every server.
-    private static func value(_ text: String, _ type: Oid) -> Value {
+    private static func value(_ text: String, _ type: UInt32) -> Value {
         switch type {
         case 16: .bool(text == "t")
         case 20, 21, 23: Int64(text).map(Value.int) ?? .string(text)

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Contracts
-import Foundation
 import Workflows
 
 struct SchemaCommand: ParsableCommand {
@@ -21,22 +20,5 @@ struct SchemaCommand: ParsableCommand {
                 hint: nearest(kind, in: names).map { "did you mean '\($0)'?" } ?? "kinds: \(names.joined(separator: ", "))")
         }
         Terminal.print(json: schema.jsonSchema)
-    }
-}
-
-struct Docs: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        abstract: "Write the reference of this version, in Markdown: resources, expressions, settings, permissions, commands.",
-        discussion: "Example: keel docs --output docs/reference")
-    @Option(help: "The folder.") var output = "docs/reference"
-
-    func run() throws {
-        do {
-            try FileManager.default.createDirectory(atPath: output, withIntermediateDirectories: true)
-            for page in ReferencePages.all {
-                try page.text.write(toFile: "\(output)/\(page.name)", atomically: true, encoding: .utf8)
-                Terminal.print("\(output)/\(page.name)")
-            }
-        } catch { throw KeelError(.unavailable, "cannot write to '\(output)': \(error.localizedDescription)") }
     }
 }

@@ -153,9 +153,10 @@ struct RunWatch {
 /// What Ctrl-C does while something is watched that belongs to the server: the first says so, the second ends the command.
 struct Interruption {
     private let source: any DispatchSourceSignal
+    private let previous: sighandler_t?
 
     init(_ words: String) {
-        signal(SIGINT, SIG_IGN)
+        previous = signal(SIGINT, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
         let count = Count()
         source.setEventHandler {
@@ -168,7 +169,7 @@ struct Interruption {
 
     func end() {
         source.cancel()
-        signal(SIGINT, SIG_DFL)
+        signal(SIGINT, previous)
     }
 
     private final class Count: Sendable {

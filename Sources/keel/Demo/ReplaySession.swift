@@ -15,17 +15,21 @@ struct ReplaySession {
     private static let aheadMax = 24
     private var pending: [String: [[UInt8]]] = [:]
     private var labels: [JSON] = []
-    private var (questions, events, requests, rejected) = (0, 0, 0, 0)
+    private var questions = 0
+    private var events = 0
+    private var requests = 0
+    private var rejected = 0
     private var latencies: [Double] = []
     private var seconds = 0.0
+    private let progress = ProgressLine("replay")
     /// The month that was last told.
     private var shown = ""
     private static let datasets: [FlightHistory.Kind: String] = [.weather: "weather", .departure: "departures", .arrival: "arrivals"]
 
-    init(history: FlightHistory, url: String, token: String?, endpoints: [String]) throws {
+    init(history: FlightHistory, url: String, endpoints: [String]) throws {
         self.history = history
         self.endpoints = endpoints
-        client = try KeelClient(url: url, token: token)
+        client = try KeelClient(url: url)
     }
 
     mutating func run(from start: Timestamp, until end: Timestamp) async throws {
@@ -39,7 +43,7 @@ struct ReplaySession {
                 hour = moment
                 try await flush()
                 waited += try await waitForPipelines()
-                progress(Double(i) / Double(history.count), moment, begun, waited)
+                show(Double(i) / Double(history.count), moment, begun, waited)
             }
             if kind == .question {
                 var rows: [Int] = []
@@ -56,8 +60,7 @@ struct ReplaySession {
         }
         try await flush()
         seconds = (Timestamp.systemNow() - begun).seconds - waited
-        progress(1, end, begun, waited)
-        if isatty(STDERR_FILENO) == 1 { FileHandle.standardError.write(Data("\n".utf8)) }
+        progress.finish("\(end.description.prefix(10))")
     }
 
     private mutating func accept(_ row: Int, _ kind: FlightHistory.Kind) {
@@ -132,18 +135,14 @@ struct ReplaySession {
     }
 
     /// A line that redraws itself on a terminal; elsewhere a line for each month.
-    private mutating func progress(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
-        guard isatty(STDERR_FILENO) == 1 else {
+    private mutating func show(_ share: Double, _ moment: Timestamp, _ begun: Timestamp, _ waited: Double) {
+        guard progress.isTerminal else {
             let month = String(moment.description.prefix(7))
-            if month != shown { FileHandle.standardError.write(Data("replay \(month): \((share * 100).decimals(0)) %\n".utf8)) }
-            shown = month
-            return
+            if month != shown, share < 1 { Terminal.printError(lines: "replay \(month): \((share * 100).decimals(0)) %") }
+            return shown = month
         }
-        let filled = Int(saturating: min(max(share, 0), 1) * 24)
         let rate = Double(events + questions) / max((Timestamp.systemNow() - begun).seconds - waited, 0.001)
-        let bar = String(repeating: "█", count: filled) + String(repeating: "░", count: 24 - filled)
-        FileHandle.standardError.write(
-            Data("\r\u{1b}[2Kreplay \(bar) \(moment.description.prefix(10))  \(rate.decimals(0)) events + predictions/s".utf8))
+        progress.update(share, "\(moment.description.prefix(10))  \(rate.decimals(0)) events + predictions/s")
     }
 
     var summary: String {

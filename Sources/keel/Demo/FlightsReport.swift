@@ -4,9 +4,8 @@ import Foundation
 import KeelClient
 
 /// Prints what happened, from the ledger and the prediction log, and fails when the loop did not close.
-struct Report: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Print the timeline and the months; fail when the loop did not close.")
-    @Option(help: "The server's address.") var url = ProcessInfo.processInfo.environment["KEEL_URL"] ?? "http://127.0.0.1:7070"
+struct FlightsReport {
+    let client: KeelClient
 
     private struct Month {
         let name: String
@@ -16,34 +15,34 @@ struct Report: AsyncParsableCommand {
         let calibration: Double
     }
 
-    func run() async throws {
-        let client = try KeelClient(url: url, token: ProcessInfo.processInfo.environment["KEEL_TOKEN"])
+    /// - Throws: exit code 1 when the loop did not close.
+    func show() async throws {
         let events = try await client.json(.GET, "/api/v1/ledger?limit=10000")["events"]?.array ?? []
-        print("Timeline (event time; from the ledger)\n")
+        Terminal.print(lines: "Timeline (event time; from the ledger)\n")
         var count: [String: Int] = [:]
         for event in events {
             guard let (at, text) = line(event) else { continue }
             count[event["kind"]?.string ?? "", default: 0] += 1
-            print("  \(at)  \(text)")
+            Terminal.print(lines: "  \(at)  \(text)")
         }
         let ours = try await months("delay", client)
         let frozen = try await months("delay-frozen@staging", client)
         let (won, table) = compare(ours, frozen)
-        print("\nBy month: the endpoint that retrains itself, beside the model frozen in March\n\n\(table)")
-        print("  (ECE is the expected calibration error over ten bins; * the better AUC)")
+        Terminal.print(lines: "\nBy month: the endpoint that retrains itself, beside the model frozen in March\n\n\(table)")
+        Terminal.print(lines: "  (ECE is the expected calibration error over ten bins; * the better AUC)")
 
-        print("\nParity: logged online reads, replayed through the offline join\n")
+        Terminal.print(lines: "\nParity: logged online reads, replayed through the offline join\n")
         var differences: Int64 = 0
         for endpoint in ["delay", "delay-frozen@staging"] {
             let parity = try await client.json(.POST, "/api/v1/features/verify", ["endpoint": .string(endpoint), "sample": 5000])
             differences += parity["differences"]?.integer ?? 1
-            print(
+            Terminal.print(lines: 
                 "  \(endpoint): \(parity["rows"]?.integer ?? 0) reads, \(parity["compared"]?.integer ?? 0) values, \(parity["differences"]?.integer ?? 0) differences"
             )
-            for example in (parity["examples"]?.array ?? []).prefix(5) { print("    \(example.text)") }
+            for example in (parity["examples"]?.array ?? []).prefix(5) { Terminal.print(lines: "    \(example.text)") }
         }
         let ledger = try await client.json(.GET, "/api/v1/ledger/verify")
-        print("\nLedger: \(ledger["events"]?.integer ?? 0) events, \(ledger["problem"]?.string ?? "unbroken")")
+        Terminal.print(lines: "\nLedger: \(ledger["events"]?.integer ?? 0) events, \(ledger["problem"]?.string ?? "unbroken")")
         try judge(count, won: won, of: ours.filter { $0.name >= "2013-05" }.count, differences: differences, ledger: ledger)
     }
 
@@ -59,10 +58,10 @@ struct Report: AsyncParsableCommand {
         if differences != 0 { missing.append("online and offline features differ in \(differences) values") }
         if ledger["problem"]?.string != nil { missing.append("the ledger is broken") }
         guard missing.isEmpty else {
-            print("\nTHE LOOP DID NOT CLOSE: \(missing.joined(separator: "; "))")
+            Terminal.print(lines: "\nTHE LOOP DID NOT CLOSE: \(missing.joined(separator: "; "))")
             throw ExitCode(1)
         }
-        print(
+        Terminal.print(lines: 
             "\nThe loop closed: alerts, retrainings and rollouts by themselves; the frozen model beaten in \(won) of \(months) months since May."
         )
     }

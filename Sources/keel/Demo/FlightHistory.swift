@@ -27,8 +27,8 @@ struct FlightHistory {
     init(folder: String, from: Timestamp, until: Timestamp) throws {
         let folder = URL(fileURLWithPath: folder).path
         let connection = try DuckDB(settings: DuckDB.Settings(folders: [folder])).connect()
-        let (flights, weather) = ("\(folder)/flights.csv", "\(folder)/weather.csv")
-        let table = try connection.query(FlightHistory.sql, [.string(flights), .string(weather), .timestamp(from), .timestamp(until)])
+        let files: [Value] = [.string("\(folder)/flights.csv"), .string("\(folder)/weather.csv")]
+        let table = try connection.query(FlightHistory.sql, files + [.timestamp(from), .timestamp(until)])
         moments = try table.column("moment")
         kinds = try table.column("kind")
         payloads = try table.column("payload")
@@ -41,7 +41,7 @@ struct FlightHistory {
         WITH flights AS (
             SELECT *, CAST(time_hour AS TIMESTAMP) + to_minutes(minute) AS scheduled,
                 carrier || '-' || flight || '-' || strftime(CAST(time_hour AS TIMESTAMP) + to_minutes(minute), '%Y%m%dT%H%M') AS id
-            FROM read_csv($1, nullstr = 'NA', types = {'time_hour': 'TIMESTAMP', 'tailnum': 'VARCHAR'})
+            FROM read_csv($1, nullstr = 'NA', hive_partitioning = false, types = {'time_hour': 'TIMESTAMP', 'tailnum': 'VARCHAR'})
         ),
         facts AS (
             SELECT scheduled + to_minutes(CAST(dep_delay AS BIGINT)) AS moment, 1 AS kind, id, NULL AS label,
@@ -58,7 +58,7 @@ struct FlightHistory {
             SELECT CAST(time_hour AS TIMESTAMP), 0, '', NULL,
                 to_json({origin: origin, time_hour: strftime(CAST(time_hour AS TIMESTAMP), '%Y-%m-%dT%H:%M:%SZ'), temp: temp, dewp: dewp, humid: humid,
                     wind_speed: wind_speed, wind_gust: wind_gust, precip: precip, pressure: pressure, visib: visib})
-            FROM read_csv($2, nullstr = 'NA', types = {'time_hour': 'TIMESTAMP'})
+            FROM read_csv($2, nullstr = 'NA', hive_partitioning = false, types = {'time_hour': 'TIMESTAMP'})
             UNION ALL
             SELECT scheduled, 3, id, NULL,
                 to_json({carrier: carrier, tailnum: tailnum, origin: origin, dest: dest, distance: distance, hour: hour,

@@ -1,0 +1,133 @@
+"""The tarball, the Debian package and what makes them trusted: sums, a signature, a bill of materials."""
+import gzip
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.request
+import zipfile
+
+from servers import ROOT, free_port
+
+
+def one(folder, pattern):
+    path, = folder.glob(pattern)
+    return path
+
+
+def digests(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def unpacked(packages, tmp_path):
+    """The trees of the tarball, the Debian package and the wheel."""
+    with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
+        archive.extractall(tmp_path / "tar", filter="tar")
+    subprocess.run(["dpkg-deb", "--extract", one(packages, "*.deb"), tmp_path / "deb"], check=True)
+    with zipfile.ZipFile(one(packages, "keel_ml-*.whl")) as archive:
+        archive.extractall(tmp_path / "wheel")
+    return one(tmp_path / "tar", "keel-*"), tmp_path / "deb" / "usr/lib/keel", tmp_path / "wheel" / "keel"
+
+
+def test_all_packages_hold_the_same(packages, tmp_path):
+    tar, deb, wheel = (digests(tree) for tree in unpacked(packages, tmp_path))
+    assert tar == deb and len(tar) > 30
+    assert {name: digest for name, digest in wheel.items() if name.startswith(("bin", "native", "share"))} == tar
+
+
+def test_the_tarball_runs_where_it_is_unpacked(packages, tmp_path):
+    with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
+        assert {member.uid for member in archive} == {0}
+        archive.extractall(tmp_path, filter="tar")
+    keel = one(tmp_path, "keel-*/bin/keel")
+    port = free_port()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KEEL_URL": f"http://127.0.0.1:{port}"}
+    server = subprocess.Popen([keel, "serve", "--listen", f"127.0.0.1:{port}"], cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(500):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+                break
+            except OSError:
+                time.sleep(0.02)
+        doctor = subprocess.run([keel, "doctor", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert doctor.returncode == 0, doctor.stdout
+        assert all(engine["path"].startswith(str(keel.parent.parent / "native")) for engine in json.loads(doctor.stdout)["engines"])
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=30) == 0
+
+
+def test_the_service_is_kept_apart_from_the_system(packages, tmp_path):
+    subprocess.run(["dpkg-deb", "--extract", one(packages, "*.deb"), tmp_path], check=True)
+    unit = tmp_path / "usr/lib/systemd/system/keel.service"
+    text = unit.read_text()
+    assert "User=keel" in text and "StateDirectory=keel" in text and "--home /var/lib/keel" in text
+    assert (tmp_path / "usr/bin/keel").readlink() == pathlib.Path("../lib/keel/bin/keel")
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--threshold=30", unit], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-500:] + done.stderr
+    fields = subprocess.run(["dpkg-deb", "--field", one(packages, "*.deb")], capture_output=True, text=True).stdout
+    assert "Architecture: amd64" in fields and re.search(r"libc6 \(>= 2\.\d+\)", fields)
+    with gzip.open(tmp_path / "usr/share/doc/keel/changelog.gz", "rt") as changes:
+        version = re.search(r"^Version: (.*)$", fields, re.M).group(1)
+        assert f"## {version}\n" in changes.read(), "CHANGELOG.md says nothing of this version"
+
+
+def test_the_sums_are_signed_and_what_was_changed_is_found(packages, key, tmp_path):
+    assert {line.split()[1] for line in (packages / "SHA256SUMS").read_text().splitlines()} == {
+        path.name for path in packages.iterdir() if not path.name.startswith("SHA256SUMS")}
+    verify = ["minisign", "-V", "-p", key[1], "-m"]
+    assert subprocess.run(["sha256sum", "--check", "--status", "SHA256SUMS"], cwd=packages).returncode == 0
+    assert subprocess.run([*verify, packages / "SHA256SUMS"], capture_output=True).returncode == 0
+    sums = shutil.copy(packages / "SHA256SUMS", tmp_path)
+    shutil.copy(packages / "SHA256SUMS.minisig", tmp_path)
+    with open(sums, "a") as file:
+        file.write(f"{'0' * 64}  keel-evil.tar.gz\n")
+    assert subprocess.run([*verify, sums], capture_output=True).returncode != 0
+
+
+def test_the_bill_of_materials_names_all_that_is_inside(packages, tmp_path):
+    bill = json.loads(one(packages, "*.cdx.json").read_text())
+    assert bill["bomFormat"] == "CycloneDX" and bill["specVersion"] == "1.6"
+    parts = {part["name"]: part for part in bill["components"]}
+    pins = json.loads((ROOT / "Package.resolved").read_text())["pins"]
+    for pin in pins:
+        if pin["identity"] != "swift-nio-transport-services":
+            assert parts[pin["identity"]]["version"] == pin["state"]["version"]
+    pinned = dict(line.split("=", 1) for line in (ROOT / "scripts/versions.env").read_text().splitlines() if re.match(r"[A-Z0-9]+_VERSION=", line))
+    for name in ("duckdb", "onnxruntime", "xgboost", "uv"):
+        assert parts[name]["version"] == pinned[f"{name.upper()}_VERSION"]
+    for part in bill["components"]:
+        assert part["type"] == "file" or (part["purl"].startswith("pkg:") and part["licenses"] and part["version"])
+    # Each file of machine code is there with its digest, and nothing else is.
+    with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
+        inside = {}
+        for member in archive:
+            if member.isfile() and (data := archive.extractfile(member).read())[:4] == b"\x7fELF":
+                inside[member.name.split("/", 1)[1]] = hashlib.sha256(data).hexdigest()
+    assert {part["name"]: part["hashes"][0]["content"] for part in bill["components"] if part["type"] == "file"} == inside
+
+
+def test_the_same_tree_makes_the_same_bytes(packages, tmp_path):
+    """Of the examples and licences, in two places: order, times, owners and modes come from nowhere else. The command itself is the linker's work."""
+    sys.path.insert(0, str(ROOT / "Packaging"))
+    import debian
+    with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
+        archive.extractall(tmp_path, [member for member in archive if "/share/" in member.name], filter="tar")
+    share = one(tmp_path, "keel-*/share")
+    moved = shutil.copytree(share, tmp_path / "elsewhere")
+    sums = []
+    for number, source in enumerate((share, moved)):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        sums.append(hashlib.sha256(debian.tarball(source, folder, "1", 1_700_000_000).read_bytes()).hexdigest())
+    assert sums[0] == sums[1]

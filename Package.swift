@@ -178,7 +178,7 @@ let package = Package(
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Registry", "TestSupport", "Workers"]),
         .testTarget(name: "MonitoringTests", dependencies: ["Monitoring", "Statistics", "TestSupport"]),
         .testTarget(
-            name: "WorkflowsTests", dependencies: ["Workflows", "Engines", "Pipelines", "TestSupport", .product(name: "Logging", package: "swift-log")]),
+            name: "WorkflowsTests", dependencies: ["Workflows", "Engines", "Pipelines", "TestSupport", "Workers", .product(name: "Logging", package: "swift-log")]),
         .testTarget(
             name: "PlatformTests",
             dependencies: [

@@ -1,5 +1,6 @@
 import Contracts
 import Storage
+import Workers
 
 /// The online feature store, as serving needs it. Platform connects it.
 public protocol OnlineFeatures: Sendable {
@@ -36,6 +37,8 @@ public protocol CodeModels: Sendable {
     /// Removes what models were unpacked to that no running model and none of these bundles needs.
     /// - Returns: how many folders are gone, or would be.
     func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int
+    /// What keeps the code apart from the server on this machine; empty where none may run.
+    func protections() async throws -> [ProgramProtection]
 }
 
 /// The signatures of models' files, as serving needs them. Platform connects it.

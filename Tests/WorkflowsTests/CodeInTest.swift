@@ -2,6 +2,7 @@ import Contracts
 import Serving
 import Storage
 import Synchronization
+import Workers
 
 /// Models with code of their own, whose loading takes until it is let go on.
 final class CodeInTest: CodeModels {
@@ -19,6 +20,8 @@ final class CodeInTest: CodeModels {
     }
 
     func sweep(keeping bundles: [ModelBundle], at now: Timestamp, dryRun: Bool) async throws -> Int { 0 }
+
+    func protections() async throws -> [ProgramProtection] { [] }
 
     private struct Runner: ModelRunner {
         var lane: ModelLane { .pooled(threads: 1) }

@@ -75,7 +75,7 @@ public final class PythonModels: CodeModels {
     }
 
     /// What keeps code of models apart here; nothing where none runs.
-    func protections() async throws -> [ProgramProtection] {
+    public func protections() async throws -> [ProgramProtection] {
         settings.isAllowed ? try await isolation.value().protections(hasNetwork: settings.hasNetwork) : []
     }
 

@@ -28,7 +28,9 @@ extension DeploymentService {
     ) async throws -> (release: Release, model: LoadedModel?) {
         if case .forced = gate { try grant.require(.releasesForce, on: endpoint) } else { try grant.require(.releasesDeploy, .releasesForce, on: endpoint) }
         let live = try self.live(endpoint)
-        if let key, let made = try await database.read(in: endpoint.workspace, { try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return (made, nil) }
+        if let key, let made = try await database.read(in: endpoint.workspace, { try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) {
+            return (made, nil)
+        }
         let loaded = try await models.load(digest, in: endpoint.workspace)
         let service = loaded.bundle.featureService
         let trial = Release(
@@ -131,7 +133,7 @@ extension DeploymentService {
         }
     }
 
-    /// Names what was last decided about what serves an endpoint: a deployment that takes long is held against it at its end. Nil when there is no such endpoint.
+    /// Names what was last decided about what serves an endpoint: a deployment that takes long is held against it at its end. Nil when there is none.
     public func decision(endpoint: ResourceRef) -> String? { endpoints[endpoint]?.decision.id }
 
     private static func overtaken(_ release: Release, _ live: Live) -> KeelError {

@@ -69,7 +69,8 @@ public struct Deploying: Sendable {
         let release: Release
         do {
             release = try await releasing.release(
-                version.uri, named: uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", signature: signature, since: decision, by: caller)
+                version.uri, named: uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)",
+                signature: signature, since: decision, by: caller)
         } catch {
             // An endpoint without a release would stay behind.
             if isNew { try? await withdraw(endpoint, caller) }
@@ -132,7 +133,8 @@ public struct Deploying: Sendable {
             guard change?.kind != .unchanged else { continue }
             deployed.append(
                 try await deploy(
-                    uri, to: endpoint, features: nil, runner: nil, reason: "applied by \(grant.caller.name)", signature: nil, since: decision, by: grant.caller))
+                    uri, to: endpoint, features: nil, runner: nil, reason: "applied by \(grant.caller.name)", signature: nil,
+                    since: decision, by: grant.caller))
         }
         if !deployed.isEmpty { out["deployments"] = .array(deployed) }
         let changed = Set(zip(resources, result.changes).filter { $0.1.kind != .unchanged }.map { $0.0.ref(in: grant.workspace) })

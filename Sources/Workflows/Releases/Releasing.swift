@@ -51,7 +51,8 @@ public struct Releasing: Sendable {
         // Of the model itself the version says which it is.
         let gate: GateResult = whole.unjudged.map { .forced(reason: "\(reason): \($0.replacing(version.uri + " ", with: ""))") } ?? .passed
         return try await release(
-            version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, signature: signature, since: decided, key: key, meant: Meant(uri: alias ?? uri, before: spec.before, after: spec.after), by: caller)
+            version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, signature: signature, since: decided, key: key,
+            meant: Meant(uri: alias ?? uri, before: spec.before, after: spec.after), by: caller)
     }
 
     /// What a release was made by that may change while its model is loaded.

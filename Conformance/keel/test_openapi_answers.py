@@ -23,6 +23,7 @@ from servers import Keel
 # Operations whose good answers no test holds against their schemas, and why not.
 UNCHECKED = {
     ("GET", "/api/v1/backup"): "an archive, which test_backup.py restores",
+    ("POST", "/api/v1/models/{name}/versions/{version}/signatures"): "it takes a key: serving/test_signed_models.py",
     ("POST", "/api/v1/models/{name}/versions/{version}/approvals"): "nobody approves what he registered, and there is one caller here: test_evidence.py",
     ("POST", "/api/v1/endpoints/{name}/deploy"): "it needs a model with its files: Conformance/serving/test_deploy.py",
     ("POST", "/v2/repository/models/{name}/unload"): "it is always refused: test_triton_client.py",
@@ -107,6 +108,7 @@ SERVING = [
     call("POST", "/api/v1/labels", {"labels": [{"id": "a", "value": 1}, {"id": "nobody", "value": 0, "at": "2024-06-02T00:00:00Z"}]}),
     call("POST", "/api/v1/endpoints/{name}/labels", {"labels": [{"id": "a", "value": 1}]}, **BUYING),
     call("GET", "/api/v1/models/{name}/versions/{version}/evidence", version="1", **BUYING), call("GET", "/api/v1/damage"),
+    call("GET", "/api/v1/models/{name}/versions/{version}/manifest", version="1", **BUYING),
     call("GET", "/api/v1/ledger/checkpoint"), call("POST", "/api/v1/verify"),
     call("GET", "/api/v1/endpoints"), call("POST", "/api/v1/endpoints/{name}/promote", **BUYING),
     call("POST", "/api/v1/endpoints/{name}/rollback", {"to": 1, "reason": "to see"}, **BUYING),

@@ -38,7 +38,7 @@ spec: { role: keeper, tokens: [ci], groups: ["people:growth"], kinds: [Endpoint]
 apiVersion: keel/v1
 kind: ModelPolicy
 metadata: { name: models }
-spec: { pythonModels: allowed }
+spec: { pythonModels: signed, signers: [{ name: ci, key: MCowBQYDK2VwAyEAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= }] }
 """
 DOCUMENTS = list(yaml.safe_load_all(project.RESOURCES + project.CARD + MONITORING + ACCESS))
 

@@ -75,6 +75,24 @@ struct Connection: ParsableArguments {
     func get(_ path: String) async throws -> JSON { try await client().json(.GET, path) }
     func post(_ path: String, _ body: JSON) async throws -> JSON { try await client().json(.POST, path, body) }
 
+    /// The same for what may take minutes: a terminal shows what is waited for, and how long already.
+    func post(_ path: String, _ body: JSON, _ title: String, waitingFor what: String) async throws -> JSON {
+        let line = ProgressLine(title)
+        let showing = Task {
+            var ticks = 0
+            while (try? await Task.sleep(for: .milliseconds(200))) != nil {
+                ticks += 1
+                // What is done in a moment shows nothing.
+                if ticks > 5 { line.update(nil, "\(what), \(ticks / 5) s") }
+            }
+        }
+        defer {
+            showing.cancel()
+            line.clear()
+        }
+        return try await post(path, body)
+    }
+
     /// Prints JSON when asked for, otherwise what `text` makes of it.
     func show(_ answer: JSON, _ text: (JSON) -> Void) {
         if json { Terminal.print(json: answer) } else { text(answer) }

@@ -45,7 +45,11 @@ struct ReferenceTests {
             ]
         ],
         "Trigger": [["when": ["dataset/d snapshot"], "run": "p"]],
-        "ModelPolicy": [["pythonModels": "refused"]], "ModelCard": [["license": "mit"]], "Role": [["actions": ["registry.read"]]],
+        "ModelPolicy": [
+            ["pythonModels": "refused"],
+            ["pythonModels": "signed", "signers": [["name": "ci", "key": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="]]],
+        ],
+        "ModelCard": [["license": "mit"]], "Role": [["actions": ["registry.read"]]],
         "RoleBinding": [
             [
                 "role": "service", "tokens": ["ci"], "users": ["people:dana"], "groups": ["people:risk"], "environments": ["staging"],

@@ -16,9 +16,21 @@ extension DeploymentService {
         endpoint: ResourceRef, model: String, version: String, bundle digest: Digest, gate: GateResult, from source: PromotedFrom? = nil,
         signature: EndpointSpec.SignatureRule? = nil, key: String? = nil, _ grant: Grant
     ) async throws -> Release {
+        try await loadedRelease(
+            endpoint: endpoint, model: model, version: version, bundle: digest, gate: gate, from: source, signature: signature, key: key, grant
+        ).release
+    }
+
+    /// As `createRelease`, with the model that was tried, for who deploys the release next; nil for a release that was there already.
+    public func loadedRelease(
+        endpoint: ResourceRef, model: String, version: String, bundle digest: Digest, gate: GateResult, from source: PromotedFrom? = nil,
+        signature: EndpointSpec.SignatureRule? = nil, key: String? = nil, _ grant: Grant
+    ) async throws -> (release: Release, model: LoadedModel?) {
         if case .forced = gate { try grant.require(.releasesForce, on: endpoint) } else { try grant.require(.releasesDeploy, .releasesForce, on: endpoint) }
         let live = try self.live(endpoint)
-        if let key, let made = try await database.read(in: endpoint.workspace, { try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) { return made }
+        if let key, let made = try await database.read(in: endpoint.workspace, { try ReleaseStore.find(endpoint, requestedBy: key, in: $0) }) {
+            return (made, nil)
+        }
         let loaded = try await models.load(digest, in: endpoint.workspace)
         let service = loaded.bundle.featureService
         let trial = Release(
@@ -26,7 +38,7 @@ extension DeploymentService {
             createdAt: database.clock.now(), createdBy: grant.caller.name, gate: gate, promotedFrom: source, parts: loaded.bundle.parts.map(\.name))
         try requireCompatible(trial, loaded, try plan(trial, loaded, live.spec, features), live, signature)
         try requireScores(of: loaded, trial, live.spec)
-        return try await database.write(in: endpoint.workspace) { [versions] transaction in
+        let made = try await database.write(in: endpoint.workspace) { [versions] transaction in
             // The version may have been deleted since the caller read it. While a release names it, it cannot be.
             try versions?.require(transaction, model: model, version: version)
             for part in trial.parts {
@@ -44,6 +56,7 @@ extension DeploymentService {
             try ReleaseStore.insert(release, event: seq, requestedBy: key, in: transaction)
             return release
         }
+        return (made, made.bundle == digest ? loaded : nil)
     }
 
     /// An endpoint as it is declared.
@@ -77,14 +90,16 @@ extension DeploymentService {
     /// serves stands: then this deployment is refused. What the rollout did by itself does not hold it up.
     /// - Parameters:
     ///   - once: leave a release alone that was deployed before, even if it was taken back since: for steps that may be repeated.
+    ///   - loaded: the release's model, when the caller has it already.
     ///   - signature: as in `createRelease`.
+    ///   - decision: what was decided last when the caller began, by `decision`; nil is now.
     ///   - recheck: asked when the model is loaded, just before it serves, with the endpoint as it is declared then. It throws when what the caller decided
     ///     by is not so any more.
     /// - Returns: what was done; nil when `once` held it back.
     @discardableResult
     public func deploy(
-        endpoint: ResourceRef, release number: Int, once: Bool = false, signature: EndpointSpec.SignatureRule? = nil,
-        recheck: @Sendable (EndpointSpec) async throws -> Void = { _ in }, _ grant: Grant
+        endpoint: ResourceRef, release number: Int, loaded: LoadedModel? = nil, once: Bool = false, signature: EndpointSpec.SignatureRule? = nil,
+        since decision: String? = nil, recheck: @Sendable (EndpointSpec) async throws -> Void = { _ in }, _ grant: Grant
     ) async throws -> Deployment? {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
         let began = try live(endpoint)
@@ -92,8 +107,10 @@ extension DeploymentService {
         try await requireDeploy(grant, release)
         if once, try await wasDeployed(release) { return nil }
         if let done = try deployed(release, began) { return done }
+        guard decision == nil || decision == began.decision.id else { throw DeploymentService.overtaken(release, began) }
         try DeploymentService.requireIncumbent(began)
-        let model = try await models.load(release.bundle, in: endpoint.workspace)
+        let model: LoadedModel
+        if let loaded { model = loaded } else { model = try await models.load(release.bundle, in: endpoint.workspace) }
         return try await exclusively(endpoint) {
             guard var live = endpoints[endpoint] else {
                 throw KeelError(.failedPrecondition, "the endpoint '\(endpoint.qualifiedName)' was deleted while release \(release.name) was loaded")
@@ -115,6 +132,9 @@ extension DeploymentService {
             return .rollout(served.release, superseded: superseded)
         }
     }
+
+    /// Names what was last decided about what serves an endpoint: a deployment that takes long is held against it at its end. Nil when there is none.
+    public func decision(endpoint: ResourceRef) -> String? { endpoints[endpoint]?.decision.id }
 
     private static func overtaken(_ release: Release, _ live: Live) -> KeelError {
         KeelError(

@@ -24,7 +24,8 @@ extension MonitorSpec: ResourceKind {
         if let drift {
             let compared = bundle.reference.inputs.keys.contains { drift.features || drift.names.contains($0) }
             if !compared, !drift.score || bundle.reference.score == nil {
-                let what = bundle.reference.inputs.isEmpty && bundle.reference.score == nil ? "nothing that its drift is measured from" : "none of these columns to compare with"
+                let isEmpty = bundle.reference.inputs.isEmpty && bundle.reference.score == nil
+                let what = isEmpty ? "nothing that its drift is measured from" : "none of these columns to compare with"
                 out.append("\(ref.subject) can never alert of drift: \(name) has \(what); a training by a pipeline makes it")
             }
         }
@@ -32,8 +33,8 @@ extension MonitorSpec: ResourceKind {
             let known = bundle.metrics.keys.map { "reference.\($0)" }
             let missing = condition.identifiers.filter { $0.hasPrefix("reference.") && !known.contains($0) }.sorted()
             if !missing.isEmpty {
-                out.append(
-                    "\(ref.subject) can never alert of '\(condition.text)': \(name) has no \(missing.joined(separator: ", ")); an evaluation in a pipeline makes it")
+                let names = missing.joined(separator: ", ")
+                out.append("\(ref.subject) can never alert of '\(condition.text)': \(name) has no \(names); an evaluation in a pipeline makes it")
             }
         }
         return out

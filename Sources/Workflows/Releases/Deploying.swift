@@ -31,10 +31,20 @@ public struct Deploying: Sendable {
         _ uri: String, to endpoint: ResourceRef, features: String?, runner: ModelBinding.Runner?, reason: String?,
         signature: EndpointSpec.SignatureRule? = nil, by caller: Caller
     ) async throws -> JSON {
+        try await deploy(uri, to: endpoint, features: features, runner: runner, reason: reason, signature: signature, since: nil, by: caller)
+    }
+
+    /// - Parameter known: what was decided last about the endpoint when the caller began; nil is now.
+    private func deploy(
+        _ uri: String, to endpoint: ResourceRef, features: String?, runner: ModelBinding.Runner?, reason: String?,
+        signature: EndpointSpec.SignatureRule?, since known: String?, by caller: Caller
+    ) async throws -> JSON {
         let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
         guard let version = try await registry.resolve(uri, reading) else {
             throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
         }
+        var decision = known
+        if decision == nil { decision = await deployments.decision(endpoint: endpoint) }
         // What cannot be served is found before anything is declared.
         let declared = try? await deployments.spec(endpoint: endpoint, try Grant.check(caller, may: .releasesDeploy, on: endpoint))
         let whole = try await releasing.prepare(
@@ -59,7 +69,8 @@ public struct Deploying: Sendable {
         let release: Release
         do {
             release = try await releasing.release(
-                version.uri, named: uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)", signature: signature, by: caller)
+                version.uri, named: uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)",
+                signature: signature, since: decision, by: caller)
         } catch {
             // An endpoint without a release would stay behind.
             if isNew { try? await withdraw(endpoint, caller) }
@@ -83,7 +94,8 @@ public struct Deploying: Sendable {
             out["runner"] = bound.data["runner"] ?? .null
             out["example"] = bound.data["example"] ?? .null
         }
-        let signers = try await deployments.signers(of: release.bundle, in: release.endpoint.workspace)
+        // What serves already may be refused since: it is told what it is all the same.
+        let signers = (try? await deployments.signers(of: release.bundle, in: release.endpoint.workspace)) ?? []
         if !signers.isEmpty { out["signed_by"] = .array(signers.map(JSON.string)) }
         let warnings = try await applying.blindMonitors(in: release.endpoint.workspace) { $0.endpoint == release.endpoint }
         if !warnings.isEmpty { out["warnings"] = .array(warnings.map(JSON.string)) }
@@ -99,27 +111,30 @@ public struct Deploying: Sendable {
     /// A model that cannot be served refuses the whole apply: it is tried before anything is stored. An endpoint that has not changed is left alone, so that
     /// what was rolled back stays so.
     public func apply(_ resources: [Resource], by grant: Grant) async throws -> JSON {
-        var models: [(endpoint: ResourceRef, uri: String)] = []
+        var models: [(endpoint: ResourceRef, uri: String, decision: String?)] = []
         let changes = try await applying.changes(resources, by: grant)
         for (i, resource) in resources.enumerated() where changes[i].kind != .unchanged && resource.kind == EndpointSpec.kind {
             // What cannot be read, the apply reports with all other mistakes.
             guard let spec = try? EndpointSpec(resource: resource) else { continue }
             let endpoint = resource.ref(in: grant.workspace)
+            let decision = await deployments.decision(endpoint: endpoint)
             guard let uri = try await registered(spec, endpoint, by: grant.caller) else { continue }
             let whole = try await releasing.prepare(uri, runner: nil, before: spec.before, after: spec.after, for: endpoint, by: grant.caller)
             try await deployments.requireCompatible(whole.signature, of: uri, at: spec, asked: nil)
-            models.append((endpoint, uri))
+            models.append((endpoint, uri, decision))
         }
         let result = try await applying.apply(resources, by: grant)
         var out = result.json
         var deployed: [JSON] = []
-        for (endpoint, uri) in models {
+        for (endpoint, uri, decision) in models {
             let change = result.changes.first { change in
                 change.id == "\(EndpointSpec.kind)/\(endpoint.name)" && (change.environment ?? EnvironmentName.production.rawValue) == endpoint.environment?.rawValue
             }
             guard change?.kind != .unchanged else { continue }
             deployed.append(
-                try await deploy(uri, to: endpoint, features: nil, runner: nil, reason: "applied by \(grant.caller.name)", by: grant.caller))
+                try await deploy(
+                    uri, to: endpoint, features: nil, runner: nil, reason: "applied by \(grant.caller.name)", signature: nil,
+                    since: decision, by: grant.caller))
         }
         if !deployed.isEmpty { out["deployments"] = .array(deployed) }
         let changed = Set(zip(resources, result.changes).filter { $0.1.kind != .unchanged }.map { $0.0.ref(in: grant.workspace) })

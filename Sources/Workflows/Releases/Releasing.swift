@@ -26,14 +26,17 @@ public struct Releasing: Sendable {
     /// - Parameters:
     ///   - alias: what the caller named, when `uri` is the version that it led to: moved meanwhile, it leads nowhere.
     ///   - signature: whether callers of the endpoint may notice the change; nil is as the endpoint says.
+    ///   - decision: what was decided last about the endpoint when the caller began; nil is now.
     ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
         _ uri: String, named alias: String? = nil, to endpoint: ResourceRef, force: Bool, reason: String, signature: EndpointSpec.SignatureRule? = nil,
-        bundle expected: String? = nil, key: String? = nil, by caller: Caller
+        since decision: String? = nil, bundle expected: String? = nil, key: String? = nil, by caller: Caller
     ) async throws -> Release {
         let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, endpoint)
+        var decided = decision
+        if decided == nil { decided = await deployments.decision(endpoint: endpoint) }
         let (version, evidence) = try await registered(uri, runner: nil, deploying)
         let bundle = evidence.bundle
         guard expected == nil || expected == bundle.subject.hex else {
@@ -48,7 +51,8 @@ public struct Releasing: Sendable {
         // Of the model itself the version says which it is.
         let gate: GateResult = whole.unjudged.map { .forced(reason: "\(reason): \($0.replacing(version.uri + " ", with: ""))") } ?? .passed
         return try await release(
-            version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, signature: signature, key: key, meant: Meant(uri: alias ?? uri, before: spec.before, after: spec.after), by: caller)
+            version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, signature: signature, since: decided, key: key,
+            meant: Meant(uri: alias ?? uri, before: spec.before, after: spec.after), by: caller)
     }
 
     /// What a release was made by that may change while its model is loaded.
@@ -167,6 +171,7 @@ public struct Releasing: Sendable {
                 hint: "force: true promotes it all the same, for those who may")
         }
         let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, target)
+        let decided = await deployments.decision(endpoint: target)
         let (version, evidence) = try await registered("models:/\(release.model)/\(release.modelVersion)", runner: nil, deploying)
         var known = record.json
         let reading = try Grant.check(.system("releases", in: source.workspace), may: .monitorsRead)
@@ -179,7 +184,7 @@ public struct Releasing: Sendable {
         }
         let origin = PromotedFrom(endpoint: source, release: release.number, digest: release.digest, evidence: known)
         return try await self.release(
-            version, evidence, to: target, bundle: release.bundle, gate: gate, from: origin, signature: signature, key: nil, by: caller)
+            version, evidence, to: target, bundle: release.bundle, gate: gate, from: origin, signature: signature, since: decided, key: nil, by: caller)
     }
 
     /// A version with what Keel saw of it; one that a client registered is bound to its files first.
@@ -200,15 +205,15 @@ public struct Releasing: Sendable {
 
     private func release(
         _ version: ModelVersion, _ evidence: VersionEvidence, to endpoint: ResourceRef, bundle: Digest, gate: GateResult,
-        from source: PromotedFrom? = nil, signature: EndpointSpec.SignatureRule?, key: String?, meant: Meant? = nil, by caller: Caller
+        from source: PromotedFrom? = nil, signature: EndpointSpec.SignatureRule?, since decision: String?, key: String?, meant: Meant? = nil, by caller: Caller
     ) async throws -> Release {
         let grant = try await granted(caller, gate == .passed ? .releasesDeploy : .releasesForce, endpoint)
         try await requireApprovals(version, try await deployments.spec(endpoint: endpoint, grant), by: caller)
-        let release = try await deployments.createRelease(
+        let (release, loaded) = try await deployments.loadedRelease(
             endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle, gate: gate, from: source,
             signature: signature, key: key, grant)
         try await deployments.deploy(
-            endpoint: endpoint, release: release.number, once: key != nil, signature: signature,
+            endpoint: endpoint, release: release.number, loaded: loaded, once: key != nil, signature: signature, since: decision,
             recheck: { spec in
                 if let meant { try await requireStillMeant(meant, version, spec, by: caller) }
                 try await requireApprovals(version, spec, by: caller)
@@ -232,8 +237,8 @@ public struct Releasing: Sendable {
     /// The version's own approval, and those of the models beside it, which decide the answer as well.
     private func requireApprovals(_ version: ModelVersion, _ spec: EndpointSpec, by caller: Caller) async throws {
         guard spec.approval == .required else { return }
-        let reading = try await granted(caller, .registryRead, spec.ref)
         for uri in [version.uri] + spec.before + spec.after {
+            let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
             guard let part = try await registry.resolve(uri, reading), let evidence = try await registry.evidence(of: part, reading) else {
                 throw KeelError.notFound("there is no model '\(uri)' with a bundle", hint: "the endpoint's spec names it in before or after")
             }

@@ -28,7 +28,8 @@ struct Deploy: AsyncParsableCommand {
         if let runner { body["runner"] = .string(runner) }
         if let signature { body["signature"] = .string(signature) }
         if let reason { body["reason"] = .string(reason) }
-        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/deploy", body)
+        let answer = try await connection.post(
+            "/api/v1/endpoints/\(escaped(endpoint))/deploy", body, "deploy \(model)", waitingFor: "the model is loaded and tried")
         connection.show(answer) { Deploy.show($0) }
     }
 

@@ -94,7 +94,8 @@ struct Release: AsyncParsableCommand {
         var body: JSON = ["model": .string(model), "force": .bool(force)]
         if let signature { body["signature"] = .string(signature) }
         if let reason { body["reason"] = .string(reason) }
-        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/releases", body)
+        let answer = try await connection.post(
+            "/api/v1/endpoints/\(escaped(endpoint))/releases", body, "release \(model)", waitingFor: "the model is loaded and tried")
         connection.show(answer) {
             Terminal.print(
                 "release \(endpoint)/\($0.cell("release")) of models:/\($0.cell("model"))/\($0.cell("version")), gate \($0.cell("gate"))")
@@ -177,7 +178,9 @@ struct Rollback: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/rollback", to.map { ["to": .int(Int64($0))] } ?? [:])
+        let answer = try await connection.post(
+            "/api/v1/endpoints/\(escaped(endpoint))/rollback", to.map { ["to": .int(Int64($0))] } ?? [:], "rollback \(endpoint)",
+            waitingFor: "the release is loaded")
         connection.show(answer) { Terminal.print("\(endpoint) serves release \($0.cell("release"))") }
     }
 }

@@ -9,7 +9,7 @@ struct Plan: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let answer = try await ResourceFiles(path).post("/api/v1/plan", connection)
+        let answer = try await ResourceFiles(path).post("/api/v1/plan", "plan", connection)
         connection.show(answer) { answer in
             printChanges(answer["changes"] ?? [])
         }
@@ -24,7 +24,7 @@ struct Apply: AsyncParsableCommand {
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let answer = try await ResourceFiles(path).post("/api/v1/apply", connection)
+        let answer = try await ResourceFiles(path).post("/api/v1/apply", "apply", connection)
         connection.show(answer) { answer in
             let count = printChanges(answer["changes"] ?? [])
             if count > 0 {
@@ -41,8 +41,9 @@ struct Apply: AsyncParsableCommand {
 
 extension ResourceFiles {
     /// Sends the resources; errors come back with the file and the line that each is about.
-    fileprivate func post(_ path: String, _ connection: Connection) async throws -> JSON {
-        do { return try await connection.post(path, ["resources": .array(resources.map(\.json))]) } catch let error as KeelError {
+    fileprivate func post(_ path: String, _ title: String, _ connection: Connection) async throws -> JSON {
+        let body: JSON = ["resources": .array(resources.map(\.json))]
+        do { return try await connection.post(path, body, title, waitingFor: "features and models are made ready") } catch let error as KeelError {
             throw placed(error)
         }
     }

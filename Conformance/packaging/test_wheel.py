@@ -106,7 +106,8 @@ print(json.dumps(out))
 
 
 def test_a_newcomer_installs_serves_and_closes_the_loop(packages, machine):
-    for library in ("libsqlite3.so*", "libpq.so*", "libre2.so*", "libswiftCore.so*"):
+    # Debian's Python brings SQLite.
+    for library in ("libpq.so*", "libre2.so*", "libswiftCore.so*") + (() if os.environ.get("KEEL_PACKAGE_ROOT") else ("libsqlite3.so*",)):
         assert not machine.has(library)
     for path in packages.glob("*.whl"):
         (machine.root / "wheels" / path.name).write_bytes(path.read_bytes())

@@ -147,6 +147,44 @@ struct InferRequestTests {
         #expect(answer.count == (headerBytes ?? 0) + 4 && Array(answer.suffix(4)) == bytes([Float(0.5)]))
     }
 
+    @Test("any order of the fields, flat and nested data: the same columns, and a shape that lies is refused")
+    func forms() throws {
+        var random = Seeded(31)
+        let types = ["BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64", "BYTES"]
+        for round in 0..<400 {
+            let type = types[round % types.count]
+            let shape = (0..<Int.random(in: 1...3, using: &random)).map { _ in Int.random(in: 1...3, using: &random) }
+            let count = shape.reduce(1, *)
+            let values = (0..<count).map { _ in
+                type == "BOOL" ? "\(Bool.random(using: &random))" : type == "BYTES" ? "\"t\(random.next() % 9)\"" : "\(random.next() % 99)"
+            }
+            var nested = values
+            for size in shape.dropFirst().reversed() {
+                nested = stride(from: 0, to: nested.count, by: size).map { "[" + nested[$0..<$0 + size].joined(separator: ",") + "]" }
+            }
+            func request(_ data: [String], _ shape: [Int]) -> String {
+                let fields = [
+                    #""name":"a""#, "\"datatype\":\"\(type)\"", "\"shape\":\(shape)", "\"data\":[\(data.joined(separator: ","))]",
+                ].shuffled(using: &random)
+                return #"{"inputs":[{"# + fields.joined(separator: ", ") + "}]}"
+            }
+            let flat = try parse(request(values, shape)).table
+            #expect(try parse(request(nested, shape)).table == flat)
+            #expect(flat.rowCount == shape[0])
+            let wrong = #expect(throws: KeelError.self) { try parse(request(values, [268_435_456])) }
+            #expect(wrong?.path == "inputs[0].shape")
+            if shape.count > 1 {
+                // As many values, nested otherwise.
+                let other = #expect(throws: KeelError.self) { try parse(request(nested, [count])) }
+                #expect(other?.path == "inputs[0].data")
+            }
+        }
+        for word in [#"\u0000FP64"#, "FP6", "FP640", "fp64", "", "UINT64UINT64", "4FP6"] {
+            let error = #expect(throws: KeelError.self) { try parse(#"{"inputs":[{"name":"a","shape":[1],"datatype":"\#(word)","data":[1]}]}"#) }
+            #expect(error?.path == "inputs[0].datatype", "\(word)")
+        }
+    }
+
     @Test("random damage never crashes the parser")
     func fuzz() {
         let seed = Array(

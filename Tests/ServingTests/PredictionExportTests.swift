@@ -270,6 +270,78 @@ import Testing
         await home.stop()
     }
 
+    @Test("whatever is predicted, repeated, labelled and exported in whichever order: each row is in one file, once")
+    func inTurn() async throws {
+        let home = try await PredictionExportTests.home()
+        try await home.service.configure([.delay(), EndpointSpec(.staging)])
+        try await home.release(0.3, 0.7, to: .staging)
+        let lake = try Lake(home, rowsMax: 7)
+        var random = Seeded(23)
+        var asked: [ResourceRef: Set<String>] = [.delay: [], .staging: []]
+        for _ in 0..<150 {
+            let endpoint: ResourceRef = Bool.random(using: &random) ? .delay : .staging
+            // Some ids are of rows that are logged already, or come twice.
+            let ids = (0..<Int.random(in: 1...3, using: &random)).map { _ in "p\(Int.random(in: 0..<400, using: &random))" }
+            _ = try await home.runtime.infer(endpoint: endpoint, request: Home.request(ids.map { _ in 0.5 }), ids: ids)
+            asked[endpoint]?.formUnion(ids)
+            switch Int.random(in: 0..<12, using: &random) {
+            case 0: await lake.exporter.export()
+            case 1: await lake.exporter.export(waited: .seconds(300))
+            case 2: _ = try await home.runtime.label([LabelInput(id: ids[0], value: 1)], Home.labeller)
+            case 3: try await home.runtime.flush()
+            default: break
+            }
+        }
+        try await home.runtime.flush()
+        for isExported in [false, true] {
+            if isExported { await lake.exporter.export() }
+            for (endpoint, ids) in asked {
+                let answer = try await lake.ask("SELECT count(*), count(DISTINCT id) FROM \"\(endpoint.qualifiedName)\"")
+                #expect(answer == ["[\(ids.count),\(ids.count)]"], "exported: \(isExported)")
+            }
+        }
+        #expect(try await home.database.read { try $0.rows("SELECT * FROM unexported_predictions").isEmpty })
+        let rows = try await home.database.read { try $0.row("SELECT sum(rows) AS n FROM prediction_files WHERE holds = 'rows'")?.int("n") }
+        #expect(rows == Int64(asked.values.reduce(0) { $0 + $1.count }) && lake.damage.all.isEmpty)
+        await home.stop()
+    }
+
+    @Test("in a home from before rows had numbers, what was in files stays there, and what was in none is exported once")
+    func withoutNumbers() async throws {
+        let folder = NSTemporaryDirectory() + "keel-serving-unnumbered-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let database = try Database(path: folder + "/keel.sqlite")
+        try await database.migrate(
+            Ledger.migrations + ServingTables.migrations.filter { $0.version <= 9 }, backupFolder: folder + "/backups")
+        let inputs = PackedRow([.double(0.5)]).bytes
+        let outputs = PackedRow([.double(0.25)]).bytes
+        try await database.write { tx in
+            for i in 0..<10 {
+                try tx.execute(
+                    """
+                    INSERT INTO predictions (workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns, part)
+                    VALUES ('default', ?, 'delay', 1, ?, 1, 0, 0.25, ?, ?, '{}', 1, ?)
+                    """, [.string("p\(i)"), .int(Int64(100 - i)), .bytes(inputs), .bytes(outputs), i % 3 == 0 ? .null : .int(1)])
+            }
+            try tx.execute("UPDATE predictions SET label = 1, label_type = 'float64', label_at = 5, label_pending = 1 WHERE id = 'p4'")
+        }
+        try await database.close()
+        let home = try await Home(at: folder)
+        try await home.service.configure([.delay()])
+        try await home.release(0.2, 0.8)
+        let lake = try Lake(home)
+        let stored = try await PredictionQueries(database: home.database).predictions(endpoint: .delay, Home.reader)
+        #expect(stored.map(\.id) == (0..<10).reversed().map { "p\($0)" } && stored.allSatisfy { $0.inputs == [0.5] && $0.outputs == [0.25] })
+        #expect(stored.filter { $0.label == 1.0 }.map(\.id) == ["p4"])
+        try await home.ask(1, from: 20)
+        let expected = ["p0", "p20", "p3", "p6", "p9"].map { "[\"\($0)\"]" }
+        #expect(try await lake.ask("SELECT id FROM delay ORDER BY id") == expected)
+        await lake.exporter.export()
+        #expect(try await lake.ask("SELECT id FROM delay ORDER BY id") == expected)
+        #expect(try await home.database.read { try $0.rows("SELECT * FROM unexported_predictions").isEmpty } && lake.damage.all.isEmpty)
+        await home.stop()
+    }
+
     @Test("rows of a version before inputs had types are exported like all others")
     func oldRows() async throws {
         let home = try await PredictionExportTests.home()

@@ -56,12 +56,18 @@ def link(build, command):
                 fail(f"there is no lib{name}.a: scripts/bootstrap installs it")
             os.symlink(found, os.path.join(archives, f"lib{name}.a"))
         linker = lambda *words: [word for each in words for word in ("-Xlinker", each)]
-        subprocess.run(
-            [os.environ.get("SWIFTC", "swiftc"), "-static-stdlib", "-use-ld=lld", "-emit-executable", "-module-name", "keel", "-o", command,
+        words = [
+            os.environ.get("SWIFTC", "swiftc"), "-static-stdlib", "-use-ld=lld", "-emit-executable", "-module-name", "keel", "-o", command,
              # Archives come first: in this folder the linker finds no shared library of those names.
              "-L", archives, f"@{objects}", *linker("--defsym=main=keel_main", "--gc-sections", "--strip-all", "--build-id=sha1", "--start-group"),
-             *(f"-l{name}" for name in FOUNDATION + STATIC), "-ldl", *linker("--end-group", "--no-export-dynamic", "--as-needed")],
-            check=True, cwd=ROOT)
+             *(f"-l{name}" for name in FOUNDATION + STATIC), "-ldl", *linker("--end-group", "--no-export-dynamic", "--as-needed")]
+        # Seen with Swift 6.3.1: the driver goes on waiting for a linker that has ended. It takes seconds otherwise.
+        for _ in range(3):
+            try:
+                return subprocess.run(words, check=True, cwd=ROOT, timeout=120)
+            except subprocess.TimeoutExpired:
+                print("package: the linker did not answer; once more", file=sys.stderr)
+        fail("the linker does not answer")
 
 
 def stage(build, folder):

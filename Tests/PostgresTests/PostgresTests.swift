@@ -37,7 +37,9 @@ struct PostgresTests {
         #expect(Set(sqlite.keys) == Set(postgres.keys))
         for (table, form) in sqlite {
             guard let other = postgres[table] else { continue }
-            #expect(form.columns == other.columns, "columns of \(table)")
+            // The number of a row is of a type of SQLite's own (`SQLDialect.rowNumber`).
+            let columns = form.columns.map { form.primaryKey == "seq" && $0 == "seq INTEGER NOT NULL" ? "seq BIGINT NOT NULL" : $0 }
+            #expect(columns == other.columns, "columns of \(table)")
             #expect(form.primaryKey == other.primaryKey, "primary key of \(table)")
             #expect(form.others == other.others, "keys and indexes of \(table)")
         }

@@ -41,7 +41,7 @@ private final class SlowModels: RemoteModels {
 }
 
 /// Loading a model may take minutes: nothing else waits for it, and what was decided meanwhile stands.
-@Suite(.timeLimit(.minutes(1))) struct SlowLoadingTests {
+@Suite(.timeLimit(.minutes(10))) struct SlowLoadingTests {
     private let models = SlowModels()
 
     /// A home whose endpoint serves release 1 and 2 of trees, with a third release of a slow model that was not deployed yet.

@@ -7,7 +7,7 @@ import Testing
 import Workflows
 
 /// Whatever is deployed while a policy comes into force: what serves afterwards keeps it.
-@Suite("Policies of models beside deployments", .timeLimit(.minutes(1)))
+@Suite("Policies of models beside deployments", .timeLimit(.minutes(10)))
 struct ModelPolicyTests {
     private let code = CodeInTest()
     private let refused = Resource(kind: "ModelPolicy", name: "models", spec: ["pythonModels": "refused"])

@@ -20,7 +20,7 @@ private final class Signatures: ModelSignatures {
     }
 }
 
-@Suite("A workspace that takes signed Python models only", .timeLimit(.minutes(1)))
+@Suite("A workspace that takes signed Python models only", .timeLimit(.minutes(10)))
 struct SignedModelTests {
     private let signatures = Signatures()
     private let ci: SigningKey

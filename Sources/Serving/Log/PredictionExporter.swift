@@ -112,7 +112,11 @@ public final class PredictionExporter: Sendable {
     /// - Parameter gatherTime: how long what does not fill a file waits for more.
     public func export(waited gatherTime: Duration = .zero) async {
         let groups: [Group]
-        do { groups = try await pending() } catch { return damage.report("Predictions/export", KeelError.wrapping(error)) }
+        do { groups = try await pending() } catch {
+            // A stop is no damage: the next start goes on.
+            if !Task.isCancelled { damage.report("Predictions/export", KeelError.wrapping(error)) }
+            return
+        }
         let now = ContinuousClock.now
         let since = waiting.withLock { waiting in
             waiting = Dictionary(uniqueKeysWithValues: groups.map { ($0, waiting[$0] ?? now) })
@@ -124,7 +128,6 @@ public final class PredictionExporter: Sendable {
                 while !Task.isCancelled, try await exportFile(group, evenSmall: isDue) {}
                 if isDue { waiting.withLock { $0[group] = nil } }
             } catch {
-                // A stop is no damage: the next start goes on.
                 if Task.isCancelled { return }
                 damage.report(group.endpoint, KeelError.wrapping(error))
             }

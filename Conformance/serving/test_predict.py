@@ -12,8 +12,9 @@ PATH = "/api/v1/endpoints/typed/predict"
 def test_rows_ids_and_where_the_answer_comes_from(endpoints):
     answer = endpoints.post(PATH, {"rows": [{"x": 0.0}]})
     assert answer.status_code == 422 and answer.json()["error"]["path"] == "n", "an input that is in no row is missing"
-    # One that is in some rows has no value in the others.
-    rows = [served.ROW, {"x": 0.0}]
+    answer = endpoints.post(PATH, {"rows": [served.ROW, {"x": 0.0}]})
+    assert answer.status_code == 422 and answer.json()["error"]["path"] == "rows[1].n", "nor is one left out of some rows in silence"
+    rows = [served.ROW, dict.fromkeys(served.ROW) | {"x": 0.0}]
     answer = endpoints.post(PATH, {"rows": rows, "ids": ["own-1", "own-2"]})
     assert answer.json() == {"predictions": [{"id": "own-1", "score": 0.75}, {"id": "own-2", "score": 0.25}],
                              "endpoint": "typed", "release": 1, "model": "typed", "version": "1"}

@@ -89,13 +89,14 @@ struct Demo: AsyncParsableCommand {
     }
 
     private func showWhereToLook(_ server: DemoServer, _ home: DemoHome) {
+        Terminal.print("")
         if stay {
-            Terminal.print("\nThe server answers at \(server.url) until Ctrl-C. To look further:")
+            Terminal.print("The server answers at \(server.url) until Ctrl-C. To look further:")
         } else if !home.isTemporary {
-            Terminal.print("\nTo look further:")
+            Terminal.print("To look further:")
             Terminal.print("  keel serve --home \(home.path) --listen \(server.url.dropFirst("http://".count))")
         } else {
-            return Terminal.print("\nTo look further: keel demo --stay leaves the server running, keel demo --home FOLDER keeps everything.")
+            return Terminal.print("To look further: keel demo --stay leaves the server running, keel demo --home FOLDER keeps everything.")
         }
         Terminal.print("  export KEEL_URL=\(server.url)")
         Terminal.print("  keel ledger --kind release.        keel get alerts        keel describe pipeline train-delay")

@@ -4,6 +4,8 @@ import PackageDescription
 // Layers from the foundation up; a target imports only layers below its own (docs/architecture.md, checked by Tests/ArchitectureTests).
 let package = Package(
     name: "keel",
+    // For Benchmarks/Trees.
+    products: [.library(name: "Engines", targets: ["Engines"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-atomics", from: "1.3.0"),

@@ -2,8 +2,8 @@
 
 The model is XGBoost, 100 trees of depth 6 on 30 features. Every server answers one row over REST at 1, 16 and 64 connections. Peers are installed on
 demand into environments of their own (`.keel/peers`), in the versions of `Benchmarks/peers/*.txt`; one that cannot be installed or started is named and
-left out. The floor is `Benchmarks/Floor`, built on demand. `--quick` shortens every load, `--report` ends with 0 though targets are missed,
-`--peers fastapi,mlserver` measures these alone.
+left out. The floor is `Benchmarks/Floor`, the evaluator of trees alone `Benchmarks/Trees`, both built on demand. `--quick` shortens every load,
+`--report` ends with 0 though targets are missed, `--peers fastapi,mlserver` measures these alone.
 """
 import argparse
 import contextlib
@@ -401,19 +401,32 @@ def measure_peers(peers, folder, models, options, title=""):
     return out
 
 
-def floor(folder, port):
-    """The raw SwiftNIO handler; built when its source is newer."""
-    built = INSTALLED / "floor/release/nio-floor"
-    source = max((bench.ROOT / "Benchmarks/Floor" / name).stat().st_mtime for name in ("main.swift", "Package.swift"))
-    if not built.exists() or built.stat().st_mtime < source:
-        stage("building the raw NIO handler")
+def built(name, folder, what):
+    """A program of `Benchmarks/FOLDER`, a Swift package of its own; built when its source is newer."""
+    program = INSTALLED / folder.lower() / "release" / name
+    source = max((bench.ROOT / "Benchmarks" / folder / file).stat().st_mtime for file in ("main.swift", "Package.swift"))
+    if not program.exists() or program.stat().st_mtime < source:
+        stage(f"building {what}")
         done = subprocess.run(
-            [os.environ.get("SWIFT", "swift"), "build", "-c", "release", "--package-path", str(bench.ROOT / "Benchmarks/Floor"), "--scratch-path",
-             str(INSTALLED / "floor")], capture_output=True, text=True)
+            [os.environ.get("SWIFT", "swift"), "build", "-c", "release", "--package-path", str(bench.ROOT / "Benchmarks" / folder), "--scratch-path",
+             str(INSTALLED / folder.lower())], capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit("the raw NIO handler cannot be built:\n" + done.stdout[-2000:] + done.stderr[-2000:])
-        built.touch()
-    return bench.Server([built, port], f"http://{bench.HOST}:{port}", log=folder / "floor.log")
+            raise SystemExit(f"{what} cannot be built:\n" + done.stdout[-2000:] + done.stderr[-2000:])
+        program.touch()
+    return program
+
+
+def floor(folder, port):
+    """The raw SwiftNIO handler."""
+    return bench.Server([built("nio-floor", "Floor", "the raw NIO handler"), port], f"http://{bench.HOST}:{port}", log=folder / "floor.log")
+
+
+def measure_evaluator(models, folder):
+    """The evaluator of trees alone: {"p50", "p99": ns of a row that comes alone, "rows": rows a second in batches of a thousand}."""
+    rows = folder / "rows.float32"
+    models.rows[:10_000].tofile(rows)
+    done = subprocess.run([built("trees-benchmark", "Trees", "the benchmark of the trees"), models.file, rows], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
 
 
 class Keel:
@@ -546,7 +559,7 @@ def measure_keel(folder, models, options):
             keel.settle()
             out["requests"], out["no gRPC"] = measure_requests(keel, nio, models, folder, options)
             stage("trees")
-            out["trees"] = measure_trees(keel, models, options)
+            out["trees"] = measure_trees(keel, models, options) | {"evaluator": measure_evaluator(models, folder)}
             keel.settle()
             stage(f"50,000 requests a minute for {options.minute} s")
             out["architecture"] = measure_architecture(keel, models, options)
@@ -599,9 +612,12 @@ def targets(table, keel, peers, pipeline, pipeline_peers, options):
         beside = min(figures.cpu for figures in pipeline_peers.values())
         table.line("pipeline of scikit-learn beside the better MLServer, CPU", "us", beside, pipeline.cpu, beside / pipeline.cpu, least=3)
     trees = keel["trees"]
+    evaluator = trees["evaluator"]
+    table.line(f"trees, a row alone, p50 (p99 {evaluator['p99'] / 1000:.2g})", "us", None, evaluator["p50"] / 1000, most=1)
+    table.line("trees, a thousand rows", "M/s", None, evaluator["rows"] / 1e6, least=3)
     if trees["one"]:
-        table.line("trees, one row, by the server's statistics (mean)", "us", None, trees["one"] * 1e6, most=1)
-        table.line("trees, a thousand rows, by the server's statistics", "M/s", None, 1e-6 / trees["batch"], least=3)
+        table.line("trees in the server, one row, by its statistics (mean)", "us", None, trees["one"] * 1e6)
+        table.line("trees in the server, a thousand rows, by its statistics", "M/s", None, 1e-6 / trees["batch"])
     else:
         print("  trees, by the server's statistics: left out, this server has none")
     table.line("trees, a thousand rows, CPU of the whole request", "M/s", None, trees["rows"] / 1e6)

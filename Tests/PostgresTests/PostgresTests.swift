@@ -113,6 +113,53 @@ struct PostgresTests {
         try Self.report("texts: \(counts.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }.joined(separator: ", "))")
     }
 
+    /// Tables with a row for each request, measurement or event: whoever reads one of them whole gets slower with every day of use.
+    private static let growing: Set<String> = [
+        "predictions", "early_labels", "ledger", "tracking_runs", "tracking_metrics", "tracking_points", "tracking_params", "tracking_tags",
+        "tracking_latest_metrics",
+    ]
+
+    @Test("what reads a table that grows with use finds its rows by an index")
+    func plans() async throws {
+        let folder = NSTemporaryDirectory() + "keel-plans-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let database = try Storage.Database(path: folder + "/keel.sqlite")
+        try await database.migrate(Platform.migrations, backupFolder: folder + "/backups")
+        let texts = try SQLTexts(record: Self.record)
+        let entries = texts.entries.filter { !SQLDialect.sqliteOnly.contains($0.sql) && !texts.isOfTests($0.sql) && !$0.sql.hasPrefix(SQLDialect.sqlite.explain) }
+        let found: [String: String] = try await database.read(in: .default) { db in
+            var found: [String: String] = [:]
+            for entry in entries {
+                let plan = try db.rows(SQLDialect.sqlite.explain + entry.sql, entry.kinds.map { _ in .null }).map { $0.text("detail") }
+                guard let line = Self.wholeRead(entry.sql, plan) else { continue }
+                found[SQLTexts.shape(entry.sql)] = line
+            }
+            return found
+        }
+        for (sql, line) in found.sorted(by: { $0.key < $1.key }) { Issue.record(Comment(rawValue: "\(line)\n    \(sql)")) }
+        try Self.report("plans: \(Set(entries.map { SQLTexts.shape($0.sql) }).count) texts")
+    }
+
+    /// The step of a plan that reads all that a workspace, or all workspaces, have of a growing table; nil when none does.
+    ///
+    /// A step that walks an index in the order that is asked for and stops at a `LIMIT` does not: it is how pages are read.
+    private static func wholeRead(_ sql: String, _ plan: [String]) -> String? {
+        let line = SQLTexts.oneLine(sql)
+        var names: [String: String] = [:]
+        for match in line.matches(of: /\b(?:FROM|JOIN|UPDATE|INTO|,) ([a-z_]+)(?: (?:AS )?([a-z]\w*))?/) {
+            names[String(match.1)] = String(match.1)
+            if let alias = match.2 { names[String(alias)] = String(match.1) }
+        }
+        let isPage = line.contains("LIMIT") && !plan.contains { $0.hasPrefix("USE TEMP B-TREE FOR ORDER BY") }
+        return plan.first { step in
+            let words = step.split(separator: " ")
+            guard words.count > 1, let table = names[String(words[1])], growing.contains(table), !isPage else { return false }
+            if words[0] == "SCAN" { return true }
+            guard words[0] == "SEARCH", let condition = step.firstMatch(of: /\((.*)\)$/)?.1 else { return false }
+            return condition == "workspace=?"
+        }
+    }
+
     /// Why PostgreSQL would not answer as SQLite does; nil when it would.
     private static func refusal(of sql: String, _ kinds: String, _ connection: PostgresConnection, _ forms: [TableForm]) -> String? {
         let prepared: PostgresConnection.Prepared

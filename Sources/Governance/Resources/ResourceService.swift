@@ -33,8 +33,8 @@ public final class ResourceService: Sendable {
     /// - Parameter changed: those of the candidate that are new or changed.
     public typealias Preparation = @Sendable (_ candidate: [Resource], _ changed: [Resource]) async throws -> any PreparedResources
 
-    /// Refuses a resource that the caller may not declare.
-    public typealias Authorization = @Sendable (_ changed: Resource) async throws -> Void
+    /// Refuses a resource that the caller may not declare in place of the current one; there is none for a new resource, and for one that is deleted.
+    public typealias Authorization = @Sendable (_ changed: Resource, _ current: Resource?) async throws -> Void
 
     private let database: Database
     /// Each try that loses the race against another apply means that the other won, so this many in a row are improbable.
@@ -65,7 +65,7 @@ public final class ResourceService: Sendable {
     /// - Throws: `invalidArgument` for a resource given twice, whatever `authorize`, `validate` and `prepare` throw, `unavailable` when other applies
     ///   keep coming in between.
     public func apply(
-        _ resources: [Resource], by grant: Grant, authorize: Authorization = { _ in }, validate: Validation, prepare: Preparation? = nil
+        _ resources: [Resource], by grant: Grant, authorize: Authorization = { _, _ in }, validate: Validation, prepare: Preparation? = nil
     ) async throws -> ApplyResult {
         for resource in resources { try grant.require(.resourcesApply, on: resource.ref(in: grant.workspace)) }
         try ResourceService.refuseDuplicates(resources)
@@ -83,7 +83,7 @@ public final class ResourceService: Sendable {
             }
             try await validate(candidate)
             let changed = zip(resources, changes).filter { $0.1.kind != .unchanged }.map(\.0)
-            for resource in changed { try await authorize(resource) }
+            for resource in changed { try await authorize(resource, current[ResourceKey(resource)]?.resource) }
             guard !changed.isEmpty else { return ApplyResult(revision: try await lastRevision(by: grant), changes: changes, ledgerSeq: nil) }
             let prepared = try await prepare?(candidate, changed)
             let result = try await ResourceService.putInForce(prepared) {
@@ -124,7 +124,7 @@ public final class ResourceService: Sendable {
     /// - Throws: `notFound` when there is no such revision; else as `apply`.
     public func restore(
         kind: String, name: String, environment: String? = nil, revision: Int64, by grant: Grant,
-        authorize: Authorization = { _ in }, validate: Validation, prepare: Preparation? = nil
+        authorize: Authorization = { _, _ in }, validate: Validation, prepare: Preparation? = nil
     ) async throws -> ApplyResult {
         let key = ResourceKey(kind: kind, name: name, environment: environment)
         try grant.require(.resourcesApply, on: key.ref(in: grant.workspace))

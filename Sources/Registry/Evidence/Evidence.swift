@@ -49,6 +49,7 @@ public struct Evidence: Sendable, Hashable {
     public static let passed = "passed"
     /// The verdict on a bundle that no gate judged.
     public static let ungated = "failed: no gate was asked"
+    public var isUngated: Bool { (verdict ?? Evidence.ungated) == Evidence.ungated }
 }
 
 /// What Keel saw of a version, from its training to who approved it.

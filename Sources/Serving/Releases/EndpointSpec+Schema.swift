@@ -53,8 +53,14 @@ extension EndpointSpec {
                     ),
                 ]), "Bounds on what is accepted."),
             FieldSchema(
+                "gate", .word(EndpointSpec.GateRule.allCases.map(\.rawValue)), default: "required",
+                """
+                Whether a release needs a gate that passed. With `optional` whoever may deploy may deploy a model that no gate judged, and the release says so; \
+                one that a gate refused takes `releases.force` all the same. Changing it to `optional` takes `releases.force`.
+                """),
+            FieldSchema(
                 "approval", .word(EndpointSpec.Approval.allCases.map(\.rawValue)), default: "optional",
-                "Whether a release needs an approval of its version (`keel approve`), besides its gate."),
+                "Whether a release needs an approval of its version (`keel approve`), besides its gate. Changing it to `optional` takes `releases.force`."),
             FieldSchema(
                 "signature", .word(EndpointSpec.SignatureRule.allCases.map(\.rawValue)), default: "compatible",
                 """

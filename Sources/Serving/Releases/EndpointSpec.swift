@@ -13,6 +13,7 @@ import Contracts
 ///     label: { within: 90d }                # later labels are refused; default: whenever they come
 ///     limits: { rows: 10000, queue: 256, bodyBytes: 16777216, deadline: 10s }
 ///
+///     gate: optional                        # a release may have a model that no gate judged
 ///     approval: required                    # a release needs an approval of its version, besides its gate
 ///     signature: any                        # a release may take or give something else than the one before
 ///
@@ -34,9 +35,18 @@ public struct EndpointSpec: Sendable, Hashable {
     /// What is demanded of labels; nil takes them whenever they come.
     public let label: LabelPolicy?
     public let limits: EndpointLimits
+    public let gate: GateRule
     public let approval: Approval
     public let signature: SignatureRule
     private static let partsMax = 8
+
+    /// What a release may have that no gate judged. A model that a gate refused takes the permission to force in either case.
+    public enum GateRule: String, Sendable, CaseIterable {
+        /// Nothing, but for who may force.
+        case required
+        /// Models that no gate was asked about, which the release says.
+        case optional
+    }
 
     /// Whether somebody has to take responsibility for a version before it is released.
     public enum Approval: String, Sendable, CaseIterable { case optional, required }
@@ -51,7 +61,7 @@ public struct EndpointSpec: Sendable, Hashable {
     public init(
         _ ref: ResourceRef, model: String? = nil, remote: RemoteModel? = nil, before: [String] = [], after: [String] = [], features: String? = nil,
         rollout: RolloutPlan = RolloutPlan(), log: LogPolicy = LogPolicy(), label: LabelPolicy? = nil, limits: EndpointLimits = EndpointLimits(),
-        approval: Approval = .optional, signature: SignatureRule = .compatible
+        gate: GateRule = .required, approval: Approval = .optional, signature: SignatureRule = .compatible
     ) {
         self.ref = ref
         self.model = model
@@ -63,6 +73,7 @@ public struct EndpointSpec: Sendable, Hashable {
         self.log = log
         self.label = label
         self.limits = limits
+        self.gate = gate
         self.approval = approval
         self.signature = signature
     }
@@ -95,6 +106,7 @@ public struct EndpointSpec: Sendable, Hashable {
         log = try reader.optionalObject("log").map { (inner) throws(KeelError) in try LogPolicy(inner) } ?? LogPolicy()
         label = try reader.optionalObject("label").map { (inner) throws(KeelError) in try LabelPolicy(inner) }
         limits = try reader.optionalObject("limits").map { (inner) throws(KeelError) in try EndpointLimits(inner) } ?? EndpointLimits()
+        gate = try reader.word("gate", default: .required)
         approval = try reader.word("approval", default: .optional)
         signature = try reader.word("signature", default: .compatible)
         try reader.finish()

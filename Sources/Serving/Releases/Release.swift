@@ -3,17 +3,30 @@ import Contracts
 /// What the gate said of a release.
 public enum GateResult: Sendable, Hashable {
     case passed
+    /// No gate judged the model, and the endpoint takes such; the reason says who deployed it.
+    case unasked(reason: String)
     /// Released although the gate did not pass, by someone who may, for a stated reason.
     case forced(reason: String)
+
+    public var isForced: Bool { if case .forced = self { true } else { false } }
 
     public var text: String {
         switch self {
         case .passed: "passed"
+        case .unasked(let reason): "not asked: \(reason)"
         case .forced(let reason): "forced: \(reason)"
         }
     }
 
-    init(text: String) { self = text == "passed" ? .passed : .forced(reason: String(text.dropFirst("forced: ".count))) }
+    init(text: String) {
+        if text == "passed" {
+            self = .passed
+        } else if text.hasPrefix("not asked: ") {
+            self = .unasked(reason: String(text.dropFirst("not asked: ".count)))
+        } else {
+            self = .forced(reason: String(text.dropFirst("forced: ".count)))
+        }
+    }
 }
 
 /// An immutable deployable bundle: a model version with its features and reference profile, numbered within its endpoint.

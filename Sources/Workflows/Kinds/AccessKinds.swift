@@ -3,7 +3,7 @@ import Governance
 
 /// Roles are read by the bindings that name them.
 extension RoleSpec: ResourceKind {
-    package func permissions(_ modules: Modules) -> [Action] { [.accessManage] }
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] { [.accessManage] }
 
     /// Nobody gives what they may not do themselves.
     package func given(among declared: Declarations) -> Set<Action> { actions }
@@ -15,7 +15,7 @@ extension RoleBindingSpec: ResourceKind {
         RoleSpec.builtIn.contains { $0.rawValue == role } ? [] : [ResourceReference.Target("spec.role", RoleSpec.schema.name, role)]
     }
 
-    package func permissions(_ modules: Modules) -> [Action] { [.accessManage] }
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] { [.accessManage] }
 
     package func given(among declared: Declarations) -> Set<Action> { declared.access.actions(of: role) ?? [] }
 

@@ -9,6 +9,13 @@ extension EndpointSpec: ResourceKind {
         features.map { [ResourceReference.Target("spec.features", FeatureServiceSpec.schema.name, $0, required: true)] } ?? []
     }
 
+    /// Who may not force may not make an endpoint take what only force could bring there either.
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] {
+        guard let current, let before = try? EndpointSpec(resource: current) else { return [] }
+        let isLooser = before.gate == .required && gate == .optional || before.approval == .required && approval == .optional
+        return isLooser ? [.releasesForce] : []
+    }
+
     package static func effects(of resource: Resource, in declared: Declarations, _ modules: Modules) async throws -> [String] {
         let ref = resource.ref(in: declared.workspace)
         if let spec = declared.all(EndpointSpec.self).first(where: { $0.ref == ref }) { try await modules.deployments.requireScores(spec) }

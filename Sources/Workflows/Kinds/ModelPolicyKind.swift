@@ -2,7 +2,7 @@ import Contracts
 import Serving
 
 extension ModelPolicySpec: ResourceKind {
-    package func permissions(_ modules: Modules) -> [Action] { [.accessManage] }
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] { [.accessManage] }
 
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] {
         let policies = scrutiny.declared.all(ModelPolicySpec.self)

@@ -27,7 +27,7 @@ extension PipelineSpec: ResourceKind {
     }
 
     /// Whoever starts a pipeline runs its programs.
-    package func permissions(_ modules: Modules) -> [Action] { modules.pipelines.runsPrograms(self) ? [.pipelinesRun] : [] }
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] { modules.pipelines.runsPrograms(self) ? [.pipelinesRun] : [] }
 
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] {
         let pipelines = scrutiny.declared.all(PipelineSpec.self)

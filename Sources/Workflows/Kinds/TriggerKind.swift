@@ -17,7 +17,7 @@ extension TriggerSpec: ResourceKind {
     }
 
     /// It starts pipelines in its author's name.
-    package func permissions(_ modules: Modules) -> [Action] { [.pipelinesRun] }
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] { [.pipelinesRun] }
     package static var actsForItsAuthor: Bool { true }
 
     package static func prepare(_ preparation: inout Preparation) async throws {

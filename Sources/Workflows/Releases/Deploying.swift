@@ -26,7 +26,7 @@ public struct Deploying: Sendable {
     ///   - signature: whether callers of the endpoint may notice the change; nil is as the endpoint says.
     /// - Returns: the release, and what is known of the model behind it.
     /// - Throws: `failedPrecondition` for a model that answers its example with something else than was logged, that has no signature, or whose gate refused
-    ///   it; `permissionDenied` for a version that no gate judged when the caller may not force; `invalidArgument` for features other than the endpoint's.
+    ///   it; `permissionDenied` for a version that no gate judged when the endpoint asks for one and the caller may not force; `invalidArgument` for features other than the endpoint's.
     public func deploy(
         _ uri: String, to endpoint: ResourceRef, features: String?, runner: ModelBinding.Runner?, reason: String?,
         signature: EndpointSpec.SignatureRule? = nil, by caller: Caller
@@ -49,7 +49,6 @@ public struct Deploying: Sendable {
         let declared = try? await deployments.spec(endpoint: endpoint, try Grant.check(caller, may: .releasesDeploy, on: endpoint))
         let whole = try await releasing.prepare(
             version.uri, runner: runner, before: declared?.before ?? [], after: declared?.after ?? [], for: endpoint, by: caller)
-        let evidence = try await registry.bundle(of: version, reading)
         // Two versions may have the same files.
         if let serving = try? await stable(endpoint, caller), serving.bundle == whole.bundle, serving.model == version.name,
             serving.modelVersion == String(version.version)
@@ -57,19 +56,26 @@ public struct Deploying: Sendable {
             return try await answer(serving, version, isNew: false, reading, caller)
         }
         // A gate that refused it is not passed over in silence; that there was none is said in the release.
-        let isRefused = evidence.map { !$0.hasPassed && $0.verdict != Evidence.ungated } ?? false
-        let isUngated = whole.unjudged != nil
-        guard !isRefused else {
+        if case .refused(let part) = whole.verdict {
             throw KeelError(
-                .failedPrecondition, "the gate of \(version.uri) \(evidence?.verdict ?? "")",
+                .failedPrecondition, "the gate of \(part)",
                 hint: "keel release \(endpoint.qualifiedName) \(version.uri) --force releases it all the same, for those who may")
         }
-        if isUngated { try await releasing.requireForce(endpoint, caller) }
-        let isNew = try await declare(endpoint, features, caller)
+        // An endpoint that this makes takes what it was made for.
+        let isUngated = if case .unasked = whole.verdict { true } else { false }
+        let force = isUngated && declared.map { $0.gate == .required } ?? false
+        if force {
+            do { try await releasing.requireDeploy(endpoint, force: true, caller) } catch let error as KeelError {
+                throw KeelError(
+                    error.code, "no gate judged \(version.uri), and \(endpoint.subject) asks for one: \(error.message)",
+                    hint: "deploy a version that a gate passed, or ask an owner, who may also apply the endpoint with gate: optional")
+            }
+        }
+        let isNew = try await declare(endpoint, features, gate: isUngated ? .optional : .required, caller)
         let release: Release
         do {
             release = try await releasing.release(
-                version.uri, named: uri, to: endpoint, force: isUngated, reason: reason ?? "deployed by \(caller.name)",
+                version.uri, named: uri, to: endpoint, force: force, asksNoGate: true, reason: reason ?? "deployed by \(caller.name)",
                 signature: signature, since: decision, by: caller)
         } catch {
             // An endpoint without a release would stay behind.
@@ -166,14 +172,14 @@ public struct Deploying: Sendable {
     private func registered(_ spec: EndpointSpec, _ endpoint: ResourceRef, by caller: Caller) async throws -> String? {
         guard let remote = spec.remote else { return spec.model }
         // No gate judges it, and who may not deploy it shall not have its server asked.
-        try await releasing.requireForce(endpoint, caller)
+        try await releasing.requireDeploy(endpoint, force: spec.gate == .required, caller)
         do { return try await remotes.register(remote, as: endpoint.name, by: caller) } catch let error as KeelError {
             throw error.path?.hasPrefix("spec.") == true ? error.at(endpoint.subject) : error
         }
     }
 
     /// - Returns: whether the endpoint was declared now.
-    private func declare(_ endpoint: ResourceRef, _ features: String?, _ caller: Caller) async throws -> Bool {
+    private func declare(_ endpoint: ResourceRef, _ features: String?, gate: EndpointSpec.GateRule, _ caller: Caller) async throws -> Bool {
         let deploying = try Grant.check(caller, may: .releasesDeploy, on: endpoint)
         if let spec = try? await deployments.spec(endpoint: endpoint, deploying) {
             guard features == nil || spec.features == features else {
@@ -185,6 +191,7 @@ public struct Deploying: Sendable {
         }
         var spec: JSON = .object([])
         if let features { spec["features"] = .string(features) }
+        if gate == .optional { spec["gate"] = .string(gate.rawValue) }
         let environment = endpoint.environment == .production ? nil : endpoint.environment?.rawValue
         _ = try await applying.apply(
             [Resource(kind: EndpointSpec.kind, name: endpoint.name, environment: environment, spec: spec)],

@@ -25,14 +25,15 @@ public struct Releasing: Sendable {
 
     /// - Parameters:
     ///   - alias: what the caller named, when `uri` is the version that it led to: moved meanwhile, it leads nowhere.
+    ///   - asksNoGate: takes a version that no gate judged where the endpoint says `gate: optional`. Pipelines do not: who forgot their gate shall notice.
     ///   - signature: whether callers of the endpoint may notice the change; nil is as the endpoint says.
     ///   - decision: what was decided last about the endpoint when the caller began; nil is now.
     ///   - expected: the bundle that the caller believes to release, in hexadecimal; another one is refused.
     ///   - key: names the request: asked again, it has no effect and returns the release that is there.
     /// - Throws: `failedPrecondition` when the gate did not pass and `force` is false; `permissionDenied` when the caller may not.
     public func release(
-        _ uri: String, named alias: String? = nil, to endpoint: ResourceRef, force: Bool, reason: String, signature: EndpointSpec.SignatureRule? = nil,
-        since decision: String? = nil, bundle expected: String? = nil, key: String? = nil, by caller: Caller
+        _ uri: String, named alias: String? = nil, to endpoint: ResourceRef, force: Bool, asksNoGate: Bool = false, reason: String,
+        signature: EndpointSpec.SignatureRule? = nil, since decision: String? = nil, bundle expected: String? = nil, key: String? = nil, by caller: Caller
     ) async throws -> Release {
         let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, endpoint)
         var decided = decision
@@ -44,12 +45,17 @@ public struct Releasing: Sendable {
         }
         let spec = try await deployments.spec(endpoint: endpoint, deploying)
         let whole = try await composed(version, evidence, before: spec.before, after: spec.after, deploying)
-        guard whole.unjudged == nil || force else {
-            throw KeelError(
-                .failedPrecondition, "the gate of \(whole.unjudged ?? "")", hint: "force: true releases it all the same, for those who may")
+        let gate: GateResult
+        switch whole.verdict {
+        case .passed: gate = .passed
+        case .unasked where asksNoGate && !force && spec.gate == .optional: gate = .unasked(reason: reason)
+        case .unasked(let part), .refused(let part):
+            guard force else {
+                throw KeelError(.failedPrecondition, "the gate of \(part)", hint: "force: true releases it all the same, for those who may")
+            }
+            // Of the model itself the version says which it is.
+            gate = .forced(reason: "\(reason): \(part.replacing(version.uri + " ", with: ""))")
         }
-        // Of the model itself the version says which it is.
-        let gate: GateResult = whole.unjudged.map { .forced(reason: "\(reason): \($0.replacing(version.uri + " ", with: ""))") } ?? .passed
         return try await release(
             version, evidence, to: endpoint, bundle: whole.bundle, gate: gate, signature: signature, since: decided, key: key,
             meant: Meant(uri: alias ?? uri, before: spec.before, after: spec.after), by: caller)
@@ -68,31 +74,45 @@ public struct Releasing: Sendable {
     struct Composition: Sendable {
         let bundle: Digest
         let signature: Signature
-        /// The first of its versions that no gate passed, with the verdict; nil when all did.
-        let unjudged: String?
+        let verdict: Verdict
+    }
+
+    /// What gates said of all the versions of a release.
+    enum Verdict: Sendable {
+        case passed
+        /// No gate was asked about some, and none refused one; the first of them, with what is known of it.
+        case unasked(String)
+        /// A gate refused some; the first of them, with the verdict.
+        case refused(String)
     }
 
     /// A version with those that answer before and after it. Several are tried together, and stored as one bundle.
     private func composed(
         _ version: ModelVersion, _ evidence: VersionEvidence, before: [String], after: [String], _ grant: Grant
     ) async throws -> Composition {
-        func unjudged(_ version: ModelVersion, _ bundle: Evidence) -> String? {
-            bundle.hasPassed ? nil : "\(version.uri) \(bundle.verdict ?? Evidence.ungated)"
+        func verdict(_ version: ModelVersion, _ bundle: Evidence) -> Verdict {
+            guard !bundle.hasPassed else { return .passed }
+            let text = "\(version.uri) \(bundle.verdict ?? Evidence.ungated)"
+            return bundle.isUngated ? .unasked(text) : .refused(text)
         }
         guard !before.isEmpty || !after.isEmpty else {
             let bundle = try await ModelBundle.read(evidence.bundle.subject, from: binding.models.objects)
-            return Composition(bundle: evidence.bundle.subject, signature: bundle.signature, unjudged: unjudged(version, evidence.bundle))
+            return Composition(bundle: evidence.bundle.subject, signature: bundle.signature, verdict: verdict(version, evidence.bundle))
         }
-        var problem = unjudged(version, evidence.bundle)
+        var worst = verdict(version, evidence.bundle)
         var parts: [ModelPart] = []
         for uri in before + [version.uri] + after {
             let (part, seen) = uri == version.uri ? (version, evidence) : try await registered(uri, runner: nil, grant)
-            problem = problem ?? unjudged(part, seen.bundle)
+            let other = verdict(part, seen.bundle)
+            switch (worst, other) {
+            case (.passed, _), (.unasked, .refused): worst = other
+            default: break
+            }
             parts.append(ModelPart(name: part.uri, bundle: try await ModelBundle.read(seen.bundle.subject, from: binding.models.objects)))
         }
         let whole = try ModelBundle(parts: parts)
         let (digest, _) = try await binding.models.store(whole, in: grant.workspace)
-        return Composition(bundle: digest, signature: whole.signature, unjudged: problem)
+        return Composition(bundle: digest, signature: whole.signature, verdict: worst)
     }
 
     /// Makes sure that a version can be served, before an endpoint for it is declared.
@@ -129,8 +149,10 @@ public struct Releasing: Sendable {
         } catch { return "it is refused: \(KeelError.wrapping(error).message)" }
     }
 
-    /// A version that no gate judged takes the permission to force.
-    func requireForce(_ endpoint: ResourceRef, _ caller: Caller) async throws { _ = try await granted(caller, .releasesForce, endpoint) }
+    /// - Parameter force: for what needs the permission to force.
+    func requireDeploy(_ endpoint: ResourceRef, force: Bool, _ caller: Caller) async throws {
+        _ = try await granted(caller, force ? .releasesForce : .releasesDeploy, endpoint)
+    }
 
     /// Releases what serves, or served, in one environment to the endpoint of the same name in another, with what is known of it there.
     ///
@@ -172,6 +194,15 @@ public struct Releasing: Sendable {
         }
         let deploying = try await granted(caller, force ? .releasesForce : .releasesDeploy, target)
         let decided = await deployments.decision(endpoint: target)
+        if case .unasked(let reason) = gate {
+            let isTaken = try await deployments.spec(endpoint: target, deploying).gate == .optional
+            guard isTaken || force else {
+                throw KeelError(
+                    .failedPrecondition, "no gate judged release \(release.name), and \(target.subject) takes none such",
+                    hint: "force: true promotes it all the same, for those who may")
+            }
+            if !isTaken { gate = .forced(reason: "no gate judged it in \(source.environment?.rawValue ?? "its environment"): \(reason)") }
+        }
         let (version, evidence) = try await registered("models:/\(release.model)/\(release.modelVersion)", runner: nil, deploying)
         var known = record.json
         let reading = try Grant.check(.system("releases", in: source.workspace), may: .monitorsRead)
@@ -207,7 +238,7 @@ public struct Releasing: Sendable {
         _ version: ModelVersion, _ evidence: VersionEvidence, to endpoint: ResourceRef, bundle: Digest, gate: GateResult,
         from source: PromotedFrom? = nil, signature: EndpointSpec.SignatureRule?, since decision: String?, key: String?, meant: Meant? = nil, by caller: Caller
     ) async throws -> Release {
-        let grant = try await granted(caller, gate == .passed ? .releasesDeploy : .releasesForce, endpoint)
+        let grant = try await granted(caller, gate.isForced ? .releasesForce : .releasesDeploy, endpoint)
         try await requireApprovals(version, try await deployments.spec(endpoint: endpoint, grant), by: caller)
         let (release, loaded) = try await deployments.loadedRelease(
             endpoint: endpoint, model: version.name, version: String(version.version), bundle: bundle, gate: gate, from: source,
@@ -217,6 +248,11 @@ public struct Releasing: Sendable {
             recheck: { spec in
                 if let meant { try await requireStillMeant(meant, version, spec, by: caller) }
                 try await requireApprovals(version, spec, by: caller)
+                if case .unasked = gate, spec.gate == .required {
+                    throw KeelError(
+                        .failedPrecondition, "while \(version.uri) was loaded, \(spec.ref.subject) was changed to gate: required",
+                        hint: "no gate judged it; deploy one that a gate passed")
+                }
             }, grant)
         return release
     }

@@ -49,7 +49,7 @@ extension Applying {
             try grant.require(.resourcesApply, on: item.resource.resource.ref(in: grant.workspace))
             // What cannot be read any more can be taken away all the same.
             if (try? ResourceKinds.kind(item.resource.resource.kind).init(resource: item.resource.resource)) != nil {
-                try await authorize(item.resource.resource)
+                try await authorize(item.resource.resource, nil)
             }
         }
         if isRehearsal { return deletion }

@@ -136,11 +136,11 @@ public final class Applying: Sendable {
 
     /// Refuses what takes more than `resources.apply`, also when it is taken away.
     func authorization(_ grant: Grant) -> ResourceService.Authorization {
-        { [self] resource in
+        { [self] resource, current in
             let kind = try ResourceKinds.kind(resource.kind)
             let subject = resource.ref(in: grant.workspace).subject
             if kind.actsForItsAuthor { try await refuseAgents(resource, grant) }
-            for action in try kind.init(resource: resource).permissions(modules) {
+            for action in try kind.init(resource: resource).permissions(replacing: current, modules) {
                 do throws(KeelError) { _ = try Grant.check(grant.caller, may: action, on: subject) } catch {
                     try await modules.audit.recordDenial(grant.caller, action: action, subject: subject)
                     throw error

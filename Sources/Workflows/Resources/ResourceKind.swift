@@ -15,7 +15,8 @@ package protocol ResourceKind: Sendable {
     /// Other resources that this one names. `delete` refuses to take away what is named.
     var references: [ResourceReference.Target] { get }
     /// What the caller must be allowed besides `resources.apply` to declare this, such as `pipelines.run` for what will run code.
-    func permissions(_ modules: Modules) -> [Action]
+    /// - Parameter current: the declaration in whose place it comes; nil when it is new, or is deleted.
+    func permissions(replacing current: Resource?, _ modules: Modules) -> [Action]
     /// Whether a resource goes on acting in the name of whoever applied it, with all that this one may do. Agents, who may do less, cannot apply such.
     static var actsForItsAuthor: Bool { get }
     /// What is wrong with the kind's resources beside the others, besides names of resources that are not there. Each path begins with the resource.
@@ -56,7 +57,7 @@ package protocol ResourceKind: Sendable {
 
 extension ResourceKind {
     package var references: [ResourceReference.Target] { [] }
-    package func permissions(_ modules: Modules) -> [Action] { [] }
+    package func permissions(replacing current: Resource?, _ modules: Modules) -> [Action] { [] }
     package static var actsForItsAuthor: Bool { false }
     package static func mistakes(_ scrutiny: Scrutiny) -> [KeelError] { [] }
     package func given(among declared: Declarations) -> Set<Action> { [] }

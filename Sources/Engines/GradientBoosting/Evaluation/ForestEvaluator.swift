@@ -140,11 +140,15 @@ final class ForestEvaluator<Scalar: TreeScalar>: Sendable {
             i &+= Lanes.count
         }
         if hasOneOutput { margins[0] = margin }
-        while i < trees.count {
-            var at = trees[i].root
-            for _ in 0..<trees[i].depth { at = walk.next(at, prepared) }
-            margins[Int(trees[i].output)] += values[Int(at)]
-            i &+= 1
+        let rest = trees.count &- i
+        guard rest > 0 else { return }
+        // The last ones are walked in step too, some of them twice: one after another each step would wait for the one before.
+        var at = Lanes { trees[i &+ min($0, rest &- 1)].root }
+        var depth: UInt32 = 0
+        for lane in 0..<rest { depth = max(depth, trees[i &+ lane].depth) }
+        for _ in 0..<depth { at.step { _, node in walk.next(node, prepared) } }
+        at.visit { lane, node in
+            if lane < rest { margins[Int(trees[i &+ lane].output)] += values[Int(node)] }
         }
     }
 

@@ -8,8 +8,7 @@ const drawn = new Map();
 let library;
 
 function echarts() {
-  const named = document.querySelector('meta[name="echarts"]')?.content;
-  library ??= import(named ?? new URL("./echarts.js", import.meta.url).href).then((module) => module.echarts);
+  library ??= import("./vendor/echarts/index.js").then((module) => module.echarts);
   return library;
 }
 
@@ -201,7 +200,7 @@ const options = { lines, bars, scatter, parallel, histogram: (data, theme, setti
 
 // MARK: One figure
 
-/** What was chosen, kept in the page's address so that it can be shared: #loss.log, #loss.smooth=0.6 would be too fine; one setting holds for all charts. */
+/** What was chosen for all line charts of the page, kept in its address so that it can be shared. */
 function settings() {
   const chosen = new URLSearchParams(location.search);
   const smooth = Number(chosen.get("smooth"));
@@ -288,7 +287,7 @@ class Drawing {
     const hasNothing = this.kind === "graph" ? !this.data.nodes?.length : this.kind === "gantt" ? !this.data.bars?.length : !this.data.series?.some((item) => item.data.length);
     if (hasNothing) return this.say(this.figure.dataset.empty ?? "No values yet.", "nothing");
     if (this.kind === "graph" || this.kind === "gantt") {
-      const drawings = await import(document.querySelector('meta[name="drawings"]')?.content ?? new URL("./drawings.js", import.meta.url).href);
+      const drawings = await import("./drawings.js");
       if (!this.figure.isConnected) return;
       this.clear();
       this.plot.classList.add("svg");

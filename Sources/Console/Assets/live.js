@@ -24,16 +24,12 @@ setInterval(() => document.hidden || refresh(), 15_000);
 document.addEventListener("visibilitychange", () => document.hidden || refresh());
 document.addEventListener("htmx:load", (event) => refresh(event.target instanceof Element ? event.target.parentElement ?? document : document));
 
-// The stream of the frame (htmx's extension) says whether the server is there.
-const state = () => document.querySelector(".connection");
-function connection(name, text) {
-  const shown = state();
-  if (!shown || shown.dataset.state === name) return;
-  shown.dataset.state = name;
-  shown.textContent = text;
-}
-document.addEventListener("htmx:sseOpen", () => connection("live", "Live"));
-document.addEventListener("htmx:sseError", () => connection("lost", "Server not reached, reconnecting"));
+// The stream of the frame (htmx's extension) says whether the server is there. A page that is left closes it as well: that is no loss.
+const away = document.getElementById("connection");
+let isLeaving = false;
+addEventListener("pagehide", () => (isLeaving = true));
+document.addEventListener("htmx:sseOpen", () => away && (away.hidden = true));
+document.addEventListener("htmx:sseError", () => setTimeout(() => away && !isLeaving && (away.hidden = false), 400));
 
 /** `data-stream` names a stream of one page: each `changed` of it makes what follows it load again, until it says `ended`. */
 function follow() {
@@ -56,15 +52,26 @@ function follow() {
 }
 follow();
 
-// The theme: as the system has it until one is chosen. A cookie, so that the server writes it into the page and nothing flashes.
-document.addEventListener("click", (event) => {
-  const button = event.target.closest?.("[data-theme-switch]");
+// The theme: as the system has it until one is chosen (theme.js sets it before anything is drawn).
+const root = document.documentElement;
+const button = document.getElementById("theme");
+const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
+function name() {
   if (!button) return;
-  const isDark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  const theme = isDark ? "light" : "dark";
-  document.documentElement.dataset.theme = theme;
-  document.cookie = `keel_theme=${theme}; path=/; max-age=31536000; samesite=strict${location.protocol === "https:" ? "; secure" : ""}`;
+  button.hidden = false;
+  button.textContent = isDark() ? "Light theme" : "Dark theme";
+}
+button?.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  try {
+    localStorage.setItem("keel-theme", root.dataset.theme);
+  } catch {
+    // A browser that keeps nothing: it holds for this page.
+  }
+  name();
 });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
+name();
 
 // A form asks before it does what cannot be taken back.
 document.addEventListener("submit", (event) => {

@@ -1,0 +1,18 @@
+import Contracts
+
+/// The workspaces in which the caller has a role. Opening one is a link that names it, which the browser remembers.
+func addWorkspacePage(to pages: ConsoleRoutes) {
+    pages.pageForEveryCaller("/workspaces") { asked in
+        let listed = try await asked.grant(.workspacesRead).map { grant in try await asked.platform.workspaces.list(by: grant) } ?? []
+        return Page(
+            "Workspaces", in: nil, template: "workspaces",
+            [
+                "workspaces": listed.map { workspace in
+                    [
+                        "name": workspace.id.name, "path": "/console?workspace=\(percentEncoded(workspace.id.name))",
+                        "description": Shown.text(workspace.description), "isCurrent": workspace.id == asked.caller.workspace,
+                    ] as View
+                }, "hasNone": listed.isEmpty,
+            ])
+    }
+}

@@ -62,10 +62,9 @@ struct MonitorPage {
     }
 
     private init(_ asked: PageRequest) async throws {
-        let name = try asked.name("name")
-        let ref = try ResourceRef(MonitorSpec.kind, qualifiedName: name, in: asked.grant.workspace)
+        let ref = try asked.thing(MonitorSpec.kind)
         guard let spec = try await MonitorPage.specs(asked).first(where: { $0.ref == ref }) else {
-            throw KeelError.notFound("there is no monitor '\(name.prefix(140))'")
+            throw KeelError.notFound("there is no monitor '\(ref.qualifiedName.prefix(140))'")
         }
         self.asked = asked
         self.spec = spec
@@ -216,8 +215,8 @@ struct MonitorPage {
 
 func addMonitorPages(to pages: ConsoleRoutes) {
     pages.page("/monitors", .monitorsRead, on: .each) { try await monitorsPage($0) }
-    pages.page("/monitors/:name", .monitorsRead, on: .each) { try await MonitorPage.page($0) }
-    pages.data("/monitors/:name/drift.json", .monitorsRead, on: .each) { try await MonitorPage.drift($0) }
-    pages.data("/monitors/:name/performance.json", .monitorsRead, on: .each) { try await MonitorPage.performance($0) }
-    pages.data("/monitors/:name/histogram.json", .monitorsRead, on: .each) { try await MonitorPage.histogram($0) }
+    pages.page("/monitors/:name", .monitorsRead, on: .placed(MonitorSpec.kind)) { try await MonitorPage.page($0) }
+    pages.data("/monitors/:name/drift.json", .monitorsRead, on: .placed(MonitorSpec.kind)) { try await MonitorPage.drift($0) }
+    pages.data("/monitors/:name/performance.json", .monitorsRead, on: .placed(MonitorSpec.kind)) { try await MonitorPage.performance($0) }
+    pages.data("/monitors/:name/histogram.json", .monitorsRead, on: .placed(MonitorSpec.kind)) { try await MonitorPage.histogram($0) }
 }

@@ -44,13 +44,13 @@ private func predictionPage(_ id: String, _ ref: ResourceRef, _ asked: PageReque
     guard let first = found.first else {
         throw KeelError.notFound("'\(ref.qualifiedName)' has no logged prediction '\(id.prefix(200))'", hint: "its declaration says which requests are logged")
     }
-    let releases = try await asked.grant(.releasesRead, on: ref.subject).map { grant in
-        try await asked.platform.deployments.releases(endpoint: ref, grant)
-    } ?? []
+    var releases: [Release] = []
+    if let grant = asked.grant(.releasesRead, on: ref.subject) { releases = try await asked.platform.deployments.releases(endpoint: ref, grant) }
     var scores: [View] = []
     for stored in found {
         let release = releases.first { $0.number == stored.release }
-        let signature = await release.map { await signature(of: $0, asked) } ?? nil
+        var signature: Signature?
+        if let release { signature = await read(signatureOf: release, asked) }
         scores.append([
             "release": stored.release, "releasePath": ConsolePath.release(ref, stored.release),
             "model": release.map { "\($0.model)/\($0.modelVersion)" } ?? "", "role": stored.shadow ? "in shadow" : "answered",
@@ -70,7 +70,7 @@ private func predictionPage(_ id: String, _ ref: ResourceRef, _ asked: PageReque
 }
 
 /// Nil when the release's bundle cannot be read any more.
-private func signature(of release: Release, _ asked: PageRequest) async -> Signature? {
+private func read(signatureOf release: Release, _ asked: PageRequest) async -> Signature? {
     try? await ModelBundle.read(release.bundle, from: asked.platform.objects).signature
 }
 

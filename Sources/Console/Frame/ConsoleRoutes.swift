@@ -5,7 +5,7 @@ import Platform
 import WebAPI
 
 /// Registers pages. Each says what its caller must be allowed to do, which is asked before its handler runs, as routes of the API do.
-public struct ConsoleRoutes: Sendable {
+public struct ConsoleRoutes {
     public typealias PageHandler = @Sendable (PageRequest) async throws -> Page
     /// - Returns: the address of the page that shows what was done.
     public typealias FormHandler = @Sendable (PageRequest, Form) async throws -> String

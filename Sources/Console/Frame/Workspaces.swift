@@ -1,9 +1,11 @@
 import Contracts
+import Governance
 
 /// The workspaces in which the caller has a role. Opening one is a link that names it, which the browser remembers.
 func addWorkspacePage(to pages: ConsoleRoutes) {
     pages.pageForEveryCaller("/workspaces") { asked in
-        let listed = try await asked.grant(.workspacesRead).map { grant in try await asked.platform.workspaces.list(by: grant) } ?? []
+        var listed: [Workspace] = []
+        if let grant = asked.grant(.workspacesRead) { listed = try await asked.platform.workspaces.list(by: grant) }
         return Page(
             "Workspaces", in: nil, template: "workspaces",
             [

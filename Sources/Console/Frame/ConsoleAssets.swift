@@ -21,7 +21,7 @@ struct ConsoleAssets: Sendable {
     ///   moves by itself.
     init(vendor: String?) {
         var found: [String: File] = [:]
-        for (name, bytes) in ConsoleAssets.own { found[name] = File(bytes: bytes, type: ConsoleAssets.type(of: name)) }
+        for (name, bytes) in ConsoleAssets.own + ConsoleAssets.ofPages { found[name] = File(bytes: bytes, type: ConsoleAssets.type(of: name)) }
         for name in vendor.map(ConsoleAssets.names) ?? [] {
             guard let vendor, let data = FileManager.default.contents(atPath: vendor + "/" + name) else { continue }
             found["vendor/" + name] = File(bytes: Array(data), type: ConsoleAssets.type(of: name))

@@ -148,4 +148,5 @@ public func addConsoleRoutes(to routes: APIRoutes, _ console: Console) {
     addEndpointPages(to: pages)
     addModelPages(to: pages)
     addLedgerPages(to: pages)
+    addDataPageFamilies(to: pages)
 }

@@ -17,6 +17,7 @@ public struct ConsoleSection: Sendable, Hashable {
         home,
         endpoints,
         models,
+    ] + ofData + [
         ledger,
     ]
 }

@@ -21,8 +21,8 @@ public enum ConsolePath {
     public static func model(_ name: String) -> String { "/console/models/\(percentEncoded(name))" }
     public static func version(_ name: String, _ version: String) -> String { "\(model(name))/versions/\(percentEncoded(version))" }
     public static func event(_ seq: Int64) -> String { "/console/ledger/\(seq)" }
-    public static func pipelineRun(_ id: String) -> String { "/console/pipelines/runs/\(percentEncoded(id))" }
-    public static func run(_ experiment: String, _ id: String) -> String { "/console/experiments/\(percentEncoded(experiment))/runs/\(percentEncoded(id))" }
+    public static func pipelineRun(_ id: String) -> String { "/console/pipeline-runs/\(percentEncoded(id))" }
+    public static func run(_ experiment: String, _ id: String) -> String { "/console/runs/\(percentEncoded(id))" }
 
     /// The page of what an event is about, by `Kind/name`; nil for kinds without a page.
     public static func subject(_ subject: String, in workspace: WorkspaceID) -> String? {
@@ -34,5 +34,13 @@ public enum ConsolePath {
     private static let pages: [String: @Sendable (ResourceRef) -> String] = [
         "Endpoint": { endpoint($0) },
         "Model": { model($0.name) },
+        "Dataset": { DataViews.path(dataset: $0.name) },
+        "FeatureView": { DataViews.path(view: $0.name) },
+        "FeatureService": { DataViews.path(service: $0.name) },
+        "Pipeline": { PipelineViews.path(pipeline: $0.name) },
+        "Trigger": { _ in "/console/triggers" },
+        "Monitor": { "/console/monitors/\(percentEncoded($0.qualifiedName))" },
+        "Run": { run("", $0.name) },
+        "Experiment": { "/console/experiments/\(percentEncoded($0.name))" },
     ]
 }

@@ -40,7 +40,7 @@ struct Templates: Sendable {
     /// - Throws: `internal` for a template that cannot be parsed.
     init() throws(KeelError) {
         var parsed: [String: MustacheTemplate] = [:]
-        for (name, bytes) in Templates.sources {
+        for (name, bytes) in Templates.sources + Templates.ofData {
             do { parsed[name] = try MustacheTemplate(string: String(decoding: bytes, as: UTF8.self)) } catch {
                 throw KeelError(.internal, "the template '\(name)' of the console cannot be read: \(error)")
             }

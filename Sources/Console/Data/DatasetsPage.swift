@@ -87,7 +87,7 @@ struct DatasetPage {
                     return row
                 },
                 "hasSnapshots": !snapshots.isEmpty, "first": before == nil ? false : asked.query.with(["before": nil]),
-                "next": snapshots.count == 20 ? snapshots.last.map { asked.query.with(["before": "\($0.number)"]) } ?? false : false,
+                "next": next(snapshots),
                 "shown": snapshot.map(DataViews.row) ?? false,
                 "figures": (snapshot?.profile?.columns ?? []).prefix(DatasetPage.chartsMax).map { column in
                     ["name": Shown.text(column.name), "source": "\(path)/profile.json\(number.isEmpty ? "?" : number + "&")column=\(pathComponent(column.name))"] as View
@@ -95,6 +95,11 @@ struct DatasetPage {
                 "hasProfile": snapshot?.profile != nil, "quarantine": try await quarantine(), "hasQuarantine": (snapshot?.quarantinedCount ?? 0) > 0,
                 "moreQuarantine": moreQuarantine,
             ])
+    }
+
+    private func next(_ snapshots: [Snapshot]) -> Any {
+        guard snapshots.count == 20, let last = snapshots.last else { return false }
+        return asked.query.with(["before": "\(last.number)"])
     }
 
     private var passed: Int { max(0, asked.query["after"].flatMap(Int.init) ?? 0) }

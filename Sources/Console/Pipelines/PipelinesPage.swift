@@ -20,6 +20,12 @@ enum PipelineViews {
         ]
     }
 
+    /// The address of the next page of runs; false on the last.
+    static func next(_ runs: [PipelineRun], _ limit: Int, _ query: PageQuery) -> Any {
+        guard runs.count == limit, let last = runs.last else { return false }
+        return query.with(["before": last.id])
+    }
+
     /// The declared pipelines that the caller may see.
     static func specs(_ asked: PageRequest) async throws -> [PipelineSpec] {
         let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .resourcesRead)
@@ -52,7 +58,7 @@ func pipelinesPage(_ asked: PageRequest) async throws -> Page {
         [
             "pipelines": pipelines, "hasPipelines": !pipelines.isEmpty, "runs": runs.map { PipelineViews.row($0, now: asked.now) }, "hasRuns": !runs.isEmpty,
             "here": asked.query.with([:]), "first": asked.query["before"] == nil ? false : asked.query.with(["before": nil]),
-            "next": runs.count == limit ? runs.last.map { asked.query.with(["before": $0.id]) } ?? false : false,
+            "next": PipelineViews.next(runs, limit, asked.query),
         ])
 }
 
@@ -75,7 +81,7 @@ func pipelinePage(_ asked: PageRequest) async throws -> Page {
             },
             "runs": runs.map { PipelineViews.row($0, now: asked.now) }, "hasRuns": !runs.isEmpty, "here": asked.query.with([:]),
             "first": asked.query["before"] == nil ? false : asked.query.with(["before": nil]),
-            "next": runs.count == limit ? runs.last.map { asked.query.with(["before": $0.id]) } ?? false : false,
+            "next": PipelineViews.next(runs, limit, asked.query),
         ])
 }
 

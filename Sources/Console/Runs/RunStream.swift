@@ -14,8 +14,9 @@ enum RunStream {
         let id = try asked.name("id")
         let tracking = asked.platform.tracking
         let grant = asked.grant
-        var last = try await tracking.run(id: id, grant)
+        let first = try await tracking.run(id: id, grant)
         return EventStreamResponse.response { write in
+            var last = first
             var silence = 0
             try await write("retry: 2000\n\n")
             for _ in 0..<looksMax {

@@ -60,43 +60,49 @@ struct RunsTablePage {
 
     private func page() async throws -> Page {
         var problem: KeelError?
-        var found = Contracts.Page<Run>(items: [], nextToken: nil)
-        do { found = try await asked.platform.tracking.searchRuns(try search(), asked.grant) } catch let error as KeelError where error.code == .invalidArgument {
-            problem = error
-        }
-        let columns = columns(of: found.items)
-        let all = RunsTablePage.columns(in: found.items)
+        var runs: [Run] = []
+        var next: String?
+        do {
+            let found = try await asked.platform.tracking.searchRuns(try search(), asked.grant)
+            runs = found.items
+            next = found.nextToken
+        } catch let error as KeelError where error.code == .invalidArgument { problem = error }
+        let columns = columns(of: runs)
+        var view: View = [
+            "experiment": Shown.text(experiment.name), "id": experiment.id, "isDeletedExperiment": experiment.lifecycle == .deleted,
+            "tags": RunViews.tags(experiment.tags), "filter": asked.query["filter"] ?? "", "order": asked.query["order"] ?? "", "path": asked.query.path,
+            "isDeleted": isDeleted, "hasFilter": asked.query["filter"] != nil, "hasRuns": !runs.isEmpty, "standing": standing, "problem": false, "first": false,
+            "next": false,
+        ]
+        if let problem { view["problem"] = ["message": problem.message, "hint": problem.hint ?? false] as View }
+        if asked.query["page"] != nil { view["first"] = asked.query.with(["page": nil]) }
+        if let next { view["next"] = asked.query.with(["page": next]) }
+        view["columns"] = columns.map { heading($0.key, sorted: $0.searched, isNumber: $0.source == .metrics, note: $0.source.rawValue) }
+        view["choices"] = choices(of: runs, chosen: columns)
+        view["runs"] = rows(runs, columns)
+        return Page(experiment.name, in: .experiments, below: [Page.Link("Experiments", "/console/experiments")], template: "runs-table", view)
+    }
+
+    private func rows(_ runs: [Run], _ columns: [RunColumn]) -> [View] {
         let now = asked.now
-        let sources: [(RunColumn.Source, String)] = [(.metrics, "Metrics"), (.params, "Params"), (.tags, "Tags")]
-        return Page(
-            experiment.name, in: .experiments, below: [Page.Link("Experiments", "/console/experiments")], template: "runs-table",
+        return runs.map { run in
             [
-                "experiment": Shown.text(experiment.name), "id": experiment.id, "isDeletedExperiment": experiment.lifecycle == .deleted,
-                "tags": RunViews.tags(experiment.tags), "filter": asked.query["filter"] ?? "", "order": asked.query["order"] ?? "", "path": asked.query.path,
-                "isDeleted": isDeleted, "hasFilter": asked.query["filter"] != nil,
-                "problem": problem.map { ["message": $0.message, "hint": $0.hint ?? false] as View } ?? false, "hasRuns": !found.items.isEmpty,
-                "standing": standing,
-                "columns": columns.map { heading($0.key, sorted: $0.searched, isNumber: $0.source == .metrics, note: $0.source.rawValue) },
-                "chosen": columns.map { ["text": $0.text] as View },
-                "choices": sources.map { source, title in
-                    [
-                        "title": title,
-                        "columns": all.filter { $0.source == source }.prefix(RunsTablePage.choicesMax).map { column in
-                            ["text": column.text, "name": Shown.text(column.key), "isChosen": columns.contains(column)] as View
-                        },
-                    ] as View
-                },
-                "runs": found.items.map { run in
-                    [
-                        "id": run.id, "name": Shown.text(RunViews.name(run), path: RunViews.path(run)), "status": ChartData.badge(run.status.rawValue),
-                        "started": Shown.time(run.startedAt), "duration": RunViews.duration(run, now: now), "user": Shown.text(run.userID),
-                        "cells": columns.map { $0.value(run) },
-                    ] as View
-                },
-                "first": asked.query["page"] == nil ? false : asked.query.with(["page": nil]),
-                "next": found.nextToken.map { asked.query.with(["page": $0]) } ?? false,
-                "other": asked.query.with(["state": isDeleted ? nil : "deleted", "page": nil]),
-            ])
+                "id": run.id, "name": Shown.text(RunViews.name(run), path: RunViews.path(run)), "status": ChartData.badge(run.status.rawValue),
+                "started": Shown.time(run.startedAt), "duration": RunViews.duration(run, now: now), "user": Shown.text(run.userID),
+                "cells": columns.map { $0.value(run) },
+            ]
+        }
+    }
+
+    /// What the menu of columns offers: what the runs of this page have.
+    private func choices(of runs: [Run], chosen: [RunColumn]) -> [View] {
+        let all = RunsTablePage.columns(in: runs)
+        let sources: [(RunColumn.Source, String)] = [(.metrics, "Metrics"), (.params, "Params"), (.tags, "Tags")]
+        return sources.map { source, title in
+            let own = all.filter { $0.source == source }.prefix(RunsTablePage.choicesMax)
+            let columns: [View] = own.map { ["text": $0.text, "name": Shown.text($0.key), "isChosen": chosen.contains($0)] }
+            return ["title": title, "columns": columns]
+        }
     }
 
     private var isDeleted: Bool { asked.query["state"] == "deleted" }

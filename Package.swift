@@ -237,10 +237,7 @@ let package = Package(
             ]),
         .testTarget(
             name: "ConsoleTests",
-            dependencies: [
-                "Console", "WebAPI", "Governance", "TestSupport", .product(name: "Hummingbird", package: "hummingbird"),
-                .product(name: "HummingbirdTesting", package: "hummingbird"),
-            ]),
+            dependencies: ["Console", "WebAPI", .product(name: "HTTPTypes", package: "swift-http-types")]),
         .testTarget(
             name: "KeelClientTests",
             dependencies: [

@@ -25,6 +25,12 @@ func addEndpointPage(to pages: ConsoleRoutes) {
             endpoint: ref, to: try form.number("to"), reason: try form.required("reason"), expecting: expected, asked.grant)
         return ConsolePath.endpoint(ref)
     }
+    pages.form("/endpoints/:name/deploy", .releasesDeploy, on: .placed(EndpointSpec.kind)) { asked, form in
+        let ref = try asked.thing(EndpointSpec.kind)
+        _ = try await asked.platform.deploying.deploy(
+            try form.required("model"), to: ref, features: nil, runner: nil, reason: form["reason"], by: asked.grant.caller)
+        return ConsolePath.endpoint(ref)
+    }
 }
 
 extension ServingExpectation {

@@ -5,8 +5,14 @@ import Serving
 func addTryPages(to pages: ConsoleRoutes) {
     pages.page("/endpoints/:name/try", .predict, on: .placed(EndpointSpec.kind)) { asked in
         let ref = try asked.thing(EndpointSpec.kind)
-        let trial = try TryForm(ref, asked)
-        return tryPage(ref, trial.view([:]))
+        do throws(KeelError) { return tryPage(ref, try TryForm(ref, asked).view([:])) } catch {
+            // A page all the same: what is missing comes with the first release.
+            guard error.code == .failedPrecondition || error.code == .unavailable else { throw error }
+            var view = TryForm(ref, [], optional: [], inputs: []).view([:])
+            view["problem"] = error.message
+            view["hint"] = error.hint ?? false
+            return tryPage(ref, view)
+        }
     }
     pages.formPage("/endpoints/:name/try", .predict, on: .placed(EndpointSpec.kind)) { asked, form in
         let ref = try asked.thing(EndpointSpec.kind)
@@ -57,7 +63,7 @@ struct TryForm {
     private let categories: [String: [String]]
     private let base: String
 
-    init(_ ref: ResourceRef, _ asked: PageRequest) throws {
+    init(_ ref: ResourceRef, _ asked: PageRequest) throws(KeelError) {
         let runtime = asked.platform.runtime
         guard let fields = runtime.requestFields(endpoint: ref) else { throw runtime.whyNotServing(ref) }
         let bundle = runtime.serving(ref).first?.bundle

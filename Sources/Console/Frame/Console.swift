@@ -11,8 +11,7 @@ public final class Console: Sendable {
     let assets: ConsoleAssets
     let live: LiveEvents
     private let templates: Templates
-    /// Of this process: forms of pages from before a restart are refused with the advice to load the page again.
-    private let formKey = Identifier.hex32() + Identifier.hex32()
+    private let proof = FormProof(key: Identifier.hex32() + Identifier.hex32())
 
     /// - Parameter vendor: the folder of htmx and ECharts, by `ConsoleVendor.folder`; nil when they are not installed.
     /// - Throws: `internal` for a template that cannot be read.
@@ -42,7 +41,7 @@ public final class Console: Sendable {
         frame["who"] = caller.name
         frame["role"] = caller.persona.rawValue
         frame["workspace"] = caller.workspace.name
-        frame["isSignedIn"] = HTTPConnection.current.map { BrowserSessions.session(of: request.head, port: $0.port) != nil } ?? false
+        frame["isSignedIn"] = session(of: request.head) != nil
         frame["breadcrumbs"] = page.breadcrumbs.map { ["title": $0.title, "path": $0.path] as View }
         frame["hasBreadcrumbs"] = !page.breadcrumbs.isEmpty
         frame["sections"] = ConsoleSection.all.filter { $0.action.map { caller.actions.contains($0) } ?? true }.map { section in
@@ -79,14 +78,9 @@ public final class Console: Sendable {
 
     // MARK: Forms
 
-    /// What a form of the console's own pages carries. It is bound to the session and to the workspace that the page showed, so that a form made in one
-    /// workspace does nothing in another.
-    func formToken(of request: HTTPRequest, _ caller: Caller) -> String { MessageCode.hex(of: formSubject(request, caller), key: formKey) }
+    func formToken(of request: HTTPRequest, _ caller: Caller) -> String { proof.token(session: session(of: request), caller) }
 
-    private func formSubject(_ request: HTTPRequest, _ caller: Caller) -> String {
-        let session = HTTPConnection.current.flatMap { BrowserSessions.session(of: request, port: $0.port)?.hex } ?? "owner"
-        return "\(session)\n\(caller.name)\n\(caller.workspace.name)"
-    }
+    func session(of request: HTTPRequest) -> Digest? { HTTPConnection.current.flatMap { BrowserSessions.session(of: request, port: $0.port) } }
 
     /// - Throws: `permissionDenied` for a form that none of the console's pages, as it is now, has posted. A request with a token of its own needs none: no
     ///   browser sends that by itself.
@@ -97,11 +91,7 @@ public final class Console: Sendable {
             throw KeelError(.permissionDenied, "the form says not which page it is from", hint: "use a browser that sends Origin, or a token")
         }
         let given = HTTPField.Name("X-CSRF-Token").flatMap { request.headerFields[$0] } ?? form["csrf"] ?? ""
-        guard MessageCode.isValid(given, of: formSubject(request, caller), key: formKey) else {
-            throw KeelError(
-                .permissionDenied, "the page that this form is from is out of date: the server was restarted, you signed in anew, or another workspace was opened",
-                hint: "load the page again; nothing was changed")
-        }
+        try proof.require(given, session: session(of: request), caller)
     }
 }
 

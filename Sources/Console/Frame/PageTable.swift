@@ -92,8 +92,9 @@ public struct TableOrder: Sendable {
 
     public init(_ query: PageQuery) {
         let text = query["sort"]
-        isAscending = text?.hasPrefix("-") != true
-        key = text.map { isAscending ? $0 : String($0.dropFirst()) }
+        let isDescending = text?.hasPrefix("-") == true
+        isAscending = !isDescending
+        key = text.map { isDescending ? String($0.dropFirst()) : $0 }
     }
 }
 

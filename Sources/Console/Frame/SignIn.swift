@@ -28,9 +28,9 @@ func addSignInRoutes(to routes: APIRoutes, _ console: Console) {
     }
 }
 
-enum SignIn {
+package enum SignIn {
     /// Where to go afterwards: a page of the console, whatever the address says.
-    static func destination(_ text: String?) -> String {
+    package static func destination(_ text: String?) -> String {
         guard let text, text == "/console" || text.hasPrefix("/console/") || text.hasPrefix("/console?"), text.utf8.count <= 2000,
             text.utf8.allSatisfy({ (0x21...0x7e).contains($0) && $0 != 0x5c }), !text.hasPrefix("/console/sign-")
         else { return "/console" }

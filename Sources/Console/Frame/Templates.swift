@@ -8,11 +8,11 @@ public typealias View = [String: Any]
 /// The pages' templates, compiled into the binary and parsed once.
 ///
 /// Every name in double braces is escaped; no template uses triple braces, which `ConsoleTests` checks.
-struct Templates: Sendable {
+package struct Templates: Sendable {
     private let library: MustacheLibrary
 
     /// Of each file in `Templates/` its name and text.
-    static let sources: [(name: String, bytes: [UInt8])] = [
+    package static let sources: [(name: String, bytes: [UInt8])] = [
         ("frame", PackageResources.frame_mustache),
         ("table", PackageResources.table_mustache),
         ("sign-in", PackageResources.sign_in_mustache),
@@ -38,7 +38,7 @@ struct Templates: Sendable {
     ]
 
     /// - Throws: `internal` for a template that cannot be parsed.
-    init() throws(KeelError) {
+    package init() throws(KeelError) {
         var parsed: [String: MustacheTemplate] = [:]
         for (name, bytes) in Templates.sources + Templates.ofData {
             do { parsed[name] = try MustacheTemplate(string: String(decoding: bytes, as: UTF8.self)) } catch {
@@ -49,7 +49,7 @@ struct Templates: Sendable {
     }
 
     /// - Throws: `internal` for a template that there is not.
-    func render(_ view: View, with template: String) throws(KeelError) -> String {
+    package func render(_ view: View, with template: String) throws(KeelError) -> String {
         guard let text = library.render(view, withTemplate: template) else { throw KeelError(.internal, "the console has no template '\(template)'") }
         return text
     }

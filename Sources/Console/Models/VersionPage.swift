@@ -3,6 +3,9 @@ import Registry
 import Serving
 import Workflows
 
+/// To more endpoints than these a version is deployed from the endpoints' own pages, or by the command.
+private let endpointsMax = 30
+
 /// One version: what it takes and gives, what Keel saw of it, its card, where it comes from and where it serves.
 func addVersionPage(to pages: ConsoleRoutes) {
     pages.page("/models/:name/versions/:version", .registryRead, on: .model) { asked in
@@ -22,7 +25,8 @@ func addVersionPage(to pages: ConsoleRoutes) {
             "createdAt": Shown.time(version.createdAt), "description": version.description.visible(keepingLines: true),
             "hasDescription": !version.description.isEmpty, "serving": serving, "isServing": !serving.isEmpty,
             "tags": version.tags.map { ["key": Shown.text($0.key), "value": Shown.text($0.value)] as View }, "hasTags": !version.tags.isEmpty,
-            "endpoints": deployable.map { ["name": $0.ref.qualifiedName] as View }, "mayDeploy": !deployable.isEmpty,
+            "endpoints": deployable.prefix(endpointsMax).map { ["name": $0.ref.qualifiedName, "path": ConsolePath.endpoint($0.ref)] as View },
+            "mayDeploy": !deployable.isEmpty,
             "mayApprove": asked.grant(.modelsApprove, on: "Model/\(name)") != nil && evidence != nil, "lineage": try await lineage(version, evidence, asked),
         ]
         view.merge(signature(version.facts)) { $1 }
@@ -30,15 +34,6 @@ func addVersionPage(to pages: ConsoleRoutes) {
         view["card"] = await card(name, number, asked) ?? false
         return Page(
             "\(name)/\(number)", in: .models, below: [.init("Models", "/console/models"), .init(name, ConsolePath.model(name))], template: "version", view)
-    }
-    pages.form("/models/:name/versions/:version/deploy", .releasesDeploy, on: .each) { asked, form in
-        let name = try asked.name()
-        let number = try asked.versionNumber()
-        let endpoint = try ResourceRef(EndpointSpec.kind, qualifiedName: try form.required("endpoint"), in: asked.grant.workspace, path: "endpoint")
-        _ = try await asked.context.authorize(.releasesDeploy, on: endpoint.subject)
-        _ = try await asked.platform.deploying.deploy(
-            "models:/\(name)/\(number)", to: endpoint, features: nil, runner: nil, reason: form["reason"], by: asked.grant.caller)
-        return ConsolePath.endpoint(endpoint)
     }
     pages.form("/models/:name/versions/:version/approve", .modelsApprove, on: .model) { asked, form in
         let name = try asked.name()

@@ -37,7 +37,7 @@ public final class BrowserSessions: Sendable {
 
     /// Begins a session; the least recently used one ends when there are too many.
     /// - Returns: the cookie's value, which is kept nowhere.
-    func begin(_ credential: String) -> String {
+    package func begin(_ credential: String) -> String {
         let secret = Identifier.hex32() + Identifier.hex32()
         let now = clock.now()
         sessions.withLock { sessions in
@@ -51,7 +51,7 @@ public final class BrowserSessions: Sendable {
     }
 
     /// The token of a session that goes on; nil when it has ended.
-    func credential(_ session: Digest) -> String? {
+    package func credential(_ session: Digest) -> String? {
         let now = clock.now()
         return sessions.withLock { sessions in
             guard let found = sessions[session], found.isGood(at: now) else {

@@ -23,6 +23,10 @@ CONSOLE = [
     (r"GET /console/endpoints/\{name\}/predictions", "predictions.read"), (r"(GET|POST) /console/endpoints/\{name\}/try", "predictions.create"),
     (r"GET /console/endpoints", "releases.read"), (r"POST /console/endpoints", "releases.deploy"), (r"POST /console/models/.*/approve", "models.approve"),
     (r"GET /console/models", "registry.read"), (r"POST /console/models", "registry.write"), (r"(GET|POST) /console/ledger", "ledger.read"),
+    (r"GET /console/(experiments|runs|compare)", "tracking.read"), (r"POST /console/runs", "tracking.write"), (r"GET /console/monitors", "monitors.read"),
+    (r"GET /console/(pipelines|pipeline-runs|triggers)", "pipelines.read"), (r"POST /console/(pipelines|pipeline-runs|triggers)", "pipelines.run"),
+    (r"GET /console/datasets", "datasets.read"), (r"(GET|POST) /console/(features|feature-services)", "features.read"),
+    (r"GET /console/lineage", "resources.read"),
 ]
 # They ask with POST because what they ask is long.
 READING = ("search", "search-datasets", "get-latest-versions", "presigned-download-url")

@@ -20,7 +20,7 @@ ANYONE = {("GET", "/ping"), ("GET", "/v2/health/live"), ("GET", "/v2/health/read
           # Pages that show what their caller may see.
           ("GET", "/console"), ("GET", "/console/search"), ("GET", "/console/workspaces"), ("POST", "/console/sign-out")}
 # Answers that do not end. They have tests of their own.
-STREAMS = {("GET", "/console/events")}
+STREAMS = {("GET", "/console/events"), ("GET", "/console/runs/{id}/events"), ("GET", "/console/pipeline-runs/{id}/events")}
 
 
 def nowhere(word):

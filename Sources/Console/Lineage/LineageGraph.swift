@@ -248,8 +248,9 @@ struct LineageGraph {
         var found: [LineageNode] = []
         for outputs in run.steps.compactMap(\.outputs) {
             if let tracked = outputs["run"]?.string { found += try await optional("Run/\(tracked)") }
-            if let model = outputs["model"]?.string, let number = outputs["version"]?.integer ?? outputs["version"]?.string.flatMap(Int64.init) {
-                found += try await optional("ModelVersion/\(model)/\(number)")
+            // `models:/NAME/VERSION`, as the step that registers writes it.
+            if let model = outputs["model"]?.string, model.hasPrefix("models:/") {
+                found += try await optional("ModelVersion/\(model.dropFirst("models:/".count))")
             }
         }
         return found

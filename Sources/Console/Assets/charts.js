@@ -355,7 +355,7 @@ class Drawing {
     const table = document.createElement("table");
     table.className = "list";
     const row = table.createTHead().insertRow();
-    for (const text of head) row.append(Object.assign(document.createElement("th"), { textContent: text, scope: "col" }));
+    head.forEach((text, at) => row.append(Object.assign(document.createElement("th"), { textContent: text, scope: "col", className: at ? "num" : "" })));
     const rowsOf = table.createTBody();
     for (const cells of body.slice(0, 500)) {
       const line = rowsOf.insertRow();

@@ -9,7 +9,7 @@ struct PageTableTests {
         let size: Double
     }
     private static let items = (0..<25).map { Item(name: "n\($0)", size: Double($0 % 5)) }
-    private static let sorts: [String: (Item) -> SortValue] = ["name": { .text($0.name) }, "size": { .number($0.size) }]
+    private static let sorts: [String: @Sendable (Item) -> SortValue] = ["name": { .text($0.name) }, "size": { .number($0.size) }]
 
     private func page(_ query: String, of items: [Item] = items) throws -> TableSlice<Item> {
         try TableSlice(items, PageQuery(path: "/x", query: query), limit: 10, standard: "name", sorts: Self.sorts, id: { $0.name })

@@ -91,4 +91,5 @@ func addEndpointPages(to pages: ConsoleRoutes) {
     addReleasePage(to: pages)
     addTryPages(to: pages)
     addPredictionPages(to: pages)
+    addScoreChart(to: pages)
 }

@@ -75,6 +75,11 @@ private struct EndpointView {
             "releases": releaseTable.view(asked.query), "hasMoreReleases": releases.count > EndpointView.releasesMax, "alerts": alerts,
             "hasAlerts": !alerts.isEmpty, "refusals": refusals, "hasRefusals": !refusals.isEmpty,
         ]
+        view["scores"] = false
+        if let grant = asked.grant(.predictionsRead, on: ref.subject) {
+            let chart = try await ScoreChart.latest(ref, asked, grant)
+            if !chart.counts.isEmpty { view["scores"] = chart.table.view(asked.query) }
+        }
         view["events"] = try await events(asked)?.view(asked.query) ?? false
         return view
     }

@@ -13,6 +13,10 @@ func addPredictionPages(to pages: ConsoleRoutes) {
         try? await asked.platform.runtime.flush()
         let found = try await queries.latest(endpoint: ref, before: before, limit: limit + 1, asked.grant)
         let shown = found.prefix(limit)
+        if found.isEmpty, before == nil, asked.platform.runtime.status(endpoint: ref) == nil {
+            let reason = asked.platform.runtime.whyNotServing(ref)
+            if reason.code == .notFound { throw reason }
+        }
         let table = PageTable(
             "Predictions, the newest first",
             [

@@ -49,7 +49,8 @@ package struct ScoreChart: Sendable {
     /// The same for those who do not see the picture.
     var table: PageTable {
         PageTable(
-            "Scores of the latest predictions", [.init("From", isNumber: true)] + counts.map { .init("Release \($0.release)", isNumber: true) },
+            "Scores of the latest predictions",
+            [.init("From", isNumber: true)] + counts.map { .init("Release \($0.release)", isNumber: true) },
             bounds.enumerated().map { i, bound in [.number(Shown.number(bound))] + counts.map { .number(Shown.count($0.counts[i])) } },
             empty: "No prediction with a score is logged yet.")
     }

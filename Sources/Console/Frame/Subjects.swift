@@ -22,7 +22,9 @@ public enum ConsolePath {
     public static func version(_ name: String, _ version: String) -> String { "\(model(name))/versions/\(percentEncoded(version))" }
     public static func event(_ seq: Int64) -> String { "/console/ledger/\(seq)" }
     public static func pipelineRun(_ id: String) -> String { "/console/pipelines/runs/\(percentEncoded(id))" }
-    public static func run(_ experiment: String, _ id: String) -> String { "/console/experiments/\(percentEncoded(experiment))/runs/\(percentEncoded(id))" }
+    public static func run(_ experiment: String, _ id: String) -> String {
+        "/console/experiments/\(percentEncoded(experiment))/runs/\(percentEncoded(id))"
+    }
 
     /// The page of what an event is about, by `Kind/name`; nil for kinds without a page.
     public static func subject(_ subject: String, in workspace: WorkspaceID) -> String? {

@@ -20,7 +20,7 @@ MLFLOW = [
 ]
 # The console's pages are not in the document either: what of them is shown and done takes what the same takes of the API.
 CONSOLE = [
-    (r"GET /console/endpoints/\{name\}/predictions", "predictions.read"), (r"(GET|POST) /console/endpoints/\{name\}/try", "predictions.create"),
+    (r"GET /console/endpoints/\{name\}/(predictions|scores)", "predictions.read"), (r"(GET|POST) /console/endpoints/\{name\}/try", "predictions.create"),
     (r"GET /console/endpoints", "releases.read"), (r"POST /console/endpoints", "releases.deploy"), (r"POST /console/models/.*/approve", "models.approve"),
     (r"GET /console/models", "registry.read"), (r"POST /console/models", "registry.write"), (r"(GET|POST) /console/ledger", "ledger.read"),
     (r"GET /console/(experiments|runs|compare)", "tracking.read"), (r"POST /console/runs", "tracking.write"), (r"GET /console/monitors", "monitors.read"),

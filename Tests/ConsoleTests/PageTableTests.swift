@@ -9,7 +9,7 @@ struct PageTableTests {
         let size: Double
     }
     private static let items = (0..<25).map { Item(name: "n\($0)", size: Double($0 % 5)) }
-    private static let sorts: [String: (Item) -> SortValue] = ["name": { .text($0.name) }, "size": { .number($0.size) }]
+    private static let sorts: [String: @Sendable (Item) -> SortValue] = ["name": { .text($0.name) }, "size": { .number($0.size) }]
 
     private func page(_ query: String, of items: [Item] = items) throws -> TableSlice<Item> {
         try TableSlice(items, PageQuery(path: "/x", query: query), limit: 10, standard: "name", sorts: Self.sorts, id: { $0.name })
@@ -28,7 +28,9 @@ struct PageTableTests {
         return out
     }
 
-    @Test("pages by key show every row once, in the order that the address names", arguments: ["", "sort=name", "sort=-name", "sort=size", "sort=-size"])
+    @Test(
+        "pages by key show every row once, in the order that the address names",
+        arguments: ["", "sort=name", "sort=-name", "sort=size", "sort=-size"])
     func whole(query: String) throws {
         let all = try pages(query)
         #expect(all.count == 25 && Set(all.map(\.name)).count == 25)
@@ -46,7 +48,9 @@ struct PageTableTests {
         #expect(try page(String(after), of: rest).items == expected && !expected.isEmpty)
     }
 
-    @Test("an order or a place that the table has not is refused", arguments: ["sort=weight", "after=nonsense", "after=n1", "sort=name&after=x%1Fy"])
+    @Test(
+        "an order or a place that the table has not is refused",
+        arguments: ["sort=weight", "after=nonsense", "after=n1", "sort=name&after=x%1Fy"])
     func refused(query: String) throws { #expect(throws: KeelError.self) { _ = try page(query) } }
 
     @Test("an address keeps its filters, and a column's link turns its own order around")
@@ -54,7 +58,9 @@ struct PageTableTests {
         let query = PageQuery(path: "/console/endpoints", query: "q=a+b%26c&environment=staging&sort=name&after=x&workspace=w&empty=")
         #expect(query["q"] == "a b&c" && query["empty"] == nil)
         #expect(query.with(["after": nil]) == "/console/endpoints?q=a%20b%26c&environment=staging&sort=name")
-        let view = PageTable("T", [.init("Name", sort: "name"), .init("Size", sort: "size")], [[.text("a"), .number("1")]], next: "k", empty: "").view(query)
+        let view = PageTable(
+            "T", [.init("Name", sort: "name"), .init("Size", sort: "size")], [[.text("a"), .number("1")]], next: "k", empty: ""
+        ).view(query)
         let columns = try #require(view["columns"] as? [View])
         #expect(columns[0]["sortPath"] as? String == "/console/endpoints?q=a%20b%26c&environment=staging&sort=-name")
         #expect(columns[0]["sorted"] as? String == "ascending" && columns[1]["sorted"] as? Bool == false)

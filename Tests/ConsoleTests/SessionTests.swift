@@ -60,7 +60,8 @@ struct SessionTests {
     @Test(
         "the cookie is for the console's pages alone",
         arguments: [
-            ("/console", true), ("/console?x=1", true), ("/console/endpoints/a", true), ("/consoles", false), ("/api/v1/endpoints", false), ("/", false),
+            ("/console", true), ("/console?x=1", true), ("/console/endpoints/a", true), ("/consoles", false), ("/api/v1/endpoints", false),
+            ("/", false),
             ("/v2/models/console/infer", false), ("/api/v1/console", false),
         ])
     func covered(path: String, expected: Bool) { #expect(BrowserSessions(prefix: "/console").covers(path) == expected) }
@@ -68,10 +69,13 @@ struct SessionTests {
     @Test("the cookie is found by its whole name, among others")
     func cookies() {
         func found(_ cookie: String) -> String? {
-            BrowserSessions.cookie("keel_session_7070", of: HTTPRequest(method: .get, scheme: nil, authority: nil, path: "/", headerFields: [.cookie: cookie]))
+            BrowserSessions.cookie(
+                "keel_session_7070", of: HTTPRequest(method: .get, scheme: nil, authority: nil, path: "/", headerFields: [.cookie: cookie]))
         }
         #expect(found("keel_session_7070=abc") == "abc" && found("a=b; keel_session_7070=abc; c=d") == "abc")
-        #expect(found("keel_session_70700=abc") == nil && found("xkeel_session_7070=abc") == nil && found("keel_session_7070=") == nil && found("") == nil)
+        #expect(
+            found("keel_session_70700=abc") == nil && found("xkeel_session_7070=abc") == nil && found("keel_session_7070=") == nil
+                && found("") == nil)
     }
 }
 
@@ -89,7 +93,8 @@ struct FormProofTests {
         try proof.require(token, session: session, ada.with(requestID: "other"))
         let elsewhere = Caller(name: "ada", persona: .mlEngineer, workspace: WorkspaceID(stored: "fraud"))
         for (given, session, caller) in [
-            ("", session, ada), (String(token.dropLast()), session, ada), (token, nil, ada), (token, Digest(of: "another"), ada), (token, session, elsewhere),
+            ("", session, ada), (String(token.dropLast()), session, ada), (token, nil, ada), (token, Digest(of: "another"), ada),
+            (token, session, elsewhere),
             (token, session, Caller(name: "bob", persona: .owner)),
         ] as [(String, Digest?, Caller)] {
             #expect(throws: KeelError.self) { try proof.require(given, session: session, caller) }
@@ -101,7 +106,8 @@ struct FormProofTests {
         "after signing in one comes to a page of the console, whatever the address says",
         arguments: [
             ("/console/endpoints?q=a", "/console/endpoints?q=a"), ("/console", "/console"), ("//evil.example/console", "/console"),
-            ("https://evil.example/console/", "/console"), ("/consolex", "/console"), ("/console/\\evil", "/console"), ("/console/sign-in", "/console"),
+            ("https://evil.example/console/", "/console"), ("/consolex", "/console"), ("/console/\\evil", "/console"),
+            ("/console/sign-in", "/console"),
             ("/console/a\r\nX: y", "/console"),
         ])
     func destination(given: String, expected: String) { #expect(SignIn.destination(given) == expected) }

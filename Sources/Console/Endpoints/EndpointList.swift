@@ -48,15 +48,18 @@ struct EndpointRow: Sendable {
         let shownAlert: PageTable.Cell = alert.map { .badge("\($0.kind.rawValue) alert", .bad) } ?? .text("")
         return [
             .text(ref.name, path: ConsolePath.endpoint(ref)), .text(ref.environment?.rawValue ?? ""),
-            stable.map { .text("\($0.model)/\($0.modelVersion)", path: ConsolePath.version($0.model, $0.modelVersion)) } ?? .badge("no release", .warn),
+            stable.map { .text("\($0.model)/\($0.modelVersion)", path: ConsolePath.version($0.model, $0.modelVersion)) }
+                ?? .badge("no release", .warn),
             phase, .number(Shown.count(requests)), .number(EndpointRow.percent(errorShare)),
             .number(Shown.duration(seconds: stable?.p50)), .number(Shown.duration(seconds: stable?.p99)), shownAlert,
         ]
     }
 
     static let columns: [PageTable.Column] = [
-        .init("Endpoint", sort: "name"), .init("Environment", sort: "environment"), .init("Serves", sort: "model"), .init("State", sort: "state"),
-        .init("Requests", sort: "requests", isNumber: true), .init("Errors", sort: "errors", isNumber: true), .init("p50", sort: "p50", isNumber: true),
+        .init("Endpoint", sort: "name"), .init("Environment", sort: "environment"), .init("Serves", sort: "model"),
+        .init("State", sort: "state"),
+        .init("Requests", sort: "requests", isNumber: true), .init("Errors", sort: "errors", isNumber: true),
+        .init("p50", sort: "p50", isNumber: true),
         .init("p99", sort: "p99", isNumber: true), .init("Alerts", sort: "alerts"),
     ]
 
@@ -91,4 +94,5 @@ func addEndpointPages(to pages: ConsoleRoutes) {
     addReleasePage(to: pages)
     addTryPages(to: pages)
     addPredictionPages(to: pages)
+    addScoreChart(to: pages)
 }

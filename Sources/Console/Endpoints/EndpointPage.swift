@@ -4,12 +4,15 @@ import Serving
 import Storage
 import Workflows
 
-/// One endpoint: the rollout in motion with what its conditions see, its traffic, its releases and what happened, and the decisions that somebody may take.
+/// One endpoint: the rollout in motion with what its conditions see, its traffic, its releases and what happened, and the decisions that
+/// somebody may take.
 func addEndpointPage(to pages: ConsoleRoutes) {
     pages.page("/endpoints/:name", .releasesRead, on: .placed(EndpointSpec.kind)) { asked in
         let ref = try asked.thing(EndpointSpec.kind)
         let view = try await EndpointView(ref, asked)
-        return Page(ref.qualifiedName, in: .endpoints, below: [.init("Endpoints", "/console/endpoints")], template: "endpoint", try await view.view(asked))
+        return Page(
+            ref.qualifiedName, in: .endpoints, below: [.init("Endpoints", "/console/endpoints")], template: "endpoint",
+            try await view.view(asked))
     }
     pages.form("/endpoints/:name/promote", .releasesDeploy, on: .placed(EndpointSpec.kind)) { asked, form in
         let ref = try asked.thing(EndpointSpec.kind)
@@ -75,6 +78,11 @@ private struct EndpointView {
             "releases": releaseTable.view(asked.query), "hasMoreReleases": releases.count > EndpointView.releasesMax, "alerts": alerts,
             "hasAlerts": !alerts.isEmpty, "refusals": refusals, "hasRefusals": !refusals.isEmpty,
         ]
+        view["scores"] = false
+        if let grant = asked.grant(.predictionsRead, on: ref.subject) {
+            let chart = try await ScoreChart.latest(ref, asked, grant)
+            if !chart.counts.isEmpty { view["scores"] = chart.table.view(asked.query) }
+        }
         view["events"] = try await events(asked)?.view(asked.query) ?? false
         return view
     }
@@ -87,7 +95,8 @@ private struct EndpointView {
     private var stableText: View? {
         guard let stable = releases.first(where: { $0.number == state.stable }) else { return nil }
         return [
-            "release": stable.number, "releasePath": ConsolePath.release(ref, stable.number), "model": "\(stable.model)/\(stable.modelVersion)",
+            "release": stable.number, "releasePath": ConsolePath.release(ref, stable.number),
+            "model": "\(stable.model)/\(stable.modelVersion)",
             "modelPath": ConsolePath.version(stable.model, stable.modelVersion), "features": stable.featureService ?? false,
         ]
     }
@@ -120,8 +129,10 @@ private struct EndpointView {
         }
         let target = rollout.phaseTarget
         return [
-            "release": candidate.number, "releasePath": ConsolePath.release(ref, candidate.number), "model": "\(candidate.model)/\(candidate.modelVersion)",
-            "modelPath": ConsolePath.version(candidate.model, candidate.modelVersion), "isShadow": isShadow, "hasShadow": rollout.plan.shadowRequests > 0,
+            "release": candidate.number, "releasePath": ConsolePath.release(ref, candidate.number),
+            "model": "\(candidate.model)/\(candidate.modelVersion)",
+            "modelPath": ConsolePath.version(candidate.model, candidate.modelVersion), "isShadow": isShadow,
+            "hasShadow": rollout.plan.shadowRequests > 0,
             "steps": steps, "share": EndpointRow.percent(rollout.share), "done": min(rollout.phaseRequests, target), "target": target,
             "started": Shown.time(state.startedAt), "conditions": conditions, "hasConditions": !conditions.isEmpty,
             "minimumRequests": rollout.plan.minimumRequests, "minimumLabels": rollout.plan.minimumLabels,
@@ -134,7 +145,9 @@ private struct EndpointView {
     }
 
     private var serving: [(role: String, status: ReleaseStatus)] {
-        [("stable", status?.stable), (status?.phase ?? "candidate", status?.candidate)].compactMap { role, status in status.map { (role, $0) } }
+        [("stable", status?.stable), (status?.phase ?? "candidate", status?.candidate)].compactMap { role, status in
+            status.map { (role, $0) }
+        }
     }
 
     private var traffic: PageTable {
@@ -142,7 +155,8 @@ private struct EndpointView {
             "Traffic of the releases since the server started",
             [
                 .init("Release"), .init("Model"), .init("Role"), .init("Share", isNumber: true), .init("Requests", isNumber: true),
-                .init("Rows", isNumber: true), .init("In shadow", isNumber: true), .init("Errors", isNumber: true), .init("p50", isNumber: true),
+                .init("Rows", isNumber: true), .init("In shadow", isNumber: true), .init("Errors", isNumber: true),
+                .init("p50", isNumber: true),
                 .init("p99", isNumber: true),
             ],
             serving.map { role, release in
@@ -153,7 +167,8 @@ private struct EndpointView {
                     .text("\(release.model)/\(release.modelVersion)", path: ConsolePath.version(release.model, release.modelVersion)),
                     role == "stable" ? .badge("stable", .ok) : .badge(role, .info), .number(EndpointRow.percent(release.share)),
                     .number(Shown.count(release.requests)), .number(Shown.count(release.rows)), .number(Shown.count(release.shadowRows)),
-                    .number(whole > 0 ? EndpointRow.percent(Double(failures) / Double(whole)) : "–"), .number(Shown.duration(seconds: release.p50)),
+                    .number(whole > 0 ? EndpointRow.percent(Double(failures) / Double(whole)) : "–"),
+                    .number(Shown.duration(seconds: release.p50)),
                     .number(Shown.duration(seconds: release.p99)),
                 ]
             }, empty: "No release serves. Deploy a model: keel deploy \(ref.qualifiedName) models:/NAME/VERSION.")
@@ -187,8 +202,10 @@ private struct EndpointView {
                         ? .badge("candidate", .info) : .text(release.number == state.previous ? "previous" : "")
                 return [
                     .text(String(release.number), path: ConsolePath.release(ref, release.number)),
-                    .text("\(release.model)/\(release.modelVersion)", path: ConsolePath.version(release.model, release.modelVersion)), place,
-                    release.gate == .passed ? .badge("passed", .ok) : .badge(String(release.gate.text.prefix(60)), .warn), .time(release.createdAt),
+                    .text("\(release.model)/\(release.modelVersion)", path: ConsolePath.version(release.model, release.modelVersion)),
+                    place,
+                    release.gate == .passed ? .badge("passed", .ok) : .badge(String(release.gate.text.prefix(60)), .warn),
+                    .time(release.createdAt),
                     .text(release.createdBy), .text(release.promotedFrom?.name ?? ""),
                 ]
             }, empty: "No release yet. Deploy a model: keel deploy \(ref.qualifiedName) models:/NAME/VERSION.")

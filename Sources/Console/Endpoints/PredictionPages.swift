@@ -9,21 +9,28 @@ func addPredictionPages(to pages: ConsoleRoutes) {
         let queries = PredictionQueries(database: asked.platform.database)
         if let id = asked.query["id"] { return try await predictionPage(id, ref, asked) }
         let before = try asked.query["after"].map { (text) throws(KeelError) in try PredictionKey(place: text) }
-        // What was answered a moment ago may still be on its way to the table; a table that cannot be written now keeps no page from showing what is there.
+        // What was answered a moment ago may still be on its way to the table. When the table cannot be written now, the page shows what is there.
         try? await asked.platform.runtime.flush()
         let found = try await queries.latest(endpoint: ref, before: before, limit: limit + 1, asked.grant)
         let shown = found.prefix(limit)
+        if found.isEmpty, before == nil, asked.platform.runtime.status(endpoint: ref) == nil {
+            let reason = asked.platform.runtime.whyNotServing(ref)
+            if reason.code == .notFound { throw reason }
+        }
         let table = PageTable(
             "Predictions, the newest first",
             [
-                .init("Event time"), .init("Prediction"), .init("Release", isNumber: true), .init("Role"), .init("Score", isNumber: true), .init("Label"),
+                .init("Event time"), .init("Prediction"), .init("Release", isNumber: true), .init("Role"), .init("Score", isNumber: true),
+                .init("Label"),
                 .init("Latency", isNumber: true), .init("Answered"),
             ],
             shown.map { stored in
                 [
-                    .time(stored.eventTime), .mono(stored.id, path: ConsolePath.prediction(ref, stored.id)), .number(String(stored.release)),
+                    .time(stored.eventTime), .mono(stored.id, path: ConsolePath.prediction(ref, stored.id)),
+                    .number(String(stored.release)),
                     stored.shadow ? .badge("shadow", .info) : .text("answered"), .number(stored.score.map(Shown.number) ?? "–"),
-                    .text(stored.label.map { "\($0)" } ?? ""), .number(Shown.duration(seconds: Double(stored.latencyNanoseconds) / 1e9)), .time(stored.at),
+                    .text(stored.label.map { "\($0)" } ?? ""), .number(Shown.duration(seconds: Double(stored.latencyNanoseconds) / 1e9)),
+                    .time(stored.at),
                 ]
             }, next: found.count > limit ? shown.last?.key.place : nil,
             empty: "No prediction is logged. Try the endpoint, or see what its declaration says of the log.")
@@ -36,16 +43,21 @@ func addPredictionPages(to pages: ConsoleRoutes) {
     }
 }
 
-private func above(_ ref: ResourceRef) -> [Page.Link] { [.init("Endpoints", "/console/endpoints"), .init(ref.qualifiedName, ConsolePath.endpoint(ref))] }
+private func above(_ ref: ResourceRef) -> [Page.Link] {
+    [.init("Endpoints", "/console/endpoints"), .init(ref.qualifiedName, ConsolePath.endpoint(ref))]
+}
 
 private func predictionPage(_ id: String, _ ref: ResourceRef, _ asked: PageRequest) async throws -> Page {
     try? await asked.platform.runtime.flush()
     let found = try await PredictionQueries(database: asked.platform.database).prediction(id: id, endpoint: ref, asked.grant)
     guard let first = found.first else {
-        throw KeelError.notFound("'\(ref.qualifiedName)' has no logged prediction '\(id.prefix(200))'", hint: "its declaration says which requests are logged")
+        throw KeelError.notFound(
+            "'\(ref.qualifiedName)' has no logged prediction '\(id.prefix(200))'", hint: "its declaration says which requests are logged")
     }
     var releases: [Release] = []
-    if let grant = asked.grant(.releasesRead, on: ref.subject) { releases = try await asked.platform.deployments.releases(endpoint: ref, grant) }
+    if let grant = asked.grant(.releasesRead, on: ref.subject) {
+        releases = try await asked.platform.deployments.releases(endpoint: ref, grant)
+    }
     var scores: [View] = []
     for stored in found {
         let release = releases.first { $0.number == stored.release }
@@ -62,7 +74,8 @@ private func predictionPage(_ id: String, _ ref: ResourceRef, _ asked: PageReque
     }
     let request = (try? JSON.parse(first.request))?.pretty ?? first.request
     return Page(
-        "Prediction", in: .endpoints, below: above(ref) + [.init("Predictions", ConsolePath.endpoint(ref) + "/predictions")], template: "prediction",
+        "Prediction", in: .endpoints, below: above(ref) + [.init("Predictions", ConsolePath.endpoint(ref) + "/predictions")],
+        template: "prediction",
         [
             "id": Shown.text(id), "eventTime": Shown.time(first.eventTime), "label": first.label.map { "\($0)" } ?? false,
             "labelAt": Shown.time(first.labelAt), "request": String(request.visible(keepingLines: true).prefix(20_000)), "scores": scores,
@@ -77,7 +90,8 @@ private func read(signatureOf release: Release, _ asked: PageRequest) async -> S
 private func named(_ values: [Value], _ names: [String], _ word: String) -> [View] {
     values.enumerated().map { i, value in
         [
-            "name": names.indices.contains(i) ? names[i] : "\(word) \(i + 1)", "value": String(value.description.visible().prefix(1000)), "isMissing": value.isNull,
+            "name": names.indices.contains(i) ? names[i] : "\(word) \(i + 1)", "value": String(value.description.visible().prefix(1000)),
+            "isMissing": value.isNull,
         ]
     }
 }
@@ -89,7 +103,9 @@ extension PredictionKey {
     /// - Throws: `invalidArgument` for what is no place.
     init(place: String) throws(KeelError) {
         let parts = place.split(separator: ".", maxSplits: 2, omittingEmptySubsequences: false)
-        guard parts.count == 3, let time = Int64(parts[0]).flatMap({ Timestamp(exactly: $0) }), let release = Int(parts[1]), !parts[2].isEmpty else {
+        guard parts.count == 3, let time = Int64(parts[0]).flatMap({ Timestamp(exactly: $0) }), let release = Int(parts[1]),
+            !parts[2].isEmpty
+        else {
             throw .invalid("is not a place in this table", hint: "begin with its first page", path: "after")
         }
         self.init(eventTime: time, id: String(parts[2]), release: release)

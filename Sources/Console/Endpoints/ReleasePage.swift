@@ -7,22 +7,28 @@ import Storage
 func addReleasePage(to pages: ConsoleRoutes) {
     pages.page("/endpoints/:name/releases/:number", .releasesRead, on: .placed(EndpointSpec.kind)) { asked in
         let ref = try asked.thing(EndpointSpec.kind)
-        guard let number = Int(try asked.name("number")) else { throw KeelError.invalid("a release is named by its number", path: "number") }
+        guard let number = Int(try asked.name("number")) else {
+            throw KeelError.invalid("a release is named by its number", path: "number")
+        }
         let record = try await asked.platform.deployments.record(endpoint: ref, release: number, asked.grant)
         let release = record.release
         var view: View = [
-            "number": number, "base": ConsolePath.endpoint(ref), "endpoint": ref.qualifiedName, "model": "\(release.model)/\(release.modelVersion)",
+            "number": number, "base": ConsolePath.endpoint(ref), "endpoint": ref.qualifiedName,
+            "model": "\(release.model)/\(release.modelVersion)",
             "modelPath": ConsolePath.version(release.model, release.modelVersion), "features": release.featureService ?? false,
             "createdAt": Shown.time(release.createdAt), "createdBy": release.createdBy, "gate": release.gate.text,
             "gateLevel": release.gate == .passed ? "ok" : "warn", "bundle": release.bundle.hex, "digest": release.digest.hex,
-            "from": release.promotedFrom?.name ?? false, "parts": release.parts.map { ["text": $0] as View }, "hasParts": !release.parts.isEmpty,
-            "deployedAt": Shown.time(record.deployedAt), "predictions": Shown.count(record.predictions), "labels": Shown.count(record.labels),
+            "from": release.promotedFrom?.name ?? false, "parts": release.parts.map { ["text": $0] as View },
+            "hasParts": !release.parts.isEmpty,
+            "deployedAt": Shown.time(record.deployedAt), "predictions": Shown.count(record.predictions),
+            "labels": Shown.count(record.labels),
             "promotion": decision(record.promotion), "takenBack": decision(record.takenBack),
         ]
         view["evidence"] = try await evidence(of: release, asked) ?? false
         return Page(
             "Release \(number)", in: .endpoints,
-            below: [.init("Endpoints", "/console/endpoints"), .init(ref.qualifiedName, ConsolePath.endpoint(ref))], template: "release", view)
+            below: [.init("Endpoints", "/console/endpoints"), .init(ref.qualifiedName, ConsolePath.endpoint(ref))], template: "release",
+            view)
     }
 }
 
@@ -49,7 +55,9 @@ private func evidence(of release: Release, _ asked: PageRequest) async throws ->
 /// What Keel saw of a version.
 enum EvidenceView {
     static func view(_ evidence: VersionEvidence) -> View {
-        let items = [evidence.training, evidence.evaluation, evidence.gate, evidence.bundle].compactMap { $0 } + evidence.approvals + evidence.signatures
+        let items =
+            [evidence.training, evidence.evaluation, evidence.gate, evidence.bundle].compactMap { $0 } + evidence.approvals
+            + evidence.signatures
         return ["items": items.map(item)]
     }
 
@@ -57,7 +65,8 @@ enum EvidenceView {
         let facts = flattened(evidence.data).prefix(60).map { ["name": $0.name, "value": $0.value] as View }
         return [
             "kind": evidence.kind.rawValue, "by": evidence.by, "at": Shown.time(evidence.at), "verdict": evidence.verdict ?? false,
-            "level": evidence.verdict.map { $0 == Evidence.passed ? "ok" : "bad" } ?? "info", "origin": evidence.origin.map { "\($0.run), step \($0.step)" } ?? false,
+            "level": evidence.verdict.map { $0 == Evidence.passed ? "ok" : "bad" } ?? "info",
+            "origin": evidence.origin.map { "\($0.run), step \($0.step)" } ?? false,
             "facts": Array(facts), "hasFacts": !facts.isEmpty,
         ]
     }
@@ -68,7 +77,8 @@ enum EvidenceView {
         case .object(let members): return members.flatMap { flattened($0.value, path: path.isEmpty ? $0.key : "\(path).\($0.key)") }
         case .array(let items) where !items.allSatisfy({ $0.members == nil && $0.array == nil }):
             return items.enumerated().flatMap { flattened($1, path: "\(path)[\($0)]") }
-        case .array(let items): return items.isEmpty ? [] : [(path, String(items.map { $0.string ?? $0.text }.joined(separator: ", ").prefix(500)))]
+        case .array(let items):
+            return items.isEmpty ? [] : [(path, String(items.map { $0.string ?? $0.text }.joined(separator: ", ").prefix(500)))]
         case .null: return []
         case .double(let value): return [(path, Shown.number(value))]
         default: return [(path, String((json.string ?? json.text).visible().prefix(500)))]

@@ -49,7 +49,8 @@ private func answer(_ result: InferenceResult, _ ref: ResourceRef) -> View {
     }
     let id = result.ids.first ?? ""
     return [
-        "id": id, "path": ConsolePath.prediction(ref, id), "release": result.release, "releasePath": ConsolePath.release(ref, result.release),
+        "id": id, "path": ConsolePath.prediction(ref, id), "release": result.release,
+        "releasePath": ConsolePath.release(ref, result.release),
         "model": "\(result.model)/\(result.modelVersion)", "outputs": values(result.outputs), "inputs": values(result.inputs),
         "score": result.scores?.first.map { Shown.number(Double($0)) } ?? false,
     ]
@@ -85,12 +86,14 @@ struct TryForm {
 
     func view(_ filled: [String: String]) -> View {
         [
-            "base": base, "name": ref.qualifiedName, "answer": false, "problem": false, "hint": false, "field": false, "hasFields": !fields.isEmpty,
+            "base": base, "name": ref.qualifiedName, "answer": false, "problem": false, "hint": false, "field": false,
+            "hasFields": !fields.isEmpty,
             "fields": fields.map { field in
                 let options = field.oneOf ?? categories[field.name] ?? (field.type == .bool ? ["true", "false"] : [])
                 let value = filled[field.name] ?? ""
                 return [
-                    "id": TryForm.field(field.name), "label": field.name, "type": field.type.description, "unit": field.unit ?? false, "value": value,
+                    "id": TryForm.field(field.name), "label": field.name, "type": field.type.description, "unit": field.unit ?? false,
+                    "value": value,
                     "isRequired": !isOptional(field), "input": TryForm.input(field.type),
                     "hasOptions": !options.isEmpty && options.count <= 200,
                     "options": options.prefix(200).map { ["text": $0, "isChosen": $0 == value] as View },

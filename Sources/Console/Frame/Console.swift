@@ -70,8 +70,10 @@ public final class Console: Sendable {
             frame[key] = assets.address(name) ?? false
         }
         frame["modules"] = ["live.js", "search.js", "table.js", "charts.js"].compactMap { assets.address($0) }
-        frame["scripts"] = [assets.address(in: "vendor/htmx/", ending: "htmx-2.min.js"), assets.address(in: "vendor/htmx/", ending: "hx-sse-2.min.js")]
-            .compactMap { $0 }
+        frame["scripts"] = [
+            assets.address(in: "vendor/htmx/", ending: "htmx-2.min.js"), assets.address(in: "vendor/htmx/", ending: "hx-sse-2.min.js"),
+        ]
+        .compactMap { $0 }
         frame["charts"] = assets.address(in: "vendor/echarts/", ending: "index.js") ?? false
         return frame
     }
@@ -80,15 +82,18 @@ public final class Console: Sendable {
 
     func formToken(of request: HTTPRequest, _ caller: Caller) -> String { proof.token(session: session(of: request), caller) }
 
-    func session(of request: HTTPRequest) -> Digest? { HTTPConnection.current.flatMap { BrowserSessions.session(of: request, port: $0.port) } }
+    func session(of request: HTTPRequest) -> Digest? {
+        HTTPConnection.current.flatMap { BrowserSessions.session(of: request, port: $0.port) }
+    }
 
-    /// - Throws: `permissionDenied` for a form that none of the console's pages, as it is now, has posted. A request with a token of its own needs none: no
-    ///   browser sends that by itself.
+    /// - Throws: `permissionDenied` for a form that none of the console's pages, as it is now, has posted. A request with a token of its own needs
+    ///   none: no browser sends that by itself.
     func requireOwnForm(_ request: HTTPRequest, _ form: Form, _ caller: Caller) throws(KeelError) {
         guard request.headerFields[.authorization] == nil else { return }
         // Whether it is this server's the gate has seen.
         guard request.headerFields[.origin] != nil else {
-            throw KeelError(.permissionDenied, "the form says not which page it is from", hint: "use a browser that sends Origin, or a token")
+            throw KeelError(
+                .permissionDenied, "the form says not which page it is from", hint: "use a browser that sends Origin, or a token")
         }
         let given = HTTPField.Name("X-CSRF-Token").flatMap { request.headerFields[$0] } ?? form["csrf"] ?? ""
         try proof.require(given, session: session(of: request), caller)
@@ -98,7 +103,8 @@ public final class Console: Sendable {
 /// Answers of the console and the headers that they all have.
 enum ConsoleAnswer {
     private static let policy =
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; form-action 'self'; "
+        + "frame-ancestors 'none'; base-uri 'none'"
 
     static func html(_ text: String, status: HTTPResponse.Status = .ok, policy extra: [String] = []) -> Response {
         respond(Array(text.utf8), "text/html; charset=utf-8", status: status, policy: extra)
@@ -116,7 +122,8 @@ enum ConsoleAnswer {
     static func protect(_ headers: inout HTTPFields, policy extra: [String] = []) {
         let fields = [
             ("Content-Security-Policy", ([policy] + extra).joined(separator: "; ")), ("X-Content-Type-Options", "nosniff"),
-            ("Referrer-Policy", "same-origin"), ("Cross-Origin-Opener-Policy", "same-origin"), ("Cross-Origin-Resource-Policy", "same-origin"),
+            ("Referrer-Policy", "same-origin"), ("Cross-Origin-Opener-Policy", "same-origin"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),
         ]
         for (name, value) in fields { if let name = HTTPField.Name(name) { headers[name] = value } }
     }
@@ -129,6 +136,7 @@ enum ConsoleAnswer {
     }
 
     static func workspaceCookie(_ name: String, on connection: HTTPConnection) -> String {
-        "\(BrowserSessions.workspaceCookieName(port: connection.port))=\(name); Path=/console; HttpOnly; SameSite=Strict\(connection.isEncrypted ? "; Secure" : "")"
+        let cookie = "\(BrowserSessions.workspaceCookieName(port: connection.port))=\(name); Path=/console; HttpOnly; SameSite=Strict"
+        return cookie + (connection.isEncrypted ? "; Secure" : "")
     }
 }

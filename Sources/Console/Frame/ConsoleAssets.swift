@@ -1,8 +1,8 @@
 import Contracts
 import Foundation
 
-/// The stylesheet, modules and foreign libraries of the pages, served under a folder whose name is the digest of all of them, so that browsers may keep them for
-/// good. Modules find each other by relative addresses.
+/// The stylesheet, modules and foreign libraries of the pages, served under a folder whose name is the digest of all of them, so that browsers
+/// may keep them for good. Modules find each other by relative addresses.
 struct ConsoleAssets: Sendable {
     struct File: Sendable {
         let bytes: [UInt8]
@@ -17,8 +17,8 @@ struct ConsoleAssets: Sendable {
         ("sign-in.js", PackageResources.sign_in_js)
     ]
 
-    /// - Parameter vendor: the folder of the libraries that `scripts/bootstrap` fetched; nil when there is none. Pages work without them, but for charts and what
-    ///   moves by itself.
+    /// - Parameter vendor: the folder of the libraries that `scripts/bootstrap` fetched; nil when there is none. Pages work without them, but for
+    ///   charts and what moves by itself.
     init(vendor: String?) {
         var found: [String: File] = [:]
         for (name, bytes) in ConsoleAssets.own + ConsoleAssets.ofPages { found[name] = File(bytes: bytes, type: ConsoleAssets.type(of: name)) }
@@ -36,7 +36,9 @@ struct ConsoleAssets: Sendable {
     }
 
     private static func names(in folder: String) -> [String] {
-        (FileManager.default.enumerator(atPath: folder)?.allObjects as? [String] ?? []).filter { $0.hasSuffix(".js") || $0.hasSuffix(".css") }.sorted()
+        (FileManager.default.enumerator(atPath: folder)?.allObjects as? [String] ?? []).filter {
+            $0.hasSuffix(".js") || $0.hasSuffix(".css")
+        }.sorted()
     }
 
     static let prefix = "/console/assets"
@@ -64,7 +66,8 @@ struct ConsoleAssets: Sendable {
 public enum ConsoleVendor {
     public static let environmentVariable = "KEEL_CONSOLE"
     /// Their folder; nil when they are not installed.
-    public static func folder(environment: [String: String], workingDirectory: String, executable: String, installation: String?) -> String? {
+    public static func folder(environment: [String: String], workingDirectory: String, executable: String, installation: String?) -> String?
+    {
         if let named = environment[environmentVariable], !named.isEmpty { return isFolder(named) ? named : nil }
         if let installation, isFolder(installation + "/native/console") { return installation + "/native/console" }
         for start in [workingDirectory, (executable as NSString).deletingLastPathComponent] {

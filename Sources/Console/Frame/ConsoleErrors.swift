@@ -19,7 +19,9 @@ public struct ConsoleErrorMiddleware: RouterMiddleware {
         do {
             return try await next(request, context)
         } catch let error as HTTPError {
-            let keel: KeelError = error.status == .notFound ? .notFound("there is no page \(path.prefix(200))") : .invalid(error.body ?? "this cannot be asked")
+            let keel: KeelError =
+                error.status == .notFound
+                ? .notFound("there is no page \(path.prefix(200))") : .invalid(error.body ?? "this cannot be asked")
             return try page(of: keel, error.status, request)
         } catch {
             let keel = KeelError.shown(error)
@@ -40,13 +42,17 @@ public struct ConsoleErrorMiddleware: RouterMiddleware {
             // The page that the form was on, to go back to.
             "back": ConsoleErrorMiddleware.back(request) ?? false,
         ]
-        guard let caller = try? HTTPConnection.current?.caller() else { return try console.renderBare("error", title: "Error", view, status: status) }
+        guard let caller = try? HTTPConnection.current?.caller() else {
+            return try console.renderBare("error", title: "Error", view, status: status)
+        }
         return try console.render(Page("Error", in: nil, template: "error", view), request, caller, status: status)
     }
 
     /// The path of the referring page, when it is one of the console's.
     private static func back(_ request: Request) -> String? {
-        guard let name = HTTPField.Name("Referer"), let text = request.headers[name], let start = text.range(of: "/console") else { return nil }
+        guard let name = HTTPField.Name("Referer"), let text = request.headers[name], let start = text.range(of: "/console") else {
+            return nil
+        }
         let path = String(text[start.lowerBound...])
         return SignIn.destination(path) == path ? path : nil
     }

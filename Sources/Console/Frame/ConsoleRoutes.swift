@@ -38,7 +38,8 @@ public struct ConsoleRoutes {
 
     /// A page that is shown in answer to a form, because nothing was changed that a reload could repeat: `POST /console/PATH`.
     public func formPage(
-        _ path: String, _ action: Action, on subject: APIRoutes.Subject = .any, _ handler: @escaping @Sendable (PageRequest, Form) async throws -> Page
+        _ path: String, _ action: Action, on subject: APIRoutes.Subject = .any,
+        _ handler: @escaping @Sendable (PageRequest, Form) async throws -> Page
     ) {
         routes.post("/console" + path, action, on: subject) { [console] request, context, grant in
             let form = try await Form.read(request)
@@ -55,7 +56,10 @@ public struct ConsoleRoutes {
     }
 
     /// Anything else under `/console` that is asked with GET, such as files.
-    public func get(_ path: String, _ action: Action, on subject: APIRoutes.Subject = .any, _ handler: @escaping @Sendable (PageRequest) async throws -> Response) {
+    public func get(
+        _ path: String, _ action: Action, on subject: APIRoutes.Subject = .any,
+        _ handler: @escaping @Sendable (PageRequest) async throws -> Response
+    ) {
         routes.get("/console" + path, action, on: subject) { [console] request, context, grant in
             try await handler(PageRequest(request, context, grant, console))
         }
@@ -82,7 +86,9 @@ public struct ConsoleRoutes {
     }
 
     func getForEveryCaller(_ path: String, _ handler: @escaping @Sendable (CallerRequest) async throws -> Response) {
-        routes.getForEveryCaller("/console" + path) { [console] request, context in try await handler(CallerRequest(request, context, console)) }
+        routes.getForEveryCaller("/console" + path) { [console] request, context in
+            try await handler(CallerRequest(request, context, console))
+        }
     }
 }
 
@@ -119,13 +125,16 @@ extension Form {
     }
 }
 
-/// Adds the routes that need no caller: signing in, the assets, and the page at `/`. They are registered before the middleware that asks for a caller.
+/// Adds the routes that need no caller: signing in, the assets, and the page at `/`. They are registered before the middleware that asks for a
+/// caller.
 public func addOpenConsoleRoutes(to routes: APIRoutes, _ console: Console) {
     addSignInRoutes(to: routes, console)
     routes.router.get("/") { _, _ in try console.renderBare("root", title: "Keel", [:], status: .ok) }
     routes.router.get(RouterPath(ConsoleAssets.prefix + "/:digest/**")) { request, context in
         let name = context.parameters.getCatchAll().joined(separator: "/")
-        guard let file = console.assets.files[percentDecoded(name)] else { throw KeelError.notFound("the console has no file '\(name.prefix(100))'") }
+        guard let file = console.assets.files[percentDecoded(name)] else {
+            throw KeelError.notFound("the console has no file '\(name.prefix(100))'")
+        }
         // A page from before an update names another digest: what it gets is not kept.
         let isCurrent = context.parameters.get("digest") == console.assets.digest
         var headers: HTTPFields = [

@@ -65,7 +65,8 @@ final class LiveEvents: Sendable {
             for await head in database.ledgerHeads() where head > position {
                 let after = position
                 position = head
-                guard count > 0, let events = try? await database.read({ try $0.ledgerEvents(after: after, limit: LiveEvents.waitingMax) }) else { continue }
+                guard count > 0, let events = try? await database.read({ try $0.ledgerEvents(after: after, limit: LiveEvents.waitingMax) })
+                else { continue }
                 tell(events.map(Item.event))
             }
             group.cancelAll()
@@ -87,7 +88,8 @@ enum LiveTopic {
 
     private static let topics: [(prefix: String, name: String, action: Action)] = [
         ("release.", "endpoints", .releasesRead), ("rollout.", "endpoints", .releasesRead), ("model.", "models", .registryRead),
-        ("evidence.", "models", .registryRead), ("run.", "runs", .trackingRead), ("experiment.", "runs", .trackingRead), ("artifact.", "runs", .trackingRead),
+        ("evidence.", "models", .registryRead), ("run.", "runs", .trackingRead), ("experiment.", "runs", .trackingRead),
+        ("artifact.", "runs", .trackingRead),
         ("pipeline.", "pipelines", .pipelinesRead), ("trigger.", "pipelines", .pipelinesRead), ("dataset.", "data", .datasetsRead),
         ("monitor.", "monitors", .monitorsRead), ("resources.", "resources", .resourcesRead),
     ]
@@ -95,7 +97,8 @@ enum LiveTopic {
     /// Whether the caller may hear of an event.
     static func mayHear(_ caller: Caller, of event: LedgerEvent) -> Bool {
         guard event.workspace == caller.workspace.name else { return false }
-        return caller.may(.ledgerRead, on: nil) || caller.may(topic(of: event.kind).action, on: ResourceRef(subject: event.subject, in: caller.workspace))
+        return caller.may(.ledgerRead, on: nil)
+            || caller.may(topic(of: event.kind).action, on: ResourceRef(subject: event.subject, in: caller.workspace))
     }
 
     /// The event as server-sent events: for those who listen for its topic, and for those who listen for `any`.
@@ -129,7 +132,8 @@ func addLiveRoute(to pages: ConsoleRoutes) {
                         try await writer.write(ByteBuffer(string: LiveTopic.text(event)))
                     case .beat:
                         // A token that was revoked meanwhile, or a role that was taken: the page asks anew and is told.
-                        guard let current = console.gate.current(head, on: connection), current.with(requestID: caller.requestID) == caller else { return try await writer.finish(nil) }
+                        guard let current = console.gate.current(head, on: connection), current.with(requestID: caller.requestID) == caller
+                        else { return try await writer.finish(nil) }
                         try await writer.write(ByteBuffer(string: ": still here\n\n"))
                     }
                     try await connection.writable()

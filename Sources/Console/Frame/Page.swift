@@ -42,7 +42,9 @@ public struct Page {
     /// Sources besides the server's own in its Content-Security-Policy, such as `frame-src 'self'`.
     public var policy: [String]
 
-    public init(_ title: String, in section: ConsoleSection?, below breadcrumbs: [Link] = [], template: String, _ view: View, policy: [String] = []) {
+    public init(
+        _ title: String, in section: ConsoleSection?, below breadcrumbs: [Link] = [], template: String, _ view: View, policy: [String] = []
+    ) {
         self.title = title
         self.section = section
         self.breadcrumbs = breadcrumbs
@@ -61,7 +63,8 @@ public enum Shown {
         let visible = text.visible()
         let isCut = visible.count > charactersMax
         return [
-            "text": isCut ? String(visible.prefix(charactersMax - 1)) + "…" : visible, "title": isCut ? String(visible.prefix(1000)) : false,
+            "text": isCut ? String(visible.prefix(charactersMax - 1)) + "…" : visible,
+            "title": isCut ? String(visible.prefix(1000)) : false,
             "path": path ?? false,
         ]
     }

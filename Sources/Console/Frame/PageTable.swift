@@ -74,7 +74,8 @@ public struct PageTable {
                 let isSorted = column.key != nil && column.key == order.key
                 return [
                     "title": column.title, "isNumber": column.isNumber,
-                    "sortPath": column.key.map { query.with(["sort": isSorted && order.isAscending ? "-" + $0 : $0, "after": nil]) } ?? false,
+                    "sortPath": column.key.map { query.with(["sort": isSorted && order.isAscending ? "-" + $0 : $0, "after": nil]) }
+                        ?? false,
                     "sorted": isSorted ? order.isAscending ? "ascending" : "descending" : false,
                 ] as View
             }, "next": next.map { query.with(["after": $0]) } ?? false,
@@ -113,7 +114,9 @@ public enum SortValue: Sendable, Comparable {
 
     init?(text: some StringProtocol) {
         switch text.first {
-        case "n": guard let value = Double(text.dropFirst()) else { return nil }; self = .number(value)
+        case "n":
+            guard let value = Double(text.dropFirst()) else { return nil }
+            self = .number(value)
         case "t": self = .text(String(text.dropFirst()))
         default: return nil
         }
@@ -146,7 +149,8 @@ public struct TableSlice<Item> {
         let isAscending = order.key == nil ? !standard.hasPrefix("-") : order.isAscending
         guard let value = sorts[key.hasPrefix("-") ? String(key.dropFirst()) : key] else {
             throw .invalid(
-                "the table cannot be sorted by '\(key.prefix(40))'", hint: "by one of: \(sorts.keys.sorted().joined(separator: ", "))", path: "sort")
+                "the table cannot be sorted by '\(key.prefix(40))'", hint: "by one of: \(sorts.keys.sorted().joined(separator: ", "))",
+                path: "sort")
         }
         func precedes(_ a: (SortValue, String), _ b: (SortValue, String)) -> Bool {
             if a.0 != b.0 { return isAscending ? a.0 < b.0 : b.0 < a.0 }

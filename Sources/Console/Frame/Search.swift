@@ -38,14 +38,19 @@ enum Search {
     }
 
     private static func event(_ text: String, _ asked: CallerRequest) async throws -> [SearchResult] {
-        guard asked.grant(.ledgerRead) != nil, let seq = Int64(text.hasPrefix("#") ? String(text.dropFirst()) : text), seq > 0 else { return [] }
-        let events = try await asked.platform.database.read(in: asked.caller.workspace) { try $0.ledgerEvents(after: seq - 1, before: seq + 1, limit: 1) }
+        guard asked.grant(.ledgerRead) != nil, let seq = Int64(text.hasPrefix("#") ? String(text.dropFirst()) : text), seq > 0 else {
+            return []
+        }
+        let events = try await asked.platform.database.read(in: asked.caller.workspace) {
+            try $0.ledgerEvents(after: seq - 1, before: seq + 1, limit: 1)
+        }
         return events.map { SearchResult(kind: "event", name: "\($0.seq): \($0.kind) on \($0.subject)", path: ConsolePath.event($0.seq)) }
     }
 
     private static func endpoints(_ text: String, _ asked: CallerRequest) -> [SearchResult] {
         asked.platform.runtime.status().lazy.map(\.ref).filter {
-            $0.workspace == asked.caller.workspace && asked.caller.may(.releasesRead, on: $0) && $0.qualifiedName.localizedCaseInsensitiveContains(text)
+            $0.workspace == asked.caller.workspace && asked.caller.may(.releasesRead, on: $0)
+                && $0.qualifiedName.localizedCaseInsensitiveContains(text)
         }.prefix(resultsMax).map { SearchResult(kind: "endpoint", name: $0.qualifiedName, path: ConsolePath.endpoint($0)) }
     }
 
@@ -76,7 +81,9 @@ enum Search {
         guard let grant = asked.grant(.resourcesRead) else { return [] }
         let all = try await asked.platform.resources.all(by: grant).map { $0.resource.ref(in: grant.workspace) }
         return all.lazy.filter { $0.kind != EndpointSpec.kind && $0.name.localizedCaseInsensitiveContains(text) }.compactMap { ref in
-            ConsolePath.subject(ref.subject, in: ref.workspace).map { SearchResult(kind: ref.kind.lowercased(), name: ref.qualifiedName, path: $0) }
+            ConsolePath.subject(ref.subject, in: ref.workspace).map {
+                SearchResult(kind: ref.kind.lowercased(), name: ref.qualifiedName, path: $0)
+            }
         }.prefix(resultsMax).map { $0 }
     }
 }

@@ -40,7 +40,8 @@ package enum SignIn {
     static func cookie(_ secret: String, _ request: Request, _ connection: HTTPConnection) -> String {
         // Behind a proxy that ends TLS the page is under https, and its cookie goes nowhere else.
         let isSecure = connection.isEncrypted || request.headers[.origin]?.hasPrefix("https://") == true
-        return "\(BrowserSessions.cookieName(port: connection.port))=\(secret); Path=/console; HttpOnly; SameSite=Strict\(isSecure ? "; Secure" : "")"
+        return
+            "\(BrowserSessions.cookieName(port: connection.port))=\(secret); Path=/console; HttpOnly; SameSite=Strict\(isSecure ? "; Secure" : "")"
     }
 
     static func expiredCookie(_ connection: HTTPConnection) -> String {

@@ -50,7 +50,9 @@ package struct Templates: Sendable {
 
     /// - Throws: `internal` for a template that there is not.
     package func render(_ view: View, with template: String) throws(KeelError) -> String {
-        guard let text = library.render(view, withTemplate: template) else { throw KeelError(.internal, "the console has no template '\(template)'") }
+        guard let text = library.render(view, withTemplate: template) else {
+            throw KeelError(.internal, "the console has no template '\(template)'")
+        }
         return text
     }
 }

@@ -12,7 +12,8 @@ func addHomePage(to pages: ConsoleRoutes) {
             let busiest = rows.sorted { ($0.requests, $1.ref.qualifiedName) > ($1.requests, $0.ref.qualifiedName) }.prefix(Home.rowsMax)
             view["live"] =
                 PageTable(
-                    "Endpoints, the busiest first", EndpointRow.columns.map { .init($0.title, isNumber: $0.isNumber) }, busiest.map(\.cells),
+                    "Endpoints, the busiest first", EndpointRow.columns.map { .init($0.title, isNumber: $0.isNumber) },
+                    busiest.map(\.cells),
                     empty: "Nothing serves yet. Declare an Endpoint, apply it and deploy a model: keel apply, keel deploy."
                 ).view(asked.query) as View
             needs += rows.compactMap(Home.alert) + rows.compactMap(Home.rollout)
@@ -22,7 +23,8 @@ func addHomePage(to pages: ConsoleRoutes) {
         needs += events.compactMap(Home.event)
         if asked.grant(.ledgerRead) != nil {
             let moved = events.filter(Home.isWorthTelling).prefix(Home.eventsMax)
-            view["moved"] = LedgerRows.table("What moved since yesterday, the newest first", Array(moved), in: asked.caller.workspace).view(asked.query)
+            view["moved"] = LedgerRows.table("What moved since yesterday, the newest first", Array(moved), in: asked.caller.workspace).view(
+                asked.query)
         }
         view["needs"] = needs.prefix(Home.needsMax).map(\.view)
         view["needsNothing"] = needs.isEmpty
@@ -71,9 +73,12 @@ enum Home {
     static func failedRuns(_ asked: CallerRequest) async throws -> [Need] {
         guard let grant = asked.grant(.pipelinesRead), (try? grant.requireWhole()) != nil else { return [] }
         let since = asked.now - .days(1)
-        return try await asked.platform.pipelines.runs(limit: 50, grant: grant).filter { $0.state == .failed && $0.finishedAt ?? $0.startedAt > since }.map {
+        return try await asked.platform.pipelines.runs(limit: 50, grant: grant).filter {
+            $0.state == .failed && $0.finishedAt ?? $0.startedAt > since
+        }.map {
             Need(
-                what: "failed run", level: .bad, title: $0.pipeline, path: ConsolePath.pipelineRun($0.id), text: String(($0.error ?? "").prefix(300)),
+                what: "failed run", level: .bad, title: $0.pipeline, path: ConsolePath.pipelineRun($0.id),
+                text: String(($0.error ?? "").prefix(300)),
                 at: $0.finishedAt)
         }
     }
@@ -93,17 +98,21 @@ enum Home {
         case "dataset.snapshot":
             guard let rows = event.data["quarantined"]?.integer, rows > 0 else { return nil }
             return Need(
-                what: "quarantine", level: .warn, title: event.subject, path: ConsolePath.subject(event.subject, in: WorkspaceID(stored: event.workspace)),
+                what: "quarantine", level: .warn, title: event.subject,
+                path: ConsolePath.subject(event.subject, in: WorkspaceID(stored: event.workspace)),
                 text: "\(rows) rows are in quarantine", at: event.at)
         case "evidence.gate", "model.version.gate":
             guard let verdict = event.data["verdict"]?.string, verdict.hasPrefix("failed") else { return nil }
             return Need(what: "gate", level: .warn, title: event.subject, path: ConsolePath.event(event.seq), text: verdict, at: event.at)
         case "release.rolledback":
             return Need(
-                what: "rolled back", level: .warn, title: event.subject, path: ConsolePath.subject(event.subject, in: WorkspaceID(stored: event.workspace)),
+                what: "rolled back", level: .warn, title: event.subject,
+                path: ConsolePath.subject(event.subject, in: WorkspaceID(stored: event.workspace)),
                 text: LedgerRows.details(event), at: event.at)
         case "damage.found":
-            return Need(what: "damage", level: .bad, title: event.subject, path: ConsolePath.event(event.seq), text: LedgerRows.details(event), at: event.at)
+            return Need(
+                what: "damage", level: .bad, title: event.subject, path: ConsolePath.event(event.seq), text: LedgerRows.details(event),
+                at: event.at)
         default: return nil
         }
     }

@@ -11,23 +11,30 @@ func addLedgerPages(to pages: ConsoleRoutes) {
         return Page(
             "Ledger", in: .ledger, template: "ledger",
             [
-                "table": table.view(asked.query), "who": search.who ?? "", "kind": asked.query["kind"] ?? "", "subject": search.subject ?? "",
-                "since": asked.query["since"] ?? "", "until": asked.query["until"] ?? "", "count": Shown.count(Int(count)), "hasStopped": found.hasStopped,
+                "table": table.view(asked.query), "who": search.who ?? "", "kind": asked.query["kind"] ?? "",
+                "subject": search.subject ?? "",
+                "since": asked.query["since"] ?? "", "until": asked.query["until"] ?? "", "count": Shown.count(Int(count)),
+                "hasStopped": found.hasStopped,
             ])
     }
     pages.page("/ledger/live-at", .ledgerRead) { asked in
         let at = try asked.query.instant("at") ?? asked.now
         return Page(
-            "What was live at", in: .ledger, below: [.init("Ledger", "/console/ledger")], template: "live-at", try await LiveAt.view(at, asked))
+            "What was live at", in: .ledger, below: [.init("Ledger", "/console/ledger")], template: "live-at",
+            try await LiveAt.view(at, asked))
     }
     pages.page("/ledger/:seq", .ledgerRead) { asked in
-        guard let seq = Int64(try asked.name("seq")), seq > 0 else { throw KeelError.invalid("an event is named by its number", path: "seq") }
+        guard let seq = Int64(try asked.name("seq")), seq > 0 else {
+            throw KeelError.invalid("an event is named by its number", path: "seq")
+        }
         let (found, isIntact) = try await asked.platform.database.read(in: asked.grant.workspace) { db in
             let found = try db.ledgerEvents(after: seq - 1, before: seq + 1, limit: 1).first
             return (found, try found.map { try db.isIntact($0) } ?? false)
         }
         guard let event = found else { throw KeelError.notFound("there is no event \(seq) in this workspace") }
-        return Page("Event \(seq)", in: .ledger, below: [.init("Ledger", "/console/ledger")], template: "event", eventView(event, isIntact: isIntact))
+        return Page(
+            "Event \(seq)", in: .ledger, below: [.init("Ledger", "/console/ledger")], template: "event",
+            eventView(event, isIntact: isIntact))
     }
     pages.formPage("/ledger/verify", .ledgerRead) { asked, _ in
         let answer = try await asked.platform.verifying.ledger(asked.grant)
@@ -47,7 +54,8 @@ private func eventView(_ event: LedgerEvent, isIntact: Bool) -> View {
         "kind": event.kind, "level": LedgerRows.level(event.kind).rawValue, "subject": Shown.text(event.subject, path: path),
         "data": String(event.data.pretty.visible(keepingLines: true).prefix(50_000)), "hash": event.hash, "isIntact": isIntact,
         "previous": event.seq > 1 ? ConsolePath.event(event.seq - 1) : false, "next": ConsolePath.event(event.seq + 1),
-        "onSubject": "/console/ledger?subject=\(percentEncoded(event.subject))", "ofWho": "/console/ledger?who=\(percentEncoded(event.caller))",
+        "onSubject": "/console/ledger?subject=\(percentEncoded(event.subject))",
+        "ofWho": "/console/ledger?who=\(percentEncoded(event.caller))",
     ]
 }
 

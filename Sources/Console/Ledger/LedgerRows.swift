@@ -5,7 +5,9 @@ import Storage
 enum LedgerRows {
     enum Left { case nothing, subject }
 
-    static func table(_ caption: String, _ events: [LedgerEvent], in workspace: WorkspaceID, without left: Left = .nothing, next: String? = nil) -> PageTable {
+    static func table(
+        _ caption: String, _ events: [LedgerEvent], in workspace: WorkspaceID, without left: Left = .nothing, next: String? = nil
+    ) -> PageTable {
         var columns: [PageTable.Column] = [.init("Event", isNumber: true), .init("When"), .init("Who"), .init("What")]
         if left != .subject { columns.append(.init("On")) }
         columns.append(.init("Details"))
@@ -16,7 +18,8 @@ enum LedgerRows {
 
     static func cells(_ event: LedgerEvent, in workspace: WorkspaceID, without left: Left) -> [PageTable.Cell] {
         var cells: [PageTable.Cell] = [
-            .mono(String(event.seq), path: ConsolePath.event(event.seq)), .time(event.at), .text(who(event)), .badge(event.kind, level(event.kind)),
+            .mono(String(event.seq), path: ConsolePath.event(event.seq)), .time(event.at), .text(who(event)),
+            .badge(event.kind, level(event.kind)),
         ]
         if left != .subject { cells.append(.text(event.subject, path: ConsolePath.subject(event.subject, in: workspace))) }
         cells.append(.text(details(event)))

@@ -28,17 +28,21 @@ enum LiveAt {
         }
         let shown = served.filter { $0.stable != nil && (asked.grant(.releasesRead, on: $0.endpoint.subject) != nil) }
         let table = PageTable(
-            "What answered requests then", [.init("Endpoint"), .init("Environment"), .init("Release"), .init("Model"), .init("Since"), .init("By"), .init("Candidate")],
+            "What answered requests then",
+            [.init("Endpoint"), .init("Environment"), .init("Release"), .init("Model"), .init("Since"), .init("By"), .init("Candidate")],
             shown.map { served in
                 [
-                    .text(served.endpoint.name, path: ConsolePath.endpoint(served.endpoint)), .text(served.endpoint.environment?.rawValue ?? ""),
+                    .text(served.endpoint.name, path: ConsolePath.endpoint(served.endpoint)),
+                    .text(served.endpoint.environment?.rawValue ?? ""),
                     .text(served.stable.map(String.init) ?? "", path: served.stable.map { ConsolePath.release(served.endpoint, $0) }),
                     served.model.map { .text("\($0.name)/\($0.version)", path: ConsolePath.version($0.name, $0.version)) } ?? .text(""),
-                    .time(served.since?.at), .text(served.since.map(LedgerRows.who) ?? ""), .text(served.candidate.map { "release \($0)" } ?? ""),
+                    .time(served.since?.at), .text(served.since.map(LedgerRows.who) ?? ""),
+                    .text(served.candidate.map { "release \($0)" } ?? ""),
                 ]
             }, empty: "No endpoint served then.")
         var view: View = [
-            "table": table.view(asked.query), "at": String(at.description.prefix(16)), "shown": Shown.time(at), "seq": seq, "eventPath": seq > 0 ? ConsolePath.event(seq) : false,
+            "table": table.view(asked.query), "at": String(at.description.prefix(16)), "shown": Shown.time(at), "seq": seq,
+            "eventPath": seq > 0 ? ConsolePath.event(seq) : false,
             "models": false,
         ]
         if let grant = asked.grant(.registryRead) { view["models"] = try await models(at, grant, asked) }
@@ -69,7 +73,8 @@ enum LiveAt {
                 var served = Served(endpoint: ref)
                 for kind in ["release.promoted", "release.rolledback", "rollout.started", "rollout.aborted", "rollout.step"] {
                     // The newest of each kind is enough, but for whom a promotion was of.
-                    served.note(try db.ledgerEvents(of: kind, on: current, after: 0, before: seq + 1, limit: kind == "release.promoted" ? 50 : 1))
+                    served.note(
+                        try db.ledgerEvents(of: kind, on: current, after: 0, before: seq + 1, limit: kind == "release.promoted" ? 50 : 1))
                 }
                 out.append(served.settled())
             }

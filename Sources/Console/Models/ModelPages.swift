@@ -8,15 +8,21 @@ func addModelPages(to pages: ConsoleRoutes) {
         let order = TableOrder(asked.query)
         let keys = ["name": "name", "updated": "last_updated_timestamp"]
         guard let key = keys[order.key ?? "name"] else {
-            throw KeelError.invalid("the table cannot be sorted by '\(order.key?.prefix(40) ?? "")'", hint: "by name or updated", path: "sort")
+            throw KeelError.invalid(
+                "the table cannot be sorted by '\(order.key?.prefix(40) ?? "")'", hint: "by name or updated", path: "sort")
         }
         let clauses = asked.query["q"].map { [SearchClause(.attribute, "name", .ilike, .text("%\($0)%"))] } ?? []
         let search = RegistrySearch(
-            clauses: clauses, orders: [SearchOrder(.attribute, key, ascending: order.isAscending)], pageSize: try asked.query.limit(), pageToken: asked.query["after"])
+            clauses: clauses, orders: [SearchOrder(.attribute, key, ascending: order.isAscending)], pageSize: try asked.query.limit(),
+            pageToken: asked.query["after"])
         let page = try await asked.platform.registry.searchModels(search, asked.grant)
         let serving = ServingVersions(asked)
         let table = PageTable(
-            "Models", [.init("Model", sort: "name"), .init("Latest version", isNumber: true), .init("Aliases"), .init("Serves"), .init("Updated", sort: "updated")],
+            "Models",
+            [
+                .init("Model", sort: "name"), .init("Latest version", isNumber: true), .init("Aliases"), .init("Serves"),
+                .init("Updated", sort: "updated"),
+            ],
             page.items.map { model in
                 let latest = model.latest.map(\.version).max()
                 return [
@@ -50,21 +56,25 @@ struct ServingVersions: Sendable {
             guard asked.grant.caller.may(.releasesRead, on: status.ref) else { continue }
             for (role, release) in [("stable", status.stable), (status.phase, status.candidate)] {
                 guard let release else { continue }
-                found.append(Place(endpoint: status.ref, release: release.release, role: role, model: release.model, version: release.modelVersion))
+                found.append(
+                    Place(endpoint: status.ref, release: release.release, role: role, model: release.model, version: release.modelVersion))
             }
         }
         places = found
     }
 
     func endpoints(of model: String) -> [String] {
-        places.filter { $0.model == model }.map { "\($0.endpoint.qualifiedName) (\($0.version)\($0.role == "stable" ? "" : ", \($0.role)"))" }
+        places.filter { $0.model == model }.map {
+            "\($0.endpoint.qualifiedName) (\($0.version)\($0.role == "stable" ? "" : ", \($0.role)"))"
+        }
     }
 
     func views(of model: String, version: String? = nil) -> [View] {
         places.filter { $0.model == model && (version == nil || $0.version == version) }.map { place in
             [
                 "endpoint": place.endpoint.qualifiedName, "path": ConsolePath.endpoint(place.endpoint), "release": place.release,
-                "releasePath": ConsolePath.release(place.endpoint, place.release), "role": place.role, "level": place.role == "stable" ? "ok" : "info",
+                "releasePath": ConsolePath.release(place.endpoint, place.release), "role": place.role,
+                "level": place.role == "stable" ? "ok" : "info",
                 "version": place.version,
             ]
         }
@@ -78,17 +88,28 @@ private func addModelPage(to pages: ConsoleRoutes) {
         let model = try await registry.model(name: name, asked.grant)
         let search = RegistrySearch(
             clauses: [SearchClause(.attribute, "name", .equal, .text(name))],
-            orders: [SearchOrder(.attribute, "version_number", ascending: TableOrder(asked.query).key == "version" && TableOrder(asked.query).isAscending)],
+            orders: [
+                SearchOrder(
+                    .attribute, "version_number", ascending: TableOrder(asked.query).key == "version" && TableOrder(asked.query).isAscending
+                )
+            ],
             pageSize: try asked.query.limit(), pageToken: asked.query["after"])
         let page = try await registry.searchVersions(search, asked.grant)
         let serving = ServingVersions(asked)
         let versions = PageTable(
-            "Versions", [.init("Version", sort: "version"), .init("Aliases"), .init("Stage"), .init("Serves"), .init("Made by"), .init("Run"), .init("Created")],
+            "Versions",
+            [
+                .init("Version", sort: "version"), .init("Aliases"), .init("Stage"), .init("Serves"), .init("Made by"), .init("Run"),
+                .init("Created"),
+            ],
             page.items.map { version in
                 [
-                    .text(String(version.version), path: ConsolePath.version(name, String(version.version))), .text(version.aliases.sorted().joined(separator: ", ")),
+                    .text(String(version.version), path: ConsolePath.version(name, String(version.version))),
+                    .text(version.aliases.sorted().joined(separator: ", ")),
                     .text(version.stage == .none ? "" : version.stage.rawValue),
-                    .text(serving.places.filter { $0.model == name && $0.version == String(version.version) }.map(\.endpoint.qualifiedName).joined(separator: ", ")),
+                    .text(
+                        serving.places.filter { $0.model == name && $0.version == String(version.version) }.map(\.endpoint.qualifiedName)
+                            .joined(separator: ", ")),
                     .text(version.userID), .mono(version.runID ?? ""), .time(version.createdAt),
                 ]
             }, next: page.nextToken, empty: "No version yet.")
@@ -98,8 +119,10 @@ private func addModelPage(to pages: ConsoleRoutes) {
             name, in: .models, below: [.init("Models", "/console/models")], template: "model",
             [
                 "name": Shown.text(name), "base": ConsolePath.model(name), "description": model.description.visible(keepingLines: true),
-                "hasDescription": !model.description.isEmpty, "createdAt": Shown.time(model.createdAt), "updatedAt": Shown.time(model.updatedAt),
-                "tags": model.tags.map { ["key": Shown.text($0.key), "value": Shown.text($0.value)] as View }, "hasTags": !model.tags.isEmpty,
+                "hasDescription": !model.description.isEmpty, "createdAt": Shown.time(model.createdAt),
+                "updatedAt": Shown.time(model.updatedAt),
+                "tags": model.tags.map { ["key": Shown.text($0.key), "value": Shown.text($0.value)] as View },
+                "hasTags": !model.tags.isEmpty,
                 "aliases": model.aliases.sorted { $0.alias < $1.alias }.map { alias in
                     [
                         "alias": alias.alias, "version": alias.version, "versionPath": ConsolePath.version(name, String(alias.version)),
@@ -107,7 +130,8 @@ private func addModelPage(to pages: ConsoleRoutes) {
                     ] as View
                 }, "hasAliases": !model.aliases.isEmpty, "mayWrite": mayWrite, "versions": versions.view(asked.query),
                 "serving": serving.views(of: name), "isServing": !serving.views(of: name).isEmpty,
-                "history": LedgerRows.table("Changes, the newest first", history, in: asked.grant.workspace, without: .subject).view(asked.query),
+                "history": LedgerRows.table("Changes, the newest first", history, in: asked.grant.workspace, without: .subject).view(
+                    asked.query),
             ])
     }
 }

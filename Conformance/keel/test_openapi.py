@@ -12,8 +12,8 @@ from documented import check, document, operations
 EVERYONE = {"features.read"}
 # Answered on the connection's own event loop, before the router.
 HOT = {("POST", "/v2/models/{name}/infer"), ("POST", "/v2/models/{name}/versions/{version}/infer")}
-# MLflow's protocol is described in docs/mlflow.md.
-MLFLOW = re.compile(r"^/(api/[23]\.0|ajax-api|gateway/|get-artifact|model-versions/|graphql|static-files|build/|v1/traces)|^/$|\*\*")
+# MLflow's protocol is described in docs/mlflow.md. The console's pages are for people (docs/console.md).
+MLFLOW = re.compile(r"^/console|^/(api/[23]\.0|ajax-api|gateway/|get-artifact|model-versions/|graphql|static-files|build/|v1/traces)|^/$|\*\*")
 
 
 def listed(url):

@@ -18,6 +18,16 @@ MLFLOW = [
     (r"/api/3.0/mlflow/(datasets/|server-info$)", "tracking.read", "tracking.write"),
     (r"/(model-versions/)?get-artifact$", "tracking.read", None),
 ]
+# The console's pages are not in the document either: what of them is shown and done takes what the same takes of the API.
+CONSOLE = [
+    (r"GET /console/endpoints/\{name\}/(predictions|scores)", "predictions.read"), (r"(GET|POST) /console/endpoints/\{name\}/try", "predictions.create"),
+    (r"GET /console/endpoints", "releases.read"), (r"POST /console/endpoints", "releases.deploy"), (r"POST /console/models/.*/approve", "models.approve"),
+    (r"GET /console/models", "registry.read"), (r"POST /console/models", "registry.write"), (r"(GET|POST) /console/ledger", "ledger.read"),
+    (r"GET /console/(experiments|runs|compare)", "tracking.read"), (r"POST /console/runs", "tracking.write"), (r"GET /console/monitors", "monitors.read"),
+    (r"GET /console/(pipelines|pipeline-runs|triggers)", "pipelines.read"), (r"POST /console/(pipelines|pipeline-runs|triggers)", "pipelines.run"),
+    (r"GET /console/datasets", "datasets.read"), (r"(GET|POST) /console/(features|feature-services)", "features.read"),
+    (r"GET /console/lineage", "resources.read"),
+]
 # They ask with POST because what they ask is long.
 READING = ("search", "search-datasets", "get-latest-versions", "presigned-download-url")
 # What some requests take besides their route's action, because of what they ask: an action, or a role.
@@ -39,6 +49,9 @@ def needed(route, stated, missing):
     """The action that a route takes, or nothing when neither the document nor the table above names it."""
     if route in stated:
         return stated[route]
+    for pattern, action in CONSOLE:
+        if re.match(pattern, re.sub(r":(\w+)", r"{\1}", str(route))):
+            return action
     if {(route.method, route.shape), (route.method, walking.shape(route.key))} & missing:
         return "tracking.read"
     for pattern, read, write in MLFLOW:
@@ -93,7 +106,14 @@ def test_routes_for_everyone_answer_a_caller_without_a_role(server):
     owner = server.json("POST", "/api/v1/tokens", {"name": "with-role", "persona": "owner"})["secret"]
     free = [request for request in walking.requests(walking.routes(server))
             if (request.route.method, request.route.path) in walking.OPEN | walking.ANYONE]
-    assert len(free) == 7
+    pages = [request for request in free if request.route.path.startswith("/console")]
+    assert (len(free), len(pages)) == (15, 7)
+    for request in pages:
+        # They name their reader; a form without fields changes nothing.
+        assert server.put(request, walking.nowhere("x"), member).status == (415 if request.route.method == "POST" else 404 if "assets" in request.path else
+                                                                            204 if "session" in request.path else 200), request
     for request in free:
+        if request in pages:
+            continue
         answers = [server.put(request, walking.nowhere("x"), token) for token in (member, owner)]
         assert answers[0] == answers[1] and answers[0].status != 403, request

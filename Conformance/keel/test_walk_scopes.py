@@ -29,6 +29,8 @@ SERVING_LISTS = {
 }
 # Routes of models that ask for more than the model, of which a role over models gives nothing: a run's files, and the run that a card tells of.
 MORE = {("GET", "/model-versions/get-artifact"), ("GET", "/api/v1/models/{name}/versions/{version}/card")}
+# Pages that show what of a list a caller's role covers.
+PAGES = {("GET", "/console/endpoints"), ("GET", "/console/models")}
 # What the server's version can do, which MLflow's client asks before anything else.
 ABLE = {("GET", "/api/3.0/mlflow/server-info")}
 # Asks the only endpoint that the caller may ask.
@@ -61,7 +63,7 @@ def models(server):
 
 def names_a_model(request):
     return "model" in request.things and request.route.path.split("/mlflow/")[-1].startswith(
-        ("registered-models/", "model-versions/", "/api/v1/models", "/model-versions/"))
+        ("registered-models/", "model-versions/", "/api/v1/models", "/model-versions/", "/console/models/"))
 
 
 def problem_of(server, token, names, expected):
@@ -107,12 +109,17 @@ def test_lists_show_what_a_role_covers(server, models):
         assert {"fraud-list", "other-list"} <= set(names(server.json(method, path))), path
         filtered = server.json(method, path + "?filter=name%3D'other-list'", token=token)
         assert names(filtered) == [], path
+    page = server.ask("GET", "/console/models?limit=200", token=token)
+    shown = re.findall(r'href="/console/models/([^"/?]+)"', page.text)
+    assert page.status == 200 and "fraud-list" in shown and all(name.startswith("fraud-") for name in shown), page
+    page = server.ask("GET", "/console/endpoints", token=token)
+    assert page.status in (200, 403) and "href=\"/console/endpoints/" not in page.text, page
 
 
 def test_what_names_nothing_of_its_own_refuses_a_role_over_some_models(server, models):
     token, made = models
     names = walking.with_own(walking.nowhere("zephyr") | made["other"], made["fraud-own"])
-    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | set(SERVING_LISTS) | ABLE | {SOLE, QUERY}
+    free = walking.OPEN | walking.ANYONE | set(LISTS) | set(OTHER_LISTS) | set(SERVING_LISTS) | ABLE | PAGES | {SOLE, QUERY}
     every = walking.requests(walking.routes(server))
     asked = [request for request in every if not request.things & {"model", "my_model"} and (request.route.method, request.route.key) not in free]
     # A resource outside the role is as one that is not there.

@@ -13,9 +13,14 @@ from urllib.parse import quote, urlsplit
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Routes that are asked without a caller, or answered to every caller with a token, whatever its role.
-OPEN = {("GET", "/health"), ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}")}
+OPEN = {("GET", "/health"), ("PUT", "/api/2.0/mlflow-artifacts/mpu/parts/{upload}/{part}"), ("GET", "/"), ("GET", "/console/sign-in"),
+        ("POST", "/console/sign-in"), ("GET", "/console/session"), ("GET", "/console/assets/{digest}/**")}
 ANYONE = {("GET", "/ping"), ("GET", "/v2/health/live"), ("GET", "/v2/health/ready"), ("GET", "/v2/models/{name}/ready"),
-          ("GET", "/v2/models/{name}/versions/{version}/ready")}
+          ("GET", "/v2/models/{name}/versions/{version}/ready"),
+          # Pages that show what their caller may see.
+          ("GET", "/console"), ("GET", "/console/search"), ("GET", "/console/workspaces"), ("POST", "/console/sign-out")}
+# Answers that do not end. They have tests of their own.
+STREAMS = {("GET", "/console/events"), ("GET", "/console/runs/{id}/events"), ("GET", "/console/pipeline-runs/{id}/events")}
 
 
 def nowhere(word):
@@ -137,7 +142,7 @@ def routes(server, token=None):
     # Answered before the router, and by it: both are documented.
     document = server.json("GET", "/openapi.json", token=token)
     listed |= {Route(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
-    return sorted(listed, key=str)
+    return sorted((route for route in listed if (route.method, route.path) not in STREAMS), key=str)
 
 
 def unserved():
@@ -181,7 +186,7 @@ def is_refusal(answer, route):
     said = json.loads(answer.text)
     if route.path.startswith(("/v2", "/v1/models")):
         return said.get("code") == "permission_denied" and isinstance(said["error"], str)
-    keels = route.path.startswith(("/api/v1/", "/endpoints/")) or route.path in ("/invocations", "/metrics", "/version", "/openapi.json")
+    keels = route.path.startswith(("/api/v1/", "/endpoints/", "/console")) or route.path in ("/invocations", "/metrics", "/version", "/openapi.json")
     return said.get("error", {}).get("code") == "permission_denied" if keels else said.get("error_code") == "PERMISSION_DENIED"
 
 

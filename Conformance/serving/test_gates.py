@@ -45,7 +45,7 @@ def test_an_engineer_deploys_what_no_gate_judged_to_a_new_endpoint(keel):
     assert gate(keel, "churn") == "not asked: deployed by eng"
     assert keel.json("describe", "endpoint", "churn")["resource"]["spec"]["gate"] == "optional"
     answer = keel.post("/api/v1/endpoints/churn/predict", {"rows": [{"x": 0.0}]})
-    assert answer.json()["outputs"]["score"] == [0.25], answer.text
+    assert [row["score"] for row in answer.json()["predictions"]] == [0.25], answer.text
     # What an endpoint takes, it takes again.
     keel.cli("deploy", "models:/churn/2", "--endpoint", "churn", token=keel.eng)
     assert gate(keel, "churn") == "not asked: deployed by eng"

@@ -17,7 +17,7 @@ struct ArchitectureTests {
         ["Platform"],
         ["WebAPI"],
         ["SearchLanguage"],
-        ["MLflowAPI", "InferenceAPI", "KeelAPI"],
+        ["MLflowAPI", "InferenceAPI", "KeelAPI", "Console"],
         ["InferenceRPC"],
         ["KeelClient", "Plotting"],
         ["MLflowImport"],
@@ -75,7 +75,7 @@ struct ArchitectureTests {
     @Test("services take parsed searches: only the APIs read the text of a filter")
     func searches() throws {
         for source in try Self.sources() where Self.imports(source.text).contains("SearchLanguage") {
-            #expect(source.target.hasSuffix("API"), "\(source.path) must not read filters; it takes clauses")
+            #expect(source.target.hasSuffix("API") || source.target == "Console", "\(source.path) must not read filters; it takes clauses")
         }
     }
 
@@ -106,7 +106,7 @@ struct ArchitectureTests {
             (["CDuckDB", "COnnxRuntime", "CGradientBoosting", "CZlib", "CRE2"], ["Engines"]),
             // The supervisor of programs: a process, not an engine. Pipelines takes holes in files from it.
             (["CSupervisor"], ["Workers", "Pipelines"]),
-            (["Hummingbird", "NIO", "HTTPTypes"], ["Outgoing", "WebAPI", "MLflowAPI", "InferenceAPI", "InferenceRPC", "KeelAPI", "KeelClient", "keel"]),
+            (["Hummingbird", "NIO", "HTTPTypes"], ["Outgoing", "WebAPI", "MLflowAPI", "InferenceAPI", "InferenceRPC", "KeelAPI", "Console", "KeelClient", "keel"]),
         ]
         for source in try Self.sources() {
             for name in Self.imports(source.text) {

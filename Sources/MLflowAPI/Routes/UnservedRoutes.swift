@@ -97,7 +97,7 @@ enum UnservedRoutes {
             pagePaths: [
                 "POST 2.0/mlflow/runs/create-promptlab-run", "POST 3.0/mlflow/demo/delete", "POST 3.0/mlflow/demo/generate",
                 "GET,POST 3.0/mlflow/ui-telemetry",
-            ], rootPaths: ["GET ", "GET build/{filename}", "GET static-files/**", "GET,POST graphql"]),
+            ], rootPaths: ["GET build/{filename}", "GET static-files/**", "GET,POST graphql"]),
     ]
 
     private static func verbs(_ folder: String, _ verbs: String...) -> [String] {

@@ -74,6 +74,45 @@ public struct PredictionQueries: Sendable {
         return try await database.read(in: endpoint.workspace) { reader in try reader.rows(sql, all).map(PredictionQueries.stored) }
     }
 
+    /// The newest predictions by event time, at most `limit` before `key`.
+    public func latest(endpoint: ResourceRef, before key: PredictionKey? = nil, limit: Int = 50, _ grant: Grant) async throws -> [StoredPrediction] {
+        try grant.require(.predictionsRead, on: endpoint)
+        var clause = ""
+        var parameters = ReleaseStore.key(endpoint)
+        if let key {
+            clause = "AND event_time <= ? AND (event_time < ? OR (id < ? OR (id = ? AND release_number < ?)))"
+            parameters += [
+                .timestamp(key.eventTime), .timestamp(key.eventTime), .string(key.id), .string(key.id), .int(Int64(key.release)),
+            ]
+        }
+        let sql = """
+            SELECT * FROM predictions WHERE workspace = ? AND endpoint = ? \(clause)
+            ORDER BY event_time DESC, id DESC, release_number DESC LIMIT ?
+            """
+        let all = parameters + [.int(Int64(max(0, min(limit, 1000))))]
+        return try await database.read(in: endpoint.workspace) { reader in try reader.rows(sql, all).map(PredictionQueries.stored) }
+    }
+
+    /// The logged scores of one id on an endpoint, by every release.
+    public func prediction(id: String, endpoint: ResourceRef, _ grant: Grant) async throws -> [StoredPrediction] {
+        try grant.require(.predictionsRead, on: endpoint)
+        return try await database.read(in: endpoint.workspace) { reader in
+            try reader.rows(
+                "SELECT * FROM predictions WHERE workspace = ? AND endpoint = ? AND id = ? ORDER BY release_number",
+                ReleaseStore.key(endpoint) + [.string(id)]
+            ).map(PredictionQueries.stored)
+        }
+    }
+
+    /// The endpoints of the workspace that have a logged score of an id.
+    public func endpoints(ofPrediction id: String, _ grant: Grant) async throws -> [ResourceRef] {
+        try grant.requireSome(.predictionsRead)
+        let found = try await database.read(in: grant.workspace) { reader in
+            try reader.rows("SELECT DISTINCT endpoint FROM predictions WHERE workspace = ? AND id = ?", [reader.inWorkspace, .string(id)]).map { $0.text("endpoint") }
+        }
+        return found.map { ResourceRef(EndpointSpec.kind, stored: $0, in: grant.workspace) }.filter(grant.covers)
+    }
+
     /// The logged scores of one id, by every release on every endpoint of the workspace.
     public func prediction(id: String, _ grant: Grant) async throws -> [StoredPrediction] {
         try grant.require(.predictionsRead)

@@ -167,15 +167,27 @@ extension DeploymentService {
         return live.state.candidate == release.number ? .rollout(release, superseded: nil) : nil
     }
 
+    /// A rollout under way with its plan and the numbers that its conditions are judged by; nil when there is none.
+    public func rollout(endpoint: ResourceRef, _ grant: Grant) throws -> Rollout? {
+        try grant.require(.releasesRead, .releasesDeploy, .releasesForce, on: endpoint)
+        return try live(endpoint).rollout
+    }
+
     /// Ends a rollout in the candidate's favour.
-    public func promote(endpoint: ResourceRef, _ grant: Grant) async throws -> Release {
+    /// - Parameters:
+    ///   - reason: for the ledger.
+    ///   - expecting: what the caller saw serving; when something else does by now, nothing is changed.
+    public func promote(
+        endpoint: ResourceRef, reason: String = "by hand", expecting: ServingExpectation? = nil, _ grant: Grant
+    ) async throws -> Release {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
         _ = try live(endpoint)
         return try await exclusively(endpoint) {
             var live = try self.live(endpoint)
+            try expecting?.require(live)
             guard let candidate = live.candidate else { throw DeploymentService.noRollout(live) }
             live.decision = Decision(text: "release \(candidate.release.name) was promoted")
-            try await self.makeStable(candidate, &live, "release.promoted", ["reason": "by hand"], grant)
+            try await self.makeStable(candidate, &live, "release.promoted", ["reason": .string(reason)], grant)
             return candidate.release
         }
     }
@@ -199,12 +211,15 @@ extension DeploymentService {
     }
 
     /// Goes back: a candidate under way is taken back; else the release `to`, or the one that was stable before, serves again at once.
+    /// - Parameter expecting: as in `promote`.
     /// - Returns: the release that serves now.
     @discardableResult
-    public func rollback(endpoint: ResourceRef, to number: Int? = nil, reason: String, _ grant: Grant) async throws -> Release {
+    public func rollback(
+        endpoint: ResourceRef, to number: Int? = nil, reason: String, expecting: ServingExpectation? = nil, _ grant: Grant
+    ) async throws -> Release {
         try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
-        _ = try live(endpoint)
-        if number == nil, let stable = try await takenBack(endpoint, reason, grant) { return stable }
+        try expecting?.require(try live(endpoint))
+        if number == nil, let stable = try await takenBack(endpoint, reason, expecting, grant) { return stable }
         let began = try live(endpoint)
         guard began.state.stable != nil else {
             throw KeelError(
@@ -223,6 +238,7 @@ extension DeploymentService {
             if live.state.stable == target, live.stable != nil, began.state.stable != target, live.state.candidate == nil { return release }
             // What was there before is not what was meant any more. A candidate that came meanwhile is ended with the release it was to replace.
             guard number != nil || live.state.stable == began.state.stable else { throw DeploymentService.overtaken(release, live) }
+            try expecting?.require(live)
             let served = try await ready(release, model, live)
             let from: JSON = live.state.stable.map { .int(Int64($0)) } ?? .null
             live.decision = Decision(text: "the endpoint was rolled back to release \(release.name)")
@@ -234,9 +250,10 @@ extension DeploymentService {
 
     /// Takes a candidate back that is under way.
     /// - Returns: the release that answers all requests now; nil when there was no candidate.
-    private func takenBack(_ endpoint: ResourceRef, _ reason: String, _ grant: Grant) async throws -> Release? {
+    private func takenBack(_ endpoint: ResourceRef, _ reason: String, _ expecting: ServingExpectation?, _ grant: Grant) async throws -> Release? {
         try await exclusively(endpoint) {
             var live = try self.live(endpoint)
+            try expecting?.require(live)
             guard let candidate = live.state.candidate, let stable = live.state.stable else { return nil }
             let release = try await database.read(in: endpoint.workspace) { try ReleaseStore.find(endpoint, stable, in: $0) }
             live.decision = Decision(text: "release \(endpoint.qualifiedName)/\(candidate) was rolled back")

@@ -25,7 +25,9 @@ public struct LocalOwner: Sendable {
     }
 
     /// Why a request without a token is not the owner's; nil when it is. `authority` is the lower-case `Host`, whose name is right.
-    func objection(to request: HTTPRequest, authority: String, on connection: HTTPConnection)
+    /// - Parameter isPage: whether it is for a page of the console. A link of another site may open one, which changes nothing and tells that site nothing; a
+    ///   form of the console's own pages, which its `Origin` shows, may be posted to one.
+    func objection(to request: HTTPRequest, authority: String, isPage: Bool = false, on connection: HTTPConnection)
         -> (RequestGate.Refusal, KeelError.Code, message: String, hint: String?)?
     {
         for field in request.headerFields {
@@ -40,7 +42,7 @@ public struct LocalOwner: Sendable {
                 "its port is \(connection.port)"
             )
         }
-        if let name = HTTPField.Name("Sec-Fetch-Site"), let site = request.headerFields[name], site != "same-origin", site != "none" {
+        if RequestGate.isFromOtherSite(request), !(isPage && RequestGate.isNavigation(request)) {
             return (.origin, .permissionDenied, "requests from pages of other sites are not accepted", nil)
         }
         let type = request.headerFields[.contentType].map { $0.prefix { $0 != ";" }.filter { $0 != " " }.lowercased() } ?? ""
@@ -48,7 +50,7 @@ public struct LocalOwner: Sendable {
             request.headerFields[.transferEncoding] != nil || request.headerFields[.contentLength].map { $0 != "0" } ?? false
         let path = (request.path ?? "").prefix { $0 != "?" }
         if request.method == .post, hasBody, LocalOwner.simpleTypes.contains(type), !acceptsAnyType.contains(String(path)),
-            !(type.isEmpty && path.hasPrefix(acceptsNoType))
+            !(type.isEmpty && path.hasPrefix(acceptsNoType)), !(isPage && request.headerFields[.origin] != nil)
         {
             return (
                 .type, .unsupportedMediaType, type.isEmpty ? "the body has no type" : "a body of type '\(type.prefix(60))' is not accepted",

@@ -8,10 +8,14 @@ package struct RequestClaim: Sendable {
         case owner
         /// Whoever holds this token.
         case holder(of: String)
+        /// Whoever signed in in a browser: the digest of the cookie's value.
+        case session(Digest)
     }
     let sender: Sender
     /// Nil: the sender's own.
     let workspace: WorkspaceID?
+    /// Whether the workspace was only seen last: the sender's own is taken where it has no role there.
+    var isPreference = false
 }
 
 extension HTTPRequestHead {

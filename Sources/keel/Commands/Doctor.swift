@@ -22,6 +22,8 @@ struct Doctor: AsyncParsableCommand {
     func run() async throws {
         if deep { return try await DeepCheck.run(connection) }
         let engines = EngineReport.all()
+        let pages = Server.consoleVendor()
+        let pagesMend = pages == nil ? "install the console's libraries (htmx, ECharts) with scripts/bootstrap: without them pages show no charts" : nil
         let server = await ServerReport(connection)
         // Without a server, what one with the standard settings would need.
         let queueMax = ListenQueue.systemMax()
@@ -34,7 +36,7 @@ struct Doctor: AsyncParsableCommand {
                         "name": .string(report.name), "version": report.version.map(JSON.string) ?? .null,
                         "path": report.path.map(JSON.string) ?? .null, "mend": report.mend.map(JSON.string) ?? .null,
                     ]
-                }), "server": server.json,
+                }), "console": ["path": pages.map(JSON.string) ?? .null, "mend": pagesMend.map(JSON.string) ?? .null], "server": server.json,
             "system": [
                 [
                     "name": .string(ListenQueue.setting), "value": queueMax.map { JSON.int(Int64($0)) } ?? .null,
@@ -44,8 +46,9 @@ struct Doctor: AsyncParsableCommand {
         ]
         connection.show(answer) { _ in
             Terminal.table(
-                ["engine", "version", "found at"], engines.map { [$0.name, $0.version ?? "missing", $0.path ?? "-"] })
-            for engine in engines { if let mend = engine.mend { Terminal.print("  \(mend)") } }
+                ["engine", "version", "found at"],
+                engines.map { [$0.name, $0.version ?? "missing", $0.path ?? "-"] } + [["console", pages == nil ? "missing" : "", pages ?? "-"]])
+            for mend in engines.compactMap(\.mend) + [pagesMend].compactMap({ $0 }) { Terminal.print("  \(mend)") }
             Terminal.print("")
             Terminal.table(["server", ""], server.lines)
             if !server.protections.isEmpty {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Console
 import Contracts
 import Engines
 import Foundation
@@ -90,9 +91,10 @@ struct Server {
         let gate = RequestGate(
             tokens: platform.tokens, authenticators: [platform.openID], policy: platform.policy, audit: platform.audit,
             owner: trustsOwner ? LocalOwner(acceptsAnyType: [pageUploadPath], acceptsNoType: "/v2/") : nil,
-            hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" })
+            hosts: (configuration.hosts + [configuration.host]).filter { $0 != "0.0.0.0" }, sessions: BrowserSessions(prefix: "/console"))
         let runtime = platform.runtime
-        let (router, open) = Server.router(platform, gate: gate, connections: connections)
+        let console = try Console(platform: platform, gate: gate, vendor: Server.consoleVendor())
+        let (router, open) = Server.router(platform, gate: gate, console: console, connections: connections)
         let application = Application(
             router: router,
             server: .keel(
@@ -104,6 +106,7 @@ struct Server {
                 address: .hostname(configuration.host, port: configuration.port), serverName: "keel", backlog: ListenQueue.length),
             onServerRunning: { _ in
                 logger.notice("keel \(KeelVersion.text) serves \(configuration.url) (HTTP, and inference over gRPC), home \(configuration.home)")
+                logger.notice("the console: \(configuration.url)/console")
                 if trustsOwner {
                     logger.notice("programs of this user on this machine need no token; behind a proxy on this machine set auth.local: off")
                 }
@@ -112,13 +115,16 @@ struct Server {
         // Requests stop first, then background work: what was answered is logged, joined and on the disk before the process ends.
         let background = Task { [platform, tls, logger] in
             async let follow: Void? = tls?.follow(logger)
+            async let pages: Void = console.run()
             await platform.run()
             _ = await follow
+            await pages
         }
         let deadline = ShutdownDeadline(duration: configuration.shutdownDeadline, logger: logger) { runtime.log.counters.queued }
         var groupConfiguration = ServiceGroupConfiguration(
             services: [
                 .init(service: application, successTerminationBehavior: .gracefullyShutdownGroup),
+                .init(service: PagesAtShutdown(console: console), successTerminationBehavior: .ignore),
                 .init(service: deadline, successTerminationBehavior: .ignore),
             ],
             gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
@@ -135,9 +141,17 @@ struct Server {
         logger.notice("stopped; everything that was accepted is stored")
     }
 
-    /// Every route, and those that need no caller: `/health`, which load balancers ask, and the addresses of upload parts, which are themselves the
-    /// permission.
-    static func router(_ platform: Platform, gate: RequestGate, connections: ConnectionLimiter) -> (Router<KeelContext>, OpenRoutes) {
+    /// The folder of htmx and ECharts; nil when they are not installed.
+    static func consoleVendor() -> String? {
+        let executable = EngineLocator.process.executable
+        return ConsoleVendor.folder(
+            environment: ProcessInfo.processInfo.environment, workingDirectory: FileManager.default.currentDirectoryPath, executable: executable,
+            installation: Installation.process?.folder)
+    }
+
+    /// Every route, and those that need no caller: `/health`, which load balancers ask, the addresses of upload parts, which are themselves the
+    /// permission, and of the console signing in and what is the same for everyone.
+    static func router(_ platform: Platform, gate: RequestGate, console: Console, connections: ConnectionLimiter) -> (Router<KeelContext>, OpenRoutes) {
         let router = Router(context: KeelContext.self)
         let routes = APIRoutes(router)
         router.add(middleware: CorrelationMiddleware())
@@ -146,7 +160,9 @@ struct Server {
         routes.noteOpen(HealthHandler.route.method, HealthHandler.route.path)
         router.add(middleware: MLflowErrorMiddleware())
         router.add(middleware: InferenceErrorMiddleware())
+        router.add(middleware: ConsoleErrorMiddleware(console))
         addUploadPartRoutes(to: router, tracking: platform.tracking)
+        addOpenConsoleRoutes(to: routes, console)
         let open = OpenRoutes([HealthHandler.route] + registered(router))
         router.add(middleware: AuthenticationMiddleware(gate: gate))
         addKeelRoutes(to: routes, platform: platform, connections: connections)
@@ -155,6 +171,7 @@ struct Server {
         addMLflowRoutes(
             to: routes, tracking: platform.tracking, registry: platform.registry, webhooks: platform.webhooks,
             workspaces: platform.workspaces)
+        addConsoleRoutes(to: routes, console)
         // The router's own list: a test calls each route without a permission and with too small a one.
         let listed = ([HealthHandler.route] + registered(router)).map { route -> JSON in
             ["method": .string(route.method.rawValue), "path": .string(route.path)]
@@ -170,5 +187,15 @@ struct Server {
 
     private static func registered(_ router: Router<KeelContext>) -> [(method: HTTPRequest.Method, path: String)] {
         router.routes.map { ($0.method, $0.path.description) }
+    }
+}
+
+/// Open pages listen for as long as they are open: the server ends that when it is asked to stop, before it waits for its answers to end.
+private struct PagesAtShutdown: Service {
+    let console: Console
+
+    func run() async throws {
+        try await gracefulShutdown()
+        console.close()
     }
 }

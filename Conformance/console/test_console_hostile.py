@@ -1,0 +1,56 @@
+"""Names and files that were made to do harm are shown, and do nothing."""
+import requests
+
+
+def test_markup_in_names_is_text(window, filled):
+    for page in ("run-hostile", "experiment-hostile", "experiments", "lineage"):
+        window.open(filled.pages()[page])
+        assert window.page.locator("img[src=x]").count() == 0
+    window.open(f"/console/lineage?of=Run%2F{filled.names['hostile_run']}")
+    assert window.page.locator("img[src=x]").count() == 0
+    title = window.open(f"/console/runs/{filled.names['hostile_run']}").locator("h1").inner_text()
+    # What turns the direction of reading is written as what it is.
+    assert title.startswith("<img src=x") and "\\u{202e}" in title and "\u202e" not in title
+
+
+def test_a_page_among_artifacts_runs_nothing(window, filled):
+    page = window.open(filled.pages()["run-html"])
+    frame = page.frame_locator("iframe.artifact")
+    assert frame.locator("h1").inner_text() == "Hello"
+    page.wait_for_timeout(300)
+    inside = page.frames[1]
+    assert inside.evaluate("document.title") != "owned" and page.url.endswith("evil.html")
+    # Chromium says that it refused the script and the picture: that is what is wanted here, and the only complaint.
+    refused = [complaint for complaint in window.complaints if "sandboxed" in complaint or "Content Security Policy" in complaint or "Blocked" in complaint]
+    assert not [complaint for complaint in window.complaints if complaint not in refused and "example.org" not in complaint]
+    window.complaints.clear()
+
+
+def test_a_file_opened_by_itself_is_in_a_sandbox(window, filled):
+    for path in ("evil.html", "plots/evil.svg"):
+        url = f"{filled.keel.url}/console/runs/{filled.names['run']}/file?path={path}"
+        policy = requests.get(url, timeout=10).headers["Content-Security-Policy"]
+        assert policy.startswith("sandbox;") and "default-src 'none'" in policy and "script" not in policy
+        window.page.goto(url)
+        assert window.page.evaluate("document.title") != "owned"
+    assert requests.get(f"{filled.keel.url}/console/runs/{filled.names['run']}/file?path=model.bin", timeout=10).headers["Content-Disposition"].startswith("attachment")
+    window.complaints.clear()
+
+
+def test_a_picture_that_is_a_program_is_a_picture(window, filled):
+    page = window.open(filled.pages()["run-svg"])
+    assert page.evaluate("document.querySelector('img.artifact').complete && document.querySelector('img.artifact').naturalWidth") == 80
+
+
+def test_values_that_are_no_numbers_are_counted(window, filled):
+    page = window.open(filled.pages()["run-odd"])
+    page.wait_for_selector("figure.chart .odd")
+    assert page.locator("figure.chart .odd").inner_text() == "3 values are not finite and not drawn."
+
+
+def test_five_thousand_parameters_are_paged(window, filled):
+    page = window.open(filled.pages()["run-hostile"])
+    assert "5\u202f001" in page.locator("#params-head").inner_text()
+    page.click("a:text-is('More parameters')")
+    page.wait_for_url("**params=**")
+    assert page.locator("th:has-text('p0199')").count() + page.locator("th:has-text('p0200')").count() >= 1

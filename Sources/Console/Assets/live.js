@@ -1,0 +1,80 @@
+// What moves in a page that is open: relative times, whether the server still answers, streams of one page, the theme.
+
+const units = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3600], ["minute", 60]];
+const words = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "short" });
+
+function relative(seconds) {
+  for (const [unit, size] of units) if (Math.abs(seconds) >= size) return words.format(Math.trunc(seconds / size), unit);
+  return Math.abs(seconds) < 5 ? "now" : words.format(Math.trunc(seconds), "second");
+}
+
+/** `<time datetime>` shows how long ago it was; the instant itself stands in its title. `data-absolute` keeps it as it is. */
+function refresh(root = document) {
+  for (const time of root.querySelectorAll("time[datetime]:not([data-absolute])")) {
+    const at = Date.parse(time.dateTime);
+    if (Number.isNaN(at)) continue;
+    if (!time.title) time.title = time.textContent.trim() || time.dateTime;
+    const text = relative((at - Date.now()) / 1000);
+    if (time.textContent !== text) time.textContent = text;
+  }
+}
+
+refresh();
+setInterval(() => document.hidden || refresh(), 15_000);
+document.addEventListener("visibilitychange", () => document.hidden || refresh());
+document.addEventListener("htmx:load", (event) => refresh(event.target instanceof Element ? event.target.parentElement ?? document : document));
+
+// The stream of the frame (htmx's extension) says whether the server is there. A page that is left closes it as well: that is no loss.
+const away = document.getElementById("connection");
+let isLeaving = false;
+addEventListener("pagehide", () => (isLeaving = true));
+document.addEventListener("htmx:sseOpen", () => away && (away.hidden = true));
+document.addEventListener("htmx:sseError", () => setTimeout(() => away && !isLeaving && (away.hidden = false), 400));
+
+/** `data-stream` names a stream of one page: each `changed` of it makes what follows it load again, until it says `ended`. */
+function follow() {
+  const element = document.querySelector("[data-stream]");
+  if (!element) return;
+  const stream = new EventSource(element.dataset.stream);
+  const tell = () => document.hidden ? (missed = true) : document.body.dispatchEvent(new CustomEvent("keel:changed", { bubbles: true }));
+  let missed = false;
+  stream.addEventListener("changed", tell);
+  stream.addEventListener("ended", () => {
+    stream.close();
+    tell();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden || !missed) return;
+    missed = false;
+    tell();
+  });
+  addEventListener("pagehide", () => stream.close());
+}
+follow();
+
+// The theme: as the system has it until one is chosen (theme.js sets it before anything is drawn).
+const root = document.documentElement;
+const button = document.getElementById("theme");
+const isDark = () => (root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches);
+function name() {
+  if (!button) return;
+  button.hidden = false;
+  button.textContent = isDark() ? "Light theme" : "Dark theme";
+}
+button?.addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  try {
+    localStorage.setItem("keel-theme", root.dataset.theme);
+  } catch {
+    // A browser that keeps nothing: it holds for this page.
+  }
+  name();
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
+name();
+
+// A form asks before it does what cannot be taken back.
+document.addEventListener("submit", (event) => {
+  const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;
+  if (question && !confirm(question)) event.preventDefault();
+});

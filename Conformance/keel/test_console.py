@@ -10,6 +10,7 @@ import requests
 
 import walking
 import worlds
+from receiver import LAPTOP
 from servers import Keel
 
 HTML = {"Accept": "text/html"}
@@ -18,7 +19,7 @@ HTML = {"Accept": "text/html"}
 @pytest.fixture(scope="module")
 def local():
     """A server that trusts its own user, with an endpoint that answers."""
-    keel = Keel(environment={"KEEL_AUTH_REFUSALS": "1000000"}).start()
+    keel = Keel(environment={"KEEL_AUTH_REFUSALS": "1000000"} | LAPTOP).start()
     server = walking.Server(keel)
     worlds.make(server, "default", "shop")
     worlds.predicted(server, "default", "shop")

@@ -142,7 +142,7 @@ public struct TableSlice<Item> {
     ///   - id: tells items with the same value apart.
     /// - Throws: `invalidArgument` for an order that the table has not, and for a place that is none.
     public init(
-        _ all: [Item], _ query: PageQuery, limit: Int, standard: String, sorts: [String: (Item) -> SortValue], id: (Item) -> String
+        _ all: [Item], _ query: PageQuery, limit: Int, standard: String, sorts: [String: @Sendable (Item) -> SortValue], id: (Item) -> String
     ) throws(KeelError) {
         let order = TableOrder(query)
         let key = order.key ?? standard

@@ -51,7 +51,7 @@ def package(root, tree, work, output, version, epoch, glibc):
     kilobytes = sum(file.stat().st_size for file in place.rglob("*") if file.is_file() and not file.is_symlink()) // 1024
     (place / "DEBIAN/control").write_text(
         f"Package: keel\nVersion: {version}\nSection: science\nPriority: optional\nArchitecture: amd64\n"
-        f"Installed-Size: {kilobytes}\nMaintainer: The Keel project\nDepends: adduser, libc6 (>= {glibc}), libgcc-s1, libstdc++6 (>= 12)\n"
+        f"Installed-Size: {kilobytes}\nMaintainer: The Keel project\nDepends: adduser, libc6 (>= {glibc}), libgcc-s1, libstdc++6 (>= 11)\n"
         "Recommends: bubblewrap, ca-certificates\nSuggests: libpq5, python3\n"
         "Description: backbone for machine-learning systems in production\n"
         " Tracking, registry, datasets, features, training, serving, monitoring and\n retraining in one server. The service keel keeps everything in\n"
@@ -61,6 +61,6 @@ def package(root, tree, work, output, version, epoch, glibc):
             file.chmod(0o755 if file.is_dir() or os.access(file, os.X_OK) else 0o644)
         os.utime(file, (epoch, epoch), follow_symlinks=False)
     path = output / f"keel_{version}_amd64.deb"
-    subprocess.run(["dpkg-deb", "--root-owner-group", "-Zzstd", "-z6", "--build", place, path], check=True, stdout=subprocess.DEVNULL,
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--threads-max=1", "-Zzstd", "-z6", "--build", place, path], check=True, stdout=subprocess.DEVNULL,
                    env=os.environ | {"SOURCE_DATE_EPOCH": str(epoch)})
     return path

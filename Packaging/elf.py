@@ -4,8 +4,8 @@ import subprocess
 
 # What the manylinux policies let a wheel expect of every system.
 SYSTEM = {"libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libgcc_s.so.1", "libstdc++.so.6", "ld-linux-x86-64.so.2"}
-# Of libstdc++ they allow what GCC 12 brought.
-GLIBCXX_MAX = (3, 4, 30)
+# Of libstdc++ the policy of glibc 2.34 allows what GCC 11 brought.
+GLIBCXX_MAX = (3, 4, 29)
 
 
 def is_elf(path):

@@ -4,6 +4,7 @@ import hashlib
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -45,30 +46,48 @@ def epoch():
     return int(done.stdout) if done.returncode == 0 else 1_700_000_000
 
 
+# Functions of glibc and libstdc++ that the objects call by a newer version than they need (older.c).
+WRAPPED = ["hypot", "hypotf", "_ZNSt18condition_variable4waitERSt11unique_lockISt5mutexE"]
+
+
 def link(build, command):
     """Links the command's objects again, with all that is not of every Linux in it, and without symbols."""
     objects = build / "keel.product" / "Objects.LinkFileList"
     if not objects.exists():
         fail(f"there is no build in {build}: make build")
-    with tempfile.TemporaryDirectory() as archives:
+    with tempfile.TemporaryDirectory() as work:
         for name in STATIC:
             found = subprocess.run(["cc", f"-print-file-name=lib{name}.a"], capture_output=True, text=True).stdout.strip()
             if not os.path.isabs(found):
                 fail(f"there is no lib{name}.a: scripts/bootstrap installs it")
-            os.symlink(found, os.path.join(archives, f"lib{name}.a"))
+            os.symlink(found, os.path.join(work, f"lib{name}.a"))
+        older = os.path.join(work, "older.o")
+        subprocess.run(["cc", "-O2", "-fno-builtin", "-c", ROOT / "Packaging" / "older.c", "-o", older], check=True)
         linker = lambda *words: [word for each in words for word in ("-Xlinker", each)]
         words = [
             os.environ.get("SWIFTC", "swiftc"), "-static-stdlib", "-use-ld=lld", "-emit-executable", "-module-name", "keel", "-o", command,
-             # Archives come first: in this folder the linker finds no shared library of those names.
-             "-L", archives, f"@{objects}", *linker("--defsym=main=keel_main", "--gc-sections", "--strip-all", "--build-id=sha1", "--start-group"),
-             *(f"-l{name}" for name in FOUNDATION + STATIC), "-ldl", *linker("--end-group", "--no-export-dynamic", "--as-needed")]
-        # Seen with Swift 6.3.1: the driver goes on waiting for a linker that has ended. It takes seconds otherwise.
-        for _ in range(3):
+            # Archives come first: in this folder the linker finds no shared library of those names.
+            "-L", work, f"@{objects}", older, *linker("--defsym=main=keel_main", "--gc-sections", "--strip-all", "--build-id=sha1"),
+            *linker(*(f"--wrap={name}" for name in WRAPPED)),
+            *linker("--start-group"), *(f"-l{name}" for name in FOUNDATION + STATIC), "-ldl", *linker("--end-group", "--no-export-dynamic", "--as-needed")]
+        for job in driver_jobs(words, work):
             try:
-                return subprocess.run(words, check=True, cwd=ROOT, timeout=120)
+                subprocess.run(job, check=True, cwd=work, stdin=subprocess.DEVNULL, timeout=600)
             except subprocess.TimeoutExpired:
-                print("package: the linker did not answer; once more", file=sys.stderr)
-        fail("the linker does not answer")
+                fail(f"{pathlib.Path(job[0]).name} did not end within ten minutes")
+            except subprocess.CalledProcessError as error:
+                fail(f"{pathlib.Path(job[0]).name} failed with {error.returncode}; its messages are above")
+
+
+def driver_jobs(words, work):
+    """Returns the programs that the Swift driver would run, in the folder `work`. The driver of Swift 6.3.1 was seen to wait for ever for a linker that had
+    ended, so it only says what to run."""
+    done = subprocess.run([*words, "-driver-print-jobs"], cwd=work, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+                          env=os.environ | {"TMPDIR": work})
+    jobs = [shlex.split(line) for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode != 0 or not jobs:
+        fail(f"the Swift driver does not say how to link: {done.stderr.strip() or done.returncode}")
+    return jobs
 
 
 def stage(build, folder):
@@ -123,9 +142,8 @@ def check(folder):
         fail("; ".join(problems))
 
 
-def tag(folder):
-    """manylinux_2_NN: the newest symbol of glibc that any of the files asks for."""
-    newest = max(elf.newest(path, "GLIBC") for path in machine_code(folder))
+def tag(newest):
+    """manylinux_2_NN of the newest version of glibc that any of the files asks for."""
     return f"manylinux_{newest[0]}_{newest[1]}_x86_64"
 
 
@@ -136,6 +154,21 @@ def sign(folder, files, key):
     sums.write_text("".join(lines))
     if key:
         subprocess.run(["minisign", "-S", "-s", key, "-m", sums, "-c", "Keel", "-t", f"keel {version()}"], check=True, stdout=subprocess.DEVNULL)
+
+
+def pack(tree, work, output, what):
+    """Makes packages of a tree that was staged, and returns their paths. The same tree makes the same bytes, wherever it lies."""
+    newest = max(elf.newest(path, "GLIBC") for path in machine_code(tree))
+    made = []
+    if what in ("wheel", "all"):
+        made += wheel.make(ROOT, tree, FLIGHTS, output, version(), tag(newest), epoch())
+    if what in ("tarball", "all"):
+        made.append(debian.tarball(tree, output, version(), epoch()))
+    if what in ("deb", "all"):
+        made.append(debian.package(ROOT, tree, work, output, version(), epoch(), ".".join(map(str, newest))))
+    if what == "all":
+        made.append(shutil.copy(tree / "share" / "keel.cdx.json", output / f"keel-{version()}.cdx.json"))
+    return made
 
 
 def main():
@@ -152,18 +185,9 @@ def main():
         if options.what == "check":
             for path in machine_code(tree):
                 print(f"{path.relative_to(tree)}: glibc {'.'.join(map(str, elf.newest(path, 'GLIBC')))}, {', '.join(sorted(elf.needs(path)))}")
-            return print(tag(tree))
+            return print(tag(max(elf.newest(path, "GLIBC") for path in machine_code(tree))))
         options.output.mkdir(parents=True, exist_ok=True)
-        made = []
-        if options.what in ("wheel", "all"):
-            made += wheel.make(ROOT, tree, FLIGHTS, options.output, version(), tag(tree), epoch())
-        if options.what in ("tarball", "all"):
-            made.append(debian.tarball(tree, options.output, version(), epoch()))
-        if options.what in ("deb", "all"):
-            newest = max(elf.newest(path, "GLIBC") for path in machine_code(tree))
-            made.append(debian.package(ROOT, tree, work, options.output, version(), epoch(), ".".join(map(str, newest))))
-        if options.what == "all":
-            made.append(shutil.copy(tree / "share" / "keel.cdx.json", options.output / f"keel-{version()}.cdx.json"))
+        made = pack(tree, work, options.output, options.what)
         sign(options.output, made, options.key)
         for path in made:
             print(f"{path}  {path.stat().st_size / 1e6:.1f} MB")

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
+import time
 
 COMMANDS = ["sh", "cat", "chmod", "cp", "env", "id", "ln", "ls", "mkdir", "mv", "rm", "sleep", "uname", "setpriv"]
 # Of the machine itself: what a wheel may expect of every system.
@@ -84,10 +86,12 @@ class Machine:
     def has(self, name):
         return any(self.root.rglob(name))
 
-    def run(self, program, timeout=900, user=None, volume=None, **environment):
+    def run(self, program, silence=300, user=None, volume=None, **environment):
         """Runs a Python program there and returns what it wrote; the machine ends with it.
 
         It is root's; with `user` it is that number's, and then everything but /tmp and the folder `volume`, which lies at the same path, is read-only.
+        It may take as long as it likes, as it does beside others, but not be silent for `silence` seconds: what it writes to its standard error says how far it
+        is (`pytest -s` shows that), and a silence fails with the last of it and with what was running.
         """
         (self.root / "program.py").write_text(program)
         root = str(self.root)
@@ -103,9 +107,58 @@ class Machine:
         become = f"--userspec={user}:{user} --groups={user}" if user else ""
         script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f'exec {chroot} {become} {root} "$@"'])
         variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": "/usr/lib/pip"} | environment
-        return subprocess.run(
+        process = subprocess.Popen(
             ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", self.python, "/program.py"],
-            capture_output=True, text=True, timeout=timeout, env={"PATH": os.environ["PATH"]} | variables)
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]} | variables)
+        return Watch(process, silence).wait()
 
     def remove(self):
         shutil.rmtree(self.work)
+
+
+class Watch:
+    """Reads what a process writes, until it has ended or was silent for too long."""
+
+    def __init__(self, process, silence):
+        self.process = process
+        self.silence = silence
+        self.texts = {"stdout": [], "stderr": []}
+        self.begun = self.heard = time.monotonic()
+        self.readers = [threading.Thread(target=self.read, args=(name,), daemon=True) for name in self.texts]
+        for reader in self.readers:
+            reader.start()
+
+    def read(self, name):
+        for line in getattr(self.process, name):
+            self.heard = time.monotonic()
+            self.texts[name].append(line)
+            if name == "stderr":
+                print(f"[{self.heard - self.begun:5.0f} s] {line}", end="", file=sys.stderr, flush=True)
+
+    def wait(self):
+        while self.process.poll() is None:
+            if time.monotonic() - self.heard > self.silence:
+                running = self.running()
+                self.process.kill()
+                self.finish()
+                raise AssertionError(f"silent for {self.silence} s; the last lines:\n{''.join(self.texts['stderr'][-30:])}\nwhat was running:\n{running}")
+            time.sleep(0.1)
+        self.finish()
+        return subprocess.CompletedProcess(self.process.args, self.process.returncode, *("".join(lines) for lines in self.texts.values()))
+
+    def finish(self):
+        self.process.wait()
+        for reader in self.readers:
+            reader.join(10)
+
+    def running(self):
+        """The processes below this one: what each waits for in the kernel, its time on a processor, its command."""
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid=,stat=,wchan:20=,time=,args="], capture_output=True, text=True).stdout
+        below, lines = {self.process.pid}, []
+        # Parents are older than their children and so come first.
+        for line in listed.splitlines():
+            pid, parent = map(int, line.split()[:2])
+            if pid in below or parent in below:
+                below.add(pid)
+                lines.append(line)
+        return "\n".join(lines)

@@ -42,22 +42,64 @@ def test_its_tag_is_true(packages, tmp_path):
     """Every symbol of glibc that a file of it imports is of the tag's version or older, and one is of that version."""
     path = wheel(packages, "keel_ml")
     tagged = tuple(map(int, re.search(r"-manylinux_(\d+)_(\d+)_x86_64\.whl$", path.name).groups()))
-    newest = []
+    newest = {"GLIBC": [], "GLIBCXX": []}
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path)
     for file in (file for file in tmp_path.rglob("*") if file.is_file()):
         if file.open("rb").read(4) == b"\x7fELF":
             symbols = subprocess.run(["objdump", "-T", file], capture_output=True, text=True).stdout
             undefined = "\n".join(line for line in symbols.splitlines() if "*UND*" in line)
-            newest.append(max((tuple(map(int, number)) for number in re.findall(r"GLIBC_(\d+)\.(\d+)", undefined)), default=(2, 0)))
-    assert len(newest) >= 5 and max(newest) == tagged
+            for family, versions in newest.items():
+                found = re.findall(rf"\({family}_([\d.]+)\)", undefined)
+                versions.append(max((tuple(map(int, number.split("."))) for number in found), default=(0,)))
+    assert len(newest["GLIBC"]) >= 5 and max(newest["GLIBC"]) == tagged == (2, 34)
+    # What the policy of that tag allows: the libstdc++ of GCC 11, which RHEL 9 has.
+    assert max(newest["GLIBCXX"]) <= (3, 4, 29)
 
 
-# What runs on the new machine. It prints one JSON object.
+COMPARISON = r"""
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+double __wrap_hypot(double, double);
+float __wrap_hypotf(float, float);
+static uint64_t state = 88172645463325252u;
+static uint64_t next(void) { state ^= state << 13; state ^= state >> 7; return state ^= state << 17; }
+int main(void) {
+    const double special[] = {0, -0.0, 1, -1, INFINITY, -INFINITY, NAN, 5e-324, 1.7976931348623157e308, 3, 4};
+    const int count = sizeof special / sizeof *special;
+    for (int i = 0; i < 2000000 + count * count; i++) {
+        double x, y;
+        uint64_t bits[2] = {next(), next()};
+        memcpy(&x, bits, 8), memcpy(&y, bits + 1, 8);
+        if (i < count * count) x = special[i / count], y = special[i % count];
+        double a = hypot(x, y), b = __wrap_hypot(x, y);
+        float c = hypotf((float)x, (float)y), d = __wrap_hypotf((float)x, (float)y);
+        if ((memcmp(&a, &b, 8) && !(isnan(a) && isnan(b))) || (memcmp(&c, &d, 4) && !(isnan(c) && isnan(d)))) {
+            printf("%a %a: %a %a, %a %a\n", x, y, a, b, c, d);
+            return 1;
+        }
+    }
+    puts("alike");
+}
+"""
+
+
+def test_older_functions_are_the_same_functions(tmp_path):
+    """What Packaging/older.c puts in the place of newer versions of libm's functions answers bit for bit like those."""
+    (tmp_path / "main.c").write_text(COMPARISON)
+    subprocess.run(["cc", "-O1", "-fno-builtin", tmp_path / "main.c", ROOT / "Packaging/older.c", "-o", tmp_path / "main", "-lm", "-lstdc++"], check=True)
+    assert subprocess.run([tmp_path / "main"], capture_output=True, text=True).stdout == "alike\n"
+
+
+# What runs on the new machine. It says on its standard error how far it is, and prints one JSON object.
 NEWCOMER = r"""
 import json, os, pathlib, signal, socket, subprocess, sys, time, urllib.request
 out = {}
+def say(text): print(text, file=sys.stderr, flush=True)
 def run(*command, **options):
+    say("$ " + " ".join(map(str, command)))
     done = subprocess.run(command, capture_output=True, text=True, **options)
     assert done.returncode == 0, (command, done.stdout, done.stderr)
     return done.stdout
@@ -73,6 +115,7 @@ keel = "/root/venv/bin/keel"
 os.chdir("/root")
 out["version"] = json.loads(run(keel, "version", "--json"))
 out["binary"] = run("/root/venv/bin/python", "-c", "import keel; print(keel.__version__, keel.find_binary())").split()
+say("$ keel serve")
 begun = time.monotonic()
 server = subprocess.Popen([keel, "serve"], stderr=open("/root/server.log", "w"))
 while True:
@@ -90,15 +133,18 @@ run(keel, "ingest", "clicks", clicks / "clicks.csv")
 run(keel, "run", "train")
 out["prediction"] = run(keel, "predict", "buying", '{"user":"u1","at":"2024-02-01T00:00:00Z","price":10}')
 server.send_signal(signal.SIGTERM)
-out["end"] = server.wait(timeout=30)
-demo = subprocess.Popen([keel, "demo"], stdout=subprocess.PIPE, stderr=open("/root/demo.log", "w"), text=True)
+out["end"] = server.wait(timeout=60)
+say("$ keel demo")
+demo = subprocess.Popen([keel, "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 text = ""
 for line in demo.stdout:
     text += line
+    say(line.rstrip())
     # The first model serves: the rest is the same loop over, and takes minutes.
     if not os.environ.get("WHOLE") and line.startswith("release delay-frozen@staging/1"):
         demo.send_signal(signal.SIGINT)
-out["demo"] = [demo.wait(60), text[-6000:], open("/root/demo.log").read()[-3000:]]
+say("the demo has written its last line")
+out["demo"] = [demo.wait(60), text[-9000:]]
 out["left"] = [name for name in os.listdir("/tmp") if name.startswith("keel")] + [
         command for command in (pathlib.Path(f"/proc/{p}/cmdline").read_bytes().decode() for p in os.listdir("/proc") if p.isdigit()) if "serve" in command]
 print(json.dumps(out))
@@ -123,10 +169,10 @@ def test_a_newcomer_installs_serves_and_closes_the_loop(packages, machine):
     assert out["seconds"] <= 10
     assert [(engine["name"], engine["mend"]) for engine in out["doctor"]["engines"]] == [(name, None) for name in ENGINES]
     assert all(engine["path"].startswith(out["version"]["installation"] + "/native/") for engine in out["doctor"]["engines"])
-    assert out["doctor"]["server"]["problem"] is None
+    assert out["doctor"]["server"]["problem"] is None and out["doctor"]["server"]["damage"] == []
     assert re.search(r"0\.\d+ +buying/1", out["prediction"]) and out["end"] == 0
-    code, text, errors = out["demo"]
-    assert code == (0 if whole else 130) and ("The loop closed" if whole else "release delay-frozen@staging/1") in text, text + errors
+    code, text = out["demo"]
+    assert code == (0 if whole else 130) and ("The loop closed" if whole else "release delay-frozen@staging/1") in text, text
     assert not out["left"]
 
 

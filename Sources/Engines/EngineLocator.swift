@@ -89,14 +89,20 @@ public struct EngineLocator: Sendable {
             // That the system has no such library is the usual case and explains nothing.
             if candidate != engine.libraryName { reasons.append(reason.contains(candidate) ? reason : "\(candidate): \(reason)") }
         }
-        var hint = "install it with scripts/bootstrap, or name the library's file in \(engine.environmentVariable)"
+        var hint = "\(installing), or name the library's file in \(engine.environmentVariable)"
         if let named = environment[engine.environmentVariable], !named.isEmpty {
-            hint = "\(engine.environmentVariable) names '\(named)': correct or unset it, or install the engine with scripts/bootstrap"
+            hint = "\(engine.environmentVariable) names '\(named)': correct or unset it"
         } else if engine == .duckdb, environment["LD_BIND_NOW"] != nil, !reasons.isEmpty {
             hint = "unset LD_BIND_NOW: this build of DuckDB needs lazy binding"
         }
         let detail = reasons.isEmpty ? "is not installed" : "cannot be loaded: \(reasons.joined(separator: "; "))"
         throw KeelError(.engineMissing, "the engine \(engine.name) \(detail)", hint: hint)
+    }
+
+    /// What brings an engine: a checkout installs it, an installation came with all of them.
+    var installing: String {
+        guard let installation = Installation(executable: executable) else { return "install it with scripts/bootstrap" }
+        return "the installation in \(installation.folder) lacks it or has it damaged: \(installation.reinstalling)"
     }
 
     private static func parent(_ path: String) -> String {

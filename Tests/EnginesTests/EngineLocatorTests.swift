@@ -43,11 +43,21 @@ import Testing
         #expect(Installation(executable: root + "/project/.build/release/keel") == nil)
     }
 
-    @Test(arguments: Engine.allCases) func aMissingEngineNamesTheInstallStep(engine: Engine) {
+    @Test(arguments: Engine.allCases) func aMissingEngineNamesTheInstallStep(engine: Engine) throws {
         let nowhere = EngineLocator(environment: [:], workingDirectory: "/", executable: "/usr/bin/keel", usesSystemPath: false)
         let missing = #expect(throws: KeelError.self) { try nowhere.version(of: engine) }
         #expect(missing?.code == .engineMissing)
         #expect(missing?.hint?.contains("scripts/bootstrap") == true)
+        // An installation names what it can do itself, also when all of its engines are gone.
+        let root = FileManager.default.temporaryDirectory.appendingPathComponent("keel-\(UUID().uuidString)").path
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        for (folder, words) in [("/venv/lib/python3.11/site-packages/keel", "pip install --force-reinstall"), ("/opt/keel", "unpack keel-")] {
+            try FileManager.default.createDirectory(atPath: root + folder + "/share", withIntermediateDirectories: true)
+            try Data().write(to: URL(fileURLWithPath: root + folder + "/share/keel.cdx.json"))
+            let installed = EngineLocator(environment: [:], workingDirectory: "/", executable: root + folder + "/bin/keel", usesSystemPath: false)
+            let lacking = #expect(throws: KeelError.self) { try installed.version(of: engine) }
+            #expect(lacking?.hint?.contains(words) == true && lacking?.hint?.contains("scripts/bootstrap") == false)
+        }
         let wrong = EngineLocator(
             environment: [engine.environmentVariable: "/nonexistent.so"], workingDirectory: "/", executable: "/usr/bin/keel")
         #expect(throws: KeelError.self) { try wrong.version(of: engine) }

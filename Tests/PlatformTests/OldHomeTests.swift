@@ -68,3 +68,67 @@ struct OldHomeTests {
         #expect(names == [["both", "gone", "tried@staging"], ["both", "gone", "tried@staging"], ["tried@staging"]])
     }
 }
+
+@Suite("Homes of other versions")
+struct OtherVersionsTests {
+    /// A home with these tables and one release.
+    private func make(_ migrations: [Migration]) async throws -> String {
+        let home = NSTemporaryDirectory() + "keel-other-version-" + Identifier.hex32()
+        try FileManager.default.createDirectory(atPath: home, withIntermediateDirectories: true)
+        let database = try Storage.Database(path: home + "/keel.sqlite")
+        try await database.migrate(migrations, backupFolder: home + "/backups")
+        let digest = Digest(of: Array("tried".utf8)).hex
+        try await database.write { tx in
+            try tx.execute(
+                """
+                INSERT INTO releases (endpoint, number, model, model_version, bundle, gate, digest, created_at, created_by)
+                VALUES ('tried', 1, 'm', '1', ?, 'passed', ?, 1, 'ada')
+                """, [.string(digest), .string(digest)])
+        }
+        try await database.close()
+        return home
+    }
+
+    private func start(_ home: String) async throws -> Platform {
+        let configuration = try KeelConfiguration.load(file: nil, environment: [:], overrides: ["home": home])
+        return try await Platform(configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    private func next(_ module: String, isBackwardCompatible: Bool) -> Migration {
+        let newest = Platform.migrations.filter { $0.module == module }.map(\.version).max() ?? 0
+        return Migration(
+            module: module, version: newest + 1, isBackwardCompatible: isBackwardCompatible, ["ALTER TABLE releases ADD COLUMN weather TEXT"])
+    }
+
+    @Test("a home with the first tables of every module is migrated, and a copy from before lies beside it")
+    func oldest() async throws {
+        let home = try await make(Platform.migrations.filter { $0.version == 1 })
+        defer { try? FileManager.default.removeItem(atPath: home) }
+        let platform = try await start(home)
+        let releases = try await platform.database.read { db in
+            try db.rows("SELECT workspace, endpoint FROM releases").map { "\($0.text("workspace"))/\($0.text("endpoint"))" }
+        }
+        #expect(releases == ["default/tried"])
+        let copies = try FileManager.default.contentsOfDirectory(atPath: home + "/backups").filter { $0.hasSuffix(".sqlite") }
+        let copy = try Storage.Database(path: home + "/backups/" + (try #require(copies.count == 1 ? copies.first : nil)))
+        let (versions, columns) = try await copy.read { db in
+            (
+                Set(try db.rows("SELECT version FROM keel_migrations").map { $0.int("version") }),
+                try db.rows("SELECT name FROM pragma_table_info('releases')").map { $0.text("name") }
+            )
+        }
+        #expect(versions == [1] && columns.contains("endpoint") && !columns.contains("workspace"))
+    }
+
+    @Test("this version opens a home of the next one when that only added, and refuses it with words otherwise")
+    func newer() async throws {
+        let added = try await make(Platform.migrations + [next("serving", isBackwardCompatible: true)])
+        let changed = try await make(Platform.migrations + [next("serving", isBackwardCompatible: false)])
+        defer { for home in [added, changed] { try? FileManager.default.removeItem(atPath: home) } }
+        let platform = try await start(added)
+        #expect(try await platform.database.read { try $0.rows("SELECT endpoint FROM releases").count } == 1)
+        let error = await #expect(throws: KeelError.self) { _ = try await start(changed) }
+        #expect(error?.code == .failedPrecondition)
+        #expect(error?.message.contains("was used by a newer version of Keel") == true && error?.hint?.contains("start Keel") == true)
+    }
+}

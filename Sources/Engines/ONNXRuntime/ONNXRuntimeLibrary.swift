@@ -22,7 +22,7 @@ struct ONNXRuntimeLibrary: @unchecked Sendable {
             ONNXRuntimeLibrary.take(keel_onnx_open(candidate, ONNXRuntimeLibrary.memoryBytesMax.load(ordering: .relaxed), &runtime))
         }
         guard let runtime else {
-            throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: "install it with scripts/bootstrap")
+            throw KeelError(.engineMissing, "ONNX Runtime loaded without a runtime", hint: locator.installing)
         }
         handle = runtime
         version = String(cString: keel_onnx_version(runtime))

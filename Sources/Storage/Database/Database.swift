@@ -8,7 +8,7 @@ import Synchronization
 /// Writes are group-committed: the transactions that wait while one commit is on its way to the disk share the next, each inside a
 /// savepoint of its own, so one that fails undoes only itself. `write` returns after the commit is durable.
 public final class Database: Sendable {
-    private let pool: DatabasePool
+    let pool: DatabasePool
     /// Tells the time of what is written here.
     public let clock: any Clock
     private let queue = Mutex<[Job]>([])
@@ -179,71 +179,5 @@ public final class Database: Sendable {
         case .SQLITE_IOERR: return KeelError(.unavailable, "the disk refused a read or write: \(error.message ?? "")")
         default: return KeelError(.internal, "SQL failed: \(error.message ?? "\(error.resultCode)")")
         }
-    }
-}
-
-extension Database {
-    /// A newer version of Keel has changed these tables: this one would misread them.
-    private static func refuseNewer(_ applied: Set<String>, than migrations: [Migration]) throws(KeelError) {
-        let newest = Dictionary(migrations.map { ($0.module, $0.version) }, uniquingKeysWith: max)
-        for step in applied.sorted() {
-            let parts = step.split(separator: "/")
-            guard parts.count == 2, let version = Int(parts[1]), let known = newest[String(parts[0])], version > known else { continue }
-            throw KeelError(
-                .failedPrecondition, "the home was used by a newer version of Keel: its tables of '\(parts[0])' are at step \(version), and this one knows \(known)",
-                hint: "start the newer version, or 'keel restore' a backup that was made before")
-        }
-    }
-
-    /// Applies every migration that is not yet applied, all in one transaction, after a backup of the file beside it.
-    ///
-    /// Foreign keys are not enforced meanwhile, so that a table that others refer to can be rebuilt. They are checked before the commit.
-    public func migrate(_ migrations: [Migration], backupFolder: String) async throws {
-        try await pool.write { db in
-            // Its name until Keel 0.2.
-            if try db.tableExists("keel_migrations"), try db.columns(in: "keel_migrations").contains(where: { $0.name == "room" }) {
-                try db.execute(sql: "ALTER TABLE keel_migrations RENAME COLUMN room TO module")
-            }
-            try db.execute(
-                sql: """
-                    CREATE TABLE IF NOT EXISTS keel_migrations (
-                        module TEXT NOT NULL, version INTEGER NOT NULL, applied_at BIGINT NOT NULL, PRIMARY KEY (module, version))
-                    """)
-        }
-        let applied: Set<String> = try await pool.read { db in
-            Set(try GRDB.Row.fetchAll(db, sql: "SELECT module, version FROM keel_migrations").map { "\($0[0] as String)/\($0[1] as Int)" })
-        }
-        try Database.refuseNewer(applied, than: migrations)
-        let pending = migrations.filter { !applied.contains("\($0.module)/\($0.version)") }
-        guard !pending.isEmpty else { return }
-        if !applied.isEmpty {
-            try Folder.make(backupFolder)
-            try await backup(to: "\(backupFolder)/keel-\(clock.now().milliseconds).sqlite")
-            try Folder.sync(backupFolder)
-        }
-        let now = clock.now().microseconds
-        do {
-            try await pool.writeWithoutTransaction { db in
-                // SQLite takes this setting only between transactions.
-                try db.execute(sql: "PRAGMA foreign_keys = OFF")
-                let outcome = Result { try db.inTransaction(.immediate) { try Database.apply(pending, at: now, to: db) } }
-                try db.execute(sql: "PRAGMA foreign_keys = ON")
-                try outcome.get()
-            }
-        } catch { throw KeelError(.internal, "a migration failed, nothing was changed: \(error)") }
-    }
-
-    private static func apply(_ migrations: [Migration], at now: Int64, to db: GRDB.Database) throws -> GRDB.Database.TransactionCompletion
-    {
-        for migration in migrations {
-            for statement in migration.statements(for: .sqlite) { try db.execute(sql: statement) }
-            try db.execute(
-                sql: "INSERT INTO keel_migrations (module, version, applied_at) VALUES (?, ?, ?)",
-                arguments: [migration.module, migration.version, now])
-        }
-        if let row = try GRDB.Row.fetchOne(db, sql: "PRAGMA foreign_key_check") {
-            throw KeelError(.internal, "a row of \(row["table"] as String) refers to a row of \(row["parent"] as String) that is not there")
-        }
-        return .commit
     }
 }

@@ -3,16 +3,49 @@
 public struct Migration: Sendable {
     public let module: String
     public let version: Int
+    /// Whether a version of Keel that does not know this migration may open a home that has run it.
+    public let isBackwardCompatible: Bool
     let steps: [MigrationStep]
 
-    public init(module: String, version: Int, _ steps: [MigrationStep]) {
+    /// - Parameter isBackwardCompatible: Declares that a version of Keel from before this migration reads and writes the home correctly after it,
+    ///   and that this one takes what the earlier version wrote meanwhile: a column that is null or has its default means the same as a row from
+    ///   before. The statements may then only add (`Migration.problem(for:)`). That is necessary, not sufficient: a table whose rows keep something
+    ///   else from being deleted, and files in a new format, are not backward compatible, as an earlier version does not know them.
+    public init(module: String, version: Int, isBackwardCompatible: Bool = false, _ steps: [MigrationStep]) {
         self.module = module
         self.version = version
+        self.isBackwardCompatible = isBackwardCompatible
         self.steps = steps
     }
 
     /// The statements to run, one after another, in one transaction.
     package func statements(for dialect: SQLDialect) -> [String] { steps.flatMap { $0.statements(dialect) } }
+}
+
+extension Migration {
+    /// Why the migration is not backward compatible though it says so; nil for one that only adds, or that does not say so.
+    ///
+    /// It only adds when it creates tables without references to others, indexes on tables that were there that are not unique, and columns that are
+    /// nullable or have a default, and inserts into tables of its own alone.
+    package func problem(for dialect: SQLDialect) -> String? {
+        guard isBackwardCompatible else { return nil }
+        var created: Set<String> = []
+        for statement in statements(for: dialect) {
+            let words = statement.split { $0.isWhitespace || $0 == "(" }.map(String.init)
+            let text = words.joined(separator: " ").uppercased()
+            func name(after count: Int) -> String { words.count > count ? words[count] : "" }
+            switch words.prefix(2).joined(separator: " ").uppercased() {
+            case "CREATE TABLE" where !text.contains(" REFERENCES "): created.insert(name(after: 2))
+            case "CREATE INDEX": continue
+            case "CREATE UNIQUE" where created.contains(name(after: 5)): continue
+            case "INSERT INTO" where created.contains(name(after: 2)): continue
+            case "ALTER TABLE" where text.contains(" ADD COLUMN ") && (!text.contains(" NOT NULL") || text.contains(" DEFAULT ")): continue
+            default:
+                return "version \(version) of '\(module)' is declared to be backward compatible and does more than add: \(statement.prefix(80))"
+            }
+        }
+        return nil
+    }
 }
 
 /// A step of a migration. A plain text is one statement that every database understands.

@@ -42,8 +42,9 @@ struct ReplaySession {
             if moment - hour > .hours(1) {
                 hour = moment
                 try await flush()
-                waited += try await waitForPipelines()
-                show(Double(i) / Double(history.count), moment, begun, waited)
+                let share = Double(i) / Double(history.count)
+                waited += try await waitForPipelines(share, moment)
+                show(share, moment, begun, waited)
             }
             if kind == .question {
                 var rows: [Int] = []
@@ -125,13 +126,31 @@ struct ReplaySession {
         return JSON.of(["parameters": ["ids": ids], "inputs": .array(inputs)]).bytes
     }
 
-    /// Waits until no pipeline runs; returns for how many seconds.
-    private func waitForPipelines() async throws -> Double {
+    /// Waits until no pipeline runs, and says what it waits for when that takes longer than ten seconds; returns for how many seconds.
+    private func waitForPipelines(_ share: Double, _ moment: Timestamp) async throws -> Double {
         let begun = Timestamp.systemNow()
-        while try await client.json(.GET, "/api/v1/runs?state=running")["runs"]?.array?.isEmpty == false {
+        var told = begun
+        while let run = try await client.json(.GET, "/api/v1/runs?state=running")["runs"]?.array?.first {
+            let now = Timestamp.systemNow()
+            if now - told >= .seconds(10) {
+                told = now
+                let text = "waits for \(try await running(run)), \((now - begun).seconds.decimals(0)) s"
+                if progress.isTerminal {
+                    progress.update(share, text)
+                } else {
+                    Terminal.printError(lines: "replay \(moment.description.prefix(10)): \(text)")
+                }
+            }
             try await Task.sleep(for: .milliseconds(50))
         }
         return (Timestamp.systemNow() - begun).seconds
+    }
+
+    /// A run's pipeline and the step that it is at.
+    private func running(_ run: JSON) async throws -> String {
+        let steps = try await client.json(.GET, "/api/v1/runs/\(run["id"]?.string ?? "")")["steps"]?.array ?? []
+        let step = steps.first { $0["state"]?.string == "running" }?["name"]?.string
+        return (run["pipeline"]?.string ?? "a pipeline") + (step.map { ": \($0)" } ?? "")
     }
 
     /// A line that redraws itself on a terminal; elsewhere a line for each month.

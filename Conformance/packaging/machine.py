@@ -32,7 +32,8 @@ class Machine:
         self.binds = []
         given = os.environ.get("KEEL_PACKAGE_ROOT")
         if given:
-            shutil.copytree(given, self.root, symlinks=True)
+            # Not its devices: a copy of /dev/full never ends.
+            shutil.copytree(given, self.root, symlinks=True, ignore=lambda folder, names: names if pathlib.Path(folder) == pathlib.Path(given) / "dev" else [])
             self.python = "/usr/bin/python3"
         else:
             self.make()

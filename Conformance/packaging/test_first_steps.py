@@ -82,8 +82,8 @@ def test_an_ml_engineer_gets_from_a_table_to_a_prediction(packages, tmp_path):
     assert predicted, out
     assert re.search(r"^churn +production +churn/1 stable +100%", out, re.M)
     # What was answered is what was logged.
-    logged = out[out.index("# keel query "):]
-    assert re.search(rf"{predicted.group(1)}\d*$", logged, re.M), logged
+    score, = re.findall(r"^ *1 +(0\.\d+)$", out[out.index("# keel query "):], re.M)
+    assert f"{float(score):.4f}" == predicted.group(1)
 
 
 def test_a_platform_engineer_serves_others(packages, tmp_path):

@@ -102,13 +102,15 @@ struct UpgradeTests {
         let home = try temporaryFolder()
         try await with(Self.first, home) { try await add(1, to: $0) }
         try await with(Self.anew, home) { _ in }
-        let copy = "\(home)/backups/\(try #require(try copies(home).first))"
+        let first = try #require(try copies(home).first)
+        let copy = "\(home)/backups/\(first)"
         let other = try temporaryFolder()
         try await with(Self.first, other) { try await add(2, to: $0) }
         try await with(Self.next, other) { try await add(3, to: $0) }
         let before = FileManager.default.contents(atPath: other + "/keel.sqlite")
         let damaged = try temporaryFolder() + "/damaged.sqlite"
-        var bytes = try #require(FileManager.default.contents(atPath: "\(other)/backups/\(try #require(try copies(other).first))"))
+        let theirs = try #require(try copies(other).first)
+        var bytes = try #require(FileManager.default.contents(atPath: "\(other)/backups/\(theirs)"))
         bytes.replaceSubrange(4096 * 2..<4096 * 3, with: Data(repeating: 0xAA, count: 4096))
         try bytes.write(to: URL(fileURLWithPath: damaged))
         let empty = try temporaryFolder() + "/nowhere"

@@ -96,8 +96,9 @@ struct Demo: AsyncParsableCommand {
             Terminal.print("To look further:")
             Terminal.print("  keel serve --home \(home.path) --listen \(server.url.dropFirst("http://".count))")
         } else {
-            return Terminal.print("To look further: keel demo --stay leaves the server running, keel demo --home FOLDER keeps everything.")
+            return Terminal.print("To look further, in the console of your browser: keel demo --stay leaves the server running, keel demo --home FOLDER keeps everything.")
         }
+        Terminal.print("  the console, in a browser: \(server.url)/console")
         Terminal.print("  export KEEL_URL=\(server.url)")
         Terminal.print("  keel ledger --kind release.        keel get alerts        keel describe pipeline train-delay")
         Terminal.print("  MLFLOW_TRACKING_URI=\(server.url) mlflow experiments search")

@@ -265,3 +265,47 @@ def test_without_trust_in_the_machine_everybody_signs_in(guarded):
             assert home.status_code == 200
             for link in re.findall(r'<li><a href="(/console/[a-z]+)"', home.text):
                 assert session.get(server.url + link, headers=HTML, timeout=30).status_code == 200, (persona, link)
+
+
+def released(server, trees):
+    """Trains anew and releases: the endpoint's next candidate, which waits in shadow for requests."""
+    run = server.json("POST", "/api/v1/pipelines/train/runs", {"parameters": {"trees": trees, "endpoint": "shop-endpoint"}})["run"]
+    assert worlds.wait(server, "default", run)["state"] == "succeeded"
+
+
+def stands(server):
+    return {release["state"]: release["number"] for release in server.json("GET", "/api/v1/endpoints/shop-endpoint/releases")["releases"]}
+
+
+def test_a_rollout_is_seen_with_its_conditions_and_steered_with_a_reason(local):
+    path = "/console/endpoints/shop-endpoint"
+    released(local, 5)
+    before = stands(local)
+    candidate, stable = str(before["candidate"]), str(before["stable"])
+    shown = page(local, path).text
+    assert f'id="rollout">Rollout of release <a href="{path}/releases/{candidate}">' in shown
+    assert "errors &gt; 5%" in shown and "not enough evidence" in shown and '<li aria-current="step">shadow</li>' in shown and "of 20 requests" in shown
+    form = {"csrf": csrf(shown), "stable": stable, "candidate": candidate}
+    assert post(local, path + "/rollback", form).status_code == 400, "a decision has a reason"
+    assert post(local, path + "/rollback", form | {"reason": "it looks <odd>"}).status_code == 303
+    assert stands(local)["stable"] == before["stable"] and "candidate" not in stands(local)
+    event = local.json("GET", "/api/v1/ledger?subject=Endpoint/shop-endpoint&order=newest&limit=1")["events"][0]
+    assert (event["kind"], event["caller"], event["data"]["reason"]) == ("release.rolledback", "local", "it looks <odd>")
+    told = page(local, f"{path}/releases/{candidate}").text
+    assert "Why it was taken back" in told and "it looks &lt;odd&gt;" in told
+    late = post(local, path + "/promote", form | {"reason": "late"})
+    assert late.status_code == 409 and "has changed since you looked" in late.text
+
+    released(local, 7)
+    there = stands(local)
+    form = {"csrf": csrf(page(local, path).text), "stable": str(there["stable"]), "candidate": str(there["candidate"]), "reason": "good enough"}
+    moment = local.json("GET", "/api/v1/ledger?order=newest&limit=1")["events"][0]
+    assert post(local, path + "/promote", form).status_code == 303
+    assert stands(local)["stable"] == there["candidate"]
+    back = {"csrf": form["csrf"], "stable": str(there["candidate"]), "to": stable, "reason": "the old one was better"}
+    assert post(local, path + "/rollback", back).status_code == 303
+    assert str(stands(local)["stable"]) == stable
+    # What was live is read from the ledger alone.
+    then = page(local, "/console/ledger/live-at?at=" + moment["at"]).text
+    assert f'href="{path}/releases/{there["stable"]}"' in then and f"release {there['candidate']}" in then
+    assert "rolled back" in page(local, "/console").text

@@ -21,7 +21,7 @@ metadata: { name: buying, environment: production }
 spec:
   endpoint: buying
   window: 1d
-  drift: { threshold: 0.2, minimumRows: 20, columns: [cost, mean_price_24h, score] }
+  drift: { threshold: 0.2, minimumRows: 20, columns: [cost, score] }
   performance: { label: { within: 1d }, metric: auc, minimumLabels: 20, alertWhen: "auc < 0.6" }
 ---
 apiVersion: keel/v1

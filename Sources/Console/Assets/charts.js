@@ -142,6 +142,17 @@ function lines(data, theme, settings) {
   };
 }
 
+/** Bins that are given as points, `[where, how many]`, as categories with values. */
+function categorised(data) {
+  if (Array.isArray(data.x)) return data;
+  const places = [...new Set(data.series.flatMap((item) => item.data.map(([x]) => x)))].sort((a, b) => a - b);
+  const series = data.series.map((item) => {
+    const values = new Map(item.data);
+    return { ...item, data: places.map((place) => values.get(place) ?? 0) };
+  });
+  return { ...data, x: places.map(formatted), series };
+}
+
 /** Bars by category; for a histogram the bars of one bin touch, and several series are compared by their share of rows. */
 function bars(data, theme, _settings, isHistogram) {
   const option = base(theme);
@@ -261,7 +272,8 @@ class Drawing {
     try {
       const answer = await fetch(this.source(), { signal: this.abort.signal, headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(answer.status === 403 ? "Your role may not read this." : `The server answered ${answer.status}.`);
-      this.data = await answer.json();
+      const data = await answer.json();
+      this.data = this.kind === "bars" || this.kind === "histogram" ? categorised(data) : data;
       await this.draw();
     } catch (error) {
       if (error.name === "AbortError") return;

@@ -66,8 +66,8 @@ function ordered(nodes, edges, layer) {
 export function graph(data, width) {
   const edges = data.edges ?? [];
   const columns = ordered(data.nodes, edges, layered(data.nodes, edges));
-  const box = { width: 188, height: 44 };
-  const gap = { x: Math.min(84, Math.max(44, (width - columns.length * box.width) / Math.max(1, columns.length))), y: 16 };
+  const box = { width: 168, height: 44 };
+  const gap = { x: Math.min(84, Math.max(36, (width - columns.length * box.width) / Math.max(1, columns.length))), y: 16 };
   const most = Math.max(...columns.map((column) => column.length));
   const size = { width: columns.length * (box.width + gap.x) - gap.x + 8, height: most * (box.height + gap.y) - gap.y + 8 };
   const drawing = element("svg", { class: "drawing", width: size.width, height: size.height, viewBox: `0 0 ${size.width} ${size.height}`, role: "group", "aria-label": "Graph" });
@@ -93,11 +93,11 @@ export function graph(data, width) {
       element("rect", { x, y, width: box.width, height: box.height, rx: 7 }),
     ];
     const label = element("text", { x: x + 12, y: y + (node.kind || node.note ? 19 : 26), class: "label" });
-    label.textContent = cut(node.label, 24);
+    label.textContent = cut(node.label, 21);
     inside.push(label);
     if (node.kind || node.note) {
       const note = element("text", { x: x + 12, y: y + 34, class: "soft" });
-      note.textContent = cut([node.kind, node.note].filter(Boolean).join(" · "), 28);
+      note.textContent = cut([node.kind, node.note].filter(Boolean).join(" · "), 26);
       inside.push(note);
     }
     const group = element("g", { class: ["node", node.tone, node.isHere ? "here" : ""].filter(Boolean).join(" ") }, ...inside);

@@ -77,8 +77,8 @@ struct DatasetPage {
                     return [
                         "name": Shown.text(column.field.name), "type": "\(column.field.type)", "isNullable": column.field.nullable, "rules": DatasetPage.rules(column),
                         "isPersonal": column.field.personal, "nulls": profile.map { "\(($0.nullShare * 100).decimals(1)) %" } ?? "–",
-                        "distinct": profile.map { Shown.count($0.distinct.estimate) } ?? "–", "least": profile?.minimum.map(Shown.number) ?? "–",
-                        "middle": profile?.quantile(0.5).map(Shown.number) ?? "–", "greatest": profile?.maximum.map(Shown.number) ?? "–",
+                        "distinct": profile.map { Shown.count($0.distinct.estimate) } ?? "–", "least": DatasetPage.value(profile?.minimum, column),
+                        "middle": DatasetPage.value(profile?.quantile(0.5), column), "greatest": DatasetPage.value(profile?.maximum, column),
                     ] as View
                 },
                 "snapshots": snapshots.map { one in
@@ -114,6 +114,13 @@ struct DatasetPage {
         let rows = try await asked.platform.data.quarantine(
             dataset: ref.name, snapshot: snapshot.number, after: passed, limit: DatasetPage.quarantineMax, grant: asked.grant)
         return rows.map { ["source": Shown.text($0.source), "line": $0.line, "reason": Shown.text($0.reason), "raw": Shown.text($0.raw)] }
+    }
+
+    /// A value of a profile: instants are counted in microseconds there.
+    private static func value(_ value: Double?, _ column: DatasetSpec.Column) -> String {
+        guard let value else { return "–" }
+        guard column.field.type == .timestamp else { return Shown.number(value) }
+        return String(Timestamp(microseconds: Int64(saturating: value)).description.prefix(16)).replacing("T", with: " ")
     }
 
     private static func rules(_ column: DatasetSpec.Column) -> [View] {

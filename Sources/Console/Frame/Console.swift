@@ -66,7 +66,7 @@ public final class Console: Sendable {
 
     private func bareFrame(title: String) -> View {
         var frame: View = ["title": title, "isFragment": false, "version": KeelVersion.text]
-        for (key, name) in [("css", "console.css"), ("theme", "theme.js"), ("signInModule", "sign-in.js"), ("addressModule", "address.js")] {
+        for (key, name) in [("css", "console.css"), ("theme", "theme.js"), ("icon", "icon.svg"), ("signInModule", "sign-in.js"), ("addressModule", "address.js")] {
             frame[key] = assets.address(name) ?? false
         }
         frame["modules"] = ["live.js", "search.js", "table.js", "charts.js"].compactMap { assets.address($0) }

@@ -94,7 +94,7 @@ struct MonitorPage {
             [
                 "name": Shown.text(spec.ref.qualifiedName), "path": path, "lineage": "/console/lineage?of=\(pathComponent(spec.ref.subject))",
                 "endpoint": Shown.text(spec.endpoint.qualifiedName, path: "/console/endpoints/\(pathComponent(spec.endpoint.qualifiedName))"),
-                "window": "\(spec.window)", "lateness": "\(spec.lateness)", "threshold": spec.drift.map { Shown.number($0.threshold) } ?? false,
+                "window": "\(spec.window)", "lateness": "\(spec.lateness)", "threshold": spec.drift.map { "\($0.threshold)" } ?? false,
                 "hasDrift": spec.drift != nil, "hasPerformance": spec.performance != nil, "metric": spec.performance?.metric.rawValue ?? "",
                 "within": spec.performance.map { "\($0.within)" } ?? "", "condition": spec.performance?.alertWhen.map { "\($0)" } ?? false,
                 "hasWindows": !windows.isEmpty,
@@ -161,13 +161,16 @@ struct MonitorPage {
     private func marks(_ windows: [WindowMeasurement]) async throws -> [JSON] {
         var marks: [JSON] = []
         var release: Int?
+        var wasAlerted = false
         let path = "/console/endpoints/\(pathComponent(spec.endpoint.qualifiedName))"
         for window in windows {
             if let before = release, before != window.release {
                 marks.append(ChartData.mark(window.from, "release \(window.release)", tone: "ok", href: path))
             }
             release = window.release
-            if window.alerted { marks.append(ChartData.mark(window.until, "alert", tone: "bad")) }
+            // The first of several in a row: the chart itself shows how long it went on.
+            if window.alerted, !wasAlerted { marks.append(ChartData.mark(window.until, "alert", tone: "bad")) }
+            wasAlerted = window.alerted
         }
         guard asked.grant(.ledgerRead) != nil, let first = windows.first, let last = windows.last else { return marks }
         let fired = try await asked.platform.database.read(in: asked.grant.workspace) {

@@ -53,10 +53,10 @@ struct PipelineRunPage {
         ]
     }
 
-    /// What a step gave, with links to what the console has a page of.
+    /// The single values that a step gave, with links to what the console has a page of.
     private func outputs(of step: StepRun) -> [View] {
-        (step.outputs?.members ?? []).prefix(8).map { member in
-            let value = member.value.string ?? member.value.text
+        (step.outputs?.members ?? []).filter { $0.value.members == nil && $0.value.array == nil }.prefix(8).map { member in
+            let value = member.value.string ?? member.value.number.map(Shown.number) ?? member.value.text
             let isRun = member.key == "run" && value.count == 32
             return ["key": member.key, "value": Shown.text(value, path: isRun ? "/console/runs/\(pathComponent(value))" : nil)] as View
         }

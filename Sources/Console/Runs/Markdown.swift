@@ -93,6 +93,10 @@ enum Markdown {
                 endPlain()
                 out.append(span(strong.text, strong: true))
                 rest = strong.rest
+            } else if first == "*", !rest.hasPrefix("**"), rest.dropFirst().first?.isWhitespace == false, let weak = enclosed(rest.dropFirst(), by: "*") {
+                endPlain()
+                out.append(span(weak.text, weak: true))
+                rest = weak.rest
             } else if first == "[", let link = link(rest) {
                 endPlain()
                 out.append(span(link.text, href: link.address))
@@ -106,8 +110,8 @@ enum Markdown {
         return out
     }
 
-    private static func span(_ text: some StringProtocol, code: Bool = false, strong: Bool = false, href: String? = nil) -> View {
-        ["text": text.visible(), "isCode": code, "isStrong": strong, "href": href ?? false, "isPlain": !code && !strong && href == nil]
+    private static func span(_ text: some StringProtocol, code: Bool = false, strong: Bool = false, weak: Bool = false, href: String? = nil) -> View {
+        ["text": text.visible(), "isCode": code, "isStrong": strong, "isWeak": weak, "href": href ?? false, "isPlain": !code && !strong && !weak && href == nil]
     }
 
     private static func enclosed(_ text: Substring, by mark: String) -> (text: Substring, rest: Substring)? {

@@ -45,6 +45,7 @@ extension Templates {
 extension ConsoleAssets {
     static let ofPages: [(name: String, bytes: [UInt8])] = [
         ("console.css", PackageResources.console_css),
+        ("icon.svg", PackageResources.icon_svg),
         ("theme.js", PackageResources.theme_js),
         ("live.js", PackageResources.live_js),
         ("search.js", PackageResources.search_js),

@@ -39,6 +39,7 @@ class Window:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.complaints.append(f"error on {page.url}: {error}"))
         page.on("request", self._asked)
+        page.on("requestfailed", self._refused)
 
     def _said(self, message):
         # Which status a page has is asserted by those who open it.
@@ -49,6 +50,15 @@ class Window:
         address = urlsplit(request.url)
         if address.scheme not in ("data", "blob", "about") and f"{address.scheme}://{address.netloc}" != self.url:
             self.complaints.append(f"request from {self.page.url} to another host: {request.url}")
+
+    def _refused(self, request):
+        # Chromium tells of a request that the page's policy forbids, and does not send it.
+        if request.failure == "csp":
+            self.complaints = [complaint for complaint in self.complaints if not complaint.endswith(f"to another host: {request.url}")]
+
+    def harm(self):
+        """The complaints that do not just say that harm was refused."""
+        return [complaint for complaint in self.complaints if not any(word in complaint for word in ("Blocked script execution", "Content Security Policy"))]
 
     def open(self, path, status=200, drawn=True):
         """Opens a page, waits until it is drawn, and returns it."""

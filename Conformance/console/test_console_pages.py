@@ -31,7 +31,8 @@ def test_page(windows, filled, theme, name):
     assert page.locator("h1").count() == 1
     assert not window.failed_charts()
     assert not window.violations()
-    assert not window.complaints
+    # One page shows an artifact that tries to do harm.
+    assert not (window.harm() if name == "run-html" else window.complaints)
 
 
 def test_pages_are_small(filled):

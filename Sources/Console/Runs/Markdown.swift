@@ -20,7 +20,8 @@ enum Markdown {
             if !items.isEmpty { out.append([isNumbered ? "numbered" : "bulleted": ["items": items] as View]) }
             items = []
         }
-        for line in note.prefix(charactersMax).split(separator: "\n", omittingEmptySubsequences: false) {
+        // Forms send each end of a line as two characters, which Swift reads as one of its own.
+        for line in note.prefix(charactersMax).split(omittingEmptySubsequences: false, whereSeparator: \.isNewline) {
             let text = line.trimmed
             if text.hasPrefix("```") {
                 if let lines = code {

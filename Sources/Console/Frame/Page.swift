@@ -95,7 +95,7 @@ public enum Shown {
 
     /// Thousands apart: `12 345`.
     public static func count(_ value: Int) -> String {
-        let digits = String(abs(value))
+        let digits = String(value.magnitude)
         var out = ""
         for (i, digit) in digits.enumerated() {
             if i > 0, (digits.count - i) % 3 == 0 { out.append("\u{202f}") }

@@ -79,10 +79,11 @@ struct OtherVersionsTests {
         try await database.migrate(migrations, backupFolder: home + "/backups")
         let digest = Digest(of: Array("tried".utf8)).hex
         try await database.write { tx in
+            let hasWorkspaces = try tx.rows("SELECT name FROM pragma_table_info('releases')").contains { $0.text("name") == "workspace" }
             try tx.execute(
                 """
-                INSERT INTO releases (endpoint, number, model, model_version, bundle, gate, digest, created_at, created_by)
-                VALUES ('tried', 1, 'm', '1', ?, 'passed', ?, 1, 'ada')
+                INSERT INTO releases (\(hasWorkspaces ? "workspace, " : "")endpoint, number, model, model_version, bundle, gate, digest, created_at, created_by)
+                VALUES (\(hasWorkspaces ? "'default', " : "")'tried', 1, 'm', '1', ?, 'passed', ?, 1, 'ada')
                 """, [.string(digest), .string(digest)])
         }
         try await database.close()

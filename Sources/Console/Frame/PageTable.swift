@@ -37,7 +37,7 @@ public struct PageTable {
                 view["text"] = text
                 view["isNumber"] = true
             case .badge(let text, let level):
-                view["text"] = text
+                view["text"] = text.visible()
                 view["badge"] = level.rawValue
             case .time(let time):
                 guard let time = Shown.time(time) as? View else { return view }

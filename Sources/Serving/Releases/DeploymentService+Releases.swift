@@ -129,9 +129,6 @@ extension DeploymentService {
             try DeploymentService.requireIncumbent(live)
             let superseded = live.state.candidate
             try await start(served, &live, grant)
-            // A rollout without a phase is over now: who deployed finds the release answering. What fails here is tried again by the loop.
-            try? await advance(endpoint)
-            if endpoints[endpoint]?.state.stable == release.number { return .stable(served.release) }
             return .rollout(served.release, superseded: superseded)
         }
     }

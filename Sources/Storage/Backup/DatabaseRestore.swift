@@ -60,7 +60,10 @@ public struct DatabaseRestore: Sendable {
         let scratch = "\(home)/work/restore-\(Identifier.hex32()).sqlite"
         defer { DatabaseRestore.remove(scratch) }
         try FileManager.default.copyItem(atPath: copy, toPath: scratch)
-        let found = try await check(scratch)
+        let found: (events: Int64, lost: Int64, missing: [String])
+        do { found = try await check(scratch) } catch let error as KeelError { throw error } catch {
+            throw KeelError(.corrupted, "'\(copy)' cannot be read: \(error)", hint: "use an earlier copy")
+        }
         let replaced = "\(home)/backups/keel-\(clock.now().milliseconds)-replaced.sqlite"
         try Folder.make("\(home)/backups")
         guard link(path, replaced) == 0 else { throw AtomicFile.failure("keep the database that is replaced as \(replaced)") }

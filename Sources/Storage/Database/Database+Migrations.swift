@@ -76,8 +76,8 @@ extension Database {
     /// What was run, is not among `migrations`, and must be known to read the tables.
     private static func unreadable(_ applied: [AppliedMigration], to migrations: [Migration]) -> [AppliedMigration] {
         let known = Dictionary(migrations.map { ($0.module, $0.version) }, uniquingKeysWith: max)
-        // Tables of a module that this version does not have at all are a newer one's too.
-        return applied.filter { $0.version > known[$0.module] ?? 0 && !$0.isBackwardCompatible }
+        // Tables of a module that this version does not have are not read by it.
+        return applied.filter { migration in known[migration.module].map { migration.version > $0 } ?? false && !migration.isBackwardCompatible }
     }
 
     private static func makeList(_ db: GRDB.Database) throws {

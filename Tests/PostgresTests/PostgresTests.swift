@@ -119,6 +119,15 @@ struct PostgresTests {
         "tracking_latest_metrics",
     ]
 
+    /// Texts that are meant to read all of it, each with the reason, and those that tests make of parts.
+    private static let wholeReads = [
+        "SELECT * FROM ledger ORDER BY seq": "the whole chain is verified",
+        "SELECT DISTINCT workspace, endpoint, label_type FROM predictions WHERE label_pending IS NOT NULL": "the index has the labels that wait, and no others",
+        "SELECT DISTINCT run_id FROM tracking_latest_metrics": "a test", "SELECT DISTINCT run_id FROM tracking_params": "a test",
+        "SELECT DISTINCT run_id FROM tracking_tags": "a test", "SELECT series FROM tracking_points": "a test",
+        "SELECT endpoint AS name FROM predictions WHERE workspace = 'default' ORDER BY endpoint": "a test",
+    ]
+
     @Test("what reads a table that grows with use finds its rows by an index")
     func plans() async throws {
         let folder = NSTemporaryDirectory() + "keel-plans-" + Identifier.hex32()
@@ -131,7 +140,7 @@ struct PostgresTests {
             var found: [String: String] = [:]
             for entry in entries {
                 let plan = try db.rows(SQLDialect.sqlite.explain + entry.sql, entry.kinds.map { _ in .null }).map { $0.text("detail") }
-                guard let line = Self.wholeRead(entry.sql, plan) else { continue }
+                guard Self.wholeReads[SQLTexts.oneLine(entry.sql)] == nil, let line = Self.wholeRead(entry.sql, plan) else { continue }
                 found[SQLTexts.shape(entry.sql)] = line
             }
             return found

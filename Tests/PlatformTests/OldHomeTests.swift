@@ -95,12 +95,6 @@ struct OtherVersionsTests {
         return try await Platform(configuration: configuration, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
-    private func next(_ module: String, isBackwardCompatible: Bool) -> Migration {
-        let newest = Platform.migrations.filter { $0.module == module }.map(\.version).max() ?? 0
-        return Migration(
-            module: module, version: newest + 1, isBackwardCompatible: isBackwardCompatible, ["ALTER TABLE releases ADD COLUMN weather TEXT"])
-    }
-
     @Test("a home with the first tables of every module is migrated, and a copy from before lies beside it")
     func oldest() async throws {
         let home = try await make(Platform.migrations.filter { $0.version == 1 })
@@ -120,17 +114,5 @@ struct OtherVersionsTests {
             )
         }
         #expect(versions == [1] && columns.contains("endpoint") && !columns.contains("workspace"))
-    }
-
-    @Test("this version opens a home of the next one when that only added, and refuses it with words otherwise")
-    func newer() async throws {
-        let added = try await make(Platform.migrations + [next("serving", isBackwardCompatible: true)])
-        let changed = try await make(Platform.migrations + [next("serving", isBackwardCompatible: false)])
-        defer { for home in [added, changed] { try? FileManager.default.removeItem(atPath: home) } }
-        let platform = try await start(added)
-        #expect(try await platform.database.read { try $0.rows("SELECT endpoint FROM releases").count } == 1)
-        let error = await #expect(throws: KeelError.self) { _ = try await start(changed) }
-        #expect(error?.code == .failedPrecondition)
-        #expect(error?.message.contains("was used by a newer version of Keel") == true && error?.hint?.contains("start Keel") == true)
     }
 }

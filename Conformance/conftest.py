@@ -6,6 +6,9 @@ import pytest
 
 from servers import Keel, MLflowServer
 
+# The width of the terminal that runs the tests is none of the commands' that they run (xdist's processes set one).
+os.environ.pop("COLUMNS", None)
+
 
 @pytest.fixture
 def keel():

@@ -175,7 +175,7 @@ def _given():
         if not line or line.startswith("#"):
             continue
         late, method, path, query, body = re.fullmatch(r"(! )?([A-Z]+) (\S+?)(?: (\?(?:[^ '{]|'[^']*')+))?(?: (\{.*|raw:.*))?", line).groups()
-        given.setdefault((method, re.sub(r"<[^>]*>|\$\w+", "{}", path)), []).append((re.sub("[<>]", "", path), query or "", body, bool(late)))
+        given.setdefault((method, re.sub(r"<[^>]*>|\$\{\w+\}[\w-]*|\$\w+", "{}", path)), []).append((re.sub("[<>]", "", path), query or "", body, bool(late)))
     return given
 
 

@@ -172,15 +172,18 @@ struct Releases: AsyncParsableCommand {
 
 struct Rollback: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Go back to an earlier release, at once.", discussion: "Example: keel rollback delay --to 3")
+        abstract: "Go back to an earlier release, at once.", discussion: "Example: keel rollback delay --to 3 --reason 'scores too high'")
     @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @Option(help: "The release's number; by default the one before.") var to: Int?
+    @Option(help: "Why, for the ledger.") var reason: String?
     @OptionGroup var connection: Connection
 
     func run() async throws {
+        var body: JSON = [:]
+        if let to { body["to"] = .int(Int64(to)) }
+        if let reason { body["reason"] = .string(reason) }
         let answer = try await connection.post(
-            "/api/v1/endpoints/\(escaped(endpoint))/rollback", to.map { ["to": .int(Int64($0))] } ?? [:], "rollback \(endpoint)",
-            waitingFor: "the release is loaded")
+            "/api/v1/endpoints/\(escaped(endpoint))/rollback", body, "rollback \(endpoint)", waitingFor: "the release is loaded")
         connection.show(answer) { Terminal.print("\(endpoint) serves release \($0.cell("release"))") }
     }
 }

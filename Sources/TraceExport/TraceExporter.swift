@@ -73,7 +73,7 @@ package final class TraceExporter: RequestTracer {
 
     /// Sends what has gathered, every second, until the task is cancelled.
     package func run() async {
-        var ids = SpanIDs(seed: StableHash.mix(seed))
+        var ids = SpanIDs(seed: seed, stream: 1)
         var isFailing = false
         while (try? await Task.sleep(for: TraceExporter.interval)) != nil {
             while let batch = take() {
@@ -101,7 +101,7 @@ package final class TraceExporter: RequestTracer {
     }
 
     private func sendRest() async {
-        var ids = SpanIDs(seed: StableHash.mix(StableHash.mix(seed)))
+        var ids = SpanIDs(seed: seed, stream: 2)
         while let batch = take() {
             guard let problem = await send(batch, ExportAttempts(attemptsMax: 1), &ids) else { continue }
             report("traces are lost: \(problem)")

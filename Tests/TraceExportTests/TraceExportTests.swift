@@ -50,6 +50,19 @@ private func settings(
         let ids = (0..<1000).flatMap { _ in [one.trace(of: nil), other.trace(of: nil)] }
         #expect(Set(ids).count == 2000)
     }
+
+    @Test("no id of a span is another one's, or a part of a trace's", arguments: [0, 1, 42, .max] as [UInt64])
+    func spans(seed: UInt64) throws {
+        let sampler = TraceSampler(ratio: 1, seed: seed)
+        var ids: Set<UInt64> = []
+        var streams = [SpanIDs(seed: seed, stream: 1), SpanIDs(seed: seed, stream: 2)]
+        for _ in 0..<10_000 {
+            let trace = try #require(sampler.trace(of: nil))
+            ids.formUnion([trace.high, trace.low])
+            for i in streams.indices { ids.insert(streams[i].next()) }
+        }
+        #expect(ids.count == 40_000)
+    }
 }
 
 @Suite("What is done with a batch after an attempt") struct ExportAttemptsTests {

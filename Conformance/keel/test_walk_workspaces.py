@@ -173,9 +173,10 @@ def test_an_offer_does_not_tell_whether_its_workspace_is_there(server, sides):
     assert answers[0].status == answers[1].status == 201 and texts[0] == texts[1], answers
 
 
-# What a workspace has under the names of the walk, and still answers that it has not: there is no such file, release or evidence.
+# What a workspace has under the names of the walk, and still answers that it has not: there is no such file, release, evidence or window.
 EMPTY = {
     "/ajax-api/2.0/mlflow/logged-models/{model_id}/artifacts/files", "/model-versions/get-artifact", "/api/v1/models/{name}/versions/{version}/evidence",
+    "/console/monitors/{name}/histogram.json",
 }
 
 

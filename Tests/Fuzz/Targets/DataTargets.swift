@@ -6,7 +6,7 @@ import Workflows
 extension FuzzTarget {
     /// Files of rows: what is read, kept and refused is the same however the bytes arrive.
     static let datasetCSV = FuzzTarget(
-        name: "dataset-csv", inputs: 180_000,
+        name: "dataset-csv", inputs: 90_000,
         words: [
             "n,s,f,t,d,b\n", "\"", "\"\"", ",", "\r\n", "\n", "NA", "1.5", "2026-11-27T12:00:00Z", "2026-11-27", "true", "1e400",
             "\u{feff}", "9223372036854775808",
@@ -19,7 +19,7 @@ extension FuzzTarget {
     }
 
     static let datasetJSON = FuzzTarget(
-        name: "dataset-json", inputs: 150_000,
+        name: "dataset-json", inputs: 75_000,
         words: [
             "{\"n\":1", "\"s\":\"x\"", "\"f\":1.5", "\"t\":\"2026-11-27T12:00:00Z\"", "\"d\":\"2026-11-27\"", "\"b\":true", "null", "[",
             "]", "\n", "}\n{", "\\u0041", "\"n\":1e3",
@@ -90,7 +90,7 @@ extension FuzzTarget {
 
     /// Declarations, contracts and requests as JSON, as the API takes them: what is wrong with them is said, whatever it is.
     static let resources = FuzzTarget(
-        name: "resources", inputs: 2_000_000,
+        name: "resources", inputs: 1_000_000,
         words: ResourceKinds.schemas.map { "\"\($0.name)\"" }
             + ResourceKinds.schemas.flatMap { kind in kind.fields.map { "\"\($0.name)\":" } } + [
                 "\"apiVersion\":\"keel/v1\"", "\"kind\":", "\"metadata\":{\"name\":\"x\"}", "\"spec\":{", "\"type\":\"list<float64>\"",

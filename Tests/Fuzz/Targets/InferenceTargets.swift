@@ -14,7 +14,7 @@ extension FuzzTarget {
 
     /// A request of the Open Inference Protocol: JSON, and behind it binary tensors.
     static let tensors = FuzzTarget(
-        name: "tensors", inputs: 5_500_000,
+        name: "tensors", inputs: 2_750_000,
         words: datatypes.map { "\"\($0)\"" } + [
             "\"inputs\":[", "\"name\":\"a\"", "\"shape\":[2]", "\"shape\":[1,2,2]", "\"shape\":[0]", "\"datatype\":", "\"data\":[",
             "\"parameters\":{", "\"binary_data_size\":8",
@@ -60,7 +60,7 @@ extension FuzzTarget {
 
     /// Bodies of MLflow's scoring protocol, of V1 and of Keel's own: JSON in all shapes.
     static let scoring = FuzzTarget(
-        name: "scoring", inputs: 700_000,
+        name: "scoring", inputs: 350_000,
         words: [
             "\"dataframe_split\":", "\"dataframe_records\":", "\"instances\":", "\"inputs\":", "\"rows\":", "\"columns\":[\"a\"]",
             "\"index\":[0]", "\"data\":[[1]]",
@@ -88,7 +88,7 @@ extension FuzzTarget {
 
     /// A table as MLflow's server takes it as CSV.
     static let csv = FuzzTarget(
-        name: "csv", inputs: 900_000,
+        name: "csv", inputs: 450_000,
         words: ["a,b\n", "\"", "\"\"", ",", "\r\n", "True", "False", "NaN", "NA", "-inf", "1e5", "0x1p3", "\u{feff}", "\"a,\nb\""]
     ) { bytes in
         try Tables.check(try Invocation(csv: bytes, fields: fields).table)
@@ -96,7 +96,7 @@ extension FuzzTarget {
 
     /// The messages of a gRPC call: their frames, the protobuf in them, compressed or not, and the timeout of a call.
     static let rpc = FuzzTarget(
-        name: "grpc", inputs: 3_000_000, words: datatypes + ["ids", "[\"a\"]", "10S", "sequence_id", "classification"], structure: .protobuf
+        name: "grpc", inputs: 1_500_000, words: datatypes + ["ids", "[\"a\"]", "10S", "sequence_id", "classification"], structure: .protobuf
     ) { bytes in
         try checkFrames(bytes)
         var word = ""

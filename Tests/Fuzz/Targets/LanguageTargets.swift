@@ -12,7 +12,7 @@ import Workers
 extension FuzzTarget {
     /// Scalar expressions: what parses is printed as itself, and what has types can be evaluated and be made SQL.
     static let expressions = FuzzTarget(
-        name: "expressions", inputs: 45_000,
+        name: "expressions", inputs: 22_500,
         words: [
             "AND", "OR", "NOT", "IS NULL", "BETWEEN", "IN (", "CASE WHEN", "THEN", "ELSE", "END", "TRUE", "NULL", "round(", "if(", "hour(",
             "coalesce(", "abs(", "1%", "50ms", "'t'",
@@ -39,7 +39,7 @@ extension FuzzTarget {
 
     /// MLflow's language of filters and orders.
     static let searches = FuzzTarget(
-        name: "searches", inputs: 26_000,
+        name: "searches", inputs: 13_000,
         words: [
             "metrics.", "params.", "tags.", "attributes.", "datasets.", "dataset.name", "run_id", "start_time", "name", "version_number",
             "AND", "LIKE", "ILIKE", "IN ('a','b')", "IS NULL",
@@ -63,7 +63,7 @@ extension FuzzTarget {
 
     /// Short texts with a syntax of their own: instants, types, schedules, references, names, addresses, escapes.
     static let texts = FuzzTarget(
-        name: "texts", inputs: 550_000,
+        name: "texts", inputs: 275_000,
         words: [
             "2026-11-27", "T12:00:00", ".123456", "Z", "+01:00", "list<", "tensor<float32, ", "3x-1", ">", "timestamp", "1d", "50ms",
             "* * * * *", "*/5", "jan", "mon-fri", "$name", "${",
@@ -140,7 +140,7 @@ extension FuzzTarget {
 
     /// Tokens of identity providers and the keys that check them. The input is the header, the claims and the signature, each on a line, or a set of keys.
     static let tokens = FuzzTarget(
-        name: "tokens", inputs: 250_000,
+        name: "tokens", inputs: 125_000,
         words: [
             "\"alg\":\"RS256\"", "\"kid\":\"k\"", "\"typ\":\"JWT\"", "\"crit\":[]", "\"iss\":", "\"aud\":\"keel\"", "\"sub\":\"a\"",
             "\"exp\":4102444800", "\"nbf\":0", "\"iat\":1764000000",
@@ -162,7 +162,7 @@ extension FuzzTarget {
 
     /// The packages that a model needs, and the little of YAML around them.
     static let requirements = FuzzTarget(
-        name: "requirements", inputs: 180_000,
+        name: "requirements", inputs: 90_000,
         words: [
             "numpy==2.4.6", "[extra]", ">=1.0,<2", "; python_version < \"3.12\"", "--hash=sha256:", "\\\n", "# x", " @ ", "-r ",
             "dependencies:\n", "- pip:\n", "  - ", "python: 3.11.7", "'", "\"",

@@ -8,7 +8,7 @@ import Workers
 
 extension FuzzTarget {
     /// What Keel writes in binary and reads back: rows and batches of the prediction log, tables of a stream, heads of a backup's archive.
-    static let records = FuzzTarget(name: "records", inputs: 1_500_000) { bytes in
+    static let records = FuzzTarget(name: "records", inputs: 750_000) { bytes in
         var words: [String] = []
         var refusal: (any Error)?
         for (name, check) in [("row", checkRow), ("batch", checkBatch), ("table", checkTable), ("tar", checkTar)] {
@@ -54,7 +54,7 @@ extension FuzzTarget {
 
     /// Segments of the logs on disk: every byte is a record or reported as lost, and offsets never fall.
     static let segments = FuzzTarget(
-        name: "segments", inputs: 800_000, words: ["KLK2"],
+        name: "segments", inputs: 400_000, words: ["KLK2"],
         repair: { bytes in
             // Heads with the checksums of what they say now.
             var out: [UInt8] = []
@@ -101,7 +101,7 @@ extension FuzzTarget {
 
     /// What a worker sends: frames on a socket, and tables in them.
     static let frames = FuzzTarget(
-        name: "frames", inputs: 450_000,
+        name: "frames", inputs: 225_000,
         words: [
             "KLW1", "\"rows\":", "\"columns\":[", "\"name\":\"a\"", "\"type\":\"float64\"", "\"list<string>\"", "\"tensor<float32, 2x-1>\"",
             "\"buffers\":[0,8]", "\"bool\"", "\"timestamp\"",
@@ -131,7 +131,7 @@ extension FuzzTarget {
 
     /// Zip archives, and what gzip and zlib have packed.
     static let archives = FuzzTarget(
-        name: "archives", inputs: 30_000, words: ["PK\u{1}\u{2}", "PK\u{3}\u{4}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "PK\u{6}\u{7}"]
+        name: "archives", inputs: 15_000, words: ["PK\u{1}\u{2}", "PK\u{3}\u{4}", "PK\u{5}\u{6}", "PK\u{6}\u{6}", "PK\u{6}\u{7}"]
     ) { bytes in
         let bytesMax = 64 << 10
         var word = ""
@@ -168,7 +168,7 @@ extension FuzzTarget {
 
     /// Parquet's footers.
     static let parquetFooter = FuzzTarget(
-        name: "parquet-footer", inputs: 15_000,
+        name: "parquet-footer", inputs: 7_500,
         repair: { bytes in
             // A footer is what the file's last eight bytes say; the file begins with the same four.
             let footer = bytes.dropFirst(min(4, bytes.count)).dropLast(min(8, max(0, bytes.count - 4)))

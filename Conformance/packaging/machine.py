@@ -165,8 +165,8 @@ class Watch:
         return "\n".join(lines)
 
 
-# Mounts what systemd expects of a container, below the folder that is its first argument, and becomes process 1 there. Nothing of this machine's kernel can be
-# changed from it: /proc/sys and /sys are read-only. cgroup2 shows the cgroup in which this was started, and no other.
+# Mounts what systemd expects of a container, below the folder that is its first argument, and becomes process 1 there. While it starts, /proc/sys is read-only:
+# it would write this machine's kernel settings. cgroup2 shows the cgroup in which this was started, and no other.
 BOOT = r"""
 set -e
 root=$1
@@ -229,6 +229,8 @@ class System:
                 raise AssertionError((self.work / "boot.log").read_text())
             # It is asked for before there is a bus to ask on.
             if self.init() and self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"):
+                # As on a machine of its own. Where a part of /proc is covered, no sandbox can mount another one.
+                self.run("umount", "--lazy", "/proc/sys")
                 return
             time.sleep(0.1)
         raise AssertionError("systemd did not come up: " + (self.work / "boot.log").read_text())

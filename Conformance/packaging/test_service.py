@@ -94,10 +94,15 @@ def test_the_kernel_holds_it_to_its_unit(debian):
     assert refused.returncode != 0 and "token" in refused.stderr, "root is not the service's user"
 
 
-def test_its_engines_and_its_isolation_work_in_there(debian):
+def test_its_engines_work_and_programs_are_kept_apart_from_it(debian):
+    """What the unit takes from the server it must not take from the sandbox that the server makes: namespaces, a /proc of its own, a filter of system calls."""
+    answers(debian)
     doctor = json.loads(as_keel(debian, "doctor", "--json"))
     assert all(engine["path"].startswith("/usr/lib/keel/native/") for engine in doctor["engines"])
-    assert doctor["server"]["problem"] is None and doctor["server"]["damage"] == []
+    server = doctor["server"]
+    assert server["problem"] is None and server["damage"] == []
+    assert server["gauges"]['keel_steps_isolated{by="bwrap",user=""}'] == "1", server["gauges"]
+    assert {each["name"] for each in server["python"] if each["holds"]} >= {"files", "user", "network", "system calls", "processes"}, server["python"]
 
 
 def test_it_comes_back_when_it_is_killed(debian):

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-COMMANDS = ["sh", "cat", "chmod", "cp", "env", "id", "ln", "ls", "mkdir", "mv", "rm", "sleep", "uname", "setpriv"]
+COMMANDS = ["sh", "cat", "chmod", "cp", "env", "id", "ln", "ls", "mkdir", "mv", "rm", "seq", "sleep", "uname", "setpriv"]
 # Of the machine itself: what a wheel may expect of every system.
 SYSTEM = ["libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libgcc_s.so.1", "libstdc++.so.6", "libnss_files.so.2", "libresolv.so.2"]
 

@@ -82,7 +82,7 @@ def test_the_service_is_kept_apart_from_the_system(packages, tmp_path):
 
 
 def test_systemd_finds_the_service_well_protected(packages, tmp_path):
-    """By the unit alone: no systemd runs it here. What it may do after all, it needs (the comments of the unit say for what)."""
+    """By the unit alone; test_service.py runs it. What it may do after all, it needs (the comments of the unit say for what)."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     subprocess.run(["dpkg-deb", "--extract", one(packages, "*.deb"), tmp_path], check=True)

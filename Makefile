@@ -2,11 +2,17 @@
 SWIFT ?= swift
 # No index: only editors read it, and it is half of the work on each module of tests.
 BUILD := $(SWIFT) build -c release --disable-index-store
-.PHONY: demo test build bench format clean
+.PHONY: demo test build packages bench format clean
 
 build:
 	@scripts/bootstrap
 	@$(BUILD) --product keel
+
+# A release: from a build of its own, in which nothing tells the folder that it was made in, so that another folder makes the same bytes (Packaging/README.md).
+packages:
+	@scripts/bootstrap
+	@$(BUILD) --product keel --scratch-path .build-packages -debug-info-format none -Xcc "-ffile-prefix-map=$(CURDIR)=."
+	@scripts/package all --build .build-packages/release
 
 demo: build
 	@.build/release/keel demo --home .keel/demo
@@ -28,4 +34,4 @@ format:
 	@$(SWIFT) format --in-place --recursive Sources Tests Examples Benchmarks Package.swift
 
 clean:
-	@rm -rf .build .keel/demo
+	@rm -rf .build .build-packages .keel/demo

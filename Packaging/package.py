@@ -79,6 +79,11 @@ def link(build, command):
                 fail(f"{pathlib.Path(job[0]).name} failed with {error.returncode}; its messages are above")
 
 
+def tells_its_folder(command, folder):
+    """Whether the command names files of the build in a folder: then a build in another folder makes other bytes."""
+    return f"{folder}/.build".encode() in command.read_bytes()
+
+
 def driver_jobs(words, work):
     """Returns the programs that the Swift driver would run, in the folder `work`. The driver of Swift 6.3.1 was seen to wait for ever for a linker that had
     ended, so it only says what to run."""
@@ -95,6 +100,8 @@ def stage(build, folder):
     for name in ("bin", "native", "share/examples", "share/licences"):
         (folder / name).mkdir(parents=True)
     link(build, folder / "bin" / "keel")
+    if tells_its_folder(folder / "bin" / "keel", ROOT):
+        print(f"package: the command names files of {ROOT}, so another folder makes other bytes: a release is made by `make packages`", file=sys.stderr)
     for engine in ENGINES:
         for file in sorted(path for path in (NATIVE / engine).rglob("*") if path.is_file()):
             name = file.relative_to(NATIVE)

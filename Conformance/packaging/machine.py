@@ -14,7 +14,7 @@ import tempfile
 import threading
 import time
 
-COMMANDS = ["sh", "cat", "chmod", "cp", "env", "id", "ln", "ls", "mkdir", "mv", "rm", "sleep", "uname", "setpriv"]
+COMMANDS = ["sh", "cat", "chmod", "cp", "env", "id", "ln", "ls", "mkdir", "mv", "rm", "seq", "sleep", "uname", "setpriv"]
 # Of the machine itself: what a wheel may expect of every system.
 SYSTEM = ["libc.so.6", "libm.so.6", "libdl.so.2", "librt.so.1", "libpthread.so.0", "libgcc_s.so.1", "libstdc++.so.6", "libnss_files.so.2", "libresolv.so.2"]
 
@@ -163,3 +163,108 @@ class Watch:
                 below.add(pid)
                 lines.append(line)
         return "\n".join(lines)
+
+
+# Mounts what systemd expects of a container, below the folder that is its first argument, and becomes process 1 there. While it starts, /proc/sys is read-only:
+# it would write this machine's kernel settings. cgroup2 shows the cgroup in which this was started, and no other.
+BOOT = r"""
+set -e
+root=$1
+mount --make-rprivate /
+mount --bind "$root" "$root"
+cd "$root"
+mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
+mount -t sysfs -o ro sysfs sys
+mount -t tmpfs -o mode=755 tmpfs dev
+for device in "null 1 3" "zero 1 5" "full 1 7" "random 1 8" "urandom 1 9" "tty 5 0"; do
+    set -- $device
+    mknod -m 666 dev/$1 c $2 $3
+done
+mkdir dev/pts dev/shm
+mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts dev/pts
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
+ln -s pts/ptmx dev/ptmx
+ln -s /proc/self/fd dev/fd
+ln -s fd/0 dev/stdin
+ln -s fd/1 dev/stdout
+ln -s fd/2 dev/stderr
+mount -t tmpfs -o mode=755 tmpfs run
+mount -t tmpfs -o mode=1777 tmpfs tmp
+mount -t cgroup2 cgroup2 sys/fs/cgroup
+ip link set lo up
+mkdir -p .old
+pivot_root . .old
+exec chroot . /bin/sh -c 'umount -l /.old && exec env -i container=keel PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --unit=multi-user.target'
+"""
+
+
+class System:
+    """A Debian with systemd as its process 1, in namespaces and a cgroup of its own, without a way out of its network: a copy of the folder `given`, so that
+    nothing of it is changed. It can be booted more than once."""
+
+    def __init__(self, given):
+        self.work = pathlib.Path(tempfile.mkdtemp(prefix="keel-system-"))
+        self.root = self.work / "root"
+        left_out = {"dev", "proc", "sys", "run"}
+        shutil.copytree(given, self.root, symlinks=True, ignore=lambda folder, names: left_out & set(names) if folder == str(given) else [])
+        for name in left_out:
+            (self.root / name).mkdir()
+        (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+        mounted = re.search(r"^(?:\S+ ){4}(\S+) .* - cgroup2 ", pathlib.Path("/proc/self/mountinfo").read_text(), re.M)
+        self.cgroup = pathlib.Path(mounted.group(1)) / self.work.name
+        self.process = None
+
+    def boot(self):
+        """Starts systemd, and returns when it has started what it should."""
+        self.cgroup.mkdir(exist_ok=True)
+        join = f'echo $$ >{self.cgroup}/cgroup.procs; exec unshare --cgroup sh -c "$1" sh "$2"'
+        with open(self.work / "boot.log", "a") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh", "-c", join, "sh", BOOT, str(self.root)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise AssertionError((self.work / "boot.log").read_text())
+            # It is asked for before there is a bus to ask on.
+            if self.init() and self.run("systemctl", "is-system-running", check=False).stdout.strip() in ("running", "degraded"):
+                # As on a machine of its own. Where a part of /proc is covered, no sandbox can mount another one.
+                self.run("umount", "--lazy", "/proc/sys")
+                return
+            time.sleep(0.1)
+        raise AssertionError("systemd did not come up: " + (self.work / "boot.log").read_text())
+
+    def init(self):
+        """The number of its process 1, once that is systemd."""
+        listed = subprocess.run(["ps", "-o", "pid=,comm=", "--ppid", str(self.process.pid)], capture_output=True, text=True).stdout.split()
+        return listed[0] if listed[1:] == ["systemd"] else None
+
+    def run(self, *command, check=True):
+        """Runs a command there as root, and returns what it wrote."""
+        inside = ["nsenter", "--target", self.init(), "--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup", f"--root=/proc/{self.init()}/root", "--wd=/"]
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        done = subprocess.run([*inside, "env", "-i", f"PATH={path}", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive", *map(str, command)],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+        assert not check or done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def power_off(self):
+        self.run("systemctl", "poweroff", check=False)
+        self.process.wait(60)
+
+    def remove(self):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        # A cgroup goes when its processes have gone, from the innermost outwards.
+        for folder in sorted(self.cgroup.rglob("*/"), reverse=True) + [self.cgroup]:
+            for _ in range(50):
+                try:
+                    folder.rmdir()
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    time.sleep(0.1)
+        shutil.rmtree(self.work)

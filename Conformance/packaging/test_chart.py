@@ -21,6 +21,13 @@ def manifests(example):
     return [body for body in yaml.safe_load_all(done.stdout) if body]
 
 
+def first_token_script():
+    server, = [body for body in manifests("small") if body["kind"] == "StatefulSet"]
+    init, = server["spec"]["template"]["spec"]["initContainers"]
+    assert init["command"] == ["/bin/sh", "-ec"]
+    return init["args"][0]
+
+
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_every_manifest_is_valid(example, tmp_path):
     (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(manifests(example)))
@@ -42,10 +49,31 @@ def test_the_server_has_no_rights_that_it_does_not_need(example):
     for container in pod["containers"] + pod.get("initContainers", []):
         assert container["securityContext"] == {"readOnlyRootFilesystem": True, "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
         assert container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"]
+    # No address of another service in its environment, no account that others share, no file that fills the node, no key that all may read.
+    assert pod["enableServiceLinks"] is False
+    account = bodies["ServiceAccount"]
+    assert pod["serviceAccountName"] == account["metadata"]["name"] and account["automountServiceAccountToken"] is False
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["tmp"]["emptyDir"]["sizeLimit"] and ("tls" not in volumes or volumes["tls"]["secret"]["defaultMode"] == 0o440)
     keel, = pod["containers"]
     assert {"startupProbe", "readinessProbe", "livenessProbe"} <= set(keel)
     guarded = example != "small"
     assert ("NetworkPolicy" in bodies) == guarded and ("PodDisruptionBudget" in bodies) == guarded
+
+
+def test_the_first_token_ends_by_itself():
+    """It lies in the volume, where programs of steps may read it."""
+    script = first_token_script()
+    assert "--expires 7d" in script and "--expires never" not in script
+
+
+def test_an_image_can_be_named_by_its_digest():
+    digest = "sha256:" + "0" * 64
+    done = render("--set", f"image.digest={digest}")
+    images = {container["image"] for body in yaml.safe_load_all(done.stdout) if body and body["kind"] == "StatefulSet"
+              for container in body["spec"]["template"]["spec"]["containers"] + body["spec"]["template"]["spec"]["initContainers"]}
+    assert images == {f"keel@{digest}"}
+    assert render("--set", "image.digest=latest").returncode != 0
 
 
 def test_values_that_mean_nothing_are_refused():

@@ -1,6 +1,7 @@
 """The Debian package on a Debian of its own: it is installed, its service runs as its user, it survives a restart and an upgrade, and it goes.
 
-KEEL_PACKAGE_ROOT names the root file system that debootstrap made. There is no systemd in it, so the test runs what the unit says, as the user that it says.
+KEEL_PACKAGE_ROOT names the root file system that debootstrap made. There is no systemd in it, so the test runs what the unit says, as the user that it says;
+test_service.py has one.
 """
 import json
 import os

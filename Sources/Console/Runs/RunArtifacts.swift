@@ -68,7 +68,11 @@ struct RunArtifacts {
                 let found = try await asked.platform.parquetPreviews.firstRows(of: content.reader, for: asked.grant.caller)
                 view["table"] = RunArtifacts.table(found)
                 view["isCut"] = found["truncated"]?.bool ?? false
-            } catch let error as KeelError { view["problem"] = (error.message + (error.hint.map { " (\($0))" } ?? "")).visible() }
+            } catch let error as KeelError {
+                // Further lines of the engine's show a statement of the server's own.
+                let message = error.message.split(whereSeparator: \.isNewline).first.map(String.init) ?? "it cannot be read"
+                view["problem"] = (message + (error.hint.map { " (\($0))" } ?? "")).visible()
+            }
         case .json:
             let text = try await text(content)
             let pretty = content.bytes <= Int64(RunArtifacts.previewBytesMax) ? (try? JSON.parse(text))?.pretty : nil

@@ -61,8 +61,12 @@ struct SavedLayout {
         ]
     }
 
+    private static func readExperiment(_ asked: PageRequest) async throws -> Experiment {
+        try await asked.platform.tracking.experiment(id: asked.name("id"), try Grant.check(asked.grant.caller, may: .trackingRead))
+    }
+
     static func save(_ asked: PageRequest, _ form: Form) async throws -> String {
-        let experiment = try await asked.platform.tracking.experiment(id: asked.name("id"), asked.grant)
+        let experiment = try await readExperiment(asked)
         let name = try form.required("name").trimmingSpaces
         guard !name.isEmpty, name.unicodeScalars.count <= nameCharactersMax else {
             throw KeelError.invalid("must have 1 to \(nameCharactersMax) characters", path: "name")
@@ -86,7 +90,7 @@ struct SavedLayout {
     }
 
     static func remove(_ asked: PageRequest, _ form: Form) async throws -> String {
-        let experiment = try await asked.platform.tracking.experiment(id: asked.name("id"), asked.grant)
+        let experiment = try await readExperiment(asked)
         let name = try form.required("name")
         guard let layout = all(experiment).first(where: { $0.name == name }) else { throw KeelError.notFound("there is no layout '\(name.prefix(100))'") }
         guard layout.by == asked.grant.caller.name else {

@@ -59,6 +59,17 @@ A baseline with **shallow** trees; see [the console](/console/experiments) and `
 PICTURE = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010806000000" "1f15c4890000000d49444154789c63f8cfc0f01f00050001ff56c72f0d0000000049454e44ae426082")
 
 
+def parquet():
+    """150 rows, some of whose values are markup."""
+    import io
+    import pyarrow
+    import pyarrow.parquet
+    table = pyarrow.table({"user": [f"u{i}" for i in range(150)], "price": [i / 4 for i in range(150)], "note": ["<script>alert(1)</script>"] * 150, "tags": [["a", "b"]] * 150})
+    file = io.BytesIO()
+    pyarrow.parquet.write_table(table, file)
+    return file.getvalue()
+
+
 class Filled:
     """A started server and the names of what it holds."""
 
@@ -183,6 +194,8 @@ class Filled:
         self.put(folder + "/report/summary.json", json.dumps({"auc": 0.87, "columns": ["price", "clicks_1h"]}).encode())
         self.put(folder + "/report/rows.csv", b'user,price,note\nu1,3.5,"a, b"\nu2,4.25,<script>alert(1)</script>\n')
         self.put(folder + "/report/notes.txt", "plain words, und Umlaute: äöü\n".encode())
+        self.put(folder + "/report/rows.parquet", parquet())
+        self.put(folder + "/report/broken.parquet", parquet()[:-9] + b"xxxxxPAR1")
         self.put(folder + "/plots/dot.png", PICTURE)
         self.put(folder + "/plots/evil.svg", b'<svg xmlns="http://www.w3.org/2000/svg" width="80" height="40" onload="alert(1)"><script>fetch("/console")</script><rect width="80" height="40" fill="teal"/></svg>')
         self.put(folder + "/evil.html", b'<h1>Hello</h1><script>document.title="owned"; fetch("/api/v1/tokens"); parent.location="http://example.org/"</script>'
@@ -217,6 +230,8 @@ class Filled:
             "models": "/console/models", "model": "/console/models/buying", "version": "/console/models/buying/versions/1", "ledger": "/console/ledger", "event": "/console/ledger/3",
             "live-at": "/console/ledger/live-at?at=2100-01-01", "search": "/console/search?q=buying", "workspaces": "/console/workspaces",
             "experiments": "/console/experiments", "runs": f"/console/experiments/{names['experiment']}", "run": run, "run-charts": run + "?tab=charts",
+            "run-parquet": run + "?tab=artifacts&folder=report&file=report%2Frows.parquet", "run-broken-parquet": run + "?tab=artifacts&folder=report&file=report%2Fbroken.parquet",
+            "lineage-prediction": f"/console/lineage?of=Prediction%2Fbuying%2F{names['prediction']}",
             "run-artifacts": run + "?tab=artifacts&folder=report&file=report%2Frows.csv", "run-html": run + "?tab=artifacts&file=evil.html",
             "run-svg": run + "?tab=artifacts&folder=plots&file=plots%2Fevil.svg", "run-json": run + "?tab=artifacts&folder=report&file=report%2Fsummary.json",
             "run-live": f"/console/runs/{names['live']}?tab=charts", "run-hostile": f"/console/runs/{names['hostile_run']}", "run-odd": f"/console/runs/{names['hostile_run']}?tab=charts",

@@ -101,6 +101,49 @@ def test_curves_follow_what_is_chosen(window, filled):
     assert page.locator("figure.chart details").first.locator("tbody tr").count() > 100
 
 
+def test_a_layout_is_saved_shared_and_removed_by_who_saved_it(window, browser, filled, roles):
+    experiment = filled.names["experiment"]
+    path = f"/console/experiments/{experiment}"
+    page = window.open(path + "?filter=params.depth+%3D+%276%27&column=metrics.val%2Fauc&order=metrics.%60val%2Fauc%60+DESC")
+    page.click("summary:has-text('Layouts')")
+    page.fill(".layouts input[name=name]", "Best of depth 6")
+    page.click("button:text-is('Save layout')")
+    page.wait_for_load_state()
+    assert page.locator("tbody tr").count() == 3 and "column=metrics.val" in page.url
+    saved = events(filled, "experiment.tagged", f"Experiment/{experiment}")[0]
+    assert saved["data"]["key"].endswith("Best of depth 6") and saved["caller"] == "local"
+    # What charts.js put into the address is saved too.
+    page = window.open("/console/compare?" + "&".join(f"run={run}" for run in filled.names["runs"][:2]))
+    page.check(".chart-controls input[name=log]")
+    page.click("summary:has-text('Layouts')")
+    page.fill(".layouts input[name=name]", "Two curves")
+    page.click("button:text-is('Save layout')")
+    page.wait_for_url("**log=1**")
+
+    other = browser.window(filled.keel.url, token=roles["data-scientist"])
+    page = other.open(path)
+    page.click("summary:has-text('Layouts')")
+    assert page.locator(".layouts a").all_inner_texts() == ["Best of depth 6", "Two curves"]
+    assert page.locator(".layouts button:text-is('Remove')").count() == 0
+    csrf = page.locator(".layouts input[name=csrf]").first.input_value()
+    answer = page.request.post(filled.keel.url + path + "/layouts/remove", form={"csrf": csrf, "name": "Two curves"}, headers={"Origin": filled.keel.url}, max_redirects=0)
+    assert answer.status == 409 and "was saved by local" in answer.text()
+    answer = page.request.post(filled.keel.url + path + "/layouts", form={"csrf": csrf, "name": "Two curves", "page": "runs"}, headers={"Origin": filled.keel.url}, max_redirects=0)
+    assert answer.status == 409 and "choose another name" in answer.text()
+    page.click(".layouts a:text-is('Best of depth 6')")
+    page.wait_for_url("**filter=**")
+    assert page.locator("tbody tr").count() == 3
+    other.close()
+
+    page = window.open(path)
+    for left in (1, 0):
+        page.click("summary:has-text('Layouts')")
+        page.locator(".layouts button:text-is('Remove')").first.click()
+        page.wait_for_load_state()
+        page = window.open(path)
+        assert page.locator(".layouts a").count() == left
+
+
 def test_a_running_run_is_followed(window, filled):
     run = filled.names["live"]
     page = window.open(f"/console/runs/{run}")
@@ -176,6 +219,27 @@ def test_lineage_leads_from_the_data_to_what_answers(window):
     page.wait_for_url("**/console/features/habits")
 
 
+def test_lineage_leads_from_a_prediction_to_its_source_and_from_its_release_to_it(window, filled):
+    page = window.open(f"/console/endpoints/buying/predictions/{filled.names['prediction']}")
+    page.click("p.actions a:text-is('Lineage')")
+    page.wait_for_selector("svg.drawing text.label")
+    names = set(page.locator("svg.drawing text.label").all_text_contents())
+    assert {filled.names["prediction"], "buying/1", "clicks", "habits", "train"} <= names
+    page = window.open("/console/lineage?of=Release%2Fbuying%2F1")
+    page.wait_for_selector("svg.drawing a[href^='/console/endpoints/buying/predictions/']")
+
+
+def test_a_parquet_file_is_shown_by_its_first_rows(window, filled):
+    page = window.open(filled.pages()["run-parquet"])
+    table = page.locator("section[aria-label=Preview] table")
+    assert table.locator("thead th").all_inner_texts() == ["user", "price", "note", "tags"]
+    assert table.locator("tbody tr").count() == 100 and table.locator("tbody tr").nth(3).locator("td").all_inner_texts() == ["u3", "0.75", "<script>alert(1)</script>", '["a","b"]']
+    assert page.locator("p.hint:text-is('Only the beginning is shown.')").is_visible()
+    page = window.open(filled.pages()["run-broken-parquet"])
+    said = page.locator("section[aria-label=Preview] [role=alert]").inner_text()
+    assert "There is no preview" in said and "/work/" not in said and filled.keel.home not in said
+
+
 def test_search_opens_by_keyboard(window, filled):
     page = window.open("/console")
     page.keyboard.press("Control+k")
@@ -212,3 +276,33 @@ def test_a_server_that_goes_away_is_noticed_and_found_again(browser, tmp_path):
     page.wait_for_selector("#connection", state="hidden", timeout=15_000)
     window.close()
     server.stop()
+
+
+def test_a_rollout_is_paused_and_resumed_with_a_reason(window, filled):
+    path = "/console/endpoints/buying"
+    run = filled.ask("POST", "/api/v1/pipelines/train/runs", {"parameters": {"trees": 6}})["run"]
+    assert filled.wait(run)["state"] == "succeeded"
+
+    def stands():
+        return {release["state"]: release["number"] for release in filled.ask("GET", "/api/v1/endpoints/buying/releases")["releases"]}
+
+    candidate = wait(lambda: stands().get("candidate"))
+    page = window.open(path)
+    page.fill("#pause-reason", "the <labels> are late")
+    page.click("button:text-is('Pause')")
+    page.wait_for_selector("#paused")
+    assert "the <labels> are late" in page.locator("#paused").inner_text() and "local" in page.locator("#paused").inner_text()
+    event = events(filled, "rollout.paused", "Endpoint/buying")[0]
+    assert event["data"]["reason"] == "the <labels> are late" and event["data"]["release"] == candidate and event["caller"] == "local"
+    assert not window.violations()
+    told = filled.keel.cli("rollout", "pause", "buying", "--reason", "too", check=False)
+    assert told.returncode != 0 and "paused already, by local" in told.stderr
+    late = filled.keel.cli("rollout", "resume", "buying", "--expecting", f"{stands()['stable']}/{candidate + 7}", check=False)
+    assert late.returncode != 0 and "has changed since you looked" in late.stderr
+    assert ", paused" in filled.keel.cli("get", "endpoints").stdout
+    page.fill("#resume-reason", "they are here")
+    page.click("button:text-is('Resume')")
+    page.wait_for_selector("#paused", state="detached")
+    assert events(filled, "rollout.resumed", "Endpoint/buying")[0]["data"]["reason"] == "they are here"
+    filled.ask("POST", "/api/v1/endpoints/buying/rollback", {"reason": "enough", "expecting": {"stable": stands()["stable"], "candidate": candidate}})
+    assert "candidate" not in stands()

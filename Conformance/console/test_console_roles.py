@@ -1,5 +1,6 @@
 """Each role: what it may not see is not linked and answers 403."""
 import pytest
+import requests
 
 import walking
 from filled import PERSONAS
@@ -30,3 +31,14 @@ def test_who_may_only_read_is_offered_no_change(browser, filled, roles):
     page = window.open(f"/console/pipeline-runs/{filled.names['words']}")
     assert page.locator("main form[method=post]").count() == 0
     window.close()
+
+
+def test_who_follows_a_run_is_heard_out_when_the_token_is_revoked(filled):
+    token = filled.keel.cli("tokens", "create", "follower", "--persona", "data-scientist").stdout.strip()
+    with requests.get(f"{filled.keel.url}/console/runs/{filled.names['live']}/events", headers={"Authorization": f"Bearer {token}"}, stream=True, timeout=40) as answer:
+        assert answer.status_code == 200
+        lines = answer.iter_lines(decode_unicode=True)
+        assert next(lines).startswith("retry")
+        assert requests.delete(filled.keel.url + "/api/v1/tokens/follower", timeout=30).status_code == 200
+        # It would go on for as long as the run does; a sign of life comes every 15 s.
+        assert not any("ended" in line for line in lines)

@@ -23,7 +23,7 @@ CONSOLE = [
     (r"GET /console/endpoints/\{name\}/(predictions|scores)", "predictions.read"), (r"(GET|POST) /console/endpoints/\{name\}/try", "predictions.create"),
     (r"GET /console/endpoints", "releases.read"), (r"POST /console/endpoints", "releases.deploy"), (r"POST /console/models/.*/approve", "models.approve"),
     (r"GET /console/models", "registry.read"), (r"POST /console/models", "registry.write"), (r"(GET|POST) /console/ledger", "ledger.read"),
-    (r"GET /console/(experiments|runs|compare)", "tracking.read"), (r"POST /console/runs", "tracking.write"), (r"GET /console/monitors", "monitors.read"),
+    (r"GET /console/(experiments|runs|compare)", "tracking.read"), (r"POST /console/(experiments|runs)", "tracking.write"), (r"GET /console/monitors", "monitors.read"),
     (r"GET /console/(pipelines|pipeline-runs|triggers)", "pipelines.read"), (r"POST /console/(pipelines|pipeline-runs|triggers)", "pipelines.run"),
     (r"GET /console/datasets", "datasets.read"), (r"(GET|POST) /console/(features|feature-services)", "features.read"),
     (r"GET /console/lineage", "resources.read"),

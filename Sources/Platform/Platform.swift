@@ -52,6 +52,7 @@ public final class Platform: Sendable {
     /// The prediction log in the lake.
     public let exporter: PredictionExporter
     public let predictionSQL: PredictionSQL
+    public let parquetPreviews: ParquetPreviews
     let feed: MonitorFeed
     /// Nil when nobody wants traces.
     let traces: TraceExporter?
@@ -268,6 +269,7 @@ public final class Platform: Sendable {
         exporter = PredictionExporter(database: database, objects: objects, lake: lake, duckdb: analytics, damage: damage)
         predictionSQL = PredictionSQL(
             database: database, exporter: exporter, duckdb: analytics, work: home + "/work", runner: QueryProcess.run)
+        parquetPreviews = ParquetPreviews(work: home + "/work")
         verifying = Verifying(database: database, data: data, predictions: exporter, objects: objects, checkpoints: checkpoints, tokens: tokens)
         runtime.log.observe(feed)
         await start()

@@ -54,7 +54,7 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces, types, export, labels, parts, numbers,
+        workspaces, types, export, labels, parts, numbers, pauses,
     ]
 
     /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. `label_pending` counts how often
@@ -100,6 +100,14 @@ public enum ServingTables {
                 model_version TEXT NOT NULL, PRIMARY KEY (workspace, endpoint, number, position))
             """,
             "CREATE INDEX release_parts_model ON release_parts (workspace, model, model_version)",
+        ])
+
+    /// Who paused the rollout under way. The version before goes on with a rollout that is paused, and leaves the columns as they are.
+    private static let pauses = Migration(
+        module: "serving", version: 11, isBackwardCompatible: true,
+        [
+            "ALTER TABLE endpoint_state ADD COLUMN paused_at BIGINT", "ALTER TABLE endpoint_state ADD COLUMN paused_by TEXT",
+            "ALTER TABLE endpoint_state ADD COLUMN pause_reason TEXT",
         ])
 
     /// Rows have numbers, in the order in which they were written, and which of them are in no file is noted by ranges of numbers (`UnexportedRows`) in

@@ -23,7 +23,7 @@ struct Keel: AsyncParsableCommand {
             Serve.self, Demo.self, Init.self, Plan.self, Apply.self, Get.self, Describe.self, Delete.self, Ingest.self, Push.self, Features.self, Run.self,
             Cancel.self, Logs.self, Pause.self, Resume.self, Predict.self,
             Label.self, Query.self, QueryWorker.self,
-            Import.self, Runs.self, Deploy.self, Release.self, Releases.self, Rollback.self, Promote.self, ModelsCommand.self, LedgerCommand.self,
+            Import.self, Runs.self, Deploy.self, Release.self, Releases.self, Rollback.self, Promote.self, RolloutCommand.self, ModelsCommand.self, LedgerCommand.self,
             Workspaces.self, Offers.self, Access.self, Tokens.self,
             GarbageCollection.self, Doctor.self, Backup.self, Restore.self, SchemaCommand.self, Docs.self, Approve.self, VersionCommand.self,
         ])

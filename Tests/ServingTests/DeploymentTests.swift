@@ -129,6 +129,64 @@ import Testing
         await again.stop()
     }
 
+    @Test func aPauseIsKeptOverARestartAndIsOfOneRolloutAlone() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay(try plan())])
+        try await home.release(0.2, 0.8)
+        try await home.release(0.21, 0.79)
+        try await home.service.pause(endpoint: .delay, reason: "the labels are late", expecting: .init(stable: 1, candidate: 2), Home.deployer)
+        let second = try await #require(throws: KeelError.self) { try await home.service.pause(endpoint: .delay, reason: "too", Home.deployer) }
+        #expect(second.code == .failedPrecondition && second.message.contains("paused already") && second.message.contains("the labels are late"))
+        let other = try await #require(throws: KeelError.self) {
+            try await home.service.resume(endpoint: .delay, reason: "x", expecting: .init(stable: 1, candidate: 9), Home.deployer)
+        }
+        #expect(other.message.contains("has changed since you looked"))
+        try await home.ask(60)
+        try await home.service.tick()
+        #expect(try await home.service.state(endpoint: .delay, Home.deployer).phase == .shadow)
+        await home.stop()
+
+        let again = try await Home(at: home.folder)
+        try await again.service.configure([.delay(try plan())])
+        try await again.service.tick()
+        let state = try await again.service.state(endpoint: .delay, Home.deployer)
+        #expect(state.phase == .shadow && state.pause?.reason == "the labels are late" && state.pause?.by == Home.deployer.caller.name)
+        #expect(await again.service.progress(endpoint: .delay)?.hasSuffix("paused") == true)
+        // Another plan leaves it paused.
+        try await again.service.configure([.delay(try plan(["errors > 1%"]))])
+        try await again.ask(60, from: 100)
+        try await again.service.tick()
+        #expect(try await again.service.state(endpoint: .delay, Home.deployer).phase == .shadow)
+        try await again.service.resume(endpoint: .delay, reason: "they are here", Home.deployer)
+        try await again.service.tick()
+        #expect(try await again.service.state(endpoint: .delay, Home.deployer).phase == .canary(step: 0))
+        #expect(try await again.events("rollout.paused").map { $0.data["reason"]?.string } == ["the labels are late"])
+        #expect(try await again.events("rollout.resumed").map { $0.data["release"]?.integer } == [2])
+
+        try await again.service.pause(endpoint: .delay, reason: "once more", Home.deployer)
+        try await again.release(0.3, 0.7)
+        let replaced = try await again.service.state(endpoint: .delay, Home.deployer)
+        #expect(replaced.candidate == 3 && replaced.pause == nil)
+        let idle = try await #require(throws: KeelError.self) { try await again.service.resume(endpoint: .delay, reason: "x", Home.deployer) }
+        #expect(idle.message.contains("is not paused"))
+        await again.stop()
+    }
+
+    /// A version from before pauses writes the state and leaves the columns of a pause as they are.
+    @Test func aPauseOfAnEarlierRolloutIsNotOfTheNext() async throws {
+        let home = try await Home()
+        try await home.service.configure([.delay(try plan())])
+        try await home.release(0.2, 0.8)
+        try await home.release(0.21, 0.79)
+        try await home.service.pause(endpoint: .delay, reason: "wait", Home.deployer)
+        await home.stop()
+        let again = try await Home(at: home.folder)
+        try await again.database.write { tx in try tx.execute("UPDATE endpoint_state SET started_at = started_at + 60000000") }
+        try await again.service.configure([.delay(try plan())])
+        #expect(try await again.service.state(endpoint: .delay, Home.deployer).pause == nil)
+        await again.stop()
+    }
+
     @Test func aNewerCandidateReplacesTheOneUnderWay() async throws {
         let home = try await Home()
         try await home.service.configure([.delay(try plan())])

@@ -26,6 +26,21 @@ import Testing
         #expect(rollout.phase == .promoted)
     }
 
+    @Test func aPausedRolloutStaysInItsPhaseAndIsStillTakenBack() throws {
+        var rollout = Rollout(plan: try plan(["errors > 1%"]))
+        rollout.isPaused = true
+        rollout.observe(.progress(requests: 300))
+        #expect(rollout.decide().isEmpty && rollout.phase == .shadow && rollout.phaseRequests == 300)
+        var resumed = rollout
+        resumed.isPaused = false
+        #expect(resumed.decide() == [.canary(step: 0, share: 0.05)])
+        rollout.observe(.totals(candidate: (100, 5), incumbent: (100, 0)))
+        guard case .rollBack(condition: "errors > 1%", _) = rollout.decide().first else {
+            Issue.record("\(rollout.decide())")
+            return
+        }
+    }
+
     @Test func withoutShadowItBeginsWithTheFirstShareAndWithoutSharesItPromotesAfterShadow() throws {
         #expect(Rollout(plan: try plan([], shadow: 0)).phase == .canary(step: 0))
         var direct = Rollout(plan: try plan([], shares: []))

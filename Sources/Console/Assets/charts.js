@@ -14,11 +14,22 @@ function echarts() {
 
 function colours() {
   const style = getComputedStyle(document.documentElement);
-  const of = (name) => style.getPropertyValue("--" + name).trim();
-  return {
+  // A colour of the theme (light-dark) is what the browser makes of it.
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+  const of = (name) => {
+    const value = style.getPropertyValue("--" + name).trim();
+    if (!value.startsWith("light-dark(")) return value;
+    probe.style.color = value;
+    return getComputedStyle(probe).color;
+  };
+  const all = {
     text: of("text"), muted: of("muted"), line: of("line"), surface: of("raised"), strong: of("line-strong"), accent: of("accent"), font: of("sans"),
     ok: of("ok"), warn: of("warn"), bad: of("bad"), info: of("info"), series: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => of("series-" + number)),
   };
+  probe.remove();
+  return all;
 }
 
 const finite = (value) => (typeof value === "number" && Number.isFinite(value) ? value : null);
@@ -32,6 +43,31 @@ export function formatted(value) {
 }
 
 const instant = (milliseconds) => new Date(milliseconds).toISOString().slice(0, 19).replace("T", " ");
+
+/** Loads and draws every chart of the page, also those that are out of view. */
+export async function drawAll() {
+  for (const figure of document.querySelectorAll("figure.chart[data-chart]")) {
+    if (!drawn.has(figure)) drawn.set(figure, new Drawing(figure));
+  }
+  await Promise.all([...drawn.values()].map((drawing) => drawing.ready));
+}
+
+/** The drawing of a figure as text of an SVG image; null when it has none, or has it in the page already. */
+export async function image(figure) {
+  const drawing = drawn.get(figure);
+  if (!drawing?.chart) return null;
+  const engine = await echarts();
+  const copy = engine.init(null, null, { renderer: "svg", ssr: true, width: Math.max(320, drawing.plot.clientWidth), height: Math.max(160, drawing.plot.clientHeight) });
+  try {
+    copy.setOption(options[drawing.kind](drawing.data, colours(), settings()));
+    return copy.renderToSVGString();
+  } finally {
+    copy.dispose();
+  }
+}
+
+/** The numbers of a figure as a table; null when it shows none. */
+export const numbers = (figure) => (drawn.get(figure)?.chart ? drawn.get(figure).table() : null);
 
 /** The exponential moving average without its bias at the start, which would pull the first values to zero. */
 function smoothed(points, weight) {
@@ -258,7 +294,7 @@ class Drawing {
     if (details) details.before(this.plot);
     else figure.append(this.plot);
     this.abort = new AbortController();
-    this.load();
+    this.ready = this.load();
   }
 
   source() {

@@ -73,6 +73,11 @@ button?.addEventListener("click", () => {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
 name();
 
+// What is chosen in a page without loading it anew (charts.js) is in its address by the time that the address is saved.
+document.addEventListener("submit", (event) => {
+  for (const field of event.target.querySelectorAll?.("input[data-address]") ?? []) field.value = location.search;
+});
+
 // A form asks before it does what cannot be taken back.
 document.addEventListener("submit", (event) => {
   const question = event.submitter?.dataset.confirm ?? event.target.dataset.confirm;

@@ -28,6 +28,18 @@ func addEndpointPage(to pages: ConsoleRoutes) {
             endpoint: ref, to: try form.number("to"), reason: try form.required("reason"), expecting: expected, asked.grant)
         return ConsolePath.endpoint(ref)
     }
+    pages.form("/endpoints/:name/rollout/pause", .releasesDeploy, on: .placed(EndpointSpec.kind)) { asked, form in
+        let ref = try asked.thing(EndpointSpec.kind)
+        let expected = try ServingExpectation(form)
+        try await asked.platform.deployments.pause(endpoint: ref, reason: try form.required("reason"), expecting: expected, asked.grant)
+        return ConsolePath.endpoint(ref)
+    }
+    pages.form("/endpoints/:name/rollout/resume", .releasesDeploy, on: .placed(EndpointSpec.kind)) { asked, form in
+        let ref = try asked.thing(EndpointSpec.kind)
+        let expected = try ServingExpectation(form)
+        try await asked.platform.deployments.resume(endpoint: ref, reason: try form.required("reason"), expecting: expected, asked.grant)
+        return ConsolePath.endpoint(ref)
+    }
     pages.form("/endpoints/:name/deploy", .releasesDeploy, on: .placed(EndpointSpec.kind)) { asked, form in
         let ref = try asked.thing(EndpointSpec.kind)
         _ = try await asked.platform.deploying.deploy(
@@ -71,6 +83,7 @@ private struct EndpointView {
             "phase": status?.phase ?? "not serving", "level": levelOfPhase, "serves": stableText ?? false,
             "inFlight": status?.inFlight ?? 0, "stable": state.stable ?? false, "candidate": state.candidate ?? false,
             "mayDeploy": mayDeploy, "mayPromote": mayDeploy && rollout != nil, "mayTakeBack": mayDeploy && state.candidate != nil,
+            "mayPause": mayDeploy && rollout != nil && state.pause == nil, "mayResume": mayDeploy && rollout != nil && state.pause != nil,
             "mayRollBack": mayDeploy && state.stable != nil && state.candidate == nil && !earlier.isEmpty, "earlier": earlier,
             "mayTry": asked.grant(.predict, on: ref.subject) != nil && state.stable != nil,
             "mayReadPredictions": asked.grant(.predictionsRead, on: ref.subject) != nil,
@@ -135,6 +148,7 @@ private struct EndpointView {
             "hasShadow": rollout.plan.shadowRequests > 0,
             "steps": steps, "share": EndpointRow.percent(rollout.share), "done": min(rollout.phaseRequests, target), "target": target,
             "started": Shown.time(state.startedAt), "conditions": conditions, "hasConditions": !conditions.isEmpty,
+            "paused": state.pause.map { ["by": Shown.text($0.by), "reason": $0.reason.visible(), "at": Shown.time($0.at)] as View } ?? false,
             "minimumRequests": rollout.plan.minimumRequests, "minimumLabels": rollout.plan.minimumLabels,
         ]
     }

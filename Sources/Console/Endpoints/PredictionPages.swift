@@ -77,6 +77,8 @@ private func predictionPage(_ id: String, _ ref: ResourceRef, _ asked: PageReque
         "Prediction", in: .endpoints, below: above(ref) + [.init("Predictions", ConsolePath.endpoint(ref) + "/predictions")],
         template: "prediction",
         [
+            "lineage": asked.grant(.resourcesRead) == nil
+                ? false : "/console/lineage?of=\(pathComponent("Prediction/\(ref.qualifiedName)/\(id)"))" as Any,
             "id": Shown.text(id), "eventTime": Shown.time(first.eventTime), "label": first.label.map { "\($0)" } ?? false,
             "labelAt": Shown.time(first.labelAt), "request": String(request.visible(keepingLines: true).prefix(20_000)), "scores": scores,
         ])

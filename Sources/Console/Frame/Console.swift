@@ -69,7 +69,7 @@ public final class Console: Sendable {
         for (key, name) in [("css", "console.css"), ("theme", "theme.js"), ("icon", "icon.svg"), ("signInModule", "sign-in.js"), ("addressModule", "address.js")] {
             frame[key] = assets.address(name) ?? false
         }
-        frame["modules"] = ["live.js", "search.js", "table.js", "charts.js"].compactMap { assets.address($0) }
+        frame["modules"] = ["live.js", "search.js", "table.js", "charts.js", "save.js"].compactMap { assets.address($0) }
         frame["scripts"] = [
             assets.address(in: "vendor/htmx/", ending: "htmx-2.min.js"), assets.address(in: "vendor/htmx/", ending: "hx-sse-2.min.js"),
         ]

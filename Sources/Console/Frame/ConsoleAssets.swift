@@ -14,14 +14,24 @@ struct ConsoleAssets: Sendable {
 
     /// Keel's own files in `Assets/`.
     static let own: [(name: String, bytes: [UInt8])] = [
-        ("sign-in.js", PackageResources.sign_in_js)
+        ("console.css", PackageResources.console_css),
+        ("icon.svg", PackageResources.icon_svg),
+        ("theme.js", PackageResources.theme_js),
+        ("live.js", PackageResources.live_js),
+        ("search.js", PackageResources.search_js),
+        ("table.js", PackageResources.table_js),
+        ("charts.js", PackageResources.charts_js),
+        ("drawings.js", PackageResources.drawings_js),
+        ("address.js", PackageResources.address_js),
+        ("save.js", PackageResources.save_js),
+        ("sign-in.js", PackageResources.sign_in_js),
     ]
 
     /// - Parameter vendor: the folder of the libraries that `scripts/bootstrap` fetched; nil when there is none. Pages work without them, but for
     ///   charts and what moves by itself.
     init(vendor: String?) {
         var found: [String: File] = [:]
-        for (name, bytes) in ConsoleAssets.own + ConsoleAssets.ofPages { found[name] = File(bytes: bytes, type: ConsoleAssets.type(of: name)) }
+        for (name, bytes) in ConsoleAssets.own { found[name] = File(bytes: bytes, type: ConsoleAssets.type(of: name)) }
         for name in vendor.map(ConsoleAssets.names) ?? [] {
             guard let vendor, let data = FileManager.default.contents(atPath: vendor + "/" + name) else { continue }
             found["vendor/" + name] = File(bytes: Array(data), type: ConsoleAssets.type(of: name))

@@ -156,6 +156,10 @@ public func addConsoleRoutes(to routes: APIRoutes, _ console: Console) {
     addHomePage(to: pages)
     addEndpointPages(to: pages)
     addModelPages(to: pages)
+    addRunPages(to: pages)
+    addPipelinePages(to: pages)
+    addDataPages(to: pages)
+    addMonitorPages(to: pages)
+    addLineagePages(to: pages)
     addLedgerPages(to: pages)
-    addDataPageFamilies(to: pages)
 }

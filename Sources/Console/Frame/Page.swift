@@ -17,7 +17,11 @@ public struct ConsoleSection: Sendable, Hashable {
         home,
         endpoints,
         models,
-    ] + ofData + [
+        experiments,
+        pipelines,
+        datasets,
+        monitors,
+        lineage,
         ledger,
     ]
 }

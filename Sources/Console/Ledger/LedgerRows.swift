@@ -40,7 +40,7 @@ enum LedgerRows {
     static func level(_ kind: String) -> PageTable.Level {
         switch kind {
         case "monitor.alert", "access.denied", "damage.found": .bad
-        case "release.rolledback", "rollout.aborted", "trigger.skipped": .warn
+        case "release.rolledback", "rollout.aborted", "rollout.paused", "trigger.skipped": .warn
         case "release.promoted": .ok
         default: .info
         }

@@ -9,7 +9,7 @@ import Workflows
 
 /// A thing in the lineage.
 struct LineageNode: Hashable {
-    /// `Dataset/clicks`, `Run/ID`, `ModelVersion/NAME/3`, `Release/ENDPOINT/2`, `Snapshot/clicks@4`, `PipelineRun/ID`.
+    /// `Dataset/clicks`, `Run/ID`, `ModelVersion/NAME/3`, `Release/ENDPOINT/2`, `Prediction/ENDPOINT/ID`, `Snapshot/clicks@4`, `PipelineRun/ID`.
     let subject: String
     let kind: String
     let label: String
@@ -28,6 +28,9 @@ struct LineageNode: Hashable {
 struct LineageGraph {
     private static let nodesMax = 120
     private static let childrenMax = 6
+    /// Of an endpoint's latest predictions so many are looked at, and so many of one release shown.
+    private static let predictionsRead = 100
+    private static let predictionsMax = 3
 
     private let asked: PageRequest
     private let declared: [(from: ResourceRef, to: ResourceRef)]
@@ -56,7 +59,7 @@ struct LineageGraph {
 
     /// Walks from `start`, first to what it came from, then to what came from it: along one direction, not back.
     mutating func walk(from start: String) async throws {
-        guard let node = try await node(start) else { throw KeelError.notFound("there is no '\(start.prefix(160))' that you may see", hint: "name it as Dataset/NAME, Run/ID, ModelVersion/NAME/1") }
+        guard let node = try await node(start) else { throw KeelError.notFound("there is no '\(start.prefix(160))' that you may see", hint: "name it as Dataset/NAME, Run/ID, ModelVersion/NAME/1, Prediction/ENDPOINT/ID") }
         nodes.append(node)
         for isBackward in [true, false] {
             var frontier = [node]
@@ -123,6 +126,9 @@ struct LineageGraph {
         case "Release":
             guard let (endpoint, number) = LineageGraph.numbered(name), let release = try await releases(of: endpoint).first(where: { $0.number == number }) else { return nil }
             return self.release(release)
+        case "Prediction":
+            guard let (endpoint, id) = try LineageGraph.prediction(name, in: asked.grant.workspace), try await !predictions(id, of: endpoint).isEmpty else { return nil }
+            return prediction(endpoint, id)
         case "Snapshot":
             guard let at = name.lastIndex(of: "@"), let number = Int(name[name.index(after: at)...]) else { return nil }
             return snapshot(String(name[..<at]), number)
@@ -150,6 +156,10 @@ struct LineageGraph {
         LineageNode("Release/\(release.name)", label: release.name, path: ConsolePath.release(release.endpoint, release.number))
     }
 
+    private func prediction(_ endpoint: ResourceRef, _ id: String) -> LineageNode {
+        LineageNode("Prediction/\(endpoint.qualifiedName)/\(id)", label: id, path: ConsolePath.prediction(endpoint, id))
+    }
+
     private func snapshot(_ dataset: String, _ number: Int) -> LineageNode {
         LineageNode("Snapshot/\(dataset)@\(number)", label: "\(dataset)@\(number)", path: "\(DataViews.path(dataset: dataset))?snapshot=\(number)")
     }
@@ -158,6 +168,13 @@ struct LineageGraph {
     private static func numbered(_ text: String) -> (name: String, number: Int)? {
         guard let slash = text.lastIndex(of: "/"), let number = Int(text[text.index(after: slash)...]) else { return nil }
         return (String(text[..<slash]), number)
+    }
+
+    /// `endpoint@environment/id`. An id may have slashes in it.
+    private static func prediction(_ text: String, in workspace: WorkspaceID) throws -> (endpoint: ResourceRef, id: String)? {
+        guard let slash = text.firstIndex(of: "/") else { return nil }
+        let id = String(text[text.index(after: slash)...])
+        return id.isEmpty ? nil : (try ResourceRef(EndpointSpec.kind, qualifiedName: String(text[..<slash]), in: workspace), id)
     }
 
     // MARK: Neighbours
@@ -180,7 +197,14 @@ struct LineageGraph {
         case "Endpoint": return try await releases(of: name).suffix(LineageGraph.childrenMax).map(release)
         case "Release":
             guard let (endpoint, number) = LineageGraph.numbered(name), let release = try await releases(of: endpoint).first(where: { $0.number == number }) else { return [] }
-            return try await node("ModelVersion/\(release.model)/\(release.modelVersion)").map { [$0] } ?? []
+            var found = try await optional("ModelVersion/\(release.model)/\(release.modelVersion)")
+            if let service = release.featureService { found += try await optional("FeatureService/\(service)") }
+            return found
+        case "Prediction":
+            guard let (endpoint, id) = try LineageGraph.prediction(name, in: asked.grant.workspace) else { return [] }
+            var found: [LineageNode] = []
+            for stored in try await predictions(id, of: endpoint) { found += try await optional("Release/\(endpoint.qualifiedName)/\(stored.release)") }
+            return found
         case "Model":
             guard let grant = asked.grant(.registryRead, on: "Model/\(name)") else { return [] }
             return try await asked.platform.registry.latestVersions(model: name, grant).map(version)
@@ -237,8 +261,8 @@ struct LineageGraph {
             }
             return found
         case "Release":
-            guard let (endpoint, _) = LineageGraph.numbered(name) else { return [] }
-            return try await optional("Endpoint/\(endpoint)")
+            guard let (endpoint, number) = LineageGraph.numbered(name) else { return [] }
+            return try await optional("Endpoint/\(endpoint)") + latestPredictions(of: endpoint, number)
         default: return []
         }
     }
@@ -266,6 +290,20 @@ struct LineageGraph {
     /// A thing that may be gone, or that the caller may not see.
     private func optional(_ subject: String) async throws -> [LineageNode] {
         do { return try await node(subject).map { [$0] } ?? [] } catch let error as KeelError where [.notFound, .permissionDenied, .invalidArgument].contains(error.code) { return [] }
+    }
+
+    /// What is logged of one prediction, by each release; nothing when the caller may not read it.
+    private func predictions(_ id: String, of endpoint: ResourceRef) async throws -> [StoredPrediction] {
+        guard let grant = try? Grant.check(asked.grant.caller, may: .predictionsRead, on: endpoint) else { return [] }
+        return try await PredictionQueries(database: asked.platform.database).prediction(id: id, endpoint: endpoint, grant)
+    }
+
+    /// Some of what a release answered last. They are looked for among the endpoint's latest only.
+    private func latestPredictions(of endpoint: String, _ release: Int) async throws -> [LineageNode] {
+        let ref = try ResourceRef(EndpointSpec.kind, qualifiedName: endpoint, in: asked.grant.workspace)
+        guard let grant = try? Grant.check(asked.grant.caller, may: .predictionsRead, on: ref) else { return [] }
+        let latest = try await PredictionQueries(database: asked.platform.database).latest(endpoint: ref, limit: LineageGraph.predictionsRead, grant)
+        return latest.filter { $0.release == release }.prefix(LineageGraph.predictionsMax).map { prediction(ref, $0.id) }
     }
 
     private func releases(of endpoint: String) async throws -> [Release] {

@@ -26,7 +26,18 @@ struct ComparePage {
         self.runs = runs
     }
 
-    static func page(_ asked: PageRequest) async throws -> Page { try await ComparePage(asked).page() }
+    static func page(_ asked: PageRequest) async throws -> Page {
+        let compared = try await ComparePage(asked)
+        var page = try compared.page()
+        page.view["saved"] = try await compared.saved() ?? false
+        return page
+    }
+
+    /// The layouts of the experiment that all runs are of; nil when they are of several.
+    private func saved() async throws -> View? {
+        guard let id = runs.first?.experimentID, runs.allSatisfy({ $0.experimentID == id }) else { return nil }
+        return SavedLayout.view(try await asked.platform.tracking.experiment(id: id, asked.grant), .compare, asked)
+    }
 
     private func page() throws -> Page {
         let metrics = Set(runs.flatMap { $0.metrics.map(\.key) }).sorted()

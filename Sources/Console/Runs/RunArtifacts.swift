@@ -10,6 +10,7 @@ struct RunArtifacts {
     /// What a preview reads at most.
     private static let previewBytesMax = 200_000
     private static let previewRowsMax = 100
+    private static let columnsMax = 60
     private static let rawBytesMax: Int64 = 64 << 20
 
     let asked: PageRequest
@@ -55,12 +56,23 @@ struct RunArtifacts {
         let raw = "\(RunViews.path(run))/file?path=\(pathComponent(file))"
         var view: View = [
             "name": Shown.text(content.name), "size": Shown.bytes(content.bytes), "download": raw + "&download=1", "raw": raw, "isImage": false, "isFrame": false,
-            "text": false, "table": false, "isNone": false, "isCut": content.bytes > Int64(RunArtifacts.previewBytesMax),
+            "text": false, "table": false, "isNone": false, "problem": false, "isCut": content.bytes > Int64(RunArtifacts.previewBytesMax),
         ]
         switch FileKind(content.name) {
         case .image: view["isImage"] = true
         case .page: view["isFrame"] = true
         case .table(let delimiter): view["table"] = RunArtifacts.table(try await text(content), delimiter)
+        case .parquet:
+            view["isCut"] = false
+            do {
+                let found = try await asked.platform.parquetPreviews.firstRows(of: content.reader, for: asked.grant.caller)
+                view["table"] = RunArtifacts.table(found)
+                view["isCut"] = found["truncated"]?.bool ?? false
+            } catch let error as KeelError {
+                // Further lines of the engine's show a statement of the server's own.
+                let message = error.message.split(whereSeparator: \.isNewline).first.map(String.init) ?? "it cannot be read"
+                view["problem"] = (message + (error.hint.map { " (\($0))" } ?? "")).visible()
+            }
         case .json:
             let text = try await text(content)
             let pretty = content.bytes <= Int64(RunArtifacts.previewBytesMax) ? (try? JSON.parse(text))?.pretty : nil
@@ -88,9 +100,22 @@ struct RunArtifacts {
 
     /// The first rows of a file of values between delimiters. Quoted values may hold the delimiter; a value over several lines is cut there.
     static func table(_ text: String, _ delimiter: Character) -> View {
-        var rows = text.split(whereSeparator: \.isNewline).prefix(previewRowsMax + 1).map { fields(of: $0, delimiter).prefix(60).map { Shown.text($0) } }
+        var rows = text.split(whereSeparator: \.isNewline).prefix(previewRowsMax + 1).map { fields(of: $0, delimiter).prefix(columnsMax).map { Shown.text($0) } }
         let head = rows.isEmpty ? [] : rows.removeFirst()
         return ["head": head, "rows": rows.map { ["cells": $0] as View }]
+    }
+
+    /// The first rows of a Parquet file, as `ParquetPreviews` gives them.
+    private static func table(_ found: JSON) -> View {
+        let head: [View] = (found["columns"]?.array ?? []).prefix(columnsMax).map { column in
+            var view = Shown.text(column["name"]?.string ?? "")
+            view["title"] = column["type"]?.string ?? ""
+            return view
+        }
+        let rows: [View] = (found["rows"]?.array ?? []).map { row in
+            ["cells": (row.array ?? []).prefix(columnsMax).map { value in Shown.text(value.isNull ? "" : value.string ?? value.text) }]
+        }
+        return ["head": head, "rows": rows]
     }
 
     private static func fields(of line: Substring, _ delimiter: Character) -> [String] {
@@ -154,6 +179,7 @@ enum FileKind: Equatable {
     case page
     case json
     case table(Character)
+    case parquet
     case text
     case other
 
@@ -168,6 +194,7 @@ enum FileKind: Equatable {
         case "json": self = .json
         case "csv": self = .table(",")
         case "tsv": self = .table("\t")
+        case "parquet", "pq": self = .parquet
         case "txt", "md", "log", "yaml", "yml", "py", "toml", "cfg", "ini", "sql", "xml", "sh": self = .text
         default: self = .other
         }
@@ -179,7 +206,7 @@ enum FileKind: Equatable {
         case .image(let type): type
         case .page: "text/html; charset=utf-8"
         case .json, .table, .text: "text/plain; charset=utf-8"
-        case .other: nil
+        case .parquet, .other: nil
         }
     }
 }

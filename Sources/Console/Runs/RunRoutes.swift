@@ -5,6 +5,8 @@ import Tracking
 func addRunPages(to pages: ConsoleRoutes) {
     pages.page("/experiments", .trackingRead) { try await experimentsPage($0) }
     pages.page("/experiments/:id", .trackingRead) { try await RunsTablePage.page($0) }
+    pages.form("/experiments/:id/layouts", .trackingWrite) { try await SavedLayout.save($0, $1) }
+    pages.form("/experiments/:id/layouts/remove", .trackingWrite) { try await SavedLayout.remove($0, $1) }
     pages.page("/runs/:id", .trackingRead) { try await RunPage.page($0) }
     pages.data("/runs/:id/curve.json", .trackingRead) { try await RunPage.curve($0) }
     pages.get("/runs/:id/file", .trackingRead) { try await RunArtifacts.file($0) }

@@ -3,36 +3,38 @@ import HTTPTypes
 import Hummingbird
 import Storage
 import Tracking
+import WebAPI
 
-/// Tells a page that shows a running run when something was logged to it. One look at the run's newest values a second, for as long as the page is open and the
-/// run lasts: metrics are too many for the ledger.
+/// Tells a page that shows a running run when something was logged to it. One look at the run's newest values a second, for as long as the page is open, the
+/// run lasts and its reader is who it was: metrics are too many for the ledger.
 enum RunStream {
     private static let looksMax = 24 * 3600
-    private static let silenceMax = 15
+    /// Looks between signs of life, with each of which the reader's token and roles are looked at again.
+    private static let looksPerBeat = 15
 
     static func open(_ asked: PageRequest) async throws -> Response {
         let id = try asked.name("id")
         let tracking = asked.platform.tracking
         let grant = asked.grant
+        let head = asked.request.head
+        let gate = asked.console.gate
+        guard let connection = HTTPConnection.current else { throw KeelError(.unauthenticated, "this request has no connection") }
         let first = try await tracking.run(id: id, grant)
         return EventStreamResponse.response { write in
             var last = first
-            var silence = 0
             try await write("retry: 2000\n\n")
-            for _ in 0..<looksMax {
+            for look in 1...looksMax {
                 try await Task.sleep(for: .seconds(1))
                 let now = try await tracking.run(id: id, grant)
-                silence += 1
                 if now != last {
                     try await write("event: changed\ndata: \(now.metrics.count)\n\n")
-                    silence = 0
                     last = now
                 }
                 guard now.status == .running || now.status == .scheduled else { return try await write("event: ended\ndata: \(now.status.rawValue)\n\n") }
-                if silence >= silenceMax {
-                    try await write(": still here\n\n")
-                    silence = 0
-                }
+                guard look % looksPerBeat == 0 else { continue }
+                // A token that was revoked meanwhile, or a role that was taken: the page asks anew and is told.
+                guard let current = gate.current(head, on: connection), current.with(requestID: grant.caller.requestID) == grant.caller else { return }
+                try await write(": still here\n\n")
             }
         }
     }

@@ -72,7 +72,7 @@ struct RunsTablePage {
             "experiment": Shown.text(experiment.name), "id": experiment.id, "isDeletedExperiment": experiment.lifecycle == .deleted,
             "tags": RunViews.tags(experiment.tags), "filter": asked.query["filter"] ?? "", "order": asked.query["order"] ?? "", "path": asked.query.path,
             "isDeleted": isDeleted, "hasFilter": asked.query["filter"] != nil, "hasRuns": !runs.isEmpty, "standing": standing, "problem": false, "first": false,
-            "next": false,
+            "next": false, "saved": SavedLayout.view(experiment, .runs, asked),
         ]
         if let problem { view["problem"] = ["message": problem.message, "hint": problem.hint ?? false] as View }
         if asked.query["page"] != nil { view["first"] = asked.query.with(["page": nil]) }

@@ -61,8 +61,17 @@ let servingOperations: [APIOperation] = [
         answer: .named("Deployment"), errors: [409, 422]),
     .init(
         "POST", "/api/v1/endpoints/{name}/rollback", serving, "Goes back to the release before, or to a number",
-        body: ["to?": .integer, "reason?": .text], answer: .named("Release"), errors: [409]),
-    .init("POST", "/api/v1/endpoints/{name}/promote", serving, "Ends a rollout by hand", answer: .named("Release"), errors: [409]),
+        body: ["to?": .integer, "reason?": .text, "expecting?": seenServing], answer: .named("Release"), errors: [409]),
+    .init(
+        "POST", "/api/v1/endpoints/{name}/promote", serving, "Ends a rollout by hand", body: ["reason?": .text, "expecting?": seenServing],
+        answer: .named("Release"), errors: [409]),
+    .init(
+        "POST", "/api/v1/endpoints/{name}/rollout/pause", serving,
+        "Keeps a rollout in its stage until it is resumed; a condition that becomes true still takes the candidate back",
+        body: ["reason?": .text, "expecting?": seenServing], answer: .named("Rollout"), errors: [409]),
+    .init(
+        "POST", "/api/v1/endpoints/{name}/rollout/resume", serving, "Lets a paused rollout move on",
+        body: ["reason?": .text, "expecting?": seenServing], answer: .named("Rollout"), errors: [409]),
     .init(
         "GET", "/api/v1/endpoints/{name}/performance", serving, "Metrics of predictions with labels, by month",
         query: [.init("from", .instant, "From this event time on"), .init("until", .instant, "Before this event time")],
@@ -83,6 +92,9 @@ let servingOperations: [APIOperation] = [
         "GET", "/api/v1/monitors/{name}/windows", serving, "The windows of a monitor, newest first", query: [.limit(200)],
         answer: ["windows": .list(.named("MonitorWindow"))]),
 ]
+
+/// What the caller saw serving: when something else does by now, nothing is changed.
+private let seenServing: Shape = ["stable?": .nullable(.integer), "candidate?": .nullable(.integer)]
 
 private let labelled: Shape = [
     "accepted": .integer, "joined": .integer, "unknown": .integer, "unknown_kept_days": .integer,
@@ -143,6 +155,13 @@ let operatingShapes: [(String, Shape)] = [
         [
             "name": .text, "state": .word(["active", "paused"]), "when": .list(.text), "run": .text, "author": .text,
             "fired_at": .nullable(.instant), "paused_at": .nullable(.instant), "paused_by": .nullable(.text),
+        ]
+    ),
+    (
+        "Rollout",
+        [
+            "endpoint": .text, "stable": .nullable(.integer), "candidate": .nullable(.integer),
+            "paused": .nullable(["at": .instant, "by": .text, "reason": .text]),
         ]
     ),
     (

@@ -58,13 +58,31 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
         let endpoint = try context.thing(EndpointSpec.kind)
         let reader = try FieldReader(try await request.json(), path: "")
         let to = try reader.optionalInt("to")
-        let reason = try reader.optionalString("reason")
+        let (reason, expecting) = try decision(reader)
         try reader.finish()
-        return Response(try await platform.deployments.rollback(endpoint: endpoint, to: to, reason: reason ?? "by hand", grant).json)
+        return Response(
+            try await platform.deployments.rollback(endpoint: endpoint, to: to, reason: reason ?? "by hand", expecting: expecting, grant).json)
     }
-    routes.post("/endpoints/:name/promote", .releasesDeploy, on: .placed(EndpointSpec.kind)) { _, context, grant in
+    routes.post("/endpoints/:name/promote", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
         let endpoint = try context.thing(EndpointSpec.kind)
-        return Response(try await platform.deployments.promote(endpoint: endpoint, grant).json)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (reason, expecting) = try decision(reader)
+        try reader.finish()
+        return Response(try await platform.deployments.promote(endpoint: endpoint, reason: reason ?? "by hand", expecting: expecting, grant).json)
+    }
+    routes.post("/endpoints/:name/rollout/pause", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (reason, expecting) = try decision(reader)
+        try reader.finish()
+        return Response(try await platform.deployments.pause(endpoint: endpoint, reason: reason ?? "by hand", expecting: expecting, grant).rolloutJSON)
+    }
+    routes.post("/endpoints/:name/rollout/resume", .releasesDeploy, on: .placed(EndpointSpec.kind)) { request, context, grant in
+        let endpoint = try context.thing(EndpointSpec.kind)
+        let reader = try FieldReader(try await request.json(), path: "")
+        let (reason, expecting) = try decision(reader)
+        try reader.finish()
+        return Response(try await platform.deployments.resume(endpoint: endpoint, reason: reason ?? "by hand", expecting: expecting, grant).rolloutJSON)
     }
     routes.get("/endpoints/:name/performance", .predictionsRead, on: .placed(EndpointSpec.kind)) { request, context, grant in
         let endpoint = try context.thing(EndpointSpec.kind)
@@ -95,6 +113,15 @@ func addServingRoutes(to routes: APIRoutes, _ platform: Platform) {
             "windows": .array(try await platform.reports.windows(ofMonitor: monitor, limit: try request.limit(standard: 200), grant))
         ])
     }
+}
+
+/// Why somebody steers a rollout, and what they saw serving when they decided to.
+private func decision(_ reader: FieldReader) throws(KeelError) -> (reason: String?, expecting: ServingExpectation?) {
+    let reason = try reader.optionalString("reason")
+    guard let seen = try reader.optionalObject("expecting") else { return (reason, nil) }
+    let expecting = ServingExpectation(stable: try seen.optionalInt("stable"), candidate: try seen.optionalInt("candidate"))
+    try seen.finish()
+    return (reason, expecting)
 }
 
 /// Whether callers of the endpoint may notice that another model answers; nil is as the endpoint says.

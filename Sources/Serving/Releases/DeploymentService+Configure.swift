@@ -82,6 +82,7 @@ extension DeploymentService {
         try requireScores(spec)
         if spec.rollout != live.spec.rollout, let rollout = live.rollout {
             live.rollout = Rollout(plan: spec.rollout, phase: rollout.phase, phaseRequests: rollout.phaseRequests)
+            live.rollout?.isPaused = rollout.isPaused
             for observation in try await storedEvidence(live.state) { live.rollout?.observe(observation) }
         }
         live.spec = spec
@@ -187,6 +188,7 @@ extension DeploymentService {
         } catch { return Restored(live: live, problem: KeelError.wrapping(error)) }
         let phase: Rollout.Phase = if case .canary(let step) = state.phase { .canary(step: step) } else { .shadow }
         var rollout = Rollout(plan: spec.rollout, phase: phase, phaseRequests: state.phaseRequests)
+        rollout.isPaused = state.pause != nil
         for observation in try await storedEvidence(state) { rollout.observe(observation) }
         live.rollout = rollout
         live.baseline = RolloutBaseline(requests: state.requests, errors: state.errors)

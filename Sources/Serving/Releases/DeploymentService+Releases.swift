@@ -80,8 +80,9 @@ extension DeploymentService {
     public func progress(endpoint: ResourceRef) -> String? {
         guard let rollout = endpoints[endpoint]?.rollout else { return nil }
         let count = "\(min(rollout.phaseRequests, rollout.phaseTarget)) of \(rollout.phaseTarget) requests"
-        if case .canary(let step) = rollout.phase { return "step \(step + 1) of \(rollout.plan.shares.count), \(count)" }
-        return "shadow, \(count)"
+        let paused = rollout.isPaused ? ", paused" : ""
+        if case .canary(let step) = rollout.phase { return "step \(step + 1) of \(rollout.plan.shares.count), \(count)\(paused)" }
+        return "shadow, \(count)\(paused)"
     }
 
     /// Deploys a release: the first of an endpoint serves at once, a later one enters the rollout and replaces the candidate that is under way.
@@ -198,6 +199,51 @@ extension DeploymentService {
             guard live.state.candidate != nil else { throw DeploymentService.noRollout(live) }
             live.decision = Decision(text: "the rollout that was under way was ended")
             try await self.withdraw(&live, "rollout.aborted", ["reason": .string(reason)], grant)
+        }
+    }
+
+    /// Keeps a rollout in the phase that it is in until it is resumed, over restarts too. Requests are answered and counted as before, and a condition that
+    /// becomes true still takes the candidate back. A rollout that replaces it is not paused.
+    /// - Parameter expecting: as in `promote`.
+    /// - Throws: `failedPrecondition` when there is no rollout, and when it is paused already.
+    @discardableResult
+    public func pause(endpoint: ResourceRef, reason: String, expecting: ServingExpectation? = nil, _ grant: Grant) async throws -> EndpointState {
+        try await setPause(endpoint, reason, isPaused: true, expecting, grant)
+    }
+
+    /// Lets a paused rollout move on: at once, when its phase has seen the requests that it takes.
+    /// - Parameter expecting: as in `promote`.
+    /// - Throws: `failedPrecondition` when there is no rollout, and when it is not paused.
+    @discardableResult
+    public func resume(endpoint: ResourceRef, reason: String, expecting: ServingExpectation? = nil, _ grant: Grant) async throws -> EndpointState {
+        try await setPause(endpoint, reason, isPaused: false, expecting, grant)
+    }
+
+    private func setPause(
+        _ endpoint: ResourceRef, _ reason: String, isPaused: Bool, _ expecting: ServingExpectation?, _ grant: Grant
+    ) async throws -> EndpointState {
+        try grant.require(.releasesDeploy, .releasesForce, on: endpoint)
+        _ = try live(endpoint)
+        return try await exclusively(endpoint) {
+            var live = try self.live(endpoint)
+            try expecting?.require(live)
+            guard let candidate = live.candidate, live.rollout != nil else { throw DeploymentService.noRollout(live) }
+            if isPaused, let pause = live.state.pause {
+                throw KeelError(
+                    .failedPrecondition, "the rollout of release \(candidate.release.name) is paused already, by \(pause.by) at \(pause.at): \(pause.reason)")
+            }
+            guard isPaused || live.state.pause != nil else {
+                throw KeelError(.failedPrecondition, "the rollout of release \(candidate.release.name) is not paused")
+            }
+            observe(&live)
+            var state = live.state
+            state.pause = isPaused ? RolloutPause(at: max(database.clock.now(), state.startedAt ?? .distantPast), by: grant.caller.name, reason: reason) : nil
+            try await commit(state, live, isPaused ? "rollout.paused" : "rollout.resumed", candidate.release, ["reason": .string(reason)], grant)
+            live.state = state
+            live.rollout?.isPaused = isPaused
+            live.decision = Decision(text: "the rollout of release \(candidate.release.name) was \(isPaused ? "paused" : "resumed")")
+            publish(live)
+            return state
         }
     }
 

@@ -26,6 +26,7 @@ extension DeploymentService {
         state.phaseRequests = 0
         state.requests = 0
         state.errors = 0
+        state.pause = nil
         let superseded: JSON = live.state.candidate.map { .int(Int64($0)) } ?? .null
         let data: JSON = [
             "superseded": superseded, "share": .double(rollout.share), "phase": .string(rollout.share > 0 ? "canary" : "shadow"),

@@ -104,10 +104,21 @@ public struct EndpointState: Sendable, Hashable {
     public var errors: Int
     /// When the rollout began.
     public var startedAt: Timestamp?
+    /// Who stopped the rollout from moving on; nil when it moves by itself.
+    public var pause: RolloutPause?
 
     public init(endpoint: ResourceRef) {
         self.endpoint = endpoint
         (stable, previous, candidate, phase, phaseRequests, requests, errors) = (nil, nil, nil, .steady, 0, 0, 0)
         startedAt = nil
+        pause = nil
+    }
+
+    /// The rollout under way, as the API has it.
+    public var rolloutJSON: JSON {
+        func number(_ value: Int?) -> JSON { value.map { .int(Int64($0)) } ?? .null }
+        return [
+            "endpoint": .string(endpoint.qualifiedName), "stable": number(stable), "candidate": number(candidate), "paused": pause?.json ?? .null,
+        ]
     }
 }

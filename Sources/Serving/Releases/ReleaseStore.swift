@@ -138,7 +138,14 @@ enum ReleaseStore {
         state.requests = Int(row.int("requests"))
         state.errors = Int(row.int("errors"))
         state.startedAt = row.optionalTime("started_at")
+        state.pause = pause(row, of: state)
         return state
+    }
+
+    /// A version from before pauses leaves their columns as they are: one of before the rollout began is not of this rollout.
+    private static func pause(_ row: SQLRow, of state: EndpointState) -> RolloutPause? {
+        guard state.candidate != nil, let at = row.optionalTime("paused_at"), let started = state.startedAt, at >= started else { return nil }
+        return RolloutPause(at: at, by: row.optionalText("paused_by") ?? "", reason: row.optionalText("pause_reason") ?? "")
     }
 
     static func save(_ state: EndpointState, in transaction: Transaction) throws {
@@ -147,15 +154,19 @@ enum ReleaseStore {
         if case .canary(let at) = state.phase { step = at }
         try transaction.execute(
             """
-            INSERT INTO endpoint_state (workspace, endpoint, stable, previous, candidate, step, phase_requests, requests, errors, started_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            INSERT INTO endpoint_state (
+                workspace, endpoint, stable, previous, candidate, step, phase_requests, requests, errors, started_at, paused_at, paused_by, pause_reason)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (workspace, endpoint) DO UPDATE SET stable = excluded.stable, previous = excluded.previous,
                 candidate = excluded.candidate, step = excluded.step, phase_requests = excluded.phase_requests, requests = excluded.requests,
-                errors = excluded.errors, started_at = excluded.started_at
+                errors = excluded.errors, started_at = excluded.started_at, paused_at = excluded.paused_at, paused_by = excluded.paused_by,
+                pause_reason = excluded.pause_reason
             """,
             key(state.endpoint) + [
                 number(state.stable), number(state.previous), number(state.candidate), number(step), .int(Int64(state.phaseRequests)),
                 .int(Int64(state.requests)), .int(Int64(state.errors)), state.startedAt.map(Value.timestamp) ?? .null,
+                (state.pause?.at).map(Value.timestamp) ?? .null, (state.pause?.by).map(Value.string) ?? .null,
+                (state.pause?.reason).map(Value.string) ?? .null,
             ])
     }
 

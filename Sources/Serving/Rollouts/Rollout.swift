@@ -42,6 +42,8 @@ public struct Rollout: Sendable {
     public private(set) var phase: Phase
     /// Requests in this phase.
     public private(set) var phaseRequests: Int
+    /// A paused rollout stays in its phase, whatever it has seen. It goes on observing, and a breached condition still takes the candidate back.
+    public var isPaused = false
     private var evidence = RolloutEvidence()
     private let wanted: Set<String>
     private let minimumRequests: Int
@@ -93,7 +95,7 @@ public struct Rollout: Sendable {
         if let breached = plan.rollbackWhen.first(where: { $0.isBreached(by: numbers) }) {
             return [.rollBack(condition: breached.text, numbers: numbers)]
         }
-        guard phaseRequests >= phaseTarget else { return [] }
+        guard !isPaused, phaseRequests >= phaseTarget else { return [] }
         let next: Int
         if case .canary(let step) = phase { next = step + 1 } else { next = 0 }
         return plan.shares.indices.contains(next) ? [.canary(step: next, share: plan.shares[next])] : [.promote]

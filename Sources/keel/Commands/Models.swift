@@ -175,13 +175,12 @@ struct Rollback: AsyncParsableCommand {
         abstract: "Go back to an earlier release, at once.", discussion: "Example: keel rollback delay --to 3 --reason 'scores too high'")
     @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
     @Option(help: "The release's number; by default the one before.") var to: Int?
-    @Option(help: "Why, for the ledger.") var reason: String?
+    @OptionGroup var steering: Steering
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        var body: JSON = [:]
+        var body = try steering.body()
         if let to { body["to"] = .int(Int64(to)) }
-        if let reason { body["reason"] = .string(reason) }
         let answer = try await connection.post(
             "/api/v1/endpoints/\(escaped(endpoint))/rollback", body, "rollback \(endpoint)", waitingFor: "the release is loaded")
         connection.show(answer) { Terminal.print("\(endpoint) serves release \($0.cell("release"))") }
@@ -192,10 +191,74 @@ struct Promote: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Give the candidate of a rollout all traffic, at once.", discussion: "Example: keel promote delay")
     @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
+    @OptionGroup var steering: Steering
     @OptionGroup var connection: Connection
 
     func run() async throws {
-        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/promote", [:])
+        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/promote", try steering.body())
         connection.show(answer) { Terminal.print("\(endpoint) serves release \($0.cell("release"))") }
+    }
+}
+
+/// Why somebody steers a rollout, and what they saw when they decided to.
+struct Steering: ParsableArguments {
+    @Option(help: "Why, for the ledger.") var reason: String?
+    @Option(help: "What you saw serving, as STABLE or STABLE/CANDIDATE, such as 3/4. Nothing is changed when something else does by now.")
+    var expecting: String?
+
+    func body() throws -> JSON {
+        var body: JSON = [:]
+        if let reason { body["reason"] = .string(reason) }
+        guard let expecting else { return body }
+        let numbers = expecting.split(separator: "/", omittingEmptySubsequences: false).map { Int64($0) }
+        guard (1...2).contains(numbers.count), let stable = numbers.first ?? nil, let candidate = numbers.last ?? nil else {
+            throw KeelError.invalid("'\(expecting.prefix(40))' is not what serves", hint: "write STABLE or STABLE/CANDIDATE, such as 3/4", path: "--expecting")
+        }
+        body["expecting"] = ["stable": .int(stable), "candidate": numbers.count == 2 ? .int(candidate) : .null]
+        return body
+    }
+}
+
+struct RolloutCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rollout", abstract: "Pause a rollout, or let it go on.",
+        discussion: """
+            Examples:
+              keel rollout pause delay --reason "the labels of last week are late"
+              keel rollout resume delay --reason "they are here"
+            """,
+        subcommands: [Pause.self, Resume.self])
+
+    struct Pause: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Keep a rollout in its stage until it is resumed.",
+            discussion: """
+                Requests are answered and counted as before. A condition of the rollout that becomes true still takes the candidate back.
+                Example: keel rollout pause delay --reason "the labels of last week are late"
+                """)
+        @OptionGroup var rollout: PausedRollout
+
+        func run() async throws { try await rollout.set("pause") }
+    }
+
+    struct Resume: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Let a paused rollout go on.", discussion: "Example: keel rollout resume delay --reason \"the labels are here\"")
+        @OptionGroup var rollout: PausedRollout
+
+        func run() async throws { try await rollout.set("resume") }
+    }
+}
+
+struct PausedRollout: ParsableArguments {
+    @Argument(help: "The endpoint, as NAME or NAME@ENVIRONMENT.") var endpoint: String
+    @OptionGroup var steering: Steering
+    @OptionGroup var connection: Connection
+
+    func set(_ verb: String) async throws {
+        let answer = try await connection.post("/api/v1/endpoints/\(escaped(endpoint))/rollout/\(verb)", try steering.body())
+        connection.show(answer) {
+            Terminal.print("the rollout of release \(endpoint)/\($0.cell("candidate")) is \(($0["paused"] ?? .null).isNull ? "under way" : "paused")")
+        }
     }
 }

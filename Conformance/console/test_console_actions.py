@@ -106,7 +106,7 @@ def test_a_layout_is_saved_shared_and_removed_by_who_saved_it(window, browser, f
     path = f"/console/experiments/{experiment}"
     page = window.open(path + "?filter=params.depth+%3D+%276%27&column=metrics.val%2Fauc&order=metrics.%60val%2Fauc%60+DESC")
     page.click("summary:has-text('Layouts')")
-    page.fill(".layouts input[name=name]", "Best of depth 6")
+    page.fill(".layouts input[name=name]:visible", "Best of depth 6")
     page.click("button:text-is('Save layout')")
     page.wait_for_load_state()
     assert page.locator("tbody tr").count() == 3 and "column=metrics.val" in page.url
@@ -116,7 +116,7 @@ def test_a_layout_is_saved_shared_and_removed_by_who_saved_it(window, browser, f
     page = window.open("/console/compare?" + "&".join(f"run={run}" for run in filled.names["runs"][:2]))
     page.check(".chart-controls input[name=log]")
     page.click("summary:has-text('Layouts')")
-    page.fill(".layouts input[name=name]", "Two curves")
+    page.fill(".layouts input[name=name]:visible", "Two curves")
     page.click("button:text-is('Save layout')")
     page.wait_for_url("**log=1**")
 
@@ -129,7 +129,7 @@ def test_a_layout_is_saved_shared_and_removed_by_who_saved_it(window, browser, f
     answer = page.request.post(filled.keel.url + path + "/layouts/remove", form={"csrf": csrf, "name": "Two curves"}, headers={"Origin": filled.keel.url}, max_redirects=0)
     assert answer.status == 409 and "was saved by local" in answer.text()
     answer = page.request.post(filled.keel.url + path + "/layouts", form={"csrf": csrf, "name": "Two curves", "page": "runs"}, headers={"Origin": filled.keel.url}, max_redirects=0)
-    assert answer.status == 409 and "choose another name" in answer.text()
+    assert answer.status == 400 and "choose another name" in answer.text()
     page.click(".layouts a:text-is('Best of depth 6')")
     page.wait_for_url("**filter=**")
     assert page.locator("tbody tr").count() == 3

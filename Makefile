@@ -1,6 +1,6 @@
 # The short list of verbs. `make demo` and `make test` install what is missing, build, and run; what tests leave lies in a folder that goes.
 SWIFT ?= swift
-# No index: only editors read it, and it is half of the work on each module of tests.
+# No index: only editors read it, and it is half of the work on each module of tests (Tests/XCTMain.swift).
 BUILD := $(SWIFT) build -c release --disable-index-store
 .PHONY: demo test build packages bench format clean
 
@@ -22,7 +22,7 @@ test:
 	@scripts/bootstrap --tests
 	@$(BUILD) --build-tests
 	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build --experimental-maximum-parallelization-width 4 && \
+	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build --disable-xctest --enable-swift-testing --experimental-maximum-parallelization-width 4 && \
 	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts" && \
 	  "$$($(BUILD) --show-bin-path)/keel-fuzz" all && \
 	  Conformance/run

@@ -231,12 +231,24 @@ def test_answers_about_data_pipelines_and_endpoints(operating):
 
 
 def test_answers_about_webhooks(operating):
-    # The server itself is told, and has no such place.
-    made = operating.post("/api/2.0/mlflow/webhooks", {
-        "name": "told", "url": operating.url + "/nobody", "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}], "secret": "s"}).json()["webhook"]["webhook_id"]
-    operating.post("/api/v1/models", {"name": "told"}).raise_for_status()
-    wait(lambda: [d for d in operating.get(f"/api/v1/webhooks/{made}/deliveries").json()["deliveries"] if d["state"] == "failed"])
-    given = answers(operating.url, WEBHOOKS, {"webhook": made})
+    class Nobody(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_error(404)
+
+        def log_message(self, *_):
+            pass
+
+    told = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nobody)
+    threading.Thread(target=told.serve_forever, daemon=True).start()
+    try:
+        made = operating.post("/api/2.0/mlflow/webhooks", {
+            "name": "told", "url": f"http://127.0.0.1:{told.server_port}/", "events": [{"entity": "REGISTERED_MODEL", "action": "CREATED"}],
+            "secret": "s"}).json()["webhook"]["webhook_id"]
+        operating.post("/api/v1/models", {"name": "told"}).raise_for_status()
+        wait(lambda: [d for d in operating.get(f"/api/v1/webhooks/{made}/deliveries").json()["deliveries"] if d["state"] == "failed"])
+        given = answers(operating.url, WEBHOOKS, {"webhook": made})
+    finally:
+        told.shutdown()
     assert given["GET", "/api/v1/webhooks"]["webhooks"][0]["last_delivery"]["answer"] == 404
     assert len(given["GET", "/api/v1/webhooks/{id}/deliveries"]["deliveries"]) == 1
 

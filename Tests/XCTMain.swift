@@ -6,7 +6,9 @@ import Testing
 @main
 struct Main {
     static func main() async {
-        guard zip(CommandLine.arguments, CommandLine.arguments.dropFirst()).contains(where: { $0 == ("--testing-library", "swift-testing") }) else {
+        guard
+            zip(CommandLine.arguments, CommandLine.arguments.dropFirst()).contains(where: { $0 == ("--testing-library", "swift-testing") })
+        else {
             FileHandle.standardError.write(Data("no test uses XCTest: run `swift test --disable-xctest --enable-swift-testing`\n".utf8))
             exit(1)
         }

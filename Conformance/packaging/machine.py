@@ -95,26 +95,31 @@ class Machine:
         is (`pytest -s` shows that), and a silence fails with the last of it and with what was running.
         """
         (self.root / "program.py").write_text(program)
-        root = str(self.root)
-        chroot = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin")
-        mounts = ["ip link set lo up", f"mount --bind {root} {root}"]
-        mounts += [f"mount --bind {path} {root}{path}" for path in self.binds]
-        if volume:
-            (self.root / volume.lstrip("/")).mkdir(parents=True, exist_ok=True)
-            mounts.append(f"mount -t tmpfs -o mode=2775,gid={user} tmpfs {root}{volume}")
-        mounts += [f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
-        if user:
-            mounts.append(f"mount -o remount,bind,ro {root}")
-        become = f"--userspec={user}:{user} --groups={user}" if user else ""
-        script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f'exec {chroot} {become} {root} "$@"'])
         variables = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "PYTHONPATH": "/usr/lib/pip"} | environment
-        process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", self.python, "/program.py"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]} | variables)
-        return Watch(process, silence).wait()
+        return run(self.root, [self.python, "/program.py"], variables, silence, user, volume, self.binds)
 
     def remove(self):
         shutil.rmtree(self.work)
+
+
+def run(root, command, variables, silence=300, user=None, volume=None, binds=()):
+    """Runs a command below a root file system, in namespaces and a network of its own; see `Machine.run`."""
+    root = str(root)
+    chroot = shutil.which("chroot", path="/usr/sbin:/sbin:/usr/bin")
+    mounts = ["ip link set lo up", f"mount --bind {root} {root}"]
+    mounts += [f"mount --bind {path} {root}{path}" for path in binds]
+    if volume:
+        pathlib.Path(root + volume).mkdir(parents=True, exist_ok=True)
+        mounts.append(f"mount -t tmpfs -o mode=2775,gid={user} tmpfs {root}{volume}")
+    mounts += [f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp", f"mount -t proc proc {root}/proc", f"mount --rbind /dev {root}/dev"]
+    if user:
+        mounts.append(f"mount -o remount,bind,ro {root}")
+    become = f"--userspec={user}:{user} --groups={user}" if user else ""
+    script = "\n".join(["set -e", "mount --make-rprivate /", *mounts, f'exec {chroot} {become} {root} "$@"'])
+    process = subprocess.Popen(
+        ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", *command],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": os.environ["PATH"]} | variables)
+    return Watch(process, silence).wait()
 
 
 class Watch:

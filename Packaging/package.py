@@ -57,12 +57,12 @@ def link(build, command):
         fail(f"there is no build in {build}: make build")
     with tempfile.TemporaryDirectory() as work:
         for name in STATIC:
-            found = subprocess.run(["cc", f"-print-file-name=lib{name}.a"], capture_output=True, text=True).stdout.strip()
+            found = subprocess.run(["clang", f"-print-file-name=lib{name}.a"], capture_output=True, text=True).stdout.strip()
             if not os.path.isabs(found):
                 fail(f"there is no lib{name}.a: scripts/bootstrap installs it")
             os.symlink(found, os.path.join(work, f"lib{name}.a"))
         older = os.path.join(work, "older.o")
-        subprocess.run(["cc", "-O2", "-fno-builtin", "-c", ROOT / "Packaging" / "older.c", "-o", older], check=True)
+        subprocess.run(["clang", "-O2", "-fno-builtin", "-c", ROOT / "Packaging" / "older.c", "-o", older], check=True)
         linker = lambda *words: [word for each in words for word in ("-Xlinker", each)]
         words = [
             os.environ.get("SWIFTC", "swiftc"), "-static-stdlib", "-use-ld=lld", "-emit-executable", "-module-name", "keel", "-o", command,

@@ -89,7 +89,7 @@ int main(void) {
 def test_older_functions_are_the_same_functions(tmp_path):
     """What Packaging/older.c puts in the place of newer versions of libm's functions answers bit for bit like those."""
     (tmp_path / "main.c").write_text(COMPARISON)
-    subprocess.run(["cc", "-O1", "-fno-builtin", tmp_path / "main.c", ROOT / "Packaging/older.c", "-o", tmp_path / "main", "-lm", "-lstdc++"], check=True)
+    subprocess.run(["clang", "-O1", "-fno-builtin", tmp_path / "main.c", ROOT / "Packaging/older.c", "-o", tmp_path / "main", "-lm", "-lstdc++"], check=True)
     assert subprocess.run([tmp_path / "main"], capture_output=True, text=True).stdout == "alike\n"
 
 

@@ -110,7 +110,7 @@ struct EnvironmentTests {
             try await home.release(0.2, 0.8, to: endpoint)
             _ = try await home.runtime.infer(endpoint: endpoint, request: Home.request([0]), ids: ["of \(endpoint)"])
         }
-        let again = try await Home(at: home.folder)
+        let again = try await Home(at: home.remains())
         for endpoint in [.delay, .staging, Self.delayOfFraud] as [ResourceRef] {
             #expect(try await ids(again, endpoint) == ["of \(endpoint)"])
         }

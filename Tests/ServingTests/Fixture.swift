@@ -59,6 +59,23 @@ final class Home: Sendable {
         await writer?.value
     }
 
+    /// A copy of the folder: what would be left of the process if it were killed now. This one goes on, and may be moving answers out of its ring; the ring
+    /// is copied first, so that each is in one of the two.
+    func remains() throws -> String {
+        let (from, to) = (URL(fileURLWithPath: folder), URL(fileURLWithPath: folder + "-killed"))
+        let files = FileManager.default
+        let ring = "predictions/ring"
+        let all = (files.enumerator(atPath: folder)?.compactMap { $0 as? String } ?? []).filter { $0 != ring && !$0.hasSuffix("-shm") }
+        for path in [ring] + all {
+            let copy = to.appendingPathComponent(path)
+            var isFolder: ObjCBool = false
+            guard files.fileExists(atPath: from.appendingPathComponent(path).path, isDirectory: &isFolder) else { continue }
+            try files.createDirectory(at: isFolder.boolValue ? copy : copy.deletingLastPathComponent(), withIntermediateDirectories: true)
+            if !isFolder.boolValue { try files.copyItem(at: from.appendingPathComponent(path), to: copy) }
+        }
+        return to.path
+    }
+
     /// A model with one input `x`: `low` below 0.5, else `high`.
     func bundle(_ low: Double, _ high: Double, input: String = "x", service: String? = nil) async throws -> Digest {
         try await ModelLoader(objects: objects).store(

@@ -194,8 +194,9 @@ import Testing
                 endpoint: .delay, request: Home.request([Double(i % 2), 0]), ids: ["k\(i)", "l\(i)"])
             for (id, score) in zip(result.ids, result.scores ?? []) { answered[id] = score }
         }
+        let remains = try killed.remains()
         for _ in 0..<2 {
-            let again = try await Home(at: first.folder)
+            let again = try await Home(at: remains)
             let rows = try await PredictionQueries(database: again.database).predictions(endpoint: .delay, limit: 10_000, Home.reader)
             #expect(rows.count == 605)
             #expect(Set(rows.map(\.id)).isSuperset(of: answered.keys))
@@ -204,7 +205,7 @@ import Testing
             await again.stop()
         }
         // What was recovered is not recovered again.
-        let last = try await Home(at: first.folder)
+        let last = try await Home(at: remains)
         #expect(last.runtime.log.counters.recovered == 0 && last.runtime.log.counters.repeated == 0)
         await last.stop()
     }
@@ -217,7 +218,7 @@ import Testing
         for i in 0..<400 { _ = try await killed.runtime.infer(endpoint: .delay, request: Home.request([0]), ids: ["p\(i)"]) }
         let unsampled = killed.runtime.log.counters.unsampled
         #expect(unsampled > 140 && unsampled < 260)
-        let again = try await Home(at: killed.folder)
+        let again = try await Home(at: killed.remains())
         #expect(again.runtime.log.counters.recovered == 400 - unsampled)
         await again.stop()
     }

@@ -95,4 +95,5 @@ func addEndpointPages(to pages: ConsoleRoutes) {
     addTryPages(to: pages)
     addPredictionPages(to: pages)
     addScoreChart(to: pages)
+    addEndpointHistory(to: pages)
 }

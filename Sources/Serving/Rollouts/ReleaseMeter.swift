@@ -70,6 +70,9 @@ final class ReleaseMeter: Sendable {
         }
     }
 
+    /// Failures of all codes together.
+    var failures: Int { errors.reduce(0) { $0 + $1.load(ordering: .relaxed) } }
+
     var errorCounts: [String: Int] {
         var out: [String: Int] = [:]
         for (code, counter) in zip(KeelError.Code.allCases, errors) {

@@ -40,8 +40,20 @@ public final class ParquetPreviews: Sendable {
             "seconds": .int(Int64(limits.seconds)),
         ])
         do { return try await QueryProcess.run(job, folder) } catch {
-            let error = KeelError.wrapping(error)
-            throw KeelError(error.code, error.message.replacing(path, with: "the file").replacing(folder, with: ""), hint: error.hint)
+            throw ParquetPreviews.explained(KeelError.wrapping(error), path: path, folder: folder)
+        }
+    }
+
+    /// In the words of who looks at a file, who asked no query.
+    private static func explained(_ error: KeelError, path: String, folder: String) -> KeelError {
+        let hint = "download it to read it with a tool of your own"
+        switch error.code {
+        case .deadlineExceeded: return KeelError(error.code, "reading the file takes longer than \(limits.seconds) s", hint: hint)
+        case .failedPrecondition:
+            // Also what ends the process that reads: there is no telling which.
+            return KeelError(error.code, "reading the file takes more than \(limits.memoryBytes >> 20) MiB of memory, or the file is damaged", hint: hint)
+        case .payloadTooLarge: return KeelError(error.code, "the values of its first rows are too large to be shown", hint: hint)
+        default: return KeelError(error.code, error.message.replacing(path, with: "the file").replacing(folder, with: ""), hint: error.hint)
         }
     }
 

@@ -300,6 +300,9 @@ class Drawing {
 
   source() {
     const address = new URL(this.figure.dataset.source, location.href);
+    // What the page's address has already, such as the runs that are compared, is not repeated in each figure.
+    const { carry } = this.figure.dataset;
+    if (carry) for (const value of new URLSearchParams(location.search).getAll(carry)) address.searchParams.append(carry, value);
     const x = settings().x;
     if (this.figure.dataset.x !== undefined && x) address.searchParams.set("x", x);
     return address;

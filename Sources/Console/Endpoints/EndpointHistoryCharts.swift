@@ -38,7 +38,7 @@ package enum HistoryRange: String, CaseIterable, Sendable {
 
     /// The whole minutes of the range, oldest first; the last is the one under way.
     package func minutes(until now: Timestamp) -> [Timestamp] {
-        let minute = TimeSpan.minutes(1).microseconds
+        let minute = TimeSpan.seconds(60).microseconds
         let last = floorDivide(now.microseconds, minute)
         let count = span.microseconds / minute
         return (last - count + 1...last).map { Timestamp(microseconds: $0 * minute) }
@@ -51,7 +51,7 @@ package struct EndpointHistoryCharts {
 
     /// Nothing is drawn through minutes that have no value.
     package static func lines(_ series: [JSON], marks: [JSON] = [], isFromZero: Bool = true) -> JSON {
-        ["x": "time", "isFromZero": .bool(isFromZero), "hasGaps": true, "series": .array(series), "marks": .array(marks), "limits": []]
+        ["x": "time", "isFromZero": .bool(isFromZero), "hasGaps": .bool(true), "series": .array(series), "marks": .array(marks)]
     }
 
     /// One curve over all minutes of the range.
@@ -89,7 +89,7 @@ package struct EndpointHistoryCharts {
         switch of {
         case .traffic:
             // A release in shadow answers nobody; the rows that it scores are told apart.
-            return history.flatMap { release, known in
+            return history.flatMap { release, known -> [JSON] in
                 let name = release.map { "release \($0)" } ?? "refused"
                 var series: [JSON] = []
                 if known.contains(where: { $0.requests + $0.failures > 0 }) {
@@ -99,26 +99,26 @@ package struct EndpointHistoryCharts {
                 return series
             }
         case .errors:
-            return history.compactMap { release, known in
+            return history.compactMap { release, known -> JSON? in
                 guard let release, known.contains(where: { $0.errorShare != nil }) else { return nil }
                 return curve("release \(release)", known) { $0.errorShare.map { $0 * 100 } }
             }
         case .latency:
-            return history.flatMap { release, known in
-                guard let release, known.contains(where: { $0.p50 != nil }) else { return [JSON]() }
+            return history.flatMap { release, known -> [JSON] in
+                guard let release, known.contains(where: { $0.p50 != nil }) else { return [] }
                 return [
                     curve("release \(release) p50", known) { $0.p50.map { Double($0) * 1000 } },
                     curve("release \(release) p99", known) { $0.p99.map { Double($0) * 1000 } },
                 ]
             }
         case .stages:
-            let release = try asked.query["release"].map { text in
+            let release = try asked.query["release"].map { text -> Int in
                 guard let number = Int(text) else { throw KeelError.invalid("a release is named by its number", path: "release") }
                 return number
             }
             guard let known = history.first(where: { $0.release != nil && (release == nil || $0.release == release) })?.minutes else { return [] }
-            let stages = RequestStage.allCases.compactMap { stage in
-                known.contains { $0.mean(stage) != nil } ? curve(stage.rawValue, known) { $0.mean(stage).map { $0 * 1000 } } : nil
+            let stages = RequestStage.allCases.filter { stage in known.contains { $0.mean(stage) != nil } }.map { stage in
+                curve(stage.rawValue, known) { $0.mean(stage).map { $0 * 1000 } }
             }
             return stages.isEmpty ? [] : stages + [curve("whole", known) { $0.mean(nil).map { $0 * 1000 } }]
         }
@@ -163,18 +163,20 @@ package struct EndpointHistoryCharts {
         guard asked.grant(.ledgerRead) != nil else { return [] }
         let subject = ref.subject
         let events = try await asked.platform.database.read(in: ref.workspace) { try $0.ledgerEvents(on: subject, before: .max, limit: 100) }
-        return events.filter { $0.at >= since }.reversed().compactMap { event in
-            let release = event.data["release"]?.integer.map { "release \($0) " } ?? ""
-            let (label, tone): (String, String)
+        return events.filter { $0.at >= since }.reversed().compactMap { EndpointHistoryCharts.mark($0) }
+    }
+
+    private static func mark(_ event: LedgerEvent) -> JSON? {
+        let release = event.data["release"]?.integer.map { "release \($0) " } ?? ""
+        let what: (word: String, tone: String)? =
             switch event.kind {
-            case "release.promoted": (label, tone) = ("\(release)promoted", "ok")
-            case "release.rolledback": (label, tone) = ("\(release)rolled back", "bad")
-            case "rollout.started": (label, tone) = ("\(release)rollout", "info")
-            case "rollout.aborted": (label, tone) = ("\(release)aborted", "bad")
-            default: return nil
+            case "release.promoted": ("promoted", "ok")
+            case "release.rolledback": ("rolled back", "bad")
+            case "rollout.started": ("rollout", "info")
+            case "rollout.aborted": ("aborted", "bad")
+            default: nil
             }
-            return ChartData.mark(event.at, label, tone: tone, href: ConsolePath.event(event.seq))
-        }
+        return what.map { ChartData.mark(event.at, release + $0.word, tone: $0.tone, href: ConsolePath.event(event.seq)) }
     }
 }
 

@@ -96,6 +96,7 @@ private struct EndpointView {
             ["title": each.title, "path": asked.query.with(["range": each == .hour ? nil : each.rawValue]), "isCurrent": each == range] as View
         }
         view["range"] = range.rawValue
+        view["stableRelease"] = state.stable.map { "\($0)" } ?? false
         view["subject"] = ref.subject
         view["events"] = try await events(asked)?.view(asked.query) ?? false
         return view

@@ -48,7 +48,6 @@ struct ComparePage {
         let numbers = metrics.map { "metrics.\($0)" } + params.filter { key in values(of: key).contains { Double($0 ?? "") != nil } }.map { "params.\($0)" }
         let x = asked.query["across"] ?? numbers.first { $0.hasPrefix("params.") } ?? numbers.first ?? ""
         let y = asked.query["up"] ?? numbers.first ?? ""
-        let address = runs.map { "run=\(pathComponent($0.id))" }.joined(separator: "&")
         let group = asked.query["group"]
         return Page(
             "Compare \(runs.count) runs", in: .experiments, below: trail, template: "compare",
@@ -84,10 +83,9 @@ struct ComparePage {
                 "groups": params.prefix(ComparePage.rowsMax).map { ["text": $0, "name": Shown.cut($0), "isChosen": $0 == group] as View }, "group": group ?? "",
                 "figures": chosen.prefix(ComparePage.chartsMax).map { key in
                     let grouped = group.map { "&group=\(pathComponent($0))" } ?? ""
-                    return ["key": Shown.text(key), "source": "/console/compare/curves.json?key=\(pathComponent(key))&\(address)\(grouped)"] as View
+                    return ["key": Shown.text(key), "source": "/console/compare/curves.json?key=\(pathComponent(key))\(grouped)"] as View
                 },
-                "parallel": "/console/compare/parallel.json?\(address)",
-                "scatter": "/console/compare/scatter.json?across=\(pathComponent(x))&up=\(pathComponent(y))&\(address)",
+                "scatter": "/console/compare/scatter.json?across=\(pathComponent(x))&up=\(pathComponent(y))",
                 "across": numbers.prefix(ComparePage.rowsMax).map { ["text": $0, "name": Shown.cut($0), "isChosen": $0 == x] as View },
                 "up": numbers.prefix(ComparePage.rowsMax).map { ["text": $0, "name": Shown.cut($0), "isChosen": $0 == y] as View }, "hasNumbers": numbers.count > 1,
             ])

@@ -45,7 +45,7 @@ public final class EndpointHistory: PredictionObserver {
     private let minutesMax: Int
     private let state = Mutex(State())
 
-    package init(_ runtime: ServingRuntime, minutesMax: Int = EndpointHistory.minutesMax) {
+    package init(_ runtime: ServingRuntime, minutesMax: Int) {
         self.runtime = runtime
         self.minutesMax = minutesMax
     }
@@ -68,7 +68,7 @@ public final class EndpointHistory: PredictionObserver {
         of endpoint: ResourceRef, since: Timestamp, _ grant: Grant
     ) throws(KeelError) -> [(release: Int?, minutes: [EndpointMinute])] {
         try grant.require(.releasesRead, on: endpoint)
-        return minutes(of: endpoint, since: since).map { release, minutes in (release, minutes.map { $0.withoutScores }) }
+        return minutes(of: endpoint, since: since).map { release, minutes in (release: release, minutes: minutes.map(\.withoutScores)) }
     }
 
     /// How the scores of each release were spread in each minute since an instant, those in shadow too, oldest first.
@@ -76,15 +76,19 @@ public final class EndpointHistory: PredictionObserver {
         of endpoint: ResourceRef, since: Timestamp, _ grant: Grant
     ) throws(KeelError) -> [(release: Int, minutes: [(start: Timestamp, spread: ScoreSpread)])] {
         try grant.require(.predictionsRead, on: endpoint)
-        return minutes(of: endpoint, since: since).compactMap { release, minutes in
-            let spreads = minutes.compactMap { minute in minute.scores.map { (minute.start, $0) } }
-            return release.flatMap { spreads.isEmpty ? nil : ($0, spreads) }
+        var out: [(release: Int, minutes: [(start: Timestamp, spread: ScoreSpread)])] = []
+        for (release, minutes) in minutes(of: endpoint, since: since) {
+            guard let release else { continue }
+            var spreads: [(start: Timestamp, spread: ScoreSpread)] = []
+            for minute in minutes { if let spread = minute.scores { spreads.append((minute.start, spread)) } }
+            if !spreads.isEmpty { out.append((release, spreads)) }
         }
+        return out
     }
 
     private func minutes(of endpoint: ResourceRef, since: Timestamp) -> [(Int?, [EndpointMinute])] {
         let first = EndpointHistory.minute(of: since)
-        let found = state.withLock { state in
+        let kept = state.withLock { state -> [Int?: [EndpointMinute]] in
             let open = state.open ?? 0
             let readings = state.sources.filter { $0.value.key.endpoint == endpoint }.mapValues { MeterReading($0.meter) }
             let current = EndpointHistory.counted(state, open, readings)
@@ -93,7 +97,7 @@ public final class EndpointHistory: PredictionObserver {
             for (key, minute) in current where open >= first { found[key.release, default: []].append(minute) }
             return found
         }
-        return found.filter { !$0.value.isEmpty }.sorted { ($0.key ?? .max) < ($1.key ?? .max) }.map { ($0.key, $0.value) }
+        return kept.filter { !$0.value.isEmpty }.sorted { ($0.key ?? .max) < ($1.key ?? .max) }.map { ($0.key, $0.value) }
     }
 
     // MARK: Counting
@@ -102,12 +106,12 @@ public final class EndpointHistory: PredictionObserver {
     package func look(at now: Timestamp) {
         let minute = EndpointHistory.minute(of: now)
         let meters = runtime.meters()
-        let (told, observers) = state.withLock { state in
+        let (told, observers) = state.withLock { state -> ([ResourceRef], [@Sendable ([ResourceRef]) -> Void]) in
             var told: [ResourceRef] = []
             // What is new began to count from nothing, in this minute.
-            for (of, meter) in meters where state.sources[ObjectIdentifier(meter)] == nil {
-                let key = Key(endpoint: of.endpoint, release: of.release)
-                state.sources[ObjectIdentifier(meter)] = Source(key: key, meter: meter, base: MeterReading())
+            for served in meters where state.sources[ObjectIdentifier(served.meter)] == nil {
+                let key = Key(endpoint: served.endpoint, release: served.release)
+                state.sources[ObjectIdentifier(served.meter)] = Source(key: key, meter: served.meter, base: MeterReading())
             }
             if let open = state.open, minute != open {
                 told = end(open, &state)
@@ -185,7 +189,7 @@ public final class EndpointHistory: PredictionObserver {
 }
 
 /// One minute of a release.
-public struct EndpointMinute: Sendable, Hashable {
+public struct EndpointMinute: Sendable {
     static let microseconds: Int64 = 60_000_000
 
     /// Minutes since 1970.
@@ -268,6 +272,13 @@ struct ScoreSample: Sendable {
     }
 }
 
+/// A meter of an endpoint that serves: of a release, or with nil of the requests that were refused before one was chosen.
+struct ServedMeter: Sendable {
+    let endpoint: ResourceRef
+    let release: Int?
+    let meter: ReleaseMeter
+}
+
 /// What a release's meter reads at one moment, or what it counted between two.
 struct MeterReading: Sendable {
     var requests = 0
@@ -287,10 +298,7 @@ struct MeterReading: Sendable {
         rows = meter.rows.load(ordering: .relaxed)
         shadowRows = meter.shadowRows.load(ordering: .relaxed)
         let histograms = RequestStage.allCases.map(meter.histogram(of:)) + [meter.whole]
-        stages = histograms.map { histogram in
-            let counts = histogram.snapshot
-            return (counts.count, counts.nanoseconds)
-        }
+        stages = histograms.map(\.snapshot).map { (count: $0.count, nanoseconds: $0.nanoseconds) }
         latencies = zip(meter.answered.counts, meter.shadowed.counts).map { $0 + $1 }
     }
 
@@ -305,7 +313,9 @@ struct MeterReading: Sendable {
         out.failures = combine(a.failures, b.failures)
         out.rows = combine(a.rows, b.rows)
         out.shadowRows = combine(a.shadowRows, b.shadowRows)
-        out.stages = zip(a.stages, b.stages).map { (combine($0.count, $1.count), combine($0.nanoseconds, $1.nanoseconds)) }
+        out.stages = zip(a.stages, b.stages).map { a, b in
+            (count: combine(a.count, b.count), nanoseconds: combine(a.nanoseconds, b.nanoseconds))
+        }
         let size = max(a.latencies.count, b.latencies.count)
         out.latencies = (0..<size).map { combine($0 < a.latencies.count ? a.latencies[$0] : 0, $0 < b.latencies.count ? b.latencies[$0] : 0) }
         return out

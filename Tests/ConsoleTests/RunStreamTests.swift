@@ -29,11 +29,14 @@ struct RunStreamTests {
 
     private static func run(metrics: Int, status: RunStatus = .running) -> Run {
         Run(
-            id: "r", name: "r", experimentID: "1", userID: "ada", status: status, startedAt: Timestamp(seconds: 1), endedAt: nil, artifactURI: "",
+            id: "r", name: "r", experimentID: "1", userID: "ada", status: status, startedAt: Timestamp(seconds: 1), endedAt: nil,
+            artifactURI: "",
             lifecycle: .active, metrics: (0..<metrics).map { Metric("m\($0)", 1, at: Timestamp(seconds: 2)) })
     }
 
-    private func follow(_ follower: RunFollower, _ stored: Stored, isSameReader: @escaping @Sendable () -> Bool = { true }) -> Task<Void, any Error> {
+    private typealias Following = Task<Void, any Error>
+
+    private func follow(_ follower: RunFollower, _ stored: Stored, isSameReader: @escaping @Sendable () -> Bool = { true }) -> Following {
         Task {
             try await RunStream.follow(
                 follower, pause: .zero, read: { stored.read() }, isSameReader: isSameReader, write: { stored.write($0) })

@@ -32,7 +32,9 @@ import Testing
         history.look(at: Self.minute(3))
         let traffic = try history.traffic(of: .delay, since: Self.start, Self.reader)
         let minutes = try #require(traffic.first).minutes
-        #expect(minutes.map(\.start) == [Self.minute(0), Self.minute(2)] && minutes.map(\.requests) == [10, 5] && minutes.map(\.failures) == [0, 1])
+        #expect(
+            minutes.map(\.start) == [Self.minute(0), Self.minute(2)] && minutes.map(\.requests) == [10, 5]
+                && minutes.map(\.failures) == [0, 1])
         #expect(minutes[0].errorShare == 0 && minutes[1].errorShare == 1.0 / 6)
         for minute in minutes {
             #expect(minute.mean(.model) != nil && minute.mean(.queue) == nil && minute.p50 != nil && minute.scores == nil)
@@ -67,7 +69,10 @@ import Testing
         let (home, history) = try await serving()
         #expect(throws: KeelError.self) { try history.scores(of: .delay, since: Self.start, Self.reader) }
         let other = try Grant.check(
-            Caller(name: "bob", persona: .member, permissions: [Permission([.releasesRead], in: PermissionScope(resources: [.staging]), from: "test")]), may: .releasesRead, on: .staging)
+            Caller(
+                name: "bob", persona: .member,
+                permissions: [Permission([.releasesRead], in: PermissionScope(resources: [.staging]), from: "test")]), may: .releasesRead,
+            on: .staging)
         #expect(throws: KeelError.self) { try history.traffic(of: .delay, since: Self.start, other) }
         await home.stop()
     }
@@ -77,14 +82,15 @@ import Testing
         try await home.ask(3)
         try await home.release(0.3, 0.7, forced: true)
         history.look(at: Self.start + .seconds(5))
-        try await home.service.promote(endpoint: .delay, reason: "to see", Home.deployer)
+        _ = try await home.service.promote(endpoint: .delay, reason: "to see", Home.deployer)
         try await home.ask(4, from: 50)
         history.look(at: Self.minute(1))
         let traffic = try history.traffic(of: .delay, since: Self.start, Self.reader)
         #expect(traffic.map { $0.minutes.map(\.requests).reduce(0, +) } == [3, 4])
         // What it counted before is not counted again in later minutes.
         history.look(at: Self.minute(2))
-        #expect(try history.traffic(of: .delay, since: Self.start, Self.reader).flatMap(\.minutes).count == traffic.flatMap(\.minutes).count)
+        #expect(
+            try history.traffic(of: .delay, since: Self.start, Self.reader).flatMap(\.minutes).count == traffic.flatMap(\.minutes).count)
         await home.stop()
     }
 

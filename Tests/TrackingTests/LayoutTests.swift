@@ -20,7 +20,8 @@ import Tracking
         await #expect(throws: KeelError.self) { try await tracking.deleteExperimentTag(id: id, key: forged.key, fixture.write) }
         await #expect(throws: KeelError.self) { try await tracking.createExperiment(name: "other", tags: [forged], fixture.write) }
         let layouts = try await tracking.experiment(id: id, fixture.read).layouts
-        #expect(layouts.map(\.name) == ["best"] && layouts[0].savedBy == "bob" && layouts[0].page == "runs" && layouts[0].query == "order=auc")
+        #expect(
+            layouts.map(\.name) == ["best"] && layouts[0].savedBy == "bob" && layouts[0].page == "runs" && layouts[0].query == "order=auc")
         #expect(try await fixture.kinds().suffix(1) == ["experiment.tagged"])
     }
 
@@ -29,7 +30,9 @@ import Tracking
         let (tracking, id) = (fixture.tracking, try await fixture.tracking.createExperiment(name: "churn", fixture.write))
         let (bob, eve) = (try grant("bob"), try grant("eve"))
         try await tracking.saveLayout("best", page: "runs", query: "a=1", of: id, bob)
-        await #expect { try await tracking.saveLayout("best", page: "runs", query: "", of: id, eve) } throws: { ($0 as? KeelError)?.code == .alreadyExists }
+        await #expect { try await tracking.saveLayout("best", page: "runs", query: "", of: id, eve) } throws: {
+            ($0 as? KeelError)?.code == .alreadyExists
+        }
         await #expect { try await tracking.removeLayout("best", of: id, eve) } throws: { ($0 as? KeelError)?.code == .failedPrecondition }
         try await tracking.saveLayout("best", page: "compare", query: "a=2", of: id, bob)
         #expect(try await tracking.experiment(id: id, fixture.read).layouts.map(\.query) == ["a=2"])
@@ -48,7 +51,9 @@ import Tracking
         for name in ["", String(repeating: "x", count: 101)] {
             await #expect(throws: KeelError.self) { try await tracking.saveLayout(name, page: "runs", query: "", of: id, bob) }
         }
-        await #expect(throws: KeelError.self) { try await tracking.saveLayout("x", page: "runs", query: String(repeating: "x", count: 4001), of: id, bob) }
+        await #expect(throws: KeelError.self) {
+            try await tracking.saveLayout("x", page: "runs", query: String(repeating: "x", count: 4001), of: id, bob)
+        }
         for i in 0..<ExperimentLayout.layoutsMax { try await tracking.saveLayout("l\(i)", page: "runs", query: "", of: id, bob) }
         await #expect(throws: KeelError.self) { try await tracking.saveLayout("one more", page: "runs", query: "", of: id, bob) }
         // One that is there is replaced all the same.
@@ -70,7 +75,10 @@ import Tracking
             { try await tracking.logParam(runID: run, KeyValue("c", "d"), fixture.write) },
             { try await tracking.setTag(runID: run, KeyValue("t", "1"), fixture.write) },
             { try await tracking.deleteTag(runID: run, key: "t", fixture.write) },
-            { try await tracking.logInputs(runID: run, datasets: [DatasetInput(name: "d", digest: "1", sourceType: "local", source: "{}")], fixture.write) },
+            {
+                try await tracking.logInputs(
+                    runID: run, datasets: [DatasetInput(name: "d", digest: "1", sourceType: "local", source: "{}")], fixture.write)
+            },
             { _ = try await tracking.updateRun(id: run, status: .finished, fixture.write) },
             { try await tracking.deleteRun(id: run, fixture.write) },
             { try await tracking.restoreRun(id: run, fixture.write) },

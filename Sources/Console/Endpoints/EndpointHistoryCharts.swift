@@ -31,7 +31,9 @@ package enum HistoryRange: String, CaseIterable, Sendable {
             return
         }
         guard let range = HistoryRange(rawValue: text) else {
-            throw .invalid("there is no range '\(text.prefix(40))'", hint: HistoryRange.allCases.map(\.rawValue).joined(separator: ", "), path: "range")
+            throw .invalid(
+                "there is no range '\(text.prefix(40))'", hint: HistoryRange.allCases.map(\.rawValue).joined(separator: ", "), path: "range"
+            )
         }
         self = range
     }
@@ -95,7 +97,9 @@ package struct EndpointHistoryCharts {
                 if known.contains(where: { $0.requests + $0.failures > 0 }) {
                     series.append(filled(name, known) { Double($0.requests + $0.failures) })
                 }
-                if known.contains(where: { $0.shadowRows > 0 }) { series.append(filled("\(name) in shadow (rows)", known) { Double($0.shadowRows) }) }
+                if known.contains(where: { $0.shadowRows > 0 }) {
+                    series.append(filled("\(name) in shadow (rows)", known) { Double($0.shadowRows) })
+                }
                 return series
             }
         case .errors:
@@ -116,7 +120,9 @@ package struct EndpointHistoryCharts {
                 guard let number = Int(text) else { throw KeelError.invalid("a release is named by its number", path: "release") }
                 return number
             }
-            guard let known = history.first(where: { $0.release != nil && (release == nil || $0.release == release) })?.minutes else { return [] }
+            guard let known = history.first(where: { $0.release != nil && (release == nil || $0.release == release) })?.minutes else {
+                return []
+            }
             let stages = RequestStage.allCases.filter { stage in known.contains { $0.mean(stage) != nil } }.map { stage in
                 curve(stage.rawValue, known) { $0.mean(stage).map { $0 * 1000 } }
             }
@@ -132,12 +138,14 @@ package struct EndpointHistoryCharts {
             let band: [JSON] = minutes.map { minute in
                 let spread = spreads[minute]
                 return .array([
-                    ChartData.instant(minute), spread.map { ChartData.number(Double($0.low)) } ?? .null, spread.map { ChartData.number(Double($0.high)) } ?? .null,
+                    ChartData.instant(minute), spread.map { ChartData.number(Double($0.low)) } ?? .null,
+                    spread.map { ChartData.number(Double($0.high)) } ?? .null,
                 ])
             }
             return [
                 "name": .string("release \(release)"), "band": .array(band),
-                "data": .array(minutes.map { .array([ChartData.instant($0), spreads[$0].map { ChartData.number(Double($0.median)) } ?? .null]) }),
+                "data": .array(
+                    minutes.map { .array([ChartData.instant($0), spreads[$0].map { ChartData.number(Double($0.median)) } ?? .null]) }),
             ]
         }
         return EndpointHistoryCharts.lines(series, marks: try await marks(), isFromZero: false)
@@ -162,7 +170,9 @@ package struct EndpointHistoryCharts {
     private func marks() async throws -> [JSON] {
         guard asked.grant(.ledgerRead) != nil else { return [] }
         let subject = ref.subject
-        let events = try await asked.platform.database.read(in: ref.workspace) { try $0.ledgerEvents(on: subject, before: .max, limit: 100) }
+        let events = try await asked.platform.database.read(in: ref.workspace) {
+            try $0.ledgerEvents(on: subject, before: .max, limit: 100)
+        }
         return events.filter { $0.at >= since }.reversed().compactMap { EndpointHistoryCharts.mark($0) }
     }
 
@@ -181,6 +191,10 @@ package struct EndpointHistoryCharts {
 }
 
 func addEndpointHistory(to pages: ConsoleRoutes) {
-    pages.data("/endpoints/:name/history.json", .releasesRead, on: .placed(EndpointSpec.kind)) { try await EndpointHistoryCharts($0).json() }
-    pages.data("/endpoints/:name/scores-over-time.json", .predictionsRead, on: .placed(EndpointSpec.kind)) { try await EndpointHistoryCharts($0).scores() }
+    pages.data("/endpoints/:name/history.json", .releasesRead, on: .placed(EndpointSpec.kind)) {
+        try await EndpointHistoryCharts($0).json()
+    }
+    pages.data("/endpoints/:name/scores-over-time.json", .predictionsRead, on: .placed(EndpointSpec.kind)) {
+        try await EndpointHistoryCharts($0).scores()
+    }
 }

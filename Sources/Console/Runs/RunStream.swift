@@ -28,7 +28,8 @@ package enum RunStream {
             defer { console.live.leave(follower) }
             try await follow(
                 follower, pause: pause, read: { try await tracking.run(id: id, grant) },
-                isSameReader: { console.gate.current(head, on: connection)?.with(requestID: grant.caller.requestID) == grant.caller }, write: write)
+                isSameReader: { console.gate.current(head, on: connection)?.with(requestID: grant.caller.requestID) == grant.caller },
+                write: write)
         }
     }
 
@@ -37,7 +38,8 @@ package enum RunStream {
     ///   - pause: after a read, before the next.
     ///   - read: the run as it is stored.
     package static func follow(
-        _ follower: RunFollower, pause: Duration, read: () async throws -> Run, isSameReader: () -> Bool, write: (String) async throws -> Void
+        _ follower: RunFollower, pause: Duration, read: () async throws -> Run, isSameReader: () -> Bool,
+        write: (String) async throws -> Void
     ) async throws {
         // After the follower is there, so that no change falls between.
         var last = try await read()

@@ -93,7 +93,9 @@ public final class EndpointHistory: PredictionObserver {
             let readings = state.sources.filter { $0.value.key.endpoint == endpoint }.mapValues { MeterReading($0.meter) }
             let current = EndpointHistory.counted(state, open, readings)
             var found: [Int?: [EndpointMinute]] = [:]
-            for (key, series) in state.series where key.endpoint == endpoint { found[key.release] = series.minutes.filter { $0.number >= first } }
+            for (key, series) in state.series where key.endpoint == endpoint {
+                found[key.release] = series.minutes.filter { $0.number >= first }
+            }
             for (key, minute) in current where open >= first { found[key.release, default: []].append(minute) }
             return found
         }
@@ -132,7 +134,8 @@ public final class EndpointHistory: PredictionObserver {
             var start = 0
             while start < predictions.count {
                 let first = predictions[start]
-                let end = predictions[start...].firstIndex { $0.release != first.release || $0.endpoint != first.endpoint } ?? predictions.count
+                let end =
+                    predictions[start...].firstIndex { $0.release != first.release || $0.endpoint != first.endpoint } ?? predictions.count
                 let key = Key(endpoint: first.endpoint, release: first.release)
                 for record in predictions[start..<end] {
                     if let score = record.score, score.isFinite { state.series[key, default: Series()].scores.add(score) }
@@ -174,7 +177,9 @@ public final class EndpointHistory: PredictionObserver {
         let oldest = number - EndpointHistory.kept.microseconds / EndpointMinute.microseconds
         for key in state.series.keys {
             state.series[key]?.scores = ScoreSample()
-            if let first = state.series[key]?.minutes.first, first.number <= oldest { state.series[key]?.minutes.removeAll { $0.number <= oldest } }
+            if let first = state.series[key]?.minutes.first, first.number <= oldest {
+                state.series[key]?.minutes.removeAll { $0.number <= oldest }
+            }
         }
         var excess = state.series.values.reduce(0) { $0 + $1.minutes.count } - minutesMax
         while excess > 0, let oldest = state.series.values.compactMap({ $0.minutes.first?.number }).min() {
@@ -232,7 +237,9 @@ public struct EndpointMinute: Sendable {
         p50 = LatencyHistogram.quantile(0.5, of: reading.latencies).map { Float($0) }
         p99 = LatencyHistogram.quantile(0.99, of: reading.latencies).map { Float($0) }
         var means = SIMD8<Float>(repeating: .nan)
-        for (i, stage) in reading.stages.enumerated() where stage.count > 0 { means[i] = Float(Double(stage.nanoseconds) / Double(stage.count) / 1e9) }
+        for (i, stage) in reading.stages.enumerated() where stage.count > 0 {
+            means[i] = Float(Double(stage.nanoseconds) / Double(stage.count) / 1e9)
+        }
         self.means = means
         self.scores = scores
     }
@@ -317,7 +324,9 @@ struct MeterReading: Sendable {
             (count: combine(a.count, b.count), nanoseconds: combine(a.nanoseconds, b.nanoseconds))
         }
         let size = max(a.latencies.count, b.latencies.count)
-        out.latencies = (0..<size).map { combine($0 < a.latencies.count ? a.latencies[$0] : 0, $0 < b.latencies.count ? b.latencies[$0] : 0) }
+        out.latencies = (0..<size).map {
+            combine($0 < a.latencies.count ? a.latencies[$0] : 0, $0 < b.latencies.count ? b.latencies[$0] : 0)
+        }
         return out
     }
 }

@@ -76,7 +76,8 @@ extension TrackingService {
             }
             try ExperimentStore.set(tx, layout.tag, on: id)
             try tx.record(
-                "experiment.tagged", on: "Experiment/\(id)", ["key": .string(layout.tag.key), "value": .string(layout.tag.value)], by: grant)
+                "experiment.tagged", on: "Experiment/\(id)", ["key": .string(layout.tag.key), "value": .string(layout.tag.value)], by: grant
+            )
         }
     }
 
@@ -92,7 +93,8 @@ extension TrackingService {
             }
             guard layout.mayBeChanged(by: grant.caller) else {
                 throw KeelError(
-                    .failedPrecondition, "the layout '\(name)' was saved by \(layout.savedBy)", hint: "who saved a layout removes it, or who manages access")
+                    .failedPrecondition, "the layout '\(name)' was saved by \(layout.savedBy)",
+                    hint: "who saved a layout removes it, or who manages access")
             }
             _ = try ExperimentStore.removeTag(tx, key: layout.tag.key, from: id)
             try tx.record("experiment.untagged", on: "Experiment/\(id)", ["key": .string(layout.tag.key)], by: grant)

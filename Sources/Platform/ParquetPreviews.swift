@@ -74,7 +74,7 @@ public final class ParquetPreviews: Sendable {
     }
 
     /// The names of the first columns, from the first rows of a schema: the root with the number of its children, then every element, parents before children.
-    static func firstColumns(_ schema: JSON) -> [String] {
+    package static func firstColumns(_ schema: JSON) -> [String] {
         let elements = (schema["rows"]?.array ?? []).map { (name: $0[0]?.string ?? "", children: $0[1]?.integer ?? 0) }
         var names: [String] = []
         // What is still to come of a column that is a group.

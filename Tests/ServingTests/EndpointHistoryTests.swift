@@ -104,7 +104,7 @@ import Testing
         #expect(kept.map(\.start) == [3, 4, 5].map(Self.minute))
         // A day later nothing of it is left; nor when the clock is set back before it.
         try await home.ask(1, from: 100)
-        history.look(at: Self.minute(1440 + 6))
+        history.look(at: Self.minute(1440 + 5))
         #expect(try history.traffic(of: .delay, since: .distantPast, Self.reader)[0].minutes.map(\.start) == [Self.minute(6)])
         history.look(at: Self.start)
         #expect(try history.traffic(of: .delay, since: .distantPast, Self.reader).allSatisfy { $0.minutes.isEmpty })

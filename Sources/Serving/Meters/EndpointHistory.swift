@@ -116,7 +116,7 @@ public final class EndpointHistory: PredictionObserver {
                 state.sources[ObjectIdentifier(served.meter)] = Source(key: key, meter: served.meter, base: MeterReading())
             }
             if let open = state.open, minute != open {
-                told = end(open, &state)
+                told = end(open, at: minute, &state)
                 let serving = Set(meters.map { ObjectIdentifier($0.meter) })
                 state.sources = state.sources.filter { serving.contains($0.key) }
                 // A clock that was set back: what it has yet to tell is not there twice.
@@ -169,12 +169,12 @@ public final class EndpointHistory: PredictionObserver {
     }
 
     /// - Returns: the endpoints that something happened to.
-    private func end(_ number: Int64, _ state: inout State) -> [ResourceRef] {
+    private func end(_ number: Int64, at now: Int64, _ state: inout State) -> [ResourceRef] {
         let readings = state.sources.mapValues { MeterReading($0.meter) }
         let counted = EndpointHistory.counted(state, number, readings)
         for (key, minute) in counted { state.series[key, default: Series()].minutes.append(minute) }
         for (id, reading) in readings { state.sources[id]?.base = reading }
-        let oldest = number - EndpointHistory.kept.microseconds / EndpointMinute.microseconds
+        let oldest = max(number, now) - EndpointHistory.kept.microseconds / EndpointMinute.microseconds
         for key in state.series.keys {
             state.series[key]?.scores = ScoreSample()
             if let first = state.series[key]?.minutes.first, first.number <= oldest {

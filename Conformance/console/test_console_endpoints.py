@@ -46,11 +46,18 @@ def test_every_minute_of_a_range_is_there(filled, range, count):
 
 
 def test_requests_and_failures_are_counted(filled):
-    before = total(series(chart(filled, "history", of="traffic"))["release 1"])
+    def failed():
+        return total(series(chart(filled, "history", of="traffic")).get("failed", {"data": []}))
+
+    before, wrong = total(series(chart(filled, "history", of="traffic"))["release 1"]), failed()
     assert ask(filled, 20.0).status_code == 200
     assert filled.keel.post("/v2/models/buying/infer", {"inputs": [{"name": "nothing", "datatype": "FP64", "shape": [1], "data": [1]}]}).status_code == 400
-    until(lambda: total(series(chart(filled, "history", of="traffic"))["release 1"]) >= before + 1)
-    errors = until(lambda: [value for _, value in series(chart(filled, "history", of="errors"))["release 1"]["data"] if value])
+    until(lambda: total(series(chart(filled, "history", of="traffic"))["release 1"]) >= before + 1 and failed() == wrong + 1)
+    shown = series(chart(filled, "history", of="errors"))
+    # What was wrong with the request is no failure of the release.
+    assert set(shown) == {"all requests"}
+    errors = [value for _, value in shown["all requests"]["data"] if value]
+    assert errors
     assert all(0 < value <= 100 for value in errors)
 
 

@@ -32,10 +32,11 @@ import Testing
         history.look(at: Self.minute(3))
         let traffic = try history.traffic(of: .delay, since: Self.start, Self.reader)
         let minutes = try #require(traffic.first).minutes
-        #expect(
-            minutes.map(\.start) == [Self.minute(0), Self.minute(2)] && minutes.map(\.requests) == [10, 5]
-                && minutes.map(\.failures) == [0, 1])
-        #expect(minutes[0].errorShare == 0 && minutes[1].errorShare == 1.0 / 6)
+        #expect(traffic.map(\.release) == [1, nil] && minutes.map(\.start) == [Self.minute(0), Self.minute(2)])
+        // A request with a wrong column is answered with an error, and no failure of the release.
+        #expect(minutes.map(\.requests) == [10, 5] && minutes.map(\.failures) == [0, 0] && minutes[1].errorShare == 0)
+        let errors = try #require(traffic.last).minutes
+        #expect(errors.map(\.start) == [Self.minute(2)] && errors[0].failures == 1 && errors[0].requests == 0)
         for minute in minutes {
             #expect(minute.mean(.model) != nil && minute.mean(.queue) == nil && minute.p50 != nil && minute.scores == nil)
             let stages = RequestStage.allCases.compactMap { minute.mean($0) }.reduce(0, +)

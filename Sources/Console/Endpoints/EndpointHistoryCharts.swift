@@ -90,23 +90,38 @@ package struct EndpointHistoryCharts {
     private func series(_ of: Of, _ history: [(release: Int?, minutes: [EndpointMinute])]) throws -> [JSON] {
         switch of {
         case .traffic:
-            // A release in shadow answers nobody; the rows that it scores are told apart.
             return history.flatMap { release, known -> [JSON] in
-                let name = release.map { "release \($0)" } ?? "refused"
+                guard let release else { return [filled("failed", known) { Double($0.failures) }] }
                 var series: [JSON] = []
-                if known.contains(where: { $0.requests + $0.failures > 0 }) {
-                    series.append(filled(name, known) { Double($0.requests + $0.failures) })
-                }
+                if known.contains(where: { $0.requests > 0 }) { series.append(filled("release \(release)", known) { Double($0.requests) }) }
+                // A release in shadow answers nobody; the rows that it scores are told apart.
                 if known.contains(where: { $0.shadowRows > 0 }) {
-                    series.append(filled("\(name) in shadow (rows)", known) { Double($0.shadowRows) })
+                    series.append(filled("release \(release) in shadow (rows)", known) { Double($0.shadowRows) })
                 }
                 return series
             }
         case .errors:
-            return history.compactMap { release, known -> JSON? in
-                guard let release, known.contains(where: { $0.errorShare != nil }) else { return nil }
-                return curve("release \(release)", known) { $0.errorShare.map { $0 * 100 } }
+            var answered: [Timestamp: Int] = [:]
+            var failed: [Timestamp: Int] = [:]
+            for (release, known) in history {
+                for minute in known {
+                    if release == nil { failed[minute.start, default: 0] += minute.failures } else { answered[minute.start, default: 0] += minute.requests }
+                }
             }
+            var shares: [Timestamp: Double] = [:]
+            for minute in Set(answered.keys).union(failed.keys) {
+                let errors = failed[minute] ?? 0
+                let whole = errors + (answered[minute] ?? 0)
+                if whole > 0 { shares[minute] = Double(errors) / Double(whole) * 100 }
+            }
+            guard !shares.isEmpty else { return [] }
+            let all = EndpointHistoryCharts.curve("all requests", minutes, shares)
+            // What a release failed at, though the stable one may have answered it.
+            return [all]
+                + history.compactMap { release, known -> JSON? in
+                    guard let release, known.contains(where: { $0.failures > 0 }) else { return nil }
+                    return curve("release \(release)", known) { $0.errorShare.map { $0 * 100 } }
+                }
         case .latency:
             return history.flatMap { release, known -> [JSON] in
                 guard let release, known.contains(where: { $0.p50 != nil }) else { return [] }

@@ -227,7 +227,7 @@ private struct EndpointView {
             }, empty: "No release yet. Deploy a model: keel deploy \(ref.qualifiedName) models:/NAME/VERSION.")
     }
 
-    /// Requests that no release was reached by, by reason.
+    /// Requests that were answered with an error, by its code.
     private var refusals: [View] {
         (status?.refused ?? [:]).sorted { $0.key < $1.key }.map { ["reason": $0.key, "count": Shown.count($0.value)] }
     }

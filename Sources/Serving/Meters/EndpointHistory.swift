@@ -14,7 +14,7 @@ public final class EndpointHistory: PredictionObserver {
     /// Between looks at which releases serve.
     private static let look = Duration.seconds(5)
 
-    /// Of whom minutes are told: a release, or with nil the requests that were refused before one was chosen.
+    /// Of whom minutes are told: a release, or with nil the requests that were answered with an error.
     private struct Key: Hashable {
         let endpoint: ResourceRef
         let release: Int?
@@ -63,7 +63,7 @@ public final class EndpointHistory: PredictionObserver {
     // MARK: Queries
 
     /// The minutes of each release since an instant, oldest first and the one under way last, without their scores. Minutes in which nothing happened are left
-    /// out. The one whose release is nil holds requests that were refused before a release was chosen.
+    /// out. What has no release counts the requests that were answered with an error, whatever the reason, as its `failures`.
     public func traffic(
         of endpoint: ResourceRef, since: Timestamp, _ grant: Grant
     ) throws(KeelError) -> [(release: Int?, minutes: [EndpointMinute])] {
@@ -199,7 +199,7 @@ public struct EndpointMinute: Sendable {
 
     /// Minutes since 1970.
     let number: Int64
-    /// Requests that the release answered, and that it was chosen for and did not answer.
+    /// Requests that the release answered, and those that it failed at for no fault of theirs: of a candidate the stable release answers these.
     public let requests: Int
     public let failures: Int
     public let rows: Int
@@ -213,7 +213,7 @@ public struct EndpointMinute: Sendable {
 
     public var start: Timestamp { Timestamp(microseconds: number * EndpointMinute.microseconds) }
 
-    /// The share of requests that were not answered; nil when there was none.
+    /// The share of requests that the release failed at; nil when there was none.
     public var errorShare: Double? { requests + failures > 0 ? Double(failures) / Double(requests + failures) : nil }
 
     /// Seconds; nil when no request had the stage. Without a stage: the whole request.
@@ -279,7 +279,7 @@ struct ScoreSample: Sendable {
     }
 }
 
-/// A meter of an endpoint that serves: of a release, or with nil of the requests that were refused before one was chosen.
+/// A meter of an endpoint that serves: of a release, or with nil of the requests that were answered with an error.
 struct ServedMeter: Sendable {
     let endpoint: ResourceRef
     let release: Int?

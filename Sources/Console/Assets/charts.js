@@ -142,9 +142,13 @@ function lines(data, theme, settings) {
   data.series.forEach((item, index) => {
     const colour = theme.series[index % theme.series.length];
     const points = item.data.map(usable);
-    // A value between two gaps is a point, not a line.
-    const few = points.length <= 40 || data.hasGaps;
-    const common = { name: item.name, type: "line", color: colour, showSymbol: few, symbolSize: points.length <= 40 ? 5 : 3, symbol: "circle", connectNulls: false, emphasis: { disabled: true } };
+    const few = points.length <= 40;
+    // A value between two gaps is a point, as no line leads to it.
+    const isAlone = (at) => (points[at - 1]?.[1] ?? null) === null && (points[at + 1]?.[1] ?? null) === null;
+    const symbols = data.hasGaps
+      ? { showSymbol: true, showAllSymbol: true, symbolSize: (_value, { dataIndex }) => (isAlone(dataIndex) ? 5 : 0) }
+      : { showSymbol: few, symbolSize: few ? 5 : 3 };
+    const common = { name: item.name, type: "line", color: colour, ...symbols, symbol: "circle", connectNulls: false, emphasis: { disabled: true } };
     if (item.band) {
       series.push({ ...common, data: item.band.map(([x, low]) => [x, finite(low)]), stack: "band" + index, stackStrategy: "all", lineStyle: { opacity: 0 }, showSymbol: false, tooltip: { show: false }, silent: true });
       series.push({ ...common, data: item.band.map(([x, low, high]) => [x, low === null ? null : finite(high - low)]), stack: "band" + index, stackStrategy: "all", lineStyle: { opacity: 0 }, showSymbol: false, areaStyle: { color: colour, opacity: 0.16 }, silent: true });

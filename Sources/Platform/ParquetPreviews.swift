@@ -47,7 +47,8 @@ public final class ParquetPreviews: Sendable {
         var columns: [String]?
         if try await Blocking.run({ try footerBytes(of: content) }) > footerBytesMax {
             let schema = try await run(
-                "SELECT name, num_children FROM artifact", "SELECT name, num_children FROM parquet_schema(\(DuckDBConnection.literal(path)))", path, folder)
+                "SELECT name, num_children FROM artifact",
+                "SELECT name, num_children FROM parquet_schema(\(DuckDBConnection.literal(path)))", path, folder)
             columns = firstColumns(schema)
         }
         let chosen = columns.map { $0.map(DuckDBConnection.quoted).joined(separator: ", ") } ?? "*"
@@ -66,7 +67,8 @@ public final class ParquetPreviews: Sendable {
     /// Runs one statement over one view in a process of its own.
     private static func run(_ sql: String, _ view: String, _ path: String, _ folder: String) async throws -> JSON {
         let job = try QueryJob(json: [
-            "sql": .string("\(sql) LIMIT \(limits.rowsMax + 1)"), "views": [["name": "artifact", "sql": .string(view)]], "offered": ["artifact"],
+            "sql": .string("\(sql) LIMIT \(limits.rowsMax + 1)"), "views": [["name": "artifact", "sql": .string(view)]],
+            "offered": ["artifact"],
             "files": [.string(path)], "rows": .int(Int64(limits.rowsMax)), "memory": .int(Int64(limits.memoryBytes)),
             "seconds": .int(Int64(limits.seconds)),
         ])
@@ -102,7 +104,9 @@ public final class ParquetPreviews: Sendable {
         case .deadlineExceeded: return KeelError(error.code, "reading the file takes longer than \(limits.seconds) s", hint: hint)
         case .failedPrecondition:
             // Also what ends the process that reads: there is no telling which.
-            return KeelError(error.code, "reading the file takes more than \(limits.memoryBytes >> 20) MiB of memory, or the file is damaged", hint: hint)
+            return KeelError(
+                error.code, "reading the file takes more than \(limits.memoryBytes >> 20) MiB of memory, or the file is damaged", hint: hint
+            )
         case .payloadTooLarge: return KeelError(error.code, "the values of its first rows are too large to be shown", hint: hint)
         default: return KeelError(error.code, error.message.replacing(path, with: "the file").replacing(folder, with: ""), hint: error.hint)
         }

@@ -101,27 +101,7 @@ package struct EndpointHistoryCharts {
                 return series
             }
         case .errors:
-            var answered: [Timestamp: Int] = [:]
-            var failed: [Timestamp: Int] = [:]
-            for (release, known) in history {
-                for minute in known {
-                    if release == nil { failed[minute.start, default: 0] += minute.failures } else { answered[minute.start, default: 0] += minute.requests }
-                }
-            }
-            var shares: [Timestamp: Double] = [:]
-            for minute in Set(answered.keys).union(failed.keys) {
-                let errors = failed[minute] ?? 0
-                let whole = errors + (answered[minute] ?? 0)
-                if whole > 0 { shares[minute] = Double(errors) / Double(whole) * 100 }
-            }
-            guard !shares.isEmpty else { return [] }
-            let all = EndpointHistoryCharts.curve("all requests", minutes, shares)
-            // What a release failed at, though the stable one may have answered it.
-            return [all]
-                + history.compactMap { release, known -> JSON? in
-                    guard let release, known.contains(where: { $0.failures > 0 }) else { return nil }
-                    return curve("release \(release)", known) { $0.errorShare.map { $0 * 100 } }
-                }
+            return errors(history)
         case .latency:
             return history.flatMap { release, known -> [JSON] in
                 guard let release, known.contains(where: { $0.p50 != nil }) else { return [] }
@@ -143,6 +123,29 @@ package struct EndpointHistoryCharts {
             }
             return stages.isEmpty ? [] : stages + [curve("whole", known) { $0.mean(nil).map { $0 * 1000 } }]
         }
+    }
+
+    /// The share of requests that were answered with an error, then what releases failed at, in percent.
+    private func errors(_ history: [(release: Int?, minutes: [EndpointMinute])]) -> [JSON] {
+        var answered: [Timestamp: Int] = [:]
+        var failed: [Timestamp: Int] = [:]
+        for (release, known) in history {
+            for minute in known where release == nil { failed[minute.start, default: 0] += minute.failures }
+            for minute in known where release != nil { answered[minute.start, default: 0] += minute.requests }
+        }
+        var shares: [Timestamp: Double] = [:]
+        for minute in Set(answered.keys).union(failed.keys) {
+            let errors = failed[minute] ?? 0
+            let whole = errors + (answered[minute] ?? 0)
+            if whole > 0 { shares[minute] = Double(errors) / Double(whole) * 100 }
+        }
+        guard !shares.isEmpty else { return [] }
+        var series = [EndpointHistoryCharts.curve("all requests", minutes, shares)]
+        // What a candidate fails at is answered by the stable release: no caller hears of it.
+        for (release, known) in history where known.contains(where: { $0.failures > 0 }) {
+            if let release { series.append(curve("release \(release)", known) { $0.errorShare.map { $0 * 100 } }) }
+        }
+        return series
     }
 
     /// The median of each release's scores, with the range in which nine of ten lie.

@@ -23,8 +23,10 @@ struct SavedLayout {
     /// Only parameters, each escaped: whatever the stored text holds, the link stays on the page.
     private static func cleaned(_ query: String) -> String {
         let items = PageQuery(path: "", query: query.hasPrefix("?") ? String(query.dropFirst()) : query).items
-        return items.filter { !passing.contains($0.name) && !$0.value.isEmpty }.map { "\(percentEncoded($0.name))=\(percentEncoded($0.value))" }
-            .joined(separator: "&")
+        return items.filter { !passing.contains($0.name) && !$0.value.isEmpty }.map {
+            "\(percentEncoded($0.name))=\(percentEncoded($0.value))"
+        }
+        .joined(separator: "&")
     }
 
     private static func path(_ experiment: String, _ kind: PageKind, _ query: String) -> String {
@@ -40,7 +42,8 @@ struct SavedLayout {
         let address = asked.query.with([:])
         return [
             "action": "/console/experiments/\(pathComponent(experiment.id))/layouts", "kind": kind.rawValue, "mayWrite": mayWrite,
-            "query": address.firstIndex(of: "?").map { String(address[$0...]) } ?? "", "count": layouts.count, "hasLayouts": !layouts.isEmpty,
+            "query": address.firstIndex(of: "?").map { String(address[$0...]) } ?? "", "count": layouts.count,
+            "hasLayouts": !layouts.isEmpty,
             "layouts": layouts.map { layout in
                 [
                     "name": Shown.text(layout.stored.name, path: path(experiment.id, layout.kind, layout.query)), "raw": layout.stored.name,

@@ -9,7 +9,7 @@ import Synchronization
 public final class EndpointHistory: PredictionObserver {
     /// How long a minute is kept.
     public static let kept = TimeSpan.days(1)
-    /// About 12 MB.
+    /// About 10 MB.
     package static let minutesMax = 65_536
     /// Between looks at which releases serve.
     private static let look = Duration.seconds(5)

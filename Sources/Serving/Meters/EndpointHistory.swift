@@ -31,6 +31,10 @@ public final class EndpointHistory: PredictionObserver {
         var minutes: [EndpointMinute] = []
         /// The scores of the minute under way.
         var scores = ScoreSample()
+
+        mutating func add(_ records: ArraySlice<PredictionRecord>) {
+            for record in records { if let score = record.score, score.isFinite { scores.add(score) } }
+        }
     }
 
     private struct State {
@@ -137,9 +141,7 @@ public final class EndpointHistory: PredictionObserver {
                 let end =
                     predictions[start...].firstIndex { $0.release != first.release || $0.endpoint != first.endpoint } ?? predictions.count
                 let key = Key(endpoint: first.endpoint, release: first.release)
-                for record in predictions[start..<end] {
-                    if let score = record.score, score.isFinite { state.series[key, default: Series()].scores.add(score) }
-                }
+                state.series[key, default: Series()].add(predictions[start..<end])
                 start = end
             }
         }

@@ -2,6 +2,7 @@
 import time
 
 import pytest
+import requests
 
 
 def events(filled, kind, subject=None):
@@ -130,6 +131,12 @@ def test_a_layout_is_saved_shared_and_removed_by_who_saved_it(window, browser, f
     assert answer.status == 409 and "was saved by local" in answer.text()
     answer = page.request.post(filled.keel.url + path + "/layouts", form={"csrf": csrf, "name": "Two curves", "page": "runs"}, headers={"Origin": filled.keel.url}, max_redirects=0)
     assert answer.status == 400 and "choose another name" in answer.text()
+    # Nor can it be forged as a tag, whatever name it gives to whom.
+    for key in ("keel.layout.Two curves", "keel.layout.Forged"):
+        for verb, body in (("set-experiment-tag", {"value": '{"page":"runs","by":"local","query":""}'}), ("delete-experiment-tag", {})):
+            answer = requests.post(f"{filled.keel.url}/api/2.0/mlflow/experiments/{verb}", json={"experiment_id": experiment, "key": key} | body, timeout=30,
+                                   headers={"Authorization": f"Bearer {roles['data-scientist']}"})
+            assert answer.status_code == 400 and "written by Keel alone" in answer.text
     page.click(".layouts a:text-is('Best of depth 6')")
     page.wait_for_url("**filter=**")
     assert page.locator("tbody tr").count() == 3

@@ -57,6 +57,11 @@ public struct KnownTimes: Sendable, Hashable {
     public let rows: Int
     /// Rows that do not say it: they are taken as known when they happened.
     public let assumed: Int
+
+    public init(rows: Int, assumed: Int) {
+        self.rows = rows
+        self.assumed = assumed
+    }
 }
 
 extension FeatureStore {

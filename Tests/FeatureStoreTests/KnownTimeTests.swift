@@ -289,7 +289,7 @@ private struct Question {
         }
         let pushed = try pushing.get()
         #expect(pushed == [1_009_999_999, 1_020_000_000])
-        try await store.loading(into: "events") {
+        try await store.loading(into: "events") { () async throws in
             await store.loading(into: "events") { clock.set(1030) }
             #expect(try bounds() == [1_019_999_999, 1_030_000_000])
         }

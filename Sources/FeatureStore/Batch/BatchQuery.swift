@@ -84,10 +84,10 @@ struct BatchQuery {
         try connection.execute("CREATE OR REPLACE TEMP TABLE \(table) AS \(results(marks, windowed)) WHERE w.asked")
         if isLate {
             let questions = LateQuestions(frames: frames, view: table, connection: connection)
-            if try questions.make() {
-                try connection.execute("INSERT INTO \(table) \(results(", false, w.delay", questions.answers))")
-                try connection.execute("DELETE FROM \(table) WHERE late")
+            for part in try questions.parts() {
+                try connection.execute("INSERT INTO \(table) \(results(", false, w.delay", questions.answers(part)))")
             }
+            try connection.execute("DELETE FROM \(table) WHERE late")
             try connection.execute("DROP TABLE IF EXISTS \(table)_late; DROP TABLE IF EXISTS \(table)_bounds")
         }
         try connection.execute("DROP TABLE \(table)_events; DROP TABLE \(table)_keys")
@@ -154,16 +154,22 @@ private struct LateQuestions {
     let view: String
     let connection: DuckDBConnection
 
-    /// Makes the tables of the questions and of their windows' ranges; false when there are no such questions.
-    func make() throws(KeelError) -> Bool {
+    /// How many rows are looked up at once, which bounds the memory.
+    private static let rowsMax = 8_000_000
+
+    private var all: [String] { frames.names + (frames.hasEver ? ["ever"] : []) }
+
+    /// Makes the table of the questions with their windows' ranges, in parts that are to be answered one after another; none when there are no such
+    /// questions.
+    func parts() throws(KeelError) -> [Int] {
         try connection.execute(
             "CREATE OR REPLACE TEMP TABLE \(view)_late AS SELECT row_number() OVER () AS qid, kid, t, k, delay FROM \(view) WHERE late")
         let count = try connection.query("SELECT count(*) AS n FROM \(view)_late")
-        guard count.columns[0][0].number ?? 0 > 0 else { return false }
+        guard count.columns[0][0].number ?? 0 > 0 else { return [] }
         let rows = """
-            SELECT kid, ts, seq, CAST(NULL AS BIGINT) AS qid, CAST(NULL AS BIGINT) AS k, CAST(0 AS BIGINT) AS back FROM \(view)_events
-            WHERE kid IN (SELECT kid FROM \(view)_late)
-            UNION ALL SELECT kid, t, NULL, qid, k, greatest(t - (k - delay), 0) FROM \(view)_late
+            SELECT kid, ts, seq, CAST(NULL AS BIGINT) AS qid, CAST(NULL AS BIGINT) AS k, CAST(0 AS BIGINT) AS back, CAST(NULL AS BIGINT) AS delay
+            FROM \(view)_events WHERE kid IN (SELECT kid FROM \(view)_late)
+            UNION ALL SELECT kid, t, NULL, qid, k, greatest(t - (k - delay), 0), delay FROM \(view)_late
             """
         var bounds = frames.names.map { ", min(seq) OVER \($0) AS \($0)_first, max(seq) OVER \($0) AS \($0)_last" }
         var windows = frames.windows
@@ -172,27 +178,31 @@ private struct LateQuestions {
             bounds.append(", coalesce(max(seq) OVER known, min(seq) OVER ever) AS ever_first, max(seq) OVER ever AS ever_last")
             windows += ", known AS (PARTITION BY kid ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND back PRECEDING)"
         }
+        let size = all.map { "coalesce(\($0)_last - \($0)_first + 1, 0)" }.joined(separator: " + ")
         try connection.execute(
             """
-            CREATE OR REPLACE TEMP TABLE \(view)_bounds AS SELECT * EXCLUDE (seq, ts, kid, back)
-            FROM (SELECT *\(bounds.joined()) FROM (\(rows))\(windows)) WHERE qid IS NOT NULL
+            CREATE OR REPLACE TEMP TABLE \(view)_bounds AS SELECT *, CAST(sum(\(size)) OVER (ORDER BY qid) // \(LateQuestions.rowsMax) AS BIGINT) AS part
+            FROM (SELECT * EXCLUDE (seq, back, ts), ts AS t\(bounds.joined()) FROM (\(rows))\(windows)) WHERE qid IS NOT NULL
             """)
-        return true
+        let found = try connection.query("SELECT DISTINCT part FROM \(view)_bounds ORDER BY part")
+        return (0..<found.rowCount).compactMap { found.columns[0][$0].number.map { Int($0) } }
     }
 
-    /// The questions with what their frames give, as the view's other questions have it.
-    var answers: String {
+    /// The questions of a part with what their frames give, as the view's other questions have it.
+    func answers(_ part: Int) -> String {
         var joins = ""
-        for name in frames.names + (frames.hasEver ? ["ever"] : []) {
+        for name in all {
             let values = frames.values.filter { $0.frame == name }.map { ", \($0.sql) AS w\($0.index)" }.joined()
             let range = """
-                SELECT qid, k, unnest(range(\(name)_first, \(name)_last + 1)) AS seq FROM \(view)_bounds WHERE \(name)_first IS NOT NULL
+                SELECT qid, k, unnest(range(\(name)_first, \(name)_last + 1)) AS seq FROM \(view)_bounds
+                WHERE part = \(part) AND \(name)_first IS NOT NULL
                 """
             joins += """
                  LEFT JOIN (SELECT qid\(values) FROM (\(range)) p JOIN \(view)_events e USING (seq) WHERE e.n <= p.k GROUP BY qid) \(name) USING (qid)
                 """
         }
-        return "SELECT l.*\(frames.values.map { ", w\($0.index)" }.joined()) FROM \(view)_late l\(joins)"
+        let questions = "SELECT qid, kid, t, k, delay FROM \(view)_bounds WHERE part = \(part)"
+        return "SELECT l.*\(frames.values.map { ", w\($0.index)" }.joined()) FROM (\(questions)) l\(joins)"
     }
 }
 

@@ -41,7 +41,8 @@ final class DatasetStream: Sendable {
         }
         var time = Int64.min
         if let last {
-            try rows.replay(from: last) { record, _ in time = max(time, AcceptedTime.last(try TableCodec.decode(record)) ?? .min) }
+            // A record that cannot be read is damage, which is told elsewhere, and nothing that keeps a push from being taken.
+            try rows.replay(from: last) { record, _ in time = max(time, (try? TableCodec.decode(record)).flatMap(AcceptedTime.last) ?? .min) }
         }
         return time
     }

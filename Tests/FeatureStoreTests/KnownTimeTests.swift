@@ -109,8 +109,8 @@ private struct Question {
                 var rows: [(machine: String?, line: Int64, asked: Timestamp)] = []
                 for _ in 0..<5 {
                     let ahead = Double(Int.random(in: 0...40, using: &random)) * 0.5
-                    rows.append(
-                        (["a", "b", "", nil].randomElement(using: &random)!, Int64.random(in: 1...2, using: &random), Timestamp(microseconds: known.microseconds + Int64(ahead * 1_000_000))))
+                    let asked = Timestamp(microseconds: known.microseconds + Int64(ahead * 1_000_000))
+                    rows.append((["a", "b", "", nil].randomElement(using: &random)!, Int64.random(in: 1...2, using: &random), asked))
                 }
                 let online = try store.read(service: "all", request: try requests(rows)).selecting(features.map(\.feature.name))
                 for (i, row) in rows.enumerated() {

@@ -21,7 +21,9 @@ public enum AcceptedTime {
 
     static func refuse(_ columns: [Field]) throws(KeelError) {
         for (i, field) in columns.enumerated() where field.name.isEqualIgnoringCase(column) {
-            throw .invalid("'\(field.name)' is a name that Keel uses itself", hint: "rename the column; column: says what it is called in the file", path: "columns[\(i)].name")
+            throw .invalid(
+                "'\(field.name)' is a name that Keel uses itself", hint: "rename the column; column: says what it is called in the file",
+                path: "columns[\(i)].name")
         }
     }
 }

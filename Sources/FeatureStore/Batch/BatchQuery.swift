@@ -119,7 +119,8 @@ struct BatchQuery {
     /// created time, arrival) and the value `a…` of each expression.
     private func makeEvents(_ view: DatasetView, as table: String, keys: String, questions: String, source: SourceRows) throws(KeelError) {
         let fields = source.fields(of: view)
-        let parts = time == .known ? [SourceRows.Part(files: source.files)] : source.parts.isEmpty ? [SourceRows.Part(files: [])] : source.parts
+        // A row says itself when it became known; when it was accepted may be known of its file alone.
+        let parts = time == .known || source.parts.isEmpty ? [SourceRows.Part(files: source.files)] : source.parts
         var selects: [String] = []
         for (position, part) in parts.enumerated() {
             let rows = ParquetRows(part.files, fields, number: "arrival")
@@ -181,11 +182,12 @@ private struct LateQuestions {
         let size = all.map { "coalesce(\($0)_last - \($0)_first + 1, 0)" }.joined(separator: " + ")
         try connection.execute(
             """
-            CREATE OR REPLACE TEMP TABLE \(view)_bounds AS SELECT *, CAST(sum(\(size)) OVER (ORDER BY qid) // \(LateQuestions.rowsMax) AS BIGINT) AS part
+            CREATE OR REPLACE TEMP TABLE \(view)_bounds AS
+            SELECT *, CAST(sum(\(size)) OVER (ORDER BY qid) // \(LateQuestions.rowsMax) AS BIGINT) AS part
             FROM (SELECT * EXCLUDE (seq, back, ts), ts AS t\(bounds.joined()) FROM (\(rows))\(windows)) WHERE qid IS NOT NULL
             """)
         let found = try connection.query("SELECT DISTINCT part FROM \(view)_bounds ORDER BY part")
-        return (0..<found.rowCount).compactMap { found.columns[0][$0].number.map { Int($0) } }
+        return (0..<found.rowCount).compactMap { found.columns[0][$0].number.map { Int(saturating: $0) } }
     }
 
     /// The questions of a part with what their frames give, as the view's other questions have it.

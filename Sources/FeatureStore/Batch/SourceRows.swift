@@ -73,7 +73,7 @@ extension FeatureStore {
         let rows = ParquetRows(source.files, columns.map { Field($0, .timestamp, nullable: true) })
         let isAssumed = columns.map { "\(rows.column($0)) IS NULL" }.joined(separator: " AND ")
         let found = try connection.query("SELECT count(*) AS n, count(*) FILTER (WHERE \(isAssumed)) AS assumed FROM \(rows.sql)")
-        func number(_ i: Int) -> Int { Int(found.columns[i][0].number ?? 0) }
+        func number(_ i: Int) -> Int { Int(saturating: found.columns[i][0].number ?? 0) }
         return KnownTimes(rows: number(0), assumed: number(1))
     }
 }

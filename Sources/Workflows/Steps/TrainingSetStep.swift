@@ -176,7 +176,9 @@ package struct TrainingSetStep: StepKind {
                 JSON.Member(name, ["rows": .int(Int64(times.rows)), "assumed": .int(Int64(times.assumed))])
             })
         for (name, times) in known where times.assumed > 0 {
-            context.log("\(times.assumed) of the \(times.rows) rows of '\(name)' do not say when they became known: they are taken as known when they happened")
+            context.log(
+                "\(times.assumed) of the \(times.rows) rows of '\(name)' do not say when they became known: they are taken as known when they happened"
+            )
         }
         if let service = spec.service { result["service"] = .string(service) }
         result["split"] = .string(spec.split.kind.rawValue)

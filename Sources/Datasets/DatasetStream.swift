@@ -34,7 +34,8 @@ final class DatasetStream: Sendable {
 
     /// The time of the last row in the log, so that times go on growing after a start at which the clock went back. Blocks: it reads the last segment.
     func lastAcceptedInLog() throws -> Int64 {
-        var (last, end): (UInt64?, UInt64) = (nil, try DatasetStream.lastSegment(folder))
+        var last: UInt64?
+        var end = try DatasetStream.lastSegment(folder)
         try rows.replay(from: end) { _, next in
             last = end
             end = next

@@ -145,7 +145,8 @@ enum SnapshotStore {
             "SELECT number, created_at, stream_end, rejected_end FROM data_snapshots WHERE workspace = ? AND dataset = ? AND number <= ? ORDER BY number",
             [try db.inWorkspace, .string(dataset), int(number)])
         var times: [Int: Timestamp] = [:]
-        var (stream, rejected): (Int64, Int64) = (0, 0)
+        var stream: Int64 = 0
+        var rejected: Int64 = 0
         // A seal takes a part of the logs; only an ingest leaves them where they were.
         for step in steps {
             if step.int("stream_end") == stream, step.int("rejected_end") == rejected { times[Int(step.int("number"))] = step.time("created_at") }

@@ -9,11 +9,10 @@ import pathlib
 import re
 import shutil
 import subprocess
-import tarfile
 
 import pytest
 
-from machine import can_be_made, run
+from machine import can_be_made, run, unpack
 from servers import ROOT
 from test_chart import first_token_script
 
@@ -58,8 +57,7 @@ print(json.dumps(out))
 
 def test_the_server_of_the_image_needs_no_root(packages, machine):
     archive, = packages.glob("keel-*.tar.gz")
-    with tarfile.open(archive) as tar:
-        tar.extractall(machine.root / "usr/lib", filter="tar")
+    unpack(archive, machine.root / "usr/lib")
     unpacked, = (machine.root / "usr/lib").glob("keel-*")
     unpacked.rename(machine.root / "usr/lib/keel")
     (machine.root / "usr/bin/keel").symlink_to("../lib/keel/bin/keel")

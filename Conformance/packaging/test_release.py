@@ -16,6 +16,7 @@ import zipfile
 
 import pytest
 
+from machine import unpack
 from servers import ROOT, free_port
 
 
@@ -31,8 +32,7 @@ def digests(folder):
 
 def unpacked(packages, tmp_path):
     """The trees of the tarball, the Debian package and the wheel."""
-    with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
-        archive.extractall(tmp_path / "tar", filter="tar")
+    unpack(one(packages, "keel-*.tar.gz"), tmp_path / "tar")
     subprocess.run(["dpkg-deb", "--extract", one(packages, "*.deb"), tmp_path / "deb"], check=True)
     with zipfile.ZipFile(one(packages, "keel_ml-*.whl")) as archive:
         archive.extractall(tmp_path / "wheel")
@@ -48,7 +48,7 @@ def test_all_packages_hold_the_same(packages, tmp_path):
 def test_the_tarball_runs_where_it_is_unpacked(packages, tmp_path):
     with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
         assert {member.uid for member in archive} == {0}
-        archive.extractall(tmp_path, filter="tar")
+    unpack(one(packages, "keel-*.tar.gz"), tmp_path)
     keel = one(tmp_path, "keel-*/bin/keel")
     port = free_port()
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "KEEL_URL": f"http://127.0.0.1:{port}"}
@@ -159,8 +159,7 @@ def test_the_same_tree_makes_the_same_bytes(packages, tmp_path):
         shutil.rmtree(output / "work")
         return made
 
-    with tarfile.open(one(packages, "keel-*.tar.gz")) as archive:
-        archive.extractall(tmp_path / "unpacked", filter="tar")
+    unpack(one(packages, "keel-*.tar.gz"), tmp_path / "unpacked")
     source = one(tmp_path / "unpacked", "keel-*")
     names = [path.relative_to(source) for path in source.rglob("*") if path.is_file()]
     first = packages

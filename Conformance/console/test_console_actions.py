@@ -2,6 +2,7 @@
 import time
 
 import pytest
+import requests
 
 
 def events(filled, kind, subject=None):
@@ -130,6 +131,12 @@ def test_a_layout_is_saved_shared_and_removed_by_who_saved_it(window, browser, f
     assert answer.status == 409 and "was saved by local" in answer.text()
     answer = page.request.post(filled.keel.url + path + "/layouts", form={"csrf": csrf, "name": "Two curves", "page": "runs"}, headers={"Origin": filled.keel.url}, max_redirects=0)
     assert answer.status == 400 and "choose another name" in answer.text()
+    # Nor can it be forged as a tag, whatever name it gives to whom.
+    for key in ("keel.layout.Two curves", "keel.layout.Forged"):
+        for verb, body in (("set-experiment-tag", {"value": '{"page":"runs","by":"local","query":""}'}), ("delete-experiment-tag", {})):
+            answer = requests.post(f"{filled.keel.url}/api/2.0/mlflow/experiments/{verb}", json={"experiment_id": experiment, "key": key} | body, timeout=30,
+                                   headers={"Authorization": f"Bearer {roles['data-scientist']}"})
+            assert answer.status_code == 400 and "written by Keel alone" in answer.text
     page.click(".layouts a:text-is('Best of depth 6')")
     page.wait_for_url("**filter=**")
     assert page.locator("tbody tr").count() == 3
@@ -169,6 +176,27 @@ def test_a_pipeline_is_started_cancelled_and_run_again(window, filled):
     page.wait_for_selector("h1 .badge:text-is('succeeded')", timeout=15_000)
     started = events(filled, "pipeline.run.started", "Pipeline/words")
     assert started[0]["data"]["reason"].startswith("rerun of") and started[1]["data"]["run"] == run
+
+
+def test_what_is_told_while_a_part_of_the_page_loads_is_not_lost(window, filled):
+    page = window.open("/console/models")
+    late = []
+
+    def slowly(route):
+        answer = route.fetch()
+        if not late:
+            # The part that is on its way does not know of this one, and its `changed` comes before it does.
+            filled.ask("POST", "/api/v1/models", {"name": "told-second"})
+            time.sleep(1.5)
+        late.append(answer.status)
+        route.fulfill(response=answer)
+
+    page.route(lambda address: address.endswith("/console/models"), slowly)
+    filled.ask("POST", "/api/v1/models", {"name": "told-first"})
+    page.wait_for_selector("#live a:text-is('told-second')", timeout=15_000)
+    assert len(late) > 1
+    for name in ("told-first", "told-second"):
+        requests.delete(filled.keel.url + "/api/2.0/mlflow/registered-models/delete", json={"name": name}).raise_for_status()
 
 
 def test_a_step_tells_what_it_wrote(window, filled):

@@ -1,6 +1,9 @@
 """Each role: what it may not see is not linked and answers 403."""
+import re
+
 import pytest
 import requests
+import yaml
 
 import walking
 from filled import PERSONAS
@@ -42,3 +45,56 @@ def test_who_follows_a_run_is_heard_out_when_the_token_is_revoked(filled):
         assert requests.delete(filled.keel.url + "/api/v1/tokens/follower", timeout=30).status_code == 200
         # It would go on for as long as the run does; a sign of life comes every 15 s.
         assert not any("ended" in line for line in lines)
+
+
+ROLES = """
+apiVersion: keel/v1
+kind: Role
+metadata: { name: watcher }
+spec: { actions: [monitors.read, features.read, datasets.read, pipelines.read] }
+---
+apiVersion: keel/v1
+kind: RoleBinding
+metadata: { name: watchers }
+spec: { role: watcher, tokens: [console-watcher] }
+---
+apiVersion: keel/v1
+kind: RoleBinding
+metadata: { name: part-watchers }
+spec: { role: watcher, tokens: [console-part-watcher], names: ["habits", "clicks"] }
+"""
+
+
+@pytest.fixture(scope="module")
+def watchers(filled):
+    """Tokens that may read monitors, features, datasets and pipelines, and no resources or releases: all of them, and those of two names."""
+    made = {name: filled.keel.cli("tokens", "create", "console-" + name, "--persona", "member").stdout.strip() for name in ("watcher", "part-watcher")}
+    filled.ask("POST", "/api/v1/apply", {"resources": list(yaml.safe_load_all(ROLES))})
+    return made
+
+
+def links(filled, token, path):
+    answer = requests.get(filled.keel.url + path, headers={"Authorization": f"Bearer {token}", "Accept": "text/html"}, timeout=30)
+    assert answer.status_code == 200, f"{path}: {answer.status_code}"
+    return set(re.findall(r'href="(/console/[a-z-]+/[^"?/]+)"', answer.text))
+
+
+def test_lists_are_read_in_the_name_of_who_asks(filled, watchers):
+    """What is declared is read by whoever may read what it declares, as far as the role reaches; nothing is read in the server's name."""
+    whole = {path for page in ("monitors", "features", "datasets", "pipelines") for path in links(filled, watchers["watcher"], "/console/" + page)}
+    assert {"/console/monitors/buying", "/console/features/habits", "/console/features/asked", "/console/feature-services/buying", "/console/datasets/clicks",
+            "/console/pipelines/words", "/console/pipelines/train"} <= whole
+    shown = {page: links(filled, watchers["part-watcher"], "/console/" + page) for page in ("monitors", "features", "datasets")}
+    assert not any(path.startswith("/console/monitors/") for path in shown["monitors"])
+    assert {path for path in shown["features"] if path.startswith(("/console/features/", "/console/feature-services/"))} == {"/console/features/habits"}
+    assert {path for path in shown["datasets"] if path.startswith("/console/datasets/")} == {"/console/datasets/clicks"}
+
+
+def test_bins_are_numbered_for_who_may_not_read_releases(filled, watchers):
+    def bins(token):
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        answer = requests.get(filled.keel.url + "/console/monitors/buying/histogram.json?column=cost", headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+    own, less = bins(None), bins(watchers["watcher"])
+    assert own["series"] == less["series"] and own["x"][0].startswith("\u2264") and less["x"][:2] == ["bin 1", "bin 2"]

@@ -247,3 +247,9 @@ def test_who_may_only_read_cannot_see_webhooks(laptop):
     token = requests.post(laptop.url + "/api/v1/tokens", json={"name": "scientist", "persona": "data-scientist"}).json()["secret"]
     answer = requests.get(laptop.url + "/api/2.0/mlflow/webhooks", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 403
+
+
+def test_what_the_server_tells_itself_is_nobodys_and_not_the_persons_at_the_machine(client, laptop):
+    itself = client.create_webhook("itself", laptop.url + "/api/2.0/mlflow/registered-models/create", ["registered_model.created"])
+    told = client.test_webhook(itself.webhook_id)
+    assert told.response_status == 401 and "not of the user that runs the server" in told.response_body

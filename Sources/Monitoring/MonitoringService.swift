@@ -246,6 +246,17 @@ public actor MonitoringService {
         }
     }
 
+    /// The newest measurements of each kind, oldest first.
+    public func newestWindows(_ monitor: ResourceRef, count: Int, by grant: Grant) async throws -> [WindowMeasurement] {
+        try grant.require(.monitorsRead, on: monitor)
+        let found = try await database.read(in: monitor.workspace) { reader in
+            try WindowMeasurement.Kind.allCases.flatMap {
+                try reader.newestMeasurements(monitor: monitor, kind: $0, limit: min(max(1, count), 1000))
+            }
+        }
+        return found.sorted { ($0.until, $0.kind.rawValue) < ($1.until, $1.kind.rawValue) }
+    }
+
     /// Those of them that raised an alert.
     public func alerts(
         _ monitor: ResourceRef, after: Timestamp = .distantPast, limit: Int = 100, by grant: Grant

@@ -62,6 +62,16 @@ extension Querying {
         return try rows(sql, parameters + [.int(Int64(limit))]).map(measurement)
     }
 
+    /// The newest of a monitor, the newest first.
+    func newestMeasurements(monitor: ResourceRef, kind: WindowMeasurement.Kind, limit: Int) throws -> [WindowMeasurement] {
+        try rows(
+            """
+            SELECT workspace, monitor, endpoint, body, late_count FROM monitor_windows
+            WHERE workspace = ? AND monitor = ? AND kind = ? ORDER BY until_at DESC LIMIT ?
+            """, key(monitor) + [.string(kind.rawValue), .int(Int64(limit))]
+        ).map(measurement)
+    }
+
     /// The newest of an endpoint.
     func latestMeasurement(endpoint: ResourceRef, kind: WindowMeasurement.Kind) throws -> WindowMeasurement? {
         try row(

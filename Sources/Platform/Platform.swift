@@ -47,6 +47,7 @@ public final class Platform: Sendable {
     let models: ModelLoader
     public let triggers: TriggerService
     public let runtime: ServingRuntime
+    public let endpointHistory: EndpointHistory
     public let deployments: DeploymentService
     public let monitoring: MonitoringService
     /// The prediction log in the lake.
@@ -235,6 +236,7 @@ public final class Platform: Sendable {
         self.pipelines = pipelines
         self.triggers = triggers
         self.runtime = runtime
+        endpointHistory = EndpointHistory(runtime)
         self.deployments = deployments
         self.monitoring = monitoring
 
@@ -272,6 +274,7 @@ public final class Platform: Sendable {
         parquetPreviews = ParquetPreviews(work: home + "/work")
         verifying = Verifying(database: database, data: data, predictions: exporter, objects: objects, checkpoints: checkpoints, tokens: tokens)
         runtime.log.observe(feed)
+        runtime.log.observe(endpointHistory)
         await start()
     }
 
@@ -290,6 +293,7 @@ public final class Platform: Sendable {
     public func run() async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [self] in await runtime.log.run() }
+            group.addTask { [self] in await endpointHistory.run() }
             group.addTask { [self] in await exporter.run(every: configuration.predictionsExport) }
             group.addTask { [self] in await feed.run(into: monitoring, logger: logger) }
             group.addTask { [self] in await deployments.run(onFailure: { [logger] in logger.error("rollout: \($0)") }) }

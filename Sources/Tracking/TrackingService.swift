@@ -15,6 +15,8 @@ public struct TrackingService: Sendable {
     /// Where experiments' relative locations begin.
     let folder: String
     let joining = SharedWork()
+    /// Tells of what is stored of runs.
+    public let changes = RunChanges()
 
     /// - Parameters:
     ///   - artifactUsage: who else needs artifacts.

@@ -47,6 +47,28 @@ struct RegistryTests {
         #expect(model.aliases.map(\.alias) == ["champion"] && model.latest.map(\.version) == [4])
     }
 
+    @Test("what is not there is answered with what is: the model, its newest version, its aliases")
+    func notFound() async throws {
+        let f = try await Fixture.used()
+        for i in 1...2 { _ = try await f.registry.createVersion(model: "delay", source: "sha256:\(i)", creatingModel: true, f.write) }
+        func words(_ uri: String) async throws -> String {
+            do {
+                return try await f.registry.found(uri, f.read).uri
+            } catch let error as KeelError {
+                #expect(error.code == .notFound)
+                return "\(error.message); \(error.hint ?? "")"
+            }
+        }
+        #expect(try await words("models:/delay/latest") == "models:/delay/2")
+        #expect(try await words("models:/delay/9") == "there is no 'models:/delay/9'; its newest version is models:/delay/2")
+        #expect(try await words("models:/delay@best").hasSuffix("has no alias 'best'; it has none; its newest version is models:/delay/2"))
+        try await f.registry.setAlias(model: "delay", alias: "champion", version: 1, f.write)
+        #expect(try await words("models:/delay@best").hasSuffix("it has champion; its newest version is models:/delay/2"))
+        #expect(try await words("models:/dely/1").hasPrefix("there is no model 'dely'"))
+        _ = try await f.registry.createModel(name: "empty", f.write)
+        #expect(try await words("models:/empty/latest").hasPrefix("the model 'empty' has no version"))
+    }
+
     @Test("a copy takes the right to read what is copied: whoever may write some models copies no others")
     func copies() async throws {
         let f = try await Fixture()

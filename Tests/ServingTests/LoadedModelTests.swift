@@ -1,5 +1,6 @@
 import Contracts
 import Serving
+import Synchronization
 import Testing
 
 @Suite("Loaded models")
@@ -35,6 +36,35 @@ struct LoadedModelTests {
         #expect(try ask(1).rowCount == 1)
         let error = try #require(throws: KeelError.self) { _ = try ask(2) }
         #expect(error.code == .internal && error.message.contains("signature") && error.path == nil)
+    }
+
+    /// Answers another number each time.
+    private final class Counting: ModelRunner {
+        let lane = ModelLane.inline(rowsMax: 10)
+        private let asked = Mutex(Float(0))
+        func run(_ inputs: Table, params: JSON, until deadline: ContinuousClock.Instant) throws(KeelError) -> Table {
+            let number = asked.withLock { asked in
+                asked += 1
+                return asked
+            }
+            return try Table([("score", Column(.float32, .float32(Array(repeating: number, count: inputs.rowCount))))])
+        }
+    }
+
+    @Test("a model whose answers are drawn by chance is told from one that answers something else than was logged")
+    func drawn() throws {
+        let inputs = try Table([("x", Column(.float64, .float64([1, 2])))])
+        let logged = try Table([("score", Column(.float32, .float32([0.25, 0.25])))])
+        func refusal(of runner: some ModelRunner) throws -> String {
+            let bundle = ModelBundle(
+                flavor: .xgboost, model: [], signature: Signature(inputs: [.init("x", .float64)], outputs: [.init("score", .float32)]),
+                featureService: nil, metrics: [:], example: ModelExample(inputs: inputs, outputs: logged))
+            let error = try #require(throws: KeelError.self) { _ = try LoadedModel(bundle, runner) }
+            #expect(error.code == .failedPrecondition)
+            return error.message
+        }
+        #expect(try refusal(of: Counting()).contains("differently each time"))
+        #expect(try refusal(of: Ones()).contains("score = 1.0; expected is 0.25"))
     }
 
     @Test("a signature with two inputs of one name is refused before anything is asked")

@@ -2,7 +2,7 @@
 // Kinds: lines, bars, histogram, scatter, parallel (canvas, by ECharts); graph and gantt are drawn as SVG by drawings.js, whose nodes are real links.
 //
 // A source answers {"x": "step"|"time"|"value"|["a", "b"], "series": [{"name", "data": [[x, y], …], "band": [[x, low, high], …], "href"}],
-// "marks": [{"at", "label", "href", "tone"}], "axes": […]}. Times are milliseconds since 1970; NaN and the infinities come as texts.
+// "marks": [{"at", "label", "href", "tone"}], "axes": […], "isFromZero", "hasGaps"}; a value of null is a gap. Times are milliseconds since 1970; NaN and the infinities come as texts.
 
 const drawn = new Map();
 let library;
@@ -143,10 +143,15 @@ function lines(data, theme, settings) {
     const colour = theme.series[index % theme.series.length];
     const points = item.data.map(usable);
     const few = points.length <= 40;
-    const common = { name: item.name, type: "line", color: colour, showSymbol: few, symbolSize: few ? 5 : 3, symbol: "circle", connectNulls: false, emphasis: { disabled: true } };
+    // A value between two gaps is a point, as no line leads to it.
+    const isAlone = (at) => (points[at - 1]?.[1] ?? null) === null && (points[at + 1]?.[1] ?? null) === null;
+    const symbols = data.hasGaps
+      ? { showSymbol: true, showAllSymbol: true, symbolSize: (_value, { dataIndex }) => (isAlone(dataIndex) ? 5 : 0) }
+      : { showSymbol: few, symbolSize: few ? 5 : 3 };
+    const common = { name: item.name, type: "line", color: colour, ...symbols, symbol: "circle", connectNulls: false, emphasis: { disabled: true } };
     if (item.band) {
       series.push({ ...common, data: item.band.map(([x, low]) => [x, finite(low)]), stack: "band" + index, stackStrategy: "all", lineStyle: { opacity: 0 }, showSymbol: false, tooltip: { show: false }, silent: true });
-      series.push({ ...common, data: item.band.map(([x, low, high]) => [x, finite(high - low)]), stack: "band" + index, stackStrategy: "all", lineStyle: { opacity: 0 }, showSymbol: false, areaStyle: { color: colour, opacity: 0.16 }, silent: true });
+      series.push({ ...common, data: item.band.map(([x, low, high]) => [x, low === null ? null : finite(high - low)]), stack: "band" + index, stackStrategy: "all", lineStyle: { opacity: 0 }, showSymbol: false, areaStyle: { color: colour, opacity: 0.16 }, silent: true });
     }
     if (settings.smooth > 0) {
       series.push({ ...common, data: points, lineStyle: { width: 1, opacity: 0.25 }, showSymbol: false, silent: true, tooltip: { show: false } });
@@ -163,7 +168,7 @@ function lines(data, theme, settings) {
   }
   return {
     ...option, series, xAxis: xAxis(data, theme),
-    yAxis: axis(theme, { type: isLog ? "log" : "value", scale: true, axisLine: { show: false }, axisLabel: { color: theme.muted, fontSize: 11, formatter: formatted } }),
+    yAxis: axis(theme, { type: isLog ? "log" : "value", scale: !data.isFromZero, axisLine: { show: false }, axisLabel: { color: theme.muted, fontSize: 11, formatter: formatted } }),
     legend: { ...option.legend, show: data.series.length > 1, data: data.series.map((item) => item.name) },
     dataZoom: [{ type: "inside", filterMode: "none", zoomOnMouseWheel: "shift", moveOnMouseWheel: false }],
     tooltip: {
@@ -299,20 +304,26 @@ class Drawing {
 
   source() {
     const address = new URL(this.figure.dataset.source, location.href);
+    // What the page's address has already, such as the runs that are compared, is not repeated in each figure.
+    const { carry } = this.figure.dataset;
+    if (carry) for (const value of new URLSearchParams(location.search).getAll(carry)) address.searchParams.append(carry, value);
     const x = settings().x;
     if (this.figure.dataset.x !== undefined && x) address.searchParams.set("x", x);
     return address;
   }
 
+  /** An answer that comes after a later question's is let go. */
   async load() {
+    const turn = (this.turn = (this.turn ?? 0) + 1);
     try {
       const answer = await fetch(this.source(), { signal: this.abort.signal, headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(answer.status === 403 ? "Your role may not read this." : `The server answered ${answer.status}.`);
       const data = await answer.json();
+      if (turn !== this.turn) return;
       this.data = this.kind === "bars" || this.kind === "histogram" ? categorised(data) : data;
       await this.draw();
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || turn !== this.turn) return;
       this.say(error instanceof TypeError ? "The server did not answer." : error.message, "failed");
     }
   }
@@ -363,7 +374,7 @@ class Drawing {
   /** Says how many values cannot be drawn, and gives the numbers as a table once it is opened. */
   describe() {
     const isLines = this.kind === "lines";
-    const odd = isLines ? this.data.series.reduce((count, item) => count + item.data.filter(([, y]) => finite(y) === null).length, 0) : 0;
+    const odd = isLines ? this.data.series.reduce((count, item) => count + item.data.filter(([, y]) => y !== null && finite(y) === null).length, 0) : 0;
     let note = this.figure.querySelector(":scope > .odd");
     if (odd && !note) {
       note = Object.assign(document.createElement("p"), { className: "odd hint" });
@@ -387,7 +398,7 @@ class Drawing {
     const body = [];
     if (this.kind === "lines" || this.kind === "scatter") {
       head.push("Series", this.kind === "scatter" ? data.labels?.[0] ?? "x" : data.x, this.kind === "scatter" ? data.labels?.[1] ?? "y" : "Value");
-      for (const item of data.series) for (const [x, y, name] of item.data) body.push([name ?? item.name, data.x === "time" ? instant(x) : formatted(x), formatted(y)]);
+      for (const item of data.series) for (const [x, y, name] of item.data) if (y !== null) body.push([name ?? item.name, data.x === "time" ? instant(x) : formatted(x), formatted(y)]);
     } else if (this.kind === "parallel") {
       head.push("Name", ...data.axes.map((each) => each.name));
       for (const item of data.series) body.push([item.name, ...item.data.map(formatted)]);
@@ -464,8 +475,24 @@ new MutationObserver(() => {
 }).observe(document.body, { childList: true, subtree: true });
 new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-// Something that is shown has changed on the server (live.js): charts that follow it load again.
-document.addEventListener("keel:changed", () => {
-  for (const [figure, drawing] of drawn) if (figure.dataset.live !== undefined) drawing.load();
+// Charts of what has changed on the server load again, once they are looked at.
+const stale = new Set();
+function refresh() {
+  if (document.hidden) return;
+  for (const drawing of stale) drawing.load();
+  stale.clear();
+}
+function outdate(isMeant) {
+  for (const [figure, drawing] of drawn) if (isMeant(figure)) stale.add(drawing);
+  refresh();
+}
+document.addEventListener("visibilitychange", refresh);
+// The page's own stream told of a change (live.js).
+document.addEventListener("keel:changed", () => outdate((figure) => figure.dataset.live !== undefined));
+// A minute of endpoints has ended (htmx's extension tells an element that asks for it).
+document.addEventListener("sse:minute", (event) => {
+  const section = event.target.closest?.("[data-minute]");
+  if (!section || !JSON.parse(event.detail.data).endpoints.includes(section.dataset.minute)) return;
+  outdate((figure) => section.contains(figure));
 });
 find(document);

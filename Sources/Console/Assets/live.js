@@ -31,22 +31,71 @@ addEventListener("pagehide", () => (isLeaving = true));
 document.addEventListener("htmx:sseOpen", () => away && (away.hidden = true));
 document.addEventListener("htmx:sseError", () => setTimeout(() => away && !isLeaving && (away.hidden = false), 400));
 
-/** `data-stream` names a stream of one page: each `changed` of it makes what follows it load again, until it says `ended`. */
+/**
+ * A part of the page with an id that is loaded anew when what it follows has changed: `data-follow` names topics of the frame's stream, or `page` for the
+ * page's own stream; `data-from` is the address that it is taken from, `data-more` what is taken from there besides. It loads at most once in `data-pause`
+ * seconds (2). What is told while it loads or waits makes it load once more, and what is told to a page that nobody sees once somebody does: nothing is lost.
+ */
+const loading = new Map();
+const unseen = new Set();
+
+function told(id) {
+  if (document.hidden) unseen.add(id);
+  else if (loading.has(id)) loading.set(id, true);
+  else load(id);
+}
+
+async function load(id) {
+  const part = document.getElementById(id);
+  if (!part?.dataset.from) return;
+  loading.set(id, false);
+  const pause = Number(part.dataset.pause ?? 2) * 1000;
+  try {
+    await htmx.ajax("GET", part.dataset.from, { source: part, target: part, select: `#${CSS.escape(id)}`, selectOOB: part.dataset.more, swap: "outerHTML" });
+  } catch {
+    // A server that is away: its stream says so, and tells everything once it is back.
+  }
+  setTimeout(() => {
+    const isToldAgain = loading.get(id);
+    loading.delete(id);
+    if (isToldAgain) told(id);
+  }, pause);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  const ids = [...unseen];
+  unseen.clear();
+  for (const id of ids) told(id);
+});
+
+const followers = [...document.querySelectorAll("[data-follow]")].map((part) => [part.id, part.dataset.follow.split(" ")]);
+const topics = new Set(followers.flatMap(([, names]) => names));
+const tell = (topic) => followers.forEach(([id, names]) => names.includes(topic) && told(id));
+
+// The frame's stream is htmx's extension's. One that is there again tells all topics: what happened meanwhile was not heard.
+const sources = new WeakSet();
+let wasOpen = false;
+document.addEventListener("htmx:sseOpen", ({ detail: { source } }) => {
+  if (!sources.has(source)) for (const topic of topics) source.addEventListener(topic, () => tell(topic));
+  sources.add(source);
+  if (wasOpen) for (const topic of topics) tell(topic);
+  wasOpen = true;
+});
+
+/** `data-stream` names the page's own stream, which tells of changes until it says `ended`. */
 function follow() {
   const element = document.querySelector("[data-stream]");
   if (!element) return;
   const stream = new EventSource(element.dataset.stream);
-  const tell = () => document.hidden ? (missed = true) : document.body.dispatchEvent(new CustomEvent("keel:changed", { bubbles: true }));
-  let missed = false;
-  stream.addEventListener("changed", tell);
+  const changed = () => {
+    tell("page");
+    document.body.dispatchEvent(new CustomEvent("keel:changed"));
+  };
+  stream.addEventListener("changed", changed);
   stream.addEventListener("ended", () => {
     stream.close();
-    tell();
-  });
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden || !missed) return;
-    missed = false;
-    tell();
+    changed();
   });
   addEventListener("pagehide", () => stream.close());
 }

@@ -26,8 +26,7 @@ enum DataViews {
 
 /// The datasets of a workspace.
 func datasetsPage(_ asked: PageRequest) async throws -> Page {
-    let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .resourcesRead)
-    let names = try await asked.platform.resources.names(of: "Dataset", by: reading).filter(asked.grant.covers)
+    let names = try await asked.platform.resources.names(of: "Dataset", by: asked.grant)
     var datasets: [View] = []
     for ref in names.prefix(500) {
         let newest = try await asked.platform.data.snapshot(ref)

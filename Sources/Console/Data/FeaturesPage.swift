@@ -9,19 +9,11 @@ struct FeaturePages {
     private var catalog: FeatureCatalog { asked.platform.features[asked.grant.workspace].catalog }
 
     private func views() async throws -> [FeatureViewSpec] {
-        let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .resourcesRead)
-        return try await asked.platform.resources.get(FeatureViewSpec.kind, by: reading).compactMap { stored in
-            guard asked.grant.covers(stored.resource.ref(in: asked.grant.workspace)) else { return nil }
-            return try? FeatureViewSpec(resource: stored.resource)
-        }
+        try await asked.platform.resources.get(FeatureViewSpec.kind, by: asked.grant).compactMap { try? FeatureViewSpec(resource: $0.resource) }
     }
 
     private func services() async throws -> [FeatureServiceSpec] {
-        let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .resourcesRead)
-        return try await asked.platform.resources.get(FeatureServiceSpec.kind, by: reading).compactMap { stored in
-            guard asked.grant.covers(stored.resource.ref(in: asked.grant.workspace)) else { return nil }
-            return try? FeatureServiceSpec(resource: stored.resource)
-        }
+        try await asked.platform.resources.get(FeatureServiceSpec.kind, by: asked.grant).compactMap { try? FeatureServiceSpec(resource: $0.resource) }
     }
 
     func list() async throws -> Page {

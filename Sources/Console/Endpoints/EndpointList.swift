@@ -10,9 +10,8 @@ struct EndpointRow: Sendable {
 
     var ref: ResourceRef { status.ref }
     var requests: Int { (status.stable?.requests ?? 0) + (status.candidate?.requests ?? 0) }
-    var failures: Int {
-        [status.stable, status.candidate].compactMap { $0?.errors.values.reduce(0, +) }.reduce(0, +) + status.refused.values.reduce(0, +)
-    }
+    /// Requests that were answered with an error. What a candidate failed at and the stable release answered is none.
+    var failures: Int { status.refused.values.reduce(0, +) }
     var errorShare: Double { requests + failures > 0 ? Double(failures) / Double(requests + failures) : 0 }
 
     /// The endpoints that a grant covers, as they serve now.
@@ -95,4 +94,5 @@ func addEndpointPages(to pages: ConsoleRoutes) {
     addTryPages(to: pages)
     addPredictionPages(to: pages)
     addScoreChart(to: pages)
+    addEndpointHistory(to: pages)
 }

@@ -91,11 +91,13 @@ private struct EndpointView {
             "releases": releaseTable.view(asked.query), "hasMoreReleases": releases.count > EndpointView.releasesMax, "alerts": alerts,
             "hasAlerts": !alerts.isEmpty, "refusals": refusals, "hasRefusals": !refusals.isEmpty,
         ]
-        view["scores"] = false
-        if let grant = asked.grant(.predictionsRead, on: ref.subject) {
-            let chart = try await ScoreChart.latest(ref, asked, grant)
-            if !chart.counts.isEmpty { view["scores"] = chart.table.view(asked.query) }
+        let range = try HistoryRange(asked.query)
+        view["ranges"] = HistoryRange.allCases.map { each in
+            ["title": each.title, "path": asked.query.with(["range": each == .hour ? nil : each.rawValue]), "isCurrent": each == range] as View
         }
+        view["range"] = range.rawValue
+        view["stableRelease"] = state.stable.map { "\($0)" } ?? false
+        view["subject"] = ref.subject
         view["events"] = try await events(asked)?.view(asked.query) ?? false
         return view
     }
@@ -225,7 +227,7 @@ private struct EndpointView {
             }, empty: "No release yet. Deploy a model: keel deploy \(ref.qualifiedName) models:/NAME/VERSION.")
     }
 
-    /// Requests that no release was reached by, by reason.
+    /// Requests that were answered with an error, by its code.
     private var refusals: [View] {
         (status?.refused ?? [:]).sorted { $0.key < $1.key }.map { ["reason": $0.key, "count": Shown.count($0.value)] }
     }

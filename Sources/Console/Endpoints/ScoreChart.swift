@@ -46,15 +46,6 @@ package struct ScoreChart: Sendable {
         ]
     }
 
-    /// The same for those who do not see the picture.
-    var table: PageTable {
-        PageTable(
-            "Scores of the latest predictions",
-            [.init("From", isNumber: true)] + counts.map { .init("Release \($0.release)", isNumber: true) },
-            bounds.enumerated().map { i, bound in [.number(Shown.number(bound))] + counts.map { .number(Shown.count($0.counts[i])) } },
-            empty: "No prediction with a score is logged yet.")
-    }
-
     static func latest(_ ref: ResourceRef, _ asked: PageRequest, _ grant: Grant) async throws -> ScoreChart {
         let stored = try await PredictionQueries(database: asked.platform.database).latest(endpoint: ref, limit: predictionsMax, grant)
         return ScoreChart(stored.compactMap { stored in stored.score.map { (stored.release, $0) } })

@@ -21,6 +21,8 @@ public final class Console: Sendable {
         assets = ConsoleAssets(vendor: vendor)
         live = LiveEvents(database: platform.database)
         templates = try Templates()
+        platform.tracking.changes.observe { [live] run in live.changed(run: run) }
+        platform.endpointHistory.observe { [live] endpoints in live.ended(minuteOf: endpoints) }
     }
 
     /// Follows the ledger for open pages, until the task is cancelled.

@@ -17,11 +17,16 @@ final class LiveEvents: Sendable {
 
     enum Item: Sendable {
         case event(LedgerEvent)
+        /// A minute ended in which these endpoints were asked.
+        case minute([ResourceRef])
         case beat
     }
 
     private struct State {
         var listeners: [String: AsyncStream<Item>.Continuation] = [:]
+        /// Pages that follow one run, by the run.
+        var followers: [String: [RunFollower]] = [:]
+        var followerCount = 0
         var isClosed = false
     }
     private let database: Storage.Database
@@ -30,6 +35,48 @@ final class LiveEvents: Sendable {
     init(database: Storage.Database) { self.database = database }
 
     var count: Int { state.withLock { $0.listeners.count } }
+
+    /// - Throws: `unavailable` when too many pages listen already, and when the server stops. What is given out follows with the answer itself: a request whose
+    ///   answer is never sent takes no place.
+    func requireRoom() throws(KeelError) {
+        let hasRoom = state.withLock { max($0.listeners.count, $0.followerCount) < LiveEvents.listenersMax && !$0.isClosed }
+        guard hasRoom else {
+            throw KeelError(.unavailable, "too many pages are open, or the server is stopping", hint: "they try again by themselves")
+        }
+    }
+
+    // MARK: One run
+
+    /// - Returns: nil when too many pages listen already, and when the server stops. `leave` ends it.
+    func follow(run: String) -> RunFollower? {
+        let follower = RunFollower(run: run)
+        return state.withLock { state in
+            guard state.followerCount < LiveEvents.listenersMax, !state.isClosed else { return nil }
+            state.followers[run, default: []].append(follower)
+            state.followerCount += 1
+            return follower
+        }
+    }
+
+    func leave(_ follower: RunFollower) {
+        follower.end()
+        state.withLock { state in
+            guard let left = state.followers[follower.run]?.filter({ $0 !== follower }), left.count < state.followers[follower.run, default: []].count
+            else { return }
+            state.followers[follower.run] = left.isEmpty ? nil : left
+            state.followerCount -= 1
+        }
+    }
+
+    /// Something was stored of a run.
+    func changed(run: String) {
+        for follower in state.withLock({ $0.followers[run] ?? [] }) { follower.wake(isChange: true) }
+    }
+
+    /// A minute has ended.
+    func ended(minuteOf endpoints: [ResourceRef]) { tell([.minute(endpoints)]) }
+
+    // MARK: The ledger
 
     /// - Returns: nil when too many listen already, and when the server stops.
     func listen() -> (id: String, items: AsyncStream<Item>)? {
@@ -49,17 +96,25 @@ final class LiveEvents: Sendable {
     func close() {
         let open = state.withLock { state in
             state.isClosed = true
-            defer { state.listeners = [:] }
-            return Array(state.listeners.values)
+            defer {
+                state.listeners = [:]
+                state.followers = [:]
+                state.followerCount = 0
+            }
+            return (Array(state.listeners.values), state.followers.values.flatMap(\.self))
         }
-        for listener in open { listener.finish() }
+        for listener in open.0 { listener.finish() }
+        for follower in open.1 { follower.end() }
     }
 
     /// Follows the ledger until the task is cancelled. What happened while nobody listened is passed over.
     func run() async {
         await withDiscardingTaskGroup { group in
             group.addTask { [self] in
-                while (try? await Task.sleep(for: LiveEvents.beat)) != nil { tell([.beat]) }
+                while (try? await Task.sleep(for: LiveEvents.beat)) != nil {
+                    tell([.beat])
+                    for follower in state.withLock({ $0.followers.values.flatMap(\.self) }) { follower.wake(isChange: false) }
+                }
             }
             var position = (try? await database.read { try $0.ledgerHead() }) ?? 0
             for await head in database.ledgerHeads() where head > position {
@@ -108,14 +163,22 @@ enum LiveTopic {
     }
 }
 
+extension LiveTopic {
+    /// That a minute of endpoints has ended, for a caller who may read them; nil when it may read none.
+    static func text(minuteOf endpoints: [ResourceRef], for caller: Caller) -> String? {
+        let own = endpoints.filter { $0.workspace == caller.workspace && caller.may(.releasesRead, on: $0) }
+        guard !own.isEmpty else { return nil }
+        let data: JSON = ["endpoints": .array(own.map { .string($0.subject) })]
+        return "event: minute\ndata: \(data.text)\n\n"
+    }
+}
+
 /// `/console/events`: what happens, as server-sent events, as long as the page is open and its reader is who it was.
 func addLiveRoute(to pages: ConsoleRoutes) {
     pages.getForEveryCaller("/events") { asked in
         guard let connection = HTTPConnection.current else { throw KeelError(.unauthenticated, "this request has no connection") }
         let console = asked.console
-        guard let (id, items) = console.live.listen() else {
-            throw KeelError(.unavailable, "too many pages are open, or the server is stopping", hint: "they try again by themselves")
-        }
+        try console.live.requireRoom()
         let head = asked.request.head
         let caller = asked.caller
         var headers: HTTPFields = [.contentType: "text/event-stream", .cacheControl: "no-store"]
@@ -123,6 +186,7 @@ func addLiveRoute(to pages: ConsoleRoutes) {
         return Response(
             status: .ok, headers: headers,
             body: ResponseBody { writer in
+                guard let (id, items) = console.live.listen() else { return try await writer.finish(nil) }
                 defer { console.live.leave(id) }
                 try await writer.write(ByteBuffer(string: "retry: 3000\nevent: open\ndata: {}\n\n"))
                 for await item in items {
@@ -130,6 +194,9 @@ func addLiveRoute(to pages: ConsoleRoutes) {
                     case .event(let event):
                         guard LiveTopic.mayHear(caller, of: event) else { continue }
                         try await writer.write(ByteBuffer(string: LiveTopic.text(event)))
+                    case .minute(let endpoints):
+                        guard let text = LiveTopic.text(minuteOf: endpoints, for: caller) else { continue }
+                        try await writer.write(ByteBuffer(string: text))
                     case .beat:
                         // A token that was revoked meanwhile, or a role that was taken: the page asks anew and is told.
                         guard let current = console.gate.current(head, on: connection), current.with(requestID: caller.requestID) == caller

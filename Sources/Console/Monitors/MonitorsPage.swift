@@ -40,25 +40,18 @@ struct MonitorPage {
 
     /// The declared monitors that the caller may see.
     static func specs(_ asked: PageRequest) async throws -> [MonitorSpec] {
-        let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .resourcesRead)
-        return try await asked.platform.resources.get(MonitorSpec.kind, by: reading).compactMap { stored in
+        try await asked.platform.resources.get(MonitorSpec.kind, by: asked.grant).compactMap { stored in
             var resource = stored.resource
             resource.workspace = asked.grant.workspace
             // One that cannot be read any more is reported by `keel doctor`; the others are shown.
-            guard let spec = try? MonitorSpec(resource: resource), asked.grant.covers(spec.ref) else { return nil }
-            return spec
+            return try? MonitorSpec(resource: resource)
         }
     }
 
     /// The newest windows, oldest first.
     static func windows(of spec: MonitorSpec, _ asked: PageRequest, count: Int) async throws -> [WindowMeasurement] {
         let grant = try Grant.check(asked.grant.caller, may: .monitorsRead, on: spec.ref)
-        // Windows are read from the oldest on: where the newest begin is known from the newest of the endpoint.
-        let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .monitorsRead)
-        let newest = try await asked.platform.monitoring.latest(endpoint: spec.endpoint, by: reading)
-        let reach = TimeSpan(microseconds: spec.window.microseconds.multipliedReportingOverflow(by: Int64(count)).partialValue)
-        let after = newest.map { $0.until - reach } ?? .distantPast
-        return Array(try await asked.platform.monitoring.windows(spec.ref, after: after, limit: 1000, by: grant).suffix(count * 2))
+        return try await asked.platform.monitoring.newestWindows(spec.ref, count: count, by: grant)
     }
 
     private init(_ asked: PageRequest) async throws {
@@ -202,11 +195,11 @@ struct MonitorPage {
         ]
     }
 
-    /// What each bin holds, as the release's reference says; numbers when it is gone.
+    /// What each bin holds, as the release's reference says; numbers when it is gone, and for those who may not read releases.
     private func labels(of column: WindowMeasurement.Column, release: Int) async throws -> [String] {
         let numbered = column.counts.indices.map { $0 == column.counts.count - 1 ? "missing" : "bin \($0 + 1)" }
-        let reading = try Grant.check(.system("console", in: asked.grant.workspace), may: .releasesRead, on: spec.endpoint)
-        guard let found = try? await asked.platform.deployments.releases(endpoint: spec.endpoint, reading).first(where: { $0.number == release }),
+        guard let reading = asked.grant(.releasesRead, on: spec.endpoint.subject),
+            let found = try? await asked.platform.deployments.releases(endpoint: spec.endpoint, reading).first(where: { $0.number == release }),
             let bundle = try? await ModelBundle.read(found.bundle, from: asked.platform.objects)
         else { return numbered }
         let bins = column.name == "score" ? bundle.reference.score : bundle.reference.inputs[column.name]

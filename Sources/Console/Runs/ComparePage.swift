@@ -48,7 +48,6 @@ struct ComparePage {
         let numbers = metrics.map { "metrics.\($0)" } + params.filter { key in values(of: key).contains { Double($0 ?? "") != nil } }.map { "params.\($0)" }
         let x = asked.query["across"] ?? numbers.first { $0.hasPrefix("params.") } ?? numbers.first ?? ""
         let y = asked.query["up"] ?? numbers.first ?? ""
-        let address = runs.map { "run=\(pathComponent($0.id))" }.joined(separator: "&")
         let group = asked.query["group"]
         return Page(
             "Compare \(runs.count) runs", in: .experiments, below: trail, template: "compare",
@@ -84,10 +83,9 @@ struct ComparePage {
                 "groups": params.prefix(ComparePage.rowsMax).map { ["text": $0, "name": Shown.cut($0), "isChosen": $0 == group] as View }, "group": group ?? "",
                 "figures": chosen.prefix(ComparePage.chartsMax).map { key in
                     let grouped = group.map { "&group=\(pathComponent($0))" } ?? ""
-                    return ["key": Shown.text(key), "source": "/console/compare/curves.json?key=\(pathComponent(key))&\(address)\(grouped)"] as View
+                    return ["key": Shown.text(key), "source": "/console/compare/curves.json?key=\(pathComponent(key))\(grouped)"] as View
                 },
-                "parallel": "/console/compare/parallel.json?\(address)",
-                "scatter": "/console/compare/scatter.json?across=\(pathComponent(x))&up=\(pathComponent(y))&\(address)",
+                "scatter": "/console/compare/scatter.json?across=\(pathComponent(x))&up=\(pathComponent(y))",
                 "across": numbers.prefix(ComparePage.rowsMax).map { ["text": $0, "name": Shown.cut($0), "isChosen": $0 == x] as View },
                 "up": numbers.prefix(ComparePage.rowsMax).map { ["text": $0, "name": Shown.cut($0), "isChosen": $0 == y] as View }, "hasNumbers": numbers.count > 1,
             ])
@@ -112,12 +110,25 @@ struct ComparePage {
         let axis = try CurveAxis(asked.query["x"])
         if let group = asked.query["group"] { return try await page.grouped(logged, key, by: group) }
         let size = min(1000, max(100, pointsMax / max(1, logged.count)))
-        var series: [JSON] = []
-        for run in logged {
-            let outline = try await asked.platform.tracking.metricOutline(runID: run.id, key: key, size: size, asked.grant)
-            series.append(["name": .string(RunViews.name(run)), "data": .array(axis.points(outline.points)), "href": .string(RunViews.path(run))])
+        let outlines = try await page.outlines(of: logged, key, size: size)
+        let series: [JSON] = zip(logged, outlines).map { run, outline in
+            ["name": .string(RunViews.name(run)), "data": .array(axis.points(outline.points)), "href": .string(RunViews.path(run))]
         }
         return ChartData.lines(x: axis.name, series)
+    }
+
+    /// The curves of all runs, read side by side as far as the database has readers.
+    private func outlines(of logged: [Run], _ key: String, size: Int) async throws -> [MetricOutline] {
+        let tracking = asked.platform.tracking
+        let grant = asked.grant
+        return try await withThrowingTaskGroup(of: (Int, MetricOutline).self) { group in
+            for (at, run) in logged.enumerated() {
+                group.addTask { (at, try await tracking.metricOutline(runID: run.id, key: key, size: size, grant)) }
+            }
+            var read: [Int: MetricOutline] = [:]
+            for try await (at, outline) in group { read[at] = outline }
+            return logged.indices.compactMap { read[$0] }
+        }
     }
 
     private func grouped(_ logged: [Run], _ key: String, by param: String) async throws -> JSON {

@@ -154,10 +154,21 @@ public final class ResourceService: Sendable {
         }
     }
 
-    /// The names of the current resources of a kind, also of those that cannot be read any more.
+    /// Kinds whose declarations are read by whoever may read what they declare.
+    private static let readers: [String: Action] = [
+        "Dataset": .datasetsRead, "FeatureView": .featuresRead, "FeatureService": .featuresRead, "Monitor": .monitorsRead, "Pipeline": .pipelinesRead,
+    ]
+
+    private static func requireReading(_ kind: String, _ grant: Grant) throws(KeelError) {
+        if let action = readers[kind], grant.action == action { return try grant.requireSome(action) }
+        try grant.requireSome(.resourcesRead, .resourcesApply)
+    }
+
+    /// The names of the current resources of a kind that the grant covers, also of those that cannot be read any more.
+    /// - Parameter grant: to read resources, or to read what the kind declares, such as `datasets.read` for `Dataset`.
     public func names(of kind: String, by grant: Grant) async throws -> [ResourceRef] {
-        try grant.require(.resourcesRead)
-        return try await database.read(in: grant.workspace) { try ResourceService.names(of: kind, in: grant.workspace, $0) }
+        try ResourceService.requireReading(kind, grant)
+        return try await database.read(in: grant.workspace) { try ResourceService.names(of: kind, in: grant.workspace, $0) }.filter(grant.covers)
     }
 
     /// The same inside a transaction or read of the workspace.
@@ -168,8 +179,9 @@ public final class ResourceService: Sendable {
     }
 
     /// The current resources of a kind that the grant covers.
+    /// - Parameter grant: as for `names`, or to apply resources.
     public func get(_ kind: String, by grant: Grant) async throws -> [StoredResource] {
-        try grant.requireSome(.resourcesRead, .resourcesApply)
+        try ResourceService.requireReading(kind, grant)
         return try await database.read(in: grant.workspace) { try $0.storedResources(kind: kind) }.filter(grant.covers)
     }
 

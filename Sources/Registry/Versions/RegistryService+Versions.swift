@@ -75,6 +75,29 @@ extension RegistryService {
         return try await database.read(in: grant.workspace) { try reference.resolve(on: $0) }
     }
 
+    /// What a model URI means now.
+    /// - Throws: `notFound`, which says what there is instead; `invalidArgument` when it is no model URI.
+    public func found(_ uri: String, _ grant: Grant) async throws -> ModelVersion {
+        if let version = try await resolve(uri, grant) { return version }
+        guard let reference = ModelURI(uri) else { throw KeelError.notFound("there is no model '\(uri)'") }
+        let (model, newest) = try await database.read(in: grant.workspace) { db in
+            (try RegistryStore.findModel(db, reference.name), try RegistryStore.versions(db, of: reference.name).last)
+        }
+        guard let model else {
+            throw KeelError.notFound("there is no model '\(reference.name)'", hint: "keel get models lists those that there are")
+        }
+        guard let newest else {
+            throw KeelError.notFound(
+                "the model '\(model.name)' has no version", hint: "mlflow.register_model(\"runs:/RUN/model\", \"\(model.name)\") makes one")
+        }
+        let last = "its newest version is models:/\(model.name)/\(newest)"
+        if case .alias(let alias) = reference.target {
+            let there = model.aliases.isEmpty ? "it has none" : "it has " + model.aliases.map(\.alias).sorted().joined(separator: ", ")
+            throw KeelError.notFound("the model '\(model.name)' has no alias '\(alias)'", hint: "\(there); \(last)")
+        }
+        throw KeelError.notFound("there is no '\(uri)'", hint: last)
+    }
+
     /// The newest version of each stage, of the given stages only.
     public func latestVersions(model name: String, stages: [ModelStage] = [], _ grant: Grant) async throws -> [ModelVersion] {
         try grant.require(.registryRead, on: RegistryService.thing(name, grant))

@@ -172,7 +172,16 @@ public final class LoadedModel: Sendable {
         }
         if let example = bundle.example {
             let answer = try run(example.inputs)
-            try example.compare(answer)
+            do throws(KeelError) { try example.compare(answer) } catch {
+                if !bundle.asksServers, let again = try? run(example.inputs),
+                    (try? ModelExample(inputs: example.inputs, outputs: answer).compare(again)) == nil
+                {
+                    throw KeelError(
+                        .failedPrecondition, "the model answers the same rows of its example differently each time: it draws random numbers",
+                        hint: "let it draw them from a fixed seed, or log it with signature= and without input_example=")
+                }
+                throw error
+            }
             return answer
         }
         guard let rows = ModelExample.made(for: bundle.signature) else {

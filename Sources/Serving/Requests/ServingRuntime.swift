@@ -212,6 +212,18 @@ public final class ServingRuntime: Sendable {
         routing.load(ordering: .acquiring).routes.values.map(EndpointStatus.init).sorted { ($0.ref.workspace.name, $0.ref.qualifiedName) < ($1.ref.workspace.name, $1.ref.qualifiedName) }
     }
 
+    /// The meters of what serves now.
+    func meters() -> [ServedMeter] {
+        var meters: [ServedMeter] = []
+        for (endpoint, route) in routing.load(ordering: .acquiring).routes {
+            meters.append(ServedMeter(endpoint: endpoint, release: nil, meter: route.load.refusals))
+            for served in [route.stable, route.candidate].compactMap({ $0 }) {
+                meters.append(ServedMeter(endpoint: endpoint, release: served.release.number, meter: served.meter))
+            }
+        }
+        return meters
+    }
+
     /// The counters of one endpoint; nil when there is none.
     public func status(endpoint: ResourceRef) -> EndpointStatus? { route(endpoint).map(EndpointStatus.init) }
 

@@ -70,6 +70,9 @@ final class ReleaseMeter: Sendable {
         }
     }
 
+    /// Failures of all codes together.
+    var failures: Int { errors.reduce(0) { $0 + $1.load(ordering: .relaxed) } }
+
     var errorCounts: [String: Int] {
         var out: [String: Int] = [:]
         for (code, counter) in zip(KeelError.Code.allCases, errors) {
@@ -137,7 +140,7 @@ public struct EndpointStatus: Sendable, Hashable {
     public let candidate: ReleaseStatus?
     /// `steady`, `shadow` or `canary`; `starting` while the releases are loaded that served before.
     public let phase: String
-    /// Requests that no release was reached by: refused before one was chosen, by error code.
+    /// Requests that were answered with an error, by its code, whether a release was reached or not.
     public let refused: [String: Int]
     public let inFlight: Int
 

@@ -65,6 +65,7 @@ extension TrackingService {
             }
             try RunStore.set(tx, KeyValue(modelHistoryTag, history), on: runID)
         }
+        changes.tell(runID)
     }
 
     /// What of the model goes into the tag: who made it, when, where it is, and its flavours without their configuration.

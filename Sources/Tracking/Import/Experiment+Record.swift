@@ -25,7 +25,9 @@ public struct ForeignExperiment: ImportRecord {
             id: foreignID, name: experiment.name,
             artifactLocation: ArtifactLocation.isOwn(experiment.artifactLocation, of: experiment.id)
                 ? nil : experiment.artifactLocation,
-            lifecycle: experiment.lifecycle, createdAt: experiment.createdAt, updatedAt: experiment.updatedAt, tags: experiment.tags)
+            lifecycle: experiment.lifecycle, createdAt: experiment.createdAt, updatedAt: experiment.updatedAt,
+            // What Keel noted of its own is in no foreign store.
+            tags: experiment.tags.filter { !ReservedTags.isReserved($0.key) })
     }
 
     public var importID: String { id }

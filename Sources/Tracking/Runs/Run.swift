@@ -29,6 +29,28 @@ public struct Run: Sendable, Hashable {
     public var datasets: [DatasetInput] = []
     public var modelInputs: [ModelLink] = []
     public var modelOutputs: [ModelLink] = []
+
+    package init(
+        id: String, name: String, experimentID: String, userID: String, status: RunStatus, startedAt: Timestamp, endedAt: Timestamp?,
+        artifactURI: String, lifecycle: Lifecycle, metrics: [Metric] = [], params: [KeyValue] = [], tags: [KeyValue] = [],
+        datasets: [DatasetInput] = [], modelInputs: [ModelLink] = [], modelOutputs: [ModelLink] = []
+    ) {
+        self.id = id
+        self.name = name
+        self.experimentID = experimentID
+        self.userID = userID
+        self.status = status
+        self.startedAt = startedAt
+        self.endedAt = endedAt
+        self.artifactURI = artifactURI
+        self.lifecycle = lifecycle
+        self.metrics = metrics
+        self.params = params
+        self.tags = tags
+        self.datasets = datasets
+        self.modelInputs = modelInputs
+        self.modelOutputs = modelOutputs
+    }
 }
 
 /// The step of a pipeline run that made a run.

@@ -57,7 +57,7 @@ extension TrackingService {
         id: String, status: RunStatus? = nil, endedAt: Timestamp? = nil, name: String? = nil, _ grant: Grant
     ) async throws -> Run {
         try grant.require(.trackingWrite)
-        return try await database.write(in: grant.workspace) { tx in
+        let updated = try await database.write(in: grant.workspace) { tx in
             let run = try RunStore.findActive(tx, id: id)
             let newName = name.flatMap { $0.isEmpty ? nil : $0 } ?? run.name
             let newStatus = status ?? run.status
@@ -70,6 +70,8 @@ extension TrackingService {
             }
             return try RunStore.withData(tx, [RunStore.find(tx, id: id)])[0]
         }
+        changes.tell(id)
+        return updated
     }
 
     /// What stands in the ledger for the many params and metrics of a run.
@@ -101,6 +103,7 @@ extension TrackingService {
             try RunStore.set(tx, lifecycle: to, of: id)
             try tx.record(kind, on: "Run/\(id)", ["experiment": .string(run.experimentID)], by: grant)
         }
+        changes.tell(id)
     }
 
     // MARK: Logging
@@ -154,6 +157,7 @@ extension TrackingService {
             for metric in metrics { if let model = metric.modelID { try LoggedModelStore.add(tx, metric, to: model, run: runID) } }
             for tag in tags { try set(tx, tag, on: runID) }
         }
+        changes.tell(runID)
     }
 
     public func deleteTag(runID: String, key: String, _ grant: Grant) async throws {
@@ -165,6 +169,7 @@ extension TrackingService {
                 throw KeelError.notFound("No tag with name: \(key) in run with id \(runID)")
             }
         }
+        changes.tell(runID)
     }
 
     /// Notes which datasets and logged models a run read.
@@ -176,6 +181,7 @@ extension TrackingService {
             for dataset in datasets { try RunStore.add(tx, dataset, to: runID) }
             for model in models { try RunStore.add(tx, model, role: "input", to: runID) }
         }
+        changes.tell(runID)
     }
 
     /// Notes which logged models a run made.
@@ -185,6 +191,7 @@ extension TrackingService {
             try RunStore.checkActive(tx, id: runID)
             for model in models { try RunStore.add(tx, model, role: "output", to: runID) }
         }
+        changes.tell(runID)
     }
 
     // MARK: Reading

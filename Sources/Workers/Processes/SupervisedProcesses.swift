@@ -10,16 +10,17 @@ import Foundation
 /// A program may run as the server's own user, so that the user of a connection does not tell it from the person at the machine. Its supervisor does:
 /// every process of a program has one among its ancestors for as long as it lives (`CSupervisor`), those of a server that was killed too.
 public enum SupervisedProcesses {
-    /// Whether a process that belongs to no program holds the socket. When it cannot be found out, none does.
+    /// Whether a process that belongs to no program, and is not this one, holds the socket. When it cannot be found out, none does.
+    ///
+    /// What the server asks itself, such as a webhook that somebody gave its own address, is not asked by the person at the machine.
     /// - Parameter inode: of the socket, as `/proc/PID/fd` shows it.
     public static func areNotTheHolders(ofSocket inode: UInt64) -> Bool {
+        guard thisHolds(inode) == false else { return false }
         let processes = ProcessTable.read().processes
         let supervisors = Set(processes.filter { $0.value.name == KEEL_SUPERVISOR_COMMAND }.keys)
         if supervisors.isEmpty { return true }
         let link = "socket:[\(inode)]"
-        return processes.keys.contains { id in
-            id != getpid() && isOutside(id, processes, supervisors) && holds(id, link)
-        }
+        return processes.keys.contains { id in isOutside(id, processes, supervisors) && holds(id, link) }
     }
 
     /// Its ancestors are known up to the first process, and none is a supervisor.
@@ -37,5 +38,13 @@ public enum SupervisedProcesses {
         let folder = "/proc/\(id)/fd"
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         return names.contains { (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) == link }
+    }
+
+    /// - Returns: nil when it cannot be found out, as when no descriptor is left to look with.
+    private static func thisHolds(_ inode: UInt64) -> Bool? {
+        try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").contains { name in
+            var status = stat()
+            return Int32(name).map { fstat($0, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK && status.st_ino == inode } ?? false
+        }
     }
 }

@@ -40,9 +40,7 @@ public struct Deploying: Sendable {
         signature: EndpointSpec.SignatureRule?, since known: String?, by caller: Caller
     ) async throws -> JSON {
         let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
-        guard let version = try await registry.resolve(uri, reading) else {
-            throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
-        }
+        let version = try await registry.found(uri, reading)
         var decision = known
         if decision == nil { decision = await deployments.decision(endpoint: endpoint) }
         // What cannot be served is found before anything is declared.

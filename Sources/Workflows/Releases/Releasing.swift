@@ -223,9 +223,7 @@ public struct Releasing: Sendable {
         _ uri: String, runner: ModelBinding.Runner?, _ grant: Grant
     ) async throws -> (version: ModelVersion, evidence: VersionEvidence) {
         let reading = try Grant.check(grant.caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
-        guard let version = try await registry.resolve(uri, reading) else {
-            throw KeelError.notFound("there is no model '\(uri)'", hint: "models:/NAME/VERSION or models:/NAME@ALIAS")
-        }
+        let version = try await registry.found(uri, reading)
         if let evidence = try await registry.evidence(of: version, reading), runner == nil || evidence.bundle.data["asked"]?.string == runner?.rawValue {
             return (version, evidence)
         }
@@ -275,9 +273,8 @@ public struct Releasing: Sendable {
         guard spec.approval == .required else { return }
         for uri in [version.uri] + spec.before + spec.after {
             let reading = try Grant.check(caller, may: .registryRead, on: ModelURI(uri).map { "Model/\($0.name)" } ?? "*")
-            guard let part = try await registry.resolve(uri, reading), let evidence = try await registry.evidence(of: part, reading) else {
-                throw KeelError.notFound("there is no model '\(uri)' with a bundle", hint: "the endpoint's spec names it in before or after")
-            }
+            let part = try await registry.found(uri, reading)
+            guard let evidence = try await registry.evidence(of: part, reading) else { throw RegistryService.noBundle(part) }
             try requireApproval(part, evidence, for: spec.ref)
         }
     }

@@ -43,7 +43,8 @@ enum ResourceView {
         lines.append(("needed by", needing.isEmpty ? "nothing" : needing.joined(separator: ", ")))
         for (name, value) in lines { Terminal.print(name.padding(toLength: 12, withPad: " ", startingAt: 0) + " " + value) }
         Terminal.print("")
-        Terminal.print(json: resource["spec"] ?? .null)
+        let spec = resource["spec"] ?? .null
+        if spec.members?.isEmpty == true { Terminal.print("its spec says nothing: every field is as by default") } else { Terminal.print(json: spec) }
         Terminal.print("")
         Terminal.table(
             ["revision", "applied", "by", "digest"],

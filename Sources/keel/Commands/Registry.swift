@@ -26,18 +26,24 @@ struct ModelList: AsyncParsableCommand {
     @Option(help: "The instant, in UTC: 2026-05-03 or 2026-05-03T10:00:00Z.") var at: String?
     @OptionGroup var connection: Connection
 
-    func run() async throws {
+    func run() async throws { Self.show(try await Self.all(at: at, connection), connection) }
+
+    static func all(at instant: String? = nil, _ connection: Connection) async throws -> JSON {
         var (models, after): ([JSON], String?) = ([], nil)
         repeat {
-            let query = ["limit=1000", at.map { "at=\(escaped($0))" }, after.map { "page=\(escaped($0))" }].compactMap { $0 }
+            let query = ["limit=1000", instant.map { "at=\(escaped($0))" }, after.map { "page=\(escaped($0))" }].compactMap { $0 }
             let page = try await connection.get("/api/v1/models?\(query.joined(separator: "&"))")
             models += page["models"]?.items ?? []
             after = page["next"]?.string
         } while after != nil
-        connection.show(["models": .array(models)]) { _ in
+        return ["models": .array(models)]
+    }
+
+    static func show(_ answer: JSON, _ connection: Connection) {
+        connection.show(answer) { answer in
             Terminal.table(
                 ["model", "latest", "aliases", "created", "changed"],
-                models.map { model in
+                (answer["models"]?.items ?? []).map { model in
                     let aliases = (model["aliases"]?.members ?? []).map { "\($0.key)=\($0.value.text)" }.joined(separator: " ")
                     return [model.cell("name"), model.cell("latest_version"), aliases.isEmpty ? "-" : aliases, model.cell("created_at"), model.cell("updated_at")]
                 })

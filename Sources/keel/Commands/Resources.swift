@@ -73,7 +73,7 @@ struct Get: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "List things of one kind.",
         discussion: """
-            Kinds: endpoints, releases, runs, triggers, snapshots, alerts, damage, and every kind of resource (datasets, featureviews, pipelines, monitors …).
+            Kinds: endpoints, models, releases, runs, triggers, snapshots, alerts, damage, and every kind of resource (datasets, featureviews, pipelines, monitors …).
             Examples:
               keel get endpoints
               keel get snapshots departures
@@ -93,7 +93,13 @@ struct Get: AsyncParsableCommand {
                     ["name", "env", "release", "share", "requests", "p50", "p99", "errors", "drift", "rollout"],
                     answer["endpoints"]?.items.flatMap(endpointRows) ?? [])
             }
-        case "releases": try await Releases.List.parse([name ?? ""] + (connection.json ? ["--json"] : []) + ["--url", connection.url]).run()
+        case "releases":
+            guard let name else { throw KeelError.invalid("of which endpoint?", hint: "keel get releases ENDPOINT") }
+            var list = try Releases.List.parse([name])
+            list.connection = connection
+            try await list.run()
+        case "models", "model":
+            ModelList.show(try named(try await ModelList.all(connection), "models", by: "name"), connection)
         case "runs":
             connection.show(try named(try await connection.get("/api/v1/runs"), "runs", by: "pipeline")) { answer in
                 let runs = answer["runs"]?.items ?? []

@@ -27,6 +27,23 @@ extension DatasetService {
         try await checked(snapshot.files, of: ResourceRef("Dataset", snapshot.dataset, in: workspace))
     }
 
+    /// The files of a snapshot as `files(of:in:)` gives them, with when their rows came to Keel.
+    public func parts(of snapshot: Snapshot, in workspace: WorkspaceID) async throws -> [SnapshotPart] {
+        let dataset = ResourceRef("Dataset", snapshot.dataset, in: workspace)
+        let added = try await database.read(in: workspace) { try SnapshotStore.ingested(dataset.name, upTo: snapshot.number, $0) }
+        var parts: [SnapshotPart] = []
+        for file in snapshot.files {
+            let path = try await checked([file], of: dataset)
+            let time = added[file.path]
+            if let last = parts.last, last.ingestedAt == time {
+                parts[parts.count - 1] = SnapshotPart(files: last.files + path, ingestedAt: time)
+            } else {
+                parts.append(SnapshotPart(files: path, ingestedAt: time))
+            }
+        }
+        return parts
+    }
+
     /// The files of all snapshots of all datasets in all workspaces.
     public func allFiles() async throws -> [(dataset: ResourceRef, file: Snapshot.File)] {
         try await database.read { try SnapshotStore.everyFile($0) }

@@ -93,17 +93,20 @@ extension DatasetService {
                 .unavailable, "\(waiting >> 20) MiB of refused rows wait in the stream of '\(spec.name)'; no more are taken",
                 hint: "correct what is pushed (\(issues[0].message)) and seal the dataset")
         }
+        var acceptedAt: Timestamp?
         do {
             let stored = try store(accepted, lines, issues, entry)
             accepted = stored.rows
             issues = stored.refused
+            acceptedAt = stored.acceptedAt
         } catch { throw KeelError.wrapping(error) }
-        return PushResult(accepted: accepted, rejected: issues.map { ($0.line - 1, $0.message) }.sorted { $0.index < $1.index })
+        return PushResult(
+            accepted: accepted, acceptedAt: acceptedAt, rejected: issues.map { ($0.line - 1, $0.message) }.sorted { $0.index < $1.index })
     }
 
     /// Appends the rows with new keys and the refused rows to their logs, both or neither; a key counts as known only once its row is there.
     private func store(_ table: Table, _ lines: [Int], _ unread: [RowIssue], _ entry: Entry) throws
-        -> (rows: Table, refused: [RowIssue])
+        -> (rows: Table, refused: [RowIssue], acceptedAt: Timestamp?)
     {
         let spec = entry.spec
         let stream = entry.stream
@@ -134,14 +137,23 @@ extension DatasetService {
             }
             let before = stream.rejected.end
             if !issues.isEmpty { try stream.rejected.append(issues.map { QuarantinedRow(source: "stream", issue: $0).json.bytes }) }
+            var acceptedAt: Timestamp?
             do {
-                if accepted.rowCount > 0 { try stream.rows.append([try TableCodec.encode(accepted)]) }
+                if accepted.rowCount > 0 {
+                    // Under the lock, so that rows have these times in the order in which they stand in the log.
+                    let known = try keys.lastAccepted ?? stream.lastAcceptedInLog()
+                    let first = max(clock.now().microseconds, known &+ 1)
+                    try stream.rows.append([try TableCodec.encode(try AcceptedTime.add(first, to: accepted))])
+                    let last = first + Int64(accepted.rowCount - 1)
+                    keys.lastAccepted = last
+                    acceptedAt = Timestamp(microseconds: last)
+                }
             } catch {
                 try stream.rejected.takeBack(to: before)
                 throw error
             }
             for row in kept { keys.insert(hashes[row]) }
-            return (accepted, issues)
+            return (accepted, issues, acceptedAt)
         }
     }
 

@@ -227,6 +227,12 @@ public final class DatasetService: Sendable {
     private func loadKeys(_ entry: Entry) async throws {
         let spec = entry.spec
         let stream = entry.stream
+        if stream.keys.withLock({ $0.lastAccepted == nil }) {
+            try await Blocking.run {
+                let last = try stream.lastAcceptedInLog()
+                stream.keys.withLock { $0.lastAccepted = max($0.lastAccepted ?? last, last) }
+            }
+        }
         guard !spec.key.isEmpty else { return }
         // Who comes meanwhile waits here, not for the lock that is held while keys are read.
         try await stream.loading.run { [self] in

@@ -13,6 +13,8 @@ final class DatasetStream: Sendable {
         /// What is committed: the newest snapshot's files and how far they hold the stream.
         var files: [Snapshot.File] = []
         var sealed = SnapshotStore.Sealed()
+        /// The time that the last accepted row was given (`AcceptedTime`), µs; nil until it is read from the log.
+        var lastAccepted: Int64?
         /// Whether the data are being removed: nothing is added any more.
         var isRemoved = false
 
@@ -28,6 +30,27 @@ final class DatasetStream: Sendable {
             set = KeySet()
             replacement = nil
         }
+    }
+
+    /// The time of the last row in the log, so that times go on growing after a start at which the clock went back. Blocks: it reads the last segment.
+    func lastAcceptedInLog() throws -> Int64 {
+        var last: UInt64?
+        var end = try DatasetStream.lastSegment(folder)
+        try rows.replay(from: end) { _, next in
+            last = end
+            end = next
+        }
+        var time = Int64.min
+        if let last {
+            // A record that cannot be read is damage, which is told elsewhere, and nothing that keeps a push from being taken.
+            try rows.replay(from: last) { record, _ in time = max(time, (try? TableCodec.decode(record)).flatMap(AcceptedTime.last) ?? .min) }
+        }
+        return time
+    }
+
+    /// Where the last of a log's files begins: its name says it.
+    private static func lastSegment(_ folder: String) throws -> UInt64 {
+        try Folder.names(rowsFolder(folder)).compactMap { $0.hasSuffix(".log") ? UInt64($0.dropLast(4)) : nil }.max() ?? 0
     }
 
     /// - Throws: `notFound` once the data are removed.
@@ -53,8 +76,11 @@ final class DatasetStream: Sendable {
     /// Both logs are appended to under this lock, so that a push is in both or in neither.
     let keys = Mutex(Keys())
 
+    private let folder: String
+
     /// - Parameter report: told of damage to the logs.
     init(folder: String, report: @escaping @Sendable (KeelError) -> Void) throws {
+        self.folder = folder
         rows = try DurableLog(folder: DatasetStream.rowsFolder(folder), keepsUnreadable: true, report: report)
         rejected = try DurableLog(folder: folder + "/rejected", keepsUnreadable: true, report: report)
     }

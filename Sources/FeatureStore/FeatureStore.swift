@@ -16,6 +16,15 @@ public final class FeatureStore: Sendable {
         var following: [String: [OnlineView]] = [:]
         /// Views without state, and why.
         var broken: [String: KeelError] = [:]
+        /// By dataset; of every dataset that a view ever read.
+        var arrivals: [String: Arrivals] = [:]
+
+        mutating func arrivals(of dataset: String) -> Arrivals {
+            if let known = arrivals[dataset] { return known }
+            let made = Arrivals()
+            arrivals[dataset] = made
+            return made
+        }
 
         /// Why a view has no state; nil when it has.
         func problem(of view: String, in draft: FeatureDraft?) -> KeelError? {
@@ -43,7 +52,9 @@ public final class FeatureStore: Sendable {
         self.version = version
     }
 
-    private func online(_ view: DatasetView) -> OnlineView { OnlineView(view, seed: seed, version: version) }
+    private func online(_ view: DatasetView) -> OnlineView {
+        OnlineView(view, state.withLock { $0.arrivals(of: view.dataset) }, seed: seed, version: version)
+    }
 
     /// The catalogue in force.
     public var catalog: FeatureCatalog { state.withLock { $0.catalog } }
@@ -106,10 +117,28 @@ public final class FeatureStore: Sendable {
 
     /// Adds rows of a dataset, in order of arrival, to every view over it.
     ///
+    /// - Parameter time: when the last of them was accepted; nil when that is not kept.
     /// - Throws: `contractViolation` when a column has a type that cannot be converted to the one that the contract says.
-    public func apply(dataset: String, rows: Table) throws(KeelError) {
+    public func apply(dataset: String, rows: Table, acceptedUpTo time: Timestamp? = nil) throws(KeelError) {
         let now = clock.now().microseconds
+        if let time { state.withLock { $0.arrivals(of: dataset) }.willShow(upTo: time.microseconds) }
         for view in views(of: dataset) { try view.apply(rows, now: now) }
+    }
+
+    /// Runs a push into a dataset: what accepts its rows and applies them. Until it ends, reads note that they may have seen its rows or not.
+    public func pushing<T>(into dataset: String, _ body: () -> T) -> T {
+        let arrivals = state.withLock { $0.arrivals(of: dataset) }
+        arrivals.beginPush(clock.now().microseconds)
+        defer { arrivals.endPush() }
+        return body()
+    }
+
+    /// As `pushing`, for what takes rows in by files and makes the features anew. Several may overlap.
+    public func loading<T: Sendable>(into dataset: String, _ body: () async throws -> T) async rethrows -> T {
+        let arrivals = state.withLock { $0.arrivals(of: dataset) }
+        arrivals.beginLoad(clock.now().microseconds)
+        defer { arrivals.endLoad() }
+        return try await body()
     }
 
     private func views(of dataset: String) -> [OnlineView] {

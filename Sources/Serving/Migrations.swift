@@ -54,7 +54,7 @@ public enum ServingTables {
                 // The number of the ledger event `release.created`; 0 for releases from before this step.
                 "ALTER TABLE releases ADD COLUMN created_seq BIGINT NOT NULL DEFAULT 0"
             ]),
-        workspaces, types, export, labels, parts, numbers, pauses,
+        workspaces, types, export, labels, parts, numbers, pauses, bounds,
     ]
 
     /// The prediction log in the lake (`PredictionExporter`). `part` is the number of the file that a row is in. `label_pending` counts how often
@@ -101,6 +101,12 @@ public enum ServingTables {
             """,
             "CREATE INDEX release_parts_model ON release_parts (workspace, model, model_version)",
         ])
+
+    /// Which rows the features of a prediction were made of. An upper bound without a lower one: they lack something that they cover. The version before
+    /// leaves both null.
+    private static let bounds = Migration(
+        module: "serving", version: 12, isBackwardCompatible: true,
+        ["ALTER TABLE predictions ADD COLUMN known_from BIGINT", "ALTER TABLE predictions ADD COLUMN known_until BIGINT"])
 
     /// Who paused the rollout under way. The version before goes on with a rollout that is paused, and leaves the columns as they are.
     private static let pauses = Migration(

@@ -23,10 +23,26 @@ public struct ModelInputs: Sendable, Hashable {
     public let table: Table
     /// Of each row, or nil when the requests carry none; then the time of the request is taken.
     public let eventTimes: [Timestamp]?
+    /// Nil when no features were read.
+    public let reads: FeatureReads?
 
-    public init(table: Table, eventTimes: [Timestamp]?) {
+    public init(table: Table, eventTimes: [Timestamp]?, reads: FeatureReads? = nil) {
         self.table = table
         self.eventTimes = eventTimes
+        self.reads = reads
+    }
+}
+
+/// Which rows the features of a request were made of, so that they can be made again.
+public struct FeatureReads: Sendable, Hashable {
+    /// Every row that was accepted by the lower bound counted, and none that was accepted after the upper one.
+    public let known: ClosedRange<Timestamp>
+    /// The rows of the request whose features lack something that they cover.
+    public let inexact: Set<Int>
+
+    public init(known: ClosedRange<Timestamp>, inexact: Set<Int> = []) {
+        self.known = known
+        self.inexact = inexact
     }
 }
 

@@ -13,14 +13,14 @@ final class Estate {
     let damage = DamageRegister()
     static let owner = Caller(name: "test", persona: .owner)
 
-    init(home: String? = nil, _ specs: [DatasetSpec]) async throws {
+    init(home: String? = nil, _ specs: [DatasetSpec], clock: any Contracts.Clock = SystemClock()) async throws {
         self.home = home ?? NSTemporaryDirectory() + "keel-data-\(Identifier.hex32())"
         try FileManager.default.createDirectory(atPath: self.home, withIntermediateDirectories: true)
         database = try Database(path: self.home + "/keel.sqlite")
         try await database.migrate(Ledger.migrations + DatasetTables.migrations, backupFolder: self.home + "/backups")
         data = try DatasetService(
             database: database, lake: self.home + "/lake", streams: self.home + "/streams",
-            duckdb: try DuckDB(settings: .init(folders: [self.home], threads: 1)), damage: damage)
+            duckdb: try DuckDB(settings: .init(folders: [self.home], threads: 1)), damage: damage, clock: clock)
         try await data.start()
         let failures = await data.configure(specs)
         #expect(failures.isEmpty)

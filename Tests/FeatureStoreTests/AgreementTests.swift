@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// What the documentation of windows and latest values says, computed the plainest way.
-private struct Oracle {
+struct Oracle {
     let events: [MachineEvent]
 
     private func known(_ machine: String?, _ line: Int64, _ t: Timestamp) -> [MachineEvent] {
@@ -63,7 +63,7 @@ private struct Oracle {
     }
 }
 
-private func agree(_ a: Value, _ b: Value) -> Bool {
+func agree(_ a: Value, _ b: Value) -> Bool {
     guard case .double(let x) = a, case .double(let y) = b else { return a == b }
     return abs(x - y) <= 1e-9 * max(1, abs(x), abs(y))
 }
@@ -148,7 +148,7 @@ func randomEvents(_ count: Int, from start: Double, _ random: inout Seeded) -> (
             let request = try requests(asked)
             let online = try store.read(service: "all", request: request)
             let offline = try store.offlineRead(service: "all", requests: request, on: connection) { _ in
-                (0...chunk).map { "\(folder.path)/\($0).parquet" }
+                SourceRows((0...chunk).map { "\(folder.path)/\($0).parquet" })
             }
             #expect(online.names == offline.names)
             let oracle = Oracle(events: all)
@@ -185,7 +185,7 @@ func randomEvents(_ count: Int, from start: Double, _ random: inout Seeded) -> (
         try connection.writeParquet(events, to: folder.path + "/e.parquet")
         let expected: [Value] = [1.5, 1.5, nil, nil]
         let online = try store.read(service: "s", request: request).column("x")
-        let offline = try store.offlineRead(service: "s", requests: request, on: connection) { _ in [folder.path + "/e.parquet"] }.column(
+        let offline = try store.offlineRead(service: "s", requests: request, on: connection) { _ in SourceRows([folder.path + "/e.parquet"]) }.column(
             "x")
         #expect((0..<4).map { online[$0] } == expected)
         #expect((0..<4).map { offline[$0] } == expected)

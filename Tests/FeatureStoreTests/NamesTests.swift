@@ -58,18 +58,18 @@ struct NamesTests {
         try connection.writeParquet(events, to: file)
         let asked = try events.selecting([key, time])
         let online = try store.read(service: "all", request: asked)
-        let offline = try store.offlineRead(service: "all", requests: asked, on: connection) { _ in [file] }
+        let offline = try store.offlineRead(service: "all", requests: asked, on: connection) { _ in SourceRows([file]) }
         for row in 0..<asked.rowCount { #expect(online.row(row) == offline.row(row)) }
         #expect(online.names == [key, time, "s", "n", "latest", "later"])
         let inputs = ["s", "n", "latest"].map { Signature.Input($0, .float64) }
         let chosen = try online.selecting(inputs.map(\.name))
         let values = (0..<online.rowCount).map { chosen.row($0) }
-        let report = try store.verify(service: "all", requests: asked, values: values, inputs: inputs, on: connection) { _ in [file] }
+        let report = try store.verify(service: "all", requests: asked, values: values, inputs: inputs, on: connection) { _ in SourceRows([file]) }
         #expect(report.differences == [])
         guard !["label"].contains(where: { names.contains($0) }) else { return }
         let set = try store.trainingSet(
             TrainingSetRequest(labels: "events", label: reference(label), service: "all", keep: [value, label]), on: connection
-        ) { _ in [file] }
+        ) { _ in SourceRows([file]) }
         #expect(set.names == [key, time, "s", "n", "latest", "later", value, label, "label"])
         for row in 0..<asked.rowCount {
             #expect(try set.row(row)[2...5] == online.row(row)[2...5] && set.column(value)[row] == events.row(row)[2])
@@ -187,11 +187,11 @@ struct NamesTests {
         // All files, and the old one alone, which has no such column at all.
         for files in [["0", "1"], ["0"]] {
             let paths = files.map { "\(folder.path)/\($0).parquet" }
-            let offline = try store.offlineRead(service: "s", requests: asked, on: connection) { _ in paths }
+            let offline = try store.offlineRead(service: "s", requests: asked, on: connection) { _ in SourceRows(paths) }
             #expect(offline.row(0) == online.row(0))
             let set = try store.trainingSet(
                 TrainingSetRequest(labels: "d", label: "n", service: "s", keep: ["extra"]), on: connection
-            ) { _ in paths }
+            ) { _ in SourceRows(paths) }
             #expect(try set.column("extra")[0] == Value.null && set.column("label")[1] == 2.0)
             #expect(set.rowCount == files.count + 1)
         }

@@ -53,11 +53,11 @@ private let orders = Schema(
         }
     }
 
-    private func files(_ dataset: String) -> [String] { ["\(folder.path)/\(dataset).parquet"] }
+    private func rows(_ dataset: String) -> SourceRows { SourceRows(["\(folder.path)/\(dataset).parquet"]) }
 
     @Test func examplesHaveWhatWasKnownAtTheirTime() throws {
         var request = TrainingSetRequest(labels: "orders", label: "days > 2", service: "s", until: at(1000), keep: ["region"])
-        let all = try store.trainingSet(request, on: connection, files: files)
+        let all = try store.trainingSet(request, on: connection, source: rows)
         #expect(all.names == ["machine", "line", "asked", "mean_1h", "n_1h", "state", "twice", "busy", "region", "label"])
         #expect(all.row(0) == ["zz", 1, .timestamp(at(50)), nil, 0, nil, nil, false, "east", 1.0])
         #expect(all.row(1) == ["a", 1, .timestamp(at(100)), 3.0, 2, "down", 6.0, true, "north", 1.0])
@@ -65,9 +65,9 @@ private let orders = Schema(
         #expect(all.row(2)[4] == 3)
         request.knownAt = "shipped"
         request.from = at(100)
-        let known = try store.trainingSet(request, on: connection, files: files)
+        let known = try store.trainingSet(request, on: connection, source: rows)
         #expect(known.rowCount == 1 && known.row(0)[2] == .timestamp(at(100)))
-        let features = try store.trainingSet(request, on: connection) { $0 == "events" ? [] : files($0) }
+        let features = try store.trainingSet(request, on: connection) { $0 == "events" ? SourceRows([String]()) : rows($0) }
         #expect(features.row(0)[3] == .null && features.row(0)[4] == 0)
     }
 
@@ -75,7 +75,7 @@ private let orders = Schema(
         func failure(_ change: (inout TrainingSetRequest) -> Void) throws -> KeelError {
             var request = TrainingSetRequest(labels: "orders", label: "days", service: "s")
             change(&request)
-            return try #require(throws: KeelError.self) { _ = try store.trainingSet(request, on: connection, files: files) }
+            return try #require(throws: KeelError.self) { _ = try store.trainingSet(request, on: connection, source: rows) }
         }
         #expect(try failure { $0.labels = "order" }.hint == "did you mean 'orders'?")
         #expect(try failure { $0.label = "day" }.path == "label")
@@ -97,12 +97,12 @@ private let orders = Schema(
         let read = try plan.inputs(for: asked).table
         var values = (0..<4).map { read.row($0) }
         #expect(values[0] == [3.0, 2.0, 6.0, 1.0, "down"])
-        let report = try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, files: files)
+        let report = try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, source: rows)
         #expect(report.rows == 4 && report.compared == 20)
         #expect(report.differences == [])
         values[2][1] = 2.0
         values[0][4] = "up"
-        let skewed = try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, files: files)
+        let skewed = try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, source: rows)
         #expect(
             skewed.differences == [
                 ParityDifference(row: 0, feature: "state", online: "up", offline: "down"),
@@ -111,6 +111,6 @@ private let orders = Schema(
         // Predictions of a version before texts were logged have the position of the category.
         (values[2][1], values[0][4]) = (1.0, 1.0)
         #expect(
-            try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, files: files).differences == [])
+            try store.verify(service: "s", requests: asked, values: values, inputs: inputs, on: connection, source: rows).differences == [])
     }
 }

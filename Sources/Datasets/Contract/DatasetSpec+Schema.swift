@@ -11,6 +11,10 @@ extension DatasetSpec {
             FieldSchema("key", .texts, "The columns that tell rows apart. Of two rows with one key the later is refused."),
             FieldSchema("eventTime", .text, "The timestamp column that says when a row happened."),
             FieldSchema(
+                "knownAt", .text, default: "when Keel accepted the row",
+                "The column that says when a row became known, for rows that know it themselves, such as a replayed history. Training sets use no row before it."
+            ),
+            FieldSchema(
                 "nulls", .texts, default: #"["", "NA", "NaN", "null"]"#,
                 "Texts of CSV that mean no value. NaN in a column of floats is no value on every way in."),
             FieldSchema("ignore", .texts, "Columns of files that are passed over. Any other column that is not declared refuses the file."),

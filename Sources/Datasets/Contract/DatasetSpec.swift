@@ -42,6 +42,8 @@ public struct DatasetSpec: Sendable {
     public let columns: [Column]
     public let key: [String]
     public let eventTime: String?
+    /// The column that says when a row became known; nil: when Keel accepted it.
+    public let knownAt: String?
     public let nulls: [String]
     /// Columns that a file may have and that are passed over: whoever wrote the contract has seen them.
     public let ignored: [String]
@@ -66,6 +68,7 @@ public struct DatasetSpec: Sendable {
         name = resource.name
         let reader = try FieldReader(resource.spec, path: "spec")
         eventTime = try reader.optionalString("eventTime")
+        knownAt = try reader.optionalString("knownAt")
         key = try reader.strings("key") ?? []
         nulls = try reader.strings("nulls") ?? ["", "NA", "NaN", "null"]
         ignored = try reader.strings("ignore") ?? []
@@ -81,12 +84,14 @@ public struct DatasetSpec: Sendable {
         do throws(KeelError) {
             try all.validate()
             try all.checkNames()
+            try AcceptedTime.refuse(all.fields)
         } catch { throw error.at("spec") }
         var kept: [Field] = []
         for column in columns where column.keep { kept.append(column.field) }
         schema = Schema(kept, key: key, eventTime: eventTime)
         do throws(KeelError) { try schema.validate() } catch { throw error.at("spec") }
         let schema = schema
+        try DatasetSpec.check(knownAt, schema)
         expectations = try reader.objects("expectations").mapAll { item throws(KeelError) in try DatasetSpec.expectation(item, schema) }
         try reader.finish()
         computed = try DatasetSpec.order(columns, all)
@@ -97,6 +102,18 @@ public struct DatasetSpec: Sendable {
             }
         } else {
             typedFilter = nil
+        }
+    }
+
+    private static func check(_ knownAt: String?, _ schema: Schema) throws(KeelError) {
+        guard let knownAt else { return }
+        guard let field = schema[knownAt] else {
+            throw .invalid(
+                "'\(knownAt)' is not a column that is kept", hint: nearest(knownAt, in: schema.names).map { "did you mean '\($0)'?" },
+                path: "spec.knownAt")
+        }
+        guard field.type == .timestamp || field.type == .date else {
+            throw .invalid("'\(knownAt)' is a \(field.type), not a timestamp or date", path: "spec.knownAt")
         }
     }
 

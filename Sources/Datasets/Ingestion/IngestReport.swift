@@ -54,6 +54,8 @@ public struct IngestReport: Sendable {
 public struct PushResult: Sendable {
     /// The rows that are now in the stream, in the contract's columns, with keys and computed columns.
     public let accepted: Table
+    /// When the last of them was accepted (`AcceptedTime`); nil when none was.
+    public let acceptedAt: Timestamp?
     /// Rows that were refused: their position in the request, from 0, and why.
     public let rejected: [(index: Int, reason: String)]
 }

@@ -1,6 +1,14 @@
 import Contracts
 import Statistics
 
+/// Files of a snapshot, in order, whose rows came to Keel in one way.
+public struct SnapshotPart: Sendable, Hashable {
+    /// Absolute paths.
+    public let files: [String]
+    /// When they were ingested; nil for rows that were pushed.
+    public let ingestedAt: Timestamp?
+}
+
 /// One immutable version of a dataset: its files, contract and profile. Snapshots of a dataset are numbered from 1.
 public struct Snapshot: Sendable, Equatable {
     public struct File: Sendable, Hashable {

@@ -139,6 +139,25 @@ enum SnapshotStore {
         return Sealed(stream: UInt64(row?.int("stream_end") ?? 0), rejected: UInt64(row?.int("rejected_end") ?? 0))
     }
 
+    /// When each file that did not come out of the stream was ingested, by path.
+    static func ingested(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [String: Timestamp] {
+        let steps = try db.rows(
+            "SELECT number, created_at, stream_end, rejected_end FROM data_snapshots WHERE workspace = ? AND dataset = ? AND number <= ? ORDER BY number",
+            [try db.inWorkspace, .string(dataset), int(number)])
+        var times: [Int: Timestamp] = [:]
+        var stream: Int64 = 0
+        var rejected: Int64 = 0
+        // A seal takes a part of the logs; only an ingest leaves them where they were.
+        for step in steps {
+            if step.int("stream_end") == stream, step.int("rejected_end") == rejected { times[Int(step.int("number"))] = step.time("created_at") }
+            stream = step.int("stream_end")
+            rejected = step.int("rejected_end")
+        }
+        var out: [String: Timestamp] = [:]
+        for (addedIn, file) in try files(dataset, upTo: number, db) { out[file.path] = times[addedIn] }
+        return out
+    }
+
     /// Names the rows of a dataset that did not come through its stream: by the last removal and the last ingest.
     static func origin(_ dataset: String, _ db: some Querying) throws -> String {
         let removal = try db.ledgerEvents(of: "dataset.removed", on: "Dataset/\(dataset)", after: 0, before: .max, limit: 1).first?.seq ?? 0

@@ -46,8 +46,9 @@ final class SnapshotWriter {
         guard table.rowCount > 0 else { return }
         rows += table.rowCount
         // Rows that were pushed under an older contract are kept as they are; the profile is of this one's columns.
-        if table.names == spec.schema.names, zip(table.columns, spec.schema.fields).allSatisfy({ $0.type == $1.type }) {
-            try profile.add(table)
+        let described = table.index(of: AcceptedTime.column) == nil ? table : try table.selecting(table.names.filter { $0 != AcceptedTime.column })
+        if described.names == spec.schema.names, zip(described.columns, spec.schema.fields).allSatisfy({ $0.type == $1.type }) {
+            try profile.add(described)
         }
         noteEventTimes(table)
         if !joiner.append(table) {

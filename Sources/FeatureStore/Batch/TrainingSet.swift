@@ -43,29 +43,30 @@ extension FeatureStore {
 
     static func temporaryPrefix() -> String { "keel_features_\(queryNumber.add(1, ordering: .relaxed).newValue)" }
 
-    /// Examples with every feature as it was known at the example's time: never a value from after it.
+    /// Examples with every feature as it was known at the example's time: never a value from after it, nor one that became known after it.
     ///
     /// Columns: the service's request columns, the time, the service's features in order, the dataset's columns, those to keep, `label` (float64; a
     /// condition gives 0 and 1). Rows are in order of time, then of the labels dataset. Examples without a time can have features that need none: columns
     /// of the dataset, and expressions over them.
     ///
-    /// - Parameter files: the Parquet files of a dataset's snapshot, in order of arrival; asked for the labels and for every source.
+    /// - Parameter source: the rows of a dataset's snapshot; asked for the labels and for every source.
     /// - Throws: `invalidArgument` that names what is wrong in the request; what the connection throws. Blocks: keep it off event loops.
     public func trainingSet(
-        _ request: TrainingSetRequest, on connection: DuckDBConnection, files: (String) throws(KeelError) -> [String]
+        _ request: TrainingSetRequest, on connection: DuckDBConnection, source: (String) throws(KeelError) -> SourceRows
     ) throws(KeelError) -> Table {
         let catalog = self.catalog
         let plan = try TrainingSetPlan(request, catalog)
         let prefix = FeatureStore.temporaryPrefix()
         let questions = "\(prefix)_questions"
-        let labels = try files(request.labels)
+        let labels = try source(request.labels).files
         guard !labels.isEmpty else { throw .notFound("dataset '\(request.labels)' has no data yet", hint: "ingest it first") }
-        try connection.execute("CREATE OR REPLACE TEMP TABLE \(questions) AS \(try plan.questions(labels))")
+        try connection.execute("CREATE OR REPLACE TEMP TABLE \(questions) AS SELECT *, t AS k FROM (\(try plan.questions(labels)))")
         let uses = plan.service?.uses ?? []
         defer { FeatureStore.drop([questions] + uses.indices.map { "\(prefix)_view\($0)" }, on: connection) }
         var joined = "SELECT * FROM \(questions)"
         if let service = plan.service {
-            joined = try BatchQuery(service: service, connection: connection, prefix: prefix).features(questions: questions, files: files)
+            joined = try BatchQuery(service: service, connection: connection, prefix: prefix, time: .known)
+                .features(questions: questions, source: source)
         }
         let list = plan.outputs.map { "\($0.sql) AS \(BatchQuery.quoted($0.name))" }.joined(separator: ", ")
         // Qualified, so that no user's name in the list is taken for the order.
@@ -75,7 +76,7 @@ extension FeatureStore {
     /// Drops what a query left; the connection's own end does so too, hence an error here changes nothing.
     static func drop(_ tables: [String], on connection: DuckDBConnection) {
         for table in tables {
-            for suffix in ["", "_events", "_keys"] { _ = try? connection.execute("DROP TABLE IF EXISTS \(table)\(suffix)") }
+            for suffix in ["", "_events", "_keys", "_late", "_bounds"] { _ = try? connection.execute("DROP TABLE IF EXISTS \(table)\(suffix)") }
         }
     }
 }

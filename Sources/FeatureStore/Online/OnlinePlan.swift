@@ -57,23 +57,33 @@ public struct OnlinePlan: Sendable {
 
     /// Computes the inputs of every row, in the order and of the types of the model's inputs; a missing float is NaN.
     ///
-    /// - Returns: the inputs, and as of when each row was read; nil when the service names no time column (it reads as of now).
+    /// - Returns: the inputs; as of when each row was read, and which rows of the datasets were there, nil when the service names no time column and
+    ///   reads no dataset.
     /// - Throws: `contractViolation` that names the column, for a request that lacks it, and for a feature that the model's input cannot hold.
-    public func inputs(for request: Table) throws(KeelError) -> (table: Table, times: [Timestamp]?) {
+    public func inputs(for request: Table) throws(KeelError) -> (table: Table, times: [Timestamp]?, bounds: ReadBounds?) {
         let columns = try RequestColumns(request, service)
-        let now = service.timeSlot == nil ? clock.now().microseconds : 0
+        let now = clock.now().microseconds
+        let seen = views.reduce(now) { min($0, $1.arrivals.seen(at: now)) }
+        var inexact: [Int] = []
         var reader = RowReader(service, views)
         let rows = columns.rowCount
         var builders = inputs.map { InputBuilder($0.type, rows: rows) }
         for row in 0..<rows {
-            reader.load(columns, row, now: now)
+            if !reader.load(columns, row, now: now) { inexact.append(row) }
             for i in inputs.indices where !builders[i].append(reader.slots[inputs[i].slot]) {
                 throw KeelError(
                     .contractViolation, "feature '\(inputs[i].name)' is \(reader.slots[inputs[i].slot]), the model takes a \(inputs[i].type)",
                     path: inputs[i].name)
             }
         }
-        return (Table(distinct: names, columns: builders.map(\.column)), columns.times(service)?.map { Timestamp(microseconds: $0) })
+        let table = Table(distinct: names, columns: builders.map(\.column))
+        let times = columns.times(service) ?? (views.isEmpty ? nil : Array(repeating: now, count: rows))
+        guard !views.isEmpty else { return (table, times?.map { Timestamp(microseconds: $0) }, nil) }
+        let end = clock.now().microseconds
+        let shown = views.reduce(end) { max($0, $1.arrivals.shown(at: end)) }
+        let bounds = ReadBounds(
+            from: Timestamp(microseconds: min(seen, shown)), until: Timestamp(microseconds: shown), inexact: inexact)
+        return (table, times?.map { Timestamp(microseconds: $0) }, bounds)
     }
 
     /// The same values from typed columns (a training set, or `FeatureStore.read`), `rowCount × inputs` row-major.
@@ -105,7 +115,7 @@ public struct OnlinePlan: Sendable {
         var reader = RowReader(service, views)
         var outputs = service.outputs.map { Column($0.type) }
         for row in 0..<columns.rowCount {
-            reader.load(columns, row, now: now)
+            _ = reader.load(columns, row, now: now)
             for (i, output) in service.outputs.enumerated() {
                 try placed(output.name) { () throws(KeelError) in try outputs[i].append(reader.slots[output.slot]) }
             }
@@ -129,18 +139,21 @@ struct RowReader {
         slots = Array(repeating: .null, count: service.slotCount)
     }
 
-    mutating func load(_ columns: RequestColumns, _ row: Int, now: Int64) {
+    /// - Returns: whether every view has all that its features cover.
+    mutating func load(_ columns: RequestColumns, _ row: Int, now: Int64) -> Bool {
+        var isExact = true
         for slot in columns.columns.indices { slots[slot] = columns.columns[slot][row].finite }
         let time = columns.time(row, service, now: now)
         for (use, view) in zip(service.uses, views) {
             key.removeAll(keepingCapacity: true)
             var known = true
             for slot in use.keySlots where !KeyEncoding.append(slots[slot], to: &key) { known = false }
-            view.read(known ? key : nil, asOf: time, use.features, into: &slots)
+            if !view.read(known ? key : nil, asOf: time, use.features, into: &slots) { isExact = false }
         }
         for computed in service.computed {
             let value = slots.withUnsafeBufferPointer { slots in computed.expression.evaluate { slots[computed.slots[$0]] } }
             slots[computed.slot] = value
         }
+        return isExact
     }
 }

@@ -23,6 +23,7 @@ final class OnlineView: Sendable {
     }
 
     let view: DatasetView
+    let arrivals: Arrivals
     /// For hashes of keys and of distinct texts.
     private let seed: UInt64
     /// Which rows the state was made from, before those of the stream (`FeatureDraft.complete`); nil while its history is not whole.
@@ -48,9 +49,12 @@ final class OnlineView: Sendable {
     /// How many rows are applied between two sweeps over one shard.
     fileprivate static let sweepEvery = 4096
 
-    /// - Parameter seed: a secret, so that nobody can choose keys that collide.
-    init(_ view: DatasetView, seed: UInt64, version: String) {
+    /// - Parameters:
+    ///   - arrivals: of the view's dataset.
+    ///   - seed: a secret, so that nobody can choose keys that collide.
+    init(_ view: DatasetView, _ arrivals: Arrivals, seed: UInt64, version: String) {
         self.view = view
+        self.arrivals = arrivals
         self.seed = seed
         digest = view.identity.digest(seed: seed, version: version)
         var layouts: [PartialLayout] = []
@@ -133,9 +137,10 @@ final class OnlineView: Sendable {
     /// Reads features of one key as of `t` (µs) into their slots.
     ///
     /// - Parameter key: encoded; nil when a part is null, which is a key without events.
-    func read(_ key: [UInt8]?, asOf t: Int64, _ features: [(index: Int, slot: Int)], into slots: inout [Value]) {
+    /// - Returns: whether the state has everything that the features cover.
+    func read(_ key: [UInt8]?, asOf t: Int64, _ features: [(index: Int, slot: Int)], into slots: inout [Value]) -> Bool {
         for (index, slot) in features { slots[slot] = view.features[index].absent }
-        guard let key else { return }
+        guard let key else { return true }
         let hash = KeyEncoding.hash(key, seed: seed)
         let exact = withUnsafeTemporaryAllocation(of: UInt64.self, capacity: PartialLayout.strideMax) { scratch in
             guard let base = scratch.baseAddress else { return true }
@@ -150,7 +155,9 @@ final class OnlineView: Sendable {
             }
         }
         let isCovered = t >= saturatingSum(historyStart.load(ordering: .relaxed), coverage ?? 0)
-        if !exact || !isCovered { inexact.add(1, ordering: .relaxed) }
+        if exact, isCovered { return true }
+        inexact.add(1, ordering: .relaxed)
+        return false
     }
 }
 

@@ -13,6 +13,8 @@ package struct LoggedBatch: Sendable, Hashable {
         var outputs: PackedRow
         /// The request's columns as a JSON object.
         var request: String
+        /// Whether the features had everything that they cover.
+        var isExact = true
     }
 
     var endpoint: ResourceRef
@@ -20,6 +22,8 @@ package struct LoggedBatch: Sendable, Hashable {
     var shadow: Bool
     var at: Timestamp
     var latencyNanoseconds: Int
+    /// Which rows the features were made of (`FeatureReads`); nil where none were read, and in records of a version before it was kept.
+    var known: ClosedRange<Timestamp>?
     var rows: [Row]
     /// Whether it was read from a record of a version before endpoints had environments: the environment is not known then.
     private(set) var hasOldName = false
@@ -30,6 +34,8 @@ package struct LoggedBatch: Sendable, Hashable {
         shadow = batch.shadow
         at = batch.at
         latencyNanoseconds = batch.latencyNanoseconds
+        known = batch.inputs.reads?.known
+        let inexact = batch.inputs.reads?.inexact ?? []
         rows = []
         rows.reserveCapacity(batch.ids.count)
         var text = RequestText(batch.request)
@@ -39,7 +45,8 @@ package struct LoggedBatch: Sendable, Hashable {
             rows.append(
                 Row(
                     id: batch.ids[i], eventTime: batch.inputs.eventTimes?[i] ?? batch.at, score: batch.scores?[i],
-                    inputs: PackedRow(batch.inputs.table, row: i), outputs: PackedRow(batch.outputs, row: i), request: text.row(i)))
+                    inputs: PackedRow(batch.inputs.table, row: i), outputs: PackedRow(batch.outputs, row: i), request: text.row(i),
+                    isExact: !inexact.contains(i)))
         }
     }
 
@@ -55,13 +62,16 @@ package struct LoggedBatch: Sendable, Hashable {
 
 /// The form of a batch in the journal: little-endian, texts and lists with their length before them.
 ///
-///     u8 version = 3, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint (`ResourceRef.fullName`),
-///     u32 rows, then for each: text id, i64 event time µs, f32 score (NaN: none), text inputs, text outputs (both `PackedRow`), text request
+///     u8 version = 4, u8 shadow, i64 release, i64 at µs, i64 latency ns, text endpoint (`ResourceRef.fullName`),
+///     u8 whether there are bounds of what was known, then i64 lower µs, i64 upper µs,
+///     u32 rows, then for each: text id, i64 event time µs, f32 score (NaN: none), text inputs, text outputs (both `PackedRow`), text request, u8 exact
 ///
+/// Version 3 has no bounds, and rows do not say whether they are exact.
 /// Versions 1 and 2 have `u32 width, f32 × width` in place of inputs and outputs, and the score is the one output. Version 1 has an endpoint's name without
 /// workspace and environment.
 extension LoggedBatch {
-    private static let version: UInt8 = 3
+    private static let version: UInt8 = 4
+    private static let versionWithoutBounds: UInt8 = 3
     private static let versionOfFloats: UInt8 = 2
     private static let versionOfOldNames: UInt8 = 1
 
@@ -83,6 +93,11 @@ extension LoggedBatch {
         endpoint.writeFullName(to: &out)
         let length = UInt32(out.count - place - 4)
         for i in 0..<4 { out[place + i] = UInt8(truncatingIfNeeded: length >> UInt32(8 * i)) }
+        add(UInt8(known == nil ? 0 : 1))
+        if let known {
+            add(known.lowerBound.microseconds)
+            add(known.upperBound.microseconds)
+        }
         add(UInt32(rows.count))
         for row in rows {
             add(row.id)
@@ -93,6 +108,7 @@ extension LoggedBatch {
             add(UInt32(row.outputs.bytes.count))
             out.append(contentsOf: row.outputs.bytes)
             add(row.request)
+            add(UInt8(row.isExact ? 1 : 0))
         }
         return out
     }
@@ -118,6 +134,12 @@ extension LoggedBatch {
         let name = try text()
         hasOldName = version == LoggedBatch.versionOfOldNames
         endpoint = ResourceRef(EndpointSpec.kind, fullName: name)
+        if version == LoggedBatch.version, try number(UInt8.self) == 1 {
+            let lower = try number(Int64.self)
+            let upper = try number(Int64.self)
+            guard lower <= upper else { throw LoggedBatch.damaged }
+            known = Timestamp(microseconds: lower)...Timestamp(microseconds: upper)
+        }
         rows = []
         for _ in 0..<(try number(UInt32.self)) {
             let id = try text()
@@ -125,15 +147,19 @@ extension LoggedBatch {
             let score = Float(bitPattern: try number(UInt32.self))
             let inputs: PackedRow
             let outputs: PackedRow
-            if version == LoggedBatch.version {
+            if version >= LoggedBatch.versionWithoutBounds {
                 inputs = PackedRow(bytes: Array(try take(Int(try number(UInt32.self)))))
                 outputs = PackedRow(bytes: Array(try take(Int(try number(UInt32.self)))))
             } else {
                 inputs = PackedRow(PredictionStore.floats(Array(try take(4 * Int(try number(UInt32.self))))))
                 outputs = PackedRow([.double(Double(score))])
             }
+            let request = try text()
+            let isExact = version < LoggedBatch.version ? true : try number(UInt8.self) == 1
             rows.append(
-                Row(id: id, eventTime: eventTime, score: score.isNaN ? nil : score, inputs: inputs, outputs: outputs, request: try text()))
+                Row(
+                    id: id, eventTime: eventTime, score: score.isNaN ? nil : score, inputs: inputs, outputs: outputs, request: request,
+                    isExact: isExact))
         }
         guard at == bytes.count else { throw LoggedBatch.damaged }
     }

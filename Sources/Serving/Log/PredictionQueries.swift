@@ -19,6 +19,10 @@ public struct StoredPrediction: Sendable, Hashable {
     public let latencyNanoseconds: Int
     public let label: Label?
     public let labelAt: Timestamp?
+    /// Which rows its features were made of (`FeatureReads`). Nil where none were read, in rows of a version before it was kept, and when they are inexact.
+    public let known: ClosedRange<Timestamp>?
+    /// Whether its features lack something that they cover, because they were read as of a time too far before the newest event of their key.
+    public let isInexact: Bool
 
     /// Where the next page begins.
     public var key: PredictionKey { PredictionKey(eventTime: eventTime, id: id, release: release) }
@@ -199,6 +203,12 @@ public struct PredictionQueries: Sendable {
             inputs: try outputs == nil ? PredictionStore.floats(inputs) : PackedRow(bytes: inputs).values(),
             outputs: try outputs.map { (bytes) throws(KeelError) in try PackedRow(bytes: bytes).values() } ?? [score.map(Value.double) ?? .null],
             request: row.text("request"), latencyNanoseconds: Int(row.int("latency_ns")), label: Label(row),
-            labelAt: row.optionalTime("label_at"))
+            labelAt: row.optionalTime("label_at"), known: PredictionQueries.known(row),
+            isInexact: row.optionalTime("known_until") != nil && row.optionalTime("known_from") == nil)
+    }
+
+    private static func known(_ row: SQLRow) -> ClosedRange<Timestamp>? {
+        guard let lower = row.optionalTime("known_from"), let upper = row.optionalTime("known_until"), lower <= upper else { return nil }
+        return lower...upper
     }
 }

@@ -17,8 +17,9 @@ enum PredictionStore {
     }
 
     private static let insert = """
-        INSERT INTO predictions (seq, workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
+        INSERT INTO predictions (seq, workspace, id, endpoint, release_number, event_time, at, shadow, score, inputs, outputs, request, latency_ns,
+        known_from, known_until)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (workspace, id, endpoint, release_number) DO NOTHING
         """
 
     /// The offset of the journal before which everything is in the table.
@@ -104,6 +105,8 @@ enum PredictionStore {
                     .int(numbers.next), workspace, .string(record.id), endpoint, .int(Int64(record.release)), .timestamp(record.eventTime),
                     .timestamp(record.at), .int(record.shadow ? 1 : 0), record.score.map { .double(Double($0)) } ?? .null,
                     .bytes(record.inputs.bytes), .bytes(record.outputs.bytes), .string(row.request), .int(Int64(record.latencyNanoseconds)),
+                    row.isExact ? batch.known.map { .timestamp($0.lowerBound) } ?? .null : .null,
+                    batch.known.map { .timestamp($0.upperBound) } ?? .null,
                 ])
             if changed == 0 {
                 outcome.repeated += 1

@@ -63,7 +63,7 @@ package struct FeatureHistory: Sendable {
     ) throws {
         guard !files.isEmpty else { return }
         let columns = draft.columns(of: dataset)
-        let rows = ParquetRows(files, columns)
+        let rows = ParquetRows(files, columns, number: "arrival")
         let connection = try analytics.connect()
         var filter = ""
         if let reach = draft.reach(of: dataset) {
@@ -79,7 +79,7 @@ package struct FeatureHistory: Sendable {
             filter = conditions.isEmpty ? "" : " WHERE \(conditions.joined(separator: " OR "))"
         }
         let names = columns.map { "j.\(rows.column($0.name)) AS \(DuckDBConnection.quoted($0.name))" }.joined(separator: ", ")
-        let order = time.flatMap { name in columns.contains { $0.name == name } ? " ORDER BY j.\(rows.column(name))" : nil } ?? ""
+        let order = time.flatMap { name in columns.contains { $0.name == name } ? " ORDER BY j.\(rows.column(name)), j.arrival" : nil } ?? ""
         try connection.forEachChunk("SELECT \(names) FROM \(rows.sql) j\(filter)\(order)") { (rows) throws(KeelError) in
             do { try apply(rows) } catch { throw KeelError.wrapping(error) }
             return true

@@ -73,8 +73,9 @@ public struct FeatureParity: Sendable {
 
     /// Replays logged online reads of an endpoint through the offline join.
     ///
-    /// Reads that today's definition of the service cannot repeat are skipped and counted: they lack a request column that it has gained, have
-    /// one that it has lost, or were made for another model's inputs.
+    /// Each read is made again from the rows that had come by then. Reads that today's definition of the service cannot repeat are skipped and counted:
+    /// they lack a request column that it has gained, have one that it has lost, or were made for another model's inputs. So are inexact ones, which asked
+    /// for a time too far before the newest event of their key.
     public func verify(endpoint: ResourceRef, sample: Int, _ grant: Grant) async throws -> JSON {
         try await runtime.flush()
         guard let release = try await ServingReports.stableRelease(endpoint, deployments), let service = release.featureService else {
@@ -87,33 +88,41 @@ public struct FeatureParity: Sendable {
         let workspace = grant.workspace
         let features = features[workspace]
         let fields = try features.catalog.requestFields(service)
-        let reads = try sampled.filter { read in
+        let repeatable = try sampled.filter { read in
             guard read.inputs.count == inputs.count else { return false }
             return FeatureParity.answers(try JSON.parse(read.request), fields)
         }
+        let reads = repeatable.filter { !$0.isInexact }
+        let inexactCount = repeatable.count - reads.count
         guard !reads.isEmpty else {
+            guard inexactCount == 0 else {
+                throw KeelError(
+                    .failedPrecondition, "all \(inexactCount) logged predictions were asked for as of times too far in the past to be exact",
+                    hint: "verify again after predictions that are asked as of now")
+            }
             throw KeelError(
                 .failedPrecondition, "none of the \(sampled.count) logged predictions was asked for as '\(service)' is declared now",
                 hint: "verify again after new predictions")
         }
         let requests = try FeatureParity.requestTable(.array(try reads.map { try JSON.parse($0.request) }), service, features.catalog)
         let seal = try Grant.check(.system("verify", in: workspace), may: .datasetsIngest)
-        var files: [String: [String]] = [:]
+        var sources: [String: SourceRows] = [:]
         for dataset in try features.catalog.sources(service) {
             _ = try await data.seal(dataset: dataset, grant: seal)
             if let snapshot = try await data.snapshot(ResourceRef("Dataset", dataset, in: workspace)) {
-                files[dataset] = try await data.files(of: snapshot, in: workspace)
+                sources[dataset] = try await data.featureRows(snapshot, in: workspace)
             }
         }
-        let paths = files
+        let rows = sources
         let report = try await Blocking.run { [analytics] in
             try features.verify(
-                service: service, requests: requests, times: reads.map(\.eventTime), values: reads.map(\.inputs), inputs: inputs,
-                on: try analytics.connect()
-            ) { dataset throws(KeelError) in paths[dataset] ?? [] }
+                service: service, requests: requests, times: reads.map(\.eventTime), known: reads.map(\.known), values: reads.map(\.inputs),
+                inputs: inputs, on: try analytics.connect()
+            ) { dataset throws(KeelError) in rows[dataset] ?? SourceRows([String]()) }
         }
         return [
-            "rows": .int(Int64(report.rows)), "skipped": .int(Int64(sampled.count - reads.count)),
+            "rows": .int(Int64(report.rows)), "skipped": .int(Int64(sampled.count - repeatable.count)),
+            "inexact": .int(Int64(inexactCount)),
             "compared": .int(Int64(report.compared)),
             "differences": .int(Int64(report.differences.count)),
             "examples": .array(

@@ -29,12 +29,16 @@ public struct Ingesting: Sendable {
         try await data.loadKeys(thing)
         let features = features[grant.workspace]
         return try pushes.run(thing) {
-            body.withUnsafeBufferPointer { bytes in
-                do throws(KeelError) {
-                    let result = try data.push(dataset: dataset, json: bytes, grant: grant)
-                    if result.accepted.rowCount > 0 { try features.apply(dataset: dataset, rows: result.accepted) }
-                    return .success(result)
-                } catch { return .failure(error) }
+            features.pushing(into: dataset) {
+                body.withUnsafeBufferPointer { bytes in
+                    do throws(KeelError) {
+                        let result = try data.push(dataset: dataset, json: bytes, grant: grant)
+                        if result.accepted.rowCount > 0 {
+                            try features.apply(dataset: dataset, rows: result.accepted, acceptedUpTo: result.acceptedAt)
+                        }
+                        return .success(result)
+                    } catch { return .failure(error) }
+                }
             }
         }
     }
@@ -80,6 +84,16 @@ public struct Ingesting: Sendable {
     }
 
     public func ingest(
+        _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
+        progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
+    ) async throws -> JSON {
+        try await features[grant.workspace].loading(into: dataset) {
+            try await load(
+                dataset, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite, grant: grant, progress: progress)
+        }
+    }
+
+    private func load(
         _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {

@@ -101,8 +101,9 @@ private struct PreparedEndpoints: Prepared {
 
 extension OnlinePlan: FeaturePlan {
     public func read(_ request: Table) throws(KeelError) -> ModelInputs {
-        let (table, times) = try inputs(for: request)
-        return ModelInputs(table: table, eventTimes: times)
+        let (table, times, bounds) = try inputs(for: request)
+        let reads = bounds.map { FeatureReads(known: $0.from...$0.until, inexact: Set($0.inexact)) }
+        return ModelInputs(table: table, eventTimes: times, reads: reads)
     }
 }
 

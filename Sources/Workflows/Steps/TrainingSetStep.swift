@@ -12,7 +12,7 @@ import Pipelines
 package struct TrainingSetStep: StepKind {
     package static let kind = "training-set"
     package let name = TrainingSetStep.kind
-    package let version = 2
+    package let version = 3
     let data: DatasetService
     let features: FeatureStores
     let analytics: DuckDB
@@ -98,7 +98,7 @@ package struct TrainingSetStep: StepKind {
     package func validate(_ with: JSON) throws(KeelError) { _ = try Spec(with, now: nil, catalog: nil) }
 
     package func outputNames(of with: JSON) -> [String]? {
-        ["inputs", "train", "holdout", "snapshots", "split", "keep"] + (with["features"]?.string == nil ? [] : ["service"])
+        ["inputs", "train", "holdout", "snapshots", "known", "split", "keep"] + (with["features"]?.string == nil ? [] : ["service"])
     }
 
     /// Checks a step against a catalogue that is to be in force; one whose dataset or service is not declared yet is left to its run.
@@ -142,27 +142,44 @@ package struct TrainingSetStep: StepKind {
         let workspace = context.caller.workspace
         let features = features[workspace]
         let spec = try Spec(context.with, now: context.now, catalog: features.catalog)
-        var files: [String: [String]] = [:]
+        var sources: [String: SourceRows] = [:]
         var snapshots: [JSON.Member] = []
         for dataset in try datasets(spec, in: workspace, features.catalog) {
             let name = dataset.name
             guard let snapshot = try await data.snapshot(dataset) else {
                 throw KeelError(.failedPrecondition, "dataset '\(name)' has no snapshot yet", hint: "keel ingest \(name) FILE")
             }
-            files[name] = try await data.files(of: snapshot, in: workspace)
+            sources[name] = try await data.featureRows(snapshot, in: workspace)
             snapshots.append(JSON.Member(name, .int(Int64(snapshot.number))))
         }
         let request = spec.request
-        let (paths, analytics, lake) = (files, analytics, lake)
-        let outputs = try await Blocking.run {
+        let read = try spec.service.map { name throws(KeelError) in try features.catalog.sources(name) } ?? []
+        let (rows, analytics, lake) = (sources, analytics, lake)
+        let (outputs, known) = try await Blocking.run {
             let connection = try analytics.connect()
-            let table = try features.trainingSet(request, on: connection) { dataset throws(KeelError) in paths[dataset] ?? [] }
+            var known: [(dataset: String, times: KnownTimes)] = []
+            for name in read {
+                guard let source = rows[name], let times = try FeatureStore.knownTimes(source, on: connection) else { continue }
+                known.append((name, times))
+            }
+            let table = try features.trainingSet(request, on: connection) { dataset throws(KeelError) in
+                rows[dataset] ?? SourceRows([String]())
+            }
             let names =
                 try spec.service.map { name throws(KeelError) in try features.catalog.features(name).map(\.name) } ?? request.columns
-            return try Self.write(table, spec, connection, lake, names: names)
+            return (try Self.write(table, spec, connection, lake, names: names), known)
         }
         var result = outputs
         result["snapshots"] = .object(snapshots)
+        result["known"] = .object(
+            known.map { name, times in
+                JSON.Member(name, ["rows": .int(Int64(times.rows)), "assumed": .int(Int64(times.assumed))])
+            })
+        for (name, times) in known where times.assumed > 0 {
+            context.log(
+                "\(times.assumed) of the \(times.rows) rows of '\(name)' do not say when they became known: they are taken as known when they happened"
+            )
+        }
         if let service = spec.service { result["service"] = .string(service) }
         result["split"] = .string(spec.split.kind.rawValue)
         result["keep"] = .array(spec.keep.map(JSON.string))

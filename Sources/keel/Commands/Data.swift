@@ -109,6 +109,9 @@ struct Features: AsyncParsableCommand {
                 if let skipped = answer["skipped"]?.integer, skipped > 0 {
                     Terminal.print("  \(skipped) reads are skipped: they were asked for under another definition of the service")
                 }
+                if let inexact = answer["inexact"]?.integer, inexact > 0 {
+                    Terminal.print("  \(inexact) reads are inexact: they asked for a time too far before the newest event of their key")
+                }
                 for row in (answer["examples"]?.items ?? []).prefix(20) {
                     Terminal.print(
                         "  \(row.cell("id")) \(row.cell("feature")): online \(row.cell("online")), offline \(row.cell("offline"))")

@@ -1,0 +1,112 @@
+import Contracts
+import Datasets
+import Engines
+import Foundation
+import Storage
+import Synchronization
+import Testing
+
+private final class MovedClock: Contracts.Clock {
+    private let time = Mutex(Timestamp(seconds: 0))
+    func set(_ seconds: Double) { time.withLock { $0 = Timestamp(seconds: seconds) } }
+    func now() -> Timestamp { time.withLock { $0 } }
+}
+
+@Suite("When a pushed row was accepted") struct AcceptedTimeTests {
+    private func body(_ ids: Int...) -> String {
+        let rows = ids.map { #"{"id": \#($0), "at": "2013-01-01T00:00:00Z", "miles": 2.5, "kind": "bus"}"# }
+        return #"{"rows": [\#(rows.joined(separator: ", "))]}"#
+    }
+
+    /// Of each row of the stream, seconds; nil for one without.
+    private func streamed(_ estate: Estate) async throws -> [Double?] {
+        try await estate.data.withHistory("trips") { history in
+            var out: [Double?] = []
+            _ = try history.replay(from: history.start) { rows in
+                out += (0..<rows.rowCount).map { rows[AcceptedTime.column]?[$0].time?.seconds }
+            }
+            return out
+        }
+    }
+
+    private func sealed(_ estate: Estate) async throws -> Snapshot {
+        try #require(try await estate.data.seal(dataset: "trips", grant: try Estate.may(.datasetsIngest)))
+    }
+
+    @Test("it grows from row to row, also when the clock goes back, and after a start") func grows() async throws {
+        let clock = MovedClock()
+        clock.set(1000)
+        let estate = try await Estate([try dataset("trips", trips)], clock: clock)
+        #expect(try estate.push("trips", body(1, 2)).acceptedAt == Timestamp(microseconds: 1_000_000_001))
+        clock.set(1010)
+        // One that is refused takes no time.
+        #expect(try estate.push("trips", body(1)).acceptedAt == nil)
+        #expect(try estate.push("trips", body(3)).acceptedAt == Timestamp(seconds: 1010))
+        clock.set(500)
+        #expect(try estate.push("trips", body(4)).acceptedAt == Timestamp(microseconds: 1_010_000_001))
+        let reopened = try await Estate(home: estate.home, [try dataset("trips", trips)], clock: clock)
+        #expect(try reopened.push("trips", body(5)).acceptedAt == Timestamp(microseconds: 1_010_000_002))
+        #expect(try await streamed(reopened) == [1000, 1000.000001, 1010, 1010.000001, 1010.000002])
+        _ = try await sealed(reopened)
+        // What a seal frees of the log is not its last file.
+        let again = try await Estate(home: estate.home, [try dataset("trips", trips)], clock: clock)
+        try await again.data.loadKeys(dataset: "trips")
+        #expect(try again.push("trips", body(6)).acceptedAt == Timestamp(microseconds: 1_010_000_003))
+    }
+
+    @Test("a seal keeps it in the Parquet file, beside the contract's columns; files that are ingested have none") func isSealed() async throws {
+        let clock = MovedClock()
+        clock.set(1000)
+        let estate = try await Estate([try dataset("trips", trips)], clock: clock)
+        _ = try estate.push("trips", body(1, 2))
+        let first = try await sealed(estate)
+        #expect(first.profile?.rowCount == 2, "the profile is of the contract's columns")
+        #expect(try await estate.read("trips").names == ["id", "at", "miles", "kind", "note"])
+        clock.set(2000)
+        _ = try await estate.ingest("trips", csv: "id,at,miles,kind,note\n7,2013-01-01T00:00:00Z,1,bus,\n")
+        clock.set(3000)
+        _ = try estate.push("trips", body(3))
+        _ = try await sealed(estate)
+        let snapshot = try #require(try await estate.data.snapshot("trips"))
+        let parts = try await estate.data.parts(of: snapshot, in: .default)
+        #expect(parts.map(\.ingestedAt) == [nil, Timestamp(seconds: 2000), nil])
+        #expect(parts.flatMap(\.files) == (try await estate.data.files(of: snapshot)))
+        let connection = try DuckDB(settings: .init(folders: [estate.home], threads: 1)).connect()
+        let rows = ParquetRows(parts.flatMap(\.files), [Field("id", .int64), Field(AcceptedTime.column, .timestamp, nullable: true)])
+        let found = try connection.query("SELECT \(rows.column(AcceptedTime.column)) AS t FROM \(rows.sql)")
+        #expect((0..<4).map { found.columns[0][$0].time?.seconds } == [1000, 1000.000001, nil, 3000])
+    }
+
+    @Test("rows of a stream of a version before it was kept are read, and sealed, without it") func oldStream() async throws {
+        let spec = try dataset("trips", trips)
+        var old = Table(emptyOf: spec.schema.fields)
+        try old.append(row: [90, .timestamp(Timestamp(seconds: 0)), 1.0, "bus", nil])
+        let home = NSTemporaryDirectory() + "keel-data-\(Identifier.hex32())"
+        do {
+            let log = try DurableLog(folder: home + "/streams/trips/rows")
+            _ = try log.append([try TableCodec.encode(old)])
+            try log.sync()
+        }
+        let upgraded = try await Estate(home: home, [spec])
+        #expect(try upgraded.push("trips", body(90)).rejected.count == 1)
+        #expect(try upgraded.push("trips", body(91)).accepted.rowCount == 1)
+        let times = try await streamed(upgraded)
+        #expect(times.count == 2 && times[0] == nil && times[1] != nil)
+        let snapshot = try await sealed(upgraded)
+        #expect(snapshot.rowCount == 2)
+        #expect(try await upgraded.read("trips")["id"]?.doubles() == [90, 91])
+        #expect(try await upgraded.data.parts(of: snapshot, in: .default).map(\.ingestedAt) == [nil])
+    }
+
+    @Test("its name is taken, and knownAt names a time that is kept") func contract() throws {
+        func problem(_ spec: String) -> KeelError? { #expect(throws: KeelError.self) { try dataset("d", spec) } }
+        let taken = problem(#"{"columns": [{"name": "a", "type": "int64"}, {"name": "Keel_Accepted_At", "type": "timestamp"}]}"#)
+        #expect(taken?.path == "spec.columns[1].name")
+        let columns = #""columns": [{"name": "a", "type": "int64"}, {"name": "seen", "type": "timestamp"}, {"name": "raw", "type": "timestamp", "keep": false}]"#
+        #expect(try dataset("d", #"{"knownAt": "seen", \#(columns)}"#).knownAt == "seen")
+        #expect(try dataset("d", #"{\#(columns)}"#).knownAt == nil)
+        #expect(problem(#"{"knownAt": "sen", \#(columns)}"#)?.hint == "did you mean 'seen'?")
+        #expect(problem(#"{"knownAt": "raw", \#(columns)}"#)?.path == "spec.knownAt")
+        #expect(problem(#"{"knownAt": "a", \#(columns)}"#)?.message.contains("not a timestamp") == true)
+    }
+}

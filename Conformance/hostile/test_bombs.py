@@ -12,6 +12,8 @@ import yaml
 
 from watch import Watched
 
+pytestmark = pytest.mark.alone
+
 CONTRACT = {
     "apiVersion": "keel/v1", "kind": "Dataset", "metadata": {"name": "bomb"},
     "spec": {"columns": [{"name": n, "type": "string", "nullable": True} for n in ("x", "y")]},

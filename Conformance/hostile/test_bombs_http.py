@@ -10,6 +10,8 @@ import requests
 
 from watch import Watched
 
+pytestmark = pytest.mark.alone
+
 MB = 1 << 20
 
 

@@ -12,6 +12,8 @@ import requests
 import project
 from watch import Watched
 
+pytestmark = pytest.mark.alone
+
 MB = 1 << 20
 LIMIT = 512 * MB
 

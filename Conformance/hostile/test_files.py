@@ -21,6 +21,8 @@ import yaml
 
 from watch import Watched
 
+pytestmark = pytest.mark.alone
+
 SEED = int(os.environ.get("KEEL_SEED", "2026"))
 CONTRACT = {
     "apiVersion": "keel/v1", "kind": "Dataset", "metadata": {"name": "files"},

@@ -11,6 +11,8 @@ import requests
 
 from watch import Watched
 
+pytestmark = pytest.mark.alone
+
 NOBODY = 65534
 
 

@@ -14,6 +14,8 @@ from watch import Watched
 sys.path.append(str(pathlib.Path(ROOT, "Conformance", "keel")))
 import bundles  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 X = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])
 Y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, 1])
 

@@ -11,6 +11,8 @@ from watch import Watched
 sys.path.append(str(pathlib.Path(ROOT, "Conformance", "keel")))
 import bundles  # noqa: E402
 
+pytestmark = pytest.mark.alone
+
 RUNS = 30
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from watch import Watched
 
+pytestmark = pytest.mark.alone
+
 
 def test_a_quiet_server_passes():
     with Watched() as server:

@@ -181,7 +181,7 @@ import Testing
         try await home.service.pause(endpoint: .delay, reason: "wait", Home.deployer)
         await home.stop()
         let again = try await Home(at: home.folder)
-        try await again.database.write { tx in try tx.execute("UPDATE endpoint_state SET started_at = started_at + 60000000") }
+        _ = try await again.database.write { tx in try tx.execute("UPDATE endpoint_state SET started_at = started_at + 60000000") }
         try await again.service.configure([.delay(try plan())])
         #expect(try await again.service.state(endpoint: .delay, Home.deployer).pause == nil)
         await again.stop()

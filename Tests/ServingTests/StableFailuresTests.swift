@@ -28,13 +28,7 @@ private struct FailingModels: RemoteModels {
         let models = FailingModels()
         let home = try await Home(remote: models)
         try await home.service.configure([.delay()])
-        let resource = Resource(
-            kind: "Endpoint", name: "delay", spec: ["remote": ["url": "https://models.example", "protocol": "open-inference", "model": "m"]])
-        let remote = try #require(try EndpointSpec(resource: resource).remote)
-        let digest = try await ModelLoader(objects: home.objects, remote: models).store(ModelBundle(remote: models.description(remote)), in: .default).digest
-        let release = try await home.service.createRelease(
-            endpoint: .delay, model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
-        try await home.service.deploy(endpoint: .delay, release: release.number, Home.deployer)
+        try await release(models, in: home)
         for (value, code) in [(1.0, KeelError.Code?.none), (11, .internal), (12, .internal), (-1, .invalidArgument), (2, nil)] {
             do {
                 _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([value]))
@@ -45,5 +39,35 @@ private struct FailingModels: RemoteModels {
         #expect(stable.requests == 2)
         #expect(stable.errors == ["internal": 2])
         await home.stop()
+    }
+
+    @Test func aRowThatACandidateFailsInShadowIsOneOfThoseThatItWasGiven() async throws {
+        let models = FailingModels()
+        let home = try await Home(remote: models)
+        let history = EndpointHistory(home.runtime)
+        let start = Timestamp(seconds: 1_700_000_040)
+        try await home.service.configure([.delay(RolloutPlan(shadowRequests: 1000))])
+        try await home.release(0.2, 0.8)
+        try await release(models, in: home)
+        history.look(at: start)
+        try await home.ask(9)
+        _ = try await home.runtime.infer(endpoint: .delay, request: Home.request([11]))
+        try await home.runtime.flush()
+        history.look(at: start + .seconds(60))
+        let traffic = try history.traffic(of: .delay, since: start, try Grant.check(Caller(name: "ada", persona: .owner), may: .releasesRead))
+        #expect(traffic.map(\.release) == [1, 2])
+        #expect(traffic.map { $0.minutes.first?.errorShare } == [0, 0.1] && traffic[1].minutes[0].requests == 0)
+        await home.stop()
+    }
+
+    /// Releases the model that fails.
+    private func release(_ models: FailingModels, in home: Home) async throws {
+        let resource = Resource(
+            kind: "Endpoint", name: "delay", spec: ["remote": ["url": "https://models.example", "protocol": "open-inference", "model": "m"]])
+        let remote = try #require(try EndpointSpec(resource: resource).remote)
+        let digest = try await ModelLoader(objects: home.objects, remote: models).store(ModelBundle(remote: models.description(remote)), in: .default).digest
+        let release = try await home.service.createRelease(
+            endpoint: .delay, model: "m", version: "1", bundle: digest, gate: .passed, Home.deployer)
+        try await home.service.deploy(endpoint: .delay, release: release.number, Home.deployer)
     }
 }

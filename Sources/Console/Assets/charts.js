@@ -312,20 +312,27 @@ class Drawing {
     return address;
   }
 
-  /** An answer that comes after a later question's is let go. */
+  /** One question at a time: what changes while it is on its way is asked for once more after it. */
   async load() {
-    const turn = (this.turn = (this.turn ?? 0) + 1);
+    if (this.isLoading) {
+      this.isStale = true;
+      return;
+    }
+    this.isLoading = true;
+    this.isStale = false;
     try {
       const answer = await fetch(this.source(), { signal: this.abort.signal, headers: { Accept: "application/json" } });
       if (!answer.ok) throw new Error(answer.status === 403 ? "Your role may not read this." : `The server answered ${answer.status}.`);
       const data = await answer.json();
-      if (turn !== this.turn) return;
       this.data = this.kind === "bars" || this.kind === "histogram" ? categorised(data) : data;
       await this.draw();
     } catch (error) {
-      if (error.name === "AbortError" || turn !== this.turn) return;
+      if (error.name === "AbortError") return;
       this.say(error instanceof TypeError ? "The server did not answer." : error.message, "failed");
+    } finally {
+      this.isLoading = false;
     }
+    if (this.isStale) await this.load();
   }
 
   say(text, state) {
@@ -494,5 +501,11 @@ document.addEventListener("sse:minute", (event) => {
   const section = event.target.closest?.("[data-minute]");
   if (!section || !JSON.parse(event.detail.data).endpoints.includes(section.dataset.minute)) return;
   outdate((figure) => section.contains(figure));
+});
+// What ended while the server was away was not heard.
+let wasOpen = false;
+document.addEventListener("htmx:sseOpen", () => {
+  if (wasOpen) outdate((figure) => figure.closest("[data-minute]"));
+  wasOpen = true;
 });
 find(document);

@@ -34,7 +34,7 @@ document.addEventListener("htmx:sseError", () => setTimeout(() => away && !isLea
 /**
  * A part of the page with an id that is loaded anew when what it follows has changed: `data-follow` names topics of the frame's stream, or `page` for the
  * page's own stream; `data-from` is the address that it is taken from, `data-more` what is taken from there besides. It loads at most once in `data-pause`
- * seconds (2). What is told while it loads or waits makes it load once more, and what is told to a page that nobody sees once somebody does: nothing is lost.
+ * seconds (2). What is told while it loads or waits makes it load once more, and what is told to a page that nobody sees once somebody does: nothing that is told is lost.
  */
 const loading = new Map();
 const unseen = new Set();
@@ -93,6 +93,12 @@ function follow() {
     document.body.dispatchEvent(new CustomEvent("keel:changed"));
   };
   stream.addEventListener("changed", changed);
+  // One that is there again knows nothing of what happened while it was away.
+  let wasOpen = false;
+  stream.addEventListener("open", () => {
+    if (wasOpen) changed();
+    wasOpen = true;
+  });
   stream.addEventListener("ended", () => {
     stream.close();
     changed();

@@ -79,6 +79,9 @@ package struct EndpointHistoryCharts {
 
     private var since: Timestamp { minutes.first ?? asked.now }
 
+    /// Of an endpoint that is deployed all day only the newest releases are drawn.
+    private static let releasesMax = 20
+
     func json() async throws -> JSON {
         guard let of = Of(rawValue: asked.query["of"] ?? Of.traffic.rawValue) else {
             throw KeelError.invalid("there is no such chart", hint: Of.allCases.map(\.rawValue).joined(separator: ", "), path: "of")
@@ -87,10 +90,16 @@ package struct EndpointHistoryCharts {
         return EndpointHistoryCharts.lines(try series(of, history), marks: try await marks())
     }
 
+    /// Without the older releases; what has no release stays.
+    private func newest(_ history: [(release: Int?, minutes: [EndpointMinute])]) -> [(release: Int?, minutes: [EndpointMinute])] {
+        let drawn = history.compactMap(\.release).suffix(EndpointHistoryCharts.releasesMax)
+        return history.filter { $0.release.map(drawn.contains) ?? true }
+    }
+
     private func series(_ of: Of, _ history: [(release: Int?, minutes: [EndpointMinute])]) throws -> [JSON] {
         switch of {
         case .traffic:
-            return history.flatMap { release, known -> [JSON] in
+            return newest(history).flatMap { release, known -> [JSON] in
                 guard let release else { return [filled("failed", known) { Double($0.failures) }] }
                 var series: [JSON] = []
                 if known.contains(where: { $0.requests > 0 }) { series.append(filled("release \(release)", known) { Double($0.requests) }) }
@@ -103,7 +112,7 @@ package struct EndpointHistoryCharts {
         case .errors:
             return errors(history)
         case .latency:
-            return history.flatMap { release, known -> [JSON] in
+            return newest(history).flatMap { release, known -> [JSON] in
                 guard let release, known.contains(where: { $0.p50 != nil }) else { return [] }
                 return [
                     curve("release \(release) p50", known) { $0.p50.map { Double($0) * 1000 } },
@@ -125,7 +134,7 @@ package struct EndpointHistoryCharts {
         }
     }
 
-    /// The share of requests that were answered with an error, then what releases failed at, in percent.
+    /// The share of requests that were answered with an error, then the share of rows that releases failed at, in percent.
     private func errors(_ history: [(release: Int?, minutes: [EndpointMinute])]) -> [JSON] {
         var answered: [Timestamp: Int] = [:]
         var failed: [Timestamp: Int] = [:]
@@ -142,7 +151,7 @@ package struct EndpointHistoryCharts {
         guard !shares.isEmpty else { return [] }
         var series = [EndpointHistoryCharts.curve("all requests", minutes, shares)]
         // What a candidate fails at is answered by the stable release: no caller hears of it.
-        for (release, known) in history where known.contains(where: { $0.failures > 0 }) {
+        for (release, known) in newest(history) where known.contains(where: { $0.failedRows > 0 }) {
             if let release { series.append(curve("release \(release)", known) { $0.errorShare.map { $0 * 100 } }) }
         }
         return series
@@ -151,7 +160,7 @@ package struct EndpointHistoryCharts {
     /// The median of each release's scores, with the range in which nine of ten lie.
     func scores() async throws -> JSON {
         let history = try asked.platform.endpointHistory.scores(of: ref, since: since, asked.grant)
-        let series: [JSON] = history.map { release, known in
+        let series: [JSON] = history.suffix(EndpointHistoryCharts.releasesMax).map { release, known in
             let spreads = Dictionary(known.map { ($0.start, $0.spread) }, uniquingKeysWith: { $1 })
             let band: [JSON] = minutes.map { minute in
                 let spread = spreads[minute]

@@ -118,11 +118,16 @@ final class LiveEvents: Sendable {
             }
             var position = (try? await database.read { try $0.ledgerHead() }) ?? 0
             for await head in database.ledgerHeads() where head > position {
-                let after = position
-                position = head
-                guard count > 0, let events = try? await database.read({ try $0.ledgerEvents(after: after, limit: LiveEvents.waitingMax) })
-                else { continue }
-                tell(events.map(Item.event))
+                // Nobody listens, or the database does not answer: passed over.
+                while position < head, count > 0 {
+                    let after = position
+                    guard let events = try? await database.read({ try $0.ledgerEvents(after: after, limit: LiveEvents.waitingMax) }),
+                        let last = events.last
+                    else { break }
+                    tell(events.map(Item.event))
+                    position = last.seq
+                }
+                position = max(position, head)
             }
             group.cancelAll()
         }

@@ -206,6 +206,8 @@ public struct EndpointMinute: Sendable {
     public let failures: Int
     public let rows: Int
     public let shadowRows: Int
+    /// Rows that the release failed to score, in shadow too, for no fault of theirs.
+    public let failedRows: Int
     /// Seconds that scoring took, in shadow too; nil when nothing was scored.
     public let p50: Float?
     public let p99: Float?
@@ -215,8 +217,11 @@ public struct EndpointMinute: Sendable {
 
     public var start: Timestamp { Timestamp(microseconds: number * EndpointMinute.microseconds) }
 
-    /// The share of requests that the release failed at; nil when there was none.
-    public var errorShare: Double? { requests + failures > 0 ? Double(failures) / Double(requests + failures) : nil }
+    /// The share of rows, those in shadow too, that the release failed to score; nil when there was none.
+    public var errorShare: Double? {
+        let all = rows + shadowRows + failedRows
+        return all > 0 ? Double(failedRows) / Double(all) : nil
+    }
 
     /// Seconds; nil when no request had the stage. Without a stage: the whole request.
     public func mean(_ stage: RequestStage?) -> Double? {
@@ -236,6 +241,7 @@ public struct EndpointMinute: Sendable {
         failures = reading.failures
         rows = reading.rows
         shadowRows = reading.shadowRows
+        failedRows = reading.failedRows
         p50 = LatencyHistogram.quantile(0.5, of: reading.latencies).map { Float($0) }
         p99 = LatencyHistogram.quantile(0.99, of: reading.latencies).map { Float($0) }
         var means = SIMD8<Float>(repeating: .nan)
@@ -294,6 +300,7 @@ struct MeterReading: Sendable {
     var failures = 0
     var rows = 0
     var shadowRows = 0
+    var failedRows = 0
     /// Of each stage in the order of `RequestStage.allCases`, then of the whole.
     var stages = [(count: Int, nanoseconds: Int)](repeating: (0, 0), count: RequestStage.allCases.count + 1)
     /// Of answers and scores in shadow.
@@ -306,12 +313,13 @@ struct MeterReading: Sendable {
         failures = meter.failures
         rows = meter.rows.load(ordering: .relaxed)
         shadowRows = meter.shadowRows.load(ordering: .relaxed)
+        failedRows = meter.failedRows.load(ordering: .relaxed)
         let histograms = RequestStage.allCases.map(meter.histogram(of:)) + [meter.whole]
         stages = histograms.map(\.snapshot).map { (count: $0.count, nanoseconds: $0.nanoseconds) }
         latencies = zip(meter.answered.counts, meter.shadowed.counts).map { $0 + $1 }
     }
 
-    var isSomething: Bool { requests + failures + rows + shadowRows > 0 }
+    var isSomething: Bool { requests + failures + rows + shadowRows + failedRows > 0 }
 
     static func - (a: MeterReading, b: MeterReading) -> MeterReading { combined(a, b) { $0 - $1 } }
     static func + (a: MeterReading, b: MeterReading) -> MeterReading { combined(a, b) { $0 + $1 } }
@@ -322,6 +330,7 @@ struct MeterReading: Sendable {
         out.failures = combine(a.failures, b.failures)
         out.rows = combine(a.rows, b.rows)
         out.shadowRows = combine(a.shadowRows, b.shadowRows)
+        out.failedRows = combine(a.failedRows, b.failedRows)
         out.stages = zip(a.stages, b.stages).map { a, b in
             (count: combine(a.count, b.count), nanoseconds: combine(a.nanoseconds, b.nanoseconds))
         }

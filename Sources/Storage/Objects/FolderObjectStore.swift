@@ -85,6 +85,19 @@ public struct FolderObjectStore: ObjectStore {
         _ parts: some AsyncSequence<Part, any Error> & Sendable, size: ContentSize
     ) async throws -> Intake {
         let intake = try Intake(folder: root + "/tmp")
+        do {
+            try await fill(intake, with: parts, size: size)
+            return intake
+        } catch {
+            // Not when the last who holds it lets go, which may be a thread that has yet to notice that its work is done.
+            intake.file.discard()
+            throw error
+        }
+    }
+
+    private func fill<Part: Collection<UInt8> & Sendable>(
+        _ intake: Intake, with parts: some AsyncSequence<Part, any Error> & Sendable, size: ContentSize
+    ) async throws {
         var (batch, batchBytes, total): ([Part], Int, Int64) = ([], 0, 0)
         for try await part in parts {
             batch.append(part)
@@ -102,7 +115,6 @@ public struct FolderObjectStore: ObjectStore {
         try size.check(whole: total)
         let rest = batch
         try await Blocking.run { try intake.take(rest) }
-        return intake
     }
 
     /// Gives what was taken its name, unless the same content is there already.

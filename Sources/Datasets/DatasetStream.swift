@@ -48,6 +48,17 @@ final class DatasetStream: Sendable {
         return time
     }
 
+    /// The time that the last accepted row was given, µs; `.min` when there is none. Blocks where it is not known yet.
+    func loadLastAccepted() throws -> Int64 {
+        if let known = keys.withLock({ $0.lastAccepted }) { return known }
+        let last = try lastAcceptedInLog()
+        return keys.withLock { keys in
+            let newest = max(keys.lastAccepted ?? last, last)
+            keys.lastAccepted = newest
+            return newest
+        }
+    }
+
     /// Where the last of a log's files begins: its name says it.
     private static func lastSegment(_ folder: String) throws -> UInt64 {
         try Folder.names(rowsFolder(folder)).compactMap { $0.hasSuffix(".log") ? UInt64($0.dropLast(4)) : nil }.max() ?? 0

@@ -15,6 +15,8 @@ final class DatasetStream: Sendable {
         var sealed = SnapshotStore.Sealed()
         /// The time that the last accepted row was given (`AcceptedTime`), µs; nil until it is read from the log.
         var lastAccepted: Int64?
+        /// Whether it was reported that this time is ahead of the clock.
+        var isAheadReported = false
         /// Whether the data are being removed: nothing is added any more.
         var isRemoved = false
 

@@ -42,16 +42,24 @@ private final class MovedClock: Contracts.Clock {
         // One that is refused takes no time.
         #expect(try estate.push("trips", body(1)).acceptedAt == nil)
         #expect(try estate.push("trips", body(3)).acceptedAt == Timestamp(seconds: 1010))
+        // A clock that was set back a little is nothing to tell.
+        clock.set(951)
+        #expect(try estate.push("trips", body(8)).accepted.rowCount == 1)
+        #expect(estate.damage.all.isEmpty)
         clock.set(500)
-        #expect(try estate.push("trips", body(4)).acceptedAt == Timestamp(microseconds: 1_010_000_001))
+        #expect(try estate.push("trips", body(4)).acceptedAt == Timestamp(microseconds: 1_010_000_002))
+        let told = estate.damage.all
+        #expect(told.count == 1 && told.first?.subject == "Dataset/trips" && told.first?.what.contains("ahead of the clock") == true)
+        #expect(try estate.push("trips", body(9)).accepted.rowCount == 1)
+        #expect(estate.damage.all == told, "it is told once")
         let reopened = try await Estate(home: estate.home, [try dataset("trips", trips)], clock: clock)
-        #expect(try reopened.push("trips", body(5)).acceptedAt == Timestamp(microseconds: 1_010_000_002))
-        #expect(try await streamed(reopened) == [1000, 1000.000001, 1010, 1010.000001, 1010.000002])
+        #expect(try reopened.push("trips", body(5)).acceptedAt == Timestamp(microseconds: 1_010_000_004))
+        #expect(try await streamed(reopened) == [1000, 1000.000001, 1010, 1010.000001, 1010.000002, 1010.000003, 1010.000004])
         _ = try await sealed(reopened)
         // What a seal frees of the log is not its last file.
         let again = try await Estate(home: estate.home, [try dataset("trips", trips)], clock: clock)
         try await again.data.loadKeys(dataset: "trips")
-        #expect(try again.push("trips", body(6)).acceptedAt == Timestamp(microseconds: 1_010_000_003))
+        #expect(try again.push("trips", body(6)).acceptedAt == Timestamp(microseconds: 1_010_000_005))
     }
 
     @Test("a seal keeps it in the Parquet file, beside the contract's columns; files that are ingested have none") func isSealed() async throws {

@@ -224,9 +224,11 @@ private struct Question {
         #expect(try training(source) == [[1, 1.0, 1.0], [1, 1.0, 1.0], [2, 2.0, 2.0], [2, 2.0, 2.0]])
         // Rows that do not say it were known when they happened.
         #expect(try training(SourceRows([file])) == Array(repeating: [2, 2.0, 2.0], count: 4))
-        let times = try #require(try FeatureStore.knownTimes(source, on: connection))
+        let times = try #require(try store.knownTimes(source, on: connection))
         #expect(times == KnownTimes(rows: 2, assumed: 0))
-        #expect(try FeatureStore.knownTimes(SourceRows([.init(files: [file])], accepted: "nothing"), on: connection) == KnownTimes(rows: 2, assumed: 2))
+        #expect(try store.knownTimes(SourceRows([.init(files: [file])], accepted: "nothing"), on: connection) == KnownTimes(rows: 2, assumed: 2))
+        let before = FeatureStore(clock: FixedClock(time: at(299)))
+        #expect(try before.knownTimes(source, on: connection) == KnownTimes(rows: 2, assumed: 0, ahead: 1))
     }
 
     @Test("a column of the contract that says when a row became known counts before its arrival")
@@ -339,6 +341,40 @@ private struct Question {
             service: "all", requests: request, known: [bounds.from...bounds.until], values: [read.table.row(0)], inputs: inputs, on: connection
         ) { _ in source }
         #expect(read.table.row(0) == [1.0] && report.differences == [] && report.undecided == 0)
+    }
+
+    @Test("the latest row that was known is found however many that were not lie behind it")
+    func latestBehindLateRows() throws {
+        let store = try store(one)
+        // Rows of one key, a second apart. Those at some places were known at once, the others at the end; what is found lies on both sides of each step.
+        let known = [0, 1, 100, 700, 5400, 5990]
+        let rows = (0..<6000).map { event(Double($0), Double($0), accepted: known.contains($0) ? Double($0) : 1_000_000) }
+        let source = SourceRows([.init(files: [try write(rows, "events")])], accepted: acceptedAt)
+        var times = [0, 1, 2, 63, 64, 65, 66, 99, 100, 101, 163, 164, 165, 675, 676, 677, 5399, 5400, 5999]
+        for place in known { for step in [64, 64 + 512, 64 + 512 + 4096] { times += [place + step - 1, place + step, place + step + 1] } }
+        times = times.filter { $0 < 6000 }
+        let asked: [(machine: String?, line: Int64, asked: Timestamp)] = times.map { ("a", 1, at(Double($0))) } + [("a", 1, at(-1)), ("b", 1, at(50))]
+        let request = try requests(asked)
+        let read = try store.offlineRead(
+            service: "all", requests: request, known: asked.map(\.asked), on: connection
+        ) { _ in source }
+        for (i, time) in times.enumerated() {
+            let latest = try #require(known.last { $0 <= time })
+            #expect(try read.column("x")[i] == .double(Double(latest)), "at \(time)")
+            #expect(try read.column("n")[i] == .int(Int64(known.count { $0 <= time && $0 > (time / 60 - 60) * 60 - 1 })), "at \(time)")
+        }
+        for i in [times.count, times.count + 1] {
+            #expect(try read.column("x")[i] == .null)
+            #expect(try read.column("n")[i] == 0)
+        }
+        // A history that is known from today on: no question of before has any of it, and as of the end all have all.
+        let all = try store.offlineRead(service: "all", requests: request, known: asked.map { _ in at(-2) }, on: connection) { _ in source }
+        let late = try store.offlineRead(service: "all", requests: request, known: asked.map { _ in at(1_000_000) }, on: connection) { _ in source }
+        for (i, time) in times.enumerated() {
+            #expect(try all.column("x")[i] == .null)
+            #expect(try all.column("n")[i] == 0)
+            #expect(try late.column("x")[i] == .double(Double(time)))
+        }
     }
 
     @Test("what is read while several rows are on their way is undecided where it is neither without them nor with all, and no difference")

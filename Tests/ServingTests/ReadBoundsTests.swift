@@ -44,7 +44,6 @@ private struct BoundedFeatures: OnlineFeatures {
         let before = Ledger.migrations + ServingTables.migrations.filter { $0.version <= 11 }
         func open(_ migrations: [Migration]) async throws {
             let database = try Database(path: folder + "/keel.sqlite")
-            defer { withExtendedLifetime(database) {} }
             try await database.migrate(migrations, backupFolder: folder + "/backups")
             try await database.close()
         }

@@ -143,10 +143,14 @@ private final class MovedClock: Contracts.Clock {
         #expect(try await known(estate) == nil)
         _ = try estate.push("trips", body(1, 2))
         clock.set(10)
+        // The home goes with any of them.
+        var opened = [estate]
+        defer { withExtendedLifetime(opened) {} }
         for seals in [false, true] {
             if seals { _ = try await sealed(estate) }
             let reopened = try await Estate(home: estate.home, [try dataset("trips", trips)], clock: clock)
             #expect(try await known(reopened) == Timestamp(microseconds: 1_000_000_001))
+            opened.append(reopened)
         }
         clock.set(2000)
         _ = try await estate.ingest("trips", csv: "id,at,miles,kind,note\n7,2013-01-01T00:00:00Z,1,bus,\n")

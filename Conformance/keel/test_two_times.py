@@ -105,14 +105,14 @@ def test_a_training_set_has_nothing_that_was_not_known(keel, tmp_path):
     after = examples(keel)
     assert len(after) == 600
     assert set(before) <= set(after), "an example has a click that nobody knew then"
-    assert outputs(keel, run)["known"] == {"clicks": {"rows": 600, "assumed": 500}}
+    assert outputs(keel, run)["known"] == {"clicks": {"rows": 600, "assumed": 500, "ahead": 0}}
     # A contract whose rows say when they became known is believed.
     file = tmp_path / "known.yaml"
     file.write_text(project.RESOURCES.replace("eventTime: at", "eventTime: at\n  knownAt: at"))
     keel.cli("apply", file)
     run = keel.json("run", "train", "--no-cache", check=False)
     assert not set(before) <= set(examples(keel))
-    assert outputs(keel, run)["known"] == {"clicks": {"rows": 600, "assumed": 0}}
+    assert outputs(keel, run)["known"] == {"clicks": {"rows": 600, "assumed": 0, "ahead": 0}}
 
 
 def outputs(keel, run):

@@ -31,15 +31,14 @@ extension DatasetService {
     public func parts(of snapshot: Snapshot, in workspace: WorkspaceID) async throws -> [SnapshotPart] {
         let dataset = ResourceRef("Dataset", snapshot.dataset, in: workspace)
         let added = try await database.read(in: workspace) { try SnapshotStore.ingested(dataset.name, upTo: snapshot.number, $0) }
+        let paths = try await checked(snapshot.files, of: dataset)
         var parts: [SnapshotPart] = []
-        for file in snapshot.files {
-            let path = try await checked([file], of: dataset)
-            let time = added[file.path]
-            if let last = parts.last, last.ingestedAt == time {
-                parts[parts.count - 1] = SnapshotPart(files: last.files + path, ingestedAt: time)
-            } else {
-                parts.append(SnapshotPart(files: path, ingestedAt: time))
-            }
+        var first = 0
+        for i in paths.indices {
+            let time = added[snapshot.files[i].path]
+            guard i + 1 == paths.count || added[snapshot.files[i + 1].path] != time else { continue }
+            parts.append(SnapshotPart(files: Array(paths[first...i]), ingestedAt: time))
+            first = i + 1
         }
         return parts
     }

@@ -8,6 +8,18 @@ extension DatasetService {
     /// How much of refused rows a stream holds between seals; a push with bad rows beyond it is refused whole.
     static let rejectedBytesMax: UInt64 = 256 << 20
 
+    /// µs; how far times of rows may be ahead of the clock, after it was set back a little, before it is reported.
+    private static let aheadMax: Int64 = 60_000_000
+
+    private func reportAhead(_ dataset: ResourceRef, _ time: Timestamp) {
+        damage.report(
+            dataset,
+            KeelError(
+                .failedPrecondition,
+                "rows are given times of acceptance from \(time) on, ahead of the clock: it is behind, or was ahead when an earlier row was accepted",
+                hint: "set the clock right; until it has reached that time, rows count as known later than they were, and training sets lack them"))
+    }
+
     /// Adds rows written as `{"rows": [{"column": value, …}, …]}` to the dataset's stream.
     ///
     /// Synchronous, for any thread; after `loadKeys` it reads no files. When it returns, the accepted rows are in the log and survive a kill. Refused rows go to quarantine.
@@ -142,7 +154,12 @@ extension DatasetService {
                 if accepted.rowCount > 0 {
                     // Under the lock, so that rows have these times in the order in which they stand in the log.
                     let known = try keys.lastAccepted ?? stream.lastAcceptedInLog()
-                    let first = max(clock.now().microseconds, known &+ 1)
+                    let now = clock.now().microseconds
+                    let first = max(now, known &+ 1)
+                    if first - now > DatasetService.aheadMax, !keys.isAheadReported {
+                        keys.isAheadReported = true
+                        reportAhead(entry.dataset, Timestamp(microseconds: first))
+                    }
                     try stream.rows.append([try TableCodec.encode(try AcceptedTime.add(first, to: accepted))])
                     let last = first + Int64(accepted.rowCount - 1)
                     keys.lastAccepted = last

@@ -109,11 +109,13 @@ public final class DatasetService: Sendable {
     ///   - format: nil takes the contract's, or what the name says.
     ///   - from, until: only rows whose event time is in `from ..< until`; others count as filtered.
     ///   - progress: called now and then from the reading thread.
+    ///   - willTakeTime: called when the file is read, just before its rows are given the time at which they came. When the ingest fails it may have been
+    ///     called or not.
     /// - Throws: `contractViolation` when a batch is refused, `notFound`, `corrupted`, `unavailable` when the disk is full.
     public func ingest(
         dataset: String, file: String, member: String? = nil, named source: String? = nil, format: DatasetSpec.Format? = nil,
         from: Timestamp? = nil, until: Timestamp? = nil, overwrite: Bool = false, grant: Grant,
-        progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }
+        progress: @escaping @Sendable (IngestProgress) -> Void = { _ in }, willTakeTime: @escaping @Sendable () -> Void = {}
     ) async throws -> IngestReport {
         let thing = DatasetService.thing(dataset, grant)
         try grant.require(.datasetsIngest, on: thing)
@@ -135,7 +137,7 @@ public final class DatasetService: Sendable {
             var (draft, reasons, warnings) = try await Blocking.run { [self] in
                 try read(
                     entry, file: file, member: member, source: name, format: format, from: from, until: until, overwrite: overwrite,
-                    number: number, previous: previous, sealed: sealed, progress: progress)
+                    number: number, previous: previous, sealed: sealed, progress: progress, willTakeTime: willTakeTime)
             }
             try await commit(draft, entry, grant)
             if isRepair { disabled.withLock { $0[thing.workspace]?[dataset] = nil } }
@@ -153,7 +155,7 @@ public final class DatasetService: Sendable {
     private func read(
         _ entry: Entry, file: String, member: String?, source: String, format: DatasetSpec.Format?, from: Timestamp?, until: Timestamp?,
         overwrite: Bool, number: Int, previous: Snapshot?, sealed: SnapshotStore.Sealed,
-        progress: @escaping @Sendable (IngestProgress) -> Void
+        progress: @escaping @Sendable (IngestProgress) -> Void, willTakeTime: () -> Void
     ) throws -> (SnapshotStore.Draft, [IngestReport.Reason], [String]) {
         let (spec, stream) = (entry.spec, entry.stream)
         let connection = try duckdb.connect()
@@ -174,6 +176,7 @@ public final class DatasetService: Sendable {
             }, progress: progress)
         do {
             let warnings = try job.run(file: file, member: member, format: format, connection: try duckdb.connect())
+            willTakeTime()
             let draft = try writer.draft(
                 after: previous, replacing: overwrite, source: source, filtered: job.filtered, sealed: sealed, at: clock.now())
             return (draft, job.reasons, warnings)
@@ -228,10 +231,7 @@ public final class DatasetService: Sendable {
         let spec = entry.spec
         let stream = entry.stream
         if stream.keys.withLock({ $0.lastAccepted == nil }) {
-            try await Blocking.run {
-                let last = try stream.lastAcceptedInLog()
-                stream.keys.withLock { $0.lastAccepted = max($0.lastAccepted ?? last, last) }
-            }
+            _ = try await Blocking.run { try stream.loadLastAccepted() }
         }
         guard !spec.key.isEmpty else { return }
         // Who comes meanwhile waits here, not for the lock that is held while keys are read.

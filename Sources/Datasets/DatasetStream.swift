@@ -15,6 +15,8 @@ final class DatasetStream: Sendable {
         var sealed = SnapshotStore.Sealed()
         /// The time that the last accepted row was given (`AcceptedTime`), µs; nil until it is read from the log.
         var lastAccepted: Int64?
+        /// Whether it was reported that this time is ahead of the clock.
+        var isAheadReported = false
         /// Whether the data are being removed: nothing is added any more.
         var isRemoved = false
 
@@ -46,6 +48,17 @@ final class DatasetStream: Sendable {
             try rows.replay(from: last) { record, _ in time = max(time, (try? TableCodec.decode(record)).flatMap(AcceptedTime.last) ?? .min) }
         }
         return time
+    }
+
+    /// The time that the last accepted row was given, µs; `.min` when there is none. Blocks where it is not known yet.
+    func loadLastAccepted() throws -> Int64 {
+        if let known = keys.withLock({ $0.lastAccepted }) { return known }
+        let last = try lastAcceptedInLog()
+        return keys.withLock { keys in
+            let newest = max(keys.lastAccepted ?? last, last)
+            keys.lastAccepted = newest
+            return newest
+        }
     }
 
     /// Where the last of a log's files begins: its name says it.

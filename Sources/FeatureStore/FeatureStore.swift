@@ -134,11 +134,38 @@ public final class FeatureStore: Sendable {
     }
 
     /// As `pushing`, for what takes rows in by files and makes the features anew. Several may overlap.
-    public func loading<T: Sendable>(into dataset: String, _ body: () async throws -> T) async rethrows -> T {
+    ///
+    /// - Parameter body: calls what it is given just before its rows are given the time at which they came; only from then on do reads note that they may have
+    ///   seen its rows or not. To read a file may take hours.
+    public func loading<T: Sendable>(
+        into dataset: String, _ body: (_ willTakeTime: @escaping @Sendable () -> Void) async throws -> T
+    ) async rethrows -> T {
         let arrivals = state.withLock { $0.arrivals(of: dataset) }
-        arrivals.beginLoad(clock.now().microseconds)
-        defer { arrivals.endLoad() }
-        return try await body()
+        let load = Load(arrivals)
+        defer { load.end() }
+        return try await body { [clock] in load.begin(clock.now().microseconds) }
+    }
+
+    /// One that takes rows in by files.
+    private final class Load: Sendable {
+        private let arrivals: Arrivals
+        private let begun = Mutex<Int64?>(nil)
+
+        init(_ arrivals: Arrivals) { self.arrivals = arrivals }
+
+        func begin(_ now: Int64) {
+            begun.withLock { begun in
+                guard begun == nil else { return }
+                begun = now
+                arrivals.beginLoad(now)
+            }
+        }
+        func end() {
+            begun.withLock { begun in
+                if let begun { arrivals.endLoad(begun) }
+                begun = nil
+            }
+        }
     }
 
     private func views(of dataset: String) -> [OnlineView] {

@@ -102,10 +102,12 @@ public enum ServingTables {
             "CREATE INDEX release_parts_model ON release_parts (workspace, model, model_version)",
         ])
 
-    /// Which rows the features of a prediction were made of. An upper bound without a lower one: they lack something that they cover. The version before
-    /// leaves both null.
+    /// Which rows the features of a prediction were made of. An upper bound without a lower one: they lack something that they cover.
+    ///
+    /// Not backward compatible, though it only adds: records of the journal have a new form (`LoggedBatch`) from this version on. The version before
+    /// would take those that a crash left for damaged, and count the journal as read.
     private static let bounds = Migration(
-        module: "serving", version: 12, isBackwardCompatible: true,
+        module: "serving", version: 12,
         ["ALTER TABLE predictions ADD COLUMN known_from BIGINT", "ALTER TABLE predictions ADD COLUMN known_until BIGINT"])
 
     /// Who paused the rollout under way. The version before goes on with a rollout that is paused, and leaves the columns as they are.

@@ -147,6 +147,16 @@ private func signed(_ body: ArraySlice<UInt8>) -> [UInt8] { body + Array(Digest(
             if chunk % 7 == 3 { saved = try saved.restored(from: try saved.bytes()) }
             #expect(saved.store.statistics()[0].keys == whole.store.statistics()[0].keys, "chunk \(chunk)")
         }
+        // A state that was read knows that keys were dropped, and which of those that are there were before.
+        for chunk in [0, 20] {
+            for subject in [whole, saved] { try subject.apply([MachineEvent(machine: "m\(chunk)-0", line: 1, time: at(Double(chunk) * 100))]) }
+        }
+        saved = try saved.restored(from: try saved.bytes())
+        let before = (whole.inexactReads, saved.inexactReads)
+        let asked = (0..<50).flatMap { chunk in ["m\(chunk)-0", "never"].map { ($0 as String?, Int64(1), at(Double(chunk) * 100 + 30)) } }
+        for subject in [whole, saved] { _ = try subject.store.read(service: "all", request: requests(asked)) }
+        #expect(whole.inexactReads - before.0 > 50)
+        #expect(saved.inexactReads - before.1 == whole.inexactReads - before.0)
         #expect(whole.store.statistics()[0].keys < 2000)
     }
 

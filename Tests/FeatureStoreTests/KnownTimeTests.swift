@@ -224,9 +224,11 @@ private struct Question {
         #expect(try training(source) == [[1, 1.0, 1.0], [1, 1.0, 1.0], [2, 2.0, 2.0], [2, 2.0, 2.0]])
         // Rows that do not say it were known when they happened.
         #expect(try training(SourceRows([file])) == Array(repeating: [2, 2.0, 2.0], count: 4))
-        let times = try #require(try FeatureStore.knownTimes(source, on: connection))
+        let times = try #require(try store.knownTimes(source, on: connection))
         #expect(times == KnownTimes(rows: 2, assumed: 0))
-        #expect(try FeatureStore.knownTimes(SourceRows([.init(files: [file])], accepted: "nothing"), on: connection) == KnownTimes(rows: 2, assumed: 2))
+        #expect(try store.knownTimes(SourceRows([.init(files: [file])], accepted: "nothing"), on: connection) == KnownTimes(rows: 2, assumed: 2))
+        let before = FeatureStore(clock: FixedClock(time: at(299)))
+        #expect(try before.knownTimes(source, on: connection) == KnownTimes(rows: 2, assumed: 0, ahead: 1))
     }
 
     @Test("a column of the contract that says when a row became known counts before its arrival")
@@ -289,13 +291,123 @@ private struct Question {
         }
         let pushed = try pushing.get()
         #expect(pushed == [1_009_999_999, 1_020_000_000])
-        try await store.loading(into: "events") { () async throws in
-            await store.loading(into: "events") { clock.set(1030) }
-            #expect(try bounds() == [1_019_999_999, 1_030_000_000])
+        try await store.loading(into: "events") { (willTakeTime) async throws in
+            clock.set(1022)
+            // While a file is read its rows have no time yet.
+            #expect(try bounds() == [1_021_999_999, 1_022_000_000])
+            try await store.loading(into: "events") { (other) async throws in
+                other()
+                clock.set(1025)
+                willTakeTime()
+                clock.set(1030)
+                #expect(try bounds() == [1_021_999_999, 1_030_000_000])
+            }
+            // What one has begun ends with it, also where another goes on.
+            #expect(try bounds() == [1_024_999_999, 1_030_000_000])
         }
         #expect(try bounds() == [1_029_999_999, 1_030_000_000])
+        await #expect(throws: KeelError.self) {
+            try await store.loading(into: "events") { (willTakeTime) async throws in
+                willTakeTime()
+                throw KeelError(.cancelled, "the file is not what it says")
+            }
+        }
+        clock.set(1031)
+        #expect(try bounds() == [1_030_999_999, 1_031_000_000])
         try store.apply(dataset: "events", rows: Table([event(900, 1, accepted: 1040)]), acceptedUpTo: at(1040))
-        #expect(try bounds() == [1_029_999_999, 1_040_000_000])
+        #expect(try bounds() == [1_030_999_999, 1_040_000_000])
+    }
+
+    @Test("a state that is made of a history has its newest row, however far the clock is behind it")
+    func clockSetBack() throws {
+        let clock = MovedClock()
+        clock.set(400)
+        let store = FeatureStore(clock: clock)
+        let draft = store.draft(
+            try FeatureCatalog(
+                entities: [machine], views: one, services: [FeatureServiceSpec(name: "all", features: ["v"], time: "asked")],
+                datasets: ["events": MachineEvent.schema]))
+        let history = [event(100, 1, accepted: 1000)]
+        try draft.apply(dataset: "events", rows: Table(history), now: at(400))
+        draft.complete(dataset: "events", origin: "origin", acceptedUpTo: at(1000))
+        store.adopt(draft)
+        let inputs = [Signature.Input("n", .float64)]
+        let request = try requests([("a", 1, at(400))])
+        let read = try store.plan(service: "all", inputs: inputs).inputs(for: request)
+        let bounds = try #require(read.bounds)
+        #expect(bounds.until == at(1000) && bounds.from < at(400))
+        let source = SourceRows([.init(files: [try write(history, "history")])], accepted: acceptedAt)
+        let report = try store.verify(
+            service: "all", requests: request, known: [bounds.from...bounds.until], values: [read.table.row(0)], inputs: inputs, on: connection
+        ) { _ in source }
+        #expect(read.table.row(0) == [1.0] && report.differences == [] && report.undecided == 0)
+    }
+
+    @Test("the latest row that was known is found however many that were not lie behind it")
+    func latestBehindLateRows() throws {
+        let store = try store(one)
+        // Rows of one key, a second apart. Those at some places were known at once, the others at the end; what is found lies on both sides of each step.
+        let known = [0, 1, 100, 700, 5400, 5990]
+        let rows = (0..<6000).map { event(Double($0), Double($0), accepted: known.contains($0) ? Double($0) : 1_000_000) }
+        let source = SourceRows([.init(files: [try write(rows, "events")])], accepted: acceptedAt)
+        var times = [0, 1, 2, 63, 64, 65, 66, 99, 100, 101, 163, 164, 165, 675, 676, 677, 5399, 5400, 5999]
+        for place in known { for step in [64, 64 + 512, 64 + 512 + 4096] { times += [place + step - 1, place + step, place + step + 1] } }
+        times = times.filter { $0 < 6000 }
+        let asked: [(machine: String?, line: Int64, asked: Timestamp)] = times.map { ("a", 1, at(Double($0))) } + [("a", 1, at(-1)), ("b", 1, at(50))]
+        let request = try requests(asked)
+        let read = try store.offlineRead(
+            service: "all", requests: request, known: asked.map(\.asked), on: connection
+        ) { _ in source }
+        for (i, time) in times.enumerated() {
+            let latest = try #require(known.last { $0 <= time })
+            #expect(try read.column("x")[i] == .double(Double(latest)), "at \(time)")
+            #expect(try read.column("n")[i] == .int(Int64(known.count { $0 <= time && $0 > (time / 60 - 60) * 60 - 1 })), "at \(time)")
+        }
+        for i in [times.count, times.count + 1] {
+            #expect(try read.column("x")[i] == .null)
+            #expect(try read.column("n")[i] == 0)
+        }
+        // A history that is known from today on: no question of before has any of it, and as of the end all have all.
+        let all = try store.offlineRead(service: "all", requests: request, known: asked.map { _ in at(-2) }, on: connection) { _ in source }
+        let late = try store.offlineRead(service: "all", requests: request, known: asked.map { _ in at(1_000_000) }, on: connection) { _ in source }
+        for (i, time) in times.enumerated() {
+            #expect(try all.column("x")[i] == .null)
+            #expect(try all.column("n")[i] == 0)
+            #expect(try late.column("x")[i] == .double(Double(time)))
+        }
+    }
+
+    @Test("what is read while several rows are on their way is undecided where it is neither without them nor with all, and no difference")
+    func undecided() throws {
+        let views = [
+            FeatureViewSpec(
+                name: "v", source: .dataset("events", entity: "machine"), at: "time",
+                features: one[0].features + [
+                    FeatureSpec("most", .windowed(.max, of: "x", TimeSpan("1h")!)), FeatureSpec("sum", .windowed(.sum, of: "x", TimeSpan("1h")!)),
+                ])
+        ]
+        let store = try store(views)
+        let rows = [event(100, 1, accepted: 101), event(150, 2, accepted: 300), event(160, 4, accepted: 302), event(170, 8, accepted: 600)]
+        let source = SourceRows([.init(files: [try write(rows, "events")])], accepted: acceptedAt)
+        let names = ["n", "last", "x", "most", "sum"]
+        let request = try requests([("a", 1, at(200))])
+        func verify(_ known: ClosedRange<Timestamp>, _ values: [Double]) throws -> (differences: [String], undecided: Int) {
+            let report = try store.verify(
+                service: "all", requests: request, known: [known], values: [values.map(Value.double)], inputs: names.map { .init($0, .float64) },
+                on: connection
+            ) { _ in source }
+            return (report.differences.map(\.feature), report.undecided)
+        }
+        let between: [Double] = [2, 2, 2, 2, 3]
+        #expect(try verify(at(299)...at(302), between) == ([], 5))
+        #expect(try verify(at(299)...at(302), [1, 1, 1, 1, 1]) == ([], 0))
+        #expect(try verify(at(299)...at(302), [3, 4, 4, 4, 7]) == ([], 0))
+        // A count and a maximum cannot be more than with all rows, nor less than with none.
+        #expect(try verify(at(299)...at(302), [4, 8, 8, 8, 15]) == (["n", "most"], 3))
+        #expect(try verify(at(299)...at(302), [0, 4, 4, 0.5, 7]) == (["n", "most"], 0))
+        // Where nothing was on its way that the value is made of, it is decided.
+        #expect(try verify(at(303)...at(500), between) == (names, 0))
+        #expect(try verify(at(300)...at(300), between) == ([], 0))
     }
 
     @Test("a read too far before the newest event of its key says that it is not exact")
@@ -307,6 +419,45 @@ private struct Question {
         ])
         try store.apply(dataset: "events", rows: Table((0..<400).map { event(Double($0), 1, accepted: Double($0)) }))
         let request = try requests([("a", 1, at(399)), ("a", 1, at(100)), ("b", 1, at(100))])
+        // Nothing was dropped yet: a key that is not there never had an event.
         #expect(try store.plan(service: "all", inputs: []).inputs(for: request).bounds?.inexact == [1])
+    }
+
+    @Test("a read that covers events of a key that was dropped since says that it is not exact, and so does one after the key came back")
+    func droppedKeys() throws {
+        let store = try store([
+            FeatureViewSpec(
+                name: "v", source: .dataset("events", entity: "machine"), at: "time",
+                features: [FeatureSpec("n", .windowed(.count, of: nil, TimeSpan("1h")!))])
+        ])
+        let end = 100_000.0
+        let minute = 60.0
+        func apply(_ machine: String, _ time: Double, count: Int = 1) throws {
+            let event = MachineEvent(machine: machine, line: 1, time: at(time))
+            try store.apply(dataset: "events", rows: MachineEvent.table(Array(repeating: event, count: count)))
+        }
+        func inexact(_ machine: String, _ time: Double) throws -> Bool {
+            try #require(try store.plan(service: "all", inputs: []).inputs(for: requests([(machine, 1, at(time))])).bounds).inexact == [0]
+        }
+        func count(_ machine: String, _ time: Double) throws -> Value {
+            try store.read(service: "all", request: requests([(machine, 1, at(time))])).column("n")[0]
+        }
+        try apply("a", end - 65 * minute)
+        #expect(try count("a", end - 10 * minute) == 1)
+        #expect(try !inexact("a", end - 10 * minute))
+        // Enough rows for a sweep over every part of the keys.
+        for _ in 0..<17 { try apply("b", end, count: 4096) }
+        #expect(store.statistics().map(\.keys) == [1])
+        #expect(try count("a", end - 10 * minute) == 0)
+        #expect(try inexact("a", end - 10 * minute))
+        // As of now it lacks nothing, and neither does a key that never was there, or one that stayed.
+        #expect(try !inexact("a", end))
+        #expect(try !inexact("never", end))
+        #expect(try !inexact("b", end))
+        try apply("a", end - 12 * minute)
+        #expect(try count("a", end - 10 * minute) == 1)
+        #expect(try inexact("a", end - 10 * minute))
+        #expect(try count("a", end) == 1)
+        #expect(try !inexact("a", end))
     }
 }

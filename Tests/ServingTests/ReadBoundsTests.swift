@@ -36,6 +36,23 @@ private struct BoundedFeatures: OnlineFeatures {
         await again.stop()
     }
 
+    @Test("a version before it was kept refuses the home, as it would take the journal's records for damaged, and names the copy")
+    func downgrade() async throws {
+        let folder = NSTemporaryDirectory() + "keel-serving-bounds-" + Identifier.hex32()
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        let before = Ledger.migrations + ServingTables.migrations.filter { $0.version <= 11 }
+        func open(_ migrations: [Migration]) async throws {
+            let database = try Database(path: folder + "/keel.sqlite")
+            try await database.migrate(migrations, backupFolder: folder + "/backups")
+            try await database.close()
+        }
+        try await open(before)
+        try await open(Ledger.migrations + ServingTables.migrations)
+        let error = await #expect(throws: KeelError.self) { try await open(before) }
+        #expect(error?.code == .failedPrecondition && error?.hint?.contains("keel restore \(folder)/backups/") == true, "\(String(describing: error))")
+    }
+
     @Test("and is absent where no features are read") func absent() async throws {
         let home = try await Home()
         try await home.service.configure([.delay()])

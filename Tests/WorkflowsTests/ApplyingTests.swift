@@ -27,6 +27,43 @@ struct ApplyingTests {
         #expect(shop.damage.all.isEmpty)
     }
 
+    private struct Stopped: Contracts.Clock {
+        let time: Timestamp
+        func now() -> Timestamp { time }
+    }
+
+    @Test("reads say that they may have seen the newest row, also after a start at which the clock had been set back, and after an ingest")
+    func clockSetBack() async throws {
+        let ahead = Stopped(time: noon)
+        let behind = Stopped(time: Timestamp(microseconds: noon.microseconds - 600_000_000))
+        func until(_ shop: Workshop) throws -> Timestamp? {
+            let request = try Table([(name: "user", column: try Column(.string, values: ["ann"]))])
+            return try shop.modules.features[.default].plan(service: "buying", inputs: []).inputs(for: request).bounds?.until
+        }
+        func row(_ id: String, _ price: Double) -> JSON {
+            ["id": .string(id), "at": "2023-11-01T00:00:00Z", "user": "ann", "price": .double(price)]
+        }
+        let first = try await Workshop(clock: ahead)
+        try await first.apply(Shop.all)
+        try await first.push("clicks", [row("1", 5), row("2", 7)])
+        let again = try await Workshop(at: first.folder, clock: behind)
+        #expect(try again.feature("spent", of: "ann") == .double(12))
+        #expect(try until(again) == Timestamp(microseconds: noon.microseconds + 1))
+
+        let later = try await Workshop(at: first.folder, clock: Stopped(time: Timestamp(microseconds: noon.microseconds + 1000)))
+        let file = "\(first.folder)/more.csv"
+        try Data("id,at,user,price\n9,2023-11-01T00:00:00Z,ann,9\n".utf8).write(to: URL(fileURLWithPath: file))
+        let spooled = try await later.ingesting.spool(Parts(path: file), named: "more.csv", bytesMax: 1 << 20)
+        _ = try await later.ingesting.ingest(
+            "clicks", spooled: spooled, member: nil, from: nil, until: nil, overwrite: false, grant: Workshop.may(.datasetsIngest)
+        ) { _, _ in }
+        let last = try await Workshop(at: first.folder, clock: behind)
+        #expect(try last.feature("spent", of: "ann") == .double(21))
+        #expect(try until(last) == Timestamp(microseconds: noon.microseconds + 1000))
+        // The folder goes with any of them.
+        withExtendedLifetime([first, again, later, last]) {}
+    }
+
     @Test("a plan says what a change does to data, and changes nothing")
     func plan() async throws {
         let shop = try await Workshop()

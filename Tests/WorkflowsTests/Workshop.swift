@@ -27,7 +27,10 @@ final class Workshop: Sendable {
     /// - Parameters:
     ///   - code: runs models that bring code of their own.
     ///   - signatures: those of their files.
-    init(at folder: String? = nil, code: (any CodeModels)? = nil, signatures: (any ModelSignatures)? = nil) async throws {
+    ///   - clock: of the datasets and the features.
+    init(
+        at folder: String? = nil, code: (any CodeModels)? = nil, signatures: (any ModelSignatures)? = nil, clock: any Contracts.Clock = SystemClock()
+    ) async throws {
         let folder = folder ?? NSTemporaryDirectory() + "keel-workflows-" + Identifier.hex32()
         self.folder = folder
         for name in ["work", "lake"] {
@@ -44,9 +47,9 @@ final class Workshop: Sendable {
         objects = try FolderObjectStore(root: folder + "/objects")
         let analytics = try DuckDB(settings: .init(folders: [folder], threads: 1))
         let data = try DatasetService(
-            database: database, lake: folder + "/lake", streams: folder + "/streams", duckdb: analytics, damage: damage)
+            database: database, lake: folder + "/lake", streams: folder + "/streams", duckdb: analytics, damage: damage, clock: clock)
         try await data.start()
-        let features = FeatureStores(seed: 1)
+        let features = FeatureStores(clock: clock, seed: 1)
         let pushes = PushGate()
         let checkpoints = FeatureCheckpoints(
             folder: folder + "/features", bytesMin: 1 << 20, data: data, features: features, pushes: pushes, damage: damage, logger: logger)

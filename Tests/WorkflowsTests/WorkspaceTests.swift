@@ -122,7 +122,8 @@ struct WorkspaceTests {
 }
 
 /// The content of a file, as the parts of a request.
-private struct Parts: AsyncSequence, Sendable {
+/// A file in one part.
+struct Parts: AsyncSequence, Sendable {
     let path: String
 
     struct AsyncIterator: AsyncIteratorProtocol {

@@ -137,7 +137,8 @@ struct FeaturePages {
             template: "parity",
             [
                 "endpoint": endpoint.qualifiedName, "rows": Shown.count(Int(report["rows"]?.integer ?? 0)), "compared": Shown.count(Int(report["compared"]?.integer ?? 0)),
-                "skipped": Shown.count(Int(report["skipped"]?.integer ?? 0)), "differences": Shown.count(Int(differences)), "agrees": differences == 0,
+                "skipped": Shown.count(Int(report["skipped"]?.integer ?? 0)), "undecided": Shown.count(Int(report["undecided"]?.integer ?? 0)),
+                "differences": Shown.count(Int(differences)), "agrees": differences == 0,
                 "examples": (report["examples"]?.array ?? []).map { example in
                     [
                         "id": Shown.text(example["id"]?.string ?? ""), "feature": Shown.text(example["feature"]?.string ?? ""),

@@ -1,7 +1,7 @@
 import Contracts
 
 extension DatasetSpec {
-    /// What a changed contract means for the rows that are stored: a sentence for each column and for the key.
+    /// What a changed contract means for the rows that are stored: a sentence for each column, for the key and for `knownAt`.
     public func effects(after old: DatasetSpec, rows: Int) -> [String] {
         guard rows > 0 else { return [] }
         let stored = rows == 1 ? "the 1 row stored before" : "the \(rows) rows stored before"
@@ -20,6 +20,11 @@ extension DatasetSpec {
             out.append("column '\(field.name)' is no longer read: its values in \(stored) stay in the files")
         }
         if key != old.key, !key.isEmpty { out.append("the key is (\(key.joined(separator: ", "))): \(stored) are not checked against it") }
+        if knownAt != old.knownAt {
+            func source(_ column: String?) -> String { column.map { "'\($0)'" } ?? "when Keel accepted them" }
+            out.append(
+                "knownAt was \(source(old.knownAt)) and is \(source(knownAt)): training sets are made of other rows from now on, \(stored) among them")
+        }
         return out
     }
 }

@@ -12,7 +12,10 @@ extension DatasetSpec {
             FieldSchema("eventTime", .text, "The timestamp column that says when a row happened."),
             FieldSchema(
                 "knownAt", .text, default: "when Keel accepted the row",
-                "The column that says when a row became known, for rows that know it themselves, such as a replayed history. Training sets use no row before it."
+                """
+                The timestamp column that says when a row became known, for rows that know it themselves, such as a replayed history. Training sets use no \
+                row before it. A row in which it is null became known when Keel accepted it.
+                """
             ),
             FieldSchema(
                 "nulls", .texts, default: #"["", "NA", "NaN", "null"]"#,

@@ -42,7 +42,7 @@ public struct DatasetSpec: Sendable {
     public let columns: [Column]
     public let key: [String]
     public let eventTime: String?
-    /// The column that says when a row became known; nil: when Keel accepted it.
+    /// The timestamp column that says when a row became known; nil, and in rows where it is null: when Keel accepted it.
     public let knownAt: String?
     public let nulls: [String]
     /// Columns that a file may have and that are passed over: whoever wrote the contract has seen them.
@@ -112,8 +112,12 @@ public struct DatasetSpec: Sendable {
                 "'\(knownAt)' is not a column that is kept", hint: nearest(knownAt, in: schema.names).map { "did you mean '\($0)'?" },
                 path: "spec.knownAt")
         }
-        guard field.type == .timestamp || field.type == .date else {
-            throw .invalid("'\(knownAt)' is a \(field.type), not a timestamp or date", path: "spec.knownAt")
+        // A date begins at midnight: rows would count as known up to a day before they were.
+        guard field.type == .timestamp else {
+            throw .invalid(
+                "'\(knownAt)' is a \(field.type), not a timestamp",
+                hint: field.type == .date ? "a day does not say from when on; compute a timestamp that is certainly not too early" : nil,
+                path: "spec.knownAt")
         }
     }
 

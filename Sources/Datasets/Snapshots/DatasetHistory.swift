@@ -7,12 +7,21 @@ public struct DatasetHistory: Sendable {
     /// Says which rows those are that did not come through the stream. Histories of one origin differ only in how far the stream goes: to seal it changes
     /// nothing here, to ingest or to remove rows does.
     public let origin: String
+    /// When the newest of the rows that were ingested came; nil when there are none.
+    let lastIngested: Timestamp?
     let stream: DatasetStream
     let snapshotFiles: @Sendable () async throws -> [String]
 
     /// The snapshot's Parquet files, in order. Each is what its digest says; that is found out once in a process.
     /// - Throws: `corrupted` when a file was changed.
     public func files() async throws -> [String] { try await snapshotFiles() }
+
+    /// No row was accepted or ingested later than then; nil when there is none that says it. It may be ahead of the clock, where that was set back. Blocks.
+    public func lastKnown() throws -> Timestamp? {
+        let accepted = try stream.loadLastAccepted()
+        let times = [accepted == .min ? nil : Timestamp(microseconds: accepted), lastIngested]
+        return times.compactMap { $0 }.max()
+    }
 
     /// Whether `replay` from this place gives all rows behind it that there are. Of the part that snapshots hold, the stream may have lost some, and
     /// removes all in time. Blocks.
@@ -61,9 +70,11 @@ extension DatasetService {
         let entry = try draft.map { (draft) throws(KeelError) in try draft.entry(dataset) } ?? entry(dataset)
         return try await entry.stream.turn.run { [self] in
             let snapshot = try await snapshot(dataset)
+            let (origin, ingested) = try await database.read(in: dataset.workspace) { db in
+                (try SnapshotStore.origin(dataset.name, db), try SnapshotStore.ingestTimes(dataset.name, upTo: snapshot?.number ?? 0, db).values.max())
+            }
             let history = DatasetHistory(
-                start: entry.stream.keys.withLock { $0.sealed.stream },
-                origin: try await database.read(in: dataset.workspace) { try SnapshotStore.origin(dataset.name, $0) }, stream: entry.stream,
+                start: entry.stream.keys.withLock { $0.sealed.stream }, origin: origin, lastIngested: ingested, stream: entry.stream,
                 snapshotFiles: { [self] in
                     guard let snapshot else { return [] }
                     return try await checked(snapshot.files, of: dataset)

@@ -141,6 +141,14 @@ enum SnapshotStore {
 
     /// When each file that did not come out of the stream was ingested, by path.
     static func ingested(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [String: Timestamp] {
+        let times = try ingestTimes(dataset, upTo: number, db)
+        var out: [String: Timestamp] = [:]
+        for (addedIn, file) in try files(dataset, upTo: number, db) { out[file.path] = times[addedIn] }
+        return out
+    }
+
+    /// When each snapshot was made that holds an ingest, by number.
+    static func ingestTimes(_ dataset: String, upTo number: Int, _ db: some Querying) throws -> [Int: Timestamp] {
         let steps = try db.rows(
             "SELECT number, created_at, stream_end, rejected_end FROM data_snapshots WHERE workspace = ? AND dataset = ? AND number <= ? ORDER BY number",
             [try db.inWorkspace, .string(dataset), int(number)])
@@ -153,9 +161,7 @@ enum SnapshotStore {
             stream = step.int("stream_end")
             rejected = step.int("rejected_end")
         }
-        var out: [String: Timestamp] = [:]
-        for (addedIn, file) in try files(dataset, upTo: number, db) { out[file.path] = times[addedIn] }
-        return out
+        return times
     }
 
     /// Names the rows of a dataset that did not come through its stream: by the last removal and the last ingest.

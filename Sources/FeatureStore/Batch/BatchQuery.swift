@@ -73,22 +73,22 @@ struct BatchQuery {
             UNION ALL SELECT kid, t, NULL, k, NULL\(nulls), true
             FROM (SELECT DISTINCT k.kid, q.t, q.k FROM \(questions) q JOIN \(table)_keys k ON \(keyed))
             """
-        // The latest that any row in the widest frame became known, and how long any took.
-        let late = isLate ? ", max(n) OVER \(frames.widest) AS latest, max(n - ts) OVER \(frames.widest) AS delay" : ""
+        // When the last and the first of the rows in the widest frame became known.
+        let late = isLate ? ", max(n) OVER \(frames.widest) AS latest, min(n) OVER \(frames.widest) AS earliest" : ""
         let windowed = "SELECT kid, ts AS t, k, asked\(late)\(frames.columns) FROM (\(rows))\(frames.windows)"
         func results(_ marks: String, _ source: String) -> String {
             "SELECT kid, \(keyNames), w.t, w.k\(marks)\(frames.results) FROM (\(source)) w JOIN \(table)_keys USING (kid)"
                 + frames.joins(events: "\(table)_events")
         }
-        let marks = isLate ? ", w.latest > w.k AS late, w.delay" : ""
+        let marks = isLate ? ", w.latest > w.k AS late, w.earliest" : ""
         try connection.execute("CREATE OR REPLACE TEMP TABLE \(table) AS \(results(marks, windowed)) WHERE w.asked")
         if isLate {
             let questions = LateQuestions(frames: frames, view: table, connection: connection)
             for part in try questions.parts() {
-                try connection.execute("INSERT INTO \(table) \(results(", false, w.delay", questions.answers(part)))")
+                try connection.execute("INSERT INTO \(table) \(results(", false, w.earliest", questions.answers(part)))")
             }
             try connection.execute("DELETE FROM \(table) WHERE late")
-            try connection.execute("DROP TABLE IF EXISTS \(table)_late; DROP TABLE IF EXISTS \(table)_bounds")
+            for suffix in LateQuestions.suffixes { try connection.execute("DROP TABLE IF EXISTS \(table)\(suffix)") }
         }
         try connection.execute("DROP TABLE \(table)_events; DROP TABLE \(table)_keys")
     }
@@ -148,8 +148,9 @@ struct BatchQuery {
 }
 
 /// Answers the questions that have a row in their windows which was not known by then. Events of a key have numbers (`seq`) in order of time, so a window
-/// is a range of numbers; its rows are looked up and those that were not known are left out.
-private struct LateQuestions {
+/// is a range of numbers; its rows are looked up and those that were not known are left out. For the latest row that was known, they are looked up in
+/// steps backwards from the question: it is nearly always among the first, whatever one row took.
+struct LateQuestions {
     let frames: Frames
     /// The table of the view, in which such questions are marked `late`. `<view>_events` has the rows.
     let view: String
@@ -157,59 +158,96 @@ private struct LateQuestions {
 
     /// How many rows are looked up at once, which bounds the memory.
     private static let rowsMax = 8_000_000
-
-    private var all: [String] { frames.names + (frames.hasEver ? ["ever"] : []) }
+    /// How many rows before a question the first step looks up, and by how much each further step is longer.
+    private static let firstStep = 64
+    private static let stepGrowth = 8
+    /// Of the tables that it makes beside the view's.
+    static let suffixes = ["_late", "_bounds", "_open", "_ever"]
 
     /// Makes the table of the questions with their windows' ranges, in parts that are to be answered one after another; none when there are no such
     /// questions.
     func parts() throws(KeelError) -> [Int] {
         try connection.execute(
-            "CREATE OR REPLACE TEMP TABLE \(view)_late AS SELECT row_number() OVER () AS qid, kid, t, k, delay FROM \(view) WHERE late")
+            "CREATE OR REPLACE TEMP TABLE \(view)_late AS SELECT row_number() OVER () AS qid, kid, t, k, earliest FROM \(view) WHERE late")
         let count = try connection.query("SELECT count(*) AS n FROM \(view)_late")
         guard count.columns[0][0].number ?? 0 > 0 else { return [] }
         let rows = """
-            SELECT kid, ts, seq, CAST(NULL AS BIGINT) AS qid, CAST(NULL AS BIGINT) AS k, CAST(0 AS BIGINT) AS back, CAST(NULL AS BIGINT) AS delay
+            SELECT kid, ts, seq, CAST(NULL AS BIGINT) AS qid, CAST(NULL AS BIGINT) AS k, CAST(NULL AS BIGINT) AS earliest
             FROM \(view)_events WHERE kid IN (SELECT kid FROM \(view)_late)
-            UNION ALL SELECT kid, t, NULL, qid, k, greatest(t - (k - delay), 0), delay FROM \(view)_late
+            UNION ALL SELECT kid, t, NULL, qid, k, earliest FROM \(view)_late
             """
-        var bounds = frames.names.map { ", min(seq) OVER \($0) AS \($0)_first, max(seq) OVER \($0) AS \($0)_last" }
-        var windows = frames.windows
-        if frames.hasEver {
-            // A row at or before `k - delay` was known by `k`: no earlier one than the last of these can be the latest.
-            bounds.append(", coalesce(max(seq) OVER known, min(seq) OVER ever) AS ever_first, max(seq) OVER ever AS ever_last")
-            windows += ", known AS (PARTITION BY kid ORDER BY ts RANGE BETWEEN UNBOUNDED PRECEDING AND back PRECEDING)"
-        }
-        let size = all.map { "coalesce(\($0)_last - \($0)_first + 1, 0)" }.joined(separator: " + ")
+        let all = frames.names + (frames.hasEver ? ["ever"] : [])
+        let bounds = all.map { ", min(seq) OVER \($0) AS \($0)_first, max(seq) OVER \($0) AS \($0)_last" }.joined()
+        let sizes = frames.names.map { "coalesce(\($0)_last - \($0)_first + 1, 0)" }.joined(separator: " + ")
+        // Where nothing was known there is nothing to look up.
+        let size = sizes.isEmpty ? "0" : "CASE WHEN earliest <= k THEN \(sizes) ELSE 0 END"
         try connection.execute(
             """
             CREATE OR REPLACE TEMP TABLE \(view)_bounds AS
             SELECT *, CAST(sum(\(size)) OVER (ORDER BY qid) // \(LateQuestions.rowsMax) AS BIGINT) AS part
-            FROM (SELECT * EXCLUDE (seq, back, ts), ts AS t\(bounds.joined()) FROM (\(rows))\(windows)) WHERE qid IS NOT NULL
+            FROM (SELECT * EXCLUDE (seq, ts), ts AS t\(bounds) FROM (\(rows))\(frames.windows)) WHERE qid IS NOT NULL
             """)
+        if frames.hasEver { try findLatest() }
         let found = try connection.query("SELECT DISTINCT part FROM \(view)_bounds ORDER BY part")
         return (0..<found.rowCount).compactMap { found.columns[0][$0].number.map { Int(saturating: $0) } }
+    }
+
+    /// Makes the table of the latest row that each question's key had and that was known: `qid` and `seq`.
+    private func findLatest() throws(KeelError) {
+        let open = "\(view)_open"
+        let found = "\(view)_ever"
+        try connection.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE \(open) AS SELECT qid, k, ever_first AS first, ever_last AS last FROM \(view)_bounds WHERE earliest <= k;
+            CREATE OR REPLACE TEMP TABLE \(found) (qid BIGINT, seq BIGINT)
+            """)
+        var step = LateQuestions.firstStep
+        while true {
+            let left = try connection.query("SELECT count(*) AS n FROM \(open)")
+            let count = Int(saturating: left.columns[0][0].number ?? 0)
+            guard count > 0 else { return }
+            let parts = (count * step + LateQuestions.rowsMax - 1) / LateQuestions.rowsMax
+            for part in 0..<parts {
+                try connection.execute(
+                    """
+                    INSERT INTO \(found) SELECT qid, max(seq)
+                    FROM (SELECT qid, k, unnest(range(greatest(first, last - \(step - 1)), last + 1)) AS seq FROM \(open) WHERE qid % \(parts) = \(part)) p
+                    JOIN \(view)_events e USING (seq) WHERE e.n <= p.k GROUP BY qid
+                    """)
+            }
+            try connection.execute(
+                """
+                CREATE OR REPLACE TEMP TABLE \(open) AS SELECT qid, k, first, last - \(step) AS last FROM \(open)
+                WHERE last - \(step) >= first AND qid NOT IN (SELECT qid FROM \(found))
+                """)
+            step = min(step * LateQuestions.stepGrowth, LateQuestions.rowsMax)
+        }
     }
 
     /// The questions of a part with what their frames give, as the view's other questions have it.
     func answers(_ part: Int) -> String {
         var joins = ""
-        for name in all {
+        if frames.hasEver {
+            let values = frames.values.filter { $0.frame == "ever" }.map { ", seq AS w\($0.index)" }.joined()
+            joins += " LEFT JOIN (SELECT qid\(values) FROM \(view)_ever) ever USING (qid)"
+        }
+        for name in frames.names {
             let values = frames.values.filter { $0.frame == name }.map { ", \($0.sql) AS w\($0.index)" }.joined()
             let range = """
                 SELECT qid, k, unnest(range(\(name)_first, \(name)_last + 1)) AS seq FROM \(view)_bounds
-                WHERE part = \(part) AND \(name)_first IS NOT NULL
+                WHERE part = \(part) AND earliest <= k AND \(name)_first IS NOT NULL
                 """
             joins += """
                  LEFT JOIN (SELECT qid\(values) FROM (\(range)) p JOIN \(view)_events e USING (seq) WHERE e.n <= p.k GROUP BY qid) \(name) USING (qid)
                 """
         }
-        let questions = "SELECT qid, kid, t, k, delay FROM \(view)_bounds WHERE part = \(part)"
+        let questions = "SELECT qid, kid, t, k, earliest FROM \(view)_bounds WHERE part = \(part)"
         return "SELECT l.*\(frames.values.map { ", w\($0.index)" }.joined()) FROM (\(questions)) l\(joins)"
     }
 }
 
 /// The frames of one view's features and what is read from them.
-private struct Frames {
+struct Frames {
     /// An aggregate over the rows of a frame: `w<index>`.
     struct FrameValue {
         let index: Int

@@ -22,10 +22,16 @@ public struct ParityReport: Sendable, Hashable {
     /// Values compared: rows × features.
     public let compared: Int
     public let differences: [ParityDifference]
+    /// Values that were read while rows were on their way into the features, and that are neither what they would be without any of these rows nor with
+    /// all. They may have been made of some of them, or be wrong: they are no difference, and not confirmed either.
+    public let undecided: Int
 }
 
 extension FeatureStore {
     /// Replays logged online reads through the offline join, with the rows that had come by each read, and reports every difference.
+    ///
+    /// A value that was read while rows were on their way into the features is compared with what it would be with all of them and with none. Where these
+    /// two are the same, or the value is one of them, that decides; else it is undecided, and counted as such.
     ///
     /// Numbers are compared as float32: equal, or both missing; all else as it is. Only sums, means and standard deviations (and request
     /// expressions over them) may differ by 1e-6 of their size (or by 1e-6 around zero), because floating-point sums depend on the order of their terms.
@@ -49,6 +55,7 @@ extension FeatureStore {
                 "\(requests.rowCount) requests need as many rows of \(inputs.count) values, and as many times when these are given")
         }
         let bounds = known ?? Array(repeating: nil, count: requests.rowCount)
+        /// What differs at one of the bounds.
         func differences(_ rows: [Int], _ bound: (ClosedRange<Timestamp>) -> Timestamp) throws(KeelError) -> [ParityDifference] {
             let offline = try self.offline(
                 service, requests: requests.taking(rows: rows), times: times.map { times in rows.map { times[$0] } },
@@ -58,11 +65,35 @@ extension FeatureStore {
         var found = try differences(Array(0..<requests.rowCount)) { $0.upperBound }
         // While a row was on its way into the features, a read saw it or not.
         let open = Set(found.map(\.row)).filter { row in bounds[row].map { $0.lowerBound < $0.upperBound } ?? false }.sorted()
+        var undecided = 0
         if !open.isEmpty {
-            let left = Set(try differences(open) { $0.lowerBound }.map { Place(row: $0.row, feature: $0.feature) })
-            found.removeAll { open.contains($0.row) && !left.contains(Place(row: $0.row, feature: $0.feature)) }
+            let isOpen = Set(open)
+            var lower: [Place: Value] = [:]
+            for one in try differences(open, { $0.lowerBound }) { lower[Place(row: one.row, feature: one.feature)] = one.offline }
+            let monotone = FeatureStore.aggregateSlots(service) { [.count, .countDistinct, .min, .max].contains($0) }
+            let tolerant = FeatureStore.inexactSlots(service)
+            let kinds = Dictionary(inputs.map { ($0.name, $0) }) { a, _ in a }
+            let slots = Dictionary(service.outputs.map { ($0.name, $0.slot) }) { a, _ in a }
+            found.removeAll { one in
+                guard isOpen.contains(one.row) else { return false }
+                guard let least = lower[Place(row: one.row, feature: one.feature)] else { return true }
+                guard let input = kinds[one.feature] else { return false }
+                // A column of the request is in no row.
+                guard let slot = slots[one.feature] else { return false }
+                if FeatureStore.agree(least, one.offline, input, tolerant: tolerant.contains(slot)) { return false }
+                // These go one way with every further row: with some of the rows on their way they lie between.
+                if monotone.contains(slot), !FeatureStore.isBetween(one.online, least, one.offline) { return false }
+                undecided += 1
+                return true
+            }
         }
-        return ParityReport(rows: requests.rowCount, compared: requests.rowCount * inputs.count, differences: found)
+        return ParityReport(rows: requests.rowCount, compared: requests.rowCount * inputs.count, differences: found, undecided: undecided)
+    }
+
+    /// Whether a value lies between two others, as float32; what is no number may.
+    private static func isBetween(_ value: Value, _ a: Value, _ b: Value) -> Bool {
+        guard let value = value.number, let a = a.number, let b = b.number else { return true }
+        return !(Float(value) < Float(min(a, b)) || Float(value) > Float(max(a, b)))
     }
 
     private struct Place: Hashable {
@@ -145,15 +176,19 @@ extension FeatureStore {
 
     /// Slots whose value depends on the order in which floating-point numbers were added.
     private static func inexactSlots(_ service: ResolvedService) -> Set<Int> {
+        var slots = aggregateSlots(service) { [.sum, .mean, .stddev].contains($0) }
+        for computed in service.computed where !slots.isDisjoint(with: computed.slots) { slots.insert(computed.slot) }
+        return slots
+    }
+
+    /// The slots of features that are windowed aggregates of certain kinds.
+    private static func aggregateSlots(_ service: ResolvedService, _ isOf: (Aggregate) -> Bool) -> Set<Int> {
         var slots: Set<Int> = []
         for use in service.uses {
             for (index, slot) in use.features {
-                if case .windowed(let aggregate, _) = use.view.features[index].source, [.sum, .mean, .stddev].contains(aggregate) {
-                    slots.insert(slot)
-                }
+                if case .windowed(let aggregate, _) = use.view.features[index].source, isOf(aggregate) { slots.insert(slot) }
             }
         }
-        for computed in service.computed where !slots.isDisjoint(with: computed.slots) { slots.insert(computed.slot) }
         return slots
     }
 }

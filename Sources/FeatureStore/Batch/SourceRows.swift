@@ -57,23 +57,31 @@ public struct KnownTimes: Sendable, Hashable {
     public let rows: Int
     /// Rows that do not say it: they are taken as known when they happened.
     public let assumed: Int
+    /// Rows that say that they become known after the clock's time: no example has them.
+    public let ahead: Int
 
-    public init(rows: Int, assumed: Int) {
+    public init(rows: Int, assumed: Int, ahead: Int = 0) {
         self.rows = rows
         self.assumed = assumed
+        self.ahead = ahead
     }
 }
 
 extension FeatureStore {
     /// What the rows of a dataset say of when they became known. Blocks.
     /// - Returns: nil when no column can say it.
-    public static func knownTimes(_ source: SourceRows, on connection: DuckDBConnection) throws(KeelError) -> KnownTimes? {
+    public func knownTimes(_ source: SourceRows, on connection: DuckDBConnection) throws(KeelError) -> KnownTimes? {
         let columns = [source.knownAt, source.accepted].compactMap { $0 }
         guard !columns.isEmpty else { return nil }
         let rows = ParquetRows(source.files, columns.map { Field($0, .timestamp, nullable: true) })
         let isAssumed = columns.map { "\(rows.column($0)) IS NULL" }.joined(separator: " AND ")
-        let found = try connection.query("SELECT count(*) AS n, count(*) FILTER (WHERE \(isAssumed)) AS assumed FROM \(rows.sql)")
+        let known = "coalesce(\(columns.map(rows.column).joined(separator: ", ")))"
+        let found = try connection.query(
+            """
+            SELECT count(*) AS n, count(*) FILTER (WHERE \(isAssumed)) AS assumed,
+                count(*) FILTER (WHERE \(known) > make_timestamp(\(clock.now().microseconds))) AS ahead FROM \(rows.sql)
+            """)
         func number(_ i: Int) -> Int { Int(saturating: found.columns[i][0].number ?? 0) }
-        return KnownTimes(rows: number(0), assumed: number(1))
+        return KnownTimes(rows: number(0), assumed: number(1), ahead: number(2))
     }
 }

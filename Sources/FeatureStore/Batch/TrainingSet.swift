@@ -76,7 +76,7 @@ extension FeatureStore {
     /// Drops what a query left; the connection's own end does so too, hence an error here changes nothing.
     static func drop(_ tables: [String], on connection: DuckDBConnection) {
         for table in tables {
-            for suffix in ["", "_events", "_keys", "_late", "_bounds"] { _ = try? connection.execute("DROP TABLE IF EXISTS \(table)\(suffix)") }
+            for suffix in ["", "_events", "_keys"] + LateQuestions.suffixes { _ = try? connection.execute("DROP TABLE IF EXISTS \(table)\(suffix)") }
         }
     }
 }

@@ -59,9 +59,14 @@ public final class FeatureDraft: Sendable {
     }
 
     /// Notes that the views over a dataset have all rows of its history.
-    /// - Parameter origin: says which rows those before the stream are (`FeatureBasis`).
-    public func complete(dataset: String, origin: String) {
-        for view in views(of: dataset) { view.origin.withLock { $0 = origin } }
+    /// - Parameters:
+    ///   - origin: says which rows those before the stream are (`FeatureBasis`).
+    ///   - time: no row came later; nil when that is not known. Reads say that they may have seen all up to then, also when the clock is behind it.
+    public func complete(dataset: String, origin: String, acceptedUpTo time: Timestamp? = nil) {
+        for view in views(of: dataset) {
+            view.origin.withLock { $0 = origin }
+            if let time { view.arrivals.willShow(upTo: time.microseconds) }
+        }
     }
 
     /// Notes that the history of a dataset cannot be read: its views will be in force without state, and say so when they are asked.

@@ -9,28 +9,31 @@ final class Arrivals: Sendable {
 
     /// µs; every row accepted before it is in the state, unless an ingest is under way. `none` between two pushes.
     private let pushing = Atomic<Int64>(Arrivals.none)
-    /// µs; every row ingested before it is in the state. `none` while no ingest is under way.
+    /// µs; every row ingested before it is in the state. `none` while no ingest is between the time of its rows and the state that has them.
     private let loading = Atomic<Int64>(Arrivals.none)
     private let newest = Atomic<Int64>(.min)
-    private let loads = Mutex(0)
+    /// µs; when each ingest under way took the time of its rows, or shortly before.
+    private let loads = Mutex<[Int64]>([])
 
     /// Notes that rows accepted from `now` (µs) on may be in the state or not, until `endPush`. Pushes of one dataset come one after another.
     func beginPush(_ now: Int64) { pushing.store(now, ordering: .sequentiallyConsistent) }
     func endPush() { pushing.store(Arrivals.none, ordering: .sequentiallyConsistent) }
 
-    /// As `beginPush` and `endPush`, for ingests, which may overlap.
+    /// As `beginPush` and `endPush`, for ingests, which may overlap: what has begun counts until its own end.
     func beginLoad(_ now: Int64) {
-        loads.withLock { count in
-            if count == 0 { loading.store(now, ordering: .sequentiallyConsistent) }
-            count += 1
+        loads.withLock { begun in
+            begun.append(now)
+            noteLoads(begun)
         }
     }
-    func endLoad() {
-        loads.withLock { count in
-            count -= 1
-            if count == 0 { loading.store(Arrivals.none, ordering: .sequentiallyConsistent) }
+    /// - Parameter begun: as it was given to `beginLoad`.
+    func endLoad(_ begun: Int64) {
+        loads.withLock { all in
+            if let i = all.firstIndex(of: begun) { all.remove(at: i) }
+            noteLoads(all)
         }
     }
+    private func noteLoads(_ begun: [Int64]) { loading.store(begun.min() ?? Arrivals.none, ordering: .sequentiallyConsistent) }
 
     /// Notes that rows accepted up to `time` (µs) are about to be seen.
     func willShow(upTo time: Int64) { newest.max(time, ordering: .sequentiallyConsistent) }

@@ -49,7 +49,7 @@ public struct FeatureState: Sendable {
     private var views: [RetainedView]
 
     /// Raise the number when the bytes, or what they mean, change.
-    fileprivate static let mark = Array("KEELFS01".utf8)
+    fileprivate static let mark = Array("KEELFS02".utf8)
     fileprivate static let digestBytes = 64
 
     init(basis: FeatureBasis, views: [RetainedView]) {

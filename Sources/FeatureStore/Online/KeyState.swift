@@ -7,13 +7,16 @@ struct KeyState: Sendable {
     /// Another key of the same hash in the table.
     var next: Int?
     private(set) var newest = Int64.min
+    /// µs; events up to then may be missing, because the key was dropped since.
+    let lost: Int64
     private var series: [SeriesState]
     private var recent: RecentEvents
     private var rows = LatestRows()
 
-    init(_ key: [UInt8], _ hash: UInt64, _ view: DatasetView) {
+    init(_ key: [UInt8], _ hash: UInt64, _ view: DatasetView, lost: Int64) {
         self.key = key
         self.hash = hash
+        self.lost = lost
         series = Array(repeating: SeriesState(), count: view.series.count)
         recent = RecentEvents(arguments: view.arguments.count)
     }
@@ -74,6 +77,7 @@ extension KeyState {
     func encode(_ layouts: [PartialLayout], to out: inout StateWriter) {
         out.put(key)
         out.put(newest)
+        out.put(lost)
         for (one, layout) in zip(series, layouts) { one.encode(layout, to: &out) }
         recent.encode(to: &out)
         rows.encode(to: &out)
@@ -86,6 +90,7 @@ extension KeyState {
         key = try reader.bytes()
         hash = KeyEncoding.hash(key, seed: seed)
         newest = try reader.integer()
+        lost = try reader.integer()
         series = []
         series.reserveCapacity(layouts.count)
         for layout in layouts { series.append(try SeriesState(&reader, layout)) }
@@ -124,8 +129,13 @@ struct KeyTable: Sendable {
     }
 
     /// Drops the keys whose newest event is before `oldest` (µs).
-    mutating func expire(before oldest: Int64) {
-        guard blocks.contains(where: { $0.contains { $0.newest < oldest } }) else { return }
+    /// - Returns: the newest event of those that were dropped; nil when none was.
+    mutating func expire(before oldest: Int64) -> Int64? {
+        var last: Int64?
+        for block in blocks {
+            for i in block.indices where block[i].newest < oldest { last = max(last ?? .min, block[i].newest) }
+        }
+        guard let last else { return nil }
         let old = blocks
         blocks = []
         count = 0
@@ -133,5 +143,6 @@ struct KeyTable: Sendable {
         for block in old {
             for state in block where state.newest >= oldest { append(state) }
         }
+        return last
     }
 }

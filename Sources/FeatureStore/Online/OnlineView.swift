@@ -41,6 +41,8 @@ final class OnlineView: Sendable {
     /// µs; how far back single events are kept for reads in the past.
     private let recentReach: Int64
     private let newest = Atomic<Int64>(.min)
+    /// µs; the newest event of the keys that were dropped. A key that is not there may have had events up to then.
+    private let dropped = Atomic<Int64>(.min)
     /// µs; events before it were left out when the state was made, so that reads which cover them are not exact.
     private let historyStart = Atomic<Int64>(.min)
     private let sinceSweep = Atomic<Int>(0)
@@ -86,6 +88,7 @@ final class OnlineView: Sendable {
             _ = made.exchange(with: old)
         }
         newest.store(other.newest.load(ordering: .relaxed), ordering: .relaxed)
+        dropped.store(other.dropped.load(ordering: .relaxed), ordering: .relaxed)
         historyStart.store(other.historyStart.load(ordering: .relaxed), ordering: .relaxed)
         sinceSweep.store(other.sinceSweep.load(ordering: .relaxed), ordering: .relaxed)
         let made = other.origin.withLock { $0 }
@@ -115,7 +118,8 @@ final class OnlineView: Sendable {
             let hash = KeyEncoding.hash(key, seed: seed)
             shards[Int(hash >> 60)].state.withLock { table in
                 let i = table.find(key, hash) ?? table.count
-                if i == table.count { table.append(KeyState(key, hash, view)) }
+                // One that was dropped and comes back has lost what it had before.
+                if i == table.count { table.append(KeyState(key, hash, view, lost: dropped.load(ordering: .relaxed))) }
                 table[i].add(view, layouts, at: at, created: created, mask: mask, words: words, latest: latest, reach: recentReach)
             }
         }
@@ -130,7 +134,10 @@ final class OnlineView: Sendable {
         guard after / OnlineView.sweepEvery != before / OnlineView.sweepEvery else { return }
         for round in (before / OnlineView.sweepEvery)..<(after / OnlineView.sweepEvery) {
             let oldest = saturatingDifference(newest.load(ordering: .relaxed), horizon)
-            shards[round % shards.count].state.withLock { $0.expire(before: oldest) }
+            shards[round % shards.count].state.withLock { table in
+                // Under the lock: a read that misses a key knows that it may have been dropped.
+                if let last = table.expire(before: oldest) { dropped.max(last, ordering: .relaxed) }
+            }
         }
     }
 
@@ -141,6 +148,8 @@ final class OnlineView: Sendable {
     func read(_ key: [UInt8]?, asOf t: Int64, _ features: [(index: Int, slot: Int)], into slots: inout [Value]) -> Bool {
         for (index, slot) in features { slots[slot] = view.features[index].absent }
         guard let key else { return true }
+        // Of a key that was dropped, events up to some time are gone: nothing is missing when the features begin after it.
+        let first = saturatingDifference(t, coverage ?? 0)
         let hash = KeyEncoding.hash(key, seed: seed)
         let exact = withUnsafeTemporaryAllocation(of: UInt64.self, capacity: PartialLayout.strideMax) { scratch in
             guard let base = scratch.baseAddress else { return true }
@@ -149,8 +158,9 @@ final class OnlineView: Sendable {
                 nonisolated(unsafe) let out = base
                 nonisolated(unsafe) let slots = buffer
                 return shards[Int(hash >> 60)].state.withLock { table in
-                    guard let i = table.find(key, hash) else { return true }
-                    return table[i].read(view, layouts, asOf: t, features, scratch: out, into: slots)
+                    guard let i = table.find(key, hash) else { return OnlineView.isWhole(from: first, lost: dropped.load(ordering: .relaxed)) }
+                    let exact = table[i].read(view, layouts, asOf: t, features, scratch: out, into: slots)
+                    return exact && OnlineView.isWhole(from: first, lost: table[i].lost)
                 }
             }
         }
@@ -159,12 +169,16 @@ final class OnlineView: Sendable {
         inexact.add(1, ordering: .relaxed)
         return false
     }
+
+    /// Whether every event at or after `first` (µs) is there when those up to `lost` may be gone.
+    private static func isWhole(from first: Int64, lost: Int64) -> Bool { lost == .min || lost < first }
 }
 
 /// The state of a view at one moment. It is retained and not copied: what changes afterwards is copied then, a block of keys at a time.
 struct RetainedView: Sendable {
     fileprivate let layouts: [PartialLayout]
     fileprivate let newest: Int64
+    fileprivate let dropped: Int64
     fileprivate let historyStart: Int64
     fileprivate let sinceSweep: Int
     /// The blocks of each shard.
@@ -174,6 +188,7 @@ struct RetainedView: Sendable {
     consuming func write(_ body: (_ part: [UInt8]) throws -> Void) throws {
         var out = StateWriter()
         out.put(newest)
+        out.put(dropped)
         out.put(historyStart)
         out.put(UInt32(sinceSweep % (OnlineView.sweepEvery * shards.count)))
         out.put(UInt64(shards.joined().reduce(0) { $0 + $1.count }))
@@ -195,15 +210,15 @@ extension OnlineView {
     /// The state as it is now. No rows may be applied meanwhile.
     func retain() -> RetainedView {
         RetainedView(
-            layouts: layouts, newest: newest.load(ordering: .relaxed), historyStart: historyStart.load(ordering: .relaxed),
-            sinceSweep: sinceSweep.load(ordering: .relaxed), shards: shards.map { $0.state.withLock { $0.blocks } })
+            layouts: layouts, newest: newest.load(ordering: .relaxed), dropped: dropped.load(ordering: .relaxed),
+            historyStart: historyStart.load(ordering: .relaxed), sinceSweep: sinceSweep.load(ordering: .relaxed), shards: shards.map { $0.state.withLock { $0.blocks } })
     }
 
     /// Reads the state that `RetainedView.write` wrote.
     /// - Throws: `corrupted` for anything else.
     func decode(_ reader: inout StateReader) throws(KeelError) -> RestoredView {
         var restored = RestoredView(
-            newest: try reader.integer(), historyStart: try reader.integer(), sinceSweep: Int(try reader.integer(UInt32.self)),
+            newest: try reader.integer(), dropped: try reader.integer(), historyStart: try reader.integer(), sinceSweep: Int(try reader.integer(UInt32.self)),
             tables: shards.map { _ in KeyTable() })
         var rest: UInt64 = try reader.integer()
         while rest > 0 {
@@ -219,6 +234,7 @@ extension OnlineView {
     /// Takes a state in the place of its own.
     func take(_ restored: RestoredView) {
         newest.store(restored.newest, ordering: .relaxed)
+        dropped.store(restored.dropped, ordering: .relaxed)
         historyStart.store(restored.historyStart, ordering: .relaxed)
         sinceSweep.store(restored.sinceSweep, ordering: .relaxed)
         for (shard, table) in zip(shards, restored.tables) { _ = shard.exchange(with: table) }
@@ -228,6 +244,7 @@ extension OnlineView {
 /// The state of a view as a file has it.
 struct RestoredView {
     fileprivate let newest: Int64
+    fileprivate let dropped: Int64
     fileprivate let historyStart: Int64
     fileprivate let sinceSweep: Int
     fileprivate var tables: [KeyTable]

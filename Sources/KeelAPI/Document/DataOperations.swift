@@ -41,7 +41,7 @@ let dataOperations: [APIOperation] = [
         "POST", "/api/v1/features/verify", family, "Compares features as served with the same features computed offline",
         body: ["endpoint": .text, "sample?": .integer],
         answer: [
-            "rows": .integer, "skipped": .integer, "inexact": .integer, "compared": .integer, "differences": .integer,
+            "rows": .integer, "skipped": .integer, "inexact": .integer, "compared": .integer, "undecided": .integer, "differences": .integer,
             "examples": .list(["id": .text, "feature": .text, "online": .nullable(.number), "offline": .nullable(.number)]),
         ], errors: [404, 409]),
     .init(

@@ -47,7 +47,7 @@ package struct FeatureHistory: Sendable {
                 try pushes.run(dataset) {
                     do {
                         _ = try history.replay(from: caughtUp, apply)
-                        draft.complete(dataset: dataset.name, origin: history.origin)
+                        draft.complete(dataset: dataset.name, origin: history.origin, acceptedUpTo: try history.lastKnown())
                         last()
                         return .success(())
                     } catch { return .failure(KeelError.wrapping(error)) }

@@ -75,7 +75,8 @@ public struct FeatureParity: Sendable {
     ///
     /// Each read is made again from the rows that had come by then. Reads that today's definition of the service cannot repeat are skipped and counted:
     /// they lack a request column that it has gained, have one that it has lost, or were made for another model's inputs. So are inexact ones, which asked
-    /// for a time too far before the newest event of their key.
+    /// for a time too far before the newest event of their key. Values that were read while rows were on their way into the features may be undecided
+    /// (`ParityReport`): they are counted, and no difference.
     public func verify(endpoint: ResourceRef, sample: Int, _ grant: Grant) async throws -> JSON {
         try await runtime.flush()
         guard let release = try await ServingReports.stableRelease(endpoint, deployments), let service = release.featureService else {
@@ -123,7 +124,7 @@ public struct FeatureParity: Sendable {
         return [
             "rows": .int(Int64(report.rows)), "skipped": .int(Int64(sampled.count - repeatable.count)),
             "inexact": .int(Int64(inexactCount)),
-            "compared": .int(Int64(report.compared)),
+            "compared": .int(Int64(report.compared)), "undecided": .int(Int64(report.undecided)),
             "differences": .int(Int64(report.differences.count)),
             "examples": .array(
                 report.differences.prefix(100).map {

@@ -87,26 +87,27 @@ public struct Ingesting: Sendable {
         _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
         progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
     ) async throws -> JSON {
-        try await features[grant.workspace].loading(into: dataset) {
+        try await features[grant.workspace].loading(into: dataset) { willTakeTime in
             try await load(
-                dataset, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite, grant: grant, progress: progress)
+                dataset, spooled: spooled, member: member, from: from, until: until, overwrite: overwrite, grant: grant, progress: progress,
+                willTakeTime: willTakeTime)
         }
     }
 
     private func load(
         _ dataset: String, spooled: Spooled, member: String?, from: Timestamp?, until: Timestamp?, overwrite: Bool, grant: Grant,
-        progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void
+        progress: @escaping @Sendable (_ share: Double, _ text: String) -> Void, willTakeTime: @escaping @Sendable () -> Void
     ) async throws -> JSON {
         defer { ProcessMemory.trim() }
         let thing = ResourceRef("Dataset", dataset, in: grant.workspace)
         let wasDisabled = data.isDisabled(thing)
         let report = try await data.ingest(
             dataset: dataset, file: spooled.path, member: member, named: spooled.name, from: from, until: until, overwrite: overwrite,
-            grant: grant
-        ) { step in
-            progress(
-                step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
-        }
+            grant: grant,
+            progress: { step in
+                progress(
+                    step.bytesTotal.map { Double(step.bytes) / Double(max($0, 1)) } ?? 0, "\(step.rows) rows, \(step.quarantined) quarantined")
+            }, willTakeTime: willTakeTime)
         do {
             // New rows in the place of those that could not be read put the dataset, and what needs it, back in force.
             if wasDisabled { try await applying.configure(grant.workspace) }

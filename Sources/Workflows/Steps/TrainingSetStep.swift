@@ -159,7 +159,7 @@ package struct TrainingSetStep: StepKind {
             let connection = try analytics.connect()
             var known: [(dataset: String, times: KnownTimes)] = []
             for name in read {
-                guard let source = rows[name], let times = try FeatureStore.knownTimes(source, on: connection) else { continue }
+                guard let source = rows[name], let times = try features.knownTimes(source, on: connection) else { continue }
                 known.append((name, times))
             }
             let table = try features.trainingSet(request, on: connection) { dataset throws(KeelError) in
@@ -173,12 +173,15 @@ package struct TrainingSetStep: StepKind {
         result["snapshots"] = .object(snapshots)
         result["known"] = .object(
             known.map { name, times in
-                JSON.Member(name, ["rows": .int(Int64(times.rows)), "assumed": .int(Int64(times.assumed))])
+                JSON.Member(name, ["rows": .int(Int64(times.rows)), "assumed": .int(Int64(times.assumed)), "ahead": .int(Int64(times.ahead))])
             })
         for (name, times) in known where times.assumed > 0 {
             context.log(
                 "\(times.assumed) of the \(times.rows) rows of '\(name)' do not say when they became known: they are taken as known when they happened"
             )
+        }
+        for (name, times) in known where times.ahead > 0 {
+            context.log("\(times.ahead) of the \(times.rows) rows of '\(name)' become known in the future, by what they say: no example has them")
         }
         if let service = spec.service { result["service"] = .string(service) }
         result["split"] = .string(spec.split.kind.rawValue)

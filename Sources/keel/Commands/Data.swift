@@ -112,6 +112,9 @@ struct Features: AsyncParsableCommand {
                 if let inexact = answer["inexact"]?.integer, inexact > 0 {
                     Terminal.print("  \(inexact) reads are inexact: they asked for a time too far before the newest event of their key")
                 }
+                if let undecided = answer["undecided"]?.integer, undecided > 0 {
+                    Terminal.print("  \(undecided) values are undecided: rows were on their way into the features while they were read")
+                }
                 for row in (answer["examples"]?.items ?? []).prefix(20) {
                     Terminal.print(
                         "  \(row.cell("id")) \(row.cell("feature")): online \(row.cell("online")), offline \(row.cell("offline"))")

@@ -90,7 +90,7 @@ extension FuzzTarget {
 
     /// Declarations, contracts and requests as JSON, as the API takes them: what is wrong with them is said, whatever it is.
     static let resources = FuzzTarget(
-        name: "resources", inputs: 1_000_000,
+        name: "resources", inputs: 250_000,
         words: ResourceKinds.schemas.map { "\"\($0.name)\"" }
             + ResourceKinds.schemas.flatMap { kind in kind.fields.map { "\"\($0.name)\":" } } + [
                 "\"apiVersion\":\"keel/v1\"", "\"kind\":", "\"metadata\":{\"name\":\"x\"}", "\"spec\":{", "\"type\":\"list<float64>\"",

@@ -14,7 +14,7 @@ extension FuzzTarget {
 
     /// A request of the Open Inference Protocol: JSON, and behind it binary tensors.
     static let tensors = FuzzTarget(
-        name: "tensors", inputs: 2_750_000,
+        name: "tensors", inputs: 687_500,
         words: datatypes.map { "\"\($0)\"" } + [
             "\"inputs\":[", "\"name\":\"a\"", "\"shape\":[2]", "\"shape\":[1,2,2]", "\"shape\":[0]", "\"datatype\":", "\"data\":[",
             "\"parameters\":{", "\"binary_data_size\":8",
@@ -96,7 +96,7 @@ extension FuzzTarget {
 
     /// The messages of a gRPC call: their frames, the protobuf in them, compressed or not, and the timeout of a call.
     static let rpc = FuzzTarget(
-        name: "grpc", inputs: 1_500_000, words: datatypes + ["ids", "[\"a\"]", "10S", "sequence_id", "classification"], structure: .protobuf
+        name: "grpc", inputs: 375_000, words: datatypes + ["ids", "[\"a\"]", "10S", "sequence_id", "classification"], structure: .protobuf
     ) { bytes in
         try checkFrames(bytes)
         var word = ""

@@ -18,7 +18,7 @@ extension FuzzTarget {
 
     /// XGBoost's models as JSON.
     static let xgboostJSON = FuzzTarget(
-        name: "xgboost-json", inputs: 900_000,
+        name: "xgboost-json", inputs: 225_000,
         words: xgboostWords.map { "\"\($0)\":" } + ["NaN", "Infinity", "-Infinity", "[]", "\"[5E-1]\"", "2147483647", "-1"], bytesMax: 16384
     ) { bytes in
         try predict(try TreeEnsemble(xgboost: bytes), bytes)
@@ -26,7 +26,7 @@ extension FuzzTarget {
 
     /// XGBoost's models as Universal Binary JSON.
     static let xgboostUBJ = FuzzTarget(
-        name: "xgboost-ubj", inputs: 950_000,
+        name: "xgboost-ubj", inputs: 237_500,
         words: xgboostWords + [
             "{L", "[$d#L", "[$l#i", "[$U#i", "[$C#i", "[#i", "{#i", "SL", "Si", "i", "l", "I", "d", "D", "T", "F", "Z", "N", "H", "}", "]",
         ], bytesMax: 16384
@@ -36,7 +36,7 @@ extension FuzzTarget {
 
     /// LightGBM's models as text.
     static let lightGBM = FuzzTarget(
-        name: "lightgbm", inputs: 950_000,
+        name: "lightgbm", inputs: 237_500,
         words: [
             "tree\n", "version=v4\n", "num_class=", "num_tree_per_iteration=", "max_feature_idx=", "objective=", "binary sigmoid:1",
             "multiclass num_class:3", "multiclassova",

@@ -8,7 +8,7 @@ import Workers
 
 extension FuzzTarget {
     /// What Keel writes in binary and reads back: rows and batches of the prediction log, tables of a stream, heads of a backup's archive.
-    static let records = FuzzTarget(name: "records", inputs: 750_000) { bytes in
+    static let records = FuzzTarget(name: "records", inputs: 187_500) { bytes in
         var words: [String] = []
         var refusal: (any Error)?
         for (name, check) in [("row", checkRow), ("batch", checkBatch), ("table", checkTable), ("tar", checkTar)] {

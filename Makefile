@@ -1,7 +1,7 @@
 # The short list of verbs. `make demo` and `make test` install what is missing, build, and run; what tests leave lies in a folder that goes.
 SWIFT ?= swift
-# No index: only editors read it, and it is half of the work on each module of tests (Tests/XCTMain.swift).
-BUILD := $(SWIFT) build -c release --disable-index-store
+# No index: only editors read it, and it is half of the work on each module of tests (Tests/XCTMain.swift). No debug information: what runs has no use for it.
+BUILD := $(SWIFT) build -c release --disable-index-store -debug-info-format none
 .PHONY: demo test build packages bench format clean
 
 build:
@@ -11,16 +11,17 @@ build:
 # A release: from a build of its own, in which nothing tells the folder that it was made in, so that another folder makes the same bytes (Packaging/README.md).
 packages:
 	@scripts/bootstrap
-	@$(BUILD) --product keel --scratch-path .build-packages -debug-info-format none -Xcc "-ffile-prefix-map=$(CURDIR)=."
+	@$(BUILD) --product keel --scratch-path .build-packages -Xcc "-ffile-prefix-map=$(CURDIR)=."
 	@scripts/package all --build .build-packages/release
 
 demo: build
 	@.build/release/keel demo --home .keel/demo
 
 # Four Swift tests at a time: a thousand at once wait for each other for longer than the deadlines that some of them set.
+# The clients of the tests are installed while the tests are built.
 test:
-	@scripts/bootstrap --tests
-	@$(BUILD) --build-tests
+	@scripts/bootstrap
+	@scripts/bootstrap --tests & clients=$$!; $(BUILD) --build-tests && wait $$clients
 	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && \
 	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build --disable-xctest --enable-swift-testing --experimental-maximum-parallelization-width 4 && \
 	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts" && \

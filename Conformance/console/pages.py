@@ -7,6 +7,7 @@ from playwright.sync_api import sync_playwright
 
 AXE = (pathlib.Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+COLOURS = {"runOnly": ["color-contrast"]}
 
 
 class Browser:
@@ -81,11 +82,11 @@ class Window:
     def failed_charts(self):
         return self.page.eval_on_selector_all("figure.chart .plot.failed", "all => all.map(plot => plot.closest('figure').dataset.source + ': ' + plot.textContent)")
 
-    def violations(self):
+    def violations(self, rules=RULES):
         """What axe-core finds serious or critical: the rule, and where."""
         # Through the debugger's protocol, which the page's policy does not concern.
         self.page.evaluate(AXE)
-        found = self.page.evaluate("rules => axe.run(document, rules)", RULES)["violations"]
+        found = self.page.evaluate("rules => axe.run(document, rules)", rules)["violations"]
         return [f"{each['id']} ({each['impact']}): {node['target']} {(node.get('any') or node.get('all') or [{}])[0].get('message', '')}" for each in found
                 if each["impact"] in ("serious", "critical") for node in each["nodes"][:4]]
 

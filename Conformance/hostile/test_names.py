@@ -96,7 +96,15 @@ def resources(name):
 
 
 @pytest.mark.parametrize("name", NAMES, ids=short)
-def test_resources(server, tmp_path, name):
+def test_resources(server, name):
+    for resource in resources(name):
+        answer = server.post("/api/v1/apply", {"resources": [{"apiVersion": "keel/v1"} | resource[0]]})
+        refused_or(answer, [200])
+
+
+# Those that a terminal, a shell or YAML could take for something else.
+@pytest.mark.parametrize("name", [n for n in NAMES if any(ord(c) < 32 for c in n)] + ["\u202eevil", "null", "-rf", "'", "{{7*7}}", "", "e\u0301"], ids=short)
+def test_resources_in_files(server, tmp_path, name):
     for i, resource in enumerate(resources(name)):
         file = tmp_path / f"{i}.yaml"
         file.write_text(yaml.safe_dump([{"apiVersion": "keel/v1"} | r for r in resource][0], allow_unicode=True), errors="surrogatepass")

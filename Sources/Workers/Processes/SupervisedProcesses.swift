@@ -15,7 +15,7 @@ public enum SupervisedProcesses {
     /// What the server asks itself, such as a webhook that somebody gave its own address, is not asked by the person at the machine.
     /// - Parameter inode: of the socket, as `/proc/PID/fd` shows it.
     public static func areNotTheHolders(ofSocket inode: UInt64) -> Bool {
-        guard thisHolds(inode) == false else { return false }
+        if thisHolds(inode) { return false }
         let processes = ProcessTable.read().processes
         let supervisors = Set(processes.filter { $0.value.name == KEEL_SUPERVISOR_COMMAND }.keys)
         if supervisors.isEmpty { return true }
@@ -40,11 +40,18 @@ public enum SupervisedProcesses {
         return names.contains { (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) == link }
     }
 
-    /// - Returns: nil when it cannot be found out, as when no descriptor is left to look with.
-    private static func thisHolds(_ inode: UInt64) -> Bool? {
-        try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").contains { name in
+    private static func thisHolds(_ inode: UInt64) -> Bool {
+        descriptors().contains { (descriptor: Int32) in
             var status = stat()
-            return Int32(name).map { fstat($0, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK && status.st_ino == inode } ?? false
+            return fstat(descriptor, &status) == 0 && status.st_mode & S_IFMT == S_IFSOCK && status.st_ino == inode
         }
+    }
+
+    /// Those of this process; where none is left to list them with, all that it may have.
+    private static func descriptors() -> any Sequence<Int32> {
+        if let names = try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd") { return names.lazy.compactMap { Int32($0) } }
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        return 0..<Int32(clamping: min(limit.rlim_cur, 1 << 20))
     }
 }

@@ -60,7 +60,7 @@ extension FuzzTarget {
 
     /// Bodies of MLflow's scoring protocol, of V1 and of Keel's own: JSON in all shapes.
     static let scoring = FuzzTarget(
-        name: "scoring", inputs: 350_000,
+        name: "scoring", inputs: 100_000,
         words: [
             "\"dataframe_split\":", "\"dataframe_records\":", "\"instances\":", "\"inputs\":", "\"rows\":", "\"columns\":[\"a\"]",
             "\"index\":[0]", "\"data\":[[1]]",

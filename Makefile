@@ -17,15 +17,16 @@ packages:
 demo: build
 	@.build/release/keel demo --home .keel/demo
 
-# Four Swift tests at a time: a thousand at once wait for each other for longer than the deadlines that some of them set.
-# The clients of the tests are installed while the tests are built.
+# Four Swift tests at a time: a thousand at once wait for each other for longer than the deadlines that some of them set. The clients of the tests are
+# installed while the tests are built, and parsers are fuzzed beside the Swift tests, which leave half a core.
 test:
 	@scripts/bootstrap
 	@scripts/bootstrap --tests & clients=$$!; $(BUILD) --build-tests && wait $$clients
-	@TMPDIR=$$(mktemp -d) && export TMPDIR && trap 'rm -rf "$$TMPDIR"' EXIT && \
-	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build --disable-xctest --enable-swift-testing --experimental-maximum-parallelization-width 4 && \
-	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts" && \
-	  "$$($(BUILD) --show-bin-path)/keel-fuzz" all && \
+	@set -e; TMPDIR=$$(mktemp -d); export TMPDIR; programs=$$($(BUILD) --show-bin-path); \
+	  "$$programs/keel-fuzz" all --jobs 1 & fuzz=$$!; trap 'kill $$fuzz 2>/dev/null || true; rm -rf "$$TMPDIR"' EXIT; \
+	  KEEL_SQL_RECORD="$$TMPDIR/sql-texts" $(SWIFT) test -c release --skip-build --disable-xctest --enable-swift-testing --experimental-maximum-parallelization-width 4; \
+	  SWIFT="$(SWIFT)" scripts/check-sql "$$TMPDIR/sql-texts"; \
+	  wait $$fuzz; \
 	  Conformance/run
 
 bench: build

@@ -17,12 +17,14 @@ ASKED = '{"user":"u1","at":"2024-02-01T00:00:00Z","price":10}'
 
 
 @pytest.fixture(scope="module")
-def debian(packages):
+def debian(request):
     given = os.environ.get("KEEL_PACKAGE_SYSTEMD")
     if not given:
         pytest.skip("KEEL_PACKAGE_SYSTEMD names no Debian")
     if not can_be_made():
         pytest.skip("no machine can be made here")
+    # Made here alone: it takes a minute, for nothing where these tests are skipped.
+    packages = request.getfixturevalue("packages")
     system = System(pathlib.Path(given))
     try:
         package, = packages.glob("*.deb")

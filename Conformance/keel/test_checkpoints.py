@@ -260,9 +260,8 @@ def test_d15_backups_leave_checkpoints_out_and_restore_without_them(server, tmp_
     again.stop()
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_d15_kill_at_random_moments_of_pushing_sealing_and_writing_checkpoints(tmp_path, seed):
-    draw = random.Random(seed)
+def test_d15_kill_at_random_moments_of_pushing_sealing_and_writing_checkpoints(tmp_path):
+    draw = random.Random(1)
     # A checkpoint for every push, nearly.
     server = Keel(environment={"KEEL_FEATURES_CHECKPOINT": "1"}).start()
     apply(server, tmp_path)

@@ -9,7 +9,8 @@ import requests
 
 from servers import Keel
 
-pytestmark = pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (of util-linux) starts the server under a limit")
+# Alone: a connection that is refused has a descriptor for as long as the server does not get to close it.
+pytestmark = [pytest.mark.alone, pytest.mark.skipif(shutil.which("prlimit") is None, reason="prlimit (of util-linux) starts the server under a limit")]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,8 @@
 
 The bare socket tells how long anything had to wait on this machine at that moment: a busy machine delays both, a blocked server only one. It is asked
 by a thread of its own all the while, so a machine that stands still for a second does it to both, whichever was asked just then.
+
+    prober.py PORT PAUSE        PAUSE: seconds between two questions
 """
 import http.client
 import json
@@ -12,7 +14,6 @@ import sys
 import threading
 import time
 
-PAUSE = 0.005
 BEAT = 0.02
 PATIENCE = 60
 # Only of waits as long as this is it told what else went on.
@@ -71,7 +72,7 @@ def overlap(began, took, start, until):
     return max(0, min(began + took, until) - max(began, start))
 
 
-def main(port):
+def main(port, pause):
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     threading.Thread(target=answer, args=(listener,), daemon=True).start()
     beats = []
@@ -88,7 +89,7 @@ def main(port):
         if answered > LONG:
             sample["overflows"] = [turned_away, overflows()]
         samples.append(sample)
-        time.sleep(PAUSE)
+        ended.wait(pause)
     time.sleep(BEAT * 2)
     for sample in (s for s in samples if s["waited"] / 1000 > LONG):
         until = sample["start"] + sample["waited"] / 1000
@@ -96,4 +97,4 @@ def main(port):
     json.dump(samples, sys.stdout)
 
 
-main(int(sys.argv[1]))
+main(int(sys.argv[1]), float(sys.argv[2]))

@@ -38,10 +38,10 @@ apiVersion: keel/v1
 kind: Pipeline
 metadata: { name: words }
 spec:
-  parameters: { loud: "no" }
+  parameters: { loud: "no", pause: "0.3" }
   steps:
     - { name: fetch, uses: python, with: { code: "print('fetched 3 files')" } }
-    - { name: count, uses: python, needs: [fetch], with: { code: "import time\\nfor i in range(5): print('word', i)\\ntime.sleep(0.3)" } }
+    - { name: count, uses: python, needs: [fetch], with: { env: { pause: $pause }, code: "import os, time\\nfor i in range(5): print('word', i)\\ntime.sleep(float(os.environ['pause']))" } }
     - { name: check, uses: python, needs: [fetch], with: { env: { loud: $loud }, code: "import os, sys\\nprint('looking')\\nsys.exit(os.environ['loud'] == 'yes')" } }
     - { name: report, uses: python, needs: [count, check], with: { code: "print('<b>done</b>')" } }
 """

@@ -163,6 +163,8 @@ def test_a_running_run_is_followed(window, filled):
 def test_a_pipeline_is_started_cancelled_and_run_again(window, filled):
     page = window.open("/console/pipelines/words")
     page.fill("input[name='parameter.loud']", "no")
+    # Time to cancel it.
+    page.fill("input[name='parameter.pause']", "8")
     page.click("button:text-is('Start')")
     page.wait_for_url("**/console/pipeline-runs/**")
     run = page.url.rsplit("/", 1)[1]
@@ -173,7 +175,7 @@ def test_a_pipeline_is_started_cancelled_and_run_again(window, filled):
     page.click("button:text-is('Run again')")
     page.wait_for_function("run => location.pathname.includes('/console/pipeline-runs/') && !location.pathname.endsWith(run)", arg=run)
     # It is told when it has ended, without a reload.
-    page.wait_for_selector("h1 .badge:text-is('succeeded')", timeout=15_000)
+    page.wait_for_selector("h1 .badge:text-is('succeeded')", timeout=60_000)
     started = events(filled, "pipeline.run.started", "Pipeline/words")
     assert started[0]["data"]["reason"].startswith("rerun of") and started[1]["data"]["run"] == run
 

@@ -18,7 +18,7 @@ demo: build
 	@.build/release/keel demo --home .keel/demo
 
 # Four Swift tests at a time: a thousand at once wait for each other for longer than the deadlines that some of them set. The clients of the tests are
-# installed while the tests are built, and parsers are fuzzed beside the Swift tests, which leave half a core.
+# installed while the tests are built, and parsers are fuzzed beside the Swift tests, one at a time.
 test:
 	@scripts/bootstrap
 	@scripts/bootstrap --tests & clients=$$!; $(BUILD) --build-tests && wait $$clients

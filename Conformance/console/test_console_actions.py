@@ -160,6 +160,13 @@ def test_a_running_run_is_followed(window, filled):
     assert page.locator("#metrics tbody td.num").nth(1).inner_text() == str(int(before) + 1)
 
 
+def test_charts_of_a_running_run_are_followed(window, filled):
+    run = filled.names["live"]
+    page = window.open(f"/console/runs/{run}?tab=charts")
+    with page.expect_request(lambda request: ".json" in request.url, timeout=10_000):
+        filled.log(run, [("train/loss", 0.002, int(time.time() * 1000), 10_000)])
+
+
 def test_a_pipeline_is_started_cancelled_and_run_again(window, filled):
     page = window.open("/console/pipelines/words")
     page.fill("input[name='parameter.loud']", "no")

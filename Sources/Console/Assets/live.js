@@ -90,7 +90,7 @@ function follow() {
   const stream = new EventSource(element.dataset.stream);
   const changed = () => {
     tell("page");
-    document.body.dispatchEvent(new CustomEvent("keel:changed"));
+    document.dispatchEvent(new CustomEvent("keel:changed"));
   };
   stream.addEventListener("changed", changed);
   // One that is there again knows nothing of what happened while it was away.
